@@ -1,0 +1,107 @@
+"""Argument normalisers and the one error template. Plain Python."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def problem(
+    owner: str,
+    argument: str,
+    rule: str,
+    value: object,
+    remedy: str = "",
+    **related: object,
+) -> str:
+    """Return the message that every refused argument gets.
+
+    Args:
+        owner: Who refuses: a class, a function or a file.
+        argument: The argument's name as the caller wrote it.
+        rule: What the argument must be, to follow "must be".
+        value: What came instead.
+        remedy: What to do, as a full sentence, when the rule does not say it all.
+        **related: Other values that the rule compares with.
+    """
+    received = ", ".join(f"{name}={shown!r}" for name, shown in related.items())
+    return (
+        f"{owner}: `{argument}` must be {rule}. Received: {argument}={value!r}"
+        f"{', ' if received else ''}{received}.{' ' if remedy else ''}{remedy}"
+    )
+
+
+def positive_integer(owner: str, argument: str, value: Any) -> int:
+    """Return `value` as an int, at least 1. Booleans count as 0 and 1, as in Keras."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(problem(owner, argument, "a positive integer", value))
+    return number
+
+
+def positive_integers(owner: str, argument: str, value: Any, count: int) -> tuple[int, ...]:
+    """Return `count` integers, each at least 1, from one integer or an iterable of them."""
+    rule = f"a positive integer or {count} of them"
+    try:
+        values = (operator.index(value),) * count
+    except TypeError:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise ValueError(problem(owner, argument, rule, value)) from None
+        values = tuple(value)
+    if len(values) != count:
+        raise ValueError(problem(owner, argument, rule, value))
+    try:
+        numbers = tuple(map(operator.index, values))
+    except TypeError:
+        raise ValueError(problem(owner, argument, rule, value)) from None
+    if min(numbers) < 1:
+        raise ValueError(problem(owner, argument, rule, value))
+    return numbers
+
+
+def choice(owner: str, argument: str, value: Any, allowed: Sequence[str]) -> str:
+    """Return `value` in lower case where it is one of `allowed`, in any case."""
+    folded = value.lower() if isinstance(value, str) else ""
+    if folded not in allowed:
+        rule = " or ".join(repr(name) for name in allowed) + ", in any case"
+        raise ValueError(problem(owner, argument, rule, value))
+    return folded
+
+
+def number(owner: str, argument: str, value: Any, rule: str, *, least: float = 0.0) -> float:
+    """Return `value` as a float that is finite and at least `least`."""
+    if not isinstance(value, (int, float)) or not least <= value < float("inf"):
+        raise ValueError(problem(owner, argument, rule, value))
+    return float(value)
+
+
+def shape(
+    owner: str, argument: str, value: Any, rank: int, *, batch: bool = True
+) -> tuple[int | None, ...]:
+    """Return a shape of `rank` dimensions as a tuple; None stands for a size not known.
+
+    Args:
+        owner: Who asks.
+        argument: The argument's name.
+        value: The shape.
+        rank: The number of dimensions it must have.
+        batch: Whether the first of them is the batch.
+    """
+    rule = (
+        f"a shape of {rank} dimensions {'with' if batch else 'without'} the batch, "
+        "each an integer >= 0 or None"
+    )
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(problem(owner, argument, rule, value))
+    given = tuple(value)
+    try:
+        dimensions = tuple(None if n is None else operator.index(n) for n in given)
+    except TypeError:
+        raise ValueError(problem(owner, argument, rule, given)) from None
+    if len(dimensions) != rank or any(n is not None and n < 0 for n in dimensions):
+        raise ValueError(problem(owner, argument, rule, given))
+    return dimensions

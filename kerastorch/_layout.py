@@ -1,0 +1,47 @@
+"""The only file that moves axes: between Keras's order and PyTorch's, always as views.
+
+Inputs and outputs are (batch, *spatial, channels) in Keras and (batch, channels, *spatial) in
+PyTorch; kernels are (*spatial, in, out) in Keras and (out, in, *spatial) in PyTorch.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+CHANNELS_FIRST = {1: (0, 2, 1), 2: (0, 3, 1, 2), 3: (0, 4, 1, 2, 3)}
+CHANNELS_LAST = {1: (0, 2, 1), 2: (0, 2, 3, 1), 3: (0, 2, 3, 4, 1)}
+_KERNEL = {1: (2, 1, 0), 2: (2, 3, 1, 0), 3: (2, 3, 4, 1, 0)}
+_WEIGHT = {1: (2, 1, 0), 2: (3, 2, 0, 1), 3: (4, 3, 0, 1, 2)}
+
+
+def axes_moved(x: Tensor, order: tuple[int, ...]) -> Tensor:
+    """Return the view of `x` whose axes come in `order`, one of the tables above."""
+    return torch.permute(x, order)  # given a tuple, the method takes half as long again
+
+
+def kernel_view(weight: Tensor) -> Tensor:
+    """Return the Keras-ordered view (*spatial, in, out) of a weight (out, in, *spatial)."""
+    return weight.permute(_KERNEL[weight.ndim - 2])
+
+
+def weight_view(kernel: Tensor) -> Tensor:
+    """Return the PyTorch-ordered view (out, in, *spatial) of a kernel (*spatial, in, out)."""
+    return kernel.permute(_WEIGHT[kernel.ndim - 2])
+
+
+def empty_weight(
+    shape: tuple[int, ...], *, dtype: torch.dtype | None = None, device: torch.device | None = None
+) -> Tensor:
+    """Return an unfilled weight (out, in, *spatial) whose memory order is channels_last.
+
+    The strides are given outright, since for 1x1 and depthwise kernels
+    `memory_format=torch.channels_last` leaves them ambiguous, and a gradient with other strides
+    than its parameter makes torch's fused CPU optimizers compute wrong updates.
+    """
+    inputs, *spatial = shape[1:]
+    steps = [inputs * prod(spatial[axis + 1 :]) for axis in range(len(spatial))]
+    strides = (inputs * prod(spatial), 1, *steps)
+    return torch.empty_strided(shape, strides, dtype=dtype, device=device)

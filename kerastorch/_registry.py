@@ -1,0 +1,257 @@
+"""Name <-> object for the four vocabularies: activations, initializers, regularizers, constraints.
+
+A vocabulary is a closed table. A name from a config is looked up there, or in the caller's
+`custom_objects`, and nowhere else: nothing is ever imported by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import torch
+
+from ._check import problem
+
+Config = dict[str, Any]
+
+# Top packages whose objects a vocabulary may stand for; "builtins" is where Keras files functions.
+_KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
+
+
+def snake_case(class_name: str) -> str:
+    """Return Keras's snake_case of a class name: "conv2d" for Conv2D, "re_lu" for ReLU."""
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def class_names(classes: Iterable[type], **aliases: type) -> dict[str, type]:
+    """Return the table of all names of `classes`: their own, in snake_case, and the aliases."""
+    listed = tuple(classes)
+    return {
+        **{cls.__name__: cls for cls in listed},
+        **{snake_case(cls.__name__): cls for cls in listed},
+        **aliases,
+    }
+
+
+def callable_config(function: object) -> Config:
+    """Return the config by which Keras names a user's own function."""
+    return {
+        "module": "builtins",
+        "class_name": "function",
+        "config": function.__name__,  # type: ignore[attr-defined]
+        "registered_name": "function",
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with its NumPy scalars, arrays and tensors as a Keras config writes them."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        inners = [plain(inner) for inner in value]
+        return tuple(inners) if isinstance(value, tuple) else inners
+    if isinstance(value, torch.Tensor):
+        name = str(value.dtype).removeprefix("torch.")
+        content = {"value": value.tolist(), "dtype": name}
+        return {"class_name": "__tensor__", "config": content}
+    if isinstance(value, np.ndarray) and value.ndim:
+        content = {"value": value.tolist(), "dtype": value.dtype.name}
+        return {"class_name": "__numpy__", "config": content}
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def restored(owner: str, argument: str, value: Any) -> Any:
+    """Return the array or tensor that `plain` wrote as the dict `value`; all else as it is."""
+    name = value.get("class_name") if isinstance(value, dict) else None
+    if name not in ("__numpy__", "__tensor__"):
+        return value
+    content = value.get("config")
+    if isinstance(content, dict):
+        dtype = getattr(torch, str(content.get("dtype")), None)
+        try:
+            if isinstance(dtype, torch.dtype):
+                tensor = torch.tensor(content.get("value"), dtype=dtype, device="cpu")
+                as_array = name == "__numpy__" and dtype is not torch.bfloat16
+                return tensor.numpy() if as_array else tensor
+        except (TypeError, ValueError, RuntimeError):  # ragged, not numbers, out of range
+            pass
+    raise ValueError(problem(owner, argument, "an array's `value` and `dtype`", value))
+
+
+class Vocabulary:
+    """One of Keras's tables of names.
+
+    Args:
+        kind: What an entry is, in the singular, for error messages.
+        module: The Keras module that the names belong to, as configs write it.
+        table: Every accepted name -> a function, or a class to make an instance of.
+        equivalents: Callables from elsewhere that mean an entry -> its name.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        module: str,
+        table: Mapping[str, Any],
+        equivalents: Mapping[Callable[..., Any], str] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.module = module
+        self.table = dict(table)
+        self._equivalents = dict(equivalents or {})
+        self._own = set(self.table.values())
+
+    def get(self, identifier: Any) -> Any:
+        """Return the callable that `identifier` means; None stays None.
+
+        Args:
+            identifier: A name, a class, an instance, a function, or a config dict.
+
+        Raises:
+            ValueError: the name is unknown, or `identifier` is nothing callable.
+        """
+        if identifier is None:
+            return None
+        if isinstance(identifier, (str, dict)):
+            return self.deserialize(identifier)
+        if inspect.isclass(identifier):
+            identifier = identifier()
+        if callable(identifier):
+            return identifier
+        raise ValueError(
+            problem(self.kind, "identifier", "a name, a config dict or a callable", identifier)
+        )
+
+    def serialize(self, obj: Any) -> Config | str | None:
+        """Return the config that Keras writes for `obj`: a dict, a bare name, or None.
+
+        Raises:
+            ValueError: no config can name `obj`: a lambda, a class, an object without
+                `get_config`, or a function that bears the name of another entry.
+        """
+        if obj is None:
+            return None
+        for function, name in self._equivalents.items():  # `obj` need not be hashable
+            if obj is function:
+                return name
+        if isinstance(obj, FunctionType):
+            return self._function_config(obj)
+        if inspect.isclass(obj) or not hasattr(obj, "get_config"):
+            rule = "a function or an instance that has `get_config`"
+            raise ValueError(problem(self.kind, "object", rule, obj))
+        cls = type(obj)
+        built_in = cls in self._own
+        return {
+            "module": self.module if built_in else _module_of(cls),
+            "class_name": cls.__name__,
+            "config": plain(obj.get_config()),
+            "registered_name": None if built_in else cls.__name__,
+        }
+
+    def deserialize(
+        self, config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Return the object that `config` describes.
+
+        Args:
+            config: A bare name, or a dict as Keras 2, tf.keras or any Keras 3 wrote it.
+            custom_objects: The caller's own names -> functions or classes; they come first.
+
+        Raises:
+            ValueError: the name is unknown, or `config` is no config.
+            TypeError: `config` is about an object from outside Keras that `custom_objects` does
+                not name, or the object does not take the arguments in `config`.
+        """
+        if config is None:
+            return None
+        name, arguments, names = self._parts(config)
+        found = _first(custom_objects or {}, names)
+        if found is None:
+            if _is_foreign(config):
+                rule = "about an object of Keras, or of `custom_objects`"
+                raise TypeError(problem(self.kind, "config", rule, config))
+            found = self.table.get(name)
+        if found is None:
+            raise ValueError(self._unknown(name))
+        if not inspect.isclass(found):
+            return found
+        return _instance(found, arguments)
+
+    def _function_config(self, function: FunctionType) -> Config | str:
+        name = function.__name__
+        if self.table.get(name) is function:
+            return name
+        if name == "<lambda>":
+            remedy = "Name it with `def` and load it back with `custom_objects`."
+            raise ValueError(problem(self.kind, "function", "named", function, remedy))
+        if name in self.table:
+            rule = f"named otherwise, since {name!r} means another {self.kind}"
+            raise ValueError(problem(self.kind, "function", rule, function, "Rename it."))
+        return callable_config(function)
+
+    def _parts(self, config: Any) -> tuple[str, Config, list[str]]:
+        """Return the name, the arguments, and the names that custom objects may go by."""
+        if isinstance(config, str):
+            return config, {}, [config]
+        if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+            rule = "a name or a dict with a `class_name`"
+            raise ValueError(problem(self.kind, "config", rule, config))
+        name, inner = config["class_name"], config.get("config")
+        if name == "__lambda__":
+            remedy = "Pass the function itself, by a name of its own, in `custom_objects`."
+            raise ValueError(
+                problem(self.kind, "class_name", "no lambda, whose code is not run", name, remedy)
+            )
+        if name == "function" and isinstance(inner, str):
+            return inner, {}, [inner, inner.rpartition(">")[2]]
+        if inner is not None and not isinstance(inner, dict):
+            raise ValueError(problem(self.kind, "config", "a dict inside the dict", config))
+        registered = config.get("registered_name")
+        names = [registered] if isinstance(registered, str) else []
+        return name, dict(inner or {}), [*names, name, name.rpartition(">")[2]]
+
+    def _unknown(self, name: str) -> str:
+        known = sorted(self.table)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        return problem(
+            self.kind,
+            "name",
+            f"one of {', '.join(known)}",
+            name,
+            f"{hint}Your own objects go in `custom_objects`.",
+        )
+
+
+def _instance(cls: Any, arguments: Config) -> Any:
+    make = getattr(cls, "from_config", None)
+    try:
+        return make(arguments) if make is not None else cls(**arguments)
+    except TypeError as error:
+        rule = "a config that the class takes"
+        raise TypeError(f"{problem(cls.__name__, 'config', rule, arguments)} {error}") from error
+
+
+def _first(objects: Mapping[str, Any], names: Iterable[str]) -> Any:
+    return next((objects[name] for name in names if name in objects), None)
+
+
+def _is_foreign(config: Config | str) -> bool:
+    """Return whether a dict says that its object is not Keras's own, whatever its name."""
+    if isinstance(config, str):
+        return False
+    module = config.get("module", "keras")
+    outside = not isinstance(module, str) or module.split(".")[0] not in _KERAS
+    return outside or ">" in str(config.get("registered_name"))
+
+
+def _module_of(cls: type) -> str | None:
+    return None if cls.__module__ == "__main__" else cls.__module__
