@@ -1,0 +1,13 @@
+"""Keras layers as real PyTorch modules."""
+
+from . import activations as activations
+from . import config as config
+from . import constraints as constraints
+from . import initializers as initializers
+from . import layers as layers
+from . import regularizers as regularizers
+from ._dtype import DTypePolicy as DTypePolicy
+from .layers import Conv2D as Conv2D
+from .training import apply_constraints as apply_constraints
+from .training import attach_constraints as attach_constraints
+from .training import regularization_loss as regularization_loss

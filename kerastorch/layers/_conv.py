@@ -1,0 +1,441 @@
+"""The convolution family: one class for every rank, and a line for each rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from .. import _check, activations, config
+from .._check import problem
+from .._functional import CONVOLUTIONS, convolve_same
+from .._geometry import fixed_padding, output_size
+from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, empty_weight, kernel_view
+from . import _exchange
+from ._layer import Role, Shape
+from ._lora import LoRA
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Integers: TypeAlias = int | Sequence[int]
+
+
+class BaseConv(LoRA):
+    """A convolution over `rank` spatial axes; its subclasses document the arguments.
+
+    The weight is stored as PyTorch stores it, (filters, channels / groups, *kernel_size), in
+    channels_last memory order; `kernel` is Keras's view of it.
+    """
+
+    rank: ClassVar[int]
+    roles = (
+        Role(
+            "weight",
+            "kernel",
+            "kernel_initializer",
+            "kernel_regularizer",
+            "kernel_constraint",
+            view=kernel_view,
+            empty=empty_weight,
+        ),
+        Role("bias", "bias", "bias_initializer", "bias_regularizer", "bias_constraint"),
+        *LoRA.roles,
+    )
+    _settled = (
+        "filters",
+        "kernel_size",
+        "strides",
+        "padding",
+        "data_format",
+        "dilation_rate",
+        "groups",
+        "use_bias",
+    )
+    bias: Tensor | None
+    activation: Callable[[Tensor], Tensor]
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Integers,
+        strides: Integers = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Integers = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        *,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        input_shape: Sequence[int | None] | None = None,
+        device: torch.device | str | int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner, rank = type(self).__name__, self.rank
+        self.filters = _check.positive_integer(owner, "filters", filters)
+        self.kernel_size = _check.positive_integers(owner, "kernel_size", kernel_size, rank)
+        self.strides = _check.positive_integers(owner, "strides", strides, rank)
+        self.padding = _check.choice(owner, "padding", padding, ("valid", "same"))
+        data_format = config.image_data_format() if data_format is None else data_format
+        layouts = ("channels_last", "channels_first")
+        self.data_format = _check.choice(owner, "data_format", data_format, layouts)
+        self.dilation_rate = _check.positive_integers(owner, "dilation_rate", dilation_rate, rank)
+        self.groups = _check.positive_integer(owner, "groups", groups)
+        self.activation = activation
+        self.use_bias = use_bias
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.kernel_regularizer = kernel_regularizer
+        self.bias_regularizer = bias_regularizer
+        self.kernel_constraint = kernel_constraint
+        self.bias_constraint = bias_constraint
+        self._check_relations()
+        self._set_constants()
+        self._set_lora(lora_rank, lora_alpha)
+        self._register_weights(device)
+        if input_shape is not None:
+            shape = _check.shape(owner, "input_shape", input_shape, rank + 1, batch=False)
+            self.build((None, *shape))
+
+    def _check_relations(self) -> None:
+        if self.filters % self.groups:
+            self._refuse("filters", "divisible by `groups`", self.filters, groups=self.groups)
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            remedy = "No layer of Keras has both above 1."
+            rule = "1 where `dilation_rate` exceeds 1"
+            dilation = self.dilation_rate
+            self._refuse("strides", rule, self.strides, remedy, dilation_rate=dilation)
+
+    def _set_constants(self) -> None:
+        """Keep together what `forward` needs at every call: one look-up is quicker than eight."""
+        last = self.data_format == "channels_last"
+        self._constants = (
+            self.rank + 2,
+            CONVOLUTIONS[self.rank],
+            self.strides,
+            fixed_padding(self.padding, self.kernel_size, self.strides, self.dilation_rate),
+            self.dilation_rate,
+            self.groups,
+            CHANNELS_FIRST[self.rank] if last else None,
+            CHANNELS_LAST[self.rank] if last else None,
+        )
+        self._mixed = self._policy.compute_dtype != self._policy.variable_dtype
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._settled and name in self.__dict__:
+            remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
+            rule = "left as the layer was made"
+            raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
+        if name == "activation":
+            self._modules.pop(name, None)  # an earlier activation that was a module
+        super().__setattr__(name, value)
+        if name == "activation":
+            self._settle_activation(self.activation)
+
+    def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
+        """Decide where the activation goes: on the fresh output, or on the user's layout."""
+        pointwise: Callable[[Tensor], Tensor] | None = None
+        by_layout = not activations.is_elementwise(activation)
+        if not by_layout and activation is not activations.linear:
+            pointwise = activations.in_place(activation) or activation
+        self._stages = pointwise, by_layout
+
+    # Shapes
+
+    @property
+    def _channel_axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the output's shape for an input's, batch included; None stays None.
+
+        Raises:
+            ValueError: the shape has the wrong rank, or the kernel does not fit into it.
+        """
+        shape = _check.shape(type(self).__name__, "input_shape", input_shape, self.rank + 2)
+        sizes = self._require_room("input_shape", shape)
+        if self._channel_axis == -1:
+            return (shape[0], *sizes, self.filters)
+        return (shape[0], self.filters, *sizes)
+
+    def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
+        """Return the output's sizes along the spatial axes, or raise where the kernel is too big.
+
+        With "same" there is room in any shape but, as a real input, an empty one.
+        """
+        spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
+        sizes = [
+            output_size(n, k, s, d, self.padding)
+            for n, k, s, d in zip(
+                spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True
+            )
+        ]
+        least = 0 if self.padding == "same" and argument == "input_shape" else 1
+        if any(size is not None and size < least for size in sizes):
+            self._refuse(
+                argument,
+                "a shape that the kernel fits into",
+                tuple(shape),
+                "Use a larger input, or padding='same'.",
+                kernel_size=self.kernel_size,
+                dilation_rate=self.dilation_rate,
+                data_format=self.data_format,
+            )
+        return sizes
+
+    def _shapes_for(self, input_shape: Sequence[int | None]) -> dict[str, Shape]:
+        owner = type(self).__name__
+        shape = _check.shape(owner, "input_shape", input_shape, self.rank + 2)
+        channels = shape[self._channel_axis]
+        if not channels:
+            rule = f"a shape that tells the number of channels (axis {self._channel_axis})"
+            self._refuse("input_shape", rule, shape, data_format=self.data_format)
+        if channels % self.groups:
+            rule = f"a shape whose channels (axis {self._channel_axis}) `groups` divides"
+            layout = self.data_format
+            self._refuse("input_shape", rule, shape, groups=self.groups, data_format=layout)
+        self.compute_output_shape(shape)
+        shapes = {"weight": (self.filters, channels // self.groups, *self.kernel_size)}
+        if self.use_bias:
+            shapes["bias"] = (self.filters,)
+        if self.lora_rank:
+            kernel_shape = (*self.kernel_size, channels // self.groups, self.filters)
+            shapes.update(self._lora_shapes(kernel_shape, self.lora_rank))
+        return shapes
+
+    def _has(self, role: Role) -> bool:
+        return bool(self.use_bias) if role.parameter == "bias" else super()._has(role)
+
+    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
+        weight = shapes.get("weight", ())
+        if len(weight) != self.rank + 2:
+            return None
+        shape: list[int | None] = [None] * (self.rank + 2)
+        shape[self._channel_axis] = weight[1] * self.groups
+        return shape
+
+    # The computation
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Convolve a batch, add the bias and apply the activation.
+
+        Args:
+            inputs: A tensor or array in the layer's data format.
+
+        Returns:
+            The output in the same data format.
+
+        Raises:
+            ValueError: the input has the wrong rank, number of channels or size.
+        """
+        ndim, convolution, stride, padding, dilation, groups, first, last = self._constants
+        parameters = self._parameters  # one look-up for both; each attribute would cost more
+        weight: Any = parameters["weight"] if "weight" in parameters else self.weight
+        bias: Any = parameters["bias"] if "bias" in parameters else self.bias
+        if (
+            not isinstance(inputs, Tensor)
+            or inputs.dtype is not weight.dtype
+            or inputs.ndim != ndim
+            or self._mixed
+            or self.lora_enabled
+        ):
+            inputs, weight, bias = self._made_to_fit(inputs, weight, bias)
+        x = inputs if first is None else axes_moved(inputs, first)
+        try:
+            if padding is None:
+                y = convolve_same(x, weight, bias, stride, dilation, groups)
+            else:
+                y = convolution(x, weight, bias, stride, padding, dilation, groups)
+        except RuntimeError as error:
+            raise self._explained(error, inputs, weight) from error
+        pointwise, by_layout = self._stages
+        if pointwise is not None:
+            if torch.compiler.is_compiling():
+                # Out of place: before the axes go back it trains faster, after it any size compiles
+                pointwise, by_layout = self._stages_compiled()
+            if pointwise is not None:
+                y = pointwise(y)
+        outputs = y if last is None else axes_moved(y, last)
+        if by_layout:
+            outputs = self.activation(outputs)
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _stages_compiled(self) -> tuple[Callable[[Tensor], Tensor] | None, bool]:
+        return (self.activation, False) if torch.is_grad_enabled() else (None, True)
+
+    def _made_to_fit(
+        self, inputs: Any, weight: Tensor, bias: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the input as a tensor of the compute dtype, and the weights to use with it."""
+        x = self._as_tensor(inputs)
+        if x.ndim != self.rank + 2:
+            layout = self.data_format
+            rule = f"of {self.rank + 2} dimensions"
+            self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
+        if self.lora_enabled:
+            weight = self._merged(weight)
+        x, compute = self._cast(x, weight.dtype)
+        if compute is not weight.dtype:
+            weight = weight.to(compute)
+            bias = None if bias is None else bias.to(compute)
+        return x, weight, bias
+
+    def _explained(self, error: RuntimeError, inputs: Tensor, weight: Tensor) -> Exception:
+        """Return what made the convolution fail in this layer's words, else torch's own error."""
+        shape, layout, owner = tuple(inputs.shape), self.data_format, type(self).__name__
+        channels = weight.shape[1] * self.groups
+        if shape[self._channel_axis] != channels:
+            rule = f"of {channels} channels along axis {self._channel_axis}"
+            return ValueError(problem(owner, "inputs", rule, shape, data_format=layout))
+        try:
+            self._require_room("inputs", shape)
+        except ValueError as refused:
+            return refused
+        for what in ("device", "dtype"):
+            theirs, ours = getattr(inputs, what), getattr(weight, what)
+            if theirs != ours:
+                rule = f"of the weights' {what}, {ours}"
+                remedy = f"Move them with `inputs.to(...)`, or the layer with `layer.to({theirs})`."
+                return RuntimeError(problem(owner, f"inputs.{what}", rule, theirs, remedy))
+        return error
+
+    # Exchange with plain PyTorch
+
+    @classmethod
+    def from_torch(cls, module: nn.Module, *, copy: bool = False, **arguments: Any) -> Self:
+        """Make a layer that computes what a plain PyTorch convolution computes.
+
+        Args:
+            module: An `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d` of this layer's rank.
+            copy: Whether the layer gets copies of the parameters; otherwise it shares them.
+            **arguments: Further arguments of the layer, such as `data_format` or `activation`.
+
+        Raises:
+            ValueError: Keras has no such convolution: other padding than "valid" or "same", or
+                another padding mode than zeros.
+        """
+        return _exchange.from_torch(cls, module, copy=copy, **arguments)
+
+    def to_torch(
+        self, input_size: int | Sequence[int] | None = None, *, copy: bool = False
+    ) -> nn.Module:
+        """Return the plain PyTorch modules that compute what this layer computes.
+
+        They take and return (batch, channels, *spatial), whatever the layer's data format.
+
+        Args:
+            input_size: The sizes of the spatial axes; needed where "same" padding depends on
+                them, which is where a stride exceeds 1.
+            copy: Whether the modules get copies of the parameters; otherwise they share them.
+
+        Returns:
+            An `nn.Conv2d` (of the layer's rank), or an `nn.Sequential` of padding, convolution
+            and activation where there is more to do.
+
+        Raises:
+            ValueError: the padding depends on the size and none is given, or the layer does what
+                no plain module does.
+        """
+        return _exchange.to_torch(self, input_size, copy=copy)
+
+    def extra_repr(self) -> str:
+        """Return the arguments that differ from the defaults."""
+        channels = self.weight.shape[1] * self.groups if self.built else None
+        shown = [f"{channels}, {self.filters}, kernel_size={self.kernel_size}"]
+        once = (1,) * self.rank
+        defaults: dict[str, Any] = {
+            "strides": once,
+            "padding": "valid",
+            "data_format": "channels_last",
+            "dilation_rate": once,
+            "groups": 1,
+            "use_bias": True,
+            "lora_rank": None,
+            "trainable": True,
+        }
+        shown += [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]
+        if self.dtype_policy.name != "float32":
+            shown.append(f"dtype={self.dtype_policy.name!r}")
+        if not isinstance(self.activation, nn.Module) and self.activation is not activations.linear:
+            shown.append(f"activation={getattr(self.activation, '__name__', self.activation)}")
+        return ", ".join(shown)
+
+
+class Conv2D(BaseConv):
+    """A 2-D convolution layer: a kernel slides over height and width.
+
+    Same as `keras.layers.Conv2D`, except that
+
+    - it is a `torch.nn.Module`: `weight` and `bias` are parameters in PyTorch's order;
+    - integer and boolean inputs are converted to the layer's compute dtype;
+    - an initializer without a seed draws from `torch.manual_seed`'s generator;
+    - while no gradients are recorded, a grouped strided "same" convolution on a CPU lets a
+      non-finite input reach one place further than its window does.
+
+    Args:
+        filters: The number of output channels.
+        kernel_size: Height and width of the kernel: an integer for both, or two.
+        strides: The step of the window along each axis; not above 1 with a dilation.
+        padding: "valid" for none, or "same" for as much as gives `ceil(size / stride)` places,
+            evenly on both sides and an odd rest at the end, as TensorFlow pads; in any case.
+        data_format: "channels_last" or "channels_first"; by default
+            `kerastorch.config.image_data_format()`.
+        dilation_rate: The distance of the kernel's elements along each axis.
+        groups: The number of groups that channels and filters are split into.
+        activation: What is applied to the output: a name from `kerastorch.activations`, or any
+            callable; it gets the output in the layer's data format.
+        use_bias: Whether a bias is added to the output.
+        kernel_initializer: How the kernel starts; None means "glorot_uniform".
+        bias_initializer: How the bias starts; None means "glorot_uniform", as in Keras.
+        kernel_regularizer: What adds a loss term for the kernel.
+        bias_regularizer: What adds a loss term for the bias.
+        activity_regularizer: What adds a loss term for the output, divided by the batch size.
+        kernel_constraint: What projects the kernel after a step of the optimizer; see
+            `kerastorch.attach_constraints`.
+        bias_constraint: What projects the bias then.
+        lora_rank: The rank of a difference to train in the place of the kernel.
+        lora_alpha: The scale of that difference, times the rank.
+        input_shape: The shape of one input, without the batch; the layer is then built at once.
+        device: Where the weights live.
+        **kwargs: `name`, `dtype` (a policy: "float32", "float16", "bfloat16", "float64",
+            "mixed_float16", "mixed_bfloat16"), `trainable` and `autocast`.
+
+    Shape:
+        - Input: (batch, height, width, channels), or with "channels_first"
+          (batch, channels, height, width).
+        - Output: (batch, new_height, new_width, filters), or (batch, filters, new_height,
+          new_width), where a new size is `ceil(size / stride)` with "same" and
+          `floor((size - (kernel - 1) * dilation - 1) / stride) + 1` with "valid".
+
+    Attributes:
+        weight: (filters, channels / groups, kernel height, kernel width), in channels_last
+            memory order.
+        bias: (filters,), or None.
+        kernel: The view (kernel height, kernel width, channels / groups, filters) of `weight`.
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.rand(4, 10, 10, 128)
+        >>> y = Conv2D(32, 3, activation="relu")(x)
+        >>> tuple(y.shape)
+        (4, 8, 8, 32)
+    """
+
+    rank = 2

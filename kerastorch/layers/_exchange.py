@@ -1,0 +1,166 @@
+"""Exchange with plain PyTorch: a convolution layer <-> nn.Conv1d, nn.Conv2d, nn.Conv3d."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from .. import activations
+from .._check import positive_integers, problem
+from .._geometry import fixed_padding, same_padding
+
+if TYPE_CHECKING:
+    from ._conv import BaseConv
+
+B = TypeVar("B", bound="BaseConv")
+
+_CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_PADS: dict[int, type[nn.Module]] = {1: nn.ZeroPad1d, 2: nn.ZeroPad2d, 3: nn.ZeroPad3d}
+_ACTIVATIONS: dict[Callable[..., Any], Callable[[], nn.Module]] = {
+    activations.relu: nn.ReLU,
+    activations.relu6: nn.ReLU6,
+    activations.leaky_relu: lambda: nn.LeakyReLU(0.2),
+    activations.celu: nn.CELU,
+    activations.elu: nn.ELU,
+    activations.selu: nn.SELU,
+    activations.softplus: nn.Softplus,
+    activations.softsign: nn.Softsign,
+    activations.soft_shrink: nn.Softshrink,
+    activations.hard_shrink: nn.Hardshrink,
+    activations.silu: nn.SiLU,
+    activations.gelu: nn.GELU,
+    activations.tanh: nn.Tanh,
+    activations.tanh_shrink: nn.Tanhshrink,
+    activations.sigmoid: nn.Sigmoid,
+    activations.hard_sigmoid: nn.Hardsigmoid,
+    activations.hard_silu: nn.Hardswish,
+    activations.hard_tanh: nn.Hardtanh,
+    activations.mish: nn.Mish,
+    activations.log_sigmoid: nn.LogSigmoid,
+}
+_ALONG_LAST_AXIS: dict[Callable[..., Any], Callable[[int], nn.Module]] = {
+    activations.softmax: nn.Softmax,
+    activations.log_softmax: nn.LogSoftmax,
+    activations.glu: nn.GLU,
+}
+
+
+def from_torch(cls: type[B], module: nn.Module, *, copy: bool, **arguments: Any) -> B:
+    """Make a layer of class `cls` from a plain convolution; see `BaseConv.from_torch`."""
+    owner, kind = f"{cls.__name__}.from_torch", _CONVOLUTIONS[cls.rank]
+    if not isinstance(module, kind) or any(map(is_lazy, module.parameters())):
+        raise ValueError(problem(owner, "module", f"an initialized nn.{kind.__name__}", module))
+    conv: Any = module
+    if conv.padding_mode != "zeros":
+        raise ValueError(problem(owner, "module.padding_mode", "'zeros'", conv.padding_mode))
+    layer = cls(
+        conv.out_channels,
+        conv.kernel_size,
+        strides=conv.stride,
+        padding=_padding_of(owner, conv),
+        dilation_rate=conv.dilation,
+        groups=conv.groups,
+        use_bias=conv.bias is not None,
+        dtype=conv.weight.dtype,
+        device="meta",
+        **arguments,
+    )
+    for name in ("weight", "bias"):
+        setattr(layer, name, _taken(getattr(conv, name), copy=copy))
+    layer.train(conv.training)
+    return layer
+
+
+def to_torch(layer: BaseConv, input_size: int | Sequence[int] | None, *, copy: bool) -> nn.Module:
+    """Return plain modules that compute what `layer` does; see `BaseConv.to_torch`."""
+    owner = f"{type(layer).__name__}.to_torch"
+    if not layer.built:
+        remedy = "Call it on a batch first, or `layer.build(input_shape)`."
+        raise ValueError(problem(owner, "layer", "built", layer, remedy))
+    if layer.compute_dtype != layer.dtype:
+        rule, remedy = "one that computes in its weights' type", "Use torch.autocast instead."
+        raise ValueError(problem(owner, "dtype", rule, layer.dtype_policy.name, remedy))
+    activation = _activation_of(owner, layer)
+    sides = _padding_for(owner, layer, input_size)
+    even = all(before == after for before, after in sides)
+    conv = _CONVOLUTIONS[layer.rank](
+        layer.weight.shape[1] * layer.groups,
+        layer.filters,
+        layer.kernel_size,
+        stride=layer.strides,
+        padding=tuple(after for _, after in sides) if even else 0,
+        dilation=layer.dilation_rate,
+        groups=layer.groups,
+        bias=layer.bias is not None,
+        device="meta",
+        dtype=layer.weight.dtype,
+    )
+    merged = nn.Parameter(layer._merged(layer.weight).detach()) if layer.lora_enabled else None
+    conv.weight = _taken(layer.weight, copy=copy) if merged is None else merged
+    conv.bias = _taken(layer.bias, copy=copy)
+    pad = None if even else _PADS[layer.rank](tuple(n for side in reversed(sides) for n in side))
+    steps = [step for step in (pad, conv, activation) if step is not None]
+    return (steps[0] if len(steps) == 1 else nn.Sequential(*steps)).train(layer.training)
+
+
+def _taken(parameter: Any, *, copy: bool) -> Any:
+    """Return a parameter, or a copy of it with the same strides; None stays None."""
+    if parameter is None or not copy:
+        return parameter
+    copied = torch.empty_like(parameter).copy_(parameter.detach())
+    return nn.Parameter(copied.detach(), parameter.requires_grad)
+
+
+def _padding_of(owner: str, conv: Any) -> str:
+    """Return Keras's word for the padding of a plain convolution."""
+    if conv.padding in ("valid", "same"):
+        return str(conv.padding)
+    for padding in ("valid", "same"):
+        if fixed_padding(padding, conv.kernel_size, conv.stride, conv.dilation) == conv.padding:
+            return padding
+    rule = "0 or what 'same' is at every size, since Keras has no other padding"
+    remedy = "Put an nn.ZeroPad2d or a ZeroPadding2D before a layer with padding='valid'."
+    sizes = {"kernel_size": conv.kernel_size, "stride": conv.stride, "dilation": conv.dilation}
+    raise ValueError(problem(owner, "module.padding", rule, conv.padding, remedy, **sizes))
+
+
+def _padding_for(
+    owner: str, layer: BaseConv, input_size: int | Sequence[int] | None
+) -> list[tuple[int, int]]:
+    """Return the padding (before, after) of each spatial axis for inputs of a size."""
+    fixed = fixed_padding(layer.padding, layer.kernel_size, layer.strides, layer.dilation_rate)
+    if fixed is not None:
+        return [(n, n) for n in fixed]
+    sizes = (1,) * layer.rank
+    if input_size is not None:
+        sizes = positive_integers(owner, "input_size", input_size, layer.rank)
+    elif max(layer.strides) > 1:
+        rule = "given, since this 'same' padding depends on it"
+        remedy = "Pass the spatial size of the inputs, such as (height, width)."
+        strides = layer.strides
+        raise ValueError(problem(owner, "input_size", rule, input_size, remedy, strides=strides))
+    return [
+        same_padding(n, k, s, d)
+        for n, k, s, d in zip(
+            sizes, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
+        )
+    ]
+
+
+def _activation_of(owner: str, layer: BaseConv) -> nn.Module | None:
+    """Return the plain module of the layer's activation, None for linear."""
+    activation: Any = layer.activation
+    last = 1 if layer.data_format == "channels_last" else -1
+    if activation is activations.linear:
+        return None
+    if activation in _ACTIVATIONS:
+        return _ACTIVATIONS[activation]()
+    if activation in _ALONG_LAST_AXIS:
+        return _ALONG_LAST_AXIS[activation](last)
+    rule = "one that PyTorch has as a module"
+    remedy = "Set `layer.activation = None` and apply it yourself."
+    raise ValueError(problem(owner, "activation", rule, activation, remedy))

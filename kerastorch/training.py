@@ -1,0 +1,134 @@
+"""Keras's losses and constraints in a plain PyTorch training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ._check import problem
+from .layers._layer import Layer, Variable
+
+
+def regularization_loss(model: nn.Module) -> Tensor:
+    """Return the sum of all Keras loss terms in a model, to add to its loss.
+
+    The terms are those of the kernel, bias and activity regularizers of every layer in the tree.
+    A layer keeps the activity term of its last call only; where one layer is called several
+    times in a step, add up its `losses` after each call.
+
+    Args:
+        model: Any module that has layers of this package somewhere in it.
+
+    Returns:
+        A scalar with gradients; a plain zero where there are no terms.
+
+    Example:
+        >>> from kerastorch.layers import Conv2D
+        >>> model = torch.nn.Sequential(Conv2D(4, 3, kernel_regularizer="l2"), torch.nn.Flatten())
+        >>> loss = model(torch.zeros(2, 8, 8, 1)).mean() + regularization_loss(model)
+        >>> loss.backward()
+    """
+    terms = [loss for layer in _layers(model) for loss in layer.losses]
+    if not terms:
+        device = next((parameter.device for parameter in model.parameters()), None)
+        return torch.zeros((), device=device)
+    device = terms[0].device
+    return torch.stack([term.to(device) for term in terms]).sum() if len(terms) > 1 else terms[0]
+
+
+def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> RemovableHandle:
+    """Let every step of an optimizer project the constrained weights that it has changed.
+
+    The projection runs after the step, in place, on the weights in Keras's order of axes. A step
+    that a `GradScaler` skips changes nothing, in fused optimizers too.
+
+    Args:
+        optimizer: The optimizer. Parameters added to it later are taken in.
+        model: Any module that has layers of this package somewhere in it, built or not.
+
+    Returns:
+        A handle; its `remove()` ends the projections.
+
+    Raises:
+        ValueError: the model has constrained weights, but the optimizer none of them.
+
+    Example:
+        >>> from kerastorch.layers import Conv2D
+        >>> layer = Conv2D(4, 3, kernel_constraint="non_neg", input_shape=(8, 8, 1))
+        >>> optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+        >>> handle = attach_constraints(optimizer, layer)
+        >>> layer(torch.ones(2, 8, 8, 1)).sum().backward()
+        >>> optimizer.step()
+        >>> bool((layer.kernel >= 0).all())
+        True
+    """
+
+    constrained = {id(parameter) for parameter in _constrained_parameters(model)}
+    if constrained and constrained.isdisjoint(_parameters(optimizer)):
+        rule = "one that steps some of the model's constrained weights"
+        remedy = "Make it from the parameters of this very model."
+        owner = attach_constraints.__name__
+        raise ValueError(problem(owner, "optimizer", rule, type(optimizer).__name__, remedy))
+
+    def project(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        stepped = {key for key, p in _parameters(optimizer).items() if p.grad is not None}
+        skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
+        for layer, variable in _constrained(model):
+            if id(variable.parameter) in stepped:
+                _project(layer, variable, skipped)
+
+    return optimizer.register_step_post_hook(project)
+
+
+def apply_constraints(model: nn.Module) -> None:
+    """Project all constrained weights of a model at once, in place.
+
+    Args:
+        model: Any module that has layers of this package somewhere in it.
+    """
+    for layer, variable in _constrained(model):
+        _project(layer, variable)
+
+
+def _layers(model: nn.Module) -> Iterator[Layer]:
+    return (module for module in model.modules() if isinstance(module, Layer))
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> dict[int, Tensor]:
+    groups = optimizer.param_groups
+    return {id(parameter): parameter for group in groups for parameter in group["params"]}
+
+
+def _constrained_parameters(model: nn.Module) -> Iterator[Tensor]:
+    for layer in _layers(model):
+        for role in layer.roles:
+            if role.constraint is not None and getattr(layer, role.constraint) is not None:
+                yield getattr(layer, role.parameter)
+
+
+def _constrained(model: nn.Module) -> Iterator[tuple[Layer, Variable]]:
+    for layer in _layers(model):
+        for variable in layer.variables:
+            if variable.constraint is not None:
+                yield layer, variable
+
+
+@torch.no_grad()
+def _project(layer: Layer, variable: Variable, skipped: Tensor | None = None) -> None:
+    """Project one weight in place; leave it where the tensor `skipped` is not 0."""
+    if variable.constraint is None:
+        return
+    value = layer._writable(variable)
+    projected = variable.constraint(value)
+    if projected.shape != value.shape:
+        owner, name = type(layer).__name__, f"{variable.name}_constraint"
+        rule = f"a callable that returns the shape {tuple(value.shape)} it was given"
+        shape = tuple(projected.shape)
+        raise ValueError(problem(owner, name, rule, variable.constraint, returned=shape))
+    if skipped is not None:
+        projected = torch.where(skipped.to(value.device) != 0, value, projected)
+    value.copy_(projected)
