@@ -1,0 +1,386 @@
+"""Activation functions, as `keras.activations` has them.
+
+Each is the same as the Keras function of that name, values and gradients, except that it takes
+tensors only.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import config
+from ._registry import Config, Vocabulary
+
+Activation = Callable[..., Tensor]
+
+
+def relu(
+    x: Tensor,
+    negative_slope: float = 0.0,
+    max_value: float | None = None,
+    threshold: float = 0.0,
+) -> Tensor:
+    """Rectified linear unit: `max(x, 0)` with the default arguments.
+
+    Args:
+        x: The input.
+        negative_slope: The slope below `threshold`.
+        max_value: The largest output; None for no limit.
+        threshold: Inputs up to this one are flattened, or sloped.
+
+    >>> relu(torch.tensor([-2.0, 1.0, 9.0]), negative_slope=0.5, max_value=6.0)
+    tensor([-1.,  1.,  6.])
+    """
+    if max_value is None and threshold == 0:
+        return F.leaky_relu(x, negative_slope) if negative_slope else F.relu(x)
+    if max_value == 6 and threshold == 0:
+        y = F.relu6(x)
+    else:
+        y = torch.where(x > threshold, x, 0) if threshold != 0 else F.relu(x)
+        y = y if max_value is None else y.clamp(0, max_value)
+    return y - negative_slope * F.relu(threshold - x) if negative_slope else y
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
+    """`x` above 0, `negative_slope * x` below. PyTorch's own default slope is 0.01."""
+    return F.leaky_relu(x, negative_slope)
+
+
+def relu6(x: Tensor) -> Tensor:
+    """Rectified linear unit that ends at 6: `min(max(x, 0), 6)`."""
+    return F.relu6(x)
+
+
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """Exponential linear unit: `x` above 0, `alpha * (exp(x) - 1)` below."""
+    return F.elu(x, alpha)
+
+
+def selu(x: Tensor) -> Tensor:
+    """Scaled exponential linear unit: `scale * elu(x, alpha)` with the self-normalising pair."""
+    return F.selu(x)
+
+
+def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """Continuously differentiable elu: `max(x, 0) + min(alpha * (exp(x / alpha) - 1), 0)`."""
+    return F.celu(x, alpha)
+
+
+def gelu(x: Tensor, approximate: bool = False) -> Tensor:
+    """Gaussian error linear unit: `x * P(X <= x)` for a standard normal X.
+
+    Args:
+        x: The input.
+        approximate: Whether to use the formula with tanh.
+    """
+    return F.gelu(x, approximate="tanh" if approximate else "none")
+
+
+def silu(x: Tensor) -> Tensor:
+    """Sigmoid linear unit, also called swish: `x * sigmoid(x)`."""
+    return F.silu(x)
+
+
+def mish(x: Tensor) -> Tensor:
+    """`x * tanh(softplus(x))`."""
+    return F.mish(x)
+
+
+def hard_silu(x: Tensor) -> Tensor:
+    """Silu made of straight and square pieces, also called hard swish: `x * relu6(x + 3) / 6`."""
+    return F.hardswish(x)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """`1 / (1 + exp(-x))`."""
+    return torch.sigmoid(x)
+
+
+def hard_sigmoid(x: Tensor) -> Tensor:
+    """Sigmoid made of straight pieces: `relu6(x + 3) / 6`. In Keras 2 the slope was 0.2."""
+    return F.hardsigmoid(x)
+
+
+def sparse_sigmoid(x: Tensor) -> Tensor:
+    """`(x + 1) / 2`, held between 0 and 1."""
+    return torch.where(x <= -1, 0.0, torch.where(x >= 1, 1.0, 0.5 * (x + 1)))
+
+
+def log_sigmoid(x: Tensor) -> Tensor:
+    """`log(sigmoid(x))`."""
+    return F.logsigmoid(x)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Hyperbolic tangent."""
+    return torch.tanh(x)
+
+
+def hard_tanh(x: Tensor) -> Tensor:
+    """`x`, held between -1 and 1."""
+    return F.hardtanh(x)
+
+
+def tanh_shrink(x: Tensor) -> Tensor:
+    """`x - tanh(x)`."""
+    return F.tanhshrink(x)
+
+
+def soft_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
+    """`x` moved towards 0 by `threshold`; 0 where that would pass it."""
+    return F.softshrink(x, threshold)
+
+
+def hard_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
+    """`x` where its size is above `threshold`, else 0."""
+    return F.hardshrink(x, threshold)
+
+
+def threshold(x: Tensor, threshold: float, default_value: float) -> Tensor:
+    """`x` where it is above `threshold`, else `default_value`."""
+    return F.threshold(x, threshold, default_value)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """`log(exp(x) + 1)`."""
+    return F.softplus(x)
+
+
+def sparse_plus(x: Tensor) -> Tensor:
+    """0 up to -1, `(x + 1) ** 2 / 4` between -1 and 1, `x` from there."""
+    return torch.where(x <= -1, 0.0, torch.where(x < 1, 0.25 * (x + 1) ** 2, x))
+
+
+def squareplus(x: Tensor, b: float = 4) -> Tensor:
+    """`(x + sqrt(x ** 2 + b)) / 2`."""
+    return (x + torch.sqrt(x**2 + b)) / 2
+
+
+def softsign(x: Tensor) -> Tensor:
+    """`x / (abs(x) + 1)`."""
+    return F.softsign(x)
+
+
+def exponential(x: Tensor) -> Tensor:
+    """`exp(x)`. Integers are made `keras.config.floatx()` first."""
+    if not (x.is_floating_point() or x.is_complex()):
+        x = x.to(getattr(torch, config.floatx()))
+    return torch.exp(x)
+
+
+def linear(x: Tensor) -> Tensor:
+    """`x` itself."""
+    return x
+
+
+def softmax(x: Tensor, axis: int | tuple[int, ...] | None = -1) -> Tensor:
+    """`exp(x)`, divided by its sum along `axis`.
+
+    Args:
+        x: The input.
+        axis: The axis or axes that sum to 1; None for all. The last axis is the channels of the
+            default `data_format`, but the width of "channels_first".
+
+    >>> softmax(torch.zeros(1, 4))
+    tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
+    """
+    if isinstance(axis, int) and -x.ndim <= axis < x.ndim and x.shape[axis] == 1:
+        _warn_of_one(axis, x)
+    return _along(F.softmax, x, axis)
+
+
+def log_softmax(x: Tensor, axis: int | tuple[int, ...] | None = -1) -> Tensor:
+    """`log(softmax(x, axis))`.
+
+    Args:
+        x: The input.
+        axis: The axis or axes whose exponentials sum to 1; None for all.
+    """
+    return _along(F.log_softmax, x, axis)
+
+
+def glu(x: Tensor, axis: int = -1) -> Tensor:
+    """Gated linear unit: the first half along `axis` times the sigmoid of the second."""
+    return F.glu(x, axis)
+
+
+def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
+    """`max(x - tau, 0)` with one `tau` for each vector along `axis`.
+
+    This is the function that Keras computes. It equals the published one (Martins and Astudillo,
+    2016) where a single entry is above 0; where several are, Keras's `tau` is a larger one, and
+    the outputs do not sum to 1.
+    """
+    ordered = x.sort(dim=axis, descending=True).values
+    totals = ordered.cumsum(axis)
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    ranks = torch.arange(1, x.shape[axis] + 1, device=x.device, dtype=x.dtype).view(shape)
+    support = ordered - (totals - 1) / ranks > 0
+    total = torch.where(support, totals, 0.0).sum(axis, keepdim=True)
+    tau = (total - 1) / support.sum(axis, keepdim=True)
+    return (x - tau).clamp(min=0.0)
+
+
+def _along(
+    function: Callable[..., Tensor], x: Tensor, axis: int | tuple[int, ...] | None
+) -> Tensor:
+    """Return `function` of `x` over one axis, several, or all of them."""
+    if x.dtype is torch.float16 and x.is_cpu:  # Keras does not trust half precision here
+        return _along(function, x.float(), axis).half()
+    if isinstance(axis, int):
+        return function(x, dim=axis)
+    axes = tuple(range(x.ndim)) if axis is None else tuple(n % x.ndim for n in axis)
+    last = tuple(range(-len(axes), 0))
+    moved = x.movedim(axes, last)
+    return function(moved.flatten(-len(axes)), dim=-1).view(moved.shape).movedim(last, axes)
+
+
+def _warn_of_one(axis: int, x: Tensor) -> None:
+    if not torch.compiler.is_compiling():
+        warnings.warn(
+            f"softmax: axis {axis} of shape {tuple(x.shape)} has size 1, so every value becomes 1. "
+            "Did you mean sigmoid?",
+            stacklevel=3,
+        )
+
+
+swish = silu
+hard_swish = hard_silu
+
+_ELEMENTWISE = frozenset({
+    relu, leaky_relu, relu6, elu, selu, celu, gelu, silu, mish, hard_silu, sigmoid, hard_sigmoid,
+    sparse_sigmoid, log_sigmoid, tanh, hard_tanh, tanh_shrink, soft_shrink, hard_shrink, softplus,
+    sparse_plus, squareplus, softsign, exponential, linear,
+})  # fmt: skip
+_OTHERS = (softmax, log_softmax, glu, sparsemax, threshold)
+
+# PyTorch's functions that mean one of Keras's when nothing but the input is given.
+_TORCH: dict[Callable[..., Any], str] = {
+    F.relu: "relu", torch.relu: "relu", F.relu6: "relu6",
+    F.elu: "elu", F.selu: "selu", torch.selu: "selu", F.celu: "celu", torch.celu: "celu",
+    F.gelu: "gelu", F.silu: "silu", F.mish: "mish", F.hardswish: "hard_silu",
+    F.sigmoid: "sigmoid", torch.sigmoid: "sigmoid", torch.special.expit: "sigmoid",
+    F.hardsigmoid: "hard_sigmoid", F.logsigmoid: "log_sigmoid",
+    F.tanh: "tanh", torch.tanh: "tanh", F.hardtanh: "hard_tanh", F.tanhshrink: "tanh_shrink",
+    F.softshrink: "soft_shrink", F.hardshrink: "hard_shrink", torch.hardshrink: "hard_shrink",
+    F.softplus: "softplus", F.softsign: "softsign", F.glu: "glu", torch.exp: "exponential",
+}  # fmt: skip
+
+_ACTIVATIONS = Vocabulary(
+    "activation",
+    "keras.activations",
+    {
+        **{function.__name__: function for function in (*_ELEMENTWISE, *_OTHERS)},
+        "swish": silu,
+        "hard_swish": hard_silu,
+    },
+    _TORCH,
+)
+
+
+def get(identifier: Any) -> Activation:
+    """Return the activation that `identifier` means.
+
+    Args:
+        identifier: A name, a config dict, or anything callable, such as a function or an
+            `nn.Module`, which is returned as it is. None means `linear`.
+
+    Raises:
+        ValueError: the name is unknown, or `identifier` is nothing callable.
+
+    >>> get("swish") is silu
+    True
+    """
+    if identifier is None:
+        return linear
+    # A class is a callable here, as in Keras; the other three vocabularies make an instance.
+    is_class = inspect.isclass(identifier)
+    found: Activation = identifier if is_class else _ACTIVATIONS.get(identifier)
+    return found
+
+
+def serialize(activation: Activation | None) -> Config | str | None:
+    """Return the config that Keras writes for `activation`: a bare name, or a dict for your own.
+
+    Raises:
+        ValueError: nothing can name it: a lambda, a module without `get_config`, or a function
+            of your own that is named as one of Keras's.
+
+    >>> serialize(swish), serialize(torch.tanh)
+    ('silu', 'tanh')
+    """
+    return _ACTIVATIONS.serialize(activation)
+
+
+def deserialize(
+    config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
+) -> Activation | None:
+    """Return the activation that `config` describes.
+
+    Args:
+        config: A name, or a dict as any Keras wrote it.
+        custom_objects: Your own names -> functions or classes.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    found: Activation | None = _ACTIVATIONS.deserialize(config, custom_objects)
+    return found
+
+
+def is_elementwise(function: object) -> bool:
+    """Return whether `function` is one of these that, by default, acts on each element alone."""
+    return isinstance(function, FunctionType) and function in _ELEMENTWISE
+
+
+def in_place(function: object) -> Activation | None:
+    """Return a `function` that may overwrite its argument, or None where there is no gain.
+
+    The argument must be a fresh tensor that nothing else reads, such as a convolution's output.
+    """
+    return _IN_PLACE.get(function) if isinstance(function, FunctionType) else None
+
+
+# These save their output for the backward pass, so that nothing is lost by overwriting the input.
+def _leaky_relu(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2, inplace=True)
+
+
+def _relu6(x: Tensor) -> Tensor:
+    return F.relu6(x, inplace=True)
+
+
+# These save their input, so that it must stay while there is a gradient to compute.
+def _silu(x: Tensor) -> Tensor:
+    return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
+def _hard_silu(x: Tensor) -> Tensor:
+    return F.hardswish(x, inplace=not torch.is_grad_enabled())
+
+
+def _mish(x: Tensor) -> Tensor:
+    return F.mish(x, inplace=not torch.is_grad_enabled())
+
+
+_IN_PLACE: dict[Callable[..., Any], Activation] = {
+    relu: torch.relu_,
+    relu6: _relu6,
+    leaky_relu: _leaky_relu,
+    elu: F.elu_,
+    selu: torch.selu_,
+    sigmoid: torch.sigmoid_,
+    tanh: torch.tanh_,
+    silu: _silu,
+    hard_silu: _hard_silu,
+    mish: _mish,
+}

@@ -1,0 +1,236 @@
+"""Regularizers, as `keras.regularizers` has them: penalties on a weight or an output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from . import config
+from ._check import number, problem
+from ._dtype import torch_dtype
+from ._registry import Config, Vocabulary, class_names
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_RULE = "a finite number >= 0"
+
+
+class Regularizer:
+    """The base of all regularizers.
+
+    Same as `keras.Regularizer`: a subclass has `__call__(x)`, which returns a tensor without axes,
+    and `get_config()`, which returns the constructor's arguments.
+    """
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the penalty on `x`: here, 0."""
+        return x.new_zeros(())
+
+    def get_config(self) -> Config:
+        """Return the constructor's arguments.
+
+        Raises:
+            NotImplementedError: the subclass does not have this method.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not have `get_config`.")
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Return the regularizer that `get_config` described."""
+        return cls(**config)
+
+
+class L1(Regularizer):
+    """Penalty on sizes: `l1 * sum(abs(x))`.
+
+    Same as `keras.regularizers.L1`, also in that the factor is rounded to
+    `keras.config.floatx()`: 0.01 is written as 0.009999999776482582.
+
+    Args:
+        l1: The factor; None for 0.01.
+
+    Raises:
+        ValueError: the factor is no finite number >= 0.
+
+    >>> L1(0.5)(torch.tensor([[1.0, -3.0]]))
+    tensor(2.)
+    """
+
+    def __init__(self, l1: float | None = 0.01) -> None:
+        self.l1 = _rounded(number("L1", "l1", 0.01 if l1 is None else l1, _RULE))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the penalty on `x`."""
+        return _factor(self.l1, x) * x.abs().sum()
+
+    def get_config(self) -> Config:
+        """Return the constructor's arguments."""
+        return {"l1": self.l1}
+
+
+class L2(Regularizer):
+    """Penalty on squares: `l2 * sum(x ** 2)`. There is no one half in it.
+
+    Same as `keras.regularizers.L2`.
+
+    Args:
+        l2: The factor; None for 0.01.
+
+    Raises:
+        ValueError: the factor is no finite number >= 0.
+
+    >>> L2(0.5)(torch.tensor([[1.0, -3.0]]))
+    tensor(5.)
+    """
+
+    def __init__(self, l2: float | None = 0.01) -> None:
+        self.l2 = number("L2", "l2", 0.01 if l2 is None else l2, _RULE)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the penalty on `x`."""
+        return _factor(self.l2, x) * x.square().sum()
+
+    def get_config(self) -> Config:
+        """Return the constructor's arguments."""
+        return {"l2": self.l2}
+
+
+class L1L2(Regularizer):
+    """Both penalties: `l1 * sum(abs(x)) + l2 * sum(x ** 2)`.
+
+    Same as `keras.regularizers.L1L2`. Both factors are 0 unless given.
+
+    Args:
+        l1: The factor of the sizes; None for 0.
+        l2: The factor of the squares; None for 0.
+
+    Raises:
+        ValueError: a factor is no finite number >= 0.
+    """
+
+    def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
+        self.l1 = number("L1L2", "l1", 0.0 if l1 is None else l1, _RULE)
+        self.l2 = number("L1L2", "l2", 0.0 if l2 is None else l2, _RULE)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the penalty on `x`."""
+        penalty = x.new_zeros(())
+        if self.l1:
+            penalty = penalty + _factor(self.l1, x) * x.abs().sum()
+        if self.l2:
+            penalty = penalty + _factor(self.l2, x) * x.square().sum()
+        return penalty
+
+    def get_config(self) -> Config:
+        """Return the constructor's arguments."""
+        return {"l1": self.l1, "l2": self.l2}
+
+
+class OrthogonalRegularizer(Regularizer):
+    """Penalty on rows, or columns, of a matrix that are not orthogonal to each other.
+
+    `factor * mean(abs(a . b))` over all pairs of two different rows (or columns) a and b, each
+    scaled to length 1. Same as `keras.regularizers.OrthogonalRegularizer`, also in that the
+    factor is rounded to `keras.config.floatx()`, and the penalty is at least of that type, except
+    that float64 inputs are scaled in float64.
+
+    Args:
+        factor: The factor.
+        mode: "rows" or "columns".
+
+    Raises:
+        ValueError: `factor` is no finite number >= 0, or `mode` is neither; at the call, the
+            input is no matrix.
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        self.factor = _rounded(number("OrthogonalRegularizer", "factor", factor, _RULE))
+        if mode not in ("rows", "columns"):
+            raise ValueError(problem("OrthogonalRegularizer", "mode", "'rows' or 'columns'", mode))
+        self.mode = mode
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the penalty on the matrix `inputs`."""
+        if inputs.ndim != 2:
+            shape = tuple(inputs.shape)
+            raise ValueError(problem("OrthogonalRegularizer", "inputs", "of rank 2", shape))
+        rows = inputs if self.mode == "rows" else inputs.T
+        most = min(1 / config.epsilon(), torch.finfo(rows.dtype).max)
+        rows = rows * rows.square().sum(1, keepdim=True).rsqrt().clamp(max=most)
+        others = 1.0 - torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
+        total = (rows @ rows.T * others).abs().sum()
+        pairs = len(rows) * (len(rows) - 1.0) / 2.0
+        dtype = torch.promote_types(total.dtype, torch_dtype(config.floatx()))
+        return total.to(dtype) * (self.factor * 0.5) / pairs
+
+    def get_config(self) -> Config:
+        """Return the constructor's arguments."""
+        return {"factor": self.factor, "mode": self.mode}
+
+
+def _rounded(factor: float) -> float:
+    """Return `factor` as the default float type holds it: Keras keeps these as tensors."""
+    return torch.tensor(factor, dtype=torch_dtype(config.floatx()), device="cpu").item()
+
+
+def _factor(factor: float, x: Tensor) -> Tensor:
+    """Return `factor` in the type of `x`: Keras rounds it before it multiplies."""
+    return x.new_full((), factor)
+
+
+l1 = L1
+l2 = L2
+l1_l2 = L1L2
+orthogonal_regularizer = OrthogonalRegularizer
+
+_REGULARIZERS = Vocabulary(
+    "regularizer",
+    "keras.regularizers",
+    class_names((Regularizer, L1, L2, L1L2, OrthogonalRegularizer)),
+)
+
+
+def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
+    """Return the regularizer that `identifier` means; None stays None.
+
+    Args:
+        identifier: A name, a config dict, a class, an instance, or a function of one tensor.
+
+    Raises:
+        ValueError: the name is unknown, or `identifier` is nothing callable.
+
+    >>> get("l2").get_config()
+    {'l2': 0.01}
+    """
+    found: Callable[[Tensor], Tensor] | None = _REGULARIZERS.get(identifier)
+    return found
+
+
+def serialize(regularizer: Callable[[Tensor], Tensor] | None) -> Config | str | None:
+    """Return the config that Keras writes for `regularizer`.
+
+    Raises:
+        ValueError: nothing can name it, such as a lambda.
+    """
+    return _REGULARIZERS.serialize(regularizer)
+
+
+def deserialize(
+    config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
+) -> Callable[[Tensor], Tensor] | None:
+    """Return the regularizer that `config` describes.
+
+    Args:
+        config: A name, or a dict as any Keras wrote it.
+        custom_objects: Your own names -> functions or classes.
+
+    Raises:
+        ValueError: the name is unknown.
+        TypeError: the class does not take the arguments in `config`.
+    """
+    found: Callable[[Tensor], Tensor] | None = _REGULARIZERS.deserialize(config, custom_objects)
+    return found
