@@ -18,20 +18,21 @@ def from_array(value: Any) -> Tensor | None:
     tensor may share memory with `value`; the caller must not write to it.
     """
     if isinstance(value, Tensor):
-        return value.detach()
+        return None if value.is_complex() else value.detach()
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a list of torch's own tensors
         return None
     if array.dtype.name == "bfloat16":
         bits = np.ascontiguousarray(array).view(np.uint16).copy().reshape(array.shape)
         return torch.from_numpy(bits).view(torch.bfloat16)
     if array.dtype.kind not in _ARRAY_KINDS:
         return None
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if native.dtype == np.longdouble and native.dtype != np.float64:
-        native = native.astype(np.float64)
-    if not native.flags.writeable or any(stride < 0 for stride in native.strides):
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    native = array.astype(np.dtype(f"={array.dtype.str[1:]}"), copy=False)
+    strides = native.strides
+    if not native.flags.writeable or any(s < 0 or s % native.itemsize for s in strides):
         native = native.copy()
     return torch.from_numpy(native)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -74,9 +75,13 @@ def choice(owner: str, argument: str, value: Any, allowed: Sequence[str]) -> str
 
 def number(owner: str, argument: str, value: Any, rule: str, *, least: float = 0.0) -> float:
     """Return `value` as a float that is finite and at least `least`."""
-    if not isinstance(value, (int, float)) or not least <= value < float("inf"):
+    try:
+        found = float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:  # an integer beyond the largest float
+        found = math.inf
+    if not (math.isfinite(found) and found >= least):
         raise ValueError(problem(owner, argument, rule, value))
-    return float(value)
+    return found
 
 
 def shape(

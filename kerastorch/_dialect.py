@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ._check import problem
@@ -58,9 +59,9 @@ def _drop(config: Config, key: str, default: object, target: str) -> None:
 
 
 def _version(target: Any) -> tuple[int, int]:
-    parts = target.split(".") if isinstance(target, str) else []
-    if len(parts) >= 2 and all(part.isdigit() for part in parts):
-        version = int(parts[0]), int(parts[1])
+    found = re.fullmatch(r"([0-9]+)\.([0-9]+)(\.[0-9]+)*", target) if isinstance(target, str) else None
+    if found:
+        version = int(found[1]), int(found[2])
         if (3, 0) <= version <= NEWEST:
             return version
     rule = 'a version of Keras from "3.0" to "3.15"'

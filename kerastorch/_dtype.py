@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -34,7 +34,7 @@ class DTypePolicy:
     name: str
 
     def __post_init__(self) -> None:
-        if self.name not in _DTYPES and self.name not in _MIXED:
+        if not _is_known(self.name):
             raise ValueError(problem("DTypePolicy", "name", _RULE, self.name))
 
     @property
@@ -61,12 +61,16 @@ def policy(owner: str, value: Any) -> DTypePolicy:
             a policy object of this package or of Keras, or a policy's dict as any Keras wrote it.
     """
     name = _name(value)
-    if name not in _DTYPES and name not in _MIXED:
+    if not _is_known(name):
         raise ValueError(problem(owner, "dtype", _RULE, value))
     return DTypePolicy(name)
 
 
-def _name(value: Any) -> str | None:
+def _is_known(name: Any) -> TypeGuard[str]:
+    return isinstance(name, str) and (name in _DTYPES or name in _MIXED)
+
+
+def _name(value: Any) -> Any:
     if value is None:
         return config.floatx()
     if isinstance(value, str):
@@ -74,13 +78,12 @@ def _name(value: Any) -> str | None:
     if isinstance(value, dict):
         inner = value.get("config")
         known = value.get("class_name") in _POLICY_CLASSES and isinstance(inner, dict)
-        return inner.get("name") if known and inner is not None else None
+        return inner.get("name") if known else None
     if isinstance(value, torch.dtype):
         return name_of(value)
     if value is float:
         return "float32"
-    name = getattr(value, "name", None) or getattr(value, "__name__", None)
-    return name if isinstance(name, str) else None
+    return getattr(value, "name", None) or getattr(value, "__name__", None)
 
 
 def name_of(dtype: torch.dtype) -> str:

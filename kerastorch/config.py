@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ._check import problem
+from ._check import number, problem
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _LAYOUTS = ("channels_last", "channels_first")
@@ -87,8 +87,7 @@ def _settings_read() -> dict[str, Any]:
 
 
 def _path() -> Path:
-    home = os.environ.get("KERAS_HOME")
-    return Path(home).expanduser() / "keras.json" if home else Path.home() / ".keras/keras.json"
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras") / "keras.json"
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -97,8 +96,8 @@ def _from_file(path: Path) -> dict[str, Any]:
     A file that is not JSON counts as absent, as in Keras; a wrong value in it does not.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(path.expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: no home directory is known
         found = {}
     if not isinstance(found, dict):
         found = {}
@@ -119,9 +118,7 @@ def _floatx(owner: str, argument: str, value: Any) -> str:
 
 
 def _epsilon(owner: str, argument: str, value: Any) -> float:
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(problem(owner, argument, "a finite number", value))
-    return float(value)
+    return number(owner, argument, value, "a finite number", least=-math.inf)
 
 
 def _layout(owner: str, argument: str, value: Any) -> str:

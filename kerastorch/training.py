@@ -36,8 +36,10 @@ def regularization_loss(model: nn.Module) -> Tensor:
     if not terms:
         device = next((parameter.device for parameter in model.parameters()), None)
         return torch.zeros((), device=device)
-    device = terms[0].device
-    return torch.stack([term.to(device) for term in terms]).sum() if len(terms) > 1 else terms[0]
+    total = terms[0].sum()
+    for term in terms[1:]:
+        total = total + term.sum().to(total.device)
+    return total
 
 
 def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> RemovableHandle:
@@ -78,7 +80,10 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
         stepped = {key for key, p in _parameters(optimizer).items() if p.grad is not None}
         skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
         for layer, variable in _constrained(model):
-            if id(variable.parameter) in stepped:
+            computed = not isinstance(variable.parameter, nn.Parameter)  # from others: an error
+            if id(variable.parameter) in stepped or (
+                computed and any(id(parameter) in stepped for parameter in layer.parameters())
+            ):
                 _project(layer, variable, skipped)
 
     return optimizer.register_step_post_hook(project)
@@ -106,8 +111,10 @@ def _parameters(optimizer: torch.optim.Optimizer) -> dict[int, Tensor]:
 def _constrained_parameters(model: nn.Module) -> Iterator[Tensor]:
     for layer in _layers(model):
         for role in layer.roles:
-            if role.constraint is not None and getattr(layer, role.constraint) is not None:
-                yield getattr(layer, role.parameter)
+            parameter = getattr(layer, role.parameter)
+            constraint = role.constraint and getattr(layer, role.constraint)
+            if parameter is not None and constraint is not None:
+                yield parameter
 
 
 def _constrained(model: nn.Module) -> Iterator[tuple[Layer, Variable]]:
@@ -123,7 +130,7 @@ def _project(layer: Layer, variable: Variable, skipped: Tensor | None = None) ->
     if variable.constraint is None:
         return
     value = layer._writable(variable)
-    projected = variable.constraint(value)
+    projected = variable.constraint(value if skipped is None else value.clone())
     if projected.shape != value.shape:
         owner, name = type(layer).__name__, f"{variable.name}_constraint"
         rule = f"a callable that returns the shape {tuple(value.shape)} it was given"

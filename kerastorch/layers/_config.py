@@ -91,16 +91,17 @@ class Configured:
         Raises:
             TypeError: the config is no mapping or lacks an argument, or an argument is refused.
         """
+        if not isinstance(config, Mapping):
+            raise TypeError(problem(f"{cls.__name__}.from_config", "config", "a dict", config))
+        arguments = {k: v for k, v in config.items() if k not in _FROM_KERAS_2}
         try:
-            arguments = {k: v for k, v in dict(config).items() if k not in _FROM_KERAS_2}
             for argument, value in arguments.items():
                 vocabulary = _vocabulary(argument)
                 if vocabulary is not None and isinstance(value, (str, dict)):
                     arguments[argument] = vocabulary.deserialize(value, custom_objects)
             return cls(**arguments)
-        except (TypeError, ValueError) as error:
-            rule = "a config of such a layer"
-            raise TypeError(f"{problem(cls.__name__, 'config', rule, config)} {error}") from error
+        except (TypeError, ValueError) as error:  # Keras raises TypeError for both
+            raise TypeError(f"{cls.__name__}.from_config: {error}") from error
 
 
 def _vocabulary(argument: str) -> Any:
