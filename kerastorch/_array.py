@@ -30,7 +30,8 @@ def from_array(value: Any) -> Tensor | None:
         return None
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    native = array.astype(np.dtype(f"={array.dtype.str[1:]}"), copy=False)
+    plain = np.dtype(f"={array.dtype.str[1:]}")  # on Linux, "Q" and "L" are two types of uint64
+    native = array.astype(plain, copy=False).view(plain)
     strides = native.strides
     if not native.flags.writeable or any(s < 0 or s % native.itemsize for s in strides):
         native = native.copy()

@@ -76,7 +76,7 @@ def _name(value: Any) -> Any:
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        inner = value.get("config")
+        inner: Any = value.get("config")
         known = value.get("class_name") in _POLICY_CLASSES and isinstance(inner, dict)
         return inner.get("name") if known else None
     if isinstance(value, torch.dtype):

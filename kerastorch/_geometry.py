@@ -14,10 +14,13 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     """Return TensorFlow's "same" padding (before, after) of one axis.
 
     The output has `ceil(size / stride)` places; the padding they need is split evenly, and an
-    odd rest goes after. Branch-free apart from `max`, so that symbolic sizes pass through.
+    odd rest goes after. No branch depends on the size, so that symbolic sizes pass through.
     """
+    extent = (kernel - 1) * dilation + 1
     places = (size + stride - 1) // stride
-    total = max((places - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    total = (places - 1) * stride + extent - size
+    if extent < stride:  # only then can the windows leave a gap at the end
+        total = max(total, 0)
     return total // 2, total - total // 2
 
 

@@ -96,7 +96,8 @@ def _from_file(path: Path) -> dict[str, Any]:
     A file that is not JSON counts as absent, as in Keras; a wrong value in it does not.
     """
     try:
-        found = json.loads(path.expanduser().read_text(encoding="utf-8"))
+        path = path.expanduser()
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RuntimeError):  # RuntimeError: no home directory is known
         found = {}
     if not isinstance(found, dict):

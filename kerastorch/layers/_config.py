@@ -34,7 +34,10 @@ class Configured:
 
     def __setattr__(self, name: str, value: Any) -> None:
         vocabulary = _vocabulary(name)
-        super().__setattr__(name, value if vocabulary is None else vocabulary.get(value))
+        if vocabulary is not None:
+            value = vocabulary.get(value)
+            vars(self).get("_modules", {}).pop(name, None)  # nn.Module lets no module be replaced
+        super().__setattr__(name, value)
 
     @classmethod
     def arguments(cls) -> tuple[str, ...]:
@@ -99,6 +102,7 @@ class Configured:
                 vocabulary = _vocabulary(argument)
                 if vocabulary is not None and isinstance(value, (str, dict)):
                     arguments[argument] = vocabulary.deserialize(value, custom_objects)
+            inspect.signature(cls).bind(**arguments)  # its message on what is missing is clearer
             return cls(**arguments)
         except (TypeError, ValueError) as error:  # Keras raises TypeError for both
             raise TypeError(f"{cls.__name__}.from_config: {error}") from error

@@ -138,8 +138,6 @@ class BaseConv(LoRA):
             remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
             rule = "left as the layer was made"
             raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
-        if name == "activation":
-            self._modules.pop(name, None)  # an earlier activation that was a module
         super().__setattr__(name, value)
         if name == "activation":
             self._settle_activation(self.activation)

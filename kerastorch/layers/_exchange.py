@@ -66,13 +66,18 @@ def from_torch(cls: type[B], module: nn.Module, *, copy: bool, **arguments: Any)
         groups=conv.groups,
         use_bias=conv.bias is not None,
         dtype=conv.weight.dtype,
-        device="meta",
+        device=conv.weight.device,
         **arguments,
     )
     for name in ("weight", "bias"):
         setattr(layer, name, _taken(getattr(conv, name), copy=copy))
-    layer.train(conv.training)
-    return layer
+    layer._build(layer._input_shape_for({"weight": tuple(conv.weight.shape)}) or ())
+    layer._end_laziness()
+    if not layer.trainable:
+        layer.trainable = False
+    elif layer.lora_enabled:
+        layer.weight.requires_grad = False
+    return layer.train(conv.training)
 
 
 def to_torch(layer: BaseConv, input_size: int | Sequence[int] | None, *, copy: bool) -> nn.Module:
@@ -81,6 +86,8 @@ def to_torch(layer: BaseConv, input_size: int | Sequence[int] | None, *, copy: b
     if not layer.built:
         remedy = "Call it on a batch first, or `layer.build(input_shape)`."
         raise ValueError(problem(owner, "layer", "built", layer, remedy))
+    for variable in layer.variables:
+        layer._writable(variable)
     if layer.compute_dtype != layer.dtype:
         rule, remedy = "one that computes in its weights' type", "Use torch.autocast instead."
         raise ValueError(problem(owner, "dtype", rule, layer.dtype_policy.name, remedy))

@@ -138,9 +138,7 @@ class Layer(Configured, LazyModuleMixin, nn.Module):
             remedy = "Make a new layer, or draw new values with `reset_parameters()`."
             self._refuse("input_shape", "given to a layer not built yet", input_shape, remedy)
         self._build(input_shape)
-        for hook in ("_initialize_hook", "_load_hook"):  # as LazyModuleMixin's first forward does
-            getattr(self, hook).remove()
-            delattr(self, hook)
+        self._end_laziness()
 
     def initialize_parameters(self, *args: Any, **kwargs: Any) -> None:
         """Build the layer from the arguments of its first call; torch's lazy hook calls this."""
@@ -184,7 +182,31 @@ class Layer(Configured, LazyModuleMixin, nn.Module):
         return False
 
     def _build(self, input_shape: Sequence[int | None]) -> None:
-        self._materialize(self._initial_values(self._shapes_for(input_shape)))
+        """Give every weight that has none yet its shape and its initial value."""
+        shapes = {
+            name: shape
+            for name, shape in self._shapes_for(input_shape).items()
+            if isinstance(self._parameters[name], UninitializedParameter)
+        }
+        with torch.inference_mode(False):  # weights that a first call there makes can be trained
+            self._materialize(self._initial_values(shapes))
+
+    def _end_laziness(self) -> None:
+        """Remove the hooks of LazyModuleMixin, as its own first forward does."""
+        for hook in ("_initialize_hook", "_load_hook"):
+            getattr(self, hook).remove()
+            delattr(self, hook)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        """Keep unbuilt weights unbuilt where nn.Module would make empty ones: on "meta"."""
+        unbuilt = [n for n, p in self._parameters.items() if isinstance(p, UninitializedParameter)]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name in unbuilt:
+            parameter: Any = self._parameters[name]
+            if not isinstance(parameter, UninitializedParameter):
+                kept = _uninitialized(parameter.requires_grad, parameter.device, parameter.dtype)
+                self._parameters[name] = kept
+        return self
 
     def _initial_values(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
         """Return a new tensor for each parameter that holds its initial value."""
@@ -198,8 +220,10 @@ class Layer(Configured, LazyModuleMixin, nn.Module):
         return values
 
     def _empty(self, role: Role, shape: Shape) -> Tensor:
+        own = getattr(self, role.parameter)
         first = next(self.parameters())
-        return role.empty(shape, dtype=role.dtype or first.dtype, device=first.device)
+        dtype = (role.dtype or first.dtype) if own is None else own.dtype
+        return role.empty(shape, dtype=dtype, device=first.device)
 
     def _fill(self, role: Role, view: Tensor) -> None:
         """Let the role's initializer fill a tensor in Keras's order."""
@@ -333,9 +357,10 @@ class Layer(Configured, LazyModuleMixin, nn.Module):
         if shapes != [shape for _, shape in expected]:
             remedy = "" if self.built else "Build the layer first: `layer.build(input_shape)`."
             self._refuse("weights", f"a list of arrays for {expected}", shapes, remedy)
+        views = [self._writable(variable) for variable in variables]
         with torch.no_grad():
-            for variable, value in zip(variables, given, strict=True):
-                self._writable(variable).copy_(value)  # type: ignore[arg-type]
+            for view, value in zip(views, given, strict=True):
+                view.copy_(value)  # type: ignore[arg-type]
 
     def _writable(self, variable: Variable) -> Tensor:
         """Return the view of a variable to write to, or raise where writing would be lost."""
@@ -389,7 +414,7 @@ class Layer(Configured, LazyModuleMixin, nn.Module):
         if x.is_floating_point():
             if not self.autocast:
                 return x, weights
-            if x.dtype is not torch.float64 and torch.is_autocast_enabled(x.device.type):
+            if x.dtype is not torch.float64 and _under_autocast(x.device.type):
                 return x, weights  # torch decides
         policy = self.dtype_policy if self.autocast else _dtype.DTypePolicy(_dtype.name_of(weights))
         compute = _dtype.torch_dtype(policy.compute_dtype)
@@ -400,8 +425,9 @@ class Layer(Configured, LazyModuleMixin, nn.Module):
     @property
     def losses(self) -> list[Tensor]:
         """Keras's loss terms: of the last call's output, then of each trainable weight."""
+        activity = [] if self.activity_regularizer is None else self._activity_losses
         return [
-            *self._activity_losses,
+            *activity,
             *(
                 variable.regularizer(variable.value)
                 for variable in self.variables
@@ -432,6 +458,11 @@ class Layer(Configured, LazyModuleMixin, nn.Module):
         if not self.built:
             remedy = "Call it on a batch first, or `layer.build(input_shape)`."
             self._refuse(wanted, "asked of a built layer", self, remedy)
+
+
+def _under_autocast(device: str) -> bool:
+    available = torch.amp.autocast_mode.is_autocast_available(device)  # not on "meta"
+    return available and torch.is_autocast_enabled(device)
 
 
 def _uninitialized(requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
