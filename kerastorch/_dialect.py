@@ -59,7 +59,9 @@ def _drop(config: Config, key: str, default: object, target: str) -> None:
 
 
 def _version(target: Any) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]+)\.([0-9]+)(\.[0-9]+)*", target) if isinstance(target, str) else None
+    found = (
+        re.fullmatch(r"([0-9]+)\.([0-9]+)(\.[0-9]+)*", target) if isinstance(target, str) else None
+    )
     if found:
         version = int(found[1]), int(found[2])
         if (3, 0) <= version <= NEWEST:

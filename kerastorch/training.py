@@ -68,7 +68,6 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
         >>> bool((layer.kernel >= 0).all())
         True
     """
-
     constrained = {id(parameter) for parameter in _constrained_parameters(model)}
     if constrained and constrained.isdisjoint(_parameters(optimizer)):
         rule = "one that steps some of the model's constrained weights"

@@ -50,7 +50,7 @@ class Configured:
                         names[parameter.name] = None
         return tuple(names)
 
-    def get_config(self, target: str | None = None) -> Config:
+    def get_config(self: Any, target: str | None = None) -> Config:
         """Return the constructor's arguments as `keras.layers` configs have them.
 
         Args:
@@ -62,16 +62,16 @@ class Configured:
                 a callable that no config can name.
         """
         config: Config = {
-            "name": getattr(self, "name"),
-            "trainable": getattr(self, "trainable"),
+            "name": self.name,
+            "trainable": self.trainable,
             "dtype": {
                 "module": "keras",
                 "class_name": "DTypePolicy",
-                "config": getattr(self, "dtype_policy").get_config(),
+                "config": self.dtype_policy.get_config(),
                 "registered_name": None,
             },
         }
-        if getattr(self, "activity_regularizer") is not None:
+        if self.activity_regularizer is not None:
             config["activity_regularizer"] = None  # Keras then has it here: it fixes the order
         for argument in self.arguments():
             value = getattr(self, argument, None)

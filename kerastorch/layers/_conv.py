@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .. import _check, activations, config
+from .. import _check, _dtype, activations, config
 from .._check import problem
 from .._functional import CONVOLUTIONS, convolve_same
 from .._geometry import fixed_padding, output_size
 from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, empty_weight, kernel_view
 from . import _exchange
-from ._layer import Role, Shape
+from ._building import Role, Shape
 from ._lora import LoRA
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class BaseConv(LoRA):
         self._check_relations()
         self._set_constants()
         self._set_lora(lora_rank, lora_alpha)
-        self._register_weights(device)
+        self._register_weights(_dtype.torch_dtype(self.dtype), device)
         if input_shape is not None:
             shape = _check.shape(owner, "input_shape", input_shape, rank + 1, batch=False)
             self.build((None, *shape))
@@ -149,6 +149,8 @@ class BaseConv(LoRA):
         if not by_layout and activation is not activations.linear:
             pointwise = activations.in_place(activation) or activation
         self._stages = pointwise, by_layout
+        if isinstance(activation, nn.Module) and not self.trainable:
+            activation.requires_grad_(False)  # it is frozen with the layer
 
     # Shapes
 

@@ -10,7 +10,8 @@ from torch.nn.parameter import Parameter
 
 from .._check import number, positive_integer
 from .._layout import kernel_view, weight_view
-from ._layer import Layer, Role, Shape
+from ._building import Role, Shape
+from ._layer import Layer
 
 _FACTORS = ("lora_kernel_a", "lora_kernel_b")
 
@@ -92,7 +93,7 @@ class LoRA(Layer):
         return self.lora_enabled if role.parameter in _FACTORS else super()._has(role)
 
     def _frozen(self, role: Role) -> bool:
-        return self.lora_enabled if role.parameter == "weight" else super()._frozen(role)
+        return super()._frozen(role) or (self.lora_enabled and role.parameter == "weight")
 
     def _checked_lora(self, rank: Any, alpha: Any) -> tuple[int, float]:
         owner = type(self).__name__

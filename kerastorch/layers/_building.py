@@ -1,0 +1,259 @@
+"""Building: when weights get their shapes and their first values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import UninitializedParameter
+
+from .. import _dtype, initializers
+from .._array import from_array
+from .._check import problem
+
+Shape = tuple[int, ...]
+Callback = Callable[[Tensor], Tensor]
+
+
+def _as_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+class Role(NamedTuple):
+    """What one parameter is to Keras.
+
+    Attributes:
+        parameter: The parameter's name in PyTorch: "weight".
+        name: Keras's name: "kernel".
+        initializer: The layer's attribute that holds the initializer.
+        regularizer: The layer's attribute that holds the regularizer.
+        constraint: The layer's attribute that holds the constraint; None where there is none.
+        view: Views a tensor in PyTorch's order of axes in Keras's order.
+        empty: Makes an unfilled tensor of a shape in PyTorch's order.
+        dtype: The type it has whatever the layer's policy; None where the policy decides.
+    """
+
+    parameter: str
+    name: str
+    initializer: str
+    regularizer: str
+    constraint: str | None
+    view: Callback = _as_is
+    empty: Callable[..., Tensor] = torch.empty
+    dtype: torch.dtype | None = None
+
+
+class Buildable(LazyModuleMixin, nn.Module):
+    """A module that is built lazily as torch's own Lazy modules are, or by `build`.
+
+    A subclass lists its weights in `roles`, registers them with `_register_weights` at the end of
+    its constructor, and says what shapes an input gives them in `_shapes_for`.
+    """
+
+    cls_to_become = None
+    roles: ClassVar[tuple[Role, ...]] = ()
+
+    # What a subclass says
+
+    def _shapes_for(self, input_shape: Sequence[int | None]) -> dict[str, Shape]:
+        """Return each parameter's shape in PyTorch's order, or raise if the input is refused."""
+        raise NotImplementedError
+
+    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
+        """Return the input shape that leads to these parameter shapes, or None if none does."""
+        raise NotImplementedError
+
+    def _as_tensor(self, inputs: Any) -> Tensor:
+        """Return the inputs of a call as a tensor, or raise."""
+        raise NotImplementedError
+
+    def _has(self, role: Role) -> bool:
+        """Return whether a layer with these arguments has the weight."""
+        return True
+
+    def _frozen(self, role: Role) -> bool:
+        """Return whether the weight starts without gradients."""
+        return False
+
+    # Building
+
+    @property
+    def built(self) -> bool:
+        """Whether the weights have their shapes."""
+        return not self.has_uninitialized_params()
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Give the weights their shapes and their initial values.
+
+        Args:
+            input_shape: The shape of the input, batch included; a size that is not known is None.
+
+        Raises:
+            ValueError: the layer is built already, or cannot take such an input.
+        """
+        if self.built:
+            remedy = "Make a new layer, or draw new values with `reset_parameters()`."
+            self._refuse("input_shape", "given to a layer not built yet", input_shape, remedy)
+        self._build(input_shape)
+        self._end_laziness()
+
+    def initialize_parameters(self, *args: Any, **kwargs: Any) -> None:
+        """Build the layer from the arguments of its first call; torch's lazy hook calls this."""
+        if not self.built:
+            inputs = args[0] if args else kwargs.get("inputs")
+            self._build(self._as_tensor(inputs).shape)
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values for all weights, in place; a layer not built yet stays so."""
+        if self.built:
+            shapes = {name: tuple(p.shape) for name, p in self._parameters.items() if p is not None}
+            values = self._initial_values(shapes)
+            with torch.no_grad():
+                for name, value in values.items():
+                    getattr(self, name).copy_(value)
+
+    def _register_weights(self, dtype: torch.dtype, device: Any) -> None:
+        """Register the parameters of all roles uninitialized; None for those the layer lacks."""
+        for role in self.roles:
+            parameter: Any = None
+            if self._has(role):
+                parameter = _uninitialized(not self._frozen(role), device, role.dtype or dtype)
+            self.register_parameter(role.parameter, parameter)
+
+    def _build(self, input_shape: Sequence[int | None]) -> None:
+        """Give every weight that has none yet its shape and its initial value."""
+        shapes = {
+            name: shape
+            for name, shape in self._shapes_for(input_shape).items()
+            if isinstance(self._parameters[name], UninitializedParameter)
+        }
+        with torch.inference_mode(False):  # weights that a first call there makes can be trained
+            self._materialize(self._initial_values(shapes))
+
+    def _end_laziness(self) -> None:
+        """Remove the hooks of LazyModuleMixin, as its own first forward does."""
+        for hook in ("_initialize_hook", "_load_hook"):
+            getattr(self, hook).remove()
+            delattr(self, hook)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        """Keep unbuilt weights unbuilt where nn.Module would make empty ones: on "meta"."""
+        unbuilt = [n for n, p in self._parameters.items() if isinstance(p, UninitializedParameter)]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name in unbuilt:
+            parameter: Any = self._parameters[name]
+            if not isinstance(parameter, UninitializedParameter):
+                kept = _uninitialized(parameter.requires_grad, parameter.device, parameter.dtype)
+                self._parameters[name] = kept
+        return self
+
+    def _initial_values(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
+        """Return a new tensor for each parameter that holds its initial value."""
+        values = {}
+        for role in self.roles:
+            if role.parameter in shapes:
+                value = self._empty(role, shapes[role.parameter])
+                if not value.is_meta:
+                    self._fill(role, role.view(value))
+                values[role.parameter] = value
+        return values
+
+    def _empty(self, role: Role, shape: Shape) -> Tensor:
+        own = getattr(self, role.parameter)
+        first = next(self.parameters())
+        dtype = (role.dtype or first.dtype) if own is None else own.dtype
+        return role.empty(shape, dtype=dtype, device=first.device)
+
+    def _fill(self, role: Role, view: Tensor) -> None:
+        """Let the role's initializer fill a tensor in Keras's order."""
+        initializer = getattr(self, role.initializer) or initializers.GlorotUniform()
+        with torch.no_grad(), view.device:
+            value = initializer(tuple(view.shape), dtype=_dtype.name_of(view.dtype))
+            found = value if isinstance(value, Tensor) else from_array(value)
+            if found is None or found.shape != view.shape:
+                rule = f"a callable that returns an array of the shape {tuple(view.shape)}"
+                shown = value if found is None else tuple(found.shape)
+                self._refuse(role.initializer, rule, initializer, returned=shown)
+            view.copy_(found)
+
+    def _materialize(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            parameter = getattr(self, name)
+            if isinstance(parameter, UninitializedParameter):
+                parameter.materialize(value.shape)
+                parameter.data = value
+
+    def _lazy_load_hook(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Take the shapes from a state_dict that is being loaded into an unbuilt layer."""
+        found = {
+            name: state_dict[prefix + name]
+            for name, parameter in self._parameters.items()
+            if isinstance(parameter, UninitializedParameter) and prefix + name in state_dict
+        }
+        if not found or any(isinstance(p, UninitializedParameter) for p in found.values()):
+            return
+        shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+        input_shape = self._input_shape_for(shapes)
+        expected = {} if input_shape is None else self._shapes_for(input_shape)
+        if any(expected.get(name) != shape for name, shape in shapes.items()):
+            error_msgs.append(
+                problem(type(self).__name__, "state_dict", f"for {self!r}", shapes, prefix=prefix)
+            )
+            return
+        roles = {role.parameter: role for role in self.roles}
+        absent = {name: shape for name, shape in expected.items() if name not in shapes}
+        loaded = {name: self._empty(roles[name], shape) for name, shape in shapes.items()}
+        self._materialize({**self._initial_values(absent), **loaded})
+
+    def _replicate_for_data_parallel(self) -> Any:
+        # The mixin refuses even when built, since the class stays a lazy one.
+        refusing: Any = nn.Module if self.built else LazyModuleMixin
+        return refusing._replicate_for_data_parallel(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep the types of unbuilt weights, which pickling them forgets."""
+        unbuilt = {
+            name: parameter.dtype
+            for name, parameter in self._parameters.items()
+            if parameter is not None and isinstance(parameter, UninitializedParameter)
+        }
+        return {**self.__dict__, "_unbuilt_types": unbuilt}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the types of unbuilt weights."""
+        types = state.pop("_unbuilt_types")
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        for name, dtype in types.items():
+            parameter: Any = self._parameters[name]
+            if parameter.dtype is not dtype:
+                kept = _uninitialized(parameter.requires_grad, parameter.device, dtype)
+                self._parameters[name] = kept
+
+    # Errors
+
+    def _refuse(
+        self, argument: str, rule: str, value: object, remedy: str = "", **related: object
+    ) -> NoReturn:
+        raise ValueError(problem(type(self).__name__, argument, rule, value, remedy, **related))
+
+    def _require_built(self, wanted: str) -> None:
+        if not self.built:
+            remedy = "Call it on a batch first, or `layer.build(input_shape)`."
+            self._refuse(wanted, "asked of a built layer", self, remedy)
+
+
+def _uninitialized(requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
+    make: Any = UninitializedParameter  # torch's annotations give it Parameter's constructor
+    return make(requires_grad, device, dtype)
