@@ -170,6 +170,9 @@ def test_lora_follows_keras() -> None:
     assert relative_difference(merged, theirs.kernel.detach().numpy()) < 1e-6
     assert [w.requires_grad for w in ours.weights] == [w.trainable for w in theirs.weights]
     assert [v.name for v in ours.variables] == [w.name for w in theirs.weights]
+    for trainable in (False, True):
+        ours.trainable = theirs.trainable = trainable
+        assert [w.requires_grad for w in ours.weights] == [w.trainable for w in theirs.weights]
     later = kerastorch.layers.Conv2D(4, (3, 2), input_shape=(7, 6, 4))
     keras_later = keras.layers.Conv2D(4, (3, 2))
     keras_later.build((None, 7, 6, 4))

@@ -85,7 +85,7 @@ def number(owner: str, argument: str, value: Any, rule: str, *, least: float = 0
 
 
 def shape(
-    owner: str, argument: str, value: Any, rank: int, *, batch: bool = True
+    owner: str, argument: str, value: Any, rank: int, *, batch: bool = True, **related: object
 ) -> tuple[int | None, ...]:
     """Return a shape of `rank` dimensions as a tuple; None stands for a size not known.
 
@@ -95,18 +95,19 @@ def shape(
         value: The shape.
         rank: The number of dimensions it must have.
         batch: Whether the first of them is the batch.
+        **related: Other values that the message shows.
     """
     rule = (
         f"a shape of {rank} dimensions {'with' if batch else 'without'} the batch, "
         "each an integer >= 0 or None"
     )
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(problem(owner, argument, rule, value))
+        raise ValueError(problem(owner, argument, rule, value, "", **related))
     given = tuple(value)
     try:
         dimensions = tuple(None if n is None else operator.index(n) for n in given)
     except TypeError:
-        raise ValueError(problem(owner, argument, rule, given)) from None
+        raise ValueError(problem(owner, argument, rule, given, "", **related)) from None
     if len(dimensions) != rank or any(n is not None and n < 0 for n in dimensions):
-        raise ValueError(problem(owner, argument, rule, given))
+        raise ValueError(problem(owner, argument, rule, given, "", **related))
     return dimensions

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ._check import number, problem
+from ._check import choice, number, problem
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _LAYOUTS = ("channels_last", "channels_first")
@@ -70,9 +70,8 @@ def set_image_data_format(data_format: str) -> None:
     Raises:
         ValueError: `data_format` is neither.
     """
-    _settings_read()["image_data_format"] = _layout(
-        "set_image_data_format", "data_format", str(data_format).lower()
-    )
+    found = choice("set_image_data_format", "data_format", data_format, _LAYOUTS)
+    _settings_read()["image_data_format"] = found
 
 
 def _get(name: str) -> Any:

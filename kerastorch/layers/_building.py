@@ -58,8 +58,15 @@ class Buildable(LazyModuleMixin, nn.Module):
 
     # What a subclass says
 
-    def _shapes_for(self, input_shape: Sequence[int | None]) -> dict[str, Shape]:
-        """Return each parameter's shape in PyTorch's order, or raise if the input is refused."""
+    def _shapes_for(
+        self, input_shape: Sequence[int | None], argument: str = "input_shape"
+    ) -> dict[str, Shape]:
+        """Return each parameter's shape in PyTorch's order, or raise if the input is refused.
+
+        Args:
+            input_shape: The shape of the input, batch included.
+            argument: What the caller gave it as, for the error message.
+        """
         raise NotImplementedError
 
     def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
@@ -104,7 +111,7 @@ class Buildable(LazyModuleMixin, nn.Module):
         """Build the layer from the arguments of its first call; torch's lazy hook calls this."""
         if not self.built:
             inputs = args[0] if args else kwargs.get("inputs")
-            self._build(self._as_tensor(inputs).shape)
+            self._build(self._as_tensor(inputs).shape, "inputs")
 
     def reset_parameters(self) -> None:
         """Draw new initial values for all weights, in place; a layer not built yet stays so."""
@@ -123,11 +130,11 @@ class Buildable(LazyModuleMixin, nn.Module):
                 parameter = _uninitialized(not self._frozen(role), device, role.dtype or dtype)
             self.register_parameter(role.parameter, parameter)
 
-    def _build(self, input_shape: Sequence[int | None]) -> None:
+    def _build(self, input_shape: Sequence[int | None], argument: str = "input_shape") -> None:
         """Give every weight that has none yet its shape and its initial value."""
         shapes = {
             name: shape
-            for name, shape in self._shapes_for(input_shape).items()
+            for name, shape in self._shapes_for(input_shape, argument).items()
             if isinstance(self._parameters[name], UninitializedParameter)
         }
         with torch.inference_mode(False):  # weights that a first call there makes can be trained
@@ -251,7 +258,8 @@ class Buildable(LazyModuleMixin, nn.Module):
     def _require_built(self, wanted: str) -> None:
         if not self.built:
             remedy = "Call it on a batch first, or `layer.build(input_shape)`."
-            self._refuse(wanted, "asked of a built layer", self, remedy)
+            owner = f"{type(self).__name__}.{wanted}"
+            raise ValueError(problem(owner, "layer", "built", self, remedy))
 
 
 def _uninitialized(requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:

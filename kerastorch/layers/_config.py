@@ -74,8 +74,14 @@ class Configured:
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = None  # Keras then has it here: it fixes the order
         for argument in self.arguments():
-            value = getattr(self, argument, None)
-            if argument in _NOT_IN_CONFIG or (argument in _ONLY_WHEN_SET and not value):
+            if argument in _NOT_IN_CONFIG:
+                continue
+            if not hasattr(self, argument):
+                remedy = "Keep it under its own name, or override `get_config`."
+                rule = "an attribute, too, since the config is read off the attributes"
+                raise ValueError(problem(type(self).__name__, argument, rule, None, remedy))
+            value = getattr(self, argument)
+            if argument in _ONLY_WHEN_SET and not value:
                 continue
             vocabulary = _vocabulary(argument)
             config[argument] = value if vocabulary is None else vocabulary.serialize(value)

@@ -164,7 +164,7 @@ class BaseConv(LoRA):
         Raises:
             ValueError: the shape has the wrong rank, or the kernel does not fit into it.
         """
-        shape = _check.shape(type(self).__name__, "input_shape", input_shape, self.rank + 2)
+        shape = self._checked_shape(input_shape, "input_shape")
         sizes = self._require_room("input_shape", shape)
         if self._channel_axis == -1:
             return (shape[0], *sizes, self.filters)
@@ -182,31 +182,41 @@ class BaseConv(LoRA):
                 spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True
             )
         ]
-        least = 0 if self.padding == "same" and argument == "input_shape" else 1
+        same = self.padding == "same"
+        least = 0 if same and argument == "input_shape" else 1
         if any(size is not None and size < least for size in sizes):
             self._refuse(
                 argument,
                 "a shape that the kernel fits into",
                 tuple(shape),
-                "Use a larger input, or padding='same'.",
+                "Use a larger input." if same else "Use a larger input, or padding='same'.",
                 kernel_size=self.kernel_size,
                 dilation_rate=self.dilation_rate,
                 data_format=self.data_format,
             )
         return sizes
 
-    def _shapes_for(self, input_shape: Sequence[int | None]) -> dict[str, Shape]:
-        owner = type(self).__name__
-        shape = _check.shape(owner, "input_shape", input_shape, self.rank + 2)
+    def _checked_shape(
+        self, input_shape: Sequence[int | None], argument: str
+    ) -> tuple[int | None, ...]:
+        owner, layout = type(self).__name__, self.data_format
+        return _check.shape(owner, argument, input_shape, self.rank + 2, data_format=layout)
+
+    def _shapes_for(
+        self, input_shape: Sequence[int | None], argument: str = "input_shape"
+    ) -> dict[str, Shape]:
+        shape = self._checked_shape(input_shape, argument)
         channels = shape[self._channel_axis]
         if not channels:
-            rule = f"a shape that tells the number of channels (axis {self._channel_axis})"
-            self._refuse("input_shape", rule, shape, data_format=self.data_format)
+            rule = (
+                f"a shape with a known number of channels, 1 at least (axis {self._channel_axis})"
+            )
+            self._refuse(argument, rule, shape, data_format=self.data_format)
         if channels % self.groups:
             rule = f"a shape whose channels (axis {self._channel_axis}) `groups` divides"
             layout = self.data_format
-            self._refuse("input_shape", rule, shape, groups=self.groups, data_format=layout)
-        self.compute_output_shape(shape)
+            self._refuse(argument, rule, shape, groups=self.groups, data_format=layout)
+        self._require_room(argument, shape)
         shapes = {"weight": (self.filters, channels // self.groups, *self.kernel_size)}
         if self.use_bias:
             shapes["bias"] = (self.filters,)
@@ -308,8 +318,8 @@ class BaseConv(LoRA):
         for what in ("device", "dtype"):
             theirs, ours = getattr(inputs, what), getattr(weight, what)
             if theirs != ours:
-                rule = f"of the weights' {what}, {ours}"
-                remedy = f"Move them with `inputs.to(...)`, or the layer with `layer.to({theirs})`."
+                rule = f"the weights' {what}, {ours}"
+                remedy = "Convert them with `inputs.to(...)`, or the layer with `layer.to(...)`."
                 return RuntimeError(problem(owner, f"inputs.{what}", rule, theirs, remedy))
         return error
 

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from .. import activations
 from .._check import positive_integers, problem
+from .._dtype import name_of, policy
 from .._geometry import fixed_padding, same_padding
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ def from_torch(cls: type[B], module: nn.Module, *, copy: bool, **arguments: Any)
     conv: Any = module
     if conv.padding_mode != "zeros":
         raise ValueError(problem(owner, "module.padding_mode", "'zeros'", conv.padding_mode))
+    dtype = arguments.pop("dtype", conv.weight.dtype)
+    if policy(owner, dtype).variable_dtype != name_of(conv.weight.dtype):
+        rule = f"a policy whose weights are {name_of(conv.weight.dtype)}, as the module's are"
+        raise ValueError(problem(owner, "dtype", rule, dtype, "Convert the module first."))
     layer = cls(
         conv.out_channels,
         conv.kernel_size,
@@ -65,7 +70,7 @@ def from_torch(cls: type[B], module: nn.Module, *, copy: bool, **arguments: Any)
         dilation_rate=conv.dilation,
         groups=conv.groups,
         use_bias=conv.bias is not None,
-        dtype=conv.weight.dtype,
+        dtype=dtype,
         device=conv.weight.device,
         **arguments,
     )
@@ -130,7 +135,7 @@ def _padding_of(owner: str, conv: Any) -> str:
         if fixed_padding(padding, conv.kernel_size, conv.stride, conv.dilation) == conv.padding:
             return padding
     rule = "0 or what 'same' is at every size, since Keras has no other padding"
-    remedy = "Put an nn.ZeroPad2d or a ZeroPadding2D before a layer with padding='valid'."
+    remedy = "Pad the input yourself, and convert the module without its padding."
     sizes = {"kernel_size": conv.kernel_size, "stride": conv.stride, "dilation": conv.dilation}
     raise ValueError(problem(owner, "module.padding", rule, conv.padding, remedy, **sizes))
 
@@ -168,6 +173,6 @@ def _activation_of(owner: str, layer: BaseConv) -> nn.Module | None:
         return _ACTIVATIONS[activation]()
     if activation in _ALONG_LAST_AXIS:
         return _ALONG_LAST_AXIS[activation](last)
-    rule = "one that PyTorch has as a module"
+    rule = "a built-in one that PyTorch, too, has as a module"
     remedy = "Set `layer.activation = None` and apply it yourself."
     raise ValueError(problem(owner, "activation", rule, activation, remedy))

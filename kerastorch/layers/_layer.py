@@ -69,7 +69,7 @@ class Layer(Configured, Buildable):
         owner = type(self).__name__
         for argument, value in unknown.items():
             remedy = f"It takes {', '.join(self.arguments())}."
-            raise ValueError(problem(owner, argument, "an argument it knows", value, remedy))
+            raise ValueError(problem(owner, argument, "one of its arguments", value, remedy))
         if name is not None and (not isinstance(name, str) or "/" in name):
             raise ValueError(problem(owner, "name", "a string without '/'", name))
         if not isinstance(trainable, bool):
@@ -123,7 +123,10 @@ class Layer(Configured, Buildable):
 
     @property
     def trainable(self) -> bool:
-        """Whether the weights are trained; setting it sets `requires_grad` of them all."""
+        """Whether the weights are trained.
+
+        Setting it sets `requires_grad` of them all; as in Keras, of a kernel too that LoRA froze.
+        """
         return self._trainable
 
     @trainable.setter
@@ -161,8 +164,12 @@ class Layer(Configured, Buildable):
         expected = [(v.name, tuple(v.value.shape)) for v in variables]
         if isinstance(weights, (str, Tensor)) or not isinstance(weights, Iterable):
             self._refuse("weights", f"a list of arrays for {expected}", weights)
+        weights = list(weights)
         given = [from_array(value) for value in weights]
-        shapes = [None if value is None else tuple(value.shape) for value in given]
+        shapes = [
+            type(value).__name__ if array is None else tuple(array.shape)
+            for value, array in zip(weights, given, strict=True)
+        ]
         if shapes != [shape for _, shape in expected]:
             remedy = "" if self.built else "Build the layer first: `layer.build(input_shape)`."
             self._refuse("weights", f"a list of arrays for {expected}", shapes, remedy)

@@ -71,7 +71,7 @@ class LoRA(Layer):
         self._require_built("enable_lora")
         if self.lora_enabled:
             self._refuse("rank", "given once: the layer has LoRA already", rank)
-        checked = self._checked_lora(rank, lora_alpha)
+        checked = self._checked_lora("rank", rank, lora_alpha)
         self._lora_kernel_a_initializer = a_initializer
         self._lora_kernel_b_initializer = b_initializer
         shapes = self._lora_shapes(tuple(self.kernel.shape), checked[0])
@@ -86,7 +86,7 @@ class LoRA(Layer):
         self._lora_kernel_b_initializer = "zeros"
         self.lora_enabled, self.lora_rank, self.lora_alpha = False, None, None
         if rank:
-            self.lora_rank, self.lora_alpha = self._checked_lora(rank, alpha)
+            self.lora_rank, self.lora_alpha = self._checked_lora("lora_rank", rank, alpha)
             self.lora_enabled = True
 
     def _has(self, role: Role) -> bool:
@@ -95,14 +95,14 @@ class LoRA(Layer):
     def _frozen(self, role: Role) -> bool:
         return super()._frozen(role) or (self.lora_enabled and role.parameter == "weight")
 
-    def _checked_lora(self, rank: Any, alpha: Any) -> tuple[int, float]:
+    def _checked_lora(self, argument: str, rank: Any, alpha: Any) -> tuple[int, float]:
         owner = type(self).__name__
         if self.kernel_constraint is not None:
             constraint, remedy = self.kernel_constraint, "With LoRA nothing projects the kernel."
             self._refuse("kernel_constraint", "None with LoRA", constraint, remedy, lora_rank=rank)
-        rank = positive_integer(owner, "lora_rank", rank)
+        rank = positive_integer(owner, argument, rank)
         if alpha is not None:
-            number(owner, "lora_alpha", alpha, "a number >= 0")
+            number(owner, "lora_alpha", alpha, "a finite number >= 0")
         return rank, rank if alpha is None else alpha
 
     def _lora_shapes(self, kernel_shape: Shape, rank: int) -> dict[str, Shape]:

@@ -1,0 +1,31 @@
+"""What every test shares: Keras's own defaults, one seed, and the devices."""
+
+import os
+import tempfile
+
+import pytest
+import torch
+from hypothesis import settings
+
+from kerastorch import config
+
+os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-home-")  # not the user's keras.json
+
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _same_start():
+    torch.manual_seed(0)
+    yield
+    config.set_floatx("float32")
+    config.set_epsilon(1e-7)
+    config.set_image_data_format("channels_last")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request):
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return request.param
