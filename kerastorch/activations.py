@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 from . import config
 from ._registry import Config, Vocabulary
 
-Activation = Callable[..., Tensor]
+_Activation = Callable[..., Tensor]
 
 
 def relu(
@@ -287,7 +286,7 @@ _ACTIVATIONS = Vocabulary(
 )
 
 
-def get(identifier: Any) -> Activation:
+def get(identifier: Any) -> _Activation:
     """Return the activation that `identifier` means.
 
     Args:
@@ -304,11 +303,11 @@ def get(identifier: Any) -> Activation:
         return linear
     # A class is a callable here, as in Keras; the other three vocabularies make an instance.
     is_class = inspect.isclass(identifier)
-    found: Activation = identifier if is_class else _ACTIVATIONS.get(identifier)
+    found: _Activation = identifier if is_class else _ACTIVATIONS.get(identifier)
     return found
 
 
-def serialize(activation: Activation | None) -> Config | str | None:
+def serialize(activation: _Activation | None) -> Config | str | None:
     """Return the config that Keras writes for `activation`: a bare name, or a dict for your own.
 
     Raises:
@@ -323,7 +322,7 @@ def serialize(activation: Activation | None) -> Config | str | None:
 
 def deserialize(
     config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
-) -> Activation | None:
+) -> _Activation | None:
     """Return the activation that `config` describes.
 
     Args:
@@ -333,54 +332,5 @@ def deserialize(
     Raises:
         ValueError: the name is unknown.
     """
-    found: Activation | None = _ACTIVATIONS.deserialize(config, custom_objects)
+    found: _Activation | None = _ACTIVATIONS.deserialize(config, custom_objects)
     return found
-
-
-def is_elementwise(function: object) -> bool:
-    """Return whether `function` is one of these that, by default, acts on each element alone."""
-    return isinstance(function, FunctionType) and function in _ELEMENTWISE
-
-
-def in_place(function: object) -> Activation | None:
-    """Return a `function` that may overwrite its argument, or None where there is no gain.
-
-    The argument must be a fresh tensor that nothing else reads, such as a convolution's output.
-    """
-    return _IN_PLACE.get(function) if isinstance(function, FunctionType) else None
-
-
-# These save their output for the backward pass, so that nothing is lost by overwriting the input.
-def _leaky_relu(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2, inplace=True)
-
-
-def _relu6(x: Tensor) -> Tensor:
-    return F.relu6(x, inplace=True)
-
-
-# These save their input, so that it must stay while there is a gradient to compute.
-def _silu(x: Tensor) -> Tensor:
-    return F.silu(x, inplace=not torch.is_grad_enabled())
-
-
-def _hard_silu(x: Tensor) -> Tensor:
-    return F.hardswish(x, inplace=not torch.is_grad_enabled())
-
-
-def _mish(x: Tensor) -> Tensor:
-    return F.mish(x, inplace=not torch.is_grad_enabled())
-
-
-_IN_PLACE: dict[Callable[..., Any], Activation] = {
-    relu: torch.relu_,
-    relu6: _relu6,
-    leaky_relu: _leaky_relu,
-    elu: F.elu_,
-    selu: torch.selu_,
-    sigmoid: torch.sigmoid_,
-    tanh: torch.tanh_,
-    silu: _silu,
-    hard_silu: _hard_silu,
-    mish: _mish,
-}

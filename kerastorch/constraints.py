@@ -16,7 +16,7 @@ from ._registry import Config, Vocabulary, class_names
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Axis = int | Sequence[int] | None
+_Axis = int | Sequence[int] | None
 
 
 class Constraint:
@@ -56,7 +56,7 @@ class MaxNorm(Constraint):
             [0.8000, 0.4000]])
     """
 
-    def __init__(self, max_value: float = 2, axis: Axis = 0) -> None:
+    def __init__(self, max_value: float = 2, axis: _Axis = 0) -> None:
         self.max_value = max_value
         self.axis = axis
 
@@ -87,7 +87,7 @@ class MinMaxNorm(Constraint):
         min_value: float = 0.0,
         max_value: float = 1.0,
         rate: float = 1.0,
-        axis: Axis = 0,
+        axis: _Axis = 0,
     ) -> None:
         self.min_value = min_value
         self.max_value = max_value
@@ -131,7 +131,7 @@ class UnitNorm(Constraint):
         axis: The axis or axes that a norm is taken along; None for one norm of all.
     """
 
-    def __init__(self, axis: Axis = 0) -> None:
+    def __init__(self, axis: _Axis = 0) -> None:
         self.axis = axis
 
     def __call__(self, w: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class UnitNorm(Constraint):
         return {"axis": self.axis}
 
 
-def _norms(w: Tensor, axis: Axis) -> Tensor:
+def _norms(w: Tensor, axis: _Axis) -> Tensor:
     """Return the norms along `axis`, which stays with size 1; no axis at all leaves sizes."""
     squares = w.square()
     if axis is None:

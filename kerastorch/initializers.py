@@ -25,7 +25,7 @@ from ._registry import Config, Vocabulary, class_names, plain, restored
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-DType = str | torch.dtype | None
+_DType = str | torch.dtype | None
 
 _DTYPES = (
     "float16", "bfloat16", "float32", "float64",
@@ -43,7 +43,7 @@ class Initializer:
     which returns the constructor's arguments.
     """
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: _DType = None) -> Tensor:
         """Return the values.
 
         Args:
@@ -75,7 +75,7 @@ class Initializer:
 class Zeros(Initializer):
     """All 0. Same as `keras.initializers.Zeros`."""
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: _DType = None) -> Tensor:
         """Return the values; see `Initializer`."""
         return torch.zeros(_shape(shape), dtype=_as_dtype("Zeros", dtype))
 
@@ -83,7 +83,7 @@ class Zeros(Initializer):
 class Ones(Initializer):
     """All 1. Same as `keras.initializers.Ones`."""
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: _DType = None) -> Tensor:
         """Return the values; see `Initializer`."""
         return torch.ones(_shape(shape), dtype=_as_dtype("Ones", dtype))
 
@@ -106,7 +106,7 @@ class Constant(Initializer):
     def __init__(self, value: Any = 0.0) -> None:
         self.value = value
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: _DType = None) -> Tensor:
         """Return the values; see `Initializer`."""
         given = np.asarray(self.value) if isinstance(self.value, np.generic) else self.value
         as_type, device = _as_dtype("Constant", dtype), default_device()
@@ -150,7 +150,7 @@ class Identity(Initializer):
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = gain
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: _DType = None) -> Tensor:
         """Return the values; see `Initializer`."""
         shape = _shape(shape)
         if len(shape) != 2:
@@ -203,7 +203,7 @@ class STFT(Initializer):
         self.scaling = scaling
         self.periodic = periodic
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: _DType = None) -> Tensor:
         """Return the values; see `Initializer`."""
         shape = _shape(shape)
         if len(shape) != 3 or shape[1] != 1:
@@ -263,7 +263,7 @@ class _Random(Initializer):
             raise ValueError(problem(type(self).__name__, "seed", rule, seed))
         self.seed: Seed = seed
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+    def __call__(self, shape: Sequence[int], dtype: _DType = None) -> Tensor:
         """Return the values; see `Initializer`."""
         values = self._draw(_shape(shape), _as_dtype(type(self).__name__, dtype))
         return values.to(default_device()).contiguous()
@@ -584,7 +584,7 @@ def _shape(shape: Sequence[int] | int) -> Shape:
     return (shape,) if isinstance(shape, int) else tuple(shape)
 
 
-def _as_dtype(owner: str, dtype: DType) -> torch.dtype:
+def _as_dtype(owner: str, dtype: _DType) -> torch.dtype:
     if isinstance(dtype, torch.dtype):
         return dtype
     name = config.floatx() if dtype is None else dtype
@@ -612,7 +612,7 @@ def _fixed(values: Any) -> Callable[..., Tensor]:
         rule = "a name, a config dict, a callable or an array of numbers"
         raise ValueError(problem("initializer", "identifier", rule, values))
 
-    def initialize_fn(shape: Sequence[int], dtype: DType = None) -> Tensor:
+    def initialize_fn(shape: Sequence[int], dtype: _DType = None) -> Tensor:
         expected = tuple(given.shape)
         if _shape(shape) != expected:
             rule = f"{expected}, that of the given array"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -56,7 +56,8 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
         A handle; its `remove()` ends the projections.
 
     Raises:
-        ValueError: the model has constrained weights, but the optimizer none of them.
+        ValueError: the model has constrained weights to train, but the optimizer none of them;
+            or one of them is computed from others.
 
     Example:
         >>> from kerastorch.layers import Conv2D
@@ -68,21 +69,22 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
         >>> bool((layer.kernel >= 0).all())
         True
     """
+    own = _parameters(optimizer)
+    for layer, variable in _constrained(model):
+        if _is_among(layer, variable, own):
+            layer._writable(variable)
     constrained = {id(parameter) for parameter in _constrained_parameters(model)}
-    if constrained and constrained.isdisjoint(_parameters(optimizer)):
+    if constrained and constrained.isdisjoint(own):
         rule = "one that steps some of the model's constrained weights"
         remedy = "Make it from the parameters of this very model."
         owner = attach_constraints.__name__
         raise ValueError(problem(owner, "optimizer", rule, type(optimizer).__name__, remedy))
 
     def project(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        stepped = {key for key, p in _parameters(optimizer).items() if p.grad is not None}
+        stepped = {k: p for k, p in _parameters(optimizer).items() if p.grad is not None}
         skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
         for layer, variable in _constrained(model):
-            computed = not isinstance(variable.parameter, nn.Parameter)  # from others: an error
-            if id(variable.parameter) in stepped or (
-                computed and any(id(parameter) in stepped for parameter in layer.parameters())
-            ):
+            if _is_among(layer, variable, stepped):
                 _project(layer, variable, skipped)
 
     return optimizer.register_step_post_hook(project)
@@ -112,7 +114,7 @@ def _constrained_parameters(model: nn.Module) -> Iterator[Tensor]:
         for role in layer.roles:
             parameter = getattr(layer, role.parameter)
             constraint = role.constraint and getattr(layer, role.constraint)
-            if parameter is not None and constraint is not None:
+            if parameter is not None and parameter.requires_grad and constraint is not None:
                 yield parameter
 
 
@@ -121,6 +123,13 @@ def _constrained(model: nn.Module) -> Iterator[tuple[Layer, Variable]]:
         for variable in layer.variables:
             if variable.constraint is not None:
                 yield layer, variable
+
+
+def _is_among(layer: Layer, variable: Variable, parameters: Mapping[int, Tensor]) -> bool:
+    """Return whether a weight, or what it is computed from, is among parameters listed by id."""
+    if isinstance(variable.parameter, nn.Parameter):
+        return id(variable.parameter) in parameters
+    return any(id(parameter) in parameters for parameter in layer.parameters())
 
 
 @torch.no_grad()

@@ -11,6 +11,8 @@ from kerastorch import config
 
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-home-")  # not the user's keras.json
 
+torch.set_num_threads(1)  # what is tested is small: more threads only wait for each other
+
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 settings.load_profile("repeatable")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kerastorch import activations, config
+from kerastorch import _pointwise, activations, config
 from kerastorch.activations import _ACTIVATIONS, _TORCH
 
 NAMES = sorted(set(_ACTIVATIONS.table) - {"swish", "hard_swish"})
@@ -135,13 +135,13 @@ def test_the_type_stays(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_which_are_elementwise(name):
     function = activations.get(name)
-    assert activations.is_elementwise(function) == (name not in (*ALONG_AN_AXIS, "threshold"))
+    assert _pointwise.is_elementwise(function) == (name not in (*ALONG_AN_AXIS, "threshold"))
     if name == "threshold":
         return
     x = grid().reshape(2, 4, 6)
     crossed = function(x.permute(2, 0, 1)).permute(1, 2, 0)
     same = crossed.shape == x.shape and torch.equal(crossed, function(x))
-    assert activations.is_elementwise(function) == same
+    assert _pointwise.is_elementwise(function) == same
 
 
 def mine(x):
@@ -157,8 +157,8 @@ class Unhashable:
 
 @pytest.mark.parametrize("function", [mine, F.relu, torch.nn.ReLU(), Unhashable(), None, "relu"])
 def test_what_is_foreign_is_never_elementwise(function):
-    assert not activations.is_elementwise(function)
-    assert activations.in_place(function) is None
+    assert not _pointwise.is_elementwise(function)
+    assert _pointwise.in_place(function) is None
 
 
 ALWAYS = ("relu", "relu6", "leaky_relu", "elu", "selu", "sigmoid", "tanh")
@@ -166,7 +166,7 @@ WITHOUT_GRADIENT = ("silu", "hard_silu", "mish")
 
 
 def test_which_are_in_place():
-    found = {name for name in NAMES if activations.in_place(activations.get(name))}
+    found = {name for name in NAMES if _pointwise.in_place(activations.get(name))}
     assert found == {*ALWAYS, *WITHOUT_GRADIENT}
 
 
@@ -174,7 +174,7 @@ def test_which_are_in_place():
 @pytest.mark.parametrize("name", [*ALWAYS, *WITHOUT_GRADIENT])
 def test_in_place_equals_plain(name, dtype):
     function = activations.get(name)
-    in_place = activations.in_place(function)
+    in_place = _pointwise.in_place(function)
     points = grid(dtype)
     with torch.no_grad():
         x = points.clone()
@@ -319,6 +319,6 @@ def test_torch_functions_that_mean_something_else_are_not_written(function):
 @pytest.mark.parametrize("name", NAMES)
 def test_functions_can_be_copied_and_pickled(name):
     function = activations.get(name)
-    in_place = activations.in_place(function)
+    in_place = _pointwise.in_place(function)
     assert copy.deepcopy(function) is pickle.loads(pickle.dumps(function)) is function
     assert pickle.loads(pickle.dumps(in_place)) == in_place

@@ -25,7 +25,6 @@ NAMES = {
         softmax softplus softsign sparse_plus sparse_sigmoid sparsemax squareplus swish tanh
         tanh_shrink threshold
         get serialize deserialize
-        Activation in_place is_elementwise
     """,
     "kerastorch.initializers": """
         Initializer
@@ -36,7 +35,7 @@ NAMES = {
         lecun_uniform ones orthogonal random_normal random_uniform stft truncated_normal
         variance_scaling zeros
         get serialize deserialize
-        DType SeedGenerator compute_fans
+        SeedGenerator compute_fans
     """,
     "kerastorch.regularizers": """
         Regularizer
@@ -49,7 +48,6 @@ NAMES = {
         MaxNorm MinMaxNorm NonNeg UnitNorm
         max_norm min_max_norm non_neg unit_norm
         get serialize deserialize
-        Axis
     """,
     "kerastorch.config": """
         epsilon floatx image_data_format set_epsilon set_floatx set_image_data_format

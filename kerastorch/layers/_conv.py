@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .. import _check, _dtype, activations, config
+from .. import _check, _dtype, _pointwise, activations, config
 from .._check import problem
 from .._functional import CONVOLUTIONS, convolve_same
 from .._geometry import fixed_padding, output_size
@@ -145,9 +145,9 @@ class BaseConv(LoRA):
     def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
         """Decide where the activation goes: on the fresh output, or on the user's layout."""
         pointwise: Callable[[Tensor], Tensor] | None = None
-        by_layout = not activations.is_elementwise(activation)
+        by_layout = not _pointwise.is_elementwise(activation)
         if not by_layout and activation is not activations.linear:
-            pointwise = activations.in_place(activation) or activation
+            pointwise = _pointwise.in_place(activation) or activation
         self._stages = pointwise, by_layout
         if isinstance(activation, nn.Module) and not self.trainable:
             activation.requires_grad_(False)  # it is frozen with the layer
