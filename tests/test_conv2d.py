@@ -315,12 +315,16 @@ class Spy:
     """Counts what `convolve_same` does: its own calls and what it pads."""
 
     def __init__(self, monkeypatch):
-        self.padded, self.calls = [], 0
-        same, pad = _functional.convolve_same, _functional.F.pad
+        self.padded, self.calls, self.cuts = [], 0, 0
+        same, pad, cut = _functional.convolve_same, _functional.F.pad, _functional._cut_out
 
         def counted(*args):
             self.calls += 1
             return same(*args)
+
+        def cut_out(*args):
+            self.cuts += 1
+            return cut(*args)
 
         def padded(x, amounts):
             self.padded.append(x)
@@ -328,15 +332,16 @@ class Spy:
 
         monkeypatch.setattr("kerastorch.layers._conv.convolve_same", counted)
         monkeypatch.setattr(_functional, "F", SimpleNamespace(pad=padded))
+        monkeypatch.setattr(_functional, "_cut_out", cut_out)
 
     def way(self, layer, x):
-        self.padded, self.calls = [], 0
+        self.padded, self.calls, self.cuts = [], 0, 0
         layer(x)
         if not self.calls:
             return "constant"
-        if not self.padded:
-            return "even"
-        return "kernel" if self.padded[0] is layer.weight else "input"
+        if self.cuts:
+            return "cut out"
+        return "input" if self.padded else "even"
 
 
 # name -> size of the input, way with gradients, way without
@@ -349,11 +354,11 @@ WAYS = {
     "same-strided": ((8, 9), "input", "input"),
     "same-strided, even here": ((7, 8), "even", "even"),
     "same-depthwise-strided, even here": ((7, 6), "even", "even"),
-    "same-depthwise-strided": ((8, 6), "input", "kernel"),
-    "same-grouped": ((5, 6), "input", "kernel"),
-    "same-grouped-strided": ((6, 7), "input", "kernel"),
-    "same-grouped-dilated": ((6, 7), "input", "input"),
-    "first-same-grouped-strided": ((6, 7), "input", "kernel"),
+    "same-depthwise-strided": ((8, 6), "input", "cut out"),
+    "same-grouped": ((5, 6), "input", "cut out"),
+    "same-grouped-strided": ((6, 7), "input", "cut out"),
+    "same-grouped-dilated": ((6, 7), "input", "cut out"),
+    "first-same-grouped-strided": ((6, 7), "input", "cut out"),
 }
 
 
@@ -371,6 +376,27 @@ def test_the_way_that_same_is_padded(name, monkeypatch):
         assert spy.way(layer, x) == without
         assert_close(layer(x), trained)
     assert_close(trained, from_oracle(case, layer, x))
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "silu", "softmax", torch.sin])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_outputs_are_whole_tensors(padding, activation):
+    layer = Conv2D(6, 3, strides=2, padding=padding, groups=3, activation=activation)
+    x = batch((2, 8, 6, 3))
+    with torch.no_grad():
+        outputs = layer(x)
+    assert outputs.is_contiguous()
+    assert_close(outputs, layer(x).detach())
+
+
+def test_a_value_that_is_not_finite_reaches_its_own_windows_only():
+    layer = Conv2D(3, 3, strides=2, padding="same", groups=3, kernel_initializer="ones")
+    x = batch((1, 8, 6, 3))
+    x[0, 3, 2, 1] = torch.inf
+    with torch.no_grad():
+        found = layer(x)
+    assert torch.equal(found.isfinite(), layer(x).isfinite())
+    assert (~found.isfinite()).sum() == 2  # row 3 is in one window, column 2 in two
 
 
 # Weights

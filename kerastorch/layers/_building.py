@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 from .. import _dtype, initializers
 from .._array import from_array
@@ -23,27 +24,29 @@ def _as_is(tensor: Tensor) -> Tensor:
 
 
 class Role(NamedTuple):
-    """What one parameter is to Keras.
+    """What one parameter or buffer is to Keras.
 
     Attributes:
         parameter: The parameter's name in PyTorch: "weight".
         name: Keras's name: "kernel".
         initializer: The layer's attribute that holds the initializer.
-        regularizer: The layer's attribute that holds the regularizer.
+        regularizer: The layer's attribute that holds the regularizer; None where there is none.
         constraint: The layer's attribute that holds the constraint; None where there is none.
         view: Views a tensor in PyTorch's order of axes in Keras's order.
         empty: Makes an unfilled tensor of a shape in PyTorch's order.
         dtype: The type it has whatever the layer's policy; None where the policy decides.
+        buffer: Whether it is a buffer, such as a moving mean, and not a parameter.
     """
 
     parameter: str
     name: str
     initializer: str
-    regularizer: str
-    constraint: str | None
+    regularizer: str | None = None
+    constraint: str | None = None
     view: Callback = _as_is
     empty: Callable[..., Tensor] = torch.empty
     dtype: torch.dtype | None = None
+    buffer: bool = False
 
 
 class Buildable(LazyModuleMixin, nn.Module):
@@ -116,27 +119,37 @@ class Buildable(LazyModuleMixin, nn.Module):
     def reset_parameters(self) -> None:
         """Draw new initial values for all weights, in place; a layer not built yet stays so."""
         if self.built:
-            shapes = {name: tuple(p.shape) for name, p in self._parameters.items() if p is not None}
+            shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
             values = self._initial_values(shapes)
             with torch.no_grad():
                 for name, value in values.items():
                     getattr(self, name).copy_(value)
 
     def _register_weights(self, dtype: torch.dtype, device: Any) -> None:
-        """Register the parameters of all roles uninitialized; None for those the layer lacks."""
+        """Register what all roles name uninitialized; None for what the layer lacks."""
         for role in self.roles:
-            parameter: Any = None
-            if self._has(role):
-                parameter = _uninitialized(not self._frozen(role), device, role.dtype or dtype)
-            self.register_parameter(role.parameter, parameter)
+            register: Any = self.register_buffer if role.buffer else self.register_parameter
+            trained = not role.buffer and not self._frozen(role)
+            kind = role.dtype or dtype
+            tensor = _uninitialized(role.buffer, trained, device, kind) if self._has(role) else None
+            register(role.parameter, tensor)
+        if self.built:
+            self._end_laziness()
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return the layer's own parameters and buffers by name."""
+        named = itertools.chain(self._parameters.items(), self._buffers.items())
+        return {name: tensor for name, tensor in named if tensor is not None}
+
+    def _unbuilt(self) -> dict[str, Any]:
+        """Return the parameters and buffers that have no shape yet."""
+        return {name: tensor for name, tensor in self._tensors().items() if is_lazy(tensor)}
 
     def _build(self, input_shape: Sequence[int | None], argument: str = "input_shape") -> None:
         """Give every weight that has none yet its shape and its initial value."""
-        shapes = {
-            name: shape
-            for name, shape in self._shapes_for(input_shape, argument).items()
-            if isinstance(self._parameters[name], UninitializedParameter)
-        }
+        unbuilt = self._unbuilt()
+        shapes = self._shapes_for(input_shape, argument)
+        shapes = {name: shape for name, shape in shapes.items() if name in unbuilt}
         with torch.inference_mode(False):  # weights that a first call there makes can be trained
             self._materialize(self._initial_values(shapes))
 
@@ -148,14 +161,17 @@ class Buildable(LazyModuleMixin, nn.Module):
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
         """Keep unbuilt weights unbuilt where nn.Module would make empty ones: on "meta"."""
-        unbuilt = [n for n, p in self._parameters.items() if isinstance(p, UninitializedParameter)]
+        unbuilt = self._unbuilt()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name in unbuilt:
-            parameter: Any = self._parameters[name]
-            if not isinstance(parameter, UninitializedParameter):
-                kept = _uninitialized(parameter.requires_grad, parameter.device, parameter.dtype)
-                self._parameters[name] = kept
+        for name in unbuilt.keys() - self._unbuilt().keys():
+            self._make_unbuilt(name, getattr(self, name).dtype)
         return self
+
+    def _make_unbuilt(self, name: str, dtype: torch.dtype) -> None:
+        """Put an uninitialized tensor of a type in the place of a parameter or buffer."""
+        place: dict[str, Any] = self._buffers if name in self._buffers else self._parameters
+        old = place[name]
+        place[name] = _uninitialized(place is self._buffers, old.requires_grad, old.device, dtype)
 
     def _initial_values(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
         """Return a new tensor for each parameter that holds its initial value."""
@@ -170,7 +186,7 @@ class Buildable(LazyModuleMixin, nn.Module):
 
     def _empty(self, role: Role, shape: Shape) -> Tensor:
         own = getattr(self, role.parameter)
-        first = next(self.parameters())
+        first = next(iter(self._tensors().values()))
         dtype = (role.dtype or first.dtype) if own is None else own.dtype
         return role.empty(shape, dtype=dtype, device=first.device)
 
@@ -187,11 +203,10 @@ class Buildable(LazyModuleMixin, nn.Module):
             view.copy_(found)
 
     def _materialize(self, values: Mapping[str, Tensor]) -> None:
-        for name, value in values.items():
-            parameter = getattr(self, name)
-            if isinstance(parameter, UninitializedParameter):
-                parameter.materialize(value.shape)
-                parameter.data = value
+        for name, tensor in self._unbuilt().items():
+            if name in values:
+                tensor.materialize(values[name].shape)
+                tensor.data = values[name]
 
     def _lazy_load_hook(
         self,
@@ -206,10 +221,10 @@ class Buildable(LazyModuleMixin, nn.Module):
         """Take the shapes from a state_dict that is being loaded into an unbuilt layer."""
         found = {
             name: state_dict[prefix + name]
-            for name, parameter in self._parameters.items()
-            if isinstance(parameter, UninitializedParameter) and prefix + name in state_dict
+            for name in self._unbuilt()
+            if prefix + name in state_dict
         }
-        if not found or any(isinstance(p, UninitializedParameter) for p in found.values()):
+        if not found or any(map(is_lazy, found.values())):
             return
         shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
         input_shape = self._input_shape_for(shapes)
@@ -231,22 +246,16 @@ class Buildable(LazyModuleMixin, nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep the types of unbuilt weights, which pickling them forgets."""
-        unbuilt = {
-            name: parameter.dtype
-            for name, parameter in self._parameters.items()
-            if parameter is not None and isinstance(parameter, UninitializedParameter)
-        }
-        return {**self.__dict__, "_unbuilt_types": unbuilt}
+        types = {name: tensor.dtype for name, tensor in self._unbuilt().items()}
+        return {**self.__dict__, "_unbuilt_types": types}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the types of unbuilt weights."""
         types = state.pop("_unbuilt_types")
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         for name, dtype in types.items():
-            parameter: Any = self._parameters[name]
-            if parameter.dtype is not dtype:
-                kept = _uninitialized(parameter.requires_grad, parameter.device, dtype)
-                self._parameters[name] = kept
+            if getattr(self, name).dtype is not dtype:
+                self._make_unbuilt(name, dtype)
 
     # Errors
 
@@ -262,6 +271,6 @@ class Buildable(LazyModuleMixin, nn.Module):
             raise ValueError(problem(owner, "layer", "built", self, remedy))
 
 
-def _uninitialized(requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
-    make: Any = UninitializedParameter  # torch's annotations give it Parameter's constructor
+def _uninitialized(buffer: bool, requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
+    make: Any = UninitializedBuffer if buffer else UninitializedParameter
     return make(requires_grad, device, dtype)

@@ -263,16 +263,19 @@ class BaseConv(LoRA):
         ):
             inputs, weight, bias = self._made_to_fit(inputs, weight, bias)
         x = inputs if first is None else axes_moved(inputs, first)
+        fresh = True
         try:
             if padding is None:
-                y = convolve_same(x, weight, bias, stride, dilation, groups)
+                y, fresh = convolve_same(x, weight, bias, stride, dilation, groups)
             else:
                 y = convolution(x, weight, bias, stride, padding, dilation, groups)
         except RuntimeError as error:
             raise self._explained(error, inputs, weight) from error
         pointwise, by_layout = self._stages
         if pointwise is not None:
-            if torch.compiler.is_compiling():
+            if not fresh:
+                pointwise = self.activation  # out of place, it makes a whole tensor of a part
+            elif torch.compiler.is_compiling():
                 # Out of place: before the axes go back it trains faster, after it any size compiles
                 pointwise, by_layout = self._stages_compiled()
             if pointwise is not None:
@@ -280,6 +283,8 @@ class BaseConv(LoRA):
         outputs = y if last is None else axes_moved(y, last)
         if by_layout:
             outputs = self.activation(outputs)
+        elif not fresh and pointwise is None:
+            outputs = outputs.contiguous()
         if self.activity_regularizer is not None:
             self._record_activity(outputs)
         return outputs
@@ -392,9 +397,7 @@ class Conv2D(BaseConv):
 
     - it is a `torch.nn.Module`: `weight` and `bias` are parameters in PyTorch's order;
     - integer and boolean inputs are converted to the layer's compute dtype;
-    - an initializer without a seed draws from `torch.manual_seed`'s generator;
-    - while no gradients are recorded, a grouped strided "same" convolution on a CPU lets a
-      non-finite input reach one place further than its window does.
+    - an initializer without a seed draws from `torch.manual_seed`'s generator.
 
     Args:
         filters: The number of output channels.

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.parameter import Parameter
 
 from .. import _dtype
 from .._array import from_array, to_array
@@ -99,7 +98,7 @@ class Layer(Configured, Buildable):
                 role.name,
                 parameter,
                 role.view(parameter),
-                getattr(self, role.regularizer),
+                None if role.regularizer is None else getattr(self, role.regularizer),
                 None if role.constraint is None else getattr(self, role.constraint),
             )
             for role, parameter in found
@@ -180,7 +179,7 @@ class Layer(Configured, Buildable):
 
     def _writable(self, variable: Variable) -> Tensor:
         """Return the view of a variable to write to, or raise where writing would be lost."""
-        if not isinstance(variable.parameter, Parameter):
+        if not any(variable.parameter is tensor for tensor in self._tensors().values()):
             remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
             rule = "a parameter of its own, not one computed from others"
             self._refuse(variable.name, rule, type(variable.parameter), remedy)
@@ -191,7 +190,7 @@ class Layer(Configured, Buildable):
     @property
     def dtype_policy(self) -> _dtype.DTypePolicy:
         """The dtype policy; after `.half()`, `.double()` and the like, the weights' own type."""
-        found = next((p.dtype for p in self._parameters.values() if p is not None), None)
+        found = next((tensor.dtype for tensor in self._tensors().values()), None)
         if found is None or _dtype.name_of(found) == self._policy.variable_dtype:
             return self._policy
         return _dtype.DTypePolicy(_dtype.name_of(found))
@@ -218,7 +217,8 @@ class Layer(Configured, Buildable):
         found = from_array(inputs) if hasattr(inputs, "__array__") else None
         if found is None:
             self._refuse("inputs", "a tensor or an array of real numbers", inputs)
-        return found.to(next(self.parameters()).device)
+        device = next((tensor.device for tensor in self._tensors().values()), None)
+        return found if device is None else found.to(device)
 
     def _cast(self, x: Tensor, weights: torch.dtype) -> tuple[Tensor, torch.dtype]:
         """Return an input in the type to compute in, and the type that weights are to have.
