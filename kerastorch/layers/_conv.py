@@ -102,8 +102,8 @@ class BaseConv(LoRA):
         self.kernel_constraint = kernel_constraint
         self.bias_constraint = bias_constraint
         self._check_relations()
-        self._set_constants()
         self._set_lora(lora_rank, lora_alpha)
+        self._set_constants()
         self._register_weights(_dtype.torch_dtype(self.dtype), device)
         if input_shape is not None:
             shape = _check.shape(owner, "input_shape", input_shape, rank + 1, batch=False)
@@ -121,8 +121,9 @@ class BaseConv(LoRA):
     def _set_constants(self) -> None:
         """Keep together what `forward` needs at every call: one look-up is quicker than eight."""
         last = self.data_format == "channels_last"
+        mixed = self._policy.compute_dtype != self._policy.variable_dtype
         self._constants = (
-            self.rank + 2,
+            -1 if mixed or self.lora_enabled else self.rank + 2,  # -1: no input fits as it is
             CONVOLUTIONS[self.rank],
             self.strides,
             fixed_padding(self.padding, self.kernel_size, self.strides, self.dilation_rate),
@@ -131,7 +132,6 @@ class BaseConv(LoRA):
             CHANNELS_FIRST[self.rank] if last else None,
             CHANNELS_LAST[self.rank] if last else None,
         )
-        self._mixed = self._policy.compute_dtype != self._policy.variable_dtype
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._settled and name in self.__dict__:
@@ -258,8 +258,6 @@ class BaseConv(LoRA):
             not isinstance(inputs, Tensor)
             or inputs.dtype is not weight.dtype
             or inputs.ndim != ndim
-            or self._mixed
-            or self.lora_enabled
         ):
             inputs, weight, bias = self._made_to_fit(inputs, weight, bias)
         x = inputs if first is None else axes_moved(inputs, first)

@@ -79,6 +79,11 @@ class LoRA(Layer):
             self.register_parameter(name, Parameter(value, self.trainable))
         self.weight.requires_grad = False
         self.lora_enabled, (self.lora_rank, self.lora_alpha) = True, checked
+        self._set_constants()
+
+    def _set_constants(self) -> None:
+        """Work out again what `forward` keeps, since LoRA has been enabled."""
+        raise NotImplementedError
 
     def _set_lora(self, rank: Any, alpha: Any) -> None:
         """Keep the constructor's arguments; a rank of 0 means no LoRA, as in Keras."""
