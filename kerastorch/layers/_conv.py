@@ -251,9 +251,11 @@ class BaseConv(LoRA):
             ValueError: the input has the wrong rank, number of channels or size.
         """
         ndim, convolution, stride, padding, dilation, groups, first, last = self._constants
-        parameters = self._parameters  # one look-up for both; each attribute would cost more
-        weight: Any = parameters["weight"] if "weight" in parameters else self.weight
-        bias: Any = parameters["bias"] if "bias" in parameters else self.bias
+        parameters: dict[str, Any] = self._parameters
+        try:  # one look-up for both: nn.Module's attributes cost more
+            weight, bias = parameters["weight"], parameters["bias"]
+        except KeyError:  # one of them is computed from others
+            weight, bias = self.weight, self.bias
         if (
             not isinstance(inputs, Tensor)
             or inputs.dtype is not weight.dtype
