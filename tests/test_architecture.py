@@ -37,13 +37,13 @@ HOUSE = {
     "layers._config": (3, 0),
     "layers._layer": (3, 1),
     "layers._lora": (3, 2),
-    "layers._exchange": (4, 0),
-    "layers._conv": (4, 1),
+    "layers._base_conv": (4, 0),
+    "layers._exchange": (4, 1),
+    "layers._conv": (4, 2),
     "training": (5, 0),
 }
 PACKAGES = ("", "layers")
 INITS = [f"{package}.__init__".lstrip(".") for package in PACKAGES]
-FOR_TYPES_ONLY = {("layers._exchange", "layers._conv")}
 
 FOREIGN = {"keras", "tf_keras", "tensorflow", "h5py"}
 DYNAMIC = {"importlib", "__import__"}
@@ -77,23 +77,18 @@ def sources() -> dict[str, str]:
     }
 
 
-def imports(tree: ast.AST, for_types: bool = False) -> Iterator[tuple[str, str | None, int, bool]]:
-    """Yield (module, name, level, whether under TYPE_CHECKING) of every import, however deep."""
-    for node in ast.iter_child_nodes(tree):
+def imports(tree: ast.AST) -> Iterator[tuple[str, str | None, int]]:
+    """Yield (module, name, level) of every import, however deep, those for types included."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, None, 0, for_types) for alias in node.names)
+            yield from ((alias.name, None, 0) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from ((node.module or "", a.name, node.level, for_types) for a in node.names)
-        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            yield from imports(ast.Module(node.body, []), True)
-            yield from imports(ast.Module(node.orelse, []), for_types)
-        else:
-            yield from imports(node, for_types)
+            yield from ((node.module or "", alias.name, node.level) for alias in node.names)
 
 
-def inner_imports(module: str, source: str) -> Iterator[tuple[str, bool]]:
-    """Yield (module of the package, whether under TYPE_CHECKING) of every import from it."""
-    for origin, name, level, for_types in imports(ast.parse(source)):
+def inner_imports(module: str, source: str) -> Iterator[str]:
+    """Yield the module of the package that every import from it names, for types or not."""
+    for origin, name, level in imports(ast.parse(source)):
         parts = origin.split(".") if origin else []
         if level:
             parts = [*module.split(".")[: module.count(".") + 1 - level], *parts]
@@ -103,14 +98,14 @@ def inner_imports(module: str, source: str) -> Iterator[tuple[str, bool]]:
             continue
         target = ".".join(parts)
         submodule = ".".join([*parts, name or ""])
-        yield (submodule if submodule in HOUSE or submodule in PACKAGES else target), for_types
+        yield submodule if submodule in HOUSE or submodule in PACKAGES else target
 
 
 def outer_imports(source: str) -> set[str]:
     """Return the top names of all modules imported from elsewhere."""
     return {
         origin.split(".")[0]
-        for origin, _, level, _ in imports(ast.parse(source))
+        for origin, _, level in imports(ast.parse(source))
         if not level and not origin.startswith(PACKAGE)
     }
 
@@ -139,9 +134,8 @@ def missing_places(modules: set[str]) -> set[str]:
 def wrong_imports(module: str, source: str) -> list[str]:
     return [
         f"{module} <- {target or PACKAGE}"
-        for target, for_types in inner_imports(module, source)
+        for target in inner_imports(module, source)
         if HOUSE.get(target, (9, 9)) >= HOUSE[module]
-        and not (for_types and (module, target) in FOR_TYPES_ONLY)
     ]
 
 
@@ -282,12 +276,6 @@ def test_the_top_level_holds_what_it_may():
             "if TYPE_CHECKING:\n  from ._conv import x",
             ["layers._lora <- layers._conv"],
         ),
-        (
-            "layers._exchange",
-            "if TYPE_CHECKING:\n  pass\nelse:\n  from ._conv import x",
-            ["layers._exchange <- layers._conv"],
-        ),
-        ("layers._exchange", "if TYPE_CHECKING:\n  from ._conv import x", []),
         ("layers._lora", "from ._layer import x\nfrom .._check import y\nimport torch", []),
         ("_dtype", "from . import config\nfrom ._check import problem", []),
     ],

@@ -330,7 +330,7 @@ class Spy:
             self.padded.append(x)
             return pad(x, amounts)
 
-        monkeypatch.setattr("kerastorch.layers._conv.convolve_same", counted)
+        monkeypatch.setattr("kerastorch.layers._base_conv.convolve_same", counted)
         monkeypatch.setattr(_functional, "F", SimpleNamespace(pad=padded))
         monkeypatch.setattr(_functional, "_cut_out", cut_out)
 
