@@ -71,10 +71,16 @@ def random_array(generator: np.random.Generator, shape: tuple[int, ...]) -> np.n
     return generator.standard_normal(shape).astype("float32")
 
 
-def relative_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return the largest difference over the largest magnitude; infinite where shapes differ."""
+def relative_difference(ours: np.ndarray, theirs: np.ndarray, least: float = 1e-30) -> float:
+    """Return the largest difference over the largest magnitude; infinite where shapes differ.
+
+    Args:
+        ours: What is compared.
+        theirs: What it is compared with.
+        least: The least magnitude to divide by, where one of nearly 0 is rounding noise.
+    """
     if ours.shape != theirs.shape or not np.array_equal(np.isfinite(ours), np.isfinite(theirs)):
         return float("inf")
     finite = np.isfinite(theirs)
-    scale = np.abs(theirs[finite]).max(initial=1e-30)
+    scale = np.abs(theirs[finite]).max(initial=least)
     return float(np.abs(ours[finite] - theirs[finite]).max(initial=0.0) / scale)

@@ -65,8 +65,8 @@ def test_gradients_of_random_configurations(seed: int) -> None:
             bias = ours.bias if layer is ours else getattr(theirs.bias, "value", None)
             found = [inputs.grad, kernel_gradient, *([] if bias is None else [bias.grad])]
             gradients.append([gradient.numpy() for gradient in found])
-        for mine, yours in zip(*gradients, strict=True):
-            assert relative_difference(mine, yours) < 1e-5, case
+        for mine, yours in zip(*gradients, strict=True):  # a bias before a softmax has none
+            assert relative_difference(mine, yours, least=0.1) < 1e-5, case
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,43 +56,66 @@ def convolve_same(
         be a part of one.
     """
     convolution = CONVOLUTIONS[x.ndim - 2]
-    padding = [
-        same_padding(n, k, s, d)
-        for n, k, s, d in zip(x.shape[2:], weight.shape[2:], stride, dilation, strict=True)
-    ]
-    if not torch.compiler.is_compiling():  # the padded form is the one that compiles at any size
-        if all(before == after for before, after in padding):
-            even = tuple(after for _, after in padding)
-            return convolution(x, weight, bias, stride, even, dilation, groups), True
+    if torch.compiler.is_compiling():  # the padded form, without a question, compiles at any size
+        sides = _flat(_padding(x.shape[2:], weight.shape[2:], stride, dilation))
+    else:
+        plan = _plan(x.shape[2:], weight.shape[2:], stride, dilation)
+        if plan.even is not None:
+            return convolution(x, weight, bias, stride, plan.even, dilation, groups), True
         if groups > 1 and x.is_cpu and not torch.is_grad_enabled():
-            return _cut_out(convolution, x, weight, bias, stride, padding, dilation, groups), False
-    padded = F.pad(x, [n for sides in reversed(padding) for n in sides])
-    return convolution(padded, weight, bias, stride, 0, dilation, groups), True
+            # Copies no input: 0.5 to 0.9 of the time of padding it, in grouped inference on a CPU.
+            y = convolution(x, weight, bias, stride, plan.wide, dilation, groups)
+            for axis, start, length in plan.parts:
+                y = y.narrow(axis, start, length)
+            return y, False
+        sides = plan.sides
+    return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups), True
 
 
-def _cut_out(
-    convolution: Callable[..., Tensor],
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Integers,
-    padding: list[tuple[int, int]],
-    dilation: Integers,
-    groups: int,
-) -> Tensor:
-    """Pad both sides by one stride more than is needed before, and drop the places too many.
+def _padding(
+    sizes: Integers, kernel_size: Integers, stride: Integers, dilation: Integers
+) -> list[tuple[int, int]]:
+    """Return the padding (before, after) of each spatial axis."""
+    axes = zip(sizes, kernel_size, stride, dilation, strict=True)
+    return [same_padding(n, k, s, d) for n, k, s, d in axes]
 
-    For a grouped convolution on a CPU without gradients this takes 0.5 to 0.9 of the time of
-    padding the input, since no copy of the input is made.
+
+def _flat(padding: list[tuple[int, int]]) -> list[int]:
+    """Return a padding in the order of `F.pad`: the last axis first."""
+    return [amount for sides in reversed(padding) for amount in sides]
+
+
+class Plan(NamedTuple):
+    """Three ways to pad the spatial axes of one size of input.
+
+    Attributes:
+        even: The padding of both sides of each axis, or None where the sides differ.
+        sides: The padding of each side, in the order of `F.pad`.
+        wide: A padding of both sides that leaves no place out: where the sides differ, that
+            before and one stride more.
+        parts: Where the places that "same" means are in the output of `wide`: (axis, start,
+            length).
     """
+
+    even: Integers | None
+    sides: list[int]
+    wide: Integers
+    parts: list[tuple[int, int, int]]
+
+
+@lru_cache(maxsize=1024)
+def _plan(sizes: Integers, kernel_size: Integers, stride: Integers, dilation: Integers) -> Plan:
+    """Return how to pad inputs of these sizes."""
+    padding = _padding(sizes, kernel_size, stride, dilation)
     uneven = [before != after for before, after in padding]
-    even = tuple(
-        before + s * more for (before, _), s, more in zip(padding, stride, uneven, strict=True)
+    wide = zip(padding, stride, uneven, strict=True)
+    parts = enumerate(zip(sizes, stride, uneven, strict=True), 2)
+    return Plan(
+        None if any(uneven) else tuple(after for _, after in padding),
+        _flat(padding),
+        tuple(before + s * differs for (before, _), s, differs in wide),
+        [(axis, int(differs), (n + s - 1) // s) for axis, (n, s, differs) in parts],
     )
-    y = convolution(x, weight, bias, stride, even, dilation, groups)
-    for axis, (size, s, more) in enumerate(zip(x.shape[2:], stride, uneven, strict=True), 2):
-        y = y.narrow(axis, int(more), (size + s - 1) // s)
-    return y
 
 
 def pool_max(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:

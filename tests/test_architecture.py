@@ -29,7 +29,10 @@ HOUSE = {
     "_random": (1, 0),
     "_registry": (1, 1),
     "activations": (2, 0),
-    "initializers": (2, 0),
+    "_initializer": (2, 0),
+    "_constant_initializers": (2, 1),
+    "_random_initializers": (2, 1),
+    "initializers": (2, 2),
     "regularizers": (2, 0),
     "constraints": (2, 0),
     "_pointwise": (2, 1),
@@ -67,7 +70,7 @@ MOVES = {
 }  # fmt: skip
 MOVED_IN = {  # outside of _layout: matrices, and softmax over several axes
     "activations": {"movedim"},
-    "initializers": {"T"},
+    "_random_initializers": {"T"},
     "regularizers": {"T"},
 }
 
