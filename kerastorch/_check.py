@@ -64,6 +64,26 @@ def positive_integers(owner: str, argument: str, value: Any, count: int) -> tupl
     return numbers
 
 
+def pairs(owner: str, argument: str, value: Any, count: int) -> tuple[tuple[int, int], ...]:
+    """Return `count` pairs (before, after) of integers, each at least 0.
+
+    They come from one integer for all, or an iterable of `count` integers or pairs.
+    """
+    rule = f"an integer >= 0, {count} of them, or {count} pairs of them"
+    try:
+        try:
+            given = [operator.index(value)] * count
+        except TypeError:
+            given = list(value)
+        found = [tuple(e) if isinstance(e, Iterable) else (e, e) for e in given]
+        numbers = tuple(tuple(map(int, map(operator.index, pair))) for pair in found)
+    except TypeError:
+        raise ValueError(problem(owner, argument, rule, value)) from None
+    if len(numbers) != count or any(len(pair) != 2 or min(pair) < 0 for pair in numbers):
+        raise ValueError(problem(owner, argument, rule, value))
+    return tuple((before, after) for before, after in numbers)
+
+
 def choice(owner: str, argument: str, value: Any, allowed: Sequence[str]) -> str:
     """Return `value` in lower case where it is one of `allowed`, in any case."""
     folded = value.lower() if isinstance(value, str) else ""
@@ -111,3 +131,19 @@ def shape(
     if len(dimensions) != rank or any(n is not None and n < 0 for n in dimensions):
         raise ValueError(problem(owner, argument, rule, given, "", **related))
     return dimensions
+
+
+def any_shape(
+    owner: str, argument: str, value: Any, least: int, *, batch: bool = True, **related: object
+) -> tuple[int | None, ...]:
+    """Return a shape of at least `least` dimensions as `shape` returns one of a given rank."""
+    given = value
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        given = tuple(value)
+        if len(given) < least:
+            rule = (
+                f"a shape of {least} dimensions or more {'with' if batch else 'without'} the batch"
+            )
+            raise ValueError(problem(owner, argument, rule, given, "", **related))
+        return shape(owner, argument, given, len(given), batch=batch, **related)
+    return shape(owner, argument, given, least, batch=batch, **related)

@@ -14,8 +14,8 @@ NEWEST = (3, 15)
 def as_read_by(config: Config, target: str) -> Config:
     """Return a layer's config as the Keras of version `target` reads it.
 
-    Keras 3.15 added `input_axes` and `output_axes` to initializers, 3.10 `lora_alpha`, 3.7 named
-    OrthogonalInitializer Orthogonal, and 3.4 made `dtype` a dict.
+    Keras 3.15 added `input_axes` and `output_axes` to initializers, 3.13 `quantization_config`,
+    3.10 `lora_alpha`, 3.7 named OrthogonalInitializer Orthogonal, and 3.4 made `dtype` a dict.
 
     Args:
         config: A layer's config as Keras 3.15 has it.
@@ -26,8 +26,10 @@ def as_read_by(config: Config, target: str) -> Config:
     """
     version = _version(target)
     written = dict(config)
-    if version < (3, 4):
+    if version < (3, 4) and isinstance(config.get("dtype"), dict):
         written["dtype"] = config["dtype"]["config"]["name"]
+    if version < (3, 13) and "quantization_config" in config:
+        _drop(written, "quantization_config", None, target)
     if version < (3, 10) and "lora_alpha" in config:
         _drop(written, "lora_alpha", config["lora_rank"], target)
     if version < (3, 3) and "lora_rank" in config:

@@ -1,4 +1,7 @@
-"""Convolution on (batch, channels, *spatial) tensors of any rank. "same" is padded here only."""
+"""Convolution and pooling on (batch, channels, *spatial) tensors of any rank.
+
+"same" is padded here only.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,16 @@ CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {
     1: torch.conv1d,
     2: torch.conv2d,
     3: torch.conv3d,
+}
+_MAXIMA: dict[int, Callable[..., Tensor]] = {
+    1: torch.max_pool1d,
+    2: torch.max_pool2d,
+    3: torch.max_pool3d,
+}
+_AVERAGES: dict[int, Callable[..., Tensor]] = {
+    1: F.avg_pool1d,
+    2: F.avg_pool2d,
+    3: F.avg_pool3d,
 }
 
 
@@ -103,3 +116,60 @@ def _plan(sizes: Integers, kernel_size: Integers, stride: Integers, dilation: In
         tuple(before + s * differs for (before, _), s, differs in wide),
         [(axis, int(differs), (n + s - 1) // s) for axis, (n, s, differs) in parts],
     )
+
+
+def pool_max(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
+    """Return the largest number of each window; what "same" pads is never the largest.
+
+    Args:
+        x: (batch, channels, *spatial).
+        size: The window's.
+        stride: One integer for each spatial axis.
+        same: Whether to pad by TensorFlow's "same".
+    """
+    op = _MAXIMA[x.ndim - 2]
+    if not same:
+        return op(x, size, stride)
+    padding, ahead = _pool_padding(x, size, stride)
+    return _without(ahead, op(x, size, stride, padding, ceil_mode=True))
+
+
+def pool_average(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
+    """Return the mean of each window; what "same" pads is not counted.
+
+    Args:
+        x: (batch, channels, *spatial).
+        size: The window's.
+        stride: One integer for each spatial axis.
+        same: Whether to pad by TensorFlow's "same".
+    """
+    op = _AVERAGES[x.ndim - 2]
+    if not same:
+        return op(x, size, stride)
+    padding, ahead = _pool_padding(x, size, stride)
+    return _without(ahead, op(x, size, stride, padding, True, False))
+
+
+def _pool_padding(x: Tensor, size: Integers, stride: Integers) -> tuple[list[int], list[bool]]:
+    """Return the padding of both sides that gives "same" in torch's ceil mode, without a copy.
+
+    Where the step is above 1, ceil mode reaches one place further at the end, which is what an
+    uneven "same" needs. With a step of 1 it does not: there both sides get the larger padding,
+    and the first place is one too many.
+
+    Returns:
+        The padding of each axis, and for which axes the first place is to be dropped.
+    """
+    axes = zip(x.shape[2:], size, stride, strict=True)
+    sides = [(same_padding(n, k, s, 1), s) for n, k, s in axes]
+    ahead = [s == 1 and before != after for (before, after), s in sides]
+    return [
+        max(pad) if more else pad[0] for (pad, _), more in zip(sides, ahead, strict=True)
+    ], ahead
+
+
+def _without(ahead: list[bool], y: Tensor) -> Tensor:
+    for axis, more in enumerate(ahead, 2):
+        if more:
+            y = y.narrow(axis, 1, y.shape[axis] - 1)
+    return y

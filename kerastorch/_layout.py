@@ -1,7 +1,8 @@
 """The only file that moves axes: between Keras's order and PyTorch's, always as views.
 
 Inputs and outputs are (batch, *spatial, channels) in Keras and (batch, channels, *spatial) in
-PyTorch; kernels are (*spatial, in, out) in Keras and (out, in, *spatial) in PyTorch.
+PyTorch; kernels are (*spatial, in, out) in Keras and (out, in, *spatial) in PyTorch, also those
+without a spatial axis: (in, out) and (out, in).
 """
 
 from __future__ import annotations
@@ -13,13 +14,28 @@ from torch import Tensor
 
 CHANNELS_FIRST = {1: (0, 2, 1), 2: (0, 3, 1, 2), 3: (0, 4, 1, 2, 3)}
 CHANNELS_LAST = {1: (0, 2, 1), 2: (0, 2, 3, 1), 3: (0, 2, 3, 4, 1)}
-_KERNEL = {1: (2, 1, 0), 2: (2, 3, 1, 0), 3: (2, 3, 4, 1, 0)}
-_WEIGHT = {1: (2, 1, 0), 2: (3, 2, 0, 1), 3: (4, 3, 0, 1, 2)}
+_KERNEL = {0: (1, 0), 1: (2, 1, 0), 2: (2, 3, 1, 0), 3: (2, 3, 4, 1, 0)}
+_WEIGHT = {0: (1, 0), 1: (2, 1, 0), 2: (3, 2, 0, 1), 3: (4, 3, 0, 1, 2)}
 
 
 # The view of a tensor whose axes come in one of these orders. Given a tuple, the tensor's own
 # method takes half as long again.
 axes_moved = torch.permute
+
+
+def channels_last(inputs: Tensor) -> Tensor:
+    """Return the view (batch, *spatial, channels) of (batch, channels, *spatial) of any rank."""
+    return inputs if inputs.ndim < 3 else inputs.permute(0, *range(2, inputs.ndim), 1)
+
+
+def channels_second(x: Tensor, axis: int) -> Tensor:
+    """Return the view of a tensor whose axis `axis` comes as axis 1."""
+    return x.movedim(axis, 1)
+
+
+def channels_back(x: Tensor, axis: int) -> Tensor:
+    """Return the view of a tensor whose axis 1 comes as axis `axis`."""
+    return x.movedim(1, axis)
 
 
 def kernel_view(weight: Tensor) -> Tensor:

@@ -18,7 +18,13 @@ NAMES = {
         Conv2D DTypePolicy activations apply_constraints attach_constraints config constraints
         initializers layers regularization_loss regularizers
     """,
-    "kerastorch.layers": "Conv2D Convolution2D",
+    "kerastorch.layers": """
+        Activation Add Average AveragePooling2D BatchNormalization Concatenate Conv2D
+        Convolution2D Cropping2D Dense Dropout ELU Flatten GlobalAveragePooling2D
+        GlobalMaxPooling2D InputLayer LeakyReLU MaxPooling2D Maximum Minimum Multiply
+        Normalization PReLU Permute ReLU Rescaling Reshape Softmax SpatialDropout2D
+        Subtract UpSampling2D ZeroPadding2D
+    """,
     "kerastorch.activations": """
         celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh
         leaky_relu linear log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink

@@ -49,6 +49,18 @@ class Role(NamedTuple):
     buffer: bool = False
 
 
+class LazyBuffer(UninitializedBuffer):
+    """An uninitialized buffer that can be copied, as torch's uninitialized parameters can."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LazyBuffer:
+        """Return another one of the same type and device."""
+        if id(self) not in memo:
+            make: Any = type(self)
+            memo[id(self)] = make(False, self.data.device, self.data.dtype)
+        copied: LazyBuffer = memo[id(self)]
+        return copied
+
+
 class Buildable(LazyModuleMixin, nn.Module):
     """A module that is built lazily as torch's own Lazy modules are, or by `build`.
 
@@ -272,5 +284,5 @@ class Buildable(LazyModuleMixin, nn.Module):
 
 
 def _uninitialized(buffer: bool, requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
-    make: Any = UninitializedBuffer if buffer else UninitializedParameter
+    make: Any = LazyBuffer if buffer else UninitializedParameter
     return make(requires_grad, device, dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from .. import activations, constraints, initializers, regularizers
 from .._check import problem
@@ -29,8 +29,11 @@ class Configured:
     """A mixin for classes whose arguments are their attributes, under the same names.
 
     What is assigned to an activation, initializer, regularizer or constraint is resolved there
-    and then, so that a name will do at any time.
+    and then, so that a name will do at any time. A subclass names in `_written_when_set` the
+    arguments that Keras leaves out of configs unless they are set.
     """
+
+    _written_when_set: ClassVar[tuple[str, ...]] = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
         vocabulary = _vocabulary(name)
@@ -81,7 +84,7 @@ class Configured:
                 rule = "an attribute, too, since the config is read off the attributes"
                 raise ValueError(problem(type(self).__name__, argument, rule, None, remedy))
             value = getattr(self, argument)
-            if argument in _ONLY_WHEN_SET and not value:
+            if argument in (*_ONLY_WHEN_SET, *self._written_when_set) and not value:
                 continue
             vocabulary = _vocabulary(argument)
             config[argument] = value if vocabulary is None else vocabulary.serialize(value)

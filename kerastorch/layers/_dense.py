@@ -1,0 +1,276 @@
+"""Dense: a matrix product with the last axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import _check, _dtype, _pointwise, activations
+from .._check import problem
+from .._layout import kernel_view
+from ._building import Role, Shape
+from ._lora import LoRA
+
+
+class Dense(LoRA):
+    """A densely connected layer: `activation(inputs @ kernel + bias)` along the last axis.
+
+    Same as `keras.layers.Dense`, except that
+
+    - it is a `torch.nn.Module`: `weight` and `bias` are those of an `nn.Linear`;
+    - integer and boolean inputs are converted to the layer's compute dtype;
+    - an initializer without a seed draws from `torch.manual_seed`'s generator;
+    - "float64" is computed in float64, where Keras on torch loses half of the digits;
+    - quantized layers are refused.
+
+    Args:
+        units: The size of the output's last axis.
+        activation: What is applied to the output: a name from `kerastorch.activations`, or any
+            callable.
+        use_bias: Whether a bias is added to the output.
+        kernel_initializer: How the kernel starts; None means "glorot_uniform".
+        bias_initializer: How the bias starts; None means "glorot_uniform", as in Keras.
+        kernel_regularizer: What adds a loss term for the kernel.
+        bias_regularizer: What adds a loss term for the bias.
+        activity_regularizer: What adds a loss term for the output, divided by the batch size.
+        kernel_constraint: What projects the kernel after a step of the optimizer; see
+            `kerastorch.attach_constraints`.
+        bias_constraint: What projects the bias then.
+        lora_rank: The rank of a difference to train in the place of the kernel.
+        lora_alpha: The scale of that difference, times the rank. As in Keras's Dense, building the
+            layer sets it to the rank; only `enable_lora` keeps another one.
+        quantization_config: None: it is there since Keras writes it.
+        input_shape: The shape of one input, without the batch; the layer is then built at once.
+        device: Where the weights live.
+        **kwargs: `name`, `dtype` (a policy: "float32", "float16", "bfloat16", "float64",
+            "mixed_float16", "mixed_bfloat16"), `trainable` and `autocast`.
+
+    Shape:
+        - Input: (batch, ..., channels).
+        - Output: (batch, ..., units).
+
+    Attributes:
+        weight: (units, channels).
+        bias: (units,), or None.
+        kernel: The view (channels, units) of `weight`.
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = Dense(3, activation="softmax")
+        >>> tuple(layer(np.random.rand(4, 10)).shape)
+        (4, 3)
+        >>> tuple(layer.kernel.shape)
+        (10, 3)
+    """
+
+    roles = (
+        Role(
+            "weight",
+            "kernel",
+            "kernel_initializer",
+            "kernel_regularizer",
+            "kernel_constraint",
+            view=kernel_view,
+        ),
+        Role("bias", "bias", "bias_initializer", "bias_regularizer", "bias_constraint"),
+        *LoRA.roles,
+    )
+    _written_when_set = ("activity_regularizer",)
+    _settled = ("units", "use_bias")
+    bias: Tensor | None
+    activation: Callable[[Tensor], Tensor]
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: None = None,
+        *,
+        input_shape: Sequence[int | None] | None = None,
+        device: torch.device | str | int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner = type(self).__name__
+        self.units = _check.positive_integer(owner, "units", units)
+        self.activation = activation
+        self.use_bias = use_bias
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.kernel_regularizer = kernel_regularizer
+        self.bias_regularizer = bias_regularizer
+        self.kernel_constraint = kernel_constraint
+        self.bias_constraint = bias_constraint
+        if quantization_config is not None:
+            remedy = "Quantized layers are not supported."
+            self._refuse("quantization_config", "None", quantization_config, remedy)
+        self.quantization_config = quantization_config
+        self._set_lora(lora_rank, lora_alpha)
+        self._set_constants()
+        self._register_weights(_dtype.torch_dtype(self.dtype), device)
+        if input_shape is not None:
+            self.build((None, *_check.any_shape(owner, "input_shape", input_shape, 1, batch=False)))
+
+    def _set_constants(self) -> None:
+        mixed = self._policy.compute_dtype != self._policy.variable_dtype
+        self._never_fits = mixed or self.lora_enabled
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._settled and name in self.__dict__:
+            remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
+            rule = "left as the layer was made"
+            raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
+        super().__setattr__(name, value)
+        if name == "activation":
+            self._in_place = _pointwise.in_place(self.activation)
+            if isinstance(self.activation, nn.Module) and not self.trainable:
+                self.activation.requires_grad_(False)  # it is frozen with the layer
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the constructor's arguments as `keras.layers` configs have them.
+
+        Args:
+            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
+                the newest.
+
+        Raises:
+            ValueError: the version is not known or lacks what the layer uses, or an argument is
+                a callable that no config can name.
+        """
+        written = super().get_config(target)
+        for argument in ("lora_rank", "lora_alpha"):  # Keras has them last
+            if argument in written:
+                written[argument] = written.pop(argument)
+        return written
+
+    # Shapes
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the output's shape for an input's, batch included; None stays None.
+
+        Raises:
+            ValueError: the shape has less than two dimensions.
+        """
+        shape = _check.any_shape(type(self).__name__, "input_shape", input_shape, 2)
+        return (*shape[:-1], self.units)
+
+    def _shapes_for(
+        self, input_shape: Sequence[int | None], argument: str = "input_shape"
+    ) -> dict[str, Shape]:
+        shape = _check.any_shape(type(self).__name__, argument, input_shape, 2)
+        channels = shape[-1]
+        if not channels:
+            self._refuse(argument, "a shape with a known last size, 1 at least", shape)
+        shapes: dict[str, Shape] = {"weight": (self.units, channels)}
+        if self.use_bias:
+            shapes["bias"] = (self.units,)
+        if self.lora_rank:
+            shapes.update(self._lora_shapes((channels, self.units), self.lora_rank))
+        return shapes
+
+    def _has(self, role: Role) -> bool:
+        return bool(self.use_bias) if role.parameter == "bias" else super()._has(role)
+
+    def _materialize(self, values: Mapping[str, Tensor]) -> None:
+        super()._materialize(values)
+        if self.lora_enabled:
+            self.lora_alpha = self.lora_rank  # `Dense.build` of Keras loses the constructor's
+
+    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
+        weight = shapes.get("weight", ())
+        return [None, weight[1]] if len(weight) == 2 else None
+
+    # The computation
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Multiply the last axis with the kernel, add the bias and apply the activation.
+
+        Args:
+            inputs: A tensor or array of two dimensions or more.
+
+        Returns:
+            The output; its last axis is `units` long.
+
+        Raises:
+            ValueError: the input has less than two dimensions or another last size.
+        """
+        parameters: dict[str, Any] = self._parameters
+        try:  # one look-up for both: nn.Module's attributes cost more
+            weight, bias = parameters["weight"], parameters["bias"]
+        except KeyError:  # one of them is computed from others
+            weight, bias = self.weight, self.bias
+        if (
+            self._never_fits
+            or not isinstance(inputs, Tensor)
+            or inputs.dtype is not weight.dtype
+            or inputs.ndim < 2
+        ):
+            inputs, weight, bias = self._made_to_fit(inputs, weight, bias)
+        try:
+            outputs = F.linear(inputs, weight, bias)
+        except RuntimeError as error:
+            raise self._explained(error, inputs, weight) from error
+        if self._in_place is None or torch.compiler.is_compiling():
+            outputs = self.activation(outputs)
+        else:
+            outputs = self._in_place(outputs)
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _made_to_fit(
+        self, inputs: Any, weight: Tensor, bias: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the input as a tensor of the compute dtype, and the weights to use with it."""
+        x = self._as_tensor(inputs)
+        if x.ndim < 2:
+            self._refuse("inputs", "of 2 dimensions or more", tuple(x.shape))
+        if self.lora_enabled:
+            weight = self._merged(weight)
+        x, compute = self._cast(x, weight.dtype)
+        if compute is not weight.dtype:
+            weight = weight.to(compute)
+            bias = None if bias is None else bias.to(compute)
+        return x, weight, bias
+
+    def _explained(self, error: RuntimeError, inputs: Tensor, weight: Tensor) -> Exception:
+        """Return what made the product fail in this layer's words, else torch's own error."""
+        owner, shape = type(self).__name__, tuple(inputs.shape)
+        if shape[-1] != weight.shape[1]:
+            rule = f"of the size {weight.shape[1]} along the last axis"
+            return ValueError(problem(owner, "inputs", rule, shape))
+        for what in ("device", "dtype"):
+            theirs, ours = getattr(inputs, what), getattr(weight, what)
+            if theirs != ours:
+                rule = f"the weights' {what}, {ours}"
+                remedy = "Convert them with `inputs.to(...)`, or the layer with `layer.to(...)`."
+                return RuntimeError(problem(owner, f"inputs.{what}", rule, theirs, remedy))
+        return error
+
+    def extra_repr(self) -> str:
+        """Return the arguments that differ from the defaults."""
+        shown = [f"{self.weight.shape[1] if self.built else None}, {self.units}"]
+        defaults: dict[str, Any] = {"use_bias": True, "lora_rank": None, "trainable": True}
+        shown += [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]
+        if self.dtype_policy.name != "float32":
+            shown.append(f"dtype={self.dtype_policy.name!r}")
+        if not isinstance(self.activation, nn.Module) and self.activation is not activations.linear:
+            shown.append(f"activation={getattr(self.activation, '__name__', self.activation)}")
+        return ", ".join(shown)

@@ -1,0 +1,414 @@
+"""Batch normalization."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from .. import _dtype
+from .._check import problem
+from .._layout import channels_back, channels_second
+from ._building import Role, Shape
+from ._config import Config
+from ._layer import Layer
+
+B = TypeVar("B", bound="BatchNormalization")
+
+_RENORM = ("moving_stddev", "renorm_mean", "renorm_stddev")
+_CLIPPING = ("rmax", "rmin", "dmax")
+_MEAN, _VARIANCE = "moving_mean_initializer", "moving_variance_initializer"
+
+
+class BatchNormalization(Layer):
+    """Normalizes its input by the mean and variance of each channel.
+
+    In training, that is `layer.train()` with `trainable=True`, they are the batch's, and the
+    moving statistics follow them: `moving * momentum + batch * (1 - momentum)`. Otherwise they
+    are the moving statistics. Same as `keras.layers.BatchNormalization`, except that
+
+    - it is a `torch.nn.Module`: `weight` and `bias` are gamma and beta, `running_mean` and
+      `running_var` the moving statistics, and `.train()` and `.eval()` decide where Keras has the
+      call's `training`; masks are not taken;
+    - an empty batch leaves the moving statistics alone.
+
+    Mind what differs from `torch.nn.BatchNorm2d`: `momentum` is the share of the old, `epsilon`
+    is 1e-3, and the moving variance follows the biased variance of the batch.
+
+    Args:
+        axis: The axis of the channels.
+        momentum: The share of the old moving statistics at each step.
+        epsilon: What is added to the variance.
+        center: Whether beta is added.
+        scale: Whether it is multiplied by gamma.
+        beta_initializer: How beta starts.
+        gamma_initializer: How gamma starts.
+        moving_mean_initializer: How the moving mean starts.
+        moving_variance_initializer: How the moving variance starts.
+        beta_regularizer: What adds a loss term for beta.
+        gamma_regularizer: What adds a loss term for gamma.
+        beta_constraint: What projects beta after a step of the optimizer; see
+            `kerastorch.attach_constraints`.
+        gamma_constraint: What projects gamma then.
+        renorm: Whether to correct the batch's statistics towards the moving ones in training
+            (arXiv:1702.03275).
+        renorm_clipping: The limits of that correction: a dict of "rmax", "rmin" and "dmax".
+        renorm_momentum: The share of the old in the moving statistics of that correction.
+        synchronized: Refused; `torch.nn.SyncBatchNorm` is for several devices.
+        input_shape: The shape of one input, without the batch; the layer is then built at once.
+        device: Where the weights live.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
+
+    Shape:
+        - Input: (batch, ...) with the channels along `axis`.
+        - Output: the same.
+
+    Attributes:
+        weight: Gamma, (channels,), or None.
+        bias: Beta, (channels,), or None.
+        running_mean: The moving mean, (channels,).
+        running_var: The moving variance, (channels,).
+
+    Raises:
+        ValueError: an argument is refused.
+        TypeError: `axis`, `momentum` or `epsilon` is no number.
+
+    Example:
+        >>> import torch
+        >>> layer = BatchNormalization(momentum=0.5, epsilon=0.0)
+        >>> layer(torch.tensor([[1.0], [3.0]])).tolist()
+        [[-1.0], [1.0]]
+        >>> layer.running_mean.tolist()
+        [1.0]
+    """
+
+    roles = (
+        Role("weight", "gamma", "gamma_initializer", "gamma_regularizer", "gamma_constraint"),
+        Role("bias", "beta", "beta_initializer", "beta_regularizer", "beta_constraint"),
+        Role("running_mean", "moving_mean", _MEAN, buffer=True),
+        Role("running_var", "moving_variance", _VARIANCE, buffer=True),
+        Role("moving_stddev", "moving_stddev", "_stddev_initializer", buffer=True),
+        Role("renorm_mean", "renorm_mean", _MEAN, buffer=True),
+        Role("renorm_stddev", "renorm_stddev", "_stddev_initializer", buffer=True),
+    )
+    _written_when_set = ("activity_regularizer",)
+    weight: Tensor | None
+    bias: Tensor | None
+    running_mean: Tensor
+    running_var: Tensor
+    moving_stddev: Tensor
+    renorm_mean: Tensor
+    renorm_stddev: Tensor
+    moving_variance_initializer: Any
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        renorm: bool = False,
+        renorm_clipping: Mapping[str, float] | None = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
+        *,
+        input_shape: Sequence[int | None] | None = None,
+        device: torch.device | str | int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.axis = self._axis_of(axis)
+        if synchronized:
+            remedy = "Synchronize with `torch.nn.SyncBatchNorm` instead."
+            self._refuse("synchronized", "False", synchronized, remedy)
+        self.synchronized = synchronized
+        self.momentum = self._number("momentum", momentum)
+        self.epsilon = self._number("epsilon", epsilon)
+        self.center = center
+        self.scale = scale
+        self.beta_initializer = beta_initializer
+        self.gamma_initializer = gamma_initializer
+        self.moving_mean_initializer = moving_mean_initializer
+        self.moving_variance_initializer = moving_variance_initializer
+        self.beta_regularizer = beta_regularizer
+        self.gamma_regularizer = gamma_regularizer
+        self.beta_constraint = beta_constraint
+        self.gamma_constraint = gamma_constraint
+        self.renorm = renorm
+        self.renorm_clipping = self._clipping(renorm_clipping) if renorm else renorm_clipping
+        self.renorm_momentum = renorm_momentum
+        self._register_weights(_dtype.torch_dtype(self.dtype), device)
+        if input_shape is not None:
+            self.build((None, *input_shape))
+
+    # Arguments
+
+    def _axis_of(self, axis: Any) -> int:
+        owner, rule = type(self).__name__, "an integer"
+        if isinstance(axis, (str, float)):
+            if isinstance(axis, str) or not axis.is_integer():
+                raise ValueError(problem(owner, "axis", rule, axis))
+            return int(axis)
+        try:
+            return int(operator.index(axis))
+        except TypeError:
+            raise TypeError(problem(owner, "axis", rule, axis)) from None
+
+    def _number(self, argument: str, value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:  # both as in Keras
+            message = problem(type(self).__name__, argument, "a number", value)
+            raise type(error)(message) from None
+
+    def _clipping(self, given: Any) -> dict[str, Any]:
+        clipping = dict(given or {})
+        if set(clipping) - set(_CLIPPING):
+            self._refuse("renorm_clipping", f"a dict of {', '.join(_CLIPPING)}", given)
+        rmax, rmin, dmax = map(clipping.get, _CLIPPING)
+        if rmax is not None and rmin is not None and rmax < rmin:
+            self._refuse("renorm_clipping", "a dict whose rmax is rmin at least", given)
+        if dmax is not None and dmax < 0:
+            self._refuse("renorm_clipping", "a dict whose dmax is 0 at least", given)
+        return clipping
+
+    def get_config(self, target: str | None = None) -> Config:
+        """Return the constructor's arguments as `keras.layers` configs have them.
+
+        Args:
+            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
+                the newest.
+
+        Raises:
+            ValueError: the version is not known.
+        """
+        config = super().get_config(target)
+        for argument in ("renorm", "renorm_clipping", "renorm_momentum"):
+            config[argument] = config.pop(argument)  # Keras writes them last
+        return config
+
+    @classmethod
+    def from_config(
+        cls: type[B], config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> B:
+        """Make a layer from a config of Keras 2, tf.keras or any Keras 3.
+
+        Args:
+            config: The dict that `get_config` returned there; it is left as it is. The axis may
+                be a list of one, as tf.keras wrote it.
+            custom_objects: Your own names -> functions or classes.
+
+        Raises:
+            TypeError: the config is no mapping or lacks an argument, or an argument is refused.
+        """
+        if isinstance(config, Mapping):
+            axis = config.get("axis")
+            if isinstance(axis, (list, tuple)) and len(axis) == 1:
+                config = {**config, "axis": axis[0]}
+        return super().from_config(config, custom_objects)
+
+    # Building
+
+    def _has(self, role: Role) -> bool:
+        if role.parameter in _RENORM:
+            return bool(self.renorm)
+        wanted = {"weight": self.scale, "bias": self.center}
+        return bool(wanted.get(role.parameter, True))
+
+    def _stddev_initializer(self, shape: Shape, dtype: Any = None) -> Tensor:
+        """Return the square root of the first moving variance, as Keras starts the deviations."""
+        return torch.sqrt(torch.as_tensor(self.moving_variance_initializer(shape, dtype=dtype)))
+
+    def _shapes_for(
+        self, input_shape: Sequence[int | None], argument: str = "input_shape"
+    ) -> dict[str, Shape]:
+        shape = tuple(input_shape)
+        if not -len(shape) <= self.axis < len(shape):
+            message = "a shape that has the axis"
+            owner = type(self).__name__
+            raise IndexError(problem(owner, argument, message, shape, axis=self.axis))
+        channels = shape[self.axis]
+        if len(shape) < 2 or not channels:
+            rule = f"a shape with a batch and a known number of channels (axis {self.axis})"
+            self._refuse(argument, rule, shape)
+        return {role.parameter: (channels,) for role in self.roles if self._has(role)}
+
+    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
+        found = next(iter(shapes.values()))
+        if len(found) != 1:
+            return None
+        rank = max(self.axis + 1 if self.axis >= 0 else -self.axis, 2)
+        shape: list[int | None] = [None] * rank
+        shape[self.axis] = found[0]
+        return shape
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the input's shape.
+
+        Raises:
+            ValueError: the shape has no such axis.
+        """
+        shape = tuple(input_shape)
+        if not -len(shape) <= self.axis < len(shape):
+            self._refuse("input_shape", "a shape that has the axis", shape, axis=self.axis)
+        return shape
+
+    # The computation
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Normalize a batch; in training, take its statistics into the moving ones.
+
+        Args:
+            inputs: A tensor or array.
+
+        Returns:
+            The output in the same layout.
+
+        Raises:
+            ValueError: the input has another number of channels, or one axis only.
+        """
+        x, out = self._received(inputs)
+        moving = self.running_mean
+        axis = self.axis
+        if x.ndim < 2 or not -x.ndim <= axis < x.ndim or x.shape[axis] != moving.shape[0]:
+            rule = f"of 2 dimensions at least and {moving.shape[0]} channels along axis {axis}"
+            self._refuse("inputs", rule, tuple(x.shape))
+        moved = axis not in (1, 1 - x.ndim)
+        x = channels_second(x, axis) if moved else x
+        if not (self.training and self._trainable):
+            mean, variance, gamma, beta = self._as(x.dtype, moving, self.running_var)
+            y = _normalized(x, gamma, beta, mean, variance, False, 0.0, self.epsilon)
+        elif self.renorm:
+            y = self._renormalized(x)
+        else:
+            y = self._normalized_by_batch(x)
+        outputs = channels_back(y, axis) if moved else y
+        if outputs.dtype is not out:
+            outputs = outputs.to(out)
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _received(self, inputs: Any) -> tuple[Tensor, torch.dtype]:
+        """Return the input in the type to compute in, float32 at least, and the output's type."""
+        x, own = self._as_tensor(inputs), self.running_mean.dtype
+        mixed = self._policy.compute_dtype != self._policy.variable_dtype
+        if x.dtype is own and own in (torch.float32, torch.float64) and not mixed:
+            return x, own
+        if x.is_floating_point() or x.is_complex():
+            given = x.dtype
+            x, compute = self._cast(x, own)
+            torch_decides = self.autocast and given is x.dtype and compute is not given
+            out = given if torch_decides else _dtype.torch_dtype(self.compute_dtype)
+        else:
+            out = _dtype.torch_dtype(self.compute_dtype)
+        return (x if x.dtype is torch.float64 else x.float()), out
+
+    def _as(
+        self, dtype: torch.dtype, *statistics: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Return two statistics, gamma and beta in one type."""
+        mean, variance = (tensor.to(dtype) for tensor in statistics)
+        gamma, beta = self.weight, self.bias
+        gamma = None if gamma is None else gamma.to(dtype)
+        return mean, variance, gamma, None if beta is None else beta.to(dtype)
+
+    def _normalized_by_batch(self, x: Tensor) -> Tensor:
+        """Normalize by the batch's own statistics, and take them into the moving ones."""
+        old_mean, old = self.running_mean, self.running_var
+        mean, variance, gamma, beta = self._as(x.dtype, old_mean.clone(), old.clone())
+        new = 1.0 - self.momentum
+        y = _normalized(x, gamma, beta, mean, variance, True, new, self.epsilon)
+        count = x.numel() // max(x.shape[1], 1)
+        if count:
+            with torch.no_grad():
+                if count == 1:  # torch's unbiased variance is not a number then
+                    variance = old * self.momentum
+                else:  # torch took the unbiased one: count / (count - 1) times the biased
+                    variance = variance * ((count - 1) / count) + old * (self.momentum / count)
+                old_mean.copy_(mean)
+                old.copy_(variance)
+        return y
+
+    def _renormalized(self, x: Tensor) -> Tensor:
+        """Normalize by the batch's statistics, corrected towards the moving ones."""
+        zeros = torch.zeros_like(self.running_mean, dtype=x.dtype)
+        mean, variance, gamma, beta = self._as(x.dtype, zeros, zeros.clone())
+        y = _normalized(x, None, None, mean, variance, True, 1.0, self.epsilon)
+        count = x.numel() // max(x.shape[1], 1)
+        if not count:
+            return y
+        clipping: dict[str, Any] = self.renorm_clipping  # type: ignore[assignment]
+        with torch.no_grad():
+            variance = variance * ((count - 1) / count) if count > 1 else zeros
+            deviation = (variance + self.epsilon).sqrt()
+            kept = self.renorm_stddev.to(x.dtype).clamp(min=self.epsilon**0.5)
+            r = deviation / kept
+            rmin, rmax = clipping.get("rmin"), clipping.get("rmax")
+            if rmin is not None or rmax is not None:
+                r = r.clamp(rmin, rmax)
+            d = (mean - self.renorm_mean.to(x.dtype)) / kept
+            if (dmax := clipping.get("dmax")) is not None:
+                d = d.clamp(-dmax, dmax)
+            for name, value in (("renorm_mean", mean), ("renorm_stddev", deviation)):
+                self._follow(name, value, self.renorm_momentum)
+            self._follow("running_mean", mean, self.momentum)
+            moving = self._follow("moving_stddev", deviation, self.momentum)
+            self.running_var.copy_((moving * moving - self.epsilon).relu())
+        scale = r if gamma is None else r * gamma
+        offset = d if gamma is None else d * gamma
+        if beta is not None:
+            offset = offset + beta
+        shape = (-1, *(1,) * (x.ndim - 2))
+        return y * scale.reshape(shape) + offset.reshape(shape)
+
+    def _follow(self, name: str, value: Tensor, momentum: float) -> Tensor:
+        """Move a moving statistic towards a batch's, and return what it is now."""
+        buffer: Tensor = getattr(self, name)
+        new = buffer.to(value.dtype) * momentum + value * (1.0 - momentum)
+        buffer.copy_(new)
+        return new
+
+    def extra_repr(self) -> str:
+        """Return the number of channels and the arguments that differ from the defaults."""
+        channels = self.running_mean.shape[0] if self.built else None
+        shown = [f"{channels}, axis={self.axis}"]
+        defaults: dict[str, Any] = {
+            "momentum": 0.99,
+            "epsilon": 1e-3,
+            "center": True,
+            "scale": True,
+            "renorm": False,
+            "trainable": True,
+        }
+        shown += [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]
+        if self.dtype_policy.name != "float32":
+            shown.append(f"dtype={self.dtype_policy.name!r}")
+        return ", ".join(shown)
+
+
+def _normalized(
+    x: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    training: bool,
+    momentum: float,
+    epsilon: float,
+) -> Tensor:
+    """Normalize (batch, channels, ...); in training, in torch's sense, update the statistics."""
+    cudnn = torch.backends.cudnn.enabled
+    return torch.batch_norm(x, gamma, beta, mean, variance, training, momentum, epsilon, cudnn)

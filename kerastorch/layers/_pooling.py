@@ -1,0 +1,307 @@
+"""The pooling layers: what a window holds becomes one number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _check, _dtype
+from .._functional import pool_average, pool_max
+from .._geometry import output_size
+from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
+from ._base_conv import Integers
+from ._config import Config
+from ._spatial import Spatial
+from ._weightless import Sizes
+
+
+class BasePooling(Spatial):
+    """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
+
+    def __init__(
+        self,
+        pool_size: Integers,
+        strides: Integers | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        owner, rank = type(self).__name__, self.rank
+        self.pool_size = _check.positive_integers(owner, "pool_size", pool_size, rank)
+        strides = self.pool_size if strides is None else strides
+        self.strides = _check.positive_integers(owner, "strides", strides, rank)
+        self._same = _check.choice(owner, "padding", padding, ("valid", "same")) == "same"
+        self.padding = padding  # as it was written, as in Keras's config
+        self._set_data_format(data_format)
+
+    def get_config(self, target: str | None = None) -> Config:
+        """Return the constructor's arguments as `keras.layers` configs have them.
+
+        Args:
+            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
+                the newest.
+
+        Raises:
+            ValueError: the version is not known.
+        """
+        config = super().get_config(target)
+        for argument in ("strides", "data_format"):  # Keras writes them after the padding
+            config[argument] = config.pop(argument)
+        return config
+
+    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
+        padding = "same" if self._same else "valid"
+        windows = zip(sizes, self.pool_size, self.strides, strict=True)
+        places = tuple(output_size(n, k, s, 1, padding) for n, k, s in windows)
+        least = 0 if self._same and argument == "input_shape" else 1
+        if any(n is not None and n < least for n in places):
+            remedy = "Use a larger input." if self._same else "Or use padding='same'."
+            rule, layout = "a shape that the window fits into", self.data_format
+            window = self.pool_size
+            self._refuse(argument, rule, shape, remedy, pool_size=window, data_format=layout)
+        return places
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Pool a batch.
+
+        Args:
+            inputs: A tensor or array in the layer's data format.
+
+        Returns:
+            The output in the same data format.
+
+        Raises:
+            ValueError: the input has the wrong rank or is smaller than the window.
+        """
+        outputs = x = self._received(inputs)
+        try:
+            if self.data_format == "channels_last":
+                y = self._pooled(axes_moved(x, CHANNELS_FIRST[self.rank]))
+                outputs = axes_moved(y, CHANNELS_LAST[self.rank])
+            else:
+                outputs = self._pooled(x)
+        except RuntimeError:
+            shape = tuple(x.shape)
+            self._new_sizes("inputs", shape, self._split(shape)[1])
+            raise
+        return self._returned(outputs)
+
+
+class _MaxPooling(BasePooling):
+    def __init__(
+        self,
+        pool_size: Integers = 2,
+        strides: Integers | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        if x.dtype is torch.bool:
+            return pool_max(x.byte(), self.pool_size, self.strides, self._same).bool()
+        return pool_max(x, self.pool_size, self.strides, self._same)
+
+
+class _AveragePooling(BasePooling):
+    def _pooled(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            x = x.to(_dtype.torch_dtype(self.compute_dtype))
+        return pool_average(x, self.pool_size, self.strides, self._same)
+
+
+class MaxPooling2D(_MaxPooling):
+    """Max pooling over height and width: the largest number of each window.
+
+    Same as `keras.layers.MaxPooling2D`, except that an unknown `padding` is refused.
+
+    Args:
+        pool_size: Height and width of the window: an integer for both, or two.
+        strides: The step of the window along each axis; by default `pool_size`.
+        padding: "valid" for none, or "same" for as much as gives `ceil(size / stride)` places,
+            evenly on both sides and an odd rest at the end; what is padded is never the largest.
+        data_format: "channels_last" or "channels_first"; by default
+            `kerastorch.config.image_data_format()`.
+        name: The layer's name.
+        **kwargs: `dtype`, `trainable`, `autocast`, `activity_regularizer` and `input_shape`.
+
+    Shape:
+        - Input: (batch, height, width, channels), or with "channels_first"
+          (batch, channels, height, width).
+        - Output: the same with the sizes `floor((size - pool_size) / stride) + 1` with "valid"
+          and `ceil(size / stride)` with "same".
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import torch
+        >>> x = torch.arange(12.0).reshape(1, 3, 4, 1)
+        >>> MaxPooling2D(strides=1)(x)[0, ..., 0]
+        tensor([[ 5.,  6.,  7.],
+                [ 9., 10., 11.]])
+    """
+
+    rank = 2
+
+
+class AveragePooling2D(_AveragePooling):
+    """Average pooling over height and width: the mean of each window.
+
+    Same as `keras.layers.AveragePooling2D`, except that
+
+    - an unknown `padding` is refused;
+    - "same" never counts what is padded, as in TensorFlow and JAX; Keras's torch backend repeats
+      the border where the padding is uneven, and so gives other numbers there;
+    - integer inputs are converted to the layer's compute dtype.
+
+    Args:
+        pool_size: Height and width of the window: an integer for both, or two.
+        strides: The step of the window along each axis; by default `pool_size`.
+        padding: "valid" for none, or "same" for as much as gives `ceil(size / stride)` places,
+            evenly on both sides and an odd rest at the end.
+        data_format: "channels_last" or "channels_first"; by default
+            `kerastorch.config.image_data_format()`.
+        name: The layer's name.
+        **kwargs: `dtype`, `trainable`, `autocast`, `activity_regularizer` and `input_shape`.
+
+    Shape:
+        - Input: (batch, height, width, channels), or with "channels_first"
+          (batch, channels, height, width).
+        - Output: the same with the sizes `floor((size - pool_size) / stride) + 1` with "valid"
+          and `ceil(size / stride)` with "same".
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import torch
+        >>> x = torch.arange(12.0).reshape(1, 3, 4, 1)
+        >>> AveragePooling2D(2, padding="same")(x)[0, ..., 0]
+        tensor([[ 2.5000,  4.5000],
+                [ 8.5000, 10.5000]])
+    """
+
+    rank = 2
+
+
+class BaseGlobalPooling(Spatial):
+    """A pooling over all of the `rank` spatial axes."""
+
+    def __init__(
+        self,
+        data_format: str | None = None,
+        keepdims: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._set_data_format(data_format)
+        self.keepdims = keepdims
+        self._axes = tuple(range(self._first_axis, self._first_axis + self.rank))
+
+    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
+        return (1,) * self.rank if self.keepdims else ()
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Pool a batch.
+
+        Args:
+            inputs: A tensor or array in the layer's data format.
+
+        Returns:
+            One number for each channel.
+
+        Raises:
+            ValueError: the input has the wrong rank, or nothing to take the largest number of.
+        """
+        return self._returned(self._pooled(self._received(inputs)))
+
+
+class _GlobalAveragePooling(BaseGlobalPooling):
+    def _pooled(self, x: Tensor) -> Tensor:
+        keep = bool(self.keepdims)
+        if x.dtype in (torch.float32, torch.float64):
+            return x.mean(self._axes, keep)
+        y = x.mean(self._axes, keep, dtype=torch.float32)
+        return y.to(x.dtype) if x.is_floating_point() else y
+
+
+class _GlobalMaxPooling(BaseGlobalPooling):
+    def _pooled(self, x: Tensor) -> Tensor:
+        if 0 in x.shape[self._first_axis : self._first_axis + self.rank]:
+            rule, layout = "of sizes of 1 at least", self.data_format
+            self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
+        return x.amax(self._axes, bool(self.keepdims))
+
+
+class GlobalAveragePooling2D(_GlobalAveragePooling):
+    """The mean over height and width.
+
+    Same as `keras.layers.GlobalAveragePooling2D`. Half precision is averaged in float32, and
+    integers give float32.
+
+    Args:
+        data_format: "channels_last" or "channels_first"; by default
+            `kerastorch.config.image_data_format()`.
+        keepdims: Whether height and width stay as axes of size 1.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: (batch, height, width, channels), or with "channels_first"
+          (batch, channels, height, width).
+        - Output: (batch, channels); with `keepdims` (batch, 1, 1, channels) or
+          (batch, channels, 1, 1).
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import torch
+        >>> GlobalAveragePooling2D()(torch.arange(12.0).reshape(1, 2, 3, 2))
+        tensor([[5., 6.]])
+    """
+
+    rank = 2
+
+
+class GlobalMaxPooling2D(_GlobalMaxPooling):
+    """The largest number over height and width.
+
+    Same as `keras.layers.GlobalMaxPooling2D`.
+
+    Args:
+        data_format: "channels_last" or "channels_first"; by default
+            `kerastorch.config.image_data_format()`.
+        keepdims: Whether height and width stay as axes of size 1.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: (batch, height, width, channels), or with "channels_first"
+          (batch, channels, height, width).
+        - Output: (batch, channels); with `keepdims` (batch, 1, 1, channels) or
+          (batch, channels, 1, 1).
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import torch
+        >>> GlobalMaxPooling2D()(torch.arange(12.0).reshape(1, 2, 3, 2))
+        tensor([[10., 11.]])
+    """
+
+    rank = 2

@@ -1,0 +1,331 @@
+"""Rescaling and Normalization: shifting and scaling by numbers that are not trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import _check, _dtype, config, initializers
+from .._array import from_array
+from .._check import problem
+from .._registry import plain, restored
+from ._building import Role, Shape
+from ._layer import Layer
+from ._weightless import Weightless
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Rescaling(Weightless):
+    """Multiplies by `scale` and adds `offset`.
+
+    Same as `keras.layers.Rescaling`. The output always has the layer's compute dtype.
+
+    Args:
+        scale: A number, or numbers that are broadcast to the input. With the image data format
+            "channels_first" of `kerastorch.config`, up to three axes of them are aligned to
+            (channels, height, width).
+        offset: The same for what is added; it is always aligned to the last axes.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: any.
+        - Output: the same.
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> Rescaling(1 / 127.5, offset=-1)(np.array([0, 255]))
+        tensor([-1.,  1.])
+    """
+
+    _floats = True
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        constants = from_array(scale), from_array(offset)
+        for argument, value, found in zip(
+            ("scale", "offset"), (scale, offset), constants, strict=True
+        ):
+            if found is None:
+                self._refuse(argument, "a number, or an array or a list of them", value)
+        self._constants: Any = constants
+        self.scale = scale
+        self.offset = offset
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the constructor's arguments as `keras.layers` configs have them.
+
+        Args:
+            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
+                the newest.
+
+        Raises:
+            ValueError: the version is not known.
+        """
+        written = super().get_config(target)
+        return {**written, "scale": plain(self.scale), "offset": plain(self.offset)}
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Make a layer from a config of Keras 2, tf.keras or any Keras 3.
+
+        Args:
+            config: The dict that `get_config` returned there; it is left as it is.
+            custom_objects: Your own names -> functions or classes.
+
+        Raises:
+            TypeError: the config is no mapping or lacks an argument, or an argument is refused.
+        """
+        if isinstance(config, Mapping):
+            try:
+                arrays = {
+                    name: restored(cls.__name__, name, config[name])
+                    for name in ("scale", "offset")
+                    if name in config
+                }
+            except ValueError as error:
+                raise TypeError(f"{cls.__name__}.from_config: {error}") from error
+            config = {**config, **arrays}
+        return super().from_config(config, custom_objects)
+
+    def _computed(self, x: Tensor) -> Tensor:
+        compute = _dtype.torch_dtype(self.compute_dtype)
+        scale, offset = (
+            c.to(dtype=compute, device=x.device if c.ndim else None) for c in self._constants
+        )
+        if scale.ndim and config.image_data_format() == "channels_first":
+            scale = scale.reshape(*scale.shape, *(1,) * (3 - scale.ndim))
+        outputs: Tensor = x.to(compute) * scale + offset
+        return outputs
+
+
+class Normalization(Layer):
+    """Subtracts a mean and divides by the root of a variance.
+
+    Same as `keras.layers.Normalization` without `adapt`: the mean and the variance are given, or
+    they are weights, which a file, `set_weights` or `load_state_dict` fills; until then they are 0
+    and 1, as in Keras. The output always has the layer's compute dtype; "float64" is computed in
+    float64, where Keras on torch loses half of the digits.
+
+    Args:
+        axis: The axis or axes along which each index has a mean and a variance of its own; None
+            for one of each.
+        mean: What to subtract; it is broadcast to the sizes along `axis`.
+        variance: What to divide by the root of, of the shape of `mean`.
+        invert: Whether to do the opposite: multiply by the root, add the mean.
+        input_shape: The shape of one input, without the batch; the layer is then built at once.
+        device: Where the weights live.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
+
+    Shape:
+        - Input: (batch, ...).
+        - Output: the same.
+
+    Attributes:
+        mean: The buffer of means, of the sizes along `axis`; None where they are given.
+        variance: The buffer of variances.
+        count: Unused, as in Keras.
+
+    Raises:
+        TypeError: `axis` is neither an integer nor iterable.
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> Normalization(mean=3.0, variance=2.0)(np.array([[1.0], [2.0], [3.0]]))
+        tensor([[-1.4142],
+                [-0.7071],
+                [ 0.0000]])
+    """
+
+    roles = (
+        Role("mean", "mean", "_zeros", buffer=True),
+        Role("variance", "variance", "_ones", buffer=True),
+        Role("count", "count", "_zeros", dtype=torch.int32, buffer=True),
+    )
+    _written_when_set = ("activity_regularizer",)
+    _zeros, _ones = initializers.Zeros(), initializers.Ones()
+    mean: Tensor
+    variance: Tensor
+    _given_mean: Tensor | None
+    _given_variance: Tensor | None
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        *,
+        input_shape: Sequence[int | None] | None = None,
+        device: torch.device | str | int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        axes: Any = () if axis is None else (axis,) if isinstance(axis, int) else axis
+        try:
+            self.axis = tuple(axes)
+        except TypeError:
+            rule = "an integer, several of them, or None"
+            raise TypeError(problem(owner, "axis", rule, axis)) from None
+        if not all(isinstance(n, int) for n in self.axis):
+            raise TypeError(problem(owner, "axis", "an integer, several of them, or None", axis))
+        self.invert = invert
+        self.input_mean, self.input_variance = mean, variance
+        given = self._checked_moments(mean, variance)
+        dtype = _dtype.torch_dtype(self.dtype)
+        for name, value in zip(("_given_mean", "_given_variance"), given, strict=True):
+            tensor = None if value is None else value.to(dtype=dtype, device=device, copy=True)
+            self.register_buffer(name, tensor, persistent=False)
+        self._register_weights(dtype, device)
+        if input_shape is not None and not self.built:
+            self.build((None, *_check.any_shape(owner, "input_shape", input_shape, 0, batch=False)))
+
+    def _checked_moments(
+        self, mean: Any, variance: Any
+    ) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        if mean is None and variance is None:
+            return None, None
+        if mean is None or variance is None:
+            rule = "given together with `variance`"
+            self._refuse("mean", rule, mean, variance=variance)
+        left, right = from_array(mean), from_array(variance)
+        if left is None or right is None:
+            self._refuse("mean", "real numbers, as `variance`", mean, variance=variance)
+        if left.shape != right.shape:
+            self._refuse("mean", "of the shape of `variance`", mean, variance=variance)
+        if left.ndim > len(self.axis):
+            self._refuse("mean", "of no more axes than `axis` names", mean, axis=self.axis)
+        return left, right
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the constructor's arguments as `keras.layers` configs have them.
+
+        Args:
+            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
+                the newest.
+
+        Raises:
+            ValueError: the version is not known.
+        """
+        written = super().get_config(target)
+        for argument, value in (("mean", self.input_mean), ("variance", self.input_variance)):
+            del written[argument]  # to have it last
+            written[argument] = np.array(value).tolist()
+        return written
+
+    # Shapes
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the output's shape for an input's: the same.
+
+        Raises:
+            ValueError: it is no shape.
+        """
+        return _check.any_shape(type(self).__name__, "input_shape", input_shape, 0)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Give the weights their shapes; with a given mean there are none, and nothing is done.
+
+        Args:
+            input_shape: The shape of the input, batch included.
+
+        Raises:
+            ValueError: the layer is built already, or cannot take such an input.
+        """
+        if self._given_mean is None:
+            super().build(input_shape)
+        else:
+            self._aligned(self._given_mean, input_shape, "input_shape")
+
+    def _has(self, role: Role) -> bool:
+        return self._given_mean is None
+
+    def _kept(self, shape: Sequence[int | None], argument: str) -> list[int]:
+        """Return the axes with means of their own, in order and counted from the front."""
+        ndim = len(shape)
+        kept = sorted({axis % ndim for axis in self.axis if -ndim <= axis < ndim})
+        if len(kept) < len(self.axis):
+            rule = "a shape that has each axis of `axis` once"
+            self._refuse(argument, rule, tuple(shape), axis=self.axis)
+        return kept
+
+    def _shapes_for(
+        self, input_shape: Sequence[int | None], argument: str = "input_shape"
+    ) -> dict[str, Shape]:
+        shape = _check.any_shape(type(self).__name__, argument, input_shape, 0)
+        sizes = [shape[axis] for axis in self._kept(shape, argument)]
+        known = tuple(n for n in sizes if n is not None)
+        if len(known) < len(sizes):
+            self._refuse(argument, "a shape with known sizes along `axis`", shape, axis=self.axis)
+        return {"mean": known, "variance": known, "count": ()}
+
+    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
+        sizes = shapes.get("mean", shapes.get("variance", ()))
+        least = max((axis + 1 if axis >= 0 else -axis for axis in self.axis), default=0)
+        for ndim in range(least, least + len(self.axis) + 1):
+            kept = sorted({axis % ndim for axis in self.axis}) if ndim else []
+            if len(kept) == len(self.axis) == len(sizes):
+                shape: list[int | None] = [None] * ndim
+                for axis, size in zip(kept, sizes, strict=True):
+                    shape[axis] = size
+                return shape
+        return None
+
+    # The computation
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Normalize a tensor or array.
+
+        Raises:
+            ValueError: the input has not the sizes along `axis` that the layer has means for.
+        """
+        mean, variance = self._given_mean, self._given_variance
+        if mean is None or variance is None:
+            mean, variance = self.mean, self.variance
+        x = self._as_tensor(inputs)
+        self._cast(x, mean.dtype)  # refuses complex numbers
+        compute = _dtype.torch_dtype(self.compute_dtype)
+        x, mean = x.to(compute), self._aligned(mean, x.shape, "inputs").to(compute)
+        variance = self._aligned(variance, x.shape, "inputs").to(compute)
+        root = variance.sqrt().clamp(min=config.epsilon())
+        outputs = x * root + mean if self.invert else (x - mean) / root
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _aligned(self, moment: Tensor, shape: Sequence[int | None], argument: str) -> Tensor:
+        """Return a mean or variance with its axes where inputs of a shape have them."""
+        kept = self._kept(shape, argument)
+        sizes = [1] * len(shape)
+        axes = kept[len(kept) - moment.ndim :]
+        for axis, size in zip(axes, moment.shape, strict=True):
+            given = self._given_mean is not None
+            if shape[axis] != size and not (given and (size == 1 or shape[axis] is None)):
+                rule = f"of the sizes {tuple(moment.shape)} along the axes {axes}"
+                self._refuse(argument, rule, tuple(shape), axis=self.axis)
+            sizes[axis] = size
+        return moment.reshape(sizes)
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        shown = [f"axis={self.axis}", f"invert={self.invert}"]
+        if self.input_mean is not None:
+            shown.append(f"mean={self.input_mean}, variance={self.input_variance}")
+        elif self.built:
+            shown.insert(0, str(tuple(self.mean.shape)))
+        else:
+            shown.insert(0, "None")
+        return ", ".join(shown)

@@ -1,0 +1,101 @@
+"""Weightless: what the layers that have nothing to train have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .. import _check, _dtype
+from .._check import problem
+from ._layer import Layer
+
+Sizes = tuple[int | None, ...]
+
+
+class Weightless(Layer):
+    """A layer without weights: it is built from the start.
+
+    Floating inputs are cast to the layer's compute dtype as Keras casts them; integers stay as
+    they are wherever they do in Keras. After `.half()`, `.double()` and the like the layer
+    computes in that type, as a layer with weights does.
+    """
+
+    roles = ()
+    _written_when_set: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
+    _floats = False  # whether integers, too, are cast to the compute dtype
+
+    def __init__(self, *, input_shape: Sequence[int | None] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if input_shape is not None and not isinstance(input_shape, (list, tuple)):
+            rule = "a shape without the batch"
+            raise ValueError(problem(type(self).__name__, "input_shape", rule, input_shape))
+        self._register_weights(torch.float32, None)
+
+    def build(self, input_shape: Sequence[Any]) -> None:
+        """Check the shape of an input; there is nothing to build.
+
+        Args:
+            input_shape: The shape of the input, batch included.
+
+        Raises:
+            ValueError: the layer cannot take such an input.
+        """
+        self.compute_output_shape(input_shape)
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> Sizes:
+        """Return the output's shape for an input's, batch included; None stays None.
+
+        Raises:
+            ValueError: the layer cannot take such an input.
+        """
+        return _check.any_shape(type(self).__name__, "input_shape", input_shape, 0)
+
+    def _received(self, inputs: Any) -> Tensor:
+        """Return an input as a tensor, a floating one in the compute dtype."""
+        x = self._as_tensor(inputs)
+        if self._floats or x.is_floating_point() or x.is_complex():
+            x, _ = self._cast(x, _dtype.torch_dtype(self._policy.compute_dtype))
+        return x
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Compute the output for a batch.
+
+        Args:
+            inputs: A tensor or array.
+
+        Returns:
+            The output.
+
+        Raises:
+            ValueError: the layer cannot take such an input.
+        """
+        return self._returned(self._computed(self._received(inputs)))
+
+    def _computed(self, x: Tensor) -> Tensor:
+        """Return the output for an input of the right type of numbers."""
+        raise NotImplementedError
+
+    def _returned(self, outputs: Tensor) -> Tensor:
+        """Record the activity term of an output, and return the output."""
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        """Follow `.half()` and the like, which change the type of weights elsewhere."""
+        kind = _dtype.torch_dtype(self._policy.variable_dtype)
+        found = fn(torch.empty(0, dtype=kind)).dtype
+        if found is not kind:
+            self._policy = _dtype.DTypePolicy(_dtype.name_of(found))
+        return super()._apply(fn, recurse)
+
+    def extra_repr(self) -> str:
+        """Return the arguments as the config has them."""
+        apart = ("name", "trainable", "dtype")
+        shown = [f"{n}={v!r}" for n, v in self.get_config().items() if n not in apart]
+        if self.dtype_policy.name != "float32":
+            shown.append(f"dtype={self.dtype_policy.name!r}")
+        return ", ".join(shown)
