@@ -190,10 +190,10 @@ class Layer(Configured, Buildable):
     @property
     def dtype_policy(self) -> _dtype.DTypePolicy:
         """The dtype policy; after `.half()`, `.double()` and the like, the weights' own type."""
-        found = next((tensor.dtype for tensor in self._tensors().values()), None)
-        if found is None or _dtype.name_of(found) == self._policy.variable_dtype:
+        tensors = list(self._tensors().values())
+        if not tensors or _dtype.name_of(tensors[0].dtype) == self._policy.variable_dtype:
             return self._policy
-        return _dtype.DTypePolicy(_dtype.name_of(found))
+        return _dtype.DTypePolicy(_dtype.name_of(tensors[0].dtype))
 
     @property
     def dtype(self) -> str:
@@ -217,8 +217,8 @@ class Layer(Configured, Buildable):
         found = from_array(inputs) if hasattr(inputs, "__array__") else None
         if found is None:
             self._refuse("inputs", "a tensor or an array of real numbers", inputs)
-        device = next((tensor.device for tensor in self._tensors().values()), None)
-        return found if device is None else found.to(device)
+        tensors = list(self._tensors().values())
+        return found.to(tensors[0].device) if tensors else found
 
     def _cast(self, x: Tensor, weights: torch.dtype) -> tuple[Tensor, torch.dtype]:
         """Return an input in the type to compute in, and the type that weights are to have.
