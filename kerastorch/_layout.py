@@ -48,6 +48,12 @@ def weight_view(kernel: Tensor) -> Tensor:
     return kernel.permute(_WEIGHT[kernel.ndim - 2])
 
 
+def depthwise_view(weight: Tensor, channels: int) -> Tensor:
+    """Return the view (*spatial, in, multiplier) of a depthwise weight (out, 1, *spatial)."""
+    split = weight.unflatten(0, (channels, -1)).squeeze(2)  # (in, multiplier, *spatial)
+    return split.permute(*range(2, split.ndim), 0, 1)
+
+
 def empty_weight(
     shape: tuple[int, ...], *, dtype: torch.dtype | None = None, device: torch.device | None = None
 ) -> Tensor:
@@ -61,3 +67,8 @@ def empty_weight(
     steps = [inputs * prod(spatial[axis + 1 :]) for axis in range(len(spatial))]
     strides = (inputs * prod(spatial), 1, *steps)
     return torch.empty_strided(shape, strides, dtype=dtype, device=device)
+
+
+def memory_order(tensor: Tensor) -> Tensor:
+    """Return the view of a tensor whose axes come in the order of its memory."""
+    return tensor.permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True))

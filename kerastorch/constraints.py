@@ -62,8 +62,10 @@ class MaxNorm(Constraint):
 
     def __call__(self, w: Tensor) -> Tensor:
         """Return the projected weight."""
-        norms = _norms(w, self.axis)
-        return w * (norms.clamp(0, self.max_value) / (config.epsilon() + norms))
+        return w * self._scale(_norms(w, self.axis))
+
+    def _scale(self, norms: Tensor) -> Tensor:
+        return norms.clamp(0, self.max_value) / (config.epsilon() + norms)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""
@@ -96,10 +98,12 @@ class MinMaxNorm(Constraint):
 
     def __call__(self, w: Tensor) -> Tensor:
         """Return the projected weight."""
-        norms = _norms(w, self.axis)
+        return w * self._scale(_norms(w, self.axis))
+
+    def _scale(self, norms: Tensor) -> Tensor:
         within = norms.clamp(self.min_value, self.max_value)
         desired = self.rate * within + (1 - self.rate) * norms
-        return w * (desired / (config.epsilon() + norms))
+        return desired / (config.epsilon() + norms)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,11 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ._check import problem
+from ._projection import in_place
+from ._squares import sum_of_squares
+from .layers._building import Callback
 from .layers._layer import Layer, Variable
+from .regularizers import L2, L1L2
 
 
 def regularization_loss(model: nn.Module) -> Tensor:
@@ -32,7 +37,17 @@ def regularization_loss(model: nn.Module) -> Tensor:
         >>> loss = model(torch.zeros(2, 8, 8, 1)).mean() + regularization_loss(model)
         >>> loss.backward()
     """
-    terms = [loss for layer in _layers(model) for loss in layer.losses]
+    terms = [term for layer in _layers(model) for term in layer._activity_losses]
+    squares: defaultdict[Any, list[tuple[float, Tensor]]] = defaultdict(list)
+    for layer in _layers(model):
+        for regularizer, variable in layer._penalized():
+            factor = _factor_of_squares(regularizer, variable.parameter)
+            if factor is None:
+                terms.append(regularizer(variable.value))
+            else:
+                kind = variable.parameter.device, variable.parameter.dtype
+                squares[kind].append((factor, variable.parameter))
+    terms += [sum_of_squares(*zip(*pairs, strict=True)) for pairs in squares.values()]
     if not terms:
         device = next((parameter.device for parameter in model.parameters()), None)
         return torch.zeros((), device=device)
@@ -40,6 +55,17 @@ def regularization_loss(model: nn.Module) -> Tensor:
     for term in terms[1:]:
         total = total + term.sum().to(total.device)
     return total
+
+
+def _factor_of_squares(regularizer: Callback, parameter: Tensor) -> float | None:
+    """Return the factor of a penalty that `sum_of_squares` has, or None where it has it not."""
+    if type(parameter) not in (nn.Parameter, Tensor) or torch.compiler.is_compiling():
+        return None
+    if parameter.dtype not in (torch.float32, torch.float64):
+        return None
+    if type(regularizer) is L2 or (type(regularizer) is L1L2 and not regularizer.l1):
+        return regularizer.l2
+    return None
 
 
 def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> RemovableHandle:
@@ -138,6 +164,10 @@ def _project(layer: Layer, variable: Variable, skipped: Tensor | None = None) ->
     if variable.constraint is None:
         return
     value = layer._writable(variable)
+    project = in_place(variable.constraint)
+    if project is not None and skipped is None:
+        project(value)
+        return
     projected = variable.constraint(value if skipped is None else value.clone())
     if projected.shape != value.shape:
         owner, name = type(layer).__name__, f"{variable.name}_constraint"

@@ -241,16 +241,15 @@ class Layer(Configured, Buildable):
     @property
     def losses(self) -> list[Tensor]:
         """Keras's loss terms: of the last call's output, then of each trainable weight."""
-        return [
-            *self._activity_losses,
-            *(
-                variable.regularizer(variable.value)
-                for variable in self.variables
-                if variable.regularizer is not None
-                and self._trainable
-                and variable.parameter.requires_grad
-            ),
-        ]
+        penalties = [rule(variable.value) for rule, variable in self._penalized()]
+        return [*self._activity_losses, *penalties]
+
+    def _penalized(self) -> Iterator[tuple[Callback, Variable]]:
+        """Yield the regularizer and the weight of each loss term of a weight."""
+        for variable in self.variables:
+            trained = self._trainable and variable.parameter.requires_grad
+            if variable.regularizer is not None and trained:
+                yield variable.regularizer, variable
 
     def _record_activity(self, outputs: Tensor) -> None:
         """Replace the activity term by that of a new output, divided by the batch size."""
