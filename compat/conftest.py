@@ -5,11 +5,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-home-")
+torch.set_num_threads(1)  # what is tested is small: more threads only wait for each other
 HERE = Path(__file__).parent
-collect_ignore = ["bench", "digits", "golden"]  # scripts, not tests
+collect_ignore = [  # scripts and what they read and write, not tests
+    *("applications", "bench", "digits", "files", "golden", "hostile", "parity"),
+]
 EXPECTED_WARNINGS = (
     "ignore:.*softmax.*:UserWarning",  # over an axis of size 1: both warn
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning",
