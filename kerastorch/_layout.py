@@ -50,7 +50,7 @@ def weight_view(kernel: Tensor) -> Tensor:
 
 def depthwise_view(weight: Tensor, channels: int) -> Tensor:
     """Return the view (*spatial, in, multiplier) of a depthwise weight (out, 1, *spatial)."""
-    split = weight.unflatten(0, (channels, -1)).squeeze(2)  # (in, multiplier, *spatial)
+    split = weight.view(channels, -1, *weight.shape[2:])  # (in, multiplier, *spatial)
     return split.permute(*range(2, split.ndim), 0, 1)
 
 

@@ -57,5 +57,5 @@ class _Squares(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Tensor | None) -> Tensor:
         triples = zip(ctx.factors, ctx.saved_tensors, tangents, strict=True)
-        terms = [2 * f * (x * t).sum() for f, x, t in triples if t is not None]
+        terms = [2 * f * (x * along).sum() for f, x, along in triples if along is not None]
         return torch.stack(terms).sum()

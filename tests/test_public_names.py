@@ -15,8 +15,9 @@ import kerastorch as keras
 
 NAMES = {
     "kerastorch": """
-        Conv2D DTypePolicy activations apply_constraints attach_constraints config constraints
-        initializers layers regularization_loss regularizers
+        Conv2D DTypePolicy activations apply_constraints attach_constraints compare config
+        constraints initializers layers load_model load_weights regularization_loss regularizers
+        save_weights saving
     """,
     "kerastorch.layers": """
         Activation Add Average AveragePooling2D BatchNormalization Concatenate Conv2D
@@ -24,6 +25,9 @@ NAMES = {
         GlobalMaxPooling2D InputLayer LeakyReLU MaxPooling2D Maximum Minimum Multiply
         Normalization PReLU Permute ReLU Rescaling Reshape Softmax SpatialDropout2D
         Subtract UpSampling2D ZeroPadding2D
+    """,
+    "kerastorch.saving": """
+        FileError LoadEntry LoadReport load_model load_weights save_weights
     """,
     "kerastorch.activations": """
         celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh

@@ -251,6 +251,33 @@ class Buildable(LazyModuleMixin, nn.Module):
         loaded = {name: self._empty(roles[name], shape) for name, shape in shapes.items()}
         self._materialize({**self._initial_values(absent), **loaded})
 
+    def _shapes_of_saved(self, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
+        """Return all parameters' shapes for Keras's shapes of some, which go by Keras's names.
+
+        None where no input leads to them.
+        """
+        roles = {role.name: role for role in self.roles if self._has(role)}
+        if not saved or not saved.keys() <= roles.keys():
+            return None
+        try:
+            shapes = {roles[n].parameter: _unviewed(roles[n], shape) for n, shape in saved.items()}
+        except KeyError:  # a kernel of a rank that no kernel has
+            return None
+        input_shape = self._input_shape_for(shapes)
+        if input_shape is None:
+            return None
+        try:
+            expected = self._shapes_for(input_shape)
+        except (IndexError, ValueError):
+            return None
+        fits = all(expected.get(name) == shape for name, shape in shapes.items())
+        return expected if fits else None
+
+    def _become_built(self, values: Mapping[str, Tensor]) -> None:
+        """Take tensors in PyTorch's order as all the weights that have no shape yet."""
+        self._materialize(values)
+        self._end_laziness()
+
     def _replicate_for_data_parallel(self) -> Any:
         # The mixin refuses even when built, since the class stays a lazy one.
         refusing: Any = nn.Module if self.built else LazyModuleMixin
@@ -286,3 +313,10 @@ class Buildable(LazyModuleMixin, nn.Module):
 def _uninitialized(buffer: bool, requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
     make: Any = LazyBuffer if buffer else UninitializedParameter
     return make(requires_grad, device, dtype)
+
+
+def _unviewed(role: Role, shape: Shape) -> Shape:
+    """Return the shape in PyTorch's order of what has a shape in Keras's order."""
+    came_from = role.view(torch.empty(tuple(range(len(shape))), device="meta")).shape
+    sizes = dict(zip(came_from, shape, strict=True))
+    return tuple(sizes[axis] for axis in range(len(shape)))

@@ -1,0 +1,197 @@
+"""Model: what Sequential and Functional models have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from .._array import from_array
+from .._check import problem
+from ..layers._layer import Layer
+from ._inputs import Input
+from ._plan import Plan
+from ._shapes import UNKNOWN, Shapes, leaf, shapes_in
+from ._spec import ModelSpec
+from ._summary import summary
+
+CONSTANT = "_constant_"  # what the names of the buffers of arrays in the config begin with
+
+
+class Model(nn.Module):
+    """A model rebuilt from its config; `Sequential` and `Functional` are the two kinds.
+
+    Its submodules are the layers, under their names in Keras, as attributes: `model.conv1`. A name
+    that no attribute can have is changed there: each "." becomes "_", an empty name "_", and "_"
+    is added as often as needed where the attribute exists already. `layers` has the true names.
+
+    `.train()` and `.eval()` decide what Keras's argument `training` decides; a layer that a model
+    of Keras 2 called with a `training` of its own keeps to that.
+
+    Args:
+        spec: What the config says.
+        layers: The modules by the layers' names, in the order of the config.
+        modes: The layers whose mode is fixed, and whether it is that of training.
+
+    Attributes:
+        spec: What the config says.
+        name: The model's name.
+        input_shapes: The shape or shapes of each layer's first input, by its name, batch included;
+            a layer of whose input nothing is known is not listed.
+        output_shapes: The same for the outputs.
+
+    Raises:
+        ValueError: a layer cannot take an input of the shape that it gets.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        layers: Mapping[str, nn.Module],
+        modes: Mapping[str, bool] | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.name = spec.name
+        self.input_shapes: dict[str, Any] = {}
+        self.output_shapes: dict[str, Any] = {}
+        self._trainable = spec.trainable
+        self._inputs: tuple[Input, ...] = ()
+        self._modes: tuple[tuple[str, bool], ...] = ()
+        self._steps: tuple[tuple[str, tuple[Layer, ...]], ...] = ()
+        self._plan: Plan | None = None
+        self._constants: tuple[tuple[int, str], ...] = ()
+        self._attributes: dict[str, str] = {}
+        self._attributes = _attributes(self, list(layers))
+        for name, layer in layers.items():
+            self.add_module(self._attributes[name], layer)
+        self._modes = tuple((self._attributes[name], mode) for name, mode in (modes or {}).items())
+        self.train(self.training)
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        """The layers by their names in Keras, in its order, InputLayers and operations included."""
+        modules: dict[str, Any] = self._modules
+        return {name: modules[attribute] for name, attribute in self._attributes.items()}
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights are trained; setting it sets it for all layers."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: Any) -> None:
+        self._trainable = bool(value)
+        for layer in self.layers.values():
+            if isinstance(layer, (Layer, Model)):
+                layer.trainable = value
+            else:
+                layer.requires_grad_(self._trainable)
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """Keras's loss terms of all layers: of the outputs of the last call, then of the weights.
+
+        A layer that the model calls several times has a term for each of these calls.
+        """
+        layers = [module for module in self.modules() if isinstance(module, Layer)]
+        terms = [(layer.losses, len(layer._activity_losses)) for layer in layers]
+        of_outputs = [term for losses, count in terms for term in losses[:count]]
+        return of_outputs + [term for losses, count in terms for term in losses[count:]]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the output's shape, or a structure of them, for the inputs'; None stays None.
+
+        Args:
+            input_shape: A shape with the batch, or a structure of them as the model takes inputs.
+
+        Raises:
+            ValueError: a layer cannot take an input of such a shape.
+        """
+        shapes = self._shapes(leaf(input_shape))
+        if not self.input_shapes:
+            self._note(shapes)
+        return shapes.result
+
+    def _shapes(self, given: Any) -> Shapes:
+        raise NotImplementedError
+
+    def _note(self, shapes: Shapes) -> None:
+        for own, found in (
+            (self.input_shapes, shapes.inputs),
+            (self.output_shapes, shapes.outputs),
+        ):
+            own.update((n, s) for n, s in found.items() if UNKNOWN not in shapes_in(s))
+
+    def train(self, mode: bool = True) -> Model:
+        """Set the mode of all layers but those whose mode is fixed."""
+        super().train(mode)
+        modules: dict[str, Any] = self._modules
+        for attribute, fixed in self._modes:
+            modules[attribute].train(fixed)
+        return self
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        """Let the inputs follow `.half()` and the like as the layers do."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._inputs = tuple(
+            one._replace(dtype=fn(torch.empty(0, dtype=one.dtype)).dtype) for one in self._inputs
+        )
+        return self
+
+    def _taken(self, value: Any, one: Input) -> Any:
+        """Return one input as the layers take it; arrays go to the weights' device."""
+        if not isinstance(value, Tensor):
+            if value is None and one.optional:
+                return None
+            found = from_array(value) if hasattr(value, "__array__") else None
+            if found is None:
+                self._refuse(one.name, "a tensor or an array of real numbers", value)
+            first = next(self.parameters(), None)
+            value = found if first is None else found.to(first.device)
+        return one.standard(value, self)
+
+    def _called(self, module: Any, again: Sequence[Layer], args: Any, kwargs: Any) -> Any:
+        """Call a module some of whose layers have run before, and keep their activity terms."""
+        kept = [(layer, layer._activity_losses[:]) for layer in again if layer._activity_losses]
+        found = module(*args, **kwargs)
+        for layer, terms in kept:
+            layer._activity_losses[:0] = terms
+        return found
+
+    @property
+    def _title(self) -> str:
+        return f"{type(self).__name__} {self.name!r}"
+
+    def _refuse(self, argument: str, rule: str, value: object) -> NoReturn:
+        raise ValueError(problem(self._title, argument, rule, value))
+
+    def __repr__(self) -> str:
+        """Return a table of the layers."""
+        return summary(self)
+
+
+def _attributes(model: nn.Module, names: Sequence[str]) -> dict[str, str]:
+    """Return the attribute of each layer, as `Model` tells."""
+
+    def is_taken(name: str) -> bool:
+        own = (vars(model), model._parameters, model._buffers, model._modules)
+        return hasattr(type(model), name) or any(name in one for one in own)
+
+    free = {
+        name
+        for name in names
+        if name and "." not in name and not name.startswith(CONSTANT) and not is_taken(name)
+    }
+    used, found = set(free), {}
+    for name in names:
+        attribute = name
+        if name not in free:
+            attribute = name.replace(".", "_") or "_"
+            while attribute in used or attribute.startswith(CONSTANT) or is_taken(attribute):
+                attribute = f"_{attribute}" if attribute.startswith(CONSTANT) else f"{attribute}_"
+            used.add(attribute)
+        found[name] = attribute
+    return found

@@ -1,0 +1,169 @@
+"""Where a module with a layer's weights would still compute other numbers than the layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from .. import _check
+from .._geometry import fixed_padding
+from ..layers._layer import Layer
+from ._spec import LayerSpec
+from ._weight_names import weight_names
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_LAYER_OF_KERASTORCH = "Use the layer of the same name from kerastorch.layers in its place."
+# What the numbers do not go by, or not alone: the layout is the inputs' as well.
+_NO_NUMBERS = ("name", "trainable", "dtype", "data_format", "axis", "lora_rank", "lora_alpha")
+_NO_NUMBERS_ENDS = ("_initializer", "_regularizer", "_constraint", "_config")
+
+
+def disagreements(module: nn.Module, layer: LayerSpec) -> list[str]:
+    """Return where a module computes other numbers than a saved layer, each with what to do.
+
+    Args:
+        module: A layer of kerastorch, or a module of torch.nn that stands for a Keras layer.
+        layer: The saved layer's class and config.
+    """
+    if isinstance(module, Layer):
+        return list(_of_layer(module, layer))
+    config = layer.config
+    if isinstance(module, _CONVOLUTIONS):
+        return list(_of_convolution(module, config))
+    if isinstance(module, _TRANSPOSED):
+        return list(_of_transposed(module, config))
+    if isinstance(module, nn.GroupNorm):
+        return [*_of_epsilon(module, config), *_differs("num_groups", module, config, "groups", 32)]
+    if isinstance(module, (*_BATCH_NORMS, nn.LayerNorm)):
+        return list(_of_epsilon(module, config))
+    if isinstance(module, nn.Embedding) and module.max_norm is not None:
+        return [f"max_norm={module.max_norm}, where Keras has none"]
+    return []
+
+
+def _of_layer(module: Layer, layer: LayerSpec) -> Iterator[str]:
+    """Compare a layer of kerastorch with one that is made from the saved config."""
+    names = [cls.__name__ for cls in type(module).__mro__]
+    if layer.class_name not in names:
+        if weight_names(layer) is None:
+            return  # a class of the user's own, for which the module stands
+        yield f"it is a {names[0]}, where the source has a {layer.class_name}"
+        return
+    try:
+        saved = type(module).from_config(dict(layer.config)).get_config()
+        own = module.get_config()
+    except (TypeError, ValueError):  # a class or a callable of the user's own
+        return
+    for argument, value in saved.items():
+        ignored = argument in _NO_NUMBERS or argument.endswith(_NO_NUMBERS_ENDS)
+        mine, theirs = _class_of(own.get(argument)), _class_of(value)
+        if not ignored and not _equal(mine, theirs):
+            yield f"{argument}={mine!r}, where the source has {theirs!r}"
+
+
+def _class_of(value: Any) -> Any:
+    """Return the class that a config of an object names; all else as it is."""
+    return value.get("class_name", value) if isinstance(value, Mapping) else value
+
+
+def _of_convolution(module: Any, config: Mapping[str, Any]) -> Iterator[str]:
+    axes = len(module.kernel_size)
+    for name, argument in (("stride", "strides"), ("dilation", "dilation_rate")):
+        wanted = _numbers(config.get(argument, 1), axes)
+        if wanted is not None and wanted != tuple(getattr(module, name)):
+            yield f"{name}={getattr(module, name)}, where the source has {argument}={wanted}"
+    if module.padding_mode != "zeros":
+        yield f"padding_mode={module.padding_mode!r}, where Keras pads with zeros"
+    padding = config.get("padding", "valid")
+    if padding not in ("valid", "same"):
+        yield f"padding={module.padding!r}, where the source has padding={padding!r}"
+        return
+    if module.padding == padding:
+        return
+    own = (0,) * axes if module.padding == "valid" else module.padding
+    if own == "same":
+        own = fixed_padding("same", module.kernel_size, module.stride, module.dilation)
+    wanted = fixed_padding(padding, module.kernel_size, module.stride, module.dilation)
+    if own != wanted:
+        said = f"padding={module.padding!r}, where the source has padding={padding!r}"
+        if wanted is None:
+            said += ", which is uneven or goes by the input's size"
+        elif padding == "same":
+            said += f", which is {wanted}"
+        yield f"{said}. {_LAYER_OF_KERASTORCH}"
+
+
+def _of_transposed(module: Any, config: Mapping[str, Any]) -> Iterator[str]:
+    axes = len(module.kernel_size)
+    strides = _numbers(config.get("strides", 1), axes)
+    if strides is not None and strides != tuple(module.stride):
+        yield f"stride={module.stride}, where the source has strides={strides}"
+    dilation = _numbers(config.get("dilation_rate", 1), axes)
+    if dilation is not None and dilation != tuple(module.dilation):
+        yield f"dilation={module.dilation}, where the source has dilation_rate={dilation}"
+    if strides is None or config.get("output_padding") is not None:
+        return
+    spare = [
+        (k - 1) * d + 1 - s
+        for k, s, d in zip(module.kernel_size, strides, module.dilation, strict=True)
+    ]
+    if config.get("padding", "valid") == "same":
+        # What exceeds `input * stride` is cropped, an odd rest at the end, which torch never does.
+        wanted = [((n // 2, 0) if n % 2 == 0 else None) if n >= 0 else (0, -n) for n in spare]
+    else:
+        wanted = [(0, max(-n, 0)) for n in spare]
+    own = list(zip(module.padding, module.output_padding, strict=True))
+    if own != wanted:
+        said = f"padding={module.padding}, output_padding={module.output_padding}"
+        padding = config.get("padding", "valid")
+        exact = "no padding of torch's is the same" if None in wanted else f"that is {wanted}"
+        yield f"{said}, where the source has padding={padding!r}: {exact}"
+
+
+def _of_epsilon(module: Any, config: Mapping[str, Any]) -> Iterator[str]:
+    epsilon = config.get("epsilon", 1e-3)
+    if not _equal(module.eps, epsilon):
+        remedy = f"Make the module with eps={epsilon!r}."
+        yield f"eps={module.eps!r}, where the source has epsilon={epsilon!r}. {remedy}"
+
+
+def _differs(
+    name: str, module: Any, config: Mapping[str, Any], argument: str, default: Any
+) -> Iterator[str]:
+    own, saved = getattr(module, name), config.get(argument, default)
+    if own != saved:
+        yield f"{name}={own!r}, where the source has {argument}={saved!r}"
+
+
+def _numbers(value: Any, count: int) -> tuple[int, ...] | None:
+    try:
+        return _check.positive_integers("", "", value, count)
+    except ValueError:
+        return None
+
+
+def _equal(left: Any, right: Any) -> bool:
+    """Return whether two values of configs are the same number, or the same otherwise."""
+    numbers = (int, float)
+    if isinstance(left, numbers) and isinstance(right, numbers):
+        return math.isclose(left, right, rel_tol=1e-6, abs_tol=0.0)
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        pairs = zip(left, right, strict=False)
+        return len(left) == len(right) and all(_equal(one, other) for one, other in pairs)
+    return bool(left == right)
+
+
+def caution(module: nn.Module, layer: LayerSpec) -> str:
+    """Return what makes training, though not inference, differ from the saved layer's; or ""."""
+    if not isinstance(module, _BATCH_NORMS):
+        return ""
+    saved = layer.config.get("momentum", 0.99)
+    if isinstance(saved, (int, float)) and not _equal(module.momentum, 1.0 - saved):
+        own = module.momentum
+        return f"momentum={own!r}; in training, the source's {saved!r} is {1.0 - saved:.6g} here"
+    return ""

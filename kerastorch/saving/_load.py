@@ -1,0 +1,299 @@
+"""Loading Keras's weights into a module: everything is matched, then read, then copied."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from .. import _check
+from .._check import problem
+from ..layers._layer import Layer
+from ._config import parse_model
+from ._contents import Contents, FileError
+from ._match import Matcher, structural_names
+from ._model import Model
+from ._pairs import Match, Pair
+from ._report import LoadEntry, LoadReport
+from ._saved import saved_layers
+from ._store import open_contents
+
+Progress = Callable[[int], object]
+Staged = tuple[nn.Module, str, Tensor]  # a module, its parameter's name, and what to give it
+_REMEDY = (
+    "Say which is which with `mapping={module path: saved layer, or None to leave it out}`, "
+    "or load what fits with `strict=False`."
+)
+
+
+def load_weights(
+    module: nn.Module,
+    source: Any,
+    *,
+    by: str | None = None,
+    mapping: Mapping[str, str | None] | None = None,
+    strict: bool = True,
+    pickles: bool = False,
+    progress: Progress | None = None,
+) -> LoadReport:
+    """Load weights of Keras into a module, all of them or none.
+
+    The module may consist of layers of kerastorch, built or not, and of those of `torch.nn` that
+    Keras has, too. Parameters are written in place, so that an optimizer keeps them. Everything
+    is compared first; then the arrays are read beside the parameters, one at a time, and copied
+    at last, so that a file that is damaged in its middle changes nothing. That takes the memory
+    of the weights a second time; layers that are not built yet get the arrays themselves.
+
+    Where the source has a config, each layer with weights is compared with the module that takes
+    them: strides, padding, epsilon and the like. What is between them in a module of your own,
+    activations, pooling and the order of the calls, is not.
+
+    The headers of HDF5 files are read by HDF5's C library in this process: load what comes from
+    strangers in a process with few rights.
+
+    Args:
+        module: What to load into.
+        source: The path of a file or directory of Keras's, a Keras layer or model in memory, a
+            list of arrays as `get_weights()` returns it, or a dict of arrays by path.
+        by: "name" for modules and saved layers of the same name, "order" for the order in which
+            both come; None for the first of the two by which everything fits.
+        mapping: Module paths -> the names or paths of saved layers, or None for modules to leave
+            as they are; also the paths of parameters -> the paths of arrays. The rest is matched
+            as `by` says.
+        strict: Whether everything on both sides must find its place, and compute the same.
+            Otherwise the report tells what did not; a wrong shape is an error even then.
+        pickles: Whether arrays in pickles are read too; nothing in them is called.
+        progress: Called with the number of bytes as the arrays are read.
+
+    Returns:
+        What was loaded from where. What may make numbers differ from Keras's is also warned of.
+
+    Raises:
+        FileError: the file is refused, or its weights do not fit; the module is unchanged.
+        ValueError: an argument is refused, or weights in memory do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+        >>> report = load_weights(model, [np.ones((3, 2), "float32"), np.zeros(2, "float32")])
+        >>> print(report)
+        arrays (arrays in memory), matched by order
+        0.weight  0  (3, 2)  float32
+        0.bias    1  (2,)    float32
+    """
+    owner = load_weights.__name__
+    if not isinstance(module, nn.Module):
+        raise TypeError(problem(owner, "module", "a torch.nn.Module", type(module)))
+    if by is not None:
+        by = _check.choice(owner, "by", by, ("name", "order"))
+    if not isinstance(mapping, Mapping | None):
+        rule = "a dict of module paths, or None"
+        raise TypeError(problem(owner, "mapping", rule, mapping))
+    with reading(source, progress, pickles) as opened:
+        contents = _as_model(opened, source)
+        match = _matched(module, contents, by, mapping, strict)
+        values = staged(match)
+    commit(values)
+    report = _report(contents, match, strict)
+    if report.warnings:
+        lines = "\n".join(f"  {line}" for line in report.warnings)
+        warnings.warn(f"{contents.source}: {owner}:\n{lines}", stacklevel=2)
+    return report
+
+
+@contextmanager
+def reading(source: Any, progress: Progress | None, pickles: bool) -> Iterator[Contents]:
+    """Open a source; the tensors made meanwhile are without gradients, and can have them later."""
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        open_contents(source, progress=progress, pickles=pickles) as contents,
+    ):
+        yield contents
+
+
+def _as_model(contents: Contents, source: Any) -> Contents:
+    """Return a single live layer as a model of it, so that its config is compared as well."""
+    alone = contents.layers[0] if len(contents.layers) == 1 else None
+    if contents.layout != "live" or contents.config is not None or alone is None or alone.path:
+        return contents
+    try:
+        layer = {"class_name": type(source).__name__, "config": source.get_config()}
+    except (NotImplementedError, TypeError, ValueError):  # a layer that cannot say it
+        return contents
+    config = {"class_name": "Sequential", "config": {"name": "model", "layers": [layer]}}
+    return replace(contents, config=config, layers=(replace(alone, path=alone.name or ""),))
+
+
+# Matching
+
+
+def _matched(
+    module: nn.Module,
+    contents: Contents,
+    by: str | None,
+    mapping: Mapping[str, str | None] | None,
+    strict: bool,
+) -> Match:
+    """Return the first match by which everything fits, or raise all that is wrong with it."""
+    own = module.spec if isinstance(module, Model) else None
+    names = structural_names(module) if isinstance(module, Model) else {}
+    cautions = []
+    spec = None
+    if contents.config is not None:
+        try:
+            spec = parse_model(contents.config, contents.source)
+        except FileError as error:
+            cautions.append(f"the config was not used: {error}")
+    tried = []
+    if own is not None and by is None:
+        matcher = Matcher(module, contents, saved_layers(contents, own), mapping, names)
+        tried.append(matcher.match("structure"))
+    known = saved_layers(contents, spec)
+    matcher = Matcher(module, contents, known, mapping, names, automatic=by == "name")
+    for how in ("name", "order") if by is None else (by,):
+        if not any(match.fits for match in tried):
+            tried.append(matcher.match(how))
+    match = next((match for match in tried if match.fits), None) or _closest(tried)
+    if match.how == "order" and by is None and (match.missing or match.unused):
+        match.problems += _lines_of(match) if not strict else []
+    match.warnings[:0] = cautions
+    require(module, contents, match, strict)
+    return match
+
+
+def _closest(tried: list[Match]) -> Match:
+    """Return the first match by names that found anything, else the last one."""
+    return next((match for match in tried if match.pairs and match.how != "order"), tried[-1])
+
+
+def _lines_of(match: Match) -> list[str]:
+    missing = [
+        f"{entry.target}{'' if entry.shape is None else f' {entry.shape}'}: the source has none"
+        for entry in match.missing
+    ]
+    return missing + [f"{entry.source} {entry.shape}: nothing takes it" for entry in match.unused]
+
+
+def require(
+    module: nn.Module, contents: Contents, match: Match, strict: bool, remedy: str = _REMEDY
+) -> None:
+    """Raise all that is wrong with a match, in one error.
+
+    Args:
+        module: What was matched.
+        contents: With what.
+        match: How.
+        strict: Whether everything on both sides must find its place.
+        remedy: What to do.
+
+    Raises:
+        FileError: something is wrong.
+    """
+    lines = list(match.problems)
+    if strict:
+        lines += match.strict + _lines_of(match)
+    if not match.pairs and not lines:
+        lines.append("nothing was found to load")
+        lines += _lines_of(match)
+    if lines:
+        what = f"does not fit {type(module).__name__}, matched by {match.how}"
+        shown = "\n".join(f"  {line}" for line in lines)
+        message = f"{contents.source}: {what}; nothing was changed.\n{shown}\n{remedy}"
+        raise FileError(message)
+
+
+def _report(contents: Contents, match: Match, strict: bool) -> LoadReport:
+    loaded = []
+    for pair in match.pairs:
+        weight = pair.weight
+        shape = pair.target.shape if weight is None else weight.shape
+        kind = "" if weight is None else weight.dtype
+        source = "(zero)" if weight is None else weight.path
+        loaded.append(LoadEntry(pair.path, source, shape, kind))
+    told = match.warnings if strict else match.warnings + match.strict
+    return LoadReport(
+        contents.source,
+        contents.format,
+        match.how,
+        tuple(loaded),
+        tuple(match.unused),
+        tuple(match.missing),
+        tuple(told),
+    )
+
+
+# Reading and copying
+
+
+def staged(match: Match) -> list[Staged]:
+    """Read every array into a tensor like the parameter that takes it; nothing is changed yet.
+
+    For a layer that is not built yet this is the parameter to be; what the source lacks of such a
+    layer gets its initial values. A parameter that several modules share takes one array, however
+    often the source has it.
+    """
+    values: dict[int, Staged] = {}
+    paths: dict[int, str] = {}
+    for pair in match.pairs:
+        target, own = pair.target, id(pair.target.tensor)
+        value = _like(target.owner, target.parameter, target.tensor, match)
+        _fill(pair, value)
+        if own not in values:
+            values[own], paths[own] = (target.owner, target.parameter, value), pair.path
+        elif not torch.equal(values[own][2].nan_to_num(), value.nan_to_num()):
+            what = f"{paths[own]} and {pair.path} are one parameter"
+            raise FileError(f"{what}, but the source has different values for them.")
+    for layer, shapes in match.shapes.items():
+        left = {n: shape for n, shape in shapes.items() if id(getattr(layer, n)) not in values}
+        for name, value in layer._initial_values(left).items():
+            values[id(getattr(layer, name))] = (layer, name, value)
+    return list(values.values())
+
+
+def _like(owner: nn.Module, name: str, tensor: Tensor, match: Match) -> Tensor:
+    if isinstance(owner, Layer) and owner in match.shapes:
+        role = next(role for role in owner.roles if role.parameter == name)
+        return owner._empty(role, match.shapes[owner][name])
+    return torch.empty_like(tensor, device="cpu", requires_grad=False)
+
+
+def _fill(pair: Pair, value: Tensor) -> None:
+    if pair.weight is None:
+        value.zero_()
+        return
+    array = pair.weight.read()
+    view = pair.target.view_as(value, pair.weight.shape)
+    if view is None or tuple(array.shape) != pair.weight.shape:
+        what = f"{pair.weight.path} has the shape {tuple(array.shape)}"
+        raise FileError(f"{what}, where the source said {pair.weight.shape}.")
+    view.copy_(array)
+    if _narrows(array.dtype, value.dtype) and bool((view.isinf() & ~array.isinf()).any()):
+        rule = f"numbers that {value.dtype} can hold"
+        remedy = "Convert the module to a wider type first."
+        raise FileError(f"{pair.weight.path} must have {rule}, which {pair.path} is. {remedy}")
+
+
+def _narrows(given: torch.dtype, own: torch.dtype) -> bool:
+    floating = given.is_floating_point and own.is_floating_point
+    return floating and torch.finfo(own).max < torch.finfo(given).max
+
+
+def commit(values: list[Staged]) -> None:
+    """Give the parameters their values: nothing here can fail half-way."""
+    unbuilt: dict[Layer, dict[str, Tensor]] = {}
+    with torch.inference_mode(False), torch.no_grad():  # in this order: the first allows gradients
+        for owner, name, value in values:
+            tensor = getattr(owner, name)
+            if is_lazy(tensor) and isinstance(owner, Layer):
+                unbuilt.setdefault(owner, {})[name] = value
+            else:
+                tensor.copy_(value)
+        for layer, found in unbuilt.items():
+            layer._become_built(found)

@@ -1,0 +1,109 @@
+"""Loading a whole model of Keras's: its config becomes modules, and its weights their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ._config import parse_model
+from ._contents import Contents, FileError
+from ._graph import build_model, unbuilt
+from ._load import Progress, commit, reading, require, staged
+from ._match import Matcher, structural_names
+from ._model import Model
+from ._pairs import Match
+from ._saved import saved_layers
+from ._spec import ModelSpec
+from ._targets import leaves_of
+
+_REMEDY = "The file is not of this model, or is damaged: save it again with Keras."
+
+
+def load_model(
+    path: Any,
+    *,
+    weights: Any = None,
+    custom_layers: Mapping[str, Callable[..., nn.Module]] | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    device: torch.device | str | int | None = None,
+    pickles: bool = False,
+    progress: Progress | None = None,
+) -> nn.Module:
+    """Load a Sequential or Functional model of Keras, of any version's file, without Keras.
+
+    Nothing in the file is imported or called. Every weight must find its layer, and every layer
+    its weights, in shapes that fit, before one of them is read; the layers then take the arrays
+    as they are read, without initial values of their own.
+
+    The model is in eval mode, since a Keras model infers unless it is trained: `.train()` it to
+    train it. Weights that were not trainable do not require gradients. The optimizer's state is
+    not loaded.
+
+    The headers of HDF5 files are read by HDF5's C library in this process: load what comes from
+    strangers in a process with few rights.
+
+    Args:
+        path: The path of a `.keras` archive or directory, of an HDF5 file of a whole model, or of
+            a config in JSON with `weights`; or a Keras model in memory.
+        weights: Where the weights are, if not at `path`: whatever `load_weights` takes.
+        custom_layers: Classes of your own -> what makes their modules of their configs.
+        custom_objects: Names of your own activations, initializers, regularizers and
+            constraints -> functions or classes.
+        device: Where the model is to live.
+        pickles: Whether arrays in pickles are read too; nothing in them is called.
+        progress: Called with the number of bytes as the arrays are read.
+
+    Returns:
+        The model. Its submodules have the names of Keras's layers.
+
+    Raises:
+        FileError: the file is refused, has no config, has a layer that is not supported, or its
+            weights are not those of the model.
+    """
+    with reading(path, progress, pickles) as contents:
+        if contents.config is None:
+            what = "it has weights only, and no config that tells the model"
+            remedy = "Build the model yourself and call `load_weights`."
+            raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
+        spec = parse_model(contents.config, contents.source)
+        model = build_model(spec, custom_layers, custom_objects)
+        if device is not None:
+            model.to(device)
+        if weights is None:
+            if not any(layer.weights for layer in contents.layers) and leaves_of(model):
+                what = "it has a config and no weights"
+                remedy = "Say where they are with `weights=`."
+                raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
+            _load(model, spec, contents)
+        else:
+            with reading(weights, progress, pickles) as others:
+                _load(model, spec, others)
+    return model.eval()
+
+
+def _load(model: Model, spec: ModelSpec, contents: Contents) -> None:
+    commit(staged(_matched(model, spec, contents)))
+
+
+def _matched(model: Model, spec: ModelSpec, contents: Contents) -> Match:
+    """Return what goes where by the model's own config; anything left over is an error."""
+    source = saved_layers(contents, spec)
+    matcher = Matcher(model, contents, source, names=structural_names(model))
+    how = "order" if source.bare else "name" if contents.layout == "arrays" else "structure"
+    match = matcher.match(how)
+    for path, layer, input_shape in unbuilt(model):
+        found = match.shapes.get(layer)
+        try:
+            expected = None if input_shape is None else layer._shapes_for(input_shape)
+        except ValueError as error:
+            match.problems.append(f"{path}: {error}")
+            continue
+        if found is not None and expected is not None and found != expected:
+            what = f"{path} has the parameters {expected} by its input's shape {input_shape}"
+            match.problems.append(f"{what}. Found: {found}.")
+    if match.pairs or matcher.leaves or source.layers:
+        require(model, contents, match, True, _REMEDY)
+    return match

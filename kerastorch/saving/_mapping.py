@@ -1,0 +1,142 @@
+"""What the caller says of single modules and parameters, before the rest is matched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import nn
+
+from ._contents import Contents, Weight
+from ._pairs import Match, Pair
+from ._saved import Saved, Source
+from ._targets import Leaf, Target
+
+
+def apply_mapping(
+    match: Match,
+    module: nn.Module,
+    contents: Contents,
+    leaves: Sequence[Leaf],
+    source: Source,
+    mapping: Mapping[str, str | None],
+) -> tuple[list[Leaf], list[Saved]]:
+    """Match what a mapping names.
+
+    Args:
+        match: Where to note what goes where, and what is wrong with the mapping.
+        module: The module.
+        contents: What the source holds.
+        leaves: The module's leaves.
+        source: The source's layers.
+        mapping: Paths of modules -> names or paths of saved layers; paths of parameters -> paths
+            of arrays; None for what is to stay as it is.
+
+    Returns:
+        The leaves and the layers that it does not name.
+    """
+    mapped = _Mapping(match, module, contents, leaves, source)
+    for path, name in mapping.items():
+        mapped.entry(path, name)
+    mapped.take_parameters()
+    return list(mapped.leaves.values()), mapped.layers
+
+
+class _Mapping:
+    """What of a module and a source is still free, while a mapping is gone through."""
+
+    def __init__(
+        self,
+        match: Match,
+        module: nn.Module,
+        contents: Contents,
+        leaves: Iterable[Leaf],
+        source: Source,
+    ) -> None:
+        self.match = match
+        self.module = module
+        self.contents = contents
+        self.leaves = {leaf.path: leaf for leaf in leaves}
+        self.source = source
+        self.layers = list(source.layers)
+        self.weights = {weight.path: weight for saved in source.layers for weight in saved.weights}
+        self.parts: dict[str, list[tuple[Target, Weight | None]]] = {}
+
+    def entry(self, path: str, name: str | None) -> None:
+        """Take one entry."""
+        inside = [one for one in self.leaves if one == path or one.startswith(f"{path}.")]
+        if name is None and (inside or not path):
+            for one in inside or list(self.leaves):
+                del self.leaves[one]
+        elif name is not None and path in self.leaves and self.leaves[path].targets:
+            saved = self.found(path, name)
+            if saved is not None:
+                self.match.pair(self.contents, self.leaves.pop(path), saved, said=True)
+                self.layers = [layer for layer in self.layers if layer.path != saved.path]
+        else:
+            self.parameter(path, name)
+
+    def found(self, path: str, name: str) -> Saved | None:
+        """Return the saved layer that a name or path means; None, and a problem, if not one."""
+        inner = [
+            Saved((), layer.path, layer.weights) for layer in self.contents.layers if layer.weights
+        ]
+        found: list[Saved] = []
+        for layers in (self.source.layers, inner):
+            exact = [saved for saved in layers if name in (saved.path, "/".join(saved.names))]
+            found = exact or [saved for saved in layers if saved.names[-1:] == (name,)]
+            if found:
+                break
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(saved.title for saved in self.source.layers)
+        rule = "one saved layer" if found else "a saved layer"
+        said = f"mapping[{path!r}] must name {rule}. Received: {name!r}. There are: {known}."
+        self.match.problems.append(said)
+        return None
+
+    def parameter(self, path: str, name: str | None) -> None:
+        """Note the parameter and the array that an entry names."""
+        owner, _, last = path.rpartition(".")
+        known = {
+            leaf.target_path(target): (leaf, target)
+            for leaf in self.leaves.values()
+            for target in leaf.targets
+        }
+        if path in known:
+            leaf, target = known[path]
+        elif owner in self.leaves and self.leaves[owner].module._parameters.get(last) is not None:
+            leaf = self.leaves[owner]
+            target = Target(leaf.module, last, last, last)
+        else:
+            rule = "the path of a module or a parameter that takes weights"
+            self.match.problems.append(f"mapping[{path!r}]: a key must be {rule}.")
+            return
+        if name is not None and name not in self.weights:
+            rule, every = "the path of an array of the source", ", ".join(self.weights)
+            said = f"mapping[{path!r}] must be {rule}. Received: {name!r}. There are: {every}."
+            self.match.problems.append(said)
+            return
+        weight = None if name is None else self.weights[name]
+        self.parts.setdefault(leaf.path, []).append((target, weight))
+
+    def take_parameters(self) -> None:
+        """Match single parameters; what else their modules and layers have is left over."""
+        taken = set()
+        for path, chosen in self.parts.items():
+            leaf = self.leaves.pop(path)
+            given = {target: weight for target, weight in chosen if weight is not None}
+            self.match.pairs += [Pair(leaf.target_path(o), o, w) for o, w in given.items()]
+            self.match.check(leaf, given)
+            named = {target.parameter for target, _ in chosen if target.owner is leaf.module}
+            rest = leaf.targets or [
+                Target(leaf.module, name, name, name)
+                for name, parameter in leaf.module._parameters.items()
+                if parameter is not None and name not in named
+            ]
+            said = [target for target, _ in chosen]
+            self.match.miss(leaf, [target for target in rest if target not in said])
+            taken |= {weight.path for weight in given.values()}
+        for layer in list(self.layers):
+            if any(weight.path in taken for weight in layer.weights):
+                self.layers.remove(layer)
+                self.match.leave(weight for weight in layer.weights if weight.path not in taken)

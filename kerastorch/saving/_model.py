@@ -1,0 +1,210 @@
+"""Sequential and Functional: Keras's models as PyTorch modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from ..layers._input import InputLayer
+from ..layers._layer import Layer
+from ._base_model import CONSTANT
+from ._base_model import Model as Model
+from ._inputs import Input
+from ._plan import Slot, filled, flat, plan_of, run_again
+from ._shapes import UNKNOWN, Shape, Shapes, of_functional, of_sequential, shapes_in, within
+from ._spec import ModelSpec, mapped, refs
+
+
+class Sequential(Model):
+    """A model whose layers are called one after the other; `Model` tells the rest."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        layers: Mapping[str, nn.Module],
+        modes: Mapping[str, bool] | None = None,
+    ) -> None:
+        super().__init__(spec, layers, modes)
+        called = [name for name in layers if not isinstance(layers[name], InputLayer)]
+        again = run_again(layers[name] for name in called)
+        self._steps = tuple(
+            (self._attributes[name], ran) for name, ran in zip(called, again, strict=True)
+        )
+        first = next(iter(layers.values()), None)
+        if isinstance(first, InputLayer):
+            self._inputs = (Input.of(first, sized=False),)
+            self._note(self._shapes(Shape(first.batch_shape)))
+        elif isinstance(first, Layer):  # Keras then makes an input of the layer's compute dtype
+            self._inputs = (Input("inputs", getattr(torch, first.compute_dtype), None),)
+
+    def _shapes(self, given: Any) -> Shapes:
+        declared = self._inputs[0].shape if self._inputs else None
+        if declared is not None:
+            given = within(given, Shape(declared))
+        return of_sequential(self.spec, self.layers, given)
+
+    def forward(self, inputs: Any) -> Any:
+        """Compute the output.
+
+        Args:
+            inputs: A tensor or array; a dict of one by the input's name will do.
+
+        Returns:
+            The last layer's output.
+
+        Raises:
+            ValueError: the model, or a layer, cannot take such an input.
+        """
+        x = inputs
+        if self._inputs:
+            one = self._inputs[0]
+            if isinstance(x, dict) and set(x) == {one.name}:
+                x = x[one.name]
+            elif isinstance(x, (list, tuple)) and len(x) == 1:
+                x = x[0]
+            if one.shape is not None or not isinstance(x, (list, tuple, dict)):
+                x = self._taken(x, one)
+        modules: dict[str, Any] = self._modules
+        for attribute, again in self._steps:
+            module = modules[attribute]
+            x = self._called(module, again, (x,), {}) if again else module(x)
+        return x
+
+
+class Functional(Model):
+    """A model whose layers form a graph; `Model` tells the rest."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        layers: Mapping[str, nn.Module],
+        modes: Mapping[str, bool] | None = None,
+    ) -> None:
+        super().__init__(spec, layers, modes)
+        plan = plan_of(spec, self._attributes, layers)
+        declared: list[Any] = [layers[ref.layer] for ref in _in_slots(spec.inputs)]
+        self._inputs = tuple(Input.of(layer, sized=True) for layer in declared)
+        self._plan = plan._replace(constants=())
+        self._constants = tuple((slot, f"{CONSTANT}{slot}") for slot, _ in plan.constants)
+        for slot, tensor in plan.constants:
+            self.register_buffer(f"{CONSTANT}{slot}", tensor.clone(), persistent=False)
+        self._note(self._shapes(mapped(spec.inputs, lambda ref: UNKNOWN)))
+
+    def _shapes(self, given: Any) -> Shapes:
+        refs_in = list(refs(self.spec.inputs))
+        if isinstance(given, dict) and not isinstance(self.spec.inputs, dict):
+            given = [given.get(ref.layer, UNKNOWN) for ref in refs_in]
+        shapes = list(shapes_in(given))
+        if len(shapes) != len(refs_in):
+            self._refuse("input_shape", f"{len(refs_in)} shapes", given)
+        layers: dict[str, Any] = self.layers
+        own = {
+            ref: within(shape, Shape(layers[ref.layer].batch_shape))
+            for ref, shape in zip(refs_in, shapes, strict=True)
+        }
+        return of_functional(self.spec, layers, own)
+
+    def forward(self, inputs: Any) -> Any:
+        """Compute the outputs.
+
+        Args:
+            inputs: A tensor or array, or a structure of them as Keras's model takes it: a list in
+                the order of the inputs, or a dict by their names.
+
+        Returns:
+            The outputs in the structure that Keras's model has.
+
+        Raises:
+            ValueError: the inputs have another structure, or the model or a layer cannot take one.
+        """
+        plan: Any = self._plan  # set for good by the constructor
+        size, template, _, steps, outputs = plan
+        values: list[Any] = [None] * size
+        if isinstance(template, Slot) and isinstance(inputs, Tensor):
+            values[0] = self._inputs[0].standard(inputs, self)
+        else:
+            self._distribute(template, inputs, values)
+        modules: dict[str, Any] = self._modules
+        for slot, name in self._constants:
+            values[slot] = self._buffers[name]
+        for attribute, single, args, kwargs, kept, dead, again in steps:
+            module = modules[attribute]
+            if again or single is None:
+                found = [filled(arg, values) for arg in args], filled(kwargs, values)
+                y = self._called(module, again, *found)
+                del found
+            else:
+                y = module(values[single])
+            for slot in dead:
+                values[slot] = None
+            if isinstance(y, Tensor):
+                for index, slot in kept:
+                    values[slot] = y if index == 0 else self._lacks(attribute, index, 1)
+            else:
+                parts = list(flat(y))
+                for index, slot in kept:
+                    inside = index < len(parts)
+                    values[slot] = (
+                        parts[index] if inside else self._lacks(attribute, index, len(parts))
+                    )
+                del parts
+            del y
+        return values[outputs.place] if isinstance(outputs, Slot) else filled(outputs, values)
+
+    def _lacks(self, attribute: str, index: int, count: int) -> NoReturn:
+        self._refuse(attribute, f"a module of {index + 1} outputs at least", count)
+
+    def _distribute(self, template: Any, given: Any, values: list[Any]) -> None:
+        """Put the inputs into their slots."""
+        if isinstance(template, Slot):
+            one = self._inputs[template.place]
+            if isinstance(given, dict) and set(given) == {one.name}:
+                given = given[one.name]
+            elif isinstance(given, (list, tuple)) and len(given) == 1:
+                given = given[0]
+            values[template.place] = self._taken(given, one)
+        elif isinstance(template, dict):
+            if len(template) == 1 and not isinstance(given, (list, tuple, dict)):
+                given = dict.fromkeys(template, given)
+            if not isinstance(given, dict) or set(given) != set(template):
+                self._refuse("inputs", f"a dict of {self._structure(template)}", _sketch(given))
+            for key, inner in template.items():
+                self._distribute(inner, given[key], values)
+        else:
+            if isinstance(given, dict) and all(isinstance(inner, Slot) for inner in template):
+                names = [self._inputs[inner.place].name for inner in template]
+                if set(given) == set(names):
+                    given = [given[name] for name in names]
+            elif len(template) == 1 and not isinstance(given, (list, tuple)):
+                given = [given]
+            if not isinstance(given, (list, tuple)) or len(given) != len(template):
+                self._refuse("inputs", f"a list of {self._structure(template)}", _sketch(given))
+            for inner, value in zip(template, given, strict=True):
+                self._distribute(inner, value, values)
+
+    def _structure(self, template: Any) -> Any:
+        """Return a structure of the inputs with their names."""
+        if isinstance(template, Slot):
+            return self._inputs[template.place].name
+        if isinstance(template, dict):
+            return {key: self._structure(inner) for key, inner in template.items()}
+        return [self._structure(inner) for inner in template]
+
+
+def _in_slots(inputs: Any) -> list[Any]:
+    """Return the inputs in the order of their slots: that of the structure as it is written."""
+    found: list[Any] = []
+    mapped(inputs, found.append)
+    return found
+
+
+def _sketch(given: Any) -> Any:
+    """Return a structure with the shape of each tensor, for a message."""
+    if isinstance(given, dict):
+        return {key: _sketch(inner) for key, inner in given.items()}
+    if isinstance(given, (list, tuple)):
+        return [_sketch(inner) for inner in given]
+    return tuple(given.shape) if hasattr(given, "shape") else given

@@ -1,0 +1,188 @@
+"""What a Functional model does at a call: its steps, and where their results are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from .._array import from_array
+from ..layers._layer import Layer
+from ._spec import Call, ModelSpec, TensorRef, mapped, refs
+
+
+class Slot(NamedTuple):
+    """The place of a tensor in the list of those that a call of the model has at hand."""
+
+    place: int
+
+
+class Step(NamedTuple):
+    """One call of a layer.
+
+    Attributes:
+        attribute: The name of the layer's module.
+        single: The slot of the only argument, where there is one and it is a tensor; else None.
+        args: The positional arguments with a Slot in each tensor's place.
+        kwargs: The keyword arguments.
+        outputs: Which outputs are kept, and in which slot.
+        dead: The slots that no later step needs.
+        again: The layers that run here and have run before in the same call of the model.
+    """
+
+    attribute: str
+    single: int | None
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    outputs: tuple[tuple[int, int], ...]
+    dead: tuple[int, ...]
+    again: tuple[Layer, ...]
+
+
+class Plan(NamedTuple):
+    """What a call of the model does.
+
+    Attributes:
+        size: The number of slots.
+        inputs: The structure of the inputs; their slots come first.
+        constants: The arrays in the arguments, and their slots.
+        steps: The calls in order.
+        outputs: The structure of the outputs.
+    """
+
+    size: int
+    inputs: Any
+    constants: tuple[tuple[int, Tensor], ...]
+    steps: tuple[Step, ...]
+    outputs: Any
+
+
+def filled(template: Any, values: list[Any]) -> Any:
+    """Return a structure with each Slot replaced by the tensor in its place."""
+    if isinstance(template, Slot):
+        return values[template.place]
+    if isinstance(template, (list, tuple)):
+        found = [filled(inner, values) for inner in template]
+        return tuple(found) if isinstance(template, tuple) else found
+    if isinstance(template, dict):
+        return {key: filled(inner, values) for key, inner in template.items()}
+    return template
+
+
+def flat(outputs: Any) -> Iterator[Any]:
+    """Yield the tensors of a structure in Keras's order, in which the keys of dicts are sorted."""
+    if isinstance(outputs, Mapping):
+        for key in sorted(outputs, key=str):
+            yield from flat(outputs[key])
+    elif isinstance(outputs, (list, tuple)):
+        for inner in outputs:
+            yield from flat(inner)
+    else:
+        yield outputs
+
+
+def plan_of(spec: ModelSpec, attributes: Mapping[str, str], layers: Mapping[str, Any]) -> Plan:
+    """Return what a Functional model does at a call.
+
+    Args:
+        spec: What its config says.
+        attributes: The modules' names by the layers'.
+        layers: The modules by the layers' names.
+    """
+    return _Planner().plan(spec, attributes, layers)
+
+
+def run_again(modules: Iterable[nn.Module]) -> list[tuple[Layer, ...]]:
+    """Return, for modules that run one after the other, which layers in each ran before."""
+    seen: set[int] = set()
+    found = []
+    for module in modules:
+        layers = [one for one in module.modules() if isinstance(one, Layer)]
+        found.append(tuple(layer for layer in layers if id(layer) in seen))
+        seen.update(map(id, layers))
+    return found
+
+
+class _Planner:
+    def __init__(self) -> None:
+        self.slots: dict[TensorRef, int] = {}
+        self.constants: list[tuple[int, Tensor]] = []
+        self.size = 0
+
+    def slot(self, ref: TensorRef) -> Slot:
+        if ref not in self.slots:
+            self.slots[ref] = self.new()
+        return Slot(self.slots[ref])
+
+    def new(self) -> int:
+        self.size += 1
+        return self.size - 1
+
+    def template(self, structure: Any) -> Any:
+        """Return a structure with a Slot for each tensor and each array."""
+        return self._with_constants(mapped(structure, self.slot))
+
+    def _with_constants(self, structure: Any) -> Any:
+        if isinstance(structure, Slot):
+            return structure
+        if isinstance(structure, (np.ndarray, Tensor)):
+            tensor = from_array(structure)
+            if tensor is not None:
+                slot = Slot(self.new())
+                self.constants.append((slot.place, tensor))
+                return slot
+        if isinstance(structure, (list, tuple)):
+            found = [self._with_constants(inner) for inner in structure]
+            return tuple(found) if isinstance(structure, tuple) else found
+        if isinstance(structure, Mapping):
+            return {key: self._with_constants(inner) for key, inner in structure.items()}
+        return structure
+
+    def plan(
+        self, spec: ModelSpec, attributes: Mapping[str, str], layers: Mapping[str, Any]
+    ) -> Plan:
+        inputs = mapped(spec.inputs, self.slot)
+        again = run_again(layers[call.layer] for call in spec.calls)
+        used = set(refs([[list(call.args), call.kwargs] for call in spec.calls]))
+        used |= set(refs(spec.outputs))
+        indexes: dict[tuple[str, int], list[int]] = {}
+        for ref in sorted(used):
+            indexes.setdefault(ref[:2], []).append(ref.index)
+        last = self._last_uses(spec)
+        steps = []
+        for number, (call, layers_again) in enumerate(zip(spec.calls, again, strict=True)):
+            args = tuple(self.template(arg) for arg in call.args)
+            kwargs = {k: self.template(v) for k, v in call.kwargs.items() if k != "training"}
+            only = args[0] if len(args) == 1 and not kwargs else None
+            kept = indexes.get((call.layer, call.number), [])
+            outputs = tuple(
+                (index, self.slot(TensorRef(call.layer, call.number, index)).place)
+                for index in kept
+            )
+            dead = tuple(self.slots[ref] for ref in last.get(number, ()))
+            single = only.place if isinstance(only, Slot) else None
+            attribute = attributes[call.layer]
+            steps.append(Step(attribute, single, args, kwargs, outputs, dead, layers_again))
+        outputs = mapped(spec.outputs, self.slot)
+        if isinstance(outputs, list) and len(outputs) == 1:
+            outputs = outputs[0]  # as Keras's models do
+        return Plan(self.size, inputs, tuple(self.constants), tuple(steps), outputs)
+
+    def _last_uses(self, spec: ModelSpec) -> dict[int, list[TensorRef]]:
+        """Return the tensors that a step is the last to use, by the step's number."""
+        last: dict[TensorRef, int] = {}
+        for number, call in enumerate(spec.calls):
+            for ref in _used_by(call):
+                last[ref] = number
+        for ref in refs(spec.outputs):
+            last.pop(ref, None)
+        found: dict[int, list[TensorRef]] = {}
+        for ref, number in last.items():
+            found.setdefault(number, []).append(ref)
+        return found
+
+
+def _used_by(call: Call) -> Iterator[TensorRef]:
+    return refs([list(call.args), call.kwargs])

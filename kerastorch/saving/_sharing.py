@@ -1,0 +1,65 @@
+"""Which entries of a config are one and the same object."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+Path = tuple[str, ...]
+_ID = "shared_object_id"
+
+
+class AmbiguousError(ValueError):
+    """Several earlier layers could be the one; the argument is their paths."""
+
+
+class Sharing:
+    """Finds the earlier entry that an entry is the same object as.
+
+    Keras marks an object that it writes again with an identifier, but inside a model the first
+    entry of the object lacks it. It is then the earlier one of the same class, name and config.
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[Any, Path] = {}
+        self._earlier: defaultdict[tuple[str, str], list[tuple[Path, Any]]] = defaultdict(list)
+
+    def alias(self, entry: Mapping[str, Any], name: str, path: Path) -> Path | None:
+        """Return the path of the earlier entry, or None where this one is the first.
+
+        Args:
+            entry: The entry, with `class_name` and `config`.
+            name: The layer's name.
+            path: The path of names to it.
+
+        Raises:
+            AmbiguousError: several earlier entries look the same.
+        """
+        key, mark = (entry["class_name"], name), entry.get(_ID)
+        mark = mark if isinstance(mark, (int, str)) else None
+        found = self._by_id.get(mark) if mark is not None else None
+        if mark is not None and found is None:
+            own = _canonical(entry["config"])
+            same = [p for p, config in self._earlier[key] if _canonical(config) == own]
+            if len(same) > 1:
+                raise AmbiguousError(same)
+            found = same[0] if same else None
+            self._by_id[mark] = found or path
+        if found is None:
+            self._earlier[key].append((path, entry["config"]))
+        return found
+
+
+def _canonical(config: Any) -> str:
+    """Return a config as text without the identifiers in it."""
+    return json.dumps(_without_ids(config), sort_keys=True, default=repr)
+
+
+def _without_ids(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_ids(v) for key, v in value.items() if key != _ID}
+    if isinstance(value, (list, tuple)):
+        return [_without_ids(inner) for inner in value]
+    return value

@@ -1,0 +1,120 @@
+"""What a model's config says, in one form whatever Keras wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+
+class TensorRef(NamedTuple):
+    """One output of one call of a layer.
+
+    Attributes:
+        layer: The layer's name in its model.
+        call: Which of its calls inside this model, from 0 on; 0 for an InputLayer.
+        index: Which of that call's outputs, from 0 on.
+    """
+
+    layer: str
+    call: int
+    index: int  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer inside a model.
+
+    Attributes:
+        layer: The layer's name.
+        args: The positional arguments: structures with TensorRef leaves.
+        kwargs: The keyword arguments. `training` is among them only where it holds whatever the
+            model is called with.
+        number: Which of the layer's calls it is, from 0 on.
+    """
+
+    layer: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One entry of a model's list of layers.
+
+    Attributes:
+        class_name: The class in Keras 3's own spelling, "Conv2D"; an operation's: "GetItem".
+        name: The layer's name, unique in its model.
+        config: The arguments of its constructor.
+        operation: Whether it is an operation such as `keras.ops.add` and no layer; it has then
+            no place in weight files.
+        model: A nested model.
+        input_shape: The shape or shapes that it was built with, where the file says them.
+        alias: The path of names of the earlier layer that this entry is the same object as.
+    """
+
+    class_name: str
+    name: str
+    config: Mapping[str, Any]
+    operation: bool = False
+    model: ModelSpec | None = None
+    input_shape: Any = None
+    alias: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model.
+
+    Attributes:
+        kind: "Sequential" or "Functional".
+        name: The model's name.
+        trainable: Whether its weights are trained when it is trained by itself.
+        layers: The layers in the config's order, InputLayers and operations included.
+        calls: What is computed, in order; none for a Sequential model.
+        inputs: The structure of the inputs, with TensorRef leaves; None for a Sequential model.
+        outputs: The structure of the outputs.
+        hints: The shapes that the file gives for tensors inside.
+        source: What error messages call the file.
+        old: Whether Keras 1 or 2 wrote it, in whose words a few names mean something else.
+    """
+
+    kind: Literal["Sequential", "Functional"]
+    name: str
+    trainable: bool
+    layers: tuple[LayerSpec, ...]
+    calls: tuple[Call, ...] = ()
+    inputs: Any = None
+    outputs: Any = None
+    hints: Mapping[TensorRef, tuple[int | None, ...]] = field(default_factory=dict)
+    source: str = "config"
+    old: bool = False
+
+
+def mapped(structure: Any, function: Callable[[TensorRef], Any]) -> Any:
+    """Return a structure of lists, tuples and dicts with each TensorRef replaced."""
+    if isinstance(structure, TensorRef):
+        return function(structure)
+    if isinstance(structure, (list, tuple)):
+        found = [mapped(inner, function) for inner in structure]
+        return tuple(found) if isinstance(structure, tuple) else found
+    if isinstance(structure, Mapping):
+        return {key: mapped(inner, function) for key, inner in structure.items()}
+    return structure
+
+
+def refs(structure: Any) -> Iterator[TensorRef]:
+    """Yield the TensorRefs of a structure in Keras's order, in which the keys of dicts are sorted.
+
+    >>> [ref.layer for ref in refs({"b": TensorRef("x", 0, 0), "a": [TensorRef("y", 0, 0)]})]
+    ['y', 'x']
+    """
+    if isinstance(structure, TensorRef):
+        yield structure
+    elif isinstance(structure, (list, tuple)):
+        for inner in structure:
+            yield from refs(inner)
+    elif isinstance(structure, Mapping):
+        for key in sorted(structure, key=str):
+            yield from refs(structure[key])
