@@ -1,0 +1,8 @@
+"""`python -m kerastorch` is the command `kerastorch`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,285 @@
+"""Recordings: what every layer of a Keras model gives out for a batch, in arrays.
+
+This file knows NumPy and the standard library only, and imports nothing of the package, so that
+`compat/record_reference.py` can run it where Keras lives and PyTorch may not. Keras's objects are
+known by their attributes, whatever their version and backend.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+VERSION = 1
+_ABOUT = "about.json"
+
+
+class Call(NamedTuple):
+    """One call of a layer; arrays stand for themselves, in the order that Keras has them in.
+
+    Attributes:
+        layer: The layer's name, after those of the models that it is in: "encoder/conv1".
+        kind: Its class: "Conv2D".
+        inputs: What it took.
+        outputs: What it gave out.
+    """
+
+    layer: str
+    kind: str
+    inputs: tuple[Array, ...]
+    outputs: tuple[Array, ...]
+
+
+class Recording(NamedTuple):
+    """A model's inputs and outputs, and those of all its layers. Equal arrays are one object.
+
+    Attributes:
+        model: The model's name.
+        keras: The version of Keras, or None where it is not known.
+        backend: The backend that computed it, or None where it is not known.
+        inputs: The inputs: an array, or a list or dict of them.
+        outputs: The outputs, in order.
+        calls: All calls in the order in which they ended.
+        weights: Layer -> Keras's bare name -> weight; empty if not recorded.
+    """
+
+    model: str
+    keras: str | None
+    backend: str | None
+    inputs: Any
+    outputs: tuple[Array, ...]
+    calls: tuple[Call, ...]
+    weights: Mapping[str, Mapping[str, Array]]
+
+
+def record(
+    model: Any,
+    inputs: Any,
+    *,
+    keras: str | None = None,
+    backend: str | None = None,
+    weights: bool = True,
+) -> Recording:
+    """Run a Keras model on a batch, and keep what every layer takes and gives out.
+
+    Args:
+        model: A model of Keras 2 or 3, on any backend.
+        inputs: An array, or a list or dict of them, as the model takes it.
+        keras: The version of Keras, to be written down.
+        backend: The backend, to be written down.
+        weights: Whether to keep the layers' weights, too.
+    """
+    layers = dict(_inner_layers(model, ""))
+    calls: list[Call] = []
+    keep = _Pool().keep
+    with _watched(layers, calls, keep):
+        outputs = model(inputs, training=False)
+    kept = {path: _own_weights(layer) for path, layer in layers.items()} if weights else {}
+    return Recording(
+        model=str(model.name),
+        keras=keras,
+        backend=backend,
+        inputs=mapped(keep, inputs),
+        outputs=tuple(map(keep, leaves(outputs))),
+        calls=tuple(calls),
+        weights={path: mapped(keep, own) for path, own in kept.items() if own},
+    )
+
+
+def leaves(structure: Any) -> Iterator[Any]:
+    """Yield what nested lists, tuples and dicts hold, None left out; dicts by sorted keys."""
+    if isinstance(structure, Mapping):
+        for key in sorted(structure):
+            yield from leaves(structure[key])
+    elif isinstance(structure, (list, tuple)):
+        for inner in structure:
+            yield from leaves(inner)
+    elif structure is not None:
+        yield structure
+
+
+def mapped(function: Callable[[Any], Any], structure: Any) -> Any:
+    """Return nested lists and dicts with `function` applied to all that they hold."""
+    if isinstance(structure, Mapping):
+        return {key: mapped(function, inner) for key, inner in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return [mapped(function, inner) for inner in structure]
+    return function(structure)
+
+
+# Watching a live model
+
+
+class _Pool:
+    """Arrays, each kept once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, Array] = {}
+
+    def keep(self, value: Any) -> Array:
+        """Return a copy of any backend's tensor, or the equal array that is kept already."""
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
+        array = np.array(value, order="C")
+        if array.dtype.name == "bfloat16":  # NumPy itself has none
+            array = array.astype(np.float32)
+        head = f"{array.dtype.str}{array.shape}".encode()
+        key = hashlib.sha256(head + array.tobytes()).digest()
+        return self._kept.setdefault(key, array)
+
+
+def _inner_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield every layer and operation inside a model once, with its path of names."""
+    waiting, seen = [(prefix, model)], {id(model)}
+    while waiting:
+        prefix, outer = waiting.pop()
+        for layer in _children(outer):
+            if id(layer) not in seen and callable(getattr(layer, "call", None)):
+                seen.add(id(layer))
+                path = f"{prefix}{layer.name}"
+                yield path, layer
+                waiting.append((f"{path}/", layer))
+
+
+def _children(layer: Any) -> list[Any]:
+    operations = getattr(layer, "operations", None)  # a Functional's, layers or not
+    if operations is not None:
+        return list(operations)
+    flatten = getattr(layer, "_flatten_layers", None)
+    if flatten is not None:
+        return list(flatten(include_self=False, recursive=False))
+    return []
+
+
+@contextmanager
+def _watched(
+    layers: Mapping[str, Any], calls: list[Call], keep: Callable[[Any], Array]
+) -> Iterator[None]:
+    """Let every layer's `call` write down what it takes and gives out, for a while."""
+    before = [(vars(layer), vars(layer).get("call")) for layer in layers.values()]
+    try:
+        for path, layer in layers.items():
+            vars(layer)["call"] = _writing_down(path, layer, calls, keep)
+        yield
+    finally:
+        for attributes, call in before:
+            if call is None:
+                attributes.pop("call", None)
+            else:
+                attributes["call"] = call
+
+
+def _writing_down(
+    path: str, layer: Any, calls: list[Call], keep: Callable[[Any], Array]
+) -> Callable[..., Any]:
+    call = layer.call
+
+    @functools.wraps(call)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        given = [*args, *(value for name, value in kwargs.items() if "mask" not in name)]
+        inputs = tuple(keep(leaf) for leaf in leaves(given) if _is_array(leaf))
+        outputs = call(*args, **kwargs)
+        found = tuple(keep(leaf) for leaf in leaves(outputs) if _is_array(leaf))
+        calls.append(Call(path, type(layer).__name__, inputs, found))
+        return outputs
+
+    return watched
+
+
+def _own_weights(layer: Any) -> dict[str, Any]:
+    """Return a layer's weights by name where it has no layers inside, which have their own."""
+    if _children(layer) or not hasattr(layer, "get_weights"):
+        return {}
+    names = [variable.name.split("/")[-1].split(":")[0] for variable in layer.weights]
+    return dict(zip(names, layer.get_weights(), strict=True))
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+# Files
+
+
+def write_recording(recording: Recording, path: Path) -> None:
+    """Write a recording as an `.npz` file without pickles; equal arrays are kept once."""
+    arrays: dict[str, Array] = {}
+    names: dict[int, str] = {}
+
+    def number(array: Array) -> str:
+        name = names.setdefault(id(array), str(len(names)))
+        arrays[name] = array
+        return name
+
+    about = {
+        "version": VERSION,
+        "model": recording.model,
+        "keras": recording.keras,
+        "backend": recording.backend,
+        "inputs": mapped(number, recording.inputs),
+        "outputs": [number(array) for array in recording.outputs],
+        "calls": [
+            {
+                "layer": call.layer,
+                "kind": call.kind,
+                "inputs": [number(array) for array in call.inputs],
+                "outputs": [number(array) for array in call.outputs],
+            }
+            for call in recording.calls
+        ],
+        "weights": mapped(number, recording.weights),
+    }
+    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    members: dict[str, Any] = {_ABOUT: text, **arrays}
+    with path.open("wb") as file:
+        np.savez(file, **members)
+
+
+def as_recording(arrays: Mapping[str, Array]) -> Recording:
+    """Return the recording that a file's arrays hold.
+
+    Args:
+        arrays: Member of the `.npz` -> array.
+
+    Raises:
+        ValueError: they are no recording, and the message says what is wrong.
+    """
+    if _ABOUT not in arrays or arrays[_ABOUT].dtype != np.uint8:
+        raise ValueError(f"it has no {_ABOUT!r}")
+    try:
+        about = json.loads(arrays[_ABOUT].tobytes())
+        if about["version"] != VERSION:
+            raise ValueError(f"its version is {about['version']!r}, and {VERSION} is known")
+        return Recording(
+            model=str(about["model"]),
+            keras=about["keras"],
+            backend=about["backend"],
+            inputs=mapped(arrays.__getitem__, about["inputs"]),
+            outputs=_looked_up(arrays, about["outputs"]),
+            calls=tuple(
+                Call(
+                    str(call["layer"]),
+                    str(call["kind"]),
+                    _looked_up(arrays, call["inputs"]),
+                    _looked_up(arrays, call["outputs"]),
+                )
+                for call in about["calls"]
+            ),
+            weights={k: mapped(arrays.__getitem__, v) for k, v in about["weights"].items()},
+        )
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"its {_ABOUT!r} is damaged: {error!r}") from error
+
+
+def _looked_up(arrays: Mapping[str, Array], names: list[str]) -> tuple[Array, ...]:
+    return tuple(arrays[name] for name in names)
