@@ -144,7 +144,7 @@ def _spec_of(contents: Contents) -> tuple[ModelSpec | None, str | None]:
         return None, "it has no config. Build the model yourself, and call `load_weights`."
     spec = None
     try:
-        spec = parse_model(contents.config, contents.source)
+        spec = parse_model(contents.config, contents.source, contents.version)
         build_model(spec)
     except FileError as error:
         return spec, str(error)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from . import _sharding
 from ._check import problem
 from ._projection import in_place
 from ._squares import sum_of_squares
 from .layers._building import Callback
 from .layers._layer import Layer, Variable
-from .regularizers import L2, L1L2
+from .regularizers import L1, L1L2, L2
+
+_SUMS = (L1, L2, L1L2)  # the penalty on a weight is the sum of those on its parts
 
 
 def regularization_loss(model: nn.Module) -> Tensor:
@@ -25,11 +28,20 @@ def regularization_loss(model: nn.Module) -> Tensor:
     A layer keeps the activity term of its last call only; where one layer is called several
     times in a step, add up its `losses` after each call.
 
+    On several processes each adds all terms of the weights and the activity terms of its own share
+    of the batch: what DistributedDataParallel and `fully_shard` then take the mean of is, for equal
+    shares, what one process has. Under `fully_shard` every process calls it after the forward pass,
+    and one backward pass takes the sum of both.
+
     Args:
         model: Any module that has layers of this package somewhere in it.
 
     Returns:
         A scalar with gradients; a plain zero where there are no terms.
+
+    Raises:
+        ValueError: the model is sharded by FullyShardedDataParallel, or a part of one that
+            `fully_shard` has gathered.
 
     Example:
         >>> from kerastorch.layers import Conv2D
@@ -37,20 +49,41 @@ def regularization_loss(model: nn.Module) -> Tensor:
         >>> loss = model(torch.zeros(2, 8, 8, 1)).mean() + regularization_loss(model)
         >>> loss.backward()
     """
+    _sharding.settle(model, regularization_loss.__name__)
     terms = [term for layer in _layers(model) for term in layer._activity_losses]
-    squares: defaultdict[Any, list[tuple[float, Tensor]]] = defaultdict(list)
-    for layer in _layers(model):
-        for regularizer, variable in layer._penalized():
-            factor = _factor_of_squares(regularizer, variable.parameter)
-            if factor is None:
-                terms.append(regularizer(variable.value))
-            else:
-                kind = variable.parameter.device, variable.parameter.dtype
-                squares[kind].append((factor, variable.parameter))
-    terms += [sum_of_squares(*zip(*pairs, strict=True)) for pairs in squares.values()]
+    terms += _penalties(model)
     if not terms:
         device = next((parameter.device for parameter in model.parameters()), None)
         return torch.zeros((), device=device)
+    return _total(terms)
+
+
+def _penalties(model: nn.Module) -> list[Tensor]:
+    """Return terms whose sum is that of all penalties on weights."""
+    terms: defaultdict[_sharding.Split | None, list[Tensor]] = defaultdict(list)
+    squares: defaultdict[Any, list[tuple[float, Tensor]]] = defaultdict(list)
+    for layer in _layers(model):
+        for regularizer, variable in layer._penalized():
+            tensor, value, split = variable.parameter, variable.value, None
+            if _sharding.is_split(tensor):
+                if type(regularizer) in _SUMS:
+                    split = _sharding.split_of(tensor)
+                    tensor = value = _sharding.own_part(tensor)
+                else:
+                    tensor = value = _sharding.whole(value)
+            factor = _factor_of_squares(regularizer, tensor)
+            if factor is None:
+                terms[split].append(regularizer(value))
+            else:
+                squares[tensor.device, tensor.dtype, split].append((factor, tensor))
+    for (*_, split), pairs in squares.items():
+        terms[split].append(sum_of_squares(*zip(*pairs, strict=True)))
+    split_terms = {split: _total(found) for split, found in terms.items() if split is not None}
+    sums = [_sharding.sum_of_parts(total, split) for split, total in split_terms.items()]
+    return terms[None] + sums
+
+
+def _total(terms: Sequence[Tensor]) -> Tensor:
     total = terms[0].sum()
     for term in terms[1:]:
         total = total + term.sum().to(total.device)
@@ -82,8 +115,9 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
         A handle; its `remove()` ends the projections.
 
     Raises:
-        ValueError: the model has constrained weights to train, but the optimizer none of them;
-            or one of them is computed from others.
+        ValueError: the model has constrained weights to train, but the optimizer none of them,
+            as where it was made before `fully_shard`; or one of them is computed from others; or
+            FullyShardedDataParallel hides them.
 
     Example:
         >>> from kerastorch.layers import Conv2D
@@ -95,19 +129,18 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
         >>> bool((layer.kernel >= 0).all())
         True
     """
+    _sharding.settle(model, attach_constraints.__name__)
     own = _parameters(optimizer)
     for layer, variable in _constrained(model):
         if _is_among(layer, variable, own):
             layer._writable(variable)
-    constrained = {id(parameter) for parameter in _constrained_parameters(model)}
-    if constrained and constrained.isdisjoint(own):
-        rule = "one that steps some of the model's constrained weights"
-        remedy = "Make it from the parameters of this very model."
-        owner = attach_constraints.__name__
-        raise ValueError(problem(owner, "optimizer", rule, type(optimizer).__name__, remedy))
+    _require_constrained(optimizer, model)
 
     def project(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        _sharding.settle(model, attach_constraints.__name__)
         stepped = {k: p for k, p in _parameters(optimizer).items() if p.grad is not None}
+        if not stepped and any(map(_sharding.is_split, _constrained_parameters(model))):
+            _require_constrained(optimizer, model)
         skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
         for layer, variable in _constrained(model):
             if _is_among(layer, variable, stepped):
@@ -121,7 +154,12 @@ def apply_constraints(model: nn.Module) -> None:
 
     Args:
         model: Any module that has layers of this package somewhere in it.
+
+    Raises:
+        ValueError: a constrained weight is computed from others, or FullyShardedDataParallel
+            hides it.
     """
+    _sharding.settle(model, apply_constraints.__name__)
     for layer, variable in _constrained(model):
         _project(layer, variable)
 
@@ -133,6 +171,16 @@ def _layers(model: nn.Module) -> Iterator[Layer]:
 def _parameters(optimizer: torch.optim.Optimizer) -> dict[int, Tensor]:
     groups = optimizer.param_groups
     return {id(parameter): parameter for group in groups for parameter in group["params"]}
+
+
+def _require_constrained(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+    """Raise where a model has constrained weights to train, but the optimizer none of them."""
+    constrained = {id(parameter) for parameter in _constrained_parameters(model)}
+    if constrained and constrained.isdisjoint(_parameters(optimizer)):
+        owner = attach_constraints.__name__
+        rule = "one that steps some of the model's constrained weights"
+        remedy = "Make it from the parameters of this very model, after `fully_shard`."
+        raise ValueError(problem(owner, "optimizer", rule, type(optimizer).__name__, remedy))
 
 
 def _constrained_parameters(model: nn.Module) -> Iterator[Tensor]:
@@ -161,9 +209,30 @@ def _is_among(layer: Layer, variable: Variable, parameters: Mapping[int, Tensor]
 @torch.no_grad()
 def _project(layer: Layer, variable: Variable, skipped: Tensor | None = None) -> None:
     """Project one weight in place; leave it where the tensor `skipped` is not 0."""
+    value = layer._writable(variable)
+    if not _sharding.is_split(value):
+        _project_whole(layer, variable, value, skipped)
+    elif _is_by_parts(variable.constraint, _sharding.split_axes(value), value.ndim):
+        _project_whole(layer, variable, _sharding.own_part(value), skipped)
+    else:
+        whole = _sharding.whole(value).clone()  # it may be the part itself
+        _project_whole(layer, variable, whole, skipped)
+        _sharding.write(value, whole)
+
+
+def _is_by_parts(constraint: Callback | None, split: set[int], ndim: int) -> bool:
+    """Return whether each part of a weight split along some axes is projected by itself."""
+    if constraint is None or in_place(constraint) is None:
+        return False
+    axis = getattr(constraint, "axis", ())
+    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    return split.isdisjoint(a % ndim for a in axes)
+
+
+def _project_whole(layer: Layer, variable: Variable, value: Tensor, skipped: Tensor | None) -> None:
+    """Project a tensor in the place of a weight's value, in place."""
     if variable.constraint is None:
         return
-    value = layer._writable(variable)
     project = in_place(variable.constraint)
     if project is not None and skipped is None:
         project(value)

@@ -35,7 +35,7 @@ from tests.configs import (
 
 
 def built(config, **kwargs):
-    model = build_model(parse_model(config, "config.json"), **kwargs)
+    model = build_model(parse_model(config, "config.json", "3.15.1"), **kwargs)
     initialize(model)
     return model
 

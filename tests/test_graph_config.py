@@ -27,8 +27,8 @@ from tests.configs import (
 )
 
 
-def parsed(config):
-    return parse_model(config, "config.json")
+def parsed(config, version="3.15.1"):
+    return parse_model(config, "config.json", version)
 
 
 def old(*layers, inputs, outputs, **config):
@@ -298,6 +298,73 @@ def test_an_input_may_be_unused():
         inputs=[["x", 0, 0], ["unused", 0, 0]], outputs=["a", 0, 0],
     )  # fmt: skip
     assert len(parsed(config).calls) == 1
+
+
+# Numbers that depend on the version
+
+
+def called_twice(consumer, last):
+    """Return a model that calls `d` on `x` and on `e`, which takes `consumer`."""
+    return functional(
+        input_layer("x"),
+        dense("d", [node(tensor("x")), node(tensor("e"))], 4),
+        dense("e", [node(tensor(*consumer))], 4),
+        layer("Add", "sum", [node([tensor("e"), tensor(*last)])], trainable=True),
+        inputs=["x", 0, 0],
+        outputs=[["sum", 0, 0], ["d", 1, 0], ["d", 0, 0]],
+    )
+
+
+VERSIONS = (None, "3.0.5", "3.1.1", "3.2.1", "3.3.0", "3.15.1", "x", "3.x")
+ANY = ("3.3.0", "3.15.1")
+
+
+@pytest.mark.parametrize(
+    "consumer, last, good",
+    [
+        (("d", 0), ("x", 0), VERSIONS),  # the second call needs `e`
+        (("d", 0), ("d", 1), VERSIONS),
+        (("d", 0), ("d", 0), ("3.0.5", "3.1.1", *ANY)),
+        (("x", 0), ("d", 0), ("3.0.5", "3.1.1", *ANY)),
+        (("x", 0), ("d", 1), ANY),
+        (("x", 0), ("x", 0), VERSIONS),
+    ],
+)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_numbers_of_calls_may_mean_something_else_in_early_versions(consumer, last, good, version):
+    config = called_twice(consumer, last)
+    if version in good:
+        spec = parsed(config, version)
+        assert {call.args for call in spec.calls if call.layer == "e"} == {
+            (TensorRef(*consumer, 0),)
+        }
+        return
+    message = "config.json: it must be clear which calls of 'd' are meant. Found: 'Keras "
+    with pytest.raises(FileError, match=message + (version or "of a version not known")):
+        parsed(config, version)
+
+
+def test_the_version_may_be_in_the_config():
+    config = called_twice(("d", 0), ("d", 0))
+    with pytest.raises(FileError, match="which calls of 'd'"):
+        parsed(config, None)
+    assert parsed({**config, "keras_version": "3.15.1"}, None)
+
+
+def test_many_doubts_are_not_looked_into():
+    calls = [node(tensor("x"))] + [node(tensor("d")) for _ in range(300)]
+    outputs = [["d", n, 0] for n in range(301)]
+    config = functional(input_layer("x"), dense("d", calls, 4), inputs=["x", 0, 0], outputs=outputs)
+    assert parsed(config)
+    with pytest.raises(FileError, match="which calls of 'd'"):
+        parsed(config, None)
+
+
+def test_the_number_of_an_input_says_nothing():
+    config = chain(dense("a"))
+    config["config"]["layers"][1]["inbound_nodes"] = [node(tensor("x", 3))]  # Keras 3.1
+    config["config"]["input_layers"] = ["x", 2, 0]
+    assert parsed(config).calls[0].args == (TensorRef("x", 0, 0),)
 
 
 # What is one and the same object

@@ -734,7 +734,7 @@ MESSAGES = {
         (
             "attach_constraints: `optimizer` must be one that steps some of the model's "
             "constrained weights. Received: optimizer='SGD'. Make it from the parameters of this "
-            "very model."
+            "very model, after `fully_shard`."
         ),
     ),
     # Settings

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
-from .. import _dtype, initializers
+from .. import _dtype, _sharding, initializers
 from .._array import from_array
 from .._check import problem
 
@@ -129,13 +129,16 @@ class Buildable(LazyModuleMixin, nn.Module):
             self._build(self._as_tensor(inputs).shape, "inputs")
 
     def reset_parameters(self) -> None:
-        """Draw new initial values for all weights, in place; a layer not built yet stays so."""
+        """Draw new initial values for all weights, in place; a layer not built yet stays so.
+
+        Where `fully_shard` has split them, every process must draw from the same seed.
+        """
         if self.built:
+            _sharding.settle(self, "reset_parameters")
             shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
             values = self._initial_values(shapes)
-            with torch.no_grad():
-                for name, value in values.items():
-                    getattr(self, name).copy_(value)
+            for name, value in values.items():
+                _sharding.write(getattr(self, name), value)
 
     def _register_weights(self, dtype: torch.dtype, device: Any) -> None:
         """Register what all roles name uninitialized; None for what the layer lacks."""

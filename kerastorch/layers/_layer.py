@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import _dtype
+from .. import _dtype, _sharding
 from .._array import from_array, to_array
 from .._check import problem
 from .._registry import snake_case
@@ -148,7 +148,7 @@ class Layer(Configured, Buildable):
 
     def get_weights(self) -> list[np.ndarray[Any, Any]]:
         """Return copies of all weights as arrays in Keras's order of axes; bfloat16 as float32."""
-        return [to_array(variable.value) for variable in self.variables]
+        return [to_array(_sharding.whole(variable.value)) for variable in self.variables]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Copy arrays into the weights, all of them or none.
@@ -159,6 +159,7 @@ class Layer(Configured, Buildable):
         Raises:
             ValueError: their number or a shape differs, or one is no array of real numbers.
         """
+        _sharding.settle(self, "set_weights")
         variables = self.variables
         expected = [(v.name, tuple(v.value.shape)) for v in variables]
         if isinstance(weights, (str, Tensor)) or not isinstance(weights, Iterable):
@@ -173,9 +174,8 @@ class Layer(Configured, Buildable):
             remedy = "" if self.built else "Build the layer first: `layer.build(input_shape)`."
             self._refuse("weights", f"a list of arrays for {expected}", shapes, remedy)
         views = [self._writable(variable) for variable in variables]
-        with torch.no_grad():
-            for view, value in zip(views, given, strict=True):
-                view.copy_(value)  # type: ignore[arg-type]
+        for view, value in zip(views, given, strict=True):
+            _sharding.write(view, value)  # type: ignore[arg-type]
 
     def _writable(self, variable: Variable) -> Tensor:
         """Return the view of a variable to write to, or raise where writing would be lost."""

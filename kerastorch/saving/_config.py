@@ -14,7 +14,7 @@ from ._nodes import (
     refuse,
     shape_of,
 )
-from ._numbers import WRONG_NUMBERS, counted, first_numbers
+from ._numbers import WRONG_NUMBERS, counted, first_numbers, require_certain
 from ._ops import KERAS
 from ._order import CycleError, ordered
 from ._sharing import AmbiguousError, Path, Sharing
@@ -45,19 +45,21 @@ _REBUILD = (
 )
 
 
-def parse_model(config: Any, source: str) -> ModelSpec:
+def parse_model(config: Any, source: str, version: str | None = None) -> ModelSpec:
     """Return what a model's config says.
 
     Args:
         config: Parsed JSON: the content of `config.json`, of the attribute `model_config` of an
             .h5 file, or of what `model.to_json()` returns; of Keras 2, tf.keras or any Keras 3.
         source: What error messages call it.
+        version: The version of Keras that wrote it, where that is known. Keras 3.0 to 3.2 counted
+            the calls of layers wrong, so that a few models are refused that may be theirs.
 
     Raises:
         FileError: it is no config of a Sequential or Functional model, or is not consistent.
     """
     _require_bounds(config, source)
-    return _Reader(source).root(config)
+    return _Reader(source, version).root(config)
 
 
 def _require_bounds(config: Any, source: str) -> None:
@@ -77,8 +79,9 @@ def _require_bounds(config: Any, source: str) -> None:
 class _Reader:
     """Reads one config; keeps what holds for all of it."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, version: str | None) -> None:
         self.source = source
+        self.version = version
         self.count = 0
         self.sharing = Sharing()
 
@@ -92,6 +95,8 @@ class _Reader:
         if kind not in MODELS or (isinstance(content, Mapping) and "layers" not in content):
             rule = "only Sequential and Functional models can be rebuilt from a config"
             refuse(where, rule, kind, _REBUILD)
+        if self.version is None and isinstance(config.get("keras_version"), str):
+            self.version = config["keras_version"]
         spec = self.model(config, where, ())
         if (count := _calls_in(spec)) > _CALLS:
             refuse(where, f"one call of the model must make {_CALLS} of layers at most", count)
@@ -163,11 +168,12 @@ class _Reader:
             if key not in content:
                 refuse(where, f"a Functional model must have `{key}`", list(content))
             ends[key] = references(content[key], f"{where}: {key}", names)
+        require_certain(raw, self.version, where)
         inside, outside = first_numbers(layers, raw, ends)
         inputs = [layer.name for layer in layers if layer.class_name == "InputLayer"]
         counts = {name: 1 if name in inputs else len(found.calls) for name, found in raw.items()}
         ends = {
-            key: counted(structure, outside, counts, f"{where}: {key}")
+            key: counted(structure, outside, counts, inputs, f"{where}: {key}")
             for key, structure in ends.items()
         }
         given = [ref.layer for ref in refs(ends["input_layers"])]
@@ -179,8 +185,8 @@ class _Reader:
         calls = {
             (name, number): Call(
                 name,
-                counted(call.args, inside, counts, f"{where}: {name!r}"),
-                counted(call.kwargs, inside, counts, f"{where}: {name!r}"),
+                counted(call.args, inside, counts, inputs, f"{where}: {name!r}"),
+                counted(call.kwargs, inside, counts, inputs, f"{where}: {name!r}"),
                 number,
             )
             for name, found in raw.items()

@@ -148,7 +148,7 @@ def _matched(
     spec = None
     if contents.config is not None:
         try:
-            spec = parse_model(contents.config, contents.source)
+            spec = parse_model(contents.config, contents.source, contents.version)
         except FileError as error:
             cautions.append(f"the config was not used: {error}")
     tried = []

@@ -68,7 +68,7 @@ def load_model(
             what = "it has weights only, and no config that tells the model"
             remedy = "Build the model yourself and call `load_weights`."
             raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
-        spec = parse_model(contents.config, contents.source)
+        spec = parse_model(contents.config, contents.source, contents.version)
         model = build_model(spec, custom_layers, custom_objects)
         if device is not None:
             model.to(device)
