@@ -110,3 +110,15 @@ def test_the_checksum_is_that_of_hdf5(size, tmp_path):
         packed = file["a"].id.read_direct_chunk((0,))[1]
     assert len(packed) == size + 5
     assert _dataset.unpacked(packed, (_dataset.FLETCHER32,), 0, size + 1, 1) == packed[:-4]
+
+
+@pytest.mark.parametrize("shape", [(1000, 700), (3, 400_000), (400_000,), (5, 2)], ids=str)
+def test_blocks_of_rows_make_the_array(shape, tmp_path):
+    value = np.random.default_rng(0).normal(size=shape).astype("<f4")
+    window = opened(written(tmp_path / "a.h5", value))
+    told: list[int] = []
+    with window.file:
+        blocks = list(_hdf5.read_tree("file", window).members["a"].blocks(told.append))
+    assert (len(blocks) > 1) == (value.nbytes > 1 << 20)
+    torch.testing.assert_close(torch.cat(blocks), torch.from_numpy(value), rtol=0, atol=0)
+    assert sum(told) == value.nbytes

@@ -27,7 +27,8 @@ class Weight:
         name: Keras's bare name of it, "kernel", or None where the file has none.
         shape: Its shape, in Keras's order of axes.
         dtype: The name of its type: "float32", "bfloat16".
-        read: Reads it into a new CPU tensor of that shape and type.
+        read: Reads it into a new CPU tensor of that shape and type. Where it can, it has a method
+            `blocks`, too, that yields the rows in order, a few at a time.
     """
 
     path: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,8 @@ Progress = Callable[[int], object]
 
 GZIP, SHUFFLE, FLETCHER32 = 1, 2, 3  # HDF5's numbers of them
 FILTERS = (GZIP, SHUFFLE, FLETCHER32)
+
+_BLOCK = 1 << 20  # bytes that are read at a time
 
 
 class Chunk(NamedTuple):
@@ -67,19 +69,47 @@ class Array:
         Raises:
             FileError: the file is damaged, or closed.
         """
-        where = f"{self.source}: {self.path}"
         found = bytearray(self.form.nbytes)
-        try:
+        with self._reading():
             if isinstance(self.data, bytes):
                 found[:] = self.data
             elif isinstance(self.data, int):
                 self.window.fill(self.data, found, progress)
             else:
                 self._unpack(self.data, found, progress)
+        return tensor(f"{self.source}: {self.path}", self.form, found)
+
+    def blocks(self, progress: Progress | None = None) -> Iterator[Tensor]:
+        """Yield the array's rows in order, as many at a time as take little memory.
+
+        Args:
+            progress: Called with the number of bytes as they are read.
+
+        Raises:
+            FileError: the file is damaged, or closed.
+        """
+        if not isinstance(self.data, int) or self.form.nbytes <= _BLOCK:
+            yield self.read(progress)
+            return
+        count, *rest = self.form.stored  # of HDF5's arrays: the shape
+        size = self.form.nbytes // count
+        step = max(_BLOCK // size, 1)
+        for first in range(0, count, step):
+            rows = min(step, count - first)
+            found = bytearray(rows * size)
+            with self._reading():
+                self.window.fill(self.data + first * size, found, progress)
+            form = replace(self.form, stored=(rows, *rest))
+            yield tensor(f"{self.source}: {self.path}", form, found)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, EOFError, ValueError, zlib.error) as error:
             what = f"an array that cannot be read. Found: {error}"
-            raise FileError(f"{where}: {what}. Open the file again, or save it again.") from None
-        return tensor(where, self.form, found)
+            remedy = "Open the file again, or save it again."
+            raise FileError(f"{self.source}: {self.path}: {what}. {remedy}") from None
 
     def weight(self, path: str, name: str | None, progress: Progress | None) -> Weight:
         """Return the weight that the array is.
@@ -89,7 +119,7 @@ class Array:
             name: Keras's bare name of it.
             progress: Called with the number of bytes as they are read.
         """
-        return Weight(path, name, self.form.shape, self.form.dtype, partial(self.read, progress))
+        return Weight(path, name, self.form.shape, self.form.dtype, Reading(self, progress))
 
     def _unpack(self, data: Chunked, found: bytearray, progress: Progress | None) -> None:
         item = int(self.form.code[2:])
@@ -195,3 +225,19 @@ def _checked(data: bytes | bytearray) -> bytes | bytearray:
     if (low, high) != ((stored & 0xFFFF) % 0xFFFF, (stored >> 16) % 0xFFFF):
         raise ValueError("a chunk with another checksum than the file tells")
     return plain
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a weight is read that is an array of a file."""
+
+    array: Array
+    progress: Progress | None
+
+    def __call__(self) -> Tensor:
+        """Return the whole array."""
+        return self.array.read(self.progress)
+
+    def blocks(self) -> Iterator[Tensor]:
+        """Yield its rows in order, a few at a time."""
+        return self.array.blocks(self.progress)

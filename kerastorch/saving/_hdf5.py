@@ -31,6 +31,7 @@ _MOST_OBJECTS = 500_000
 _MOST_DEPTH = 64
 _MOST_RATIO = 20  # of all arrays' bytes to the file's
 _FREE_BYTES = 8 << 20
+_CACHE_BYTES = 1 << 16
 _UNDEFINED = (1 << 64) - 1
 _AGAIN = "Save it again with Keras."
 _FAILURES = (
@@ -57,8 +58,17 @@ def read_tree(source: str, window: Window) -> Group:
     _check_superblock(source, window)
     reader = _Reader(h5py, source, window)
     with reader.refusing("/"), h5py.File(_Whole(window, 0, window.size), "r") as file:
+        _limit_cache(file.id)
         root = h5py.h5g.open(file.id, b"/")
         return reader.group(root, "", 0)
+
+
+def _limit_cache(file: Any) -> None:
+    """Let the library keep few headers, since each is read once; it would keep megabytes."""
+    settings = file.get_mdc_config()
+    settings.set_initial_size = True
+    settings.initial_size = settings.min_size = settings.max_size = _CACHE_BYTES
+    file.set_mdc_config(settings)
 
 
 def library(owner: str) -> Any:

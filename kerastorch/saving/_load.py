@@ -268,16 +268,22 @@ def _fill(pair: Pair, value: Tensor) -> None:
     if pair.weight is None:
         value.zero_()
         return
-    array = pair.weight.read()
-    view = pair.target.view_as(value, pair.weight.shape)
-    if view is None or tuple(array.shape) != pair.weight.shape:
-        what = f"{pair.weight.path} has the shape {tuple(array.shape)}"
-        raise FileError(f"{what}, where the source said {pair.weight.shape}.")
-    view.copy_(array)
-    if _narrows(array.dtype, value.dtype) and bool((view.isinf() & ~array.isinf()).any()):
-        rule = f"numbers that {value.dtype} can hold"
-        remedy = "Convert the module to a wider type first."
-        raise FileError(f"{pair.weight.path} must have {rule}, which {pair.path} is. {remedy}")
+    weight, done = pair.weight, 0
+    view = pair.target.view_as(value, weight.shape)
+    for rows in weight.read.blocks() if hasattr(weight.read, "blocks") else [weight.read()]:
+        place = view if view is None or not rows.ndim else view[done : done + len(rows)]
+        if place is None or place.shape != rows.shape:
+            what = f"{weight.path} has the shape {tuple(rows.shape)}"
+            raise FileError(f"{what}, where the source said {weight.shape}.")
+        place.copy_(rows)
+        if _narrows(rows.dtype, value.dtype) and bool((place.isinf() & ~rows.isinf()).any()):
+            rule = f"numbers that {value.dtype} can hold"
+            remedy = "Convert the module to a wider type first."
+            raise FileError(f"{weight.path} must have {rule}, which {pair.path} is. {remedy}")
+        done += len(rows) if rows.ndim else 0
+    if weight.shape and done != weight.shape[0]:
+        what = f"{weight.path} has {done} rows"
+        raise FileError(f"{what}, where the source said {weight.shape}.")
 
 
 def _narrows(given: torch.dtype, own: torch.dtype) -> bool:
