@@ -50,7 +50,7 @@ ARRAYS = [
     "keras-3.15.1/gw_pos.npz",
 ]
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
-LEAST, MOST = 14, 3000  # examples of each kind
+LEAST, MOST = 8, 3000  # examples of each kind
 
 VALUES = st.one_of(
     st.none(),

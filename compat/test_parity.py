@@ -8,6 +8,7 @@ pytest.importorskip("keras")
 from compat.parity.runs import OPTIMIZERS, STEPS, keras_run, torch_run
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_losses_and_the_weights_agree(optimizer):
     expected, found = keras_run(optimizer), torch_run(optimizer)
