@@ -51,6 +51,7 @@ def _type_of(number: Any) -> torch.dtype:
 
 
 def floatx() -> torch.dtype:
+    """Return the default floating type."""
     found: torch.dtype = getattr(torch, config.floatx())
     return found
 
@@ -78,6 +79,7 @@ def promoted(x1: Any, x2: Any) -> torch.dtype:
 
 
 def is_integer(x: Tensor) -> bool:
+    """Tell whether a tensor holds integers or booleans."""
     return not (x.is_floating_point() or x.is_complex())
 
 
@@ -117,16 +119,19 @@ class Binary:
 
 
 def absolute(x: Tensor) -> Tensor:
+    """Return the absolute values; booleans stay as they are."""
     return x if x.dtype is torch.bool else torch.abs(x)
 
 
 def rounded(x: Tensor, decimals: int = 0) -> Tensor:
+    """Round to the nearest even, and keep the type of integers."""
     if is_integer(x) and x.dtype is not torch.bool:
         return torch.round(x.to(floatx()), decimals=decimals).to(x.dtype)
     return torch.round(x, decimals=decimals)
 
 
 def subtract(x1: Any, x2: Any) -> Tensor:
+    """Return the difference; a boolean counts as a number of the other type."""
     x1, x2 = _both(x1, x2)
     if x1.dtype is torch.bool:
         x1 = x1.to(x2.dtype)
@@ -136,10 +141,12 @@ def subtract(x1: Any, x2: Any) -> Tensor:
 
 
 def divide(x1: Any, x2: Any) -> Tensor:
+    """Return the quotient, of integers too a floating one."""
     return torch.divide(*_arrays(x1, x2))
 
 
 def floor_divide(x1: Any, x2: Any) -> Tensor:
+    """Return the quotient rounded down, in the type that both promote to."""
     x1, x2 = _arrays(x1, x2)
     return torch.floor_divide(x1, x2).to(promoted(x1, x2))
 
@@ -151,6 +158,7 @@ def _arrays(x1: Any, x2: Any) -> tuple[Any, Any]:
 
 
 def mod(x1: Any, x2: Any) -> Tensor:
+    """Return the remainder with the sign of the divisor; that of booleans is an int32."""
     x1, x2 = _both(x1, x2)
     if x1.dtype is x2.dtype is torch.bool:
         x1, x2 = x1.int(), x2.int()
@@ -170,6 +178,7 @@ class Extreme:
 
 
 def matmul(x1: Any, x2: Any) -> Tensor:
+    """Return the product of matrices in the type that Keras gives it."""
     x1, x2 = _both(x1, x2)
     kind = torch.promote_types(x1.dtype, x2.dtype)
     if x1.dtype is x2.dtype is torch.int8:
@@ -181,6 +190,7 @@ def matmul(x1: Any, x2: Any) -> Tensor:
 
 
 def clip(x: Tensor, x_min: Any, x_max: Any) -> Tensor:
+    """Limit a tensor from both sides."""
     low, high = as_tensor(x_min, x), as_tensor(x_max, x)
     kind = x.dtype
     if kind is torch.bool:
@@ -191,11 +201,13 @@ def clip(x: Tensor, x_min: Any, x_max: Any) -> Tensor:
 
 
 def where(condition: Tensor, x1: Any, x2: Any) -> Tensor:
+    """Choose from the first where the condition is not 0, else from the second."""
     a, b = as_tensor(x1, condition), as_tensor(x2, condition)
     return torch.where(condition.to(torch.bool), a, b)
 
 
 def cast(x: Tensor, dtype: str) -> Tensor:
+    """Convert a tensor to a type of the closed table, or raise ValueError."""
     if dtype not in TYPES:
         raise ValueError(problem("Cast", "dtype", f"one of {', '.join(TYPES)}", dtype))
     return x.to(getattr(torch, dtype))

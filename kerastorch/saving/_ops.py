@@ -156,6 +156,7 @@ def _normalize(x: Tensor, axis: Any = -1, order: int = 2, epsilon: float | None 
 
 
 def reshape(x: Tensor, newshape: Any) -> Tensor:
+    """Give a tensor other sizes; one of them may be -1."""
     sizes = newshape if isinstance(newshape, (list, tuple)) else [newshape]
     return torch.reshape(x, [_size(size) for size in sizes])
 
