@@ -34,6 +34,7 @@ _AVERAGES: dict[int, Callable[..., Tensor]] = {
 
 
 def convolve_same(
+    convolution: Callable[..., Tensor],
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -44,6 +45,7 @@ def convolve_same(
     """Convolve with TensorFlow's "same" padding where it depends on the size or is uneven.
 
     Args:
+        convolution: What convolves, as `torch.conv2d` does.
         x: (batch, channels, *spatial).
         weight: (out, channels / groups, *spatial).
         bias: (out,) or None.
@@ -55,7 +57,6 @@ def convolve_same(
         (batch, out, *ceil(spatial / stride)), and whether that is all of a fresh tensor; it may
         be a part of one.
     """
-    convolution = CONVOLUTIONS[x.ndim - 2]
     if torch.compiler.is_compiling():  # the padded form, without a question, compiles at any size
         sides = _flat(_padding(x.shape[2:], weight.shape[2:], stride, dilation))
     else:

@@ -37,13 +37,11 @@ class Convolution:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the output for an input."""
-        x = x.to(self.weight)
-        if self.padding == SAME:
-            same = convolve_same(x, self.weight, self.bias, self.stride, self.dilation, self.groups)
-            return same[0]
         convolve = CONVOLUTIONS[self.weight.ndim - 2]
-        sizes = self.stride, self.padding, self.dilation
-        return convolve(x, self.weight, self.bias, *sizes, self.groups)
+        given = x.to(self.weight), self.weight, self.bias, self.stride
+        if self.padding == SAME:
+            return convolve_same(convolve, *given, self.dilation, self.groups)[0]
+        return convolve(*given, self.padding, self.dilation, self.groups)
 
 
 @dataclass(frozen=True)

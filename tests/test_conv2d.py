@@ -23,7 +23,7 @@ from kerastorch import (
     config,
     regularization_loss,
 )
-from kerastorch.layers import Conv2D, Convolution2D
+from kerastorch.layers import Conv2D, Convolution2D, _base_conv
 from tests.cases import CONV2D
 from tests.contract import COPIES, LayerContract, Subject, batch, broken_assertions, step
 from tests.oracle import convolve
@@ -328,7 +328,7 @@ class Spy:
             self.padded.append(x)
             return pad(x, amounts)
 
-        monkeypatch.setattr("kerastorch.layers._base_conv.convolve_same", counted)
+        monkeypatch.setattr(_base_conv, "convolve_same", counted)
         monkeypatch.setattr(_functional, "F", SimpleNamespace(pad=padded))
 
     def way(self, layer, x):
@@ -364,9 +364,9 @@ def test_the_way_that_same_is_padded(name, monkeypatch):
     case, (size, with_gradients, without) = NAMES[name.partition(",")[0]], WAYS[name]
     channels = (case.channels,)
     x = batch((2, *channels, *size) if case.channels_first else (2, *size, *channels), F64)
+    spy = Spy(monkeypatch)
     layer = make(case, dtype="float64")
     layer.build(x.shape)
-    spy = Spy(monkeypatch)
     assert spy.way(layer, x) == with_gradients
     trained = layer(x)
     with torch.no_grad():

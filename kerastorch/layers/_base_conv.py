@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from .. import _check, _dtype, _pointwise, activations, config
 from .._check import problem
-from .._functional import CONVOLUTIONS, convolve_same
+from .._cpu_convolutions import convolution_for, convolve_places
+from .._functional import convolve_same
 from .._geometry import fixed_padding, output_size
 from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, empty_weight, kernel_view
 from ._building import Role, Shape
@@ -115,19 +116,35 @@ class BaseConv(LoRA):
             self._refuse("strides", rule, self.strides, remedy, dilation_rate=dilation)
 
     def _set_constants(self) -> None:
-        """Keep together what `forward` needs at every call: one look-up is quicker than eight."""
+        """Keep together what `forward` needs at every call: one look-up is quicker than seven."""
         last = self.data_format == "channels_last"
         mixed = self._policy.compute_dtype != self._policy.variable_dtype
+        special, sizes = self._geometry()
         self._constants = (
             -1 if mixed or self.lora_enabled else self.rank + 2,  # -1: no input fits as it is
-            CONVOLUTIONS[self.rank],
-            self.strides,
-            fixed_padding(self.padding, self.kernel_size, self.strides, self.dilation_rate),
-            self.dilation_rate,
-            self.groups,
+            convolution_for(self.kernel_size, self.groups),
+            special,
+            sizes,
             CHANNELS_FIRST[self.rank] if last else None,
             CHANNELS_LAST[self.rank] if last else None,
+            self._stages != (None, False) or self.activity_regularizer is not None,
         )
+
+    def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
+        """Return what wraps the convolution, None for nothing, and the last arguments to call.
+
+        PyTorch takes one integer for equal sizes, and no argument for its default, in less time.
+        """
+        kernel_size, stride, dilation = self.kernel_size, self.strides, self.dilation_rate
+        places = (self.rank, self.groups, set(kernel_size)) == (2, 1, {1})
+        if places and max(stride) > 1:
+            return convolve_places, (stride, dilation, self.groups)
+        padding = fixed_padding(self.padding, kernel_size, stride, dilation)
+        if padding is None:
+            return convolve_same, (stride, dilation, self.groups)
+        if max(*dilation, self.groups) == 1:
+            return None, (_shortened(stride), _shortened(padding))
+        return None, (stride, padding, dilation, self.groups)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._settled and name in self.__dict__:
@@ -137,6 +154,8 @@ class BaseConv(LoRA):
         super().__setattr__(name, value)
         if name == "activation":
             self._settle_activation(self.activation)
+        if name in ("activation", "activity_regularizer") and "_constants" in self.__dict__:
+            self._set_constants()
 
     def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
         """Decide where the activation goes: on the fresh output, or on the user's layout."""
@@ -246,7 +265,7 @@ class BaseConv(LoRA):
         Raises:
             ValueError: the input has the wrong rank, number of channels or size.
         """
-        ndim, convolution, stride, padding, dilation, groups, first, last = self._constants
+        ndim, convolve, special, sizes, first, last, more = self._constants
         parameters: dict[str, Any] = self._parameters
         try:  # one look-up for both: nn.Module's attributes cost more
             weight, bias = parameters["weight"], parameters["bias"]
@@ -261,12 +280,24 @@ class BaseConv(LoRA):
         x = inputs if first is None else axes_moved(inputs, first)
         fresh = True
         try:
-            if padding is None:
-                y, fresh = convolve_same(x, weight, bias, stride, dilation, groups)
+            if special is None:
+                y = convolve(x, weight, bias, *sizes)
             else:
-                y = convolution(x, weight, bias, stride, padding, dilation, groups)
+                y, fresh = special(convolve, x, weight, bias, *sizes)
         except RuntimeError as error:
             raise self._explained(error, inputs, weight) from error
+        if more or not fresh:
+            return self._finished(y, last, fresh)
+        return y if last is None else axes_moved(y, last)
+
+    def _finished(self, y: Tensor, last: tuple[int, ...] | None, fresh: bool) -> Tensor:
+        """Return the output of a convolution: activated, in the user's layout, as whole memory.
+
+        Args:
+            y: (batch, filters, *spatial).
+            last: The order of axes of the user's layout; None where it is that of `y`.
+            fresh: Whether `y` is all of a tensor that nothing else reads, and no view of it.
+        """
         pointwise, by_layout = self._stages
         if pointwise is not None:
             if not fresh:
@@ -345,3 +376,8 @@ class BaseConv(LoRA):
         if not isinstance(self.activation, nn.Module) and self.activation is not activations.linear:
             shown.append(f"activation={getattr(self.activation, '__name__', self.activation)}")
         return ", ".join(shown)
+
+
+def _shortened(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
+    """Return one integer for equal sizes."""
+    return sizes[0] if len(set(sizes)) == 1 else sizes

@@ -1,0 +1,168 @@
+"""The quicker convolutions beside torch's own, and when they are taken."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from kerastorch import _cpu_convolutions, _functional
+from kerastorch._cpu_convolutions import _Depthwise, convolution_for, convolve_places
+from kerastorch._layout import empty_weight
+from kerastorch.layers import Conv2D
+
+# name -> (batch, channels, sizes), filters, window, stride, padding, dilation, groups
+DEPTHWISE = {
+    "odd": ((2, 16, 9, 11), 16, (5, 3), (1, 1), (2, 1), (1, 1), 16),
+    "even": ((3, 17, 8, 7), 17, (4, 4), (1, 1), (0, 0), (1, 1), 17),
+    "strided": ((2, 16, 12, 9), 16, (5, 5), (2, 3), (0, 1), (1, 1), 16),
+    "dilated": ((2, 16, 13, 14), 16, (3, 5), (1, 1), (2, 0), (2, 3), 16),
+    "one image": ((1, 20, 6, 5), 20, (7, 2), (1, 1), (3, 1), (1, 1), 20),
+}
+PLACES = {
+    "both": ((2, 26, 5, 4), 25, (1, 1), (2, 2), (0, 0), (1, 1), 1),
+    "one axis": ((1, 23, 5, 7), 18, (1, 1), (1, 3), (0, 0), (1, 1), 1),
+    "larger than the image": ((3, 14, 2, 5), 13, (1, 1), (4, 2), (0, 0), (1, 1), 1),
+}
+CASES = {**DEPTHWISE, **PLACES}
+
+
+def tensors(case, dtype=torch.float32):
+    shape, filters, window, *_, groups = case
+    weight = empty_weight((filters, shape[1] // groups, *window), dtype=dtype).normal_()
+    x = torch.randn(shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    return [each.requires_grad_() for each in (x, weight, torch.randn(filters, dtype=dtype))]
+
+
+def quick(case, *given):
+    _, _, window, stride, padding, dilation, groups = case
+    if groups == 1:
+        return convolve_places(torch.conv2d, *given, stride, dilation, groups)[0]
+    return convolution_for(window, groups)(*given, stride, padding, dilation, groups)
+
+
+def plain(case, *given):
+    return torch.conv2d(*given, *case[3:])
+
+
+def gradients(outputs, given):
+    slope = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(5))
+    return torch.autograd.grad(outputs, given, slope)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no bias"])
+def test_outputs_and_gradients_are_torch_s(name, with_bias, device):
+    case = CASES[name]
+    given = [each.detach().to(device).requires_grad_() for each in tensors(case)]
+    bias = given[2] if with_bias else None
+    wanted = given if with_bias else given[:2]
+    outputs, expected = quick(case, *given[:2], bias), plain(case, *given[:2], bias)
+    assert_close(outputs, expected)
+    if device == "cpu":
+        found = gradients(outputs, wanted)
+        assert_close(found, gradients(expected, wanted))
+        assert [g.stride() for g in found] == [each.stride() for each in wanted]
+    with torch.no_grad():
+        assert_close(quick(case, *given[:2], bias), expected.detach())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_quick_way_is_taken(name, monkeypatch):
+    case, calls = CASES[name], []
+    given = tensors(case)
+    own = torch.conv2d
+
+    def counted(x, *rest):
+        calls.append(tuple(x.shape))
+        return own(x, *rest)
+
+    monkeypatch.setattr(torch, "conv2d", counted)
+    outputs = quick(case, *given)
+    assert calls == ([] if name in PLACES else [case[0]])
+    gradients(outputs, given)
+    images = case[0][0] if name in DEPTHWISE else 0
+    assert calls[1:] == [(1, *case[0][1:])] * images
+
+
+@pytest.mark.filterwarnings("ignore:.*jit.script:DeprecationWarning")  # within torch itself
+@pytest.mark.parametrize("name", DEPTHWISE)
+def test_every_order_and_mode_of_depthwise(name):
+    case = DEPTHWISE[name]
+    shape, _, window, stride, padding, dilation, _ = case
+    small = (shape[0], 2, *shape[2:]), 2, window, stride, padding, dilation, 2
+    given = tensors(small, torch.float64)
+
+    def ours(*given):
+        return _Depthwise.apply(*given, stride, padding, dilation)
+
+    options = {"check_forward_ad": True, "fast_mode": True}
+    assert torch.autograd.gradcheck(ours, given, **options)
+    assert torch.autograd.gradgradcheck(ours, given, fast_mode=True)
+    x, weight, bias = (each.detach() for each in given)
+    many = torch.stack([x, 2 * x, -x])
+    found = torch.vmap(lambda each: ours(each, weight, bias))(many)
+    assert_close(found, torch.stack([plain(small, each, weight, bias) for each in many]))
+
+
+UNMEASURED = {
+    "float64": lambda given: [each.double() for each in given],
+    "bfloat16": lambda given: [each.bfloat16() for each in given],
+}
+
+
+@pytest.mark.parametrize("kind", [*UNMEASURED, "autocast", "traced"])
+@pytest.mark.parametrize("name", ["odd", "both"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+def test_what_was_not_measured_is_left_to_torch(name, kind, monkeypatch):
+    case = CASES[name]
+    given = UNMEASURED.get(kind, list)(tensors(case))
+    monkeypatch.setattr(_cpu_convolutions, "F", None)
+    monkeypatch.setattr(_cpu_convolutions, "_Depthwise", None)
+    if kind == "traced":
+        traced = torch.jit.trace(lambda *given: quick(case, *given), given, check_trace=False)
+        assert_close(traced(*given), plain(case, *given))
+        return
+    with torch.autocast("cpu", enabled=kind == "autocast"):
+        assert_close(quick(case, *given), plain(case, *given))
+
+
+def test_an_empty_batch_has_gradients_of_zero():
+    case = ((0, 16, 9, 11), *DEPTHWISE["odd"][1:])
+    given = tensors(case)
+    found = gradients(quick(case, *given), given)
+    assert [g.shape for g in found] == [each.shape for each in given]
+    assert not found[1].any() and not found[2].any()
+
+
+def test_many_places_and_few_channels_are_left_to_torch(monkeypatch):
+    monkeypatch.setattr(_cpu_convolutions, "F", None)
+    monkeypatch.setattr(_cpu_convolutions, "_Depthwise", None)
+    few = ((2, 15, 9, 11), 15, *DEPTHWISE["odd"][2:6], 15)
+    many = ((2, 26, 40, 30), *PLACES["both"][1:])
+    for case in (few, many):
+        given = tensors(case)
+        assert_close(quick(case, *given), plain(case, *given))
+
+
+@pytest.mark.parametrize("name", DEPTHWISE)
+def test_the_gradient_of_many_places_is_no_further_from_the_exact_one(name):
+    """Against double precision; what torch itself rounds is the measure."""
+    shape, *rest = DEPTHWISE[name]
+    case = ((2, shape[1], 60, 50), *rest)
+    given = tensors(case)
+    exact = [each.detach().double().requires_grad_() for each in given]
+
+    def error(outputs):
+        pairs = zip(gradients(outputs, given), wanted, strict=True)
+        return max(((g - e).abs().max() / e.abs().max()).item() for g, e in pairs)
+
+    slope = torch.randn(plain(case, *given).shape, generator=torch.Generator().manual_seed(5))
+    wanted = torch.autograd.grad(plain(case, *exact), exact, slope.double())
+    assert error(quick(case, *given)) <= max(2 * error(plain(case, *given)), 2e-6)
+
+
+def test_a_layer_takes_them_and_its_gradients_have_the_memory_of_its_weights():
+    for size, groups in ((5, 16), (1, 1)):
+        layer = Conv2D(16, size, 2, "same", groups=groups, activation="relu")
+        layer(torch.randn(2, 9, 8, 16)).square().sum().backward()
+        assert layer.weight.grad.stride() == layer.weight.stride()
+        assert layer._constants[1:3] != (torch.conv2d, _functional.convolve_same)
