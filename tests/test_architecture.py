@@ -29,6 +29,7 @@ HOUSE = {
     "_functional": (1, 0),
     "_random": (1, 0),
     "_sharding": (1, 0),
+    "_batch_statistics": (1, 1),
     "_cpu_convolutions": (1, 1),
     "_squares": (1, 1),
     "_registry": (1, 1),

@@ -156,6 +156,15 @@ class Buildable(LazyModuleMixin, nn.Module):
         named = itertools.chain(self._parameters.items(), self._buffers.items())
         return {name: tensor for name, tensor in named if tensor is not None}
 
+    def _tensor(self, name: str) -> Any:
+        """Return a parameter or buffer, None where the layer lacks it.
+
+        It is found in less time than as an attribute; what is computed from others is only there.
+        """
+        if name in self._parameters:
+            return self._parameters[name]
+        return self._buffers[name] if name in self._buffers else getattr(self, name)
+
     def _unbuilt(self) -> dict[str, Any]:
         """Return the parameters and buffers that have no shape yet."""
         return {name: tensor for name, tensor in self._tensors().items() if is_lazy(tensor)}

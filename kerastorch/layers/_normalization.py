@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import _dtype
+from .._batch_statistics import normalized, normalized_by_batch
 from .._check import problem
 from .._layout import channels_back, channels_second
 from ._building import Role, Shape
@@ -279,17 +280,16 @@ class BatchNormalization(Layer):
         Raises:
             ValueError: the input has another number of channels, or one axis only.
         """
-        x, out = self._received(inputs)
-        moving = self.running_mean
-        axis = self.axis
+        moving, axis = self._tensor("running_mean"), self.axis
+        x, out = self._received(inputs, moving.dtype)
         if x.ndim < 2 or not -x.ndim <= axis < x.ndim or x.shape[axis] != moving.shape[0]:
             rule = f"of 2 dimensions at least and {moving.shape[0]} channels along axis {axis}"
             self._refuse("inputs", rule, tuple(x.shape))
         moved = axis not in (1, 1 - x.ndim)
         x = channels_second(x, axis) if moved else x
         if not (self.training and self._trainable):
-            mean, variance, gamma, beta = self._as(x.dtype, moving, self.running_var)
-            y = _normalized(x, gamma, beta, mean, variance, False, 0.0, self.epsilon)
+            mean, variance = moving.to(x.dtype), self._tensor("running_var").to(x.dtype)
+            y = normalized(x, *self._affine(x.dtype), mean, variance, self.epsilon)
         elif self.renorm:
             y = self._renormalized(x)
         else:
@@ -301,9 +301,14 @@ class BatchNormalization(Layer):
             self._record_activity(outputs)
         return outputs
 
-    def _received(self, inputs: Any) -> tuple[Tensor, torch.dtype]:
-        """Return the input in the type to compute in, float32 at least, and the output's type."""
-        x, own = self._as_tensor(inputs), self.running_mean.dtype
+    def _received(self, inputs: Any, own: torch.dtype) -> tuple[Tensor, torch.dtype]:
+        """Return the input in the type to compute in, float32 at least, and the output's type.
+
+        Args:
+            inputs: The argument of the call.
+            own: The type of the layer's weights.
+        """
+        x = self._as_tensor(inputs)
         mixed = self._policy.compute_dtype != self._policy.variable_dtype
         if x.dtype is own and own in (torch.float32, torch.float64) and not mixed:
             return x, own
@@ -316,43 +321,27 @@ class BatchNormalization(Layer):
             out = _dtype.torch_dtype(self.compute_dtype)
         return (x if x.dtype is torch.float64 else x.float()), out
 
-    def _as(
-        self, dtype: torch.dtype, *statistics: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Return two statistics, gamma and beta in one type."""
-        mean, variance = (tensor.to(dtype) for tensor in statistics)
-        gamma, beta = self.weight, self.bias
-        gamma = None if gamma is None else gamma.to(dtype)
-        return mean, variance, gamma, None if beta is None else beta.to(dtype)
+    def _affine(self, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        """Return gamma and beta in a type."""
+        gamma, beta = self._tensor("weight"), self._tensor("bias")
+        return None if gamma is None else gamma.to(dtype), None if beta is None else beta.to(dtype)
 
     def _normalized_by_batch(self, x: Tensor) -> Tensor:
         """Normalize by the batch's own statistics, and take them into the moving ones."""
-        old_mean, old = self.running_mean, self.running_var
-        mean, variance, gamma, beta = self._as(x.dtype, old_mean.clone(), old.clone())
-        new = 1.0 - self.momentum
-        y = _normalized(x, gamma, beta, mean, variance, True, new, self.epsilon)
-        count = x.numel() // max(x.shape[1], 1)
-        if count:
+        y, mean, variance = normalized_by_batch(x, *self._affine(x.dtype), self.epsilon)
+        if x.numel():
             with torch.no_grad():
-                if count == 1:  # torch's unbiased variance is not a number then
-                    variance = old * self.momentum
-                else:  # torch took the unbiased one: count / (count - 1) times the biased
-                    variance = variance * ((count - 1) / count) + old * (self.momentum / count)
-                old_mean.copy_(mean)
-                old.copy_(variance)
+                self._follow("running_mean", mean, self.momentum)
+                self._follow("running_var", variance, self.momentum)
         return y
 
     def _renormalized(self, x: Tensor) -> Tensor:
         """Normalize by the batch's statistics, corrected towards the moving ones."""
-        zeros = torch.zeros_like(self.running_mean, dtype=x.dtype)
-        mean, variance, gamma, beta = self._as(x.dtype, zeros, zeros.clone())
-        y = _normalized(x, None, None, mean, variance, True, 1.0, self.epsilon)
-        count = x.numel() // max(x.shape[1], 1)
-        if not count:
+        y, mean, variance = normalized_by_batch(x, None, None, self.epsilon)
+        if not x.numel():
             return y
         clipping: dict[str, Any] = self.renorm_clipping  # type: ignore[assignment]
         with torch.no_grad():
-            variance = variance * ((count - 1) / count) if count > 1 else zeros
             deviation = (variance + self.epsilon).sqrt()
             kept = self.renorm_stddev.to(x.dtype).clamp(min=self.epsilon**0.5)
             r = deviation / kept
@@ -367,6 +356,7 @@ class BatchNormalization(Layer):
             self._follow("running_mean", mean, self.momentum)
             moving = self._follow("moving_stddev", deviation, self.momentum)
             self.running_var.copy_((moving * moving - self.epsilon).relu())
+        gamma, beta = self._affine(x.dtype)
         scale = r if gamma is None else r * gamma
         offset = d if gamma is None else d * gamma
         if beta is not None:
@@ -376,7 +366,7 @@ class BatchNormalization(Layer):
 
     def _follow(self, name: str, value: Tensor, momentum: float) -> Tensor:
         """Move a moving statistic towards a batch's, and return what it is now."""
-        buffer: Tensor = getattr(self, name)
+        buffer: Tensor = self._tensor(name)
         new = buffer.to(value.dtype) * momentum + value * (1.0 - momentum)
         buffer.copy_(new)
         return new
@@ -397,18 +387,3 @@ class BatchNormalization(Layer):
         if self.dtype_policy.name != "float32":
             shown.append(f"dtype={self.dtype_policy.name!r}")
         return ", ".join(shown)
-
-
-def _normalized(
-    x: Tensor,
-    gamma: Tensor | None,
-    beta: Tensor | None,
-    mean: Tensor,
-    variance: Tensor,
-    training: bool,
-    momentum: float,
-    epsilon: float,
-) -> Tensor:
-    """Normalize (batch, channels, ...); in training, in torch's sense, update the statistics."""
-    cudnn = torch.backends.cudnn.enabled
-    return torch.batch_norm(x, gamma, beta, mean, variance, training, momentum, epsilon, cudnn)
