@@ -85,6 +85,14 @@ def test_numbers_without_axes_and_without_numbers(tmp_path):
         assert torch.equal(left, right)
 
 
+def test_the_name_that_variables_had_early(tmp_path):
+    early = b"ckeras.src.backend.torch.core\nVariable\n"
+    data = variables(torch.arange(3.0)).replace(KERAS_NAME, early)
+    assert early in data
+    (found,) = read(archive(tmp_path / "m.keras", {"layers/a.npy": data})).values()
+    assert found.tolist() == [0, 1, 2]
+
+
 def test_the_tree(tmp_path):
     one = torch.arange(3.0)
     members = {

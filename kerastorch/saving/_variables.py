@@ -91,6 +91,7 @@ class _Variables(Machine):
     names: ClassVar[Mapping[tuple[str, str], str]] = {
         **Machine.names,
         ("keras.src.backend", "Variable"): "variable",
+        ("keras.src.backend.torch.core", "Variable"): "variable",  # early versions of Keras 3
         ("torch._utils", "_rebuild_parameter"): "parameter",
         ("torch._utils", "_rebuild_tensor_v2"): "tensor",
         ("torch.storage", "_load_from_bytes"): "storage",
