@@ -78,10 +78,8 @@ def changed(before: bytes, after: bytes) -> bytes:
 
 def _same_storage(count: int) -> bytes:
     """Return a member that reads one storage many times."""
-    buffer = BytesIO()
-    storage = torch.zeros(1 << 18).storage()
-    torch.save(storage, buffer, _use_new_zipfile_serialization=False)
-    data = buffer.getvalue()
+    storage, *_ = torch.zeros(1 << 18).__reduce_ex__(3)[1]
+    (data,) = storage.__reduce__()[1]
     read = b"ctorch.storage\n_load_from_bytes\nh\x01\x85R"
     return member(
         b"\x80\x03](B" + struct.pack("<I", len(data)) + data + b"q\x01" + read * count + b"e."
