@@ -22,10 +22,13 @@ _INTERPOLATIONS = ("nearest", "bilinear", *RADII)
 class UpSampling2D(Spatial):
     """An image made larger by repeating or interpolating its rows and columns.
 
-    Same as `keras.layers.UpSampling2D`, with TensorFlow's numbers for "bicubic" and Lanczos, of
-    which Keras's torch backend has the one from another cubic and not the other. JAX's differ for
-    "bicubic" alone, in the fourth digit, by a factor that is no power of 2: TensorFlow looks the
-    cubic up in a table of 1024 steps.
+    Same as `keras.layers.UpSampling2D`, with TensorFlow's numbers where Keras's backends disagree:
+
+    - for "bicubic" its torch backend takes another cubic, and JAX differs in the third digit by a
+      factor that is no power of 2, since TensorFlow looks the cubic up in a table of 1024 steps;
+    - "lanczos3" and "lanczos5", which its torch backend lacks, are the same on JAX.
+
+    Integers are rounded, and kept within their type; half types are computed in float32.
 
     Args:
         size: The factors for height and width: an integer for both, or two.
@@ -50,6 +53,9 @@ class UpSampling2D(Spatial):
         >>> UpSampling2D((1, 2))(torch.arange(4).reshape(1, 2, 2, 1))[0, ..., 0]
         tensor([[0, 0, 1, 1],
                 [2, 2, 3, 3]])
+        >>> layer = UpSampling2D((1, 2), interpolation="bicubic")
+        >>> layer(torch.tensor([0.0, 4.0, 4.0]).reshape(1, 1, 3, 1)).flatten()
+        tensor([-0.3529,  0.7591,  3.1145,  4.2748,  4.0876,  4.0000])
     """
 
     rank = 2
