@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from kerastorch import load_model
+from kerastorch._inspect import inspect
 from kerastorch.saving._contents import Contents, FileError
 from kerastorch.saving._store import open_contents
 
@@ -193,9 +195,25 @@ def test_a_config_alone(path):
     assert contents.version in (None, VERSIONS.get(writer, writer.split("-")[1]))
 
 
-def test_weights_as_pickled_objects_are_refused():
-    with pytest.raises(FileError, match=r"model.weights.npz: weights as pickled Keras objects"):
-        opened(FILES / "keras-3.15.1" / "seq_npz.keras")
+def test_weights_as_pickled_objects_are_read_where_that_is_asked_for():
+    path = FILES / "keras-3.15.1" / "seq_npz.keras"
+    with pytest.raises(FileError, match=r"weights as pickled Keras objects.* Pass pickles=True"):
+        opened(path)
+    with open_contents(path, pickles=True) as contents:
+        found = {layer.path: [w.read() for w in layer.weights] for layer in contents.layers}
+        assert contents.ignored == ("optimizer",)
+    with open_contents(path.with_name("seq_adam.keras")) as same:
+        for layer in same.layers:
+            for weight, value in zip(layer.weights, found.pop(layer.path), strict=True):
+                assert torch.equal(weight.read(), value) and weight.dtype == "float32"
+    assert not found
+    states = [
+        load_model(path.with_name(name), pickles=True).state_dict()
+        for name in ("seq_npz.keras", "seq_adam.keras")
+    ]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert inspect(path, pickles=True).loads
 
 
 def test_a_compressed_file_is_refused():

@@ -1,4 +1,4 @@
-"""Conv2D against arrays recorded from Keras on TensorFlow; needs neither to run."""
+"""Layers against arrays recorded from Keras on TensorFlow; needs neither to run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import pytest
 import torch
 
 from compat.configurations import relative_difference
+from kerastorch import layers
 from kerastorch.layers import Conv2D
 
-GOLDEN = Path(__file__).parent / "golden" / "conv2d_tensorflow.npz"
-with np.load(GOLDEN) as recorded:
+GOLDEN = Path(__file__).parent / "golden"
+with np.load(GOLDEN / "conv2d_tensorflow.npz") as recorded:
     ARRAYS = dict(recorded)
 CASES = json.loads(ARRAYS["cases"].item())
+with np.load(GOLDEN / "images_tensorflow.npz") as recorded:
+    IMAGES = dict(recorded)
+IMAGE_CASES = json.loads(IMAGES["cases"].item())
 
 
 @pytest.mark.parametrize("index", range(len(CASES)))
@@ -41,3 +45,42 @@ def test_outputs_and_gradients_are_tensorflows(index: int) -> None:
 def test_there_are_enough_recorded_cases() -> None:
     assert len(CASES) >= 100
     assert sum({"input", "kernel"} <= set(case["gradients"]) for case in CASES) >= 100
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("index", range(len(IMAGE_CASES)))
+def test_images_are_tensorflows(index: int, layout: str) -> None:
+    case = IMAGE_CASES[index]
+    layer = getattr(layers, case["layer"])(**case["arguments"], data_format=layout)
+    arrays = {
+        name: torch.from_numpy(IMAGES[f"{index}/{name}"])
+        for name in ("input", "output", "cotangent", "gradient")
+        if f"{index}/{name}" in IMAGES
+    }
+    if layout == "channels_first":
+        arrays = {name: array.permute(0, 3, 1, 2) for name, array in arrays.items()}
+    inputs = arrays["input"].requires_grad_("gradient" in arrays)
+    outputs = layer(inputs)
+    assert outputs.dtype == arrays["output"].dtype == arrays["input"].dtype
+    if not inputs.is_floating_point():
+        apart = (outputs.long() - arrays["output"].long()).abs()
+        least = 1 if inputs.element_size() == 1 else 0.98  # a half may be rounded either way
+        assert apart.max() <= 1 and (apart == 0).double().mean() >= least
+        return
+    tolerance = 1e-3 if inputs.dtype is torch.float16 else 2e-6
+    assert difference(outputs, arrays["output"]) < tolerance
+    if "gradient" in arrays:
+        outputs.backward(arrays["cotangent"])
+        assert difference(inputs.grad, arrays["gradient"]) < tolerance
+
+
+def difference(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return relative_difference(found.detach().double().numpy(), wanted.double().numpy())
+
+
+def test_all_ways_and_types_are_recorded() -> None:
+    told = [(case["layer"], case["arguments"].get("interpolation")) for case in IMAGE_CASES]
+    assert told.count(("AveragePooling2D", None)) == 60
+    for way in ("bicubic", "lanczos3", "lanczos5"):
+        mine = [case for case in IMAGE_CASES if case["arguments"].get("interpolation") == way]
+        assert len(mine) == 27 and len({case["dtype"] for case in mine}) == 7

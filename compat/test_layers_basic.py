@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -353,6 +354,8 @@ INPUT_LAYERS: list[dict[str, Any]] = [
     {"shape": [3], "batch_size": 4},
     {"batch_shape": (None, 5), "dtype": "bfloat16"},
     {"batch_shape": (7, 5), "dtype": "bool", "optional": True},
+    {"shape": (3,), "sparse": None, "ragged": None},
+    {"shape": (3,), "sparse": False, "ragged": 0},
 ]
 
 
@@ -366,6 +369,32 @@ def test_input_layers(arguments: dict[str, Any]) -> None:
     assert keras.layers.InputLayer.from_config(config).get_config() == config
     assert kerastorch.layers.InputLayer.from_config(theirs.get_config()).get_config() == config
     assert ours.dtype == theirs.dtype
+
+
+@pytest.mark.parametrize("flag", ["sparse", "ragged"])
+def test_inputs_that_keras_takes_on_tensorflow_only(flag: str) -> None:
+    with pytest.raises(ValueError, match=f"`{flag}=True` is not supported with the torch backend"):
+        keras.layers.InputLayer((4,), **{flag: True})
+    plain = keras.layers.InputLayer((4,), name="c").get_config()
+    config = {**plain, flag: True}  # as Keras writes it on TensorFlow
+    ours = kerastorch.layers.InputLayer.from_config(config)
+    assert ours.get_config() == config and list(ours.get_config()) == list(config)
+
+
+@pytest.mark.parametrize("flag", ["sparse", "ragged"])
+def test_models_of_such_inputs(flag: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model._layers[0].__dict__[flag] = True  # what saving writes
+    model.save(path)
+    loaded = kerastorch.load_model(path)
+    assert getattr(next(iter(loaded.layers.values())), flag) is True
+    x = torch.tensor([[0.0, 2.0, 0.0, 1.0], [3.0, 0.0, 0.0, 0.0]])
+    wanted = numbers(model(x))
+    for given in (x, x.to_sparse()):
+        assert relative_difference(numbers(loaded(given)), wanted) < 1e-6
+    # Keras on torch, too, takes sparse tensors where dense ones are declared.
+    assert relative_difference(numbers(model(x.to_sparse())), wanted) < 1e-6
 
 
 # Calls that Keras refuses
@@ -454,7 +483,7 @@ INVALID: dict[str, Callable[[Any], Any]] = {
     "InputLayer both": built("InputLayer", shape=(2,), batch_shape=(1, 2)),
     "InputLayer sizes": built("InputLayer", batch_size=2, batch_shape=(1, 2)),
     "InputLayer dtype": built("InputLayer", shape=(2,), dtype="foo"),
-    "InputLayer sparse": built("InputLayer", shape=(2,), sparse=True),
+    "InputLayer sparse and ragged": built("InputLayer", shape=(2,), sparse=True, ragged=True),
     "InputLayer shape": built("InputLayer", shape=(2, -1)),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ ONE_INPUT: dict[str, list[dict[str, Any]]] = {
     "Cropping2D": [{}, {"cropping": 1}, {"cropping": (0, 2)}, {"cropping": ((1, 2), (3, 0))}],
     "UpSampling2D": [
         {"size": size, "interpolation": way}
+        # the other ways are TensorFlow's, see the golden numbers
         for size, way in itertools.product([2, (1, 3), (3, 2), (5, 1)], ["nearest", "bilinear"])
     ],
     "BatchNormalization": [
@@ -108,6 +110,26 @@ def test_configs_travel_both_ways(name: str) -> None:
             assert list(config) == list(theirs)
             assert other.from_config(config).get_config() == theirs
             assert cls.from_config(theirs).get_config() == config
+
+
+@pytest.mark.parametrize("way", ["bicubic", "lanczos3", "lanczos5", "LANCZOS5"])
+def test_configs_of_ways_that_are_tensorflows_travel_both_ways(way: str) -> None:
+    arguments = {"size": (2, 3), "interpolation": way, "name": "n"}
+    theirs = keras.layers.UpSampling2D(**arguments).get_config()
+    config = kerastorch.layers.UpSampling2D(**arguments).get_config()
+    assert config == theirs and list(config) == list(theirs)
+    assert kerastorch.layers.UpSampling2D.from_config(theirs).get_config() == theirs
+    keras.layers.UpSampling2D.from_config(config)
+
+
+def test_a_model_with_a_way_that_keras_on_torch_lacks_is_loaded(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4, 3, 2)), keras.layers.UpSampling2D(2)])
+    model.layers[0].interpolation = "lanczos3"  # Keras on torch would refuse to build it
+    model.save(tmp_path / "model.keras")
+    loaded = kerastorch.load_model(tmp_path / "model.keras")
+    x = torch.from_numpy(random_array(np.random.default_rng(0), (1, 4, 3, 2)))
+    expected = kerastorch.layers.UpSampling2D(2, interpolation="lanczos3")(x)
+    assert torch.equal(loaded(x), expected)
 
 
 POLICIES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")

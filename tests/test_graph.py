@@ -100,6 +100,21 @@ def test_nothing_is_allocated_before_the_weights_are_known():
     assert "not built" in repr(model)
 
 
+@pytest.mark.parametrize("make", [sequential, chain])
+@pytest.mark.parametrize("flag", ["sparse", "ragged"])
+def test_inputs_that_may_be_sparse_or_ragged(flag, make):
+    config = make(dense("d")) if make is chain else make(input_layer("x"), dense("d"))
+    (given, *_) = config["config"]["layers"]
+    given["config"][flag] = True
+    model = built(config)
+    assert model.layers["x"].get_config()[flag] is True
+    x = torch.tensor([[0.0, 2.0, 0.0, 1.0], [3.0, 0.0, 0.0, 0.0]])
+    assert torch.equal(model(x.to_sparse()), model(x))
+    rows = torch.nested.nested_tensor([torch.ones(4), torch.ones(3)], layout=torch.jagged)
+    with pytest.raises(ValueError, match=r"`x` must be dense or sparse\. .* Pad it with"):
+        model(rows)
+
+
 @pytest.mark.parametrize("name", ["", "a.b", "layers", "spec", "train", "_plan", "_modules", "T"])
 def test_a_name_that_no_attribute_can_have_is_changed(name):
     taken = name.replace(".", "_") or "_"

@@ -163,6 +163,35 @@ def test_dense_for_earlier_versions():
     assert "quantization_config" not in layer.get_config("3.12")
 
 
+def nested():
+    return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
+
+
+FLAGS = [{}, {"sparse": False}, {"sparse": None, "ragged": None}, {"sparse": True}, {"ragged": 1}]
+
+
+@pytest.mark.parametrize("flags", FLAGS, ids=str)
+@pytest.mark.parametrize("kind", ["to_dense", "to_sparse", "to_sparse_csr", "to_sparse_csc"])
+@pytest.mark.filterwarnings("ignore:Sparse CS. tensor support is in beta")
+def test_sparse_inputs_are_made_dense(kind, flags):
+    layer = layers.InputLayer((4,), **flags)
+    told = layer.get_config()
+    assert told["sparse"] is bool(flags.get("sparse")) and told["ragged"] is bool(
+        flags.get("ragged")
+    )
+    assert layers.InputLayer.from_config(told).get_config() == told
+    x = torch.tensor([[0.0, 2.0, 0.0, 1.0], [3.0, 0.0, 0.0, 0.0]])
+    outputs = layer(getattr(x, kind)())
+    assert outputs.layout is torch.strided and torch.equal(outputs, x)
+
+
+def test_gradients_reach_the_values_of_a_sparse_input():
+    values = torch.tensor([2.0, 3.0], requires_grad=True)
+    x = torch.sparse_coo_tensor([[0, 1], [1, 2]], values, (2, 4), check_invariants=True)
+    layers.InputLayer((4,), sparse=True)(x).mul(torch.arange(4.0)).sum().backward()
+    assert values.grad.tolist() == [1.0, 2.0]
+
+
 MESSAGES = [
     (lambda: layers.Dense(0), "Dense: `units` must be a positive integer. Received: units=0."),
     (
@@ -191,6 +220,17 @@ MESSAGES = [
     (
         lambda: layers.Dropout(2),
         "Dropout: `rate` must be a number from 0 to 1. Received: rate=2.",
+    ),
+    (
+        lambda: layers.InputLayer((2,), sparse=True, ragged=True),
+        "InputLayer: `ragged` must be False with `sparse`. Received: ragged=True, sparse=True.",
+    ),
+    (
+        lambda: layers.InputLayer((None,), ragged=True)(nested()),
+        (
+            "InputLayer: `inputs` must be dense or sparse. Received: inputs='a nested tensor'. "
+            "Pad it with `to_padded_tensor`."
+        ),
     ),
     (
         lambda: layers.InputLayer((2,))(torch.ones(1, 3)),

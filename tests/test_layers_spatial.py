@@ -67,6 +67,9 @@ LAYERS = {
     "cut": lambda **k: layers.Cropping2D(((1, 2), (1, 0)), **k),
     "nearest": lambda **k: layers.UpSampling2D((2, 3), **k),
     "bilinear": lambda **k: layers.UpSampling2D((2, 3), interpolation="bilinear", **k),
+    "bicubic": lambda **k: layers.UpSampling2D((2, 3), interpolation="bicubic", **k),
+    "lanczos3": lambda **k: layers.UpSampling2D((1, 4), interpolation="lanczos3", **k),
+    "lanczos5": lambda **k: layers.UpSampling2D((3, 2), interpolation="lanczos5", **k),
 }
 
 
@@ -137,9 +140,9 @@ MESSAGES = {
     "Cropping2D: `inputs` must be a shape of more than is cut off. Received: "
     "inputs=(1, 2, 6, 1), cropping=((1, 1), (1, 1)), data_format='channels_last'.":
         lambda: layers.Cropping2D(1)(torch.zeros(1, 2, 6, 1)),
-    "UpSampling2D: `interpolation` must be 'nearest' or 'bilinear', in any case. Received: "
-    "interpolation='bicubic'.":
-        lambda: layers.UpSampling2D(interpolation="bicubic"),
+    "UpSampling2D: `interpolation` must be 'nearest' or 'bilinear' or 'bicubic' or 'lanczos3' or "
+    "'lanczos5', in any case. Received: interpolation='area'.":
+        lambda: layers.UpSampling2D(interpolation="area"),
     "Add: `inputs` must be of one batch size. Received: inputs=[(2, 3), (1, 3)].":
         lambda: layers.Add()([torch.zeros(2, 3), torch.zeros(1, 3)]),
     "Concatenate: `inputs` must be a list of shapes that are equal but along axis -1. Received: "

@@ -84,7 +84,14 @@ REFUSED = {
     "checkpoints": (a_directory("checkpoint"), "a directory of TensorFlow checkpoints"),
     "other folder": (a_directory("a", "b"), r"without config.json and .*Found: \['a', 'b'\]"),
     "other zip": (lambda p: archive(p, **{"config.json": None}), "a zip archive without config"),
-    "pickled": (lambda p: archive(p, **{"model.weights.npz": b"x"}), "pickled Keras objects"),
+    "pickled": (
+        lambda p: archive(p, **{"model.weights.h5": None, "model.weights.npz": b"x"}),
+        "model.weights.npz: weights as pickled Keras objects, .* Pass pickles=True",
+    ),
+    "weights twice": (
+        lambda p: archive(p, **{"model.weights.npz": b"x"}),
+        "both model.weights.h5 and model.weights.npz",
+    ),
     "no json": (lambda p: archive(p, **{"config.json": b"{"}), "config.json: no JSON"),
     "key twice": (
         lambda p: archive(p, **{"config.json": b'{"a": 1, "a": 2}'}),

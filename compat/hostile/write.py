@@ -12,11 +12,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import archives, arrays, configs, hdf5
+from . import archives, arrays, configs, hdf5, variables
 from ._parts import GENUINE, Case, Place, prepare
 
 HOSTILE: dict[str, Case] = {
-    case.name: case for case in (*configs.CASES, *hdf5.CASES, *archives.CASES, *arrays.CASES)
+    case.name: case
+    for table in (configs, hdf5, archives, arrays, variables)
+    for case in table.CASES
 }
 
 

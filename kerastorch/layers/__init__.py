@@ -21,7 +21,6 @@ from ._merging import Multiply as Multiply
 from ._merging import Subtract as Subtract
 from ._normalization import BatchNormalization as BatchNormalization
 from ._padding import Cropping2D as Cropping2D
-from ._padding import UpSampling2D as UpSampling2D
 from ._padding import ZeroPadding2D as ZeroPadding2D
 from ._pooling import AveragePooling2D as AveragePooling2D
 from ._pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
@@ -32,6 +31,7 @@ from ._reshaping import Permute as Permute
 from ._reshaping import Reshape as Reshape
 from ._scaling import Normalization as Normalization
 from ._scaling import Rescaling as Rescaling
+from ._upsampling import UpSampling2D as UpSampling2D
 
 __all__ = [
     "ELU",

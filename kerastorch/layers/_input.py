@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import _check, config
+from .._check import problem
 from .._dialect import as_read_by
 from .._dtype import name_of
 from ._weightless import Weightless
@@ -26,14 +27,16 @@ class InputLayer(Weightless):
     """Checks an input's shape and gives it its type.
 
     Same as `keras.layers.InputLayer`, except that it is called with the input, which Keras's model
-    takes past it, and that sparse, ragged and symbolic tensors are refused.
+    takes past it, and that nested and symbolic tensors are refused. `sparse` and `ragged` are
+    taken as on TensorFlow; Keras's torch backend refuses both.
 
     Args:
         shape: The shape of one input, without the batch; None for a size that varies.
         batch_size: The size of a batch.
         dtype: The type of the numbers; by default `kerastorch.config.floatx()`.
-        sparse: False.
-        ragged: False.
+        sparse: Whether sparse tensors are expected. Dense ones are taken all the same, and
+            `torch.sparse` ones, with or without it, are made dense.
+        ragged: Whether rows of several lengths are expected; they must come in a dense tensor.
         batch_shape: The shape with the batch, in the place of `shape` and `batch_size`.
         input_tensor: None.
         optional: Whether the input may be None.
@@ -71,9 +74,8 @@ class InputLayer(Weightless):
         batch_shape = kwargs.pop("batch_input_shape", batch_shape)
         super().__init__(name=name, **kwargs)
         owner = type(self).__name__
-        for argument, value in (("sparse", sparse), ("ragged", ragged)):
-            if value:
-                self._refuse(argument, "False", value)
+        if sparse and ragged:
+            self._refuse("ragged", "False with `sparse`", ragged, sparse=sparse)
         if input_tensor is not None:
             self._refuse("input_tensor", "None", input_tensor)
         if (shape is None) == (batch_shape is None):
@@ -87,7 +89,8 @@ class InputLayer(Weightless):
             batch_shape = (batch_size, *sizes)
         self.batch_shape = _check.any_shape(owner, "batch_shape", batch_shape, 0)
         self._declared = config.floatx() if dtype is None else self._checked_dtype(dtype)
-        self.sparse = self.ragged = False
+        self.sparse = bool(sparse)
+        self.ragged = bool(ragged)
         self.optional = optional
 
     def _checked_dtype(self, dtype: Any) -> str:
@@ -169,11 +172,11 @@ class InputLayer(Weightless):
         """Return the input in the layer's type.
 
         Raises:
-            ValueError: it has another shape than the layer's.
+            ValueError: it has another shape than the layer's, or is nested.
         """
         if inputs is None and self.optional:
             return None
-        x = self._as_tensor(inputs)
+        x = dense(self._as_tensor(inputs), type(self).__name__, "inputs")
         self._require(x.shape, "inputs")
         return x.to(getattr(torch, self.dtype))
 
@@ -185,3 +188,15 @@ class InputLayer(Weightless):
 
     def _computed(self, x: Tensor) -> Tensor:
         return x
+
+
+def dense(x: Tensor, owner: str, argument: str) -> Tensor:
+    """Return a tensor that is neither sparse nor nested.
+
+    Raises:
+        ValueError: it is nested.
+    """
+    if x.is_nested:
+        rule, remedy = "dense or sparse", "Pad it with `to_padded_tensor`."
+        raise ValueError(problem(owner, argument, rule, "a nested tensor", remedy))
+    return x if x.layout is torch.strided else x.to_dense()

@@ -230,7 +230,7 @@ class Layer(Configured, Buildable):
         if x.is_floating_point():
             if not self.autocast:
                 return x, weights
-            if x.dtype is not torch.float64 and _under_autocast(x.device.type):
+            if x.dtype is not torch.float64 and under_autocast(x.device.type):
                 return x, weights  # torch decides
         policy = self.dtype_policy if self.autocast else _dtype.DTypePolicy(_dtype.name_of(weights))
         compute = _dtype.torch_dtype(policy.compute_dtype)
@@ -262,7 +262,8 @@ class Layer(Configured, Buildable):
         return {**super().__getstate__(), "_activity_losses": []}
 
 
-def _under_autocast(device: str) -> bool:
+def under_autocast(device: str) -> bool:
+    """Return whether `torch.autocast` is on for a type of devices."""
     return device != "meta" and torch.is_autocast_enabled(device)  # "meta" is an error there
 
 

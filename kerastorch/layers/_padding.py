@@ -1,20 +1,15 @@
-"""Layers that add rows and columns, take some away, or repeat them."""
+"""Layers that add rows and columns, or take some away."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .. import _check
-from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
-from ._base_conv import Integers
 from ._spatial import Spatial
 from ._weightless import Sizes
-
-_INTERPOLATIONS = ("nearest", "bilinear")
 
 
 class BaseZeroPadding(Spatial):
@@ -151,90 +146,3 @@ class Cropping2D(BaseCropping):
     """
 
     rank = 2
-
-
-class UpSampling2D(Spatial):
-    """An image made larger by repeating or interpolating its rows and columns.
-
-    Same as `keras.layers.UpSampling2D`, except that only the interpolations whose numbers are
-    the same on all backends of Keras are taken.
-
-    Args:
-        size: The factors for height and width: an integer for both, or two.
-        data_format: "channels_last" or "channels_first"; by default
-            `kerastorch.config.image_data_format()`.
-        interpolation: "nearest", which repeats, or "bilinear"; in any case.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
-
-    Shape:
-        - Input: (batch, height, width, channels), or with "channels_first"
-          (batch, channels, height, width).
-        - Output: the same with height and width times their factors.
-
-    Raises:
-        ValueError: an argument is refused.
-
-    Example:
-        >>> import torch
-        >>> UpSampling2D((1, 2))(torch.arange(4).reshape(1, 2, 2, 1))[0, ..., 0]
-        tensor([[0, 0, 1, 1],
-                [2, 2, 3, 3]])
-    """
-
-    rank = 2
-
-    def __init__(
-        self,
-        size: Integers = 2,
-        data_format: str | None = None,
-        interpolation: str = "nearest",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        owner = type(self).__name__
-        self._set_data_format(data_format)
-        self.size = _check.positive_integers(owner, "size", size, self.rank)
-        self.interpolation = _check.choice(owner, "interpolation", interpolation, _INTERPOLATIONS)
-
-    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
-        axes = zip(sizes, self.size, strict=True)
-        return tuple(None if n is None else n * factor for n, factor in axes)
-
-    def forward(self, inputs: Any) -> Tensor:
-        """Enlarge a batch.
-
-        Args:
-            inputs: A tensor or array in the layer's data format.
-
-        Returns:
-            The output in the same data format.
-
-        Raises:
-            ValueError: the input has the wrong rank.
-        """
-        x = self._received(inputs)
-        outputs = self._repeated(x) if self.interpolation == "nearest" else self._bilinear(x)
-        return self._returned(outputs)
-
-    def _repeated(self, x: Tensor) -> Tensor:
-        """Repeat each row and column, with one copy and for any type of numbers."""
-        before, sizes, after = self._split(x.shape)
-        apart = [n for size in sizes for n in (size, 1)]
-        many = [n for pair in zip(sizes, self.size, strict=True) for n in pair]
-        new = self._new_sizes("inputs", (), sizes)
-        wide: Any = x.reshape(*before, *apart, *after).expand(*before, *many, *after)  # type: ignore[arg-type]
-        repeated: Tensor = wide.reshape(*before, *new, *after)
-        return repeated
-
-    def _bilinear(self, x: Tensor) -> Tensor:
-        """Interpolate between the centres of the pixels; integers are rounded, as in Keras."""
-        sizes: Any = self._new_sizes("inputs", (), self._split(x.shape)[1])
-        exact = x if x.dtype in (torch.float32, torch.float64) else x.float()
-        last = self.data_format == "channels_last"
-        exact = axes_moved(exact, CHANNELS_FIRST[2]) if last else exact
-        y = F.interpolate(exact, sizes, mode="bilinear", align_corners=False)
-        y = axes_moved(y, CHANNELS_LAST[2]) if last else y
-        if not x.is_floating_point() and x.dtype is not torch.bool:
-            y = y.round()
-        return y.to(x.dtype)

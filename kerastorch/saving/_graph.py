@@ -17,7 +17,7 @@ from ..layers._input import InputLayer
 from ..layers._layer import Layer
 from ..layers._merging import Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract
 from ..layers._normalization import BatchNormalization
-from ..layers._padding import Cropping2D, UpSampling2D, ZeroPadding2D
+from ..layers._padding import Cropping2D, ZeroPadding2D
 from ..layers._pooling import (
     AveragePooling2D,
     GlobalAveragePooling2D,
@@ -26,6 +26,7 @@ from ..layers._pooling import (
 )
 from ..layers._reshaping import Flatten, Permute, Reshape
 from ..layers._scaling import Normalization, Rescaling
+from ..layers._upsampling import UpSampling2D
 from ._contents import FileError
 from ._model import Functional, Model, Sequential
 from ._modes import require_modes

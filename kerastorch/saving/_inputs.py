@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._check import problem
-from ..layers._input import InputLayer
+from ..layers._input import InputLayer, dense
 
 
 class Input(NamedTuple):
@@ -37,11 +37,13 @@ class Input(NamedTuple):
     def standard(self, x: Tensor, owner: Any) -> Tensor:
         """Return an input as the layers take it.
 
-        As in Keras, an axis of size 1 at the end may be there or not.
+        As in Keras, an axis of size 1 at the end may be there or not, and what is sparse is made
+        dense.
 
         Raises:
-            ValueError: it has another shape.
+            ValueError: it has another shape, or is nested.
         """
+        x = dense(x, owner._title, self.name)
         wanted = self.shape
         if wanted is not None:
             shape = x.shape

@@ -8,10 +8,10 @@ imports nothing and calls nothing, and what a pickle may cost is bounded by its 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ._contents import FileError
 from ._npy import MOST_AXES, Form, columns_first, form, rows_first
@@ -32,14 +32,14 @@ _OBJECTS = ("O", "O4", "O8")
 _MOST_ARGUMENTS = 9
 
 
-class _Name(NamedTuple):
+class Name(NamedTuple):
     """A global that a pickle may name; it stands for nothing that could be called."""
 
     meaning: str
 
 
 @dataclass(eq=False)
-class _Type:
+class Type:
     """A NumPy dtype: its code without the byte order, and the order once it is known."""
 
     kind: str
@@ -63,17 +63,18 @@ class _Mark:
     """Where on the stack the next list, dict or tuple begins."""
 
 
-def unpickled(where: str, data: bytes) -> Any:
+def unpickled(where: str, data: bytes, kind: type[Machine] | None = None) -> Any:
     """Return what a pickle holds: lists, tuples, dicts, strings, numbers and `PickledArray`s.
 
     Args:
         where: The file and the place in it, for error messages.
         data: The pickle, of protocol 0 to 5.
+        kind: A machine that knows more than arrays.
 
     Raises:
         FileError: it is no pickle of arrays, or asks for anything else than to build them.
     """
-    machine = _Machine(where, data)
+    machine = (kind or Machine)(where, data)
     try:
         value = machine.run()
         rest = machine.size - machine.stream.tell()
@@ -87,17 +88,24 @@ def unpickled(where: str, data: bytes) -> Any:
     return value
 
 
-class _Machine:
-    """The stack, the memo and the instructions of one pickle.
+class Machine:
+    """The stack, the memo and the instructions of one pickle; a subclass may know more of them.
 
     Nothing from the pickle is compared, hashed or shown before its type and its length are known,
     since a few bytes of nested tuples can stand for more values than there is time for.
     """
 
+    names: ClassVar[Mapping[tuple[str, str], str]] = _GLOBALS
+    wanted: ClassVar[str] = "arrays"
+    remedy: ClassVar[str] = (
+        "Arrays in a list or a dict are read; where you trust the file, unpickle it yourself and "
+        "pass the arrays."
+    )
+
     def __init__(self, where: str, data: bytes) -> None:
         self.where = where
         self.size = len(data)
-        self.encoded = 0  # bytes made of strings; a pickle may name one string many times
+        self.encoded = 0  # bytes that strings were read as; a pickle may name one many times
         self.spent = 0  # bytes of all arrays; likewise
         self.stream = BytesIO(data)
         self.stack: list[Any] = []
@@ -110,19 +118,21 @@ class _Machine:
                 if len(self.stack) != 1 or isinstance(self.stack[0], _Mark):
                     raise ValueError("an end amid a value")
                 return self.stack[0]
-            if code in _PUSHES:
-                self.stack.append(_PUSHES[code](self))
-            elif code in _STEPS:
-                _STEPS[code](self)
-            else:
-                raise self.refused(f"an instruction that no array needs: {code!r}")
+            self.step(code)
         raise self.refused(f"more than {MOST_STEPS} instructions")
+
+    def step(self, code: bytes) -> None:
+        if code in _PUSHES:
+            self.stack.append(_PUSHES[code](self))
+        elif code in _STEPS:
+            _STEPS[code](self)
+        else:
+            raise self.refused(f"an instruction that no array needs: {code!r}")
 
     def refused(self, found: str) -> FileError:
         return FileError(
-            f"{self.where}: a pickle of something else than arrays. Found: {found}, before byte "
-            f"{self.stream.tell()}. Arrays in a list or a dict are read; where you trust the "
-            "file, unpickle it yourself and pass the arrays."
+            f"{self.where}: a pickle of something else than {self.wanted}. Found: {found}, before "
+            f"byte {self.stream.tell()}. {self.remedy}"
         )
 
     # What follows an instruction
@@ -182,27 +192,34 @@ class _Machine:
             raise ValueError("no value to remember")
         self.memo[key] = self.stack[-1]
 
-    def named(self, module: Any, name: Any) -> _Name:
+    def named(self, module: Any, name: Any) -> Name:
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError("a name that is no string")
-        meaning = _GLOBALS.get((module, name))
+        meaning = self.names.get((module, name))
         if meaning is None:
             raise self.refused(f"the name {module[:100]!r}, {name[:100]!r}")
-        return _Name(meaning)
+        return Name(meaning)
 
     def called(self) -> Any:
         function, arguments = self.popped(2)
-        make = _CALLS.get(function.meaning) if isinstance(function, _Name) else None
-        if make is None or not _is_short(arguments):
+        if not isinstance(function, Name) or not is_short(arguments):
             raise self.refused("a call that no array needs")
-        return make(self, *arguments)
+        return self.call(function.meaning, arguments)
+
+    def call(self, meaning: str, arguments: tuple[Any, ...]) -> Any:
+        if meaning not in _CALLS:
+            raise self.refused("a call that no array needs")
+        return _CALLS[meaning](self, *arguments)
 
     def build(self) -> None:
         target, state = self.popped(2)
         self.stack.append(target)
-        if not _is_short(state):
+        self.set_state(target, state)
+
+    def set_state(self, target: Any, state: Any) -> None:
+        if not is_short(state):
             raise self.refused("a state that no array has")
-        if isinstance(target, _Type):
+        if isinstance(target, Type):
             _, order, *fields = state
             if order not in ("<", ">", "|") or fields[:3] != [None, None, None]:
                 raise self.refused("an array with fields")
@@ -216,8 +233,8 @@ class _Machine:
     def fill(
         self, array: PickledArray, dtype: Any, shape: Any, data: Any, order: Any, axes: Any = ()
     ) -> PickledArray:
-        sizes, axes = _integers(shape), _integers(axes)
-        if not isinstance(dtype, _Type):
+        sizes, axes = integers(shape), integers(axes)
+        if not isinstance(dtype, Type):
             raise ValueError("no type")
         if dtype.kind in _OBJECTS and isinstance(data, list):
             array.data = data
@@ -242,17 +259,20 @@ class _Machine:
     def as_bytes(self, text: Any, encoding: Any = "latin1") -> bytes:
         if not isinstance(text, str) or not isinstance(encoding, str) or encoding != "latin1":
             raise self.refused("an encoding that no array needs")
-        self.encoded += len(text)
-        if self.encoded > self.size:
-            raise self.refused("strings of more bytes than the file has")
+        self.count(len(text))
         return text.encode("latin-1")
 
+    def count(self, nbytes: int) -> None:
+        self.encoded += nbytes
+        if self.encoded > self.size:
+            raise self.refused("strings of more bytes than the file has")
 
-def _is_short(values: Any) -> bool:
+
+def is_short(values: Any) -> bool:
     return isinstance(values, tuple) and len(values) <= _MOST_ARGUMENTS
 
 
-def _integers(values: Any) -> tuple[int, ...]:
+def integers(values: Any) -> tuple[int, ...]:
     given = (values,) if type(values) is int else values
     if not isinstance(given, (list, tuple)) or len(given) > MOST_AXES:
         raise ValueError("no shape")
@@ -268,12 +288,12 @@ def _paired(values: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip(keys, found, strict=True))
 
 
-def _dtype(machine: _Machine, kind: Any, *_: Any) -> _Type:
-    if isinstance(kind, _Name) and kind.meaning == "bfloat16":
-        return _Type("V2")
+def _dtype(machine: Machine, kind: Any, *_: Any) -> Type:
+    if isinstance(kind, Name) and kind.meaning == "bfloat16":
+        return Type("V2")
     if not isinstance(kind, str) or len(kind) > 8:
         raise machine.refused("a type that no array has")
-    return _Type(kind)
+    return Type(kind)
 
 
 _CALLS: dict[str, Callable[..., Any]] = {
@@ -287,18 +307,18 @@ _CALLS: dict[str, Callable[..., Any]] = {
 }
 
 # Instructions, by their byte: those that put a value on the stack, and the others
-_PUSHES: dict[bytes, Callable[[_Machine], Any]] = {
+_PUSHES: dict[bytes, Callable[[Machine], Any]] = {
     b"(": lambda m: _Mark(),
     b"N": lambda m: None,
     b"\x88": lambda m: True,
     b"\x89": lambda m: False,
-    b"I": _Machine.integer,
-    b"L": _Machine.integer,
+    b"I": Machine.integer,
+    b"L": Machine.integer,
     b"J": lambda m: m.number("<i"),
     b"K": lambda m: m.number("<B"),
     b"M": lambda m: m.number("<H"),
     b"\x8a": lambda m: int.from_bytes(m.counted("<B"), "little", signed=True),
-    b"V": _Machine.line,
+    b"V": Machine.line,
     b"X": lambda m: m.counted("<I").decode(),
     b"\x8c": lambda m: m.counted("<B").decode(),
     b"\x8d": lambda m: m.counted("<Q").decode(),
@@ -311,7 +331,7 @@ _PUSHES: dict[bytes, Callable[[_Machine], Any]] = {
     b"]": lambda m: [],
     b"}": lambda m: {},
     b")": lambda m: (),
-    b"l": _Machine.above_mark,
+    b"l": Machine.above_mark,
     b"d": lambda m: _paired(m.above_mark()),
     b"t": lambda m: tuple(m.above_mark()),
     b"\x85": lambda m: m.popped(1),
@@ -319,19 +339,19 @@ _PUSHES: dict[bytes, Callable[[_Machine], Any]] = {
     b"\x87": lambda m: m.popped(3),
     b"c": lambda m: m.named(m.line(), m.line()),
     b"\x93": lambda m: m.named(*m.popped(2)),
-    b"R": _Machine.called,
+    b"R": Machine.called,
     b"g": lambda m: m.memo[m.integer()],
     b"h": lambda m: m.memo[m.number("<B")],
     b"j": lambda m: m.memo[m.number("<I")],
 }
-_STEPS: dict[bytes, Callable[[_Machine], Any]] = {
+_STEPS: dict[bytes, Callable[[Machine], Any]] = {
     b"\x80": lambda m: m.number("<B"),  # the protocol
     b"\x95": lambda m: m.number("<Q"),  # how much to read ahead
     b"a": lambda m: m.extend(m.popped(1)),
     b"e": lambda m: m.extend(m.above_mark()),
     b"s": lambda m: m.update(m.popped(2)),
     b"u": lambda m: m.update(m.above_mark()),
-    b"b": _Machine.build,
+    b"b": Machine.build,
     b"p": lambda m: m.remember(m.integer()),
     b"q": lambda m: m.remember(m.number("<B")),
     b"r": lambda m: m.remember(m.number("<I")),

@@ -18,6 +18,7 @@ from ._legacy import CONFIG, MODEL, legacy_layers, weights_of
 from ._live import live_contents
 from ._shards import is_index, merged, shard_names
 from ._tree import is_old, is_tree, tree_layers
+from ._variables import variables_of
 from ._window import Window
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -105,17 +106,18 @@ class _Opener:
         names = archive.members
         if _CONFIG not in names and any(name.endswith(".npy") for name in names):
             return self.arrays()
-        if _PICKLED in names:
-            what = f"{_PICKLED}: weights as pickled Keras objects, which only Keras can read"
-            raise FileError(f"{self.source}: {what}. {_RESAVE}")
-        if _CONFIG not in names or _WEIGHTS not in names:
+        held = [name for name in (_WEIGHTS, _PICKLED) if name in names]
+        if _CONFIG not in names or not held:
             what = f"a zip archive without {_CONFIG} and {_WEIGHTS}"
             raise FileError(f"{self.source}: {what}. Found: {sorted(names)[:8]}. {_RESAVE}")
+        if len(held) > 1:
+            raise FileError(f"{self.source}: both {held[0]} and {held[1]}. {_RESAVE}")
 
         def text(name: str, most: int) -> bytes:
             return archive.window(name, most).readall() if name in names else b"{}"
 
-        return self.bundle("Keras .keras archive", text, lambda: archive.window(_WEIGHTS))
+        read = self.weights if held == [_WEIGHTS] else self.pickled
+        return self.bundle("Keras .keras archive", text, lambda: read(archive.window(held[0])))
 
     def directory(self) -> Contents:
         present = {entry.name for entry in self.path.iterdir()}
@@ -126,24 +128,39 @@ class _Opener:
             def text(name: str, most: int) -> bytes:
                 return inside[name].taken(0, most + 1) if name in inside else b"{}"
 
-            return self.bundle("Keras .keras directory", text, lambda: inside[_WEIGHTS])
+            return self.bundle(
+                "Keras .keras directory", text, lambda: self.weights(inside[_WEIGHTS])
+            )
         indexes = sorted(name for name in present if name.endswith(".weights.json"))
         if len(indexes) == 1:
             return self.json(self.beside(self.path, indexes[0]), self.path)
         return check_directory(self.source, present)
 
     def bundle(
-        self, kind: str, text: Callable[[str, int], bytes], weights: Callable[[], Window]
+        self, kind: str, text: Callable[[str, int], bytes], weights: Callable[[], Group]
     ) -> Contents:
         """Read a config, metadata and weights that are beside each other."""
         config = _json.parsed(f"{self.source}: {_CONFIG}", text(_CONFIG, _json.MOST_BYTES))
         metadata = _json.parsed(f"{self.source}: {_METADATA}", text(_METADATA, _MOST_METADATA))
         version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-        root = _hdf5.read_tree(f"{self.source}: {_WEIGHTS}", weights())
+        version = version if isinstance(version, str) else None
+        return self.tree(weights(), kind, config, version)
+
+    def weights(self, window: Window) -> Group:
+        """Read weights beside a config."""
+        root = _hdf5.read_tree(f"{self.source}: {_WEIGHTS}", window)
         if not is_tree(root):
             what = f"{_WEIGHTS}: no weights as Keras 2.12 and later write them"
             raise FileError(f"{self.source}: {what}. Found: {sorted(root.members)[:8]}. {_RESAVE}")
-        return self.tree(root, kind, config, version if isinstance(version, str) else None)
+        return root
+
+    def pickled(self, window: Window) -> Group:
+        """Read weights beside a config that are pickled Keras objects, where that is asked for."""
+        if not self.pickles:
+            what = f"{_PICKLED}: weights as pickled Keras objects, which are not read"
+            remedy = "Pass pickles=True: then arrays are read from them, and nothing is called"
+            raise FileError(f"{self.source}: {what}. {remedy}.")
+        return variables_of(_zip.Archive(f"{self.source}: {_PICKLED}", window))
 
     def hdf5(self, window: Window) -> Contents:
         if _zip.end_record(window) is not None:

@@ -10,7 +10,7 @@ from ._dataset import Array, Group, Progress
 VARS = "vars"
 _LAYERS = "layers"
 _OLD_LAYERS = "_layer_checkpoint_dependencies"  # Keras 2.12 to 2.14
-_NOT_LAYERS = ("optimizer", "metrics")
+NOT_LAYERS = ("optimizer", "metrics")
 
 
 def is_tree(root: Group) -> bool:
@@ -40,7 +40,7 @@ def tree_layers(
     layers: dict[str, SavedLayer] = {}
     ignored = []
     for layer in _layers(source, root, (), progress):
-        if layer.path.split("/")[0] in _NOT_LAYERS:
+        if layer.path.split("/")[0] in NOT_LAYERS:
             ignored.append(layer.path)
         elif layer.path in layers:
             what = "two groups for one layer, one of them with another name for `layers`"
@@ -68,7 +68,7 @@ def _layer(source: str, group: Group, path: str, progress: Progress | None) -> S
     keys = sorted(group.members, key=_by_index)
     numbered = [key for key in keys if _by_index(key) < (True,)]
     gap = numbered != [str(number) for number in range(len(numbered))]
-    if gap and path.split("/")[0] not in _NOT_LAYERS:  # a shard may have a part of these
+    if gap and path.split("/")[0] not in NOT_LAYERS:  # a shard may have a part of these
         what = f"arrays that are not numbered from 0 on without a gap. Found: {numbered[:8]}"
         raise FileError(f"{source}: {group.path}: {what}. Save it again with Keras.")
     for key in keys:
