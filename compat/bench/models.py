@@ -1,0 +1,207 @@
+"""How fast are whole models that were loaded from a file of Keras?
+
+    python compat/bench/models.py                           # some 10 minutes
+    python compat/bench/models.py --networks ResNet50 --skip compiled
+
+Keras makes ResNet50 and DenseNet121 of keras.applications and saves them; `kerastorch.load_model`
+rebuilds them. Images are 224 x 224, numbers float32.
+
+- `native`: the same network in plain PyTorch, in channels_last memory (`_native.py`);
+- `keras`: Keras's own model on its torch backend;
+- `compiled`: ours by `torch.compile` with inductor's `freezing`, as README tells;
+- `onnxruntime`: ours written by `torch.onnx.export`, in onnxruntime.
+
+A train step is forward, then backward from a gradient of the logits that is there already, to all
+weights. All share weights and data and are checked to agree first. Every round runs all ways, in
+random order; the medians of the ratios within rounds are printed with their quartiles. The clock is
+the process's CPU time. Times decide nothing: a missed bar exits with 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _native import NATIVE
+from _timing import (
+    CLOCKS,
+    Rounds,
+    Timer,
+    cuda_timer,
+    host_timer,
+    interleave,
+    keep_freed_memory,
+)
+from _variants import import_keras
+from torch import Tensor, nn
+
+import kerastorch
+
+CLASSES = 1000
+SIZE = 224
+# In training torch's own normalization, which `native` uses, rounds by more: see README.
+TOLERANCE = {"inference": 2e-4, "train step": 2e-2}
+# (ratio, over, mode) -> bar, and whether larger is better
+BARS = {
+    ("kerastorch", "native", "inference"): (1.03, False),
+    ("kerastorch", "native", "train step"): (1.03, False),
+    ("keras", "kerastorch", "inference"): (2.0, True),
+    ("keras", "kerastorch", "train step"): (1.7, True),
+    ("compiled", "native", "inference"): (0.72, False),
+}
+
+Ways = dict[str, Callable[[], Any]]
+
+
+def main() -> None:
+    options = parse_arguments()
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    keras = import_keras(options.device)
+    if keras is None:
+        raise SystemExit("Keras makes the models: install it first.")
+    timer = cuda_timer() if options.device == "cuda" else host_timer(CLOCKS["cpu"])
+    for network in options.networks:
+        theirs, ours, native = made(network, keras, options.device)
+        for batch in options.batches:
+            measure(network, batch, theirs, ours, native, timer, options)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time whole models loaded from Keras's files.")
+    add = parser.add_argument
+    add("--networks", nargs="+", choices=NATIVE, default=list(NATIVE))
+    add("--batches", nargs="+", type=int, default=[1, 8], help="default: 1 8")
+    add("--skip", nargs="+", choices=("compiled", "onnxruntime", "train"), default=[])
+    add("--seconds", type=float, default=30.0, help="for each row (default: %(default)s)")
+    add("--threads", type=int, default=1, help="default: %(default)s")
+    add("--device", choices=("cpu", "cuda"), default="cpu")
+    return parser.parse_args()
+
+
+def made(network: str, keras: Any, device: str) -> tuple[Any, nn.Module, nn.Module]:
+    """Return a network in Keras, loaded from its file, and in plain PyTorch."""
+    keras.utils.set_random_seed(1)
+    make = getattr(keras.applications, network)
+    theirs = make(weights=None, classes=CLASSES, classifier_activation=None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        theirs.save(path)
+        ours = kerastorch.load_model(path, device=device)
+    native = NATIVE[network](CLASSES)
+    native.take(ours)
+    return theirs, ours, native.to(device).eval()
+
+
+def measure(
+    network: str,
+    batch: int,
+    theirs: Any,
+    ours: nn.Module,
+    native: nn.Module,
+    timer: Timer,
+    options: argparse.Namespace,
+) -> None:
+    generator = torch.Generator().manual_seed(2)
+    inputs = torch.randn(batch, SIZE, SIZE, 3, generator=generator).to(options.device)
+    modules: Ways = {
+        "kerastorch": lambda: ours(inputs),
+        "native": lambda: native(inputs),
+        "keras": lambda: theirs(inputs, training=False),
+    }
+    if "compiled" not in options.skip:
+        modules["compiled"] = frozen(ours, inputs)
+    if "onnxruntime" not in options.skip:
+        modules["onnxruntime"] = in_onnxruntime(ours, inputs, options.threads)
+    with torch.no_grad():
+        check(modules, "inference")
+        report(network, batch, "inference", interleave(modules, timer, options.seconds, 5))
+    if "train" in options.skip:
+        return
+    gradient = torch.randn(batch, CLASSES, generator=generator).to(options.device)
+    steps = {
+        "kerastorch": step(ours.train(), lambda: ours(inputs), gradient),
+        "native": step(native.train(), lambda: native(inputs), gradient),
+        "keras": step(theirs, lambda: theirs(inputs, training=True), gradient),
+    }
+    check({"kerastorch": lambda: ours(inputs), "native": lambda: native(inputs)}, "train step")
+    report(network, batch, "train step", interleave(steps, timer, options.seconds, 5))
+    ours.eval()
+    native.eval()
+
+
+def step(model: nn.Module, call: Callable[[], Tensor], gradient: Tensor) -> Callable[[], None]:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def run() -> None:
+        torch.autograd.backward(call(), gradient)
+        for parameter in parameters:
+            parameter.grad = None
+
+    return run
+
+
+def frozen(model: nn.Module, inputs: Tensor) -> Callable[[], Tensor]:
+    """Return a model compiled with its weights as constants."""
+    import torch._inductor.config as inductor
+
+    inductor.freezing = True
+    torch.compiler.reset()
+    compiled = torch.compile(model)
+    with torch.no_grad():
+        compiled(inputs)
+    return lambda: compiled(inputs)
+
+
+def in_onnxruntime(model: nn.Module, inputs: Tensor, threads: int) -> Callable[[], Tensor]:
+    import onnxruntime
+
+    on_cuda = inputs.is_cuda
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(model, (inputs,), path, dynamo=True, verbose=False)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = threads
+        provider = "CUDAExecutionProvider" if on_cuda else "CPUExecutionProvider"
+        session = onnxruntime.InferenceSession(path, options, providers=[provider])
+    feed = {session.get_inputs()[0].name: inputs.cpu().numpy()}
+    return lambda: torch.from_numpy(np.asarray(session.run(None, feed)[0]))
+
+
+def check(ways: Ways, mode: str) -> None:
+    """Raise where the outputs differ: times of different numbers mean nothing."""
+    with torch.no_grad():
+        outputs = {name: way().detach().cpu() for name, way in ways.items()}
+    expected = outputs["native"]
+    for name, found in outputs.items():
+        apart = float((found - expected).abs().max() / expected.abs().max())
+        if not apart <= TOLERANCE[mode]:
+            raise SystemExit(f"numbers disagree: {name} and native, by {apart:.1e}")
+
+
+def report(network: str, batch: int, mode: str, rounds: Rounds) -> None:
+    milliseconds = f"native {rounds.milliseconds('native'):.0f} ms, {rounds.count} rounds"
+    print(f"{network}, batch {batch}, {mode}: {milliseconds}")
+    for line in lines(mode, rounds):
+        print(f"  {line}", flush=True)
+
+
+def lines(mode: str, rounds: Rounds) -> Iterator[str]:
+    pairs = [("kerastorch", "native"), ("keras", "kerastorch")]
+    pairs += [(name, "native") for name in ("compiled", "onnxruntime") if name in rounds.seconds]
+    for name, base in pairs:
+        ratio, words = rounds.ratio(name, base), ""
+        bar, larger = BARS.get((name, base, mode), (None, False))
+        if bar is not None:
+            met = ratio.median >= bar if larger else ratio.median <= bar
+            words = f"bar {bar}  {'ok' if met else 'missed'}"
+        yield f"{name + ' / ' + base:24} {ratio}  {words}".rstrip()
+
+
+if __name__ == "__main__":
+    main()
