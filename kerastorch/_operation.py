@@ -39,8 +39,9 @@ class Convolution:
         """Return the output for an input."""
         x = x.to(self.weight)
         if self.padding == SAME:
-            same = convolve_same(x, self.weight, self.bias, self.stride, self.dilation, self.groups)
-            return same[0]
+            size = tuple(self.weight.shape[2:])
+            given = self.weight, self.bias, size, self.stride, self.dilation, self.groups
+            return convolve_same(x, *given)[0]
         convolve = CONVOLUTIONS[self.weight.ndim - 2]
         sizes = self.stride, self.padding, self.dilation
         return convolve(x, self.weight, self.bias, *sizes, self.groups)

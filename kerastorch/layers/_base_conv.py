@@ -262,7 +262,8 @@ class BaseConv(LoRA):
         fresh = True
         try:
             if padding is None:
-                y, fresh = convolve_same(x, weight, bias, stride, dilation, groups)
+                size = self.kernel_size
+                y, fresh = convolve_same(x, weight, bias, size, stride, dilation, groups)
             else:
                 y = convolution(x, weight, bias, stride, padding, dilation, groups)
         except RuntimeError as error:
