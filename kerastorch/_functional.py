@@ -140,9 +140,11 @@ def pool_max(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     if not same:
         return op(x, size, stride)
     if _any_size():
-        kind = x.dtype
-        lowest = -math.inf if kind.is_floating_point else torch.iinfo(kind).min
-        return op(F.pad(x, _pool_sides(x, size, stride), value=lowest), size, stride)
+        sides = _pool_sides(x, size, stride)
+        if x.is_floating_point():
+            return op(F.pad(x, sides, value=-math.inf), size, stride)
+        padded = F.pad(x, sides, value=torch.iinfo(x.dtype).min)
+        return op(padded.contiguous(), size, stride)  # torch refuses bytes in channels_last order
     padding, ahead = _pool_padding(x.shape[2:], size, stride)
     return _without(ahead, op(x, size, stride, padding, ceil_mode=True))
 
