@@ -100,3 +100,15 @@ class TestExported:
                 arguments = one.arguments(index)
                 for found, expected in zip(traced(*arguments), module(*arguments), strict=True):
                     assert_same_numbers(found, expected)
+
+
+def test_exporting_leaves_the_losses_of_a_shared_layer():
+    shared = layers.Dense(3, activity_regularizer="l2")
+    inputs = keras.Input((3,))
+    model = kerastorch.load_model(keras.Model(inputs, shared(shared(inputs))))
+    x = torch.rand(2, 3)
+    model(x)
+    before = model.losses
+    torch.export.export(model, (x,))
+    assert len(before) == 2
+    assert all(ours is theirs for ours, theirs in zip(model.losses, before, strict=True))

@@ -13,11 +13,9 @@ pytestmark = pytest.mark.filterwarnings(*WARNINGS)
 
 @each(
     "Conv2D-same-strided",
-    "Conv2D-same-skipping",
     "MaxPooling2D-same-(2,3)-(3,2)",
     "AveragePooling2D-same-(3,2)-(2,3)",
     "ReLU",
-    "Multiply",
 )
 def test_layers(one):
     module = one.module()

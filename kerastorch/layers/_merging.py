@@ -78,7 +78,7 @@ class Elementwise(Merge):
             self._refuse(argument, "tensors with a batch", shapes)
         full = [(shape[0], *(1,) * (rank - len(shape)), *shape[1:]) for shape in shapes]
         batches = [shape[0] for shape in full if shape[0] is not None]
-        if any(n != batches[0] for n in batches):  # no set: while tracing, sizes have no hash
+        if any(n != batches[0] for n in batches):  # in a set, sizes being traced would differ
             self._refuse(argument, "of one batch size", shapes)
         merged = list(full[0])
         for shape in full[1:]:
