@@ -12,7 +12,7 @@ os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-home-")
 torch.set_num_threads(1)  # what is tested is small: more threads only wait for each other
 HERE = Path(__file__).parent
 collect_ignore = [  # scripts and what they read and write, not tests
-    *("applications", "bench", "digits", "files", "golden", "hostile", "parity"),
+    *("applications", "bench", "digits", "files", "golden", "hostile", "parity", "torch_reports"),
 ]
 EXPECTED_WARNINGS = (
     "ignore:.*softmax.*:UserWarning",  # over an axis of size 1: both warn

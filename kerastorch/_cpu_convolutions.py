@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._functional import CONVOLUTIONS, Integers
+from ._functional import CONVOLUTIONS, Integers, any_size
 from ._layout import CHANNELS_FIRST, axes_moved, channels_last
 
 Convolution: TypeAlias = Callable[..., Tensor]
@@ -40,8 +40,7 @@ def _is_measured(x: Tensor) -> bool:
     return (
         x.is_cpu
         and x.dtype is torch.float32
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and not any_size()
         and not torch.is_autocast_enabled("cpu")
     )
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
@@ -38,6 +39,7 @@ def convolve_same(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
+    kernel_size: Integers,
     stride: Integers,
     dilation: Integers,
     groups: int,
@@ -49,6 +51,7 @@ def convolve_same(
         x: (batch, channels, *spatial).
         weight: (out, channels / groups, *spatial).
         bias: (out,) or None.
+        kernel_size: That of the weight, in integers: while tracing, a shape has tensors.
         stride: One integer for each spatial axis.
         dilation: One integer for each spatial axis.
         groups: The number of groups of channels.
@@ -57,10 +60,10 @@ def convolve_same(
         (batch, out, *ceil(spatial / stride)), and whether that is all of a fresh tensor; it may
         be a part of one.
     """
-    if torch.compiler.is_compiling():  # the padded form, without a question, compiles at any size
-        sides = _flat(_padding(x.shape[2:], weight.shape[2:], stride, dilation))
+    if any_size():  # the padded form asks the size no question
+        sides = _flat(_padding(x.shape[2:], kernel_size, stride, dilation))
     else:
-        plan = _plan(x.shape[2:], weight.shape[2:], stride, dilation)
+        plan = _plan(x.shape[2:], kernel_size, stride, dilation)
         if plan.even is not None:
             return convolution(x, weight, bias, stride, plan.even, dilation, groups), True
         if groups > 1 and x.is_cpu and not torch.is_grad_enabled():
@@ -71,6 +74,12 @@ def convolve_same(
             return y, False
         sides = plan.sides
     return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups), True
+
+
+def any_size() -> bool:
+    """Return whether the sizes stand for others, too: while compiling, exporting or tracing."""
+    compiling = torch.compiler.is_compiling()
+    return compiling or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def _padding(
@@ -131,7 +140,13 @@ def pool_max(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     op = _MAXIMA[x.ndim - 2]
     if not same:
         return op(x, size, stride)
-    padding, ahead = _pool_padding(x, size, stride)
+    if any_size():
+        sides = _pool_sides(x, size, stride)
+        if x.is_floating_point():
+            return op(F.pad(x, sides, value=-math.inf), size, stride)
+        padded = F.pad(x, sides, value=torch.iinfo(x.dtype).min)
+        return op(padded.contiguous(), size, stride)  # torch refuses bytes in channels_last order
+    padding, ahead = _pool_padding(x.shape[2:], size, stride)
     return _without(ahead, op(x, size, stride, padding, ceil_mode=True))
 
 
@@ -147,11 +162,27 @@ def pool_average(x: Tensor, size: Integers, stride: Integers, same: bool) -> Ten
     op = _AVERAGES[x.ndim - 2]
     if not same:
         return op(x, size, stride)
-    padding, ahead = _pool_padding(x, size, stride)
+    if any_size():
+        sides = _pool_sides(x, size, stride)
+        inside = F.pad(torch.ones_like(x[:1, :1]), sides)
+        return op(F.pad(x, sides), size, stride) / op(inside, size, stride)
+    padding, ahead = _pool_padding(x.shape[2:], size, stride)
     return _without(ahead, op(x, size, stride, padding, True, False))
 
 
-def _pool_padding(x: Tensor, size: Integers, stride: Integers) -> tuple[list[int], list[bool]]:
+def _pool_sides(x: Tensor, size: Integers, stride: Integers) -> list[int]:
+    """Return the padding of a window's "same" in the order of `F.pad`.
+
+    Ceil mode asks the size whether the last window begins inside, and the answer would be that of
+    the size traced: another size would then be refused, or in ONNX pooled wrongly.
+    """
+    return _flat(_padding(x.shape[2:], size, stride, (1,) * len(size)))
+
+
+@lru_cache(maxsize=1024)
+def _pool_padding(
+    sizes: Integers, size: Integers, stride: Integers
+) -> tuple[list[int], list[bool]]:
     """Return the padding of both sides that gives "same" in torch's ceil mode, without a copy.
 
     Where the step is above 1, ceil mode reaches one place further at the end, which is what an
@@ -161,7 +192,7 @@ def _pool_padding(x: Tensor, size: Integers, stride: Integers) -> tuple[list[int
     Returns:
         The padding of each axis, and for which axes the first place is to be dropped.
     """
-    axes = zip(x.shape[2:], size, stride, strict=True)
+    axes = zip(sizes, size, stride, strict=True)
     sides = [(same_padding(n, k, s, 1), s) for n, k, s in axes]
     ahead = [s == 1 and before != after for (before, after), s in sides]
     return [

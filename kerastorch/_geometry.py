@@ -17,10 +17,13 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     odd rest goes after. No branch depends on the size, so that symbolic sizes pass through.
     """
     extent = (kernel - 1) * dilation + 1
-    places = (size + stride - 1) // stride
-    total = (places - 1) * stride + extent - size
-    if extent < stride:  # only then can the windows leave a gap at the end
-        total = max(total, 0)
+    if stride == 1:  # whatever the size
+        total = extent - 1
+    else:
+        places = (size + stride - 1) // stride
+        total = (places - 1) * stride + extent - size
+        if extent < stride:  # only then can the windows leave a gap at the end
+            total = (total + abs(total)) // 2  # the larger of it and 0
     return total // 2, total - total // 2
 
 

@@ -38,10 +38,12 @@ class Convolution:
     def __call__(self, x: Tensor) -> Tensor:
         """Return the output for an input."""
         convolve = CONVOLUTIONS[self.weight.ndim - 2]
-        given = x.to(self.weight), self.weight, self.bias, self.stride
+        given = x.to(self.weight), self.weight, self.bias
         if self.padding == SAME:
-            return convolve_same(convolve, *given, self.dilation, self.groups)[0]
-        return convolve(*given, self.padding, self.dilation, self.groups)
+            size = tuple(self.weight.shape[2:])
+            sizes = size, self.stride, self.dilation, self.groups
+            return convolve_same(convolve, *given, *sizes)[0]
+        return convolve(*given, self.stride, self.padding, self.dilation, self.groups)
 
 
 @dataclass(frozen=True)

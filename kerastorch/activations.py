@@ -44,7 +44,8 @@ def relu(
         y = F.relu6(x)
     else:
         y = torch.where(x > threshold, x, 0) if threshold != 0 else F.relu(x)
-        y = y if max_value is None else y.clamp(0, max_value)
+        if max_value is not None:  # torch's ONNX exporter wants both limits of one type
+            y = y.clamp(0.0 if isinstance(max_value, float) else 0, max_value)
     return y - negative_slope * F.relu(threshold - x) if negative_slope else y
 
 

@@ -58,6 +58,15 @@ def test_integers_and_booleans_are_pooled():
     assert layers.GlobalAveragePooling2D()(x).tolist() == [[11.5]]
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.int64, torch.half])
+def test_types_of_numbers_are_pooled_in_a_graph_as_without(dtype):
+    x = (batch((2, 9, 12, 3)) * 3 - 3).to(dtype)
+    for layer in (layers.MaxPooling2D((3, 2), (2, 3), "same"), layers.MaxPooling2D(2, 1, "same")):
+        torch.compiler.reset()
+        compiled = torch.compile(layer, backend="eager", fullgraph=True)
+        assert torch.equal(compiled(x), layer(x))
+
+
 LAYERS = {
     "max": lambda **k: layers.MaxPooling2D((2, 3), (2, 1), "same", **k),
     "average": lambda **k: layers.AveragePooling2D((2, 3), (2, 1), "same", **k),

@@ -385,7 +385,7 @@ class PReLU(Layer):
             ValueError: the input has not the sizes that the layer was built for.
         """
         x, alpha = self._as_tensor(inputs), self.alpha
-        if x.ndim != alpha.ndim + 1 or self._shapes_for(x.shape)["alpha"] != alpha.shape:
+        if not self._suits(x, alpha):
             rule = f"of a shape that suits the alpha of shape {tuple(alpha.shape)}"
             self._refuse("inputs", rule, tuple(x.shape), shared_axes=self.shared_axes)
         x, compute = self._cast(x, alpha.dtype)
@@ -393,6 +393,14 @@ class PReLU(Layer):
         if self.activity_regularizer is not None:
             self._record_activity(outputs)
         return outputs
+
+    def _suits(self, x: Tensor, alpha: Tensor) -> bool:
+        """Return whether an input has the sizes of `alpha`; those of shared axes are not asked."""
+        if x.ndim != alpha.ndim + 1:
+            return False
+        shared = {(axis - 1) % alpha.ndim for axis in self.shared_axes or ()}
+        sizes = enumerate(zip(x.shape[1:], alpha.shape, strict=True))
+        return all(own == (1 if axis in shared else given) for axis, (given, own) in sizes)
 
     def extra_repr(self) -> str:
         """Return the shape of `alpha` and the arguments that are set."""

@@ -141,7 +141,7 @@ class BaseConv(LoRA):
             return convolve_places, (stride, dilation, self.groups)
         padding = fixed_padding(self.padding, kernel_size, stride, dilation)
         if padding is None:
-            return convolve_same, (stride, dilation, self.groups)
+            return convolve_same, (kernel_size, stride, dilation, self.groups)
         if max(*dilation, self.groups) == 1:
             return None, (_shortened(stride), _shortened(padding))
         return None, (stride, padding, dilation, self.groups)

@@ -253,6 +253,8 @@ class Layer(Configured, Buildable):
 
     def _record_activity(self, outputs: Tensor) -> None:
         """Replace the activity term by that of a new output, divided by the batch size."""
+        if is_exporting():  # the term would stay here, and is a tensor of no numbers
+            return
         term = self.activity_regularizer(outputs)
         batch = outputs.shape[0]
         self._activity_losses[:] = [term / batch if batch else torch.zeros_like(term)]
@@ -260,6 +262,12 @@ class Layer(Configured, Buildable):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the activity terms out of copies: they belong to this layer's last call."""
         return {**super().__getstate__(), "_activity_losses": []}
+
+
+def is_exporting() -> bool:
+    """Return whether `torch.export` is at work; a graph that it makes has no losses."""
+    asked = getattr(torch.compiler, "is_exporting", None)  # new in torch 2.7
+    return asked is not None and asked()
 
 
 def under_autocast(device: str) -> bool:

@@ -77,8 +77,8 @@ class Elementwise(Merge):
         if not all(shapes):
             self._refuse(argument, "tensors with a batch", shapes)
         full = [(shape[0], *(1,) * (rank - len(shape)), *shape[1:]) for shape in shapes]
-        batches = {shape[0] for shape in full} - {None}
-        if len(batches) > 1:
+        batches = [shape[0] for shape in full if shape[0] is not None]
+        if any(n != batches[0] for n in batches):  # in a set, sizes being traced would differ
             self._refuse(argument, "of one batch size", shapes)
         merged = list(full[0])
         for shape in full[1:]:
@@ -89,7 +89,7 @@ class Elementwise(Merge):
                     merged[axis] = theirs if ours == 1 else ours
                 else:
                     merged[axis] = None
-        return (next(iter(batches), None), *merged[1:])
+        return (batches[0] if batches else None, *merged[1:])
 
     def _together(self, tensors: list[Tensor]) -> list[Tensor]:
         if any(x.dtype is not tensors[0].dtype for x in tensors):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._array import from_array
 from .._check import problem
-from ..layers._layer import Layer
+from ..layers._layer import Layer, is_exporting
 from ._inputs import Input
 from ._plan import Plan
 from ._shapes import UNKNOWN, Shapes, leaf, shapes_in
@@ -157,6 +157,8 @@ class Model(nn.Module):
         """Call a module some of whose layers have run before, and keep their activity terms."""
         kept = [(layer, layer._activity_losses[:]) for layer in again if layer._activity_losses]
         found = module(*args, **kwargs)
+        if is_exporting():  # nothing was added to them
+            return found
         for layer, terms in kept:
             layer._activity_losses[:0] = terms
         return found
