@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._geometry import same_padding
+from ._geometry import output_size, same_padding
 
 Integers = tuple[int, ...]
+# Older ones may not trace the question whether a size is fixed; the limits are those of 2.13.
+_ASKS_FOR_SIZES = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13)
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {
     1: torch.conv1d,
     2: torch.conv2d,
@@ -70,6 +72,61 @@ def convolve_same(
             return y, False
         sides = plan.sides
     return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups), True
+
+
+def is_training_any_size(x: Tensor) -> bool:
+    """Return whether a graph is being compiled that is to train with inputs of other sizes.
+
+    Args:
+        x: (batch, channels, *spatial).
+    """
+    if not (_ASKS_FOR_SIZES and torch.is_grad_enabled() and torch.compiler.is_dynamo_compiling()):
+        return False
+    from torch.fx.experimental.symbolic_shapes import has_static_value
+
+    return not all(has_static_value(n) for n in x.shape[2:])
+
+
+def convolve_any_size(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Integers,
+    dilation: Integers,
+    groups: int,
+    padding: str,
+) -> Tensor:
+    """Convolve a permuted view in a form that inductor compiles, training included, at any size.
+
+    Inductor of torch 2.13 cannot order the strides of a permuted view that it keeps for the
+    gradient ("cannot determine truth value of Relational"), nor those of the gradient where a size
+    is a difference ("Invalid ranges"). A padded input is no view, and what the padding adds to
+    "valid" is cut off afterwards. It costs a copy of the input, and for "valid" one of the output.
+
+    Args:
+        x: (batch, channels, *spatial).
+        weight: (out, channels / groups, *spatial).
+        bias: (out,) or None.
+        stride: One integer for each spatial axis.
+        dilation: One integer for each spatial axis.
+        groups: The number of groups of channels.
+        padding: "valid" or "same".
+
+    Returns:
+        (batch, out, *spatial).
+    """
+    convolution = CONVOLUTIONS[x.ndim - 2]
+    sizes, kernel_size = x.shape[2:], weight.shape[2:]
+    if padding == "same" and max(kernel_size) > 1:
+        sides = _flat(_padding(sizes, kernel_size, stride, dilation))
+        return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups)
+    # 1 at least: padding by nothing is left out of the graph
+    more = [(0, max((k - 1) * d, 1)) for k, d in zip(kernel_size, dilation, strict=True)]
+    y = convolution(F.pad(x, _flat(more)), weight, bias, stride, 0, dilation, groups)
+    axes = zip(sizes, kernel_size, stride, dilation, strict=True)
+    for axis, (n, k, s, d) in enumerate(axes, 2):
+        y = y.narrow(axis, 0, output_size(n, k, s, d, "valid"))  # type: ignore[arg-type]
+    return y
 
 
 def _padding(

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from .. import _check, _dtype, _pointwise, activations, config
 from .._check import problem
-from .._functional import CONVOLUTIONS, convolve_same
+from .._functional import (
+    CONVOLUTIONS,
+    convolve_any_size,
+    convolve_same,
+    is_training_any_size,
+)
 from .._geometry import fixed_padding, output_size
 from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, empty_weight, kernel_view
 from ._building import Role, Shape
@@ -259,10 +264,13 @@ class BaseConv(LoRA):
         ):
             inputs, weight, bias = self._made_to_fit(inputs, weight, bias)
         x = inputs if first is None else axes_moved(inputs, first)
-        fresh = True
+        fresh, compiling = True, torch.compiler.is_compiling()
         try:
             if padding is None:
                 y, fresh = convolve_same(x, weight, bias, stride, dilation, groups)
+            elif compiling and first is not None and is_training_any_size(x):
+                same = self.padding
+                y = convolve_any_size(x, weight, bias, stride, dilation, groups, same)
             else:
                 y = convolution(x, weight, bias, stride, padding, dilation, groups)
         except RuntimeError as error:
@@ -271,9 +279,9 @@ class BaseConv(LoRA):
         if pointwise is not None:
             if not fresh:
                 pointwise = self.activation  # out of place, it makes a whole tensor of a part
-            elif torch.compiler.is_compiling():
+            elif compiling:
                 # Out of place: before the axes go back it trains faster, after it any size compiles
-                pointwise, by_layout = self._stages_compiled()
+                pointwise, by_layout = self._stages_compiled(x)
             if pointwise is not None:
                 y = pointwise(y)
         outputs = y if last is None else axes_moved(y, last)
@@ -285,8 +293,9 @@ class BaseConv(LoRA):
             self._record_activity(outputs)
         return outputs
 
-    def _stages_compiled(self) -> tuple[Callable[[Tensor], Tensor] | None, bool]:
-        return (self.activation, False) if torch.is_grad_enabled() else (None, True)
+    def _stages_compiled(self, x: Tensor) -> tuple[Callable[[Tensor], Tensor] | None, bool]:
+        before = torch.is_grad_enabled() and not is_training_any_size(x)
+        return (self.activation, False) if before else (None, True)
 
     def _made_to_fit(
         self, inputs: Any, weight: Tensor, bias: Tensor | None
