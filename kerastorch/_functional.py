@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._geometry import output_size, same_padding
+from ._geometry import same_padding
 
 Integers = tuple[int, ...]
 # Older ones may not trace the question whether a size is fixed; the limits are those of 2.13.
@@ -120,12 +120,16 @@ def convolve_any_size(
     if padding == "same" and max(kernel_size) > 1:
         sides = _flat(_padding(sizes, kernel_size, stride, dilation))
         return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups)
-    # 1 at least: padding by nothing is left out of the graph
-    more = [(0, max((k - 1) * d, 1)) for k, d in zip(kernel_size, dilation, strict=True)]
-    y = convolution(F.pad(x, _flat(more)), weight, bias, stride, 0, dilation, groups)
-    axes = zip(sizes, kernel_size, stride, dilation, strict=True)
-    for axis, (n, k, s, d) in enumerate(axes, 2):
-        y = y.narrow(axis, 0, output_size(n, k, s, d, "valid"))  # type: ignore[arg-type]
+    # One step more in any case: one place more then, whatever the size, and never no padding,
+    # which would be left out of the graph.
+    more = _flat([(0, step) for step in stride])
+    y = convolution(F.pad(x, more), weight, bias, stride, 0, dilation, groups)
+    return _without_last(y)
+
+
+def _without_last(y: Tensor) -> Tensor:
+    for axis in range(2, y.ndim):
+        y = y.narrow(axis, 0, y.shape[axis] - 1)
     return y
 
 
