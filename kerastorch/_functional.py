@@ -82,6 +82,8 @@ def is_training_any_size(x: Tensor) -> bool:
     """
     if not (_ASKS_FOR_SIZES and torch.is_grad_enabled() and torch.compiler.is_dynamo_compiling()):
         return False
+    if torch.compiler.is_exporting():  # what is exported goes on to others than inductor
+        return False
     from torch.fx.experimental.symbolic_shapes import has_static_value
 
     return not all(has_static_value(n) for n in x.shape[2:])

@@ -443,10 +443,11 @@ class LayerContract:
         assert all(p.is_contiguous(memory_format=order) for p in layer.parameters() if p.ndim == 4)
         assert_close(numbers_of(layer, x), expected)
 
+    @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-    def test_under_autocast(self, subject, dtype, device):
-        layer, x = subject.built().to(device), batch(subject.shape).to(device)
-        expected = layer(x)
+    def test_under_autocast(self, subject, dtype, policy, device):
+        layer, x = subject.built(dtype=policy).to(device), batch(subject.shape).to(device)
+        expected = layer(x).float()
         with torch.autocast(device, dtype):
             outputs = layer(x)
         assert_close(outputs.float(), expected, rtol=3e-2, atol=3e-2)

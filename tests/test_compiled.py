@@ -198,6 +198,17 @@ def test_constraints_beside_what_is_compiled(which):
     assert torch.linalg.vector_norm(made[0].kernel.detach(), dim=0).max() < 2.001
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_is_exported_is_not_padded(strict):
+    layer, inputs = layer_of("valid", activation="relu")
+    sizes = ({0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO},)
+    program = torch.export.export(layer, (inputs[0],), dynamic_shapes=sizes, strict=strict)
+    assert_close(program.module()(inputs[1]), layer(inputs[1]))
+    called = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert any("conv2d" in name for name in called)
+    assert not any("pad" in name for name in called)
+
+
 # Inductor
 
 
