@@ -96,7 +96,7 @@ def convolve_any_size(
     stride: Integers,
     dilation: Integers,
     groups: int,
-    padding: str,
+    same: bool,
 ) -> Tensor:
     """Convolve a permuted view in a form that inductor compiles, training included, at any size.
 
@@ -112,16 +112,19 @@ def convolve_any_size(
         stride: One integer for each spatial axis.
         dilation: One integer for each spatial axis.
         groups: The number of groups of channels.
-        padding: "valid" or "same".
+        same: Whether to pad by TensorFlow's "same".
 
     Returns:
         (batch, out, *spatial).
     """
     convolution = CONVOLUTIONS[x.ndim - 2]
     sizes, kernel_size = x.shape[2:], weight.shape[2:]
-    if padding == "same" and max(kernel_size) > 1:
+    if same and max(kernel_size) > 1:
         sides = _flat(_padding(sizes, kernel_size, stride, dilation))
         return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups)
+    axes = zip(sizes, kernel_size, dilation, strict=True)
+    if any(n <= (k - 1) * d for n, k, d in axes):  # no room, as the operation itself says
+        return convolution(x, weight, bias, stride, 0, dilation, groups)
     # One step more in any case: one place more then, whatever the size, and never no padding,
     # which would be left out of the graph.
     more = _flat([(0, step) for step in stride])

@@ -198,6 +198,16 @@ def test_constraints_beside_what_is_compiled(which):
     assert torch.linalg.vector_norm(made[0].kernel.detach(), dim=0).max() < 2.001
 
 
+def test_an_input_too_small_is_an_error_at_any_size():
+    layer, inputs = layer_of("valid")
+    compiled = torch.compile(layer, backend="eager", dynamic=True, fullgraph=True)
+    for x in inputs:
+        compiled(x)
+    for shape in ((2, 1, 8, 3), (2, 8, 2, 3)):
+        with pytest.raises(Exception, match="Kernel size can't be greater than"):
+            compiled(batch(shape))
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_what_is_exported_is_not_padded(strict):
     layer, inputs = layer_of("valid", activation="relu")

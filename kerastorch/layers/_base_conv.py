@@ -269,8 +269,9 @@ class BaseConv(LoRA):
             if padding is None:
                 y, fresh = convolve_same(x, weight, bias, stride, dilation, groups)
             elif compiling and first is not None and is_training_any_size(x):
-                same = self.padding
-                y = convolve_any_size(x, weight, bias, stride, dilation, groups, same)
+                y = convolve_any_size(
+                    x, weight, bias, stride, dilation, groups, same=self.padding == "same"
+                )
             else:
                 y = convolution(x, weight, bias, stride, padding, dilation, groups)
         except RuntimeError as error:

@@ -9,11 +9,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.parameter import (
-    UninitializedBuffer,
-    UninitializedParameter,
-    UninitializedTensorMixin,
-)
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from .. import _dtype, _sharding, initializers
 from .._array import from_array
@@ -319,7 +315,7 @@ class Buildable(LazyModuleMixin, nn.Module):
 
 def _is_lazy(tensor: Any) -> bool:
     """Return what torch's `is_lazy` does; that one breaks the graphs of `torch.compile`."""
-    return isinstance(tensor, UninitializedTensorMixin)
+    return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
 
 
 def _uninitialized(buffer: bool, requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
