@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._functional import any_size
 from ._layout import channels_last
 
 _FEW = 2048  # so many numbers are summed exactly enough
@@ -55,7 +56,7 @@ def normalized_by_batch(
         The result, and without gradients the mean and the biased variance of each channel; both
         are zero for an empty batch.
     """
-    if x.numel() > _FEW * x.shape[1] and _is_inexact(x):
+    if _is_inexact(x):
         found: tuple[Tensor, Tensor, Tensor] = _Normalized.apply(x, gamma, beta, epsilon)  # type: ignore[no-untyped-call]
         return found
     return _by_torch(x, gamma, beta, epsilon)
@@ -74,13 +75,14 @@ def _by_torch(
 
 
 def _is_inexact(x: Tensor) -> bool:
-    """Return whether torch would sum the channels of an input one number after the other."""
+    """Return whether torch would sum many numbers of a channel one after the other."""
     return (
         x.ndim == 4
         and x.is_cpu
         and x.dtype is torch.float32
         and x.stride(1) == 1
-        and not torch.compiler.is_compiling()
+        and not any_size()
+        and x.numel() > _FEW * x.shape[1]
     )
 
 

@@ -61,7 +61,7 @@ def convolve_same(
         be a part of one.
     """
     if any_size():  # the padded form asks the size no question
-        sides = _flat(_padding(x.shape[2:], kernel_size, stride, dilation))
+        sides = flat(padding_of(x.shape[2:], kernel_size, stride, dilation))
     else:
         plan = _plan(x.shape[2:], kernel_size, stride, dilation)
         if plan.even is not None:
@@ -82,7 +82,7 @@ def any_size() -> bool:
     return compiling or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
-def _padding(
+def padding_of(
     sizes: Integers, kernel_size: Integers, stride: Integers, dilation: Integers
 ) -> list[tuple[int, int]]:
     """Return the padding (before, after) of each spatial axis."""
@@ -90,7 +90,7 @@ def _padding(
     return [same_padding(n, k, s, d) for n, k, s, d in axes]
 
 
-def _flat(padding: list[tuple[int, int]]) -> list[int]:
+def flat(padding: list[tuple[int, int]]) -> list[int]:
     """Return a padding in the order of `F.pad`: the last axis first."""
     return [amount for sides in reversed(padding) for amount in sides]
 
@@ -116,13 +116,13 @@ class Plan(NamedTuple):
 @lru_cache(maxsize=1024)
 def _plan(sizes: Integers, kernel_size: Integers, stride: Integers, dilation: Integers) -> Plan:
     """Return how to pad inputs of these sizes."""
-    padding = _padding(sizes, kernel_size, stride, dilation)
+    padding = padding_of(sizes, kernel_size, stride, dilation)
     uneven = [before != after for before, after in padding]
     wide = zip(padding, stride, uneven, strict=True)
     parts = enumerate(zip(sizes, stride, uneven, strict=True), 2)
     return Plan(
         None if any(uneven) else tuple(after for _, after in padding),
-        _flat(padding),
+        flat(padding),
         tuple(before + s * differs for (before, _), s, differs in wide),
         [(axis, int(differs), (n + s - 1) // s) for axis, (n, s, differs) in parts],
     )
@@ -176,7 +176,7 @@ def _pool_sides(x: Tensor, size: Integers, stride: Integers) -> list[int]:
     Ceil mode asks the size whether the last window begins inside, and the answer would be that of
     the size traced: another size would then be refused, or in ONNX pooled wrongly.
     """
-    return _flat(_padding(x.shape[2:], size, stride, (1,) * len(size)))
+    return flat(padding_of(x.shape[2:], size, stride, (1,) * len(size)))
 
 
 @lru_cache(maxsize=1024)

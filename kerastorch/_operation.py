@@ -41,8 +41,8 @@ class Convolution:
         given = x.to(self.weight), self.weight, self.bias
         if self.padding == SAME:
             size = tuple(self.weight.shape[2:])
-            sizes = size, self.stride, self.dilation, self.groups
-            return convolve_same(convolve, *given, *sizes)[0]
+            same = convolve_same(convolve, *given, size, self.stride, self.dilation, self.groups)
+            return same[0]
         return convolve(*given, self.stride, self.padding, self.dilation, self.groups)
 
 

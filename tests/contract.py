@@ -18,11 +18,20 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call, grad, jvp, vmap
 from torch.nn.parameter import UninitializedParameter
-from torch.nn.utils import parametrizations, parametrize, prune
+from torch.nn.utils import (
+    parameters_to_vector,
+    parametrizations,
+    parametrize,
+    prune,
+    vector_to_parameters,
+)
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
 
+from kerastorch import regularization_loss
 from kerastorch.layers._layer import Layer
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -109,6 +118,14 @@ def step(layer, x, optimizer) -> None:
     optimizer.zero_grad()
     layer(x).square().sum().backward()
     optimizer.step()
+
+
+def numbers_of(layer, x) -> tuple[torch.Tensor, ...]:
+    """Return a layer's outputs and the gradients of what it is given and trains."""
+    x = x.detach().requires_grad_()
+    outputs = layer(x)
+    wanted = (x, *(p for p in layer.parameters() if p.requires_grad))
+    return (outputs, *torch.autograd.grad(outputs.square().sum(), wanted))
 
 
 class LayerContract:
@@ -236,6 +253,20 @@ class LayerContract:
             assert {n: p.shape for n, p in target.named_parameters()} == {
                 n: p.shape for n, p in source.named_parameters()
             }
+
+    @pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
+    def test_a_partial_state_dict_is_taken_where_it_may_be(self, subject, built):
+        source = subject.built()
+        names = list(source.state_dict())
+        for name in names if built else names[1:]:  # without the first, no shape is known
+            state = {**source.state_dict(), "more": torch.zeros(2)}
+            del state[name]
+            target = subject.built() if built else subject.make()
+            result = target.load_state_dict(state, strict=False)
+            assert (result.missing_keys, result.unexpected_keys) == ([name], ["more"])
+            del state["more"]
+            assert_same_state({n: target.state_dict()[n] for n in state}, state)
+            assert target.state_dict()[name].shape == source.state_dict()[name].shape
 
     @pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
     def test_a_wrong_shaped_state_dict_is_an_error_and_changes_no_shape(self, subject, built):
@@ -404,6 +435,25 @@ class LayerContract:
         assert {p.device.type for p in layer.parameters()} == {device} == {outputs.device.type}
         assert_close(layer(x.numpy()), outputs, rtol=0, atol=0)
 
+    @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last], ids=str)
+    def test_in_another_order_of_memory(self, subject, order, device):
+        layer, x = subject.built().to(device), batch(subject.shape).to(device)
+        expected = numbers_of(layer, x)
+        layer.to(memory_format=order)
+        assert all(p.is_contiguous(memory_format=order) for p in layer.parameters() if p.ndim == 4)
+        assert_close(numbers_of(layer, x), expected)
+
+    @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+    def test_under_autocast(self, subject, dtype, policy, device):
+        layer, x = subject.built(dtype=policy).to(device), batch(subject.shape).to(device)
+        expected = layer(x).float()
+        with torch.autocast(device, dtype):
+            outputs = layer(x)
+        assert_close(outputs.float(), expected, rtol=3e-2, atol=3e-2)
+        outputs.float().square().sum().backward()
+        assert {p.grad.dtype for p in layer.trainable_weights} == {torch.float32}
+
     # Inputs
 
     def test_inputs_of_all_kinds(self, subject):
@@ -486,7 +536,63 @@ class LayerContract:
             assert all(parameter.requires_grad for parameter in made.parameters())
             assert len(made.trainable_weights) == len(made.weights)
 
+    @pytest.mark.parametrize("reentrant", [False, True])
+    def test_checkpoints(self, subject, reentrant):
+        layer, x = subject.built(activity_regularizer="l2"), batch(subject.shape)
+        layer(x)
+        wanted, count = [p for p in layer.parameters() if p.requires_grad], len(layer.losses)
+        found = []
+        for call in (layer, lambda x: checkpoint(layer, x, use_reentrant=reentrant)):
+            loss = call(x.requires_grad_()).square().sum()
+            if not reentrant:  # that way, torch has no graph of what is no output
+                loss = loss + regularization_loss(layer)
+            loss.backward()
+            assert len(layer.losses) == count
+            found.append([p.grad for p in (x, *wanted)])
+            layer.zero_grad()
+            x.grad = None
+        assert_close(*found)
+
+    def test_gradients_may_be_clipped(self, subject):
+        layer = subject.built()
+        layer(batch(subject.shape)).square().sum().backward()
+        kept = [p.grad.clone() for p in layer.trainable_weights]
+        norm = nn.utils.clip_grad_norm_(layer.parameters(), 0.5)
+        assert norm > 0.5
+        scaled = [g * (0.5 / norm) for g in kept]
+        assert_close([p.grad for p in layer.trainable_weights], scaled, rtol=1e-4, atol=1e-6)
+
+    def test_parameters_as_a_vector(self, subject):
+        layer, other, x = subject.built(), subject.built(), batch(subject.shape)
+        for each in (layer, other):
+            each.to(memory_format=torch.contiguous_format)
+        vector_to_parameters(parameters_to_vector(layer.parameters()), other.parameters())
+        assert_close(other(x), layer(x), rtol=0, atol=0)
+
+    def test_averages_of_weights(self, subject):
+        layer, x = subject.built(activity_regularizer="l2"), batch(subject.shape)
+        layer(x)
+        average = AveragedModel(layer, multi_avg_fn=get_ema_multi_avg_fn(0.75))
+        average.update_parameters(layer)
+        assert_same_state(state_of(average.module), state_of(layer))
+        first = state_of(layer)
+        step(layer, x, torch.optim.SGD(layer.parameters(), lr=0.1))
+        average.update_parameters(layer)
+        for name, p in average.module.named_parameters():
+            assert_close(p.detach(), 0.75 * first[name] + 0.25 * layer.state_dict()[name])
+            assert p.stride() == layer.get_parameter(name).stride()
+        layer.load_state_dict(average.module.state_dict())
+        assert_close(average(x), layer(x), rtol=0, atol=0)
+
     # The rest of nn.Module
+
+    def test_shared_memory(self, subject):
+        layer, x = subject.built(), batch(subject.shape)
+        expected, strides = layer(x), [p.stride() for p in layer.parameters()]
+        layer.share_memory()
+        assert all(value.is_shared() for value in layer.state_dict().values())
+        assert [p.stride() for p in layer.parameters()] == strides
+        assert_close(layer(x), expected, rtol=0, atol=0)
 
     def test_hooks_fire(self, subject):
         layer, x, fired = subject.make(), batch(subject.shape).requires_grad_(), []
@@ -534,6 +640,21 @@ class LayerContract:
         assert_close(
             outputs, torch.stack([functional_call(layer, s, (each,)) for s, each in pairs])
         )
+
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+    def test_derivatives_both_ways(self, subject):
+        layer = subject.built().double().eval()
+        x, along = (batch(subject.shape, torch.float64, seed) for seed in (1, 2))
+        state = {name: p.detach() for name, p in layer.named_parameters()}
+        shift = {name: torch.ones_like(value) for name, value in state.items()}
+
+        def total(state, x):
+            return functional_call(layer, state, (x,)).square().sum()
+
+        _, forward = jvp(total, (state, x), (shift, along))
+        by_state, by_x = grad(total, (0, 1))(state, x)
+        backward = (by_x * along).sum() + sum(value.sum() for value in by_state.values())
+        assert_close(forward, backward)
 
     def test_weight_norm(self, subject):
         layer, x = subject.built(), batch(subject.shape)

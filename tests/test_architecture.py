@@ -30,6 +30,7 @@ HOUSE = {
     "_random": (1, 0),
     "_resampling": (1, 0),
     "_sharding": (1, 0),
+    "_any_size": (1, 1),
     "_batch_statistics": (1, 1),
     "_cpu_convolutions": (1, 1),
     "_squares": (1, 1),

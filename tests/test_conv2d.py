@@ -941,24 +941,6 @@ def test_inductor(name, training):
             assert_close(found, torch.autograd.grad(expected.square().sum(), layer.weights))
 
 
-@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("name", ["valid", "same-even", "same-grouped-strided"])
-def test_any_size_compiles_once(name, training):
-    torch.compiler.reset()
-    case = NAMES[name]
-    layer = make(case, activation="silu")
-    layer.build(case.shapes[0])
-    graphs = []
-    compiled = torch.compile(
-        layer, dynamic=True, fullgraph=True, backend=lambda graph, _: graphs.append(1) or graph
-    )
-    with torch.set_grad_enabled(training):
-        for size in ((2, 7, 9), (3, 12, 8), (4, 6, 11)):
-            x = batch((*size, case.channels))
-            assert_close(compiled(x), layer(x))
-    assert len(graphs) == 1
-
-
 def test_activity_losses_of_a_compiled_layer():
     torch.compiler.reset()
     layer = Conv2D(4, (2, 3), activity_regularizer="l2", input_shape=(5, 6, 3))

@@ -36,7 +36,7 @@ def quick(case, *given):
     _, _, window, stride, padding, dilation, groups = case
     if groups == 1:
         return convolve_places(torch.conv2d, *given, stride, dilation, groups)[0]
-    return convolution_for(window, groups)(*given, stride, padding, dilation, groups)
+    return convolution_for(window, stride, groups)(*given, stride, padding, dilation, groups)
 
 
 def plain(case, *given):

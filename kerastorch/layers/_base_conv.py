@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _check, _dtype, _pointwise, activations, config
+from .._any_size import convolve_any_size, is_training_any_size
 from .._check import problem
 from .._cpu_convolutions import convolution_for, convolve_places
 from .._functional import convolve_same
@@ -18,6 +19,7 @@ from ._building import Role, Shape
 from ._lora import LoRA
 
 Integers: TypeAlias = int | Sequence[int]
+is_compiling = torch.compiler.is_compiling
 
 
 class BaseConv(LoRA):
@@ -122,7 +124,7 @@ class BaseConv(LoRA):
         special, sizes = self._geometry()
         self._constants = (
             -1 if mixed or self.lora_enabled else self.rank + 2,  # -1: no input fits as it is
-            convolution_for(self.kernel_size, self.groups),
+            convolution_for(self.kernel_size, self.strides, self.groups),
             special,
             sizes,
             CHANNELS_FIRST[self.rank] if last else None,
@@ -280,6 +282,8 @@ class BaseConv(LoRA):
         x = inputs if first is None else axes_moved(inputs, first)
         fresh = True
         try:
+            if is_compiling():
+                return self._compiled(x, weight, bias)
             if special is None:
                 y = convolve(x, weight, bias, *sizes)
             else:
@@ -299,14 +303,8 @@ class BaseConv(LoRA):
             fresh: Whether `y` is all of a tensor that nothing else reads, and no view of it.
         """
         pointwise, by_layout = self._stages
-        if pointwise is not None:
-            if not fresh:
-                pointwise = self.activation  # out of place, it makes a whole tensor of a part
-            elif torch.compiler.is_compiling():
-                # Out of place: before the axes go back it trains faster, after it any size compiles
-                pointwise, by_layout = self._stages_compiled()
-            if pointwise is not None:
-                y = pointwise(y)
+        if pointwise is not None:  # out of place it makes a whole tensor of a part
+            y = pointwise(y) if fresh else self.activation(y)
         outputs = y if last is None else axes_moved(y, last)
         if by_layout:
             outputs = self.activation(outputs)
@@ -316,8 +314,29 @@ class BaseConv(LoRA):
             self._record_activity(outputs)
         return outputs
 
-    def _stages_compiled(self) -> tuple[Callable[[Tensor], Tensor] | None, bool]:
-        return (self.activation, False) if torch.is_grad_enabled() else (None, True)
+    def _compiled(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the output in the form that `torch.compile` and `torch.export` take best.
+
+        The activation is out of place: before the axes go back it trains faster, after it any
+        size compiles.
+        """
+        _, convolve, special, sizes, first, last, _ = self._constants
+        any_size = first is not None and is_training_any_size(x)
+        if any_size:
+            options = self.strides, self.dilation_rate, self.groups
+            y = convolve_any_size(x, weight, bias, *options, same=self.padding == "same")
+        elif special is None:
+            y = convolve(x, weight, bias, *sizes)
+        else:
+            y, _ = special(convolve, x, weight, bias, *sizes)
+        elementwise = self._stages[0] is not None
+        before = elementwise and torch.is_grad_enabled() and not any_size
+        y = self.activation(y) if before else y
+        outputs = y if last is None else axes_moved(y, last)
+        outputs = outputs if before else self.activation(outputs)
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
 
     def _made_to_fit(
         self, inputs: Any, weight: Tensor, bias: Tensor | None

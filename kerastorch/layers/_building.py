@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from .. import _dtype, _sharding, initializers
 from .._array import from_array
@@ -105,7 +105,7 @@ class Buildable(LazyModuleMixin, nn.Module):
     @property
     def built(self) -> bool:
         """Whether the weights have their shapes."""
-        return not self.has_uninitialized_params()
+        return not self._unbuilt()
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Give the weights their shapes and their initial values.
@@ -167,7 +167,7 @@ class Buildable(LazyModuleMixin, nn.Module):
 
     def _unbuilt(self) -> dict[str, Any]:
         """Return the parameters and buffers that have no shape yet."""
-        return {name: tensor for name, tensor in self._tensors().items() if is_lazy(tensor)}
+        return {name: tensor for name, tensor in self._tensors().items() if _is_lazy(tensor)}
 
     def _build(self, input_shape: Sequence[int | None], argument: str = "input_shape") -> None:
         """Give every weight that has none yet its shape and its initial value."""
@@ -248,7 +248,7 @@ class Buildable(LazyModuleMixin, nn.Module):
             for name in self._unbuilt()
             if prefix + name in state_dict
         }
-        if not found or any(map(is_lazy, found.values())):
+        if not found or any(map(_is_lazy, found.values())):
             return
         shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
         input_shape = self._input_shape_for(shapes)
@@ -320,6 +320,11 @@ class Buildable(LazyModuleMixin, nn.Module):
             remedy = "Call it on a batch first, or `layer.build(input_shape)`."
             owner = f"{type(self).__name__}.{wanted}"
             raise ValueError(problem(owner, "layer", "built", self, remedy))
+
+
+def _is_lazy(tensor: Any) -> bool:
+    """Return what torch's `is_lazy` does; that one breaks the graphs of `torch.compile`."""
+    return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
 
 
 def _uninitialized(buffer: bool, requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:

@@ -37,7 +37,10 @@ class BatchNormalization(Layer):
     - an empty batch leaves the moving statistics alone.
 
     Mind what differs from `torch.nn.BatchNorm2d`: `momentum` is the share of the old, `epsilon`
-    is 1e-3, and the moving variance follows the biased variance of the batch.
+    is 1e-3, and the moving variance follows the biased variance of the batch. Tools that look for
+    torch's own class leave it alone: `torch.nn.SyncBatchNorm.convert_sync_batchnorm`, and
+    `torch.optim.swa_utils.update_bn`, in whose place a `momentum` of `n / (n + 1)` at the n-th
+    batch, from 0 on, makes the moving statistics the means over all batches.
 
     Args:
         axis: The axis of the channels.
