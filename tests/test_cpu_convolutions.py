@@ -1,5 +1,8 @@
 """The quicker convolutions beside torch's own, and when they are taken."""
 
+import copy
+import itertools
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -166,3 +169,28 @@ def test_a_layer_takes_them_and_its_gradients_have_the_memory_of_its_weights():
         layer(torch.randn(2, 9, 8, 16)).square().sum().backward()
         assert layer.weight.grad.stride() == layer.weight.stride()
         assert layer._constants[1:3] != (torch.conv2d, _functional.convolve_same)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("with_gradients", [True, False], ids=["gradients", "inference"])
+def test_one_channel_and_one_place_along_the_width(padding, with_gradients, device):
+    """What oneDNN computes wrong on some processors: see `compat/torch_reports`."""
+    for width, step, size in itertools.product(range(1, 9), (2, 3, 4), ((5, 3), (3, 5), (2, 2))):
+        if padding == "valid" and width < size[1]:
+            continue
+        layer = Conv2D(3, size, (1, step), padding, device=device, input_shape=(7, width, 1))
+        x = torch.randn(2, 7, width, 1, device=device)
+        with torch.set_grad_enabled(with_gradients):
+            outputs = layer(x)
+        assert_close(outputs.double(), copy.deepcopy(layer).double()(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_one_channel_compiled(dynamic):
+    torch.compiler.reset()
+    layer = Conv2D(3, (5, 3), (1, 3), input_shape=(7, 4, 1))
+    compiled = torch.compile(layer, backend="aot_eager", dynamic=dynamic, fullgraph=True)
+    for _ in range(20):
+        x = torch.randn(2, 7, 4, 1)
+        with torch.no_grad():
+            assert_close(compiled(x), copy.deepcopy(layer).double()(x).float())
