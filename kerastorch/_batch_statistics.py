@@ -37,7 +37,7 @@ def normalized(
         variance: (channels,).
         epsilon: What is added to the variance.
     """
-    cudnn = torch.backends.cudnn.enabled
+    cudnn = x.is_cuda and torch.backends.cudnn.enabled
     return torch.batch_norm(x, gamma, beta, mean, variance, False, 0.0, epsilon, cudnn)
 
 

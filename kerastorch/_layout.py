@@ -30,11 +30,15 @@ def channels_last(inputs: Tensor) -> Tensor:
 
 def channels_second(x: Tensor, axis: int) -> Tensor:
     """Return the view of a tensor whose axis `axis` comes as axis 1."""
+    if x.ndim == 4 and axis in (-1, 3):  # the usual case, in less time
+        return axes_moved(x, CHANNELS_FIRST[2])
     return x.movedim(axis, 1)
 
 
 def channels_back(x: Tensor, axis: int) -> Tensor:
     """Return the view of a tensor whose axis 1 comes as axis `axis`."""
+    if x.ndim == 4 and axis in (-1, 3):
+        return axes_moved(x, CHANNELS_LAST[2])
     return x.movedim(1, axis)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import _check, _dtype, activations
+from .. import _check, _dtype, _pointwise, activations
 from .._array import from_array
 from .._check import problem
 from .._registry import plain
@@ -55,6 +55,10 @@ class Activation(Weightless):
 
     def _computed(self, x: Tensor) -> Tensor:
         return self.activation(x)
+
+    def _overwriting(self, x: Tensor) -> Tensor:
+        """Compute the output in the place of an input that nothing else reads, where that goes."""
+        return (_pointwise.in_place(self.activation) or self.activation)(x)
 
 
 class ReLU(Weightless):
@@ -106,6 +110,12 @@ class ReLU(Weightless):
         if not x.is_floating_point():  # Keras casts both to the input's type
             most, threshold = None if most is None else int(most), int(threshold)
         return activations.relu(x, self.negative_slope, most, threshold)
+
+    def _overwriting(self, x: Tensor) -> Tensor:
+        """Compute the output in the place of an input that nothing else reads, where that goes."""
+        if self.negative_slope or self.threshold or self.max_value is not None:
+            return self._computed(x)
+        return torch.relu_(x)
 
 
 class LeakyReLU(Weightless):

@@ -153,6 +153,8 @@ class BatchNormalization(Layer):
         self.renorm = renorm
         self.renorm_clipping = self._clipping(renorm_clipping) if renorm else renorm_clipping
         self.renorm_momentum = renorm_momentum
+        mixed = self._policy.compute_dtype != self._policy.variable_dtype
+        self._taken_as_they_are = () if mixed else (torch.float32, torch.float64)
         self._register_weights(_dtype.torch_dtype(self.dtype), device)
         if input_shape is not None:
             self.build((None, *input_shape))
@@ -285,24 +287,29 @@ class BatchNormalization(Layer):
         """
         moving, axis = self._tensor("running_mean"), self.axis
         x, out = self._received(inputs, moving.dtype)
-        if x.ndim < 2 or not -x.ndim <= axis < x.ndim or x.shape[axis] != moving.shape[0]:
+        moved = axis not in (1, 1 - x.ndim)
+        try:
+            y = self._normalized(channels_second(x, axis) if moved else x, moving)
+        except (IndexError, RuntimeError):
+            if x.ndim >= 2 and -x.ndim <= axis < x.ndim and x.shape[axis] == moving.shape[0]:
+                raise
             rule = f"of 2 dimensions at least and {moving.shape[0]} channels along axis {axis}"
             self._refuse("inputs", rule, tuple(x.shape))
-        moved = axis not in (1, 1 - x.ndim)
-        x = channels_second(x, axis) if moved else x
-        if not (self.training and self._trainable):
-            mean, variance = moving.to(x.dtype), self._tensor("running_var").to(x.dtype)
-            y = normalized(x, *self._affine(x.dtype), mean, variance, self.epsilon)
-        elif self.renorm:
-            y = self._renormalized(x)
-        else:
-            y = self._normalized_by_batch(x)
         outputs = channels_back(y, axis) if moved else y
         if outputs.dtype is not out:
             outputs = outputs.to(out)
         if self.activity_regularizer is not None:
             self._record_activity(outputs)
         return outputs
+
+    def _normalized(self, x: Tensor, moving: Tensor) -> Tensor:
+        """Normalize (batch, channels, ...) by the moving statistics, or in training by its own."""
+        if self.training and self._trainable:
+            return self._renormalized(x) if self.renorm else self._normalized_by_batch(x)
+        variance = self._tensor("running_var")
+        if x.dtype is not moving.dtype:
+            moving, variance = moving.to(x.dtype), variance.to(x.dtype)
+        return normalized(x, *self._affine(x.dtype), moving, variance, self.epsilon)
 
     def _received(self, inputs: Any, own: torch.dtype) -> tuple[Tensor, torch.dtype]:
         """Return the input in the type to compute in, float32 at least, and the output's type.
@@ -311,10 +318,9 @@ class BatchNormalization(Layer):
             inputs: The argument of the call.
             own: The type of the layer's weights.
         """
+        if isinstance(inputs, Tensor) and inputs.dtype is own and own in self._taken_as_they_are:
+            return inputs, own
         x = self._as_tensor(inputs)
-        mixed = self._policy.compute_dtype != self._policy.variable_dtype
-        if x.dtype is own and own in (torch.float32, torch.float64) and not mixed:
-            return x, own
         if x.is_floating_point() or x.is_complex():
             given = x.dtype
             x, compute = self._cast(x, own)
@@ -327,7 +333,11 @@ class BatchNormalization(Layer):
     def _affine(self, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         """Return gamma and beta in a type."""
         gamma, beta = self._tensor("weight"), self._tensor("bias")
-        return None if gamma is None else gamma.to(dtype), None if beta is None else beta.to(dtype)
+        if gamma is not None and gamma.dtype is not dtype:
+            gamma = gamma.to(dtype)
+        if beta is not None and beta.dtype is not dtype:
+            beta = beta.to(dtype)
+        return gamma, beta
 
     def _normalized_by_batch(self, x: Tensor) -> Tensor:
         """Normalize by the batch's own statistics, and take them into the moving ones."""

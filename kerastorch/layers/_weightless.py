@@ -32,6 +32,7 @@ class Weightless(Layer):
         if input_shape is not None and not isinstance(input_shape, (list, tuple)):
             rule = "a shape without the batch"
             raise ValueError(problem(type(self).__name__, "input_shape", rule, input_shape))
+        self._compute = _dtype.torch_dtype(self._policy.compute_dtype)
         self._register_weights(torch.float32, None)
 
     def build(self, input_shape: Sequence[Any]) -> None:
@@ -55,9 +56,11 @@ class Weightless(Layer):
 
     def _received(self, inputs: Any) -> Tensor:
         """Return an input as a tensor, a floating one in the compute dtype."""
+        if isinstance(inputs, Tensor) and inputs.dtype is self._compute:
+            return inputs
         x = self._as_tensor(inputs)
         if self._floats or x.is_floating_point() or x.is_complex():
-            x, _ = self._cast(x, _dtype.torch_dtype(self._policy.compute_dtype))
+            x, _ = self._cast(x, self._compute)
         return x
 
     def forward(self, inputs: Any) -> Tensor:
@@ -90,6 +93,7 @@ class Weightless(Layer):
         found = fn(torch.empty(0, dtype=kind)).dtype
         if found is not kind:
             self._policy = _dtype.DTypePolicy(_dtype.name_of(found))
+            self._compute = found
         return super()._apply(fn, recurse)
 
     def extra_repr(self) -> str:

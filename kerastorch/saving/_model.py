@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from ..layers._layer import Layer
 from ._base_model import CONSTANT
 from ._base_model import Model as Model
 from ._inputs import Input
+from ._overwriting import is_allowed, may_overwrite, overwritten
 from ._plan import Slot, filled, flat, plan_of, run_again
 from ._shapes import UNKNOWN, Shape, Shapes, of_functional, of_sequential, shapes_in, within
 from ._spec import ModelSpec, mapped, refs
@@ -68,9 +69,16 @@ class Sequential(Model):
             if one.shape is not None or not isinstance(x, (list, tuple, dict)):
                 x = self._taken(x, one)
         modules: dict[str, Any] = self._modules
+        allowed, maker = is_allowed(), None
         for attribute, again in self._steps:
             module = modules[attribute]
-            x = self._called(module, again, (x,), {}) if again else module(x)
+            if again:
+                x = self._called(module, again, (x,), {})
+            elif allowed and may_overwrite(module, maker):
+                x = overwritten(module, x)
+            else:
+                x = module(x)
+            maker = module
         return x
 
 
@@ -130,32 +138,39 @@ class Functional(Model):
         modules: dict[str, Any] = self._modules
         for slot, name in self._constants:
             values[slot] = self._buffers[name]
-        for attribute, single, args, kwargs, kept, dead, again in steps:
+        allowed = is_allowed()
+        for attribute, single, listed, args, kwargs, kept, whole, dead, again, maker in steps:
             module = modules[attribute]
-            if again or single is None:
+            if single is not None:
+                if maker is not None and allowed and may_overwrite(module, modules[maker]):
+                    y = overwritten(module, values[single])
+                else:
+                    y = module(values[single])
+            elif listed is not None:
+                y = module([values[slot] for slot in listed])
+            else:
                 found = [filled(arg, values) for arg in args], filled(kwargs, values)
                 y = self._called(module, again, *found)
                 del found
-            else:
-                y = module(values[single])
             for slot in dead:
                 values[slot] = None
-            if isinstance(y, Tensor):
-                for index, slot in kept:
-                    values[slot] = y if index == 0 else self._lacks(attribute, index, 1)
+            if whole is not None and isinstance(y, Tensor):
+                values[whole] = y
             else:
-                parts = list(flat(y))
-                for index, slot in kept:
-                    inside = index < len(parts)
-                    values[slot] = (
-                        parts[index] if inside else self._lacks(attribute, index, len(parts))
-                    )
-                del parts
+                self._keep(y, attribute, kept, values)
             del y
         return values[outputs.place] if isinstance(outputs, Slot) else filled(outputs, values)
 
-    def _lacks(self, attribute: str, index: int, count: int) -> NoReturn:
-        self._refuse(attribute, f"a module of {index + 1} outputs at least", count)
+    def _keep(
+        self, y: Any, attribute: str, kept: tuple[tuple[int, int], ...], values: list[Any]
+    ) -> None:
+        """Put the outputs of a module that later steps need into their slots."""
+        parts = [y] if isinstance(y, Tensor) else list(flat(y))
+        for index, slot in kept:
+            if index >= len(parts):
+                rule = f"a module of {index + 1} outputs at least"
+                self._refuse(attribute, rule, len(parts))
+            values[slot] = parts[index]
 
     def _distribute(self, template: Any, given: Any, values: list[Any]) -> None:
         """Put the inputs into their slots."""

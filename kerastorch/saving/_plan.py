@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .._array import from_array
 from ..layers._layer import Layer
+from ._overwriting import may_overwrite
 from ._spec import Call, ModelSpec, TensorRef, mapped, refs
 
 
@@ -24,21 +25,28 @@ class Step(NamedTuple):
 
     Attributes:
         attribute: The name of the layer's module.
-        single: The slot of the only argument, where there is one and it is a tensor; else None.
+        single: The slot of the only argument, where that is a tensor; else None.
+        listed: The slots in the only argument, where that is a list of tensors; else None.
         args: The positional arguments with a Slot in each tensor's place.
         kwargs: The keyword arguments.
         outputs: Which outputs are kept, and in which slot.
+        whole: The slot of the output where that is one tensor and the only one kept; else None.
         dead: The slots that no later step needs.
-        again: The layers that run here and have run before in the same call of the model.
+        again: The layers that run here and have run before in the same call of the model; where
+            there are any, neither `single` nor `listed` is given.
+        maker: The name of the module that made the only argument, where that may be overwritten.
     """
 
     attribute: str
     single: int | None
+    listed: tuple[int, ...] | None
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     outputs: tuple[tuple[int, int], ...]
+    whole: int | None
     dead: tuple[int, ...]
     again: tuple[Layer, ...]
+    maker: str | None
 
 
 class Plan(NamedTuple):
@@ -144,15 +152,17 @@ class _Planner:
         self, spec: ModelSpec, attributes: Mapping[str, str], layers: Mapping[str, Any]
     ) -> Plan:
         inputs = mapped(spec.inputs, self.slot)
-        again = run_again(layers[call.layer] for call in spec.calls)
+        layers_again = run_again(layers[call.layer] for call in spec.calls)
         used = set(refs([[list(call.args), call.kwargs] for call in spec.calls]))
         used |= set(refs(spec.outputs))
         indexes: dict[tuple[str, int], list[int]] = {}
         for ref in sorted(used):
             indexes.setdefault(ref[:2], []).append(ref.index)
         last = self._last_uses(spec)
+        makers: dict[int | None, nn.Module] = {}
+        made_by: dict[int | None, str] = {}
         steps = []
-        for number, (call, layers_again) in enumerate(zip(spec.calls, again, strict=True)):
+        for number, (call, again) in enumerate(zip(spec.calls, layers_again, strict=True)):
             args = tuple(self.template(arg) for arg in call.args)
             kwargs = {k: self.template(v) for k, v in call.kwargs.items() if k != "training"}
             only = args[0] if len(args) == 1 and not kwargs else None
@@ -162,9 +172,17 @@ class _Planner:
                 for index in kept
             )
             dead = tuple(self.slots[ref] for ref in last.get(number, ()))
-            single = only.place if isinstance(only, Slot) else None
-            attribute = attributes[call.layer]
-            steps.append(Step(attribute, single, args, kwargs, outputs, dead, layers_again))
+            single = only.place if isinstance(only, Slot) and not again else None
+            listed = _slots(only) if isinstance(only, list) and not again else None
+            attribute, maker = attributes[call.layer], None
+            if single in dead and may_overwrite(layers[call.layer], makers.get(single)):
+                maker = attributes[made_by[single]]
+            whole = outputs[0][1] if [index for index, _ in outputs] == [0] else None
+            steps.append(
+                Step(attribute, single, listed, args, kwargs, outputs, whole, dead, again, maker)
+            )
+            makers.update((slot, layers[call.layer]) for _, slot in outputs)
+            made_by.update((slot, call.layer) for _, slot in outputs)
         outputs = mapped(spec.outputs, self.slot)
         if isinstance(outputs, list) and len(outputs) == 1:
             outputs = outputs[0]  # as Keras's models do
@@ -182,6 +200,12 @@ class _Planner:
         for ref, number in last.items():
             found.setdefault(number, []).append(ref)
         return found
+
+
+def _slots(given: list[Any]) -> tuple[int, ...] | None:
+    """Return the slots in a list of nothing else, or None."""
+    found = tuple(one.place for one in given if isinstance(one, Slot))
+    return found if len(found) == len(given) else None
 
 
 def _used_by(call: Call) -> Iterator[TensorRef]:
