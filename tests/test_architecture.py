@@ -117,20 +117,20 @@ HOUSE = {
     "saving._load": (5, 10),
     "saving._write": (5, 10),
     "saving._load_model": (5, 11),
-    "_difference": (6, 0),
-    "_operation": (6, 0),
-    "_recording": (6, 0),
-    "_attempts": (6, 1),
-    "_running": (6, 1),
-    "_causes": (6, 2),
-    "_comparison": (6, 3),
-    "_compare": (6, 4),
+    "_comparing._difference": (6, 0),
+    "_comparing._operation": (6, 0),
+    "_comparing._recording": (6, 0),
+    "_comparing._attempts": (6, 1),
+    "_comparing._running": (6, 1),
+    "_comparing._causes": (6, 2),
+    "_comparing._result": (6, 3),
+    "_comparing._side_by_side": (6, 4),
     "_convert": (7, 0),
     "_inspect": (7, 0),
     "cli": (7, 1),
     "__main__": (7, 2),
 }
-PACKAGES = ("", "layers", "saving")
+PACKAGES = ("", "_comparing", "layers", "saving")
 INITS = [f"{package}.__init__".lstrip(".") for package in PACKAGES]
 
 FOREIGN = {"keras", "tf_keras", "tensorflow", "h5py"}
