@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .. import _check, config
+from .. import _check
 from .._check import problem
+from .._layout import data_format_of
 from .._random import SeedGenerator
 from ._weightless import Weightless
 
@@ -171,9 +172,7 @@ class SpatialDropout2D(Dropout):
             rule, noise_shape = "left out: it follows from the channels", kwargs["noise_shape"]
             raise ValueError(problem(type(self).__name__, "noise_shape", rule, noise_shape))
         super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
-        data_format = config.image_data_format() if data_format is None else data_format
-        layouts = ("channels_last", "channels_first")
-        self.data_format = _check.choice(type(self).__name__, "data_format", data_format, layouts)
+        self.data_format = data_format_of(type(self).__name__, data_format)
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
         """Return the constructor's arguments as `keras.layers` configs have them.
