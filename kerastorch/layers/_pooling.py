@@ -12,13 +12,14 @@ from .._functional import pool_average, pool_max
 from .._geometry import output_size
 from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, data_format_of
 from ._base_conv import Integers
-from ._config import Config
 from ._spatial import Spatial
 from ._weightless import Sizes
 
 
 class BasePooling(Spatial):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
+
+    _written_last = ("strides", "data_format")
 
     def __init__(
         self,
@@ -37,21 +38,6 @@ class BasePooling(Spatial):
         self._same = _check.choice(owner, "padding", padding, ("valid", "same")) == "same"
         self.padding = padding  # as it was written, as in Keras's config
         self.data_format = data_format_of(owner, data_format)
-
-    def get_config(self, target: str | None = None) -> Config:
-        """Return the constructor's arguments as `keras.layers` configs have them.
-
-        Args:
-            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
-                the newest.
-
-        Raises:
-            ValueError: the version is not known.
-        """
-        config = super().get_config(target)
-        for argument in ("strides", "data_format"):  # Keras writes them after the padding
-            config[argument] = config.pop(argument)
-        return config
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         padding = "same" if self._same else "valid"
