@@ -55,6 +55,7 @@ HOUSE = {
     "layers._dense": (4, 0),
     "layers._reshaping": (4, 0),
     "layers._activation": (4, 0),
+    "layers._prelu": (4, 0),
     "layers._dropout": (4, 0),
     "layers._scaling": (4, 0),
     "layers._input": (4, 0),

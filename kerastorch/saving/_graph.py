@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._check import problem
-from ..layers._activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from ..layers._activation import ELU, Activation, LeakyReLU, ReLU, Softmax
 from ..layers._conv import Conv2D
 from ..layers._dense import Dense
 from ..layers._dropout import Dropout, SpatialDropout2D
@@ -24,6 +24,7 @@ from ..layers._pooling import (
     GlobalMaxPooling2D,
     MaxPooling2D,
 )
+from ..layers._prelu import PReLU
 from ..layers._reshaping import Flatten, Permute, Reshape
 from ..layers._scaling import Normalization, Rescaling
 from ..layers._upsampling import UpSampling2D
