@@ -14,7 +14,7 @@ from keras import layers
 from torch import nn
 
 from kerastorch import compare
-from kerastorch._compare import read_recording
+from kerastorch._comparing._side_by_side import read_recording
 from kerastorch.saving._load_model import load_model
 
 HERE = Path(__file__).parent

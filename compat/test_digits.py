@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kerastorch import compare
-from kerastorch._recording import as_recording
+from kerastorch._comparing._recording import as_recording
 from kerastorch.saving._load_model import load_model
 
 DIGITS = Path(__file__).parent / "digits"

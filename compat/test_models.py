@@ -46,8 +46,9 @@ from keras.layers import (
 from kerastorch.layers._layer import Layer
 from kerastorch.saving._config import parse_model
 from kerastorch.saving._contents import FileError
-from kerastorch.saving._graph import build_model, initialize
+from kerastorch.saving._graph import build_model
 from kerastorch.saving._model import Model
+from kerastorch.saving._unbuilt import initialize
 
 FILES = Path(__file__).parent / "files"
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning")

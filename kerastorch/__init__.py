@@ -7,7 +7,7 @@ from . import initializers as initializers
 from . import layers as layers
 from . import regularizers as regularizers
 from . import saving as saving
-from ._compare import compare as compare
+from ._comparing import compare as compare
 from ._dtype import DTypePolicy as DTypePolicy
 from .layers import Conv2D as Conv2D
 from .saving import load_model as load_model

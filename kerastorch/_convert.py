@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ._check import problem
-from ._compare import compare
-from ._comparison import Comparison
+from ._comparing._result import Comparison
+from ._comparing._side_by_side import compare
 from ._version import VERSION
 from .saving._load_model import load_model
 

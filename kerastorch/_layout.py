@@ -8,14 +8,24 @@ without a spatial axis: (in, out) and (out, in).
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from . import config
+from ._check import choice
 
 CHANNELS_FIRST = {1: (0, 2, 1), 2: (0, 3, 1, 2), 3: (0, 4, 1, 2, 3)}
 CHANNELS_LAST = {1: (0, 2, 1), 2: (0, 2, 3, 1), 3: (0, 2, 3, 4, 1)}
 _KERNEL = {0: (1, 0), 1: (2, 1, 0), 2: (2, 3, 1, 0), 3: (2, 3, 4, 1, 0)}
 _WEIGHT = {0: (1, 0), 1: (2, 1, 0), 2: (3, 2, 0, 1), 3: (4, 3, 0, 1, 2)}
+
+
+def data_format_of(owner: str, data_format: Any) -> str:
+    """Return an argument `data_format` in lower case; for None, that of `config`."""
+    given = config.image_data_format() if data_format is None else data_format
+    return choice(owner, "data_format", given, ("channels_last", "channels_first"))
 
 
 # The view of a tensor whose axes come in one of these orders. Given a tuple, the tensor's own

@@ -18,9 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from kerastorch import _convert, _inspect, cli, compare
-from kerastorch._compare import read_recording
+from kerastorch._comparing._recording import write_recording
+from kerastorch._comparing._side_by_side import read_recording
 from kerastorch._convert import recorded_beside
-from kerastorch._recording import write_recording
 from kerastorch._version import VERSION
 from kerastorch.saving._load_model import load_model
 from kerastorch.saving._store import open_contents

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import kerastorch
 from kerastorch import activations, compare, layers
-from kerastorch._recording import record, write_recording
+from kerastorch._comparing._recording import record, write_recording
 
 HEIGHT, WIDTH, CHANNELS = 7, 6, 3  # odd and even, so that "same" is uneven along one axis only
 

@@ -17,10 +17,11 @@ from kerastorch import regularization_loss
 from kerastorch.layers import Conv2D, Dense, InputLayer, PReLU
 from kerastorch.saving._config import parse_model
 from kerastorch.saving._contents import FileError
-from kerastorch.saving._graph import build_model, initialize, unbuilt
+from kerastorch.saving._graph import build_model
 from kerastorch.saving._model import Functional, Sequential
 from kerastorch.saving._operation import Operation
 from kerastorch.saving._shapes import UNKNOWN, Shape, broadcast, leaf, within
+from kerastorch.saving._unbuilt import initialize, unbuilt
 from tests.configs import (
     chain,
     dense,

@@ -3,7 +3,6 @@
 from ._activation import ELU as ELU
 from ._activation import Activation as Activation
 from ._activation import LeakyReLU as LeakyReLU
-from ._activation import PReLU as PReLU
 from ._activation import ReLU as ReLU
 from ._activation import Softmax as Softmax
 from ._conv import Conv2D as Conv2D
@@ -26,6 +25,7 @@ from ._pooling import AveragePooling2D as AveragePooling2D
 from ._pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
 from ._pooling import GlobalMaxPooling2D as GlobalMaxPooling2D
 from ._pooling import MaxPooling2D as MaxPooling2D
+from ._prelu import PReLU as PReLU
 from ._reshaping import Flatten as Flatten
 from ._reshaping import Permute as Permute
 from ._reshaping import Reshape as Reshape

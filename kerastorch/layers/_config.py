@@ -30,10 +30,12 @@ class Configured:
 
     What is assigned to an activation, initializer, regularizer or constraint is resolved there
     and then, so that a name will do at any time. A subclass names in `_written_when_set` the
-    arguments that Keras leaves out of configs unless they are set.
+    arguments that Keras leaves out of configs unless they are set, and in `_written_last` those
+    that it writes after all others.
     """
 
     _written_when_set: ClassVar[tuple[str, ...]] = ()
+    _written_last: ClassVar[tuple[str, ...]] = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
         vocabulary = _vocabulary(name)
@@ -76,7 +78,7 @@ class Configured:
         }
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = None  # Keras then has it here: it fixes the order
-        for argument in self.arguments():
+        for argument in sorted(self.arguments(), key=self._written_last.__contains__):
             if argument in _NOT_IN_CONFIG:
                 continue
             if not hasattr(self, argument):

@@ -83,6 +83,7 @@ class Dense(LoRA):
         *LoRA.roles,
     )
     _written_when_set = ("activity_regularizer",)
+    _written_last = ("lora_rank", "lora_alpha")
     _settled = ("units", "use_bias")
     bias: Tensor | None
     activation: Callable[[Tensor], Tensor]
@@ -142,23 +143,6 @@ class Dense(LoRA):
             self._in_place = _pointwise.in_place(self.activation)
             if isinstance(self.activation, nn.Module) and not self.trainable:
                 self.activation.requires_grad_(False)  # it is frozen with the layer
-
-    def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the constructor's arguments as `keras.layers` configs have them.
-
-        Args:
-            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
-                the newest.
-
-        Raises:
-            ValueError: the version is not known or lacks what the layer uses, or an argument is
-                a callable that no config can name.
-        """
-        written = super().get_config(target)
-        for argument in ("lora_rank", "lora_alpha"):  # Keras has them last
-            if argument in written:
-                written[argument] = written.pop(argument)
-        return written
 
     # Shapes
 

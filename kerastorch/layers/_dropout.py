@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .. import _check, config
+from .. import _check
 from .._check import problem
+from .._layout import data_format_of
 from .._random import SeedGenerator
 from ._weightless import Weightless
 
@@ -50,6 +51,8 @@ class Dropout(Weightless):
         tensor([1., 1., 1.])
     """
 
+    _written_last = ("noise_shape",)
+
     def __init__(
         self,
         rate: float,
@@ -82,20 +85,6 @@ class Dropout(Weightless):
         if any(n is not None and (not isinstance(n, int) or n < 1) for n in sizes):
             self._refuse("noise_shape", rule, sizes)
         return sizes
-
-    def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the constructor's arguments as `keras.layers` configs have them.
-
-        Args:
-            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
-                the newest.
-
-        Raises:
-            ValueError: the version is not known.
-        """
-        written = super().get_config(target)
-        written["noise_shape"] = written.pop("noise_shape")  # Keras has it last
-        return written
 
     def _computed(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
@@ -171,20 +160,10 @@ class SpatialDropout2D(Dropout):
             rule, noise_shape = "left out: it follows from the channels", kwargs["noise_shape"]
             raise ValueError(problem(type(self).__name__, "noise_shape", rule, noise_shape))
         super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
-        data_format = config.image_data_format() if data_format is None else data_format
-        layouts = ("channels_last", "channels_first")
-        self.data_format = _check.choice(type(self).__name__, "data_format", data_format, layouts)
+        self.data_format = data_format_of(type(self).__name__, data_format)
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the constructor's arguments as `keras.layers` configs have them.
-
-        Args:
-            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
-                the newest.
-
-        Raises:
-            ValueError: the version is not known.
-        """
+        """Return the config as every layer does, but only with what Keras's has, in its order."""
         written = {**super().get_config(target), "dtype": self.dtype}
         return {key: written[key] for key in ("rate", "seed", "name", "dtype", "data_format")}
 

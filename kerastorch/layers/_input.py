@@ -117,15 +117,7 @@ class InputLayer(Weightless):
         return self.dtype
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the constructor's arguments as `keras.layers` configs have them.
-
-        Args:
-            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
-                the newest.
-
-        Raises:
-            ValueError: the version is not known.
-        """
+        """Return the config as every layer does, but only with what Keras's has."""
         written = {
             "batch_shape": self.batch_shape,
             "dtype": self.dtype,
@@ -143,15 +135,7 @@ class InputLayer(Weightless):
     def from_config(
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """Make a layer from a config of Keras 2, tf.keras or any Keras 3.
-
-        Args:
-            config: The dict that `get_config` returned there; it is left as it is.
-            custom_objects: Your own names -> functions or classes.
-
-        Raises:
-            TypeError: the config is no mapping, or an argument is refused.
-        """
+        """Make a layer from a config as every layer does; it may have `batch_input_shape`."""
         if isinstance(config, Mapping) and "batch_input_shape" in config:
             renamed = {"batch_input_shape": "batch_shape"}
             config = {renamed.get(key, key): value for key, value in config.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -69,8 +69,16 @@ class Elementwise(Merge):
     """A merge of element with element.
 
     Sizes of 1 are repeated, but for the batch; a tensor of fewer axes gets the missing ones, of
-    size 1, behind its batch.
+    size 1, behind its batch. A subclass says what makes one of two.
     """
+
+    _operation: Callable[[Tensor, Tensor], Tensor]
+
+    def _merged(self, tensors: list[Tensor]) -> Tensor:
+        y = tensors[0]
+        for x in tensors[1:]:
+            y = self._operation(y, x)
+        return y
 
     def _merged_shape(self, argument: str, shapes: list[Sizes]) -> Sizes:
         rank = max(len(shape) for shape in shapes)
@@ -123,27 +131,13 @@ class Add(Elementwise):
         tensor([[4, 6]])
     """
 
-    def _merged(self, tensors: list[Tensor]) -> Tensor:
-        y = tensors[0]
-        for x in tensors[1:]:
-            y = y + x
-        return y
+    _operation = staticmethod(operator.add)
 
 
 class Subtract(Elementwise):
     """The first of two tensors less the second.
 
-    Same as `keras.layers.Subtract`.
-
-    Args:
-        **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
-
-    Shape:
-        - Input: a list of two (batch, ...) whose sizes are equal or 1.
-        - Output: (batch, ...), the larger size of each axis.
-
-    Raises:
-        ValueError: an argument is refused.
+    Same as `keras.layers.Subtract`. `Add` says what shapes and arguments it takes.
 
     Example:
         >>> import torch
@@ -151,29 +145,18 @@ class Subtract(Elementwise):
         tensor([[-2, -1]])
     """
 
+    _operation = staticmethod(operator.sub)
+
     def _list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
         if not isinstance(value, (list, tuple)) or len(value) != 2:
             self._refuse(argument, f"a list of two {of}", value)
         return value
 
-    def _merged(self, tensors: list[Tensor]) -> Tensor:
-        return tensors[0] - tensors[1]
-
 
 class Multiply(Elementwise):
     """The product of a list of tensors.
 
-    Same as `keras.layers.Multiply`.
-
-    Args:
-        **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
-
-    Shape:
-        - Input: a list of (batch, ...) whose sizes are equal or 1.
-        - Output: (batch, ...), the larger size of each axis.
-
-    Raises:
-        ValueError: an argument is refused.
+    Same as `keras.layers.Multiply`. `Add` says what shapes and arguments it takes.
 
     Example:
         >>> import torch
@@ -181,27 +164,13 @@ class Multiply(Elementwise):
         tensor([[3, 8]])
     """
 
-    def _merged(self, tensors: list[Tensor]) -> Tensor:
-        y = tensors[0]
-        for x in tensors[1:]:
-            y = y * x
-        return y
+    _operation = staticmethod(operator.mul)
 
 
 class Average(Elementwise):
     """The mean of a list of tensors.
 
-    Same as `keras.layers.Average`.
-
-    Args:
-        **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
-
-    Shape:
-        - Input: a list of (batch, ...) whose sizes are equal or 1.
-        - Output: (batch, ...), the larger size of each axis.
-
-    Raises:
-        ValueError: an argument is refused.
+    Same as `keras.layers.Average`. `Add` says what shapes and arguments it takes.
 
     Example:
         >>> import torch
@@ -209,27 +178,17 @@ class Average(Elementwise):
         tensor([[2.0000, 2.5000]])
     """
 
+    _operation = staticmethod(operator.add)
+
     def _merged(self, tensors: list[Tensor]) -> Tensor:
-        y = tensors[0]
-        for x in tensors[1:]:
-            y = y + x
-        return y / len(tensors)
+        return super()._merged(tensors) / len(tensors)
 
 
 class Maximum(Elementwise):
     """The largest of the elements in each place of a list of tensors.
 
-    Same as `keras.layers.Maximum`, except that float64 stays float64.
-
-    Args:
-        **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
-
-    Shape:
-        - Input: a list of (batch, ...) whose sizes are equal or 1.
-        - Output: (batch, ...), the larger size of each axis.
-
-    Raises:
-        ValueError: an argument is refused.
+    Same as `keras.layers.Maximum`, except that float64 stays float64. `Add` says what shapes and
+    arguments it takes.
 
     Example:
         >>> import torch
@@ -237,27 +196,14 @@ class Maximum(Elementwise):
         tensor([[3, 5]])
     """
 
-    def _merged(self, tensors: list[Tensor]) -> Tensor:
-        y = tensors[0]
-        for x in tensors[1:]:
-            y = torch.maximum(y, x)
-        return y
+    _operation = staticmethod(torch.maximum)
 
 
 class Minimum(Elementwise):
     """The smallest of the elements in each place of a list of tensors.
 
-    Same as `keras.layers.Minimum`, except that float64 stays float64.
-
-    Args:
-        **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
-
-    Shape:
-        - Input: a list of (batch, ...) whose sizes are equal or 1.
-        - Output: (batch, ...), the larger size of each axis.
-
-    Raises:
-        ValueError: an argument is refused.
+    Same as `keras.layers.Minimum`, except that float64 stays float64. `Add` says what shapes and
+    arguments it takes.
 
     Example:
         >>> import torch
@@ -265,11 +211,7 @@ class Minimum(Elementwise):
         tensor([[1, 4]])
     """
 
-    def _merged(self, tensors: list[Tensor]) -> Tensor:
-        y = tensors[0]
-        for x in tensors[1:]:
-            y = torch.minimum(y, x)
-        return y
+    _operation = staticmethod(torch.minimum)
 
 
 class Concatenate(Merge):

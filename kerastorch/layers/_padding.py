@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .. import _check
+from .._layout import data_format_of
 from ._spatial import Spatial
 from ._weightless import Sizes
 
@@ -22,7 +23,7 @@ class BaseZeroPadding(Spatial):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._set_data_format(data_format)
+        self.data_format = data_format_of(type(self).__name__, data_format)
         self.padding = _check.pairs(type(self).__name__, "padding", padding, self.rank)
         behind = [] if self._first_axis == 2 else [0, 0]
         self._amounts = behind + [n for sides in reversed(self.padding) for n in sides]
@@ -31,19 +32,8 @@ class BaseZeroPadding(Spatial):
         axes = zip(sizes, self.padding, strict=True)
         return tuple(None if n is None else n + sum(sides) for n, sides in axes)
 
-    def forward(self, inputs: Any) -> Tensor:
-        """Pad a batch.
-
-        Args:
-            inputs: A tensor or array in the layer's data format.
-
-        Returns:
-            The output in the same data format.
-
-        Raises:
-            ValueError: the input has the wrong rank.
-        """
-        return self._returned(F.pad(self._received(inputs), self._amounts))
+    def _computed(self, x: Tensor) -> Tensor:
+        return F.pad(x, self._amounts)
 
 
 class ZeroPadding2D(BaseZeroPadding):
@@ -87,7 +77,7 @@ class BaseCropping(Spatial):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._set_data_format(data_format)
+        self.data_format = data_format_of(type(self).__name__, data_format)
         self.cropping = _check.pairs(type(self).__name__, "cropping", cropping, self.rank)
         cuts = [slice(before, -after or None) for before, after in self.cropping]
         self._cuts = (slice(None),) * self._first_axis + tuple(cuts)
@@ -100,28 +90,16 @@ class BaseCropping(Spatial):
             self._refuse(argument, rule, shape, cropping=self.cropping, data_format=layout)
         return left
 
-    def forward(self, inputs: Any) -> Tensor:
-        """Crop a batch.
-
-        Args:
-            inputs: A tensor or array in the layer's data format.
-
-        Returns:
-            The output in the same data format, a view of the input.
-
-        Raises:
-            ValueError: the input has the wrong rank, or nothing would be left of it.
-        """
-        x = self._received(inputs)
+    def _computed(self, x: Tensor) -> Tensor:
         shape = tuple(x.shape)
         self._new_sizes("inputs", shape, self._split(shape)[1])
-        return self._returned(x[self._cuts])
+        return x[self._cuts]
 
 
 class Cropping2D(BaseCropping):
     """What is left of an image without some rows and columns at its sides.
 
-    Same as `keras.layers.Cropping2D`.
+    Same as `keras.layers.Cropping2D`. The output is a view of the input.
 
     Args:
         cropping: An integer for all four sides, two of them for (height, width), or

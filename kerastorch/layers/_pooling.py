@@ -10,15 +10,16 @@ from torch import Tensor
 from .. import _check, _dtype
 from .._functional import pool_average, pool_max
 from .._geometry import output_size
-from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
+from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, data_format_of
 from ._base_conv import Integers
-from ._config import Config
 from ._spatial import Spatial
 from ._weightless import Sizes
 
 
 class BasePooling(Spatial):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
+
+    _written_last = ("strides", "data_format")
 
     def __init__(
         self,
@@ -36,22 +37,7 @@ class BasePooling(Spatial):
         self.strides = _check.positive_integers(owner, "strides", strides, rank)
         self._same = _check.choice(owner, "padding", padding, ("valid", "same")) == "same"
         self.padding = padding  # as it was written, as in Keras's config
-        self._set_data_format(data_format)
-
-    def get_config(self, target: str | None = None) -> Config:
-        """Return the constructor's arguments as `keras.layers` configs have them.
-
-        Args:
-            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
-                the newest.
-
-        Raises:
-            ValueError: the version is not known.
-        """
-        config = super().get_config(target)
-        for argument in ("strides", "data_format"):  # Keras writes them after the padding
-            config[argument] = config.pop(argument)
-        return config
+        self.data_format = data_format_of(owner, data_format)
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         padding = "same" if self._same else "valid"
@@ -68,30 +54,16 @@ class BasePooling(Spatial):
     def _pooled(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def forward(self, inputs: Any) -> Tensor:
-        """Pool a batch.
-
-        Args:
-            inputs: A tensor or array in the layer's data format.
-
-        Returns:
-            The output in the same data format.
-
-        Raises:
-            ValueError: the input has the wrong rank or is smaller than the window.
-        """
-        outputs = x = self._received(inputs)
+    def _computed(self, x: Tensor) -> Tensor:
         try:
-            if self.data_format == "channels_last":
-                y = self._pooled(axes_moved(x, CHANNELS_FIRST[self.rank]))
-                outputs = axes_moved(y, CHANNELS_LAST[self.rank])
-            else:
-                outputs = self._pooled(x)
+            if self.data_format == "channels_first":
+                return self._pooled(x)
+            y = self._pooled(axes_moved(x, CHANNELS_FIRST[self.rank]))
+            return axes_moved(y, CHANNELS_LAST[self.rank])
         except RuntimeError:
             shape = tuple(x.shape)
             self._new_sizes("inputs", shape, self._split(shape)[1])
             raise
-        return self._returned(outputs)
 
 
 class _MaxPooling(BasePooling):
@@ -164,24 +136,7 @@ class AveragePooling2D(_AveragePooling):
       the border where the padding is uneven, and so gives other numbers there;
     - integer inputs are converted to the layer's compute dtype.
 
-    Args:
-        pool_size: Height and width of the window: an integer for both, or two.
-        strides: The step of the window along each axis; by default `pool_size`.
-        padding: "valid" for none, or "same" for as much as gives `ceil(size / stride)` places,
-            evenly on both sides and an odd rest at the end.
-        data_format: "channels_last" or "channels_first"; by default
-            `kerastorch.config.image_data_format()`.
-        name: The layer's name.
-        **kwargs: `dtype`, `trainable`, `autocast`, `activity_regularizer` and `input_shape`.
-
-    Shape:
-        - Input: (batch, height, width, channels), or with "channels_first"
-          (batch, channels, height, width).
-        - Output: the same with the sizes `floor((size - pool_size) / stride) + 1` with "valid"
-          and `ceil(size / stride)` with "same".
-
-    Raises:
-        ValueError: an argument is refused.
+    `MaxPooling2D` says what shapes and arguments it takes; `pool_size` has no default here.
 
     Example:
         >>> import torch
@@ -204,33 +159,16 @@ class BaseGlobalPooling(Spatial):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._set_data_format(data_format)
+        self.data_format = data_format_of(type(self).__name__, data_format)
         self.keepdims = keepdims
         self._axes = tuple(range(self._first_axis, self._first_axis + self.rank))
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         return (1,) * self.rank if self.keepdims else ()
 
-    def _pooled(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, inputs: Any) -> Tensor:
-        """Pool a batch.
-
-        Args:
-            inputs: A tensor or array in the layer's data format.
-
-        Returns:
-            One number for each channel.
-
-        Raises:
-            ValueError: the input has the wrong rank, or nothing to take the largest number of.
-        """
-        return self._returned(self._pooled(self._received(inputs)))
-
 
 class _GlobalAveragePooling(BaseGlobalPooling):
-    def _pooled(self, x: Tensor) -> Tensor:
+    def _computed(self, x: Tensor) -> Tensor:
         keep = bool(self.keepdims)
         if x.dtype in (torch.float32, torch.float64):
             return x.mean(self._axes, keep)
@@ -239,7 +177,7 @@ class _GlobalAveragePooling(BaseGlobalPooling):
 
 
 class _GlobalMaxPooling(BaseGlobalPooling):
-    def _pooled(self, x: Tensor) -> Tensor:
+    def _computed(self, x: Tensor) -> Tensor:
         if 0 in x.shape[self._first_axis : self._first_axis + self.rank]:
             rule, layout = "of sizes of 1 at least", self.data_format
             self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
@@ -280,23 +218,8 @@ class GlobalAveragePooling2D(_GlobalAveragePooling):
 class GlobalMaxPooling2D(_GlobalMaxPooling):
     """The largest number over height and width.
 
-    Same as `keras.layers.GlobalMaxPooling2D`.
-
-    Args:
-        data_format: "channels_last" or "channels_first"; by default
-            `kerastorch.config.image_data_format()`.
-        keepdims: Whether height and width stay as axes of size 1.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
-
-    Shape:
-        - Input: (batch, height, width, channels), or with "channels_first"
-          (batch, channels, height, width).
-        - Output: (batch, channels); with `keepdims` (batch, 1, 1, channels) or
-          (batch, channels, 1, 1).
-
-    Raises:
-        ValueError: an argument is refused.
+    Same as `keras.layers.GlobalMaxPooling2D`. `GlobalAveragePooling2D` says what shapes and
+    arguments it takes.
 
     Example:
         >>> import torch

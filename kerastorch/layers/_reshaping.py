@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from .. import _check, config
+from .. import _check
 from .._check import problem
-from .._layout import axes_moved, channels_last
+from .._layout import axes_moved, channels_last, data_format_of
 from ._weightless import Weightless
 
 
@@ -42,9 +42,7 @@ class Flatten(Weightless):
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        data_format = config.image_data_format() if data_format is None else data_format
-        layouts = ("channels_last", "channels_first")
-        self.data_format = _check.choice(type(self).__name__, "data_format", data_format, layouts)
+        self.data_format = data_format_of(type(self).__name__, data_format)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Return the output's shape for an input's, batch included; None stays None.

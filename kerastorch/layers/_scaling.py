@@ -62,15 +62,7 @@ class Rescaling(Weightless):
         self.offset = offset
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the constructor's arguments as `keras.layers` configs have them.
-
-        Args:
-            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
-                the newest.
-
-        Raises:
-            ValueError: the version is not known.
-        """
+        """Return the config as every layer does, arrays as Keras writes them."""
         written = super().get_config(target)
         return {**written, "scale": plain(self.scale), "offset": plain(self.offset)}
 
@@ -78,15 +70,7 @@ class Rescaling(Weightless):
     def from_config(
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """Make a layer from a config of Keras 2, tf.keras or any Keras 3.
-
-        Args:
-            config: The dict that `get_config` returned there; it is left as it is.
-            custom_objects: Your own names -> functions or classes.
-
-        Raises:
-            TypeError: the config is no mapping or lacks an argument, or an argument is refused.
-        """
+        """Make a layer from a config as every layer does; it may hold arrays."""
         if isinstance(config, Mapping):
             try:
                 arrays = {
@@ -155,6 +139,7 @@ class Normalization(Layer):
         Role("count", "count", "_zeros", dtype=torch.int32, buffer=True),
     )
     _written_when_set = ("activity_regularizer",)
+    _written_last = ("mean", "variance")
     _zeros, _ones = initializers.Zeros(), initializers.Ones()
     mean: Tensor
     variance: Tensor
@@ -211,20 +196,10 @@ class Normalization(Layer):
         return left, right
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the constructor's arguments as `keras.layers` configs have them.
-
-        Args:
-            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
-                the newest.
-
-        Raises:
-            ValueError: the version is not known.
-        """
+        """Return the config as every layer does, the given moments as lists."""
+        mean, variance = np.array(self.input_mean), np.array(self.input_variance)
         written = super().get_config(target)
-        for argument, value in (("mean", self.input_mean), ("variance", self.input_variance)):
-            del written[argument]  # to have it last
-            written[argument] = np.array(value).tolist()
-        return written
+        return {**written, "mean": mean.tolist(), "variance": variance.tolist()}
 
     # Shapes
 

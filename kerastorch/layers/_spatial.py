@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from .. import _check, config
+from .. import _check
 from ._weightless import Sizes, Weightless
 
 
@@ -16,12 +16,6 @@ class Spatial(Weightless):
 
     rank: ClassVar[int]
     data_format: str
-
-    def _set_data_format(self, data_format: Any) -> None:
-        data_format = config.image_data_format() if data_format is None else data_format
-        layouts = ("channels_last", "channels_first")
-        owner = type(self).__name__
-        self.data_format = _check.choice(owner, "data_format", data_format, layouts)
 
     @property
     def _first_axis(self) -> int:

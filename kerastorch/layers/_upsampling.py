@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .. import _check
-from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
+from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, data_format_of
 from .._resampling import RADII, resampled
 from ._base_conv import Integers
 from ._layer import under_autocast
@@ -69,7 +69,7 @@ class UpSampling2D(Spatial):
     ) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
-        self._set_data_format(data_format)
+        self.data_format = data_format_of(owner, data_format)
         self.size = _check.positive_integers(owner, "size", size, self.rank)
         self.interpolation = _check.choice(owner, "interpolation", interpolation, _INTERPOLATIONS)
 
@@ -77,21 +77,8 @@ class UpSampling2D(Spatial):
         axes = zip(sizes, self.size, strict=True)
         return tuple(None if n is None else n * factor for n, factor in axes)
 
-    def forward(self, inputs: Any) -> Tensor:
-        """Enlarge a batch.
-
-        Args:
-            inputs: A tensor or array in the layer's data format.
-
-        Returns:
-            The output in the same data format.
-
-        Raises:
-            ValueError: the input has the wrong rank.
-        """
-        x = self._received(inputs)
-        outputs = self._repeated(x) if self.interpolation == "nearest" else self._between(x)
-        return self._returned(outputs)
+    def _computed(self, x: Tensor) -> Tensor:
+        return self._repeated(x) if self.interpolation == "nearest" else self._between(x)
 
     def _repeated(self, x: Tensor) -> Tensor:
         """Repeat each row and column, with one copy and for any type of numbers."""

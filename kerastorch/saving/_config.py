@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._contents import FileError
-from ._keras1 import modernised
+from ._entry import MODELS, Entry, built_shape, class_of, in_new_words, is_operation, name_of
 from ._nodes import (
     RawCalls,
     raw_calls,
@@ -15,7 +15,6 @@ from ._nodes import (
     shape_of,
 )
 from ._numbers import WRONG_NUMBERS, counted, first_numbers, require_certain
-from ._ops import KERAS
 from ._order import CycleError, ordered
 from ._sharing import AmbiguousError, Path, Sharing
 from ._spec import Call as Call
@@ -24,18 +23,6 @@ from ._spec import ModelSpec as ModelSpec
 from ._spec import TensorRef as TensorRef
 from ._spec import refs
 
-Entry = Mapping[str, Any]
-MODELS = {"Sequential": "Sequential", "Functional": "Functional", "Model": "Functional"}
-_RENAMED = {
-    "Convolution2D": "Conv2D",
-    "MaxPool2D": "MaxPooling2D",
-    "AvgPool2D": "AveragePooling2D",
-    "GlobalAvgPool2D": "GlobalAveragePooling2D",
-    "GlobalMaxPool2D": "GlobalMaxPooling2D",
-}
-_PACKAGES = ("builtins", "keras", "keras_core", "tensorflow", "tf_keras")
-_OPERATIONS = ("ops", "src.ops", "activations", "src.activations")
-_TENSORFLOW = ("TFOpLambda", "SlicingOpLambda")
 _DEPTH = 128  # of brackets: about forty models inside one another
 _LAYERS = 100_000
 _CALLS = 30_000  # of layers in one call of the model
@@ -91,7 +78,7 @@ class _Reader:
             refuse(where, "a model's config must be a dict", config)
         if not isinstance(config.get("class_name"), str) or "config" not in config:
             refuse(where, "a model must have a `class_name` and a `config`", list(config))
-        kind, content = _class_of(config), config["config"]
+        kind, content = class_of(config), config["config"]
         if kind not in MODELS or (isinstance(content, Mapping) and "layers" not in content):
             rule = "only Sequential and Functional models can be rebuilt from a config"
             refuse(where, rule, kind, _REBUILD)
@@ -115,7 +102,7 @@ class _Reader:
 
     def sequential(self, entry: Entry, content: Any, where: str, path: Path | None) -> ModelSpec:
         if isinstance(content, (list, tuple)):  # until Keras 2.2.2
-            content = {"layers": content, "name": self.name_of(entry, where)}
+            content = {"layers": content, "name": name_of(entry, where)}
         if not isinstance(content, Mapping):
             refuse(where, "the `config` of a Sequential model must be a dict or a list", content)
         listed = self.entries(content, where)
@@ -126,7 +113,7 @@ class _Reader:
         if layers and layers[0].class_name != "InputLayer":
             layers[:0] = self.input_of(entry, content, layers[0])
         self.require_names(layers, where)
-        name = self.name_of({"config": content}, where)
+        name = name_of({"config": content}, where)
         # Keras, too, reads `trainable` of the layers in a Sequential model, not of the model.
         old = "trainable" not in content and "dtype" not in content
         return ModelSpec("Sequential", name, True, tuple(layers), source=self.source, old=old)
@@ -154,7 +141,7 @@ class _Reader:
         raw: dict[str, RawCalls] = {}
         hints: dict[TensorRef, tuple[int | None, ...]] = {}
         entries = self.entries(content, where)
-        names = [self.name_of(entry, place) for entry, place in entries]
+        names = [name_of(entry, place) for entry, place in entries]
         for (entry, place), name in zip(entries, names, strict=True):
             layer = self.layer(entry, place, path)
             nodes, here = entry.get("inbound_nodes", []), f"{place} {name!r}"
@@ -194,7 +181,7 @@ class _Reader:
         }
         return ModelSpec(
             "Functional",
-            self.name_of({"config": content}, where),
+            name_of({"config": content}, where),
             content.get("trainable") is not False,
             tuple(layers),
             self.in_order(calls, counts, ends["output_layers"], where),
@@ -252,17 +239,6 @@ class _Reader:
             listed.append((entry, place))
         return listed
 
-    def name_of(self, entry: Entry, where: str) -> str:
-        """Return the name that an entry or its config has."""
-        config = entry["config"]
-        names = [entry.get("name"), config.get("name") if isinstance(config, Mapping) else None]
-        given = [name for name in names if name is not None]
-        if not given and isinstance(config, (list, tuple)):
-            return "sequential"  # until Keras 2.2.2 no name was kept
-        if not given or any(name != given[0] or not isinstance(name, str) for name in given):
-            refuse(where, "`name` must be one string", names)
-        return str(given[0])
-
     def require_names(self, layers: list[LayerSpec], where: str) -> None:
         names = [layer.name for layer in layers]
         if len(set(names)) < len(names):
@@ -271,7 +247,7 @@ class _Reader:
 
     def layer(self, entry: Entry, where: str, path: Path | None) -> LayerSpec:
         """Return what one entry says; `path` leads to its model, or is None inside an alias."""
-        name, class_name, config = self.name_of(entry, where), _class_of(entry), entry["config"]
+        name, class_name, config = name_of(entry, where), class_of(entry), entry["config"]
         where = f"{where} {name!r}"
         own = None if path is None else (*path, name)
         alias = None
@@ -285,21 +261,11 @@ class _Reader:
             model = self.model(entry, where, None if alias else own)
             config = config if isinstance(config, Mapping) else {"layers": config}
             return LayerSpec(model.kind, name, config, model=model, alias=alias)
-        operation = _is_operation(entry)
+        operation = is_operation(entry)
         if not operation:
-            class_name, config = self.in_new_words(class_name, config, where)
-        shape = _built_shape(entry)
+            class_name, config = in_new_words(class_name, config, where)
+        shape = built_shape(entry)
         return LayerSpec(class_name, name, config, operation, None, shape, alias)
-
-    def in_new_words(
-        self, class_name: str, config: Mapping[str, Any], where: str
-    ) -> tuple[str, Mapping[str, Any]]:
-        """Return the class and the config of a layer in the words of Keras 2 and 3."""
-        try:
-            class_name, config = modernised(class_name, config)
-        except ValueError as error:
-            raise FileError(f"{where}: {error}") from None
-        return _RENAMED.get(class_name, class_name), config
 
 
 def _calls_in(spec: ModelSpec) -> int:
@@ -314,46 +280,3 @@ def _calls_in(spec: ModelSpec) -> int:
     }
     functional = spec.kind == "Functional"
     return sum(inside[name] for name in ([c.layer for c in spec.calls] if functional else inside))
-
-
-def _class_of(entry: Entry) -> str:
-    """Return an entry's class, after its package where it is none of Keras's own: "my>Conv2D".
-
-    A class of somebody else's may have the name of one of Keras's and compute something else.
-    """
-    module, registered = entry.get("module"), entry.get("registered_name")
-    if isinstance(registered, str) and ">" in registered:
-        return registered
-    package = module.partition(".")[0] if isinstance(module, str) else "keras"
-    name: str = entry["class_name"]
-    return name if package in _PACKAGES else f"{package}>{name}"
-
-
-def _is_operation(entry: Entry) -> bool:
-    """Return whether an entry is an operation and no layer."""
-    if entry["class_name"] in _TENSORFLOW:
-        return True
-    module, config = entry.get("module"), entry["config"]
-    if isinstance(module, str):
-        package, _, rest = module.partition(".")
-        inside = any(rest == name or rest.startswith(f"{name}.") for name in _OPERATIONS)
-        return inside and package in ("keras", "keras_core")
-    # Legacy files name no module, but the config of every layer of Keras's own has `trainable`.
-    bare = "trainable" not in config
-    return bare and entry["class_name"] in KERAS and "inbound_nodes" in entry
-
-
-def _built_shape(entry: Entry) -> Any:
-    """Return the shape or shapes that a layer was built with, as tuples, or None."""
-    built = entry.get("build_config")
-    if not isinstance(built, Mapping):
-        return None
-    given = built.get("input_shape")
-    if given is None and isinstance(built.get("shapes_dict"), Mapping):
-        shapes = list(built["shapes_dict"].values())
-        given = shapes[0] if len(shapes) == 1 else None
-    shape = shape_of(given)
-    if shape is None and isinstance(given, (list, tuple)):
-        shapes = [shape_of(inner) for inner in given]
-        return None if None in shapes else shapes
-    return shape

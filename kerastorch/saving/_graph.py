@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .._check import problem
-from ..layers._activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from ..layers._activation import ELU, Activation, LeakyReLU, ReLU, Softmax
 from ..layers._conv import Conv2D
 from ..layers._dense import Dense
 from ..layers._dropout import Dropout, SpatialDropout2D
@@ -24,6 +24,7 @@ from ..layers._pooling import (
     GlobalMaxPooling2D,
     MaxPooling2D,
 )
+from ..layers._prelu import PReLU
 from ..layers._reshaping import Flatten, Permute, Reshape
 from ..layers._scaling import Normalization, Rescaling
 from ..layers._upsampling import UpSampling2D
@@ -117,49 +118,6 @@ def build_model(
         for parameter in model.parameters():
             parameter.requires_grad = False  # `requires_grad_` refuses those without a shape
     return model
-
-
-def initialize(model: Model) -> None:
-    """Give all weights that have no shape yet their shapes and initial values.
-
-    Args:
-        model: A model from `build_model`.
-
-    Raises:
-        ValueError: the shape of a layer's input is not known.
-    """
-    for name, layer, shape in unbuilt(model):
-        if shape is None:
-            remedy = "Call the model on a batch instead."
-            raise ValueError(problem(name, "input_shape", "known", shape, remedy))
-        layer.build(shape)
-
-
-def unbuilt(model: Model) -> Iterator[tuple[str, Layer, Any]]:
-    """Yield the layers that are not built, inside nested models and other layers too.
-
-    Yields:
-        Each one's path, itself, and the shape of its first input, None where it is not known.
-    """
-    seen: set[int] = set()
-    for path, layer, shape in _parts(model, ""):
-        if not layer.built and id(layer) not in seen:
-            seen.add(id(layer))
-            yield path, layer, shape
-
-
-def _parts(model: Model, prefix: str) -> Iterator[tuple[str, Layer, Any]]:
-    for name, layer in model.layers.items():
-        path, shape = f"{prefix}{name}", model.input_shapes.get(name)
-        if isinstance(layer, Model):
-            yield from _parts(layer, f"{path}/")
-        elif isinstance(layer, Layer):
-            yield path, layer, shape
-            inner = getattr(layer, "activation", None)
-            if isinstance(inner, Layer):
-                own: Any = layer
-                after = None if shape is None else own.compute_output_shape(shape)
-                yield f"{path}/activation", inner, after
 
 
 class _Builder:

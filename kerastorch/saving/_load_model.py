@@ -10,14 +10,16 @@ from torch import nn
 
 from ._config import parse_model
 from ._contents import Contents, FileError
-from ._graph import build_model, unbuilt
-from ._load import Progress, commit, reading, require, staged
+from ._graph import build_model
+from ._load import Progress, reading, require
 from ._match import Matcher, structural_names
 from ._model import Model
 from ._pairs import Match
 from ._saved import saved_layers
 from ._spec import ModelSpec
+from ._staging import commit, staged
 from ._targets import leaves_of
+from ._unbuilt import unbuilt
 
 _REMEDY = "The file is not of this model, or is damaged: save it again with Keras."
 

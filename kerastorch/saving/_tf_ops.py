@@ -15,7 +15,8 @@ from torch import Tensor
 from .. import activations
 from .._check import problem
 from ._arithmetic import cast
-from ._ops import Entry, axes_of, expanded, get_item, reshape, squeezed, transposed
+from ._axes import axes_of, expanded, get_item, reshape, squeezed, transposed
+from ._ops import Entry
 
 
 class _Binary:

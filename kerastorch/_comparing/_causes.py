@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .. import activations
+from .._layout import axes_moved, channels_last, channels_second
 from . import _attempts as attempts
-from . import activations
 from ._attempts import Attempts, Compute, Trial
 from ._difference import as_inputs, as_outputs
-from ._layout import axes_moved, channels_last, channels_second
 from ._operation import SAME, Activation, Convolution, Product, activation_of, operation_of
 
 

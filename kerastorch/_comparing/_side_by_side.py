@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._array import to_array
+from .._array import to_array
+from .._check import problem
+from ..saving._arrays import open_arrays
+from ..saving._zip import SIGNATURE
 from ._attempts import Trial
 from ._causes import Cause, find_cause, input_cause
-from ._check import problem
-from ._comparison import Comparison, LayerDifference
 from ._difference import APART, measured
 from ._recording import Call, Recording, as_recording, leaves, record
+from ._result import Comparison, LayerDifference
 from ._running import Run, Taken, evaluating, matched, modules_by_path, rerun, run
-from .saving._arrays import open_arrays
-from .saving._zip import SIGNATURE
 
 FORMAT = "an .npz file that compat/record_reference.py wrote"
 

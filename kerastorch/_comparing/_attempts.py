@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from .._layout import axes_moved, weight_view
 from ._difference import as_inputs, measured
-from ._layout import axes_moved, weight_view
 from ._operation import SAME, Convolution, Normalization, Pooling, Product
 
 

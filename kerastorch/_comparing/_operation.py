@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import activations
-from ._functional import CONVOLUTIONS, convolve_same, pool_average, pool_max
-from .layers._base_conv import BaseConv
-from .layers._dense import Dense
-from .layers._normalization import BatchNormalization
-from .layers._pooling import BasePooling, _MaxPooling
+from .. import activations
+from .._functional import CONVOLUTIONS, convolve_same, pool_average, pool_max
+from ..layers._base_conv import BaseConv
+from ..layers._dense import Dense
+from ..layers._normalization import BatchNormalization
+from ..layers._pooling import BasePooling, _MaxPooling
 
 Integers: TypeAlias = tuple[int, ...]
 Padding: TypeAlias = Integers | Literal["same"]

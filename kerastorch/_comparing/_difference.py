@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._layout import channels_last, channels_second
+from .._layout import channels_last, channels_second
 
 
 class Measure(NamedTuple):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ._array import from_array
-from ._check import problem
+from .._array import from_array
+from .._check import problem
 from ._difference import as_inputs
 from ._recording import leaves, mapped
 
