@@ -100,14 +100,13 @@ class Elementwise(Merge):
         return (batches[0] if batches else None, *merged[1:])
 
     def _together(self, tensors: list[Tensor]) -> list[Tensor]:
-        if any(x.dtype is not tensors[0].dtype for x in tensors):
-            kind = reduce(torch.promote_types, [x.dtype for x in tensors])
-            tensors = [x.to(kind) for x in tensors]
-        if all(x.shape == tensors[0].shape for x in tensors) and tensors[0].ndim:
+        kind, shape = tensors[0].dtype, tensors[0].shape
+        if shape and all(x.dtype is kind and x.shape == shape for x in tensors):  # the usual case
             return tensors
+        kind = reduce(torch.promote_types, [x.dtype for x in tensors])
         tensors = super()._together(tensors)
         rank = max(x.ndim for x in tensors)
-        return [x[(slice(None), *(None,) * (rank - x.ndim))] for x in tensors]
+        return [x.to(kind)[(slice(None), *(None,) * (rank - x.ndim))] for x in tensors]
 
 
 class Add(Elementwise):
@@ -263,6 +262,14 @@ class Concatenate(Merge):
         merged = list(first)
         merged[axis] = along
         return tuple(merged)
+
+    def _together(self, tensors: list[Tensor]) -> list[Tensor]:
+        shapes = [x.shape for x in tensors]
+        if self.axis in (-1, len(shapes[0]) - 1):  # the usual case, in less time
+            rest = shapes[0][:-1]
+            if shapes[0] and all(shape[:-1] == rest for shape in shapes):
+                return tensors
+        return super()._together(tensors)
 
     def _merged(self, tensors: list[Tensor]) -> Tensor:
         return torch.cat(tensors, self.axis)
