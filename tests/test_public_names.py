@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -67,8 +69,8 @@ NAMES = {
 
 def public_names(source: str) -> set[str]:
     """Return what a module defines, or re-exports with `as`, under a name without underscore."""
-    found = set()
-    for node in ast.parse(source).body:
+    found, body = set(), ast.parse(source).body
+    for node in [*body, *(inner for one in body if isinstance(one, ast.If) for inner in one.body)]:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             found.add(node.name)
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
@@ -123,6 +125,34 @@ def test_the_checks_of_names_and_docstrings_tell():
         def value(self): ...
 
     assert undocumented(Silent, "S") == ["S", "S.method", "S.maker", "S.value"]
+
+
+AFTER_IMPORT = """
+import sys, torch
+before = set(sys.modules)
+import kerastorch
+print(*sorted(set(sys.modules) - before))
+assert kerastorch.load_model is kerastorch.saving.load_model
+assert "kerastorch._comparing" not in sys.modules
+from kerastorch import compare
+assert "kerastorch._comparing" in sys.modules
+"""
+
+
+def test_importing_takes_in_what_is_needed_only():
+    command = [sys.executable, "-W", "error", "-c", AFTER_IMPORT]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    names = done.stdout.split()
+    assert "kerastorch.layers._conv" in names and len(names) < 100
+    wrong = ("kerastorch.saving", "kerastorch._comparing", "torch._dynamo", "torch.onnx")
+    others = ("h5py", "keras.", "safetensors", "tqdm", "tensorflow")
+    assert [name for name in names if name.startswith((*wrong, *others))] == []
+
+
+def test_names_imported_later_are_listed_and_others_refused():
+    assert set(NAMES["kerastorch"].split()) <= set(dir(keras))
+    with pytest.raises(AttributeError, match="module 'kerastorch' has no attribute 'load_modle'"):
+        keras.load_modle  # noqa: B018
 
 
 def test_aliases_are_the_same_objects():

@@ -68,8 +68,12 @@ def main() -> None:
     timer = cuda_timer() if options.device == "cuda" else host_timer(CLOCKS["cpu"])
     for network in options.networks:
         theirs, ours, native = made(network, keras, options.device)
+        models = theirs, ours, native
         for batch in options.batches:
-            measure(network, batch, theirs, ours, native, timer, options)
+            measure_inference(network, batch, *models, timer, options)
+        if "train" not in options.skip:  # afterwards: it moves the statistics of each its own way
+            for batch in options.batches:
+                measure_training(network, batch, *models, timer, options)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -98,7 +102,7 @@ def made(network: str, keras: Any, device: str) -> tuple[Any, nn.Module, nn.Modu
     return theirs, ours, native.to(device).eval()
 
 
-def measure(
+def measure_inference(
     network: str,
     batch: int,
     theirs: Any,
@@ -107,32 +111,43 @@ def measure(
     timer: Timer,
     options: argparse.Namespace,
 ) -> None:
-    generator = torch.Generator().manual_seed(2)
-    inputs = torch.randn(batch, SIZE, SIZE, 3, generator=generator).to(options.device)
-    modules: Ways = {
+    inputs = normal(batch, SIZE, SIZE, 3).to(options.device)
+    ways: Ways = {
         "kerastorch": lambda: ours(inputs),
         "native": lambda: native(inputs),
         "keras": lambda: theirs(inputs, training=False),
     }
     if "compiled" not in options.skip:
-        modules["compiled"] = frozen(ours, inputs)
+        ways["compiled"] = frozen(ours, inputs)
     if "onnxruntime" not in options.skip:
-        modules["onnxruntime"] = in_onnxruntime(ours, inputs, options.threads)
+        ways["onnxruntime"] = in_onnxruntime(ours, inputs, options.threads)
     with torch.no_grad():
-        check(modules, "inference")
-        report(network, batch, "inference", interleave(modules, timer, options.seconds, 5))
-    if "train" in options.skip:
-        return
-    gradient = torch.randn(batch, CLASSES, generator=generator).to(options.device)
-    steps = {
+        check(ways, "inference")
+        report(network, batch, "inference", interleave(ways, timer, options.seconds, 5))
+
+
+def measure_training(
+    network: str,
+    batch: int,
+    theirs: Any,
+    ours: nn.Module,
+    native: nn.Module,
+    timer: Timer,
+    options: argparse.Namespace,
+) -> None:
+    inputs = normal(batch, SIZE, SIZE, 3).to(options.device)
+    gradient = normal(batch, CLASSES).to(options.device)
+    ways: Ways = {
         "kerastorch": step(ours.train(), lambda: ours(inputs), gradient),
         "native": step(native.train(), lambda: native(inputs), gradient),
         "keras": step(theirs, lambda: theirs(inputs, training=True), gradient),
     }
     check({"kerastorch": lambda: ours(inputs), "native": lambda: native(inputs)}, "train step")
-    report(network, batch, "train step", interleave(steps, timer, options.seconds, 5))
-    ours.eval()
-    native.eval()
+    report(network, batch, "train step", interleave(ways, timer, options.seconds, 5))
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(2))
 
 
 def step(model: nn.Module, call: Callable[[], Tensor], gradient: Tensor) -> Callable[[], None]:
