@@ -1,6 +1,6 @@
 """Keras layers as real PyTorch modules."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import activations as activations
 from . import config as config
@@ -21,26 +21,20 @@ if TYPE_CHECKING:
     from .saving import load_weights as load_weights
     from .saving import save_weights as save_weights
 
-# Imported when they are first asked for, since they take longer than all the rest.
-_LATER = {
-    "compare": "_comparing",
-    "load_model": "saving",
-    "load_weights": "saving",
-    "save_weights": "saving",
-}
 
+def __getattr__(name: str) -> object:
+    """Import what takes long when it is first asked for: what reads files and compares models."""
+    if name in ("load_model", "load_weights", "save_weights", "saving"):
+        import kerastorch.saving as found
 
-def __getattr__(name: str) -> Any:
-    import importlib
+        return found if name == "saving" else getattr(found, name)
+    if name == "compare":
+        from ._comparing import compare as compare
 
-    if name == "saving":
-        return importlib.import_module(f"{__name__}.saving")
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
-    globals()[name] = value
-    return value
+        return compare
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, "saving"})
+    """Return the names, those imported later included."""
+    return sorted({*globals(), "compare", "load_model", "load_weights", "save_weights", "saving"})

@@ -246,9 +246,14 @@ def wrong_imports(module: str, source: str) -> list[str]:
 def wrong_in_init(source: str) -> list[str]:
     def allowed(node: ast.stmt) -> bool:
         if isinstance(node, ast.ImportFrom):
-            return node.level > 0 and all(alias.asname for alias in node.names)
+            exported = node.level > 0 and all(alias.asname for alias in node.names)
+            return exported or ast.unparse(node) == "from typing import TYPE_CHECKING"
         if isinstance(node, ast.Assign):
             return ast.unparse(node.targets[0]) == "__all__"
+        if isinstance(node, ast.If):
+            return ast.unparse(node.test) == "TYPE_CHECKING" and all(map(allowed, node.body))
+        if isinstance(node, ast.FunctionDef):
+            return node.name in ("__getattr__", "__dir__")
         return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
     return [ast.unparse(node) for node in ast.parse(source).body if not allowed(node)]
@@ -406,6 +411,9 @@ def test_the_place_check_tells():
         ("import torch", 1),
         ("x = 1", 1),
         ("def f(): pass", 1),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a import b as b", 0),
+        ("if TYPE_CHECKING:\n    import torch", 1),
+        ("def __getattr__(name): pass", 0),
         ("print()", 1),
     ],
 )

@@ -380,7 +380,9 @@ class BatchNormalization(Layer):
     def _follow(self, name: str, value: Tensor, momentum: float) -> Tensor:
         """Move a moving statistic towards a batch's, and return what it is now."""
         buffer: Tensor = self._tensor(name)
-        new = buffer.to(value.dtype) * momentum + value * (1.0 - momentum)
+        if buffer.dtype is value.dtype:
+            return buffer.lerp_(value, 1.0 - momentum)
+        new = buffer.to(value.dtype).lerp_(value, 1.0 - momentum)
         buffer.copy_(new)
         return new
 
