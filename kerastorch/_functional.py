@@ -151,14 +151,7 @@ def pool_max(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
 
 
 def pool_average(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
-    """Return the mean of each window; what "same" pads is not counted.
-
-    Args:
-        x: (batch, channels, *spatial).
-        size: The window's.
-        stride: One integer for each spatial axis.
-        same: Whether to pad by TensorFlow's "same".
-    """
+    """Return the mean of each window; what "same" pads is not counted. Args as `pool_max` has."""
     op = _AVERAGES[x.ndim - 2]
     if not same:
         return op(x, size, stride)

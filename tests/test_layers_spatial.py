@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from torch.testing import assert_close
 
 from kerastorch import apply_constraints, layers
-from tests.contract import LayerContract, Subject, assert_lazy, assert_no_trace, batch
+from tests.contract import (
+    LayerContract,
+    Subject,
+    assert_lazy,
+    assert_no_trace,
+    assert_same_state,
+    batch,
+    step,
+)
 
 CASES = list(itertools.product([(2, 3), (3, 2), (4, 5), (1, 3)], [(1, 1), (2, 1), (3, 2), (1, 3)]))
 
@@ -219,11 +228,29 @@ class TestContract(LayerContract):
             with pytest.raises(TypeError, match=r"^BatchNormalization\.from_config: "):
                 layers.BatchNormalization.from_config(wrong)
 
-    @pytest.mark.skip("all its weights have one axis: no size is wrong where all are the same")
-    def test_a_wrong_state_dict_of_a_whole_model_names_the_layer(self, subject): ...
+    def test_a_wrong_state_dict_of_a_whole_model_names_the_layer(self, subject):
+        good = subject.built().state_dict()
+        for name, value in good.items():  # each has one axis: only another size than the rest's
+            model = nn.Sequential(subject.make())
+            state = {f"0.{n}": v for n, v in good.items()} | {f"0.{name}": value.new_zeros(2)}
+            with pytest.raises(RuntimeError, match=rf"\b0\.{name}\b"):
+                model.load_state_dict(state)
+            assert_lazy(model[0])
+            model.load_state_dict({f"0.{n}": v for n, v in good.items()})
+            assert_same_state(model[0].state_dict(), good)
 
-    @pytest.mark.skip("gamma has one axis only, which structured pruning does not take")
-    def test_prune(self, subject): ...
+    def test_prune(self, subject):
+        layer, x = subject.built(), batch(subject.shape)
+        prune.l1_unstructured(layer, "weight", amount=2)  # gamma's one axis is that of channels
+        least = layer.weight_orig.abs().argsort()[:2]
+        before = layer(x)
+        assert torch.equal(before.movedim(layer.axis, -1).any((0, 1, 2)), layer.weight != 0)
+        step(layer, x, torch.optim.SGD(layer.parameters(), lr=0.01))
+        assert not torch.equal(layer(x), before)
+        assert (layer.weight == 0).nonzero().flatten().tolist() == sorted(least.tolist())
+        pruned = layer(x)
+        prune.remove(layer, "weight")
+        assert_close(layer(x), pruned, rtol=0, atol=0)
 
     @pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
     def test_trainable(self, subject, built):
