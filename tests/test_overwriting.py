@@ -23,7 +23,8 @@ def conv(name, before=None, **config):
 
 
 def one(class_name, name, before=None, **config):
-    return layer(class_name, name, None if before is None else [node(tensor(before))], **config)
+    entry = layer(class_name, name, None if before is None else [node(tensor(before))], **config)
+    return {**entry, "module": "keras.layers"}
 
 
 def add(name, *before):
@@ -96,9 +97,9 @@ def count(monkeypatch):
 
 def numbers(model, training):
     """Return outputs, and in training gradients and buffers."""
-    model.train(training)
+    model.double().train(training)
     with torch.set_grad_enabled(training):
-        outputs = model(batch())
+        outputs = model(batch().double())
         outputs = outputs if isinstance(outputs, list) else [outputs]
         if not training:
             return outputs
@@ -123,7 +124,7 @@ def test_numbers_are_those_without_overwriting(name, activation, training, monke
 
     found = numbers(made(), training)
     forbid(monkeypatch)
-    assert_close(found, numbers(made(), training), rtol=1e-5, atol=1e-6)
+    assert_close(found, numbers(made(), training))
 
 
 # What was called in place, and whether each call wrote over its input
@@ -219,11 +220,12 @@ def test_functional_transforms(name, monkeypatch):
         y = functional_call(model, (parameters, {n: b.clone() for n, b in buffers.items()}), (x,))
         return (y[0] if isinstance(y, list) else y).square().sum()
 
+    model.eval()
     found = torch.func.grad(loss)(parameters, batch())
     many = torch.stack([batch(), batch() + 1])
     several = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, many)
     forbid(monkeypatch)
-    assert_close(found, torch.func.grad(loss)(parameters, batch()))
+    assert_close(found, torch.func.grad(loss)(parameters, batch()), rtol=1e-4, atol=1e-5)
     assert_close(several, torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, many))
 
 

@@ -6,6 +6,8 @@ made: no other layer, no output of the model, no hook, and in training no gradie
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
@@ -23,7 +25,12 @@ _MAKERS = (BaseConv, Dense, BatchNormalization, Add, Average, Subtract)
 _ACTIVATIONS = (Activation, ReLU)
 
 
-def may_overwrite(module: nn.Module, maker: nn.Module | None) -> bool:
+def is_activation_of(maker: nn.Module | None, module: nn.Module) -> bool:
+    """Return whether a module is an activation, and the one before makes a new tensor."""
+    return isinstance(module, _ACTIVATIONS) and isinstance(maker, _MAKERS)
+
+
+def may_overwrite(module: nn.Module, maker: Any) -> bool:
     """Return whether a module is an activation that may overwrite what another one has made.
 
     Args:
@@ -31,8 +38,7 @@ def may_overwrite(module: nn.Module, maker: nn.Module | None) -> bool:
         maker: The one that made its only input, which no other module reads.
     """
     return (
-        isinstance(module, _ACTIVATIONS)
-        and isinstance(maker, _MAKERS)
+        is_activation_of(maker, module)
         and not (maker._forward_hooks or module._forward_hooks or module._forward_pre_hooks)
         and (not torch.is_grad_enabled() or _is_saved_nowhere(module, maker))
     )

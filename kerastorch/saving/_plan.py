@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._array import from_array
 from ..layers._layer import Layer
-from ._overwriting import may_overwrite
+from ._overwriting import is_activation_of
 from ._spec import Call, ModelSpec, TensorRef, mapped, refs
 
 
@@ -175,7 +175,7 @@ class _Planner:
             single = only.place if isinstance(only, Slot) and not again else None
             listed = _slots(only) if isinstance(only, list) and not again else None
             attribute, maker = attributes[call.layer], None
-            if single in dead and may_overwrite(layers[call.layer], makers.get(single)):
+            if single in dead and is_activation_of(makers.get(single), layers[call.layer]):
                 maker = attributes[made_by[single]]
             whole = outputs[0][1] if [index for index, _ in outputs] == [0] else None
             steps.append(
