@@ -21,7 +21,8 @@ def test_there_is_code_to_run() -> None:
 def test_the_code_runs(count: int, tmp_path: Path) -> None:
     code = "\n".join(BLOCKS[:count])
     (tmp_path / "compat").symlink_to(ROOT / "compat")  # what the code writes stays out of there
-    command = [sys.executable, "-W", "error", "-c", code]
+    within_torch = "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
+    command = [sys.executable, "-W", "error", "-W", within_torch, "-c", code]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
     )
