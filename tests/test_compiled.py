@@ -13,6 +13,8 @@ from torch.testing import assert_close
 import kerastorch
 from kerastorch import _any_size, attach_constraints, regularization_loss
 from kerastorch.layers import (
+    Activation,
+    Add,
     BatchNormalization,
     Conv2D,
     Dense,
@@ -274,3 +276,26 @@ def test_inductor_still_compiles_the_gradient_of_an_input_for_each_width(native)
     for x in inputs:
         compiled(x.requires_grad_()).square().sum().backward()
     assert graphs() == len(inputs)
+
+
+@pytest.mark.parametrize(
+    ("training", "dynamic", "axis"), [(False, False, 1), (False, True, -1), (True, False, -1)]
+)
+@pytest.mark.parametrize("apart", [ReLU(), Activation("relu"), Add()], ids=repr)
+def test_elements_are_worked_on_with_the_axes_of_convolutions(apart, training, dynamic, axis):
+    """Inductor joins them with a convolution, but at one size and without gradients only."""
+    layer, x, found = Conv2D(5, 3, input_shape=(9, 12, 4)), batch((2, 9, 12, 4)), []
+
+    def run(x):
+        y = layer(x)
+        return apart([y, y]) if isinstance(apart, Add) else apart(y)
+
+    def backend(graph, _):
+        done = [n for n in graph.graph.nodes if any(w in str(n.target) for w in ("relu", "add"))]
+        found.extend(n.meta["example_value"].shape for n in done if "_add" not in str(n.target))
+        return graph
+
+    torch.compiler.reset()
+    with torch.set_grad_enabled(training):
+        assert_close(torch.compile(run, backend=backend, dynamic=dynamic)(x), run(x))
+    assert found and all(shape[axis] == 5 for shape in found)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _pointwise, activations
+from .._any_size import by_element
 from .._array import from_array
 from .._check import problem
 from .._registry import plain
@@ -51,6 +52,8 @@ class Activation(Weightless):
             self.activation.requires_grad_(False)  # it is frozen with the layer
 
     def _computed(self, x: Tensor) -> Tensor:
+        if _pointwise.is_elementwise(self.activation):
+            return by_element(self.activation, x)
         return self.activation(x)
 
     def _overwriting(self, x: Tensor) -> Tensor:
@@ -106,7 +109,8 @@ class ReLU(Weightless):
         most, threshold = self.max_value, self.threshold
         if not x.is_floating_point():  # Keras casts both to the input's type
             most, threshold = None if most is None else int(most), int(threshold)
-        return activations.relu(x, self.negative_slope, most, threshold)
+        slope = self.negative_slope
+        return by_element(lambda x: activations.relu(x, slope, most, threshold), x)
 
     def _overwriting(self, x: Tensor) -> Tensor:
         """Compute the output in the place of an input that nothing else reads, where that goes."""

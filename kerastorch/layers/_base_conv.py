@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _check, _dtype, _pointwise, activations, config
-from .._any_size import convolve_any_size, is_training_any_size
+from .._any_size import convolve_any_size, is_inferring_one_size, is_training_any_size
 from .._check import problem
 from .._cpu_convolutions import convolution_for, convolve_places
 from .._functional import convolve_same
@@ -317,8 +317,8 @@ class BaseConv(LoRA):
     def _compiled(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the output in the form that `torch.compile` and `torch.export` take best.
 
-        The activation is out of place: before the axes go back it trains faster, after it any
-        size compiles.
+        The activation is out of place: before the axes go back it trains faster, and inductor
+        joins it with the convolution; after it any size compiles.
         """
         _, convolve, special, sizes, first, last, _ = self._constants
         any_size = first is not None and is_training_any_size(x)
@@ -330,7 +330,8 @@ class BaseConv(LoRA):
         else:
             y, _ = special(convolve, x, weight, bias, *sizes)
         elementwise = self._stages[0] is not None
-        before = elementwise and torch.is_grad_enabled() and not any_size
+        early = torch.is_grad_enabled() or is_inferring_one_size(x)
+        before = elementwise and early and not any_size
         y = self.activation(y) if before else y
         outputs = y if last is None else axes_moved(y, last)
         outputs = outputs if before else self.activation(outputs)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._any_size import by_element
 from .._check import problem
 from .._check import shape as checked_shape
 from ._weightless import Sizes, Weightless
@@ -77,7 +78,7 @@ class Elementwise(Merge):
     def _merged(self, tensors: list[Tensor]) -> Tensor:
         y = tensors[0]
         for x in tensors[1:]:
-            y = self._operation(y, x)
+            y = by_element(self._operation, y, x)
         return y
 
     def _merged_shape(self, argument: str, shapes: list[Sizes]) -> Sizes:
