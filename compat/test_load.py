@@ -431,6 +431,35 @@ class Scaled(keras.layers.Layer):
         return 2 * self.inner(x)
 
 
+class Attributes(keras.Model):
+    """A subclassed model, whose layers have names that nobody chose."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.body = keras.layers.Dense(2), keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.head(self.body(x))
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*:UserWarning"
+)  # the config, a class of one's own, is not used
+def test_a_subclassed_model_loads_by_the_names_of_its_attributes(tmp_path):
+    theirs = Attributes()
+    theirs(np.zeros((1, 4), "float32"))
+    randomize(theirs)
+    theirs.save(tmp_path / "m.keras")
+    theirs.save_weights(tmp_path / "m.weights.h5")
+    for name in ("m.keras", "m.weights.h5"):
+        ours = nn.Module()
+        ours.body, ours.head = nn.Linear(4, 3), nn.Linear(3, 2)
+        assert kerastorch.load_weights(ours, tmp_path / name).matched == "name"
+        for module, layer in ((ours.body, theirs.body), (ours.head, theirs.head)):
+            assert (module.weight.detach().numpy().T == layer.get_weights()[0]).all()
+            assert (module.bias.detach().numpy() == layer.get_weights()[1]).all()
+
+
 class TorchScaled(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -445,6 +474,10 @@ def test_layers_of_ones_own_are_made_by_the_caller(tmp_path):
     theirs.save(tmp_path / "m.keras")
     with pytest.raises(FileError, match="Scaled"):
         kerastorch.load_model(tmp_path / "m.keras")
+    with pytest.raises(TypeError, match="load_model: `custom_layers` must be a dict of names"):
+        kerastorch.load_model(tmp_path / "m.keras", custom_layers=[TorchScaled])
+    with pytest.raises(FileError, match="What `custom_layers` makes takes weights"):
+        kerastorch.load_model(tmp_path / "m.keras", custom_layers={"Scaled": lambda c: Sub()})
     ours = kerastorch.load_model(tmp_path / "m.keras", custom_layers={"Scaled": TorchScaled})
     assert_same_outputs(ours, theirs)
     kerastorch.save_weights(ours, tmp_path / "m.weights.h5")

@@ -148,11 +148,18 @@ def _safetensors_saver() -> Callable[[dict[str, Tensor], Path, str], None]:
 
 def _replaced(output: Path, write: Callable[[Path], None]) -> None:
     """Write a file beside the place where it belongs, and put it there once it is whole."""
-    output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()  # the system says best why a file cannot be made
         write(part)
         part.replace(output)
+    except OSError as error:  # which names the part
+        raise OSError(error.errno, error.strerror or str(error), str(output)) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # torch and safetensors each have their own for a full disk
+        raise OSError(f"{output}: could not be written: {error}") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             part.unlink()

@@ -17,6 +17,8 @@ from ._version import VERSION
 
 REFUSED, USAGE, DIFFERS, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 BIG = 50_000_000  # bytes from which on a progress bar is shown
+# How remedies name an argument -> how the command names it
+_OPTIONS = {"Pass pickles=True:": "Pass --pickles:", "with `weights=`": "with `--weights`"}
 _REFUSALS = (OSError, ValueError, TypeError, ImportError, MemoryError, RuntimeError)
 
 
@@ -96,6 +98,8 @@ def _inspect(given: argparse.Namespace) -> int:
 def _convert(given: argparse.Namespace) -> int:
     if given.output.suffix not in FORMATS:
         return _refused(f"{given.output}: must end in {' or '.join(FORMATS)}.", USAGE)
+    if given.output.is_dir():
+        return _refused(f"{given.output}: is a directory. Name a file.", USAGE)
     if given.output.exists() and not given.force:
         return _refused(f"{given.output}: is there already. Use --force to replace it.", USAGE)
     quiet = given.json or not sys.stderr.isatty()
@@ -152,4 +156,7 @@ def _print(text: str, stream: TextIO) -> None:
 def _told(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    told = str(error) or type(error).__name__
+    for argument, option in _OPTIONS.items():
+        told = told.replace(argument, option)
+    return told

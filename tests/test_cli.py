@@ -260,6 +260,34 @@ def test_a_failing_write_leaves_everything_as_it_was(run, digits, tmp_path, monk
     assert [path.name for path in output.parent.iterdir()] == ["x.pt"]
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_what_cannot_be_written_is_told_by_the_output_s_name(
+    run, digits, tmp_path, monkeypatch, suffix
+):
+    output = tmp_path / f"x{suffix}"
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))  # as if the disk were full
+    try:
+        code, _, err = run("convert", digits, "-o", output)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1
+    assert err.startswith(f"kerastorch: error: {output}: could not be written: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["digits.keras"]
+    monkeypatch.setattr(Path, "touch", lambda path: (path / "none").open("x"))
+    code, _, err = run("convert", digits, "-o", output)
+    assert (code, err) == (1, f"kerastorch: error: {output}: No such file or directory\n")
+
+
+def test_a_directory_is_no_output(run, digits, tmp_path):
+    output = tmp_path / "x.pt"
+    output.mkdir()
+    for arguments in ([], ["--force"]):
+        code, _, err = run("convert", digits, "-o", output, *arguments)
+        assert (code, err) == (2, f"kerastorch: error: {output}: is a directory. Name a file.\n")
+
+
 # Refusals
 
 
@@ -273,7 +301,13 @@ def test_a_failing_write_leaves_everything_as_it_was(run, digits, tmp_path, monk
         (["inspect", "no.keras"], 1, "no.keras"),
         (["convert", "no.keras", "-o", "no.pt"], 1, "no.keras"),
         (["inspect", __file__], 1, "test_cli.py"),
-        (["inspect", FILES / "keras-3.15.1" / "gw_p5.pkl"], 1, "a pickle"),
+        (["inspect", FILES / "keras-3.15.1" / "gw_p5.pkl"], 1, "not read. Pass --pickles: then"),
+        (["inspect", FILES / "keras-3.15.1" / "seq_npz.keras"], 1, "not read. Pass --pickles: "),
+        (
+            ["convert", FILES / "keras-3.15.1" / "seq_adam.json", "-o", "no.pt"],
+            1,
+            "no weights. Found: Keras config in JSON. Say where they are with `--weights`.",
+        ),
         (
             ["convert", FILES / "keras-3.15.1" / "seq_adam.weights.h5", "-o", "no.pt"],
             1,

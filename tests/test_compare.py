@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -357,6 +358,34 @@ def test_a_missing_activation_before_the_next_layer_is_found_there():
     assert (result.first.layer, result.cause.name) == ("conv", "activation")
     mended = Plain(conv=bare, relu=F.relu, second=second)
     assert compare(mended, Keras(first, second), IMAGES).ok
+
+
+def padded_by_hand(*found):
+    """Strided "same" convolutions as a porter writes them: padding and activation around them."""
+    steps = {"nchw": channels_first}
+    for layer, amounts in zip(found, [(0, 0, 1, 1), (0, 1, 0, 1)], strict=True):
+        outs, ins, *size = layer.weight.shape
+        module = nn.Conv2d(ins, outs, size, 2)
+        module.load_state_dict(layer.state_dict())
+        steps[f"pad_{layer.name}"] = partial(F.pad, pad=amounts)
+        steps |= {layer.name: module, f"relu_{layer.name}": F.relu}
+    return Plain(**steps)
+
+
+def test_padding_and_activations_around_the_layers_are_no_difference():
+    first = conv(activation="relu")
+    second = layers.Conv2D(5, (3, 2), strides=2, padding="same", activation="relu", name="second")
+    found = first, with_weights(second, (2, 4, 3, 4))
+    result = compare(padded_by_hand(*found), Keras(*found), IMAGES)
+    assert result.ok, str(result)
+    assert {row.note for row in result.layers} == {"activation comes after it"}
+    model = padded_by_hand(*found)
+    model.second.weight.data = model.second.weight.data.flip(2)
+    result = compare(model, Keras(*found), IMAGES)
+    assert (result.first.layer, result.cause.name) == ("second", "weights"), str(result)
+    model.steps["pad_second"] = lambda x: F.pad(x * 1.1, (0, 1, 0, 1))
+    result = compare(model, Keras(*found), IMAGES)  # now what `second` takes is wrong as well
+    assert result.first.layer == "conv"
 
 
 def test_a_mistake_after_an_activation_outside_is_the_first():

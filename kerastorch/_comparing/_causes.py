@@ -5,8 +5,10 @@ A mistake is the likely cause only if the numbers agree once it is mended.
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -130,6 +132,7 @@ RULES = (
     ),
 )
 
+_MOST_PLACES = 100  # where an input is looked for in one that may be it, padded
 _LINEAR: tuple[str, Activation] = ("linear", activations.linear)
 ACTIVATIONS: dict[str, Activation] = {
     **activations._ACTIVATIONS.table,
@@ -147,19 +150,22 @@ def find_cause(trial: Trial) -> Cause | None:
         warnings.simplefilter("ignore")
         if _agrees(trial, trial.run, _LINEAR[1]):
             return input_cause(trial) or _before(trial)
+        if any(map(partial(_is_padded, trial), trial.taken, trial.inputs)):
+            trial = replace(trial, inputs=trial.taken)  # what follows is tried on what it took
         return _of_the_layer(trial)
 
 
 def _of_the_layer(trial: Trial) -> Cause | None:
     op, own = operation_of(trial.module), activation_of(trial.module)
+    if own is None and (name := _still_to_come(trial)) is not None:
+        return _activation_outside(trial, name)
     finish = own or _LINEAR[1]
     found = _by_the_rules(trial, op, finish)
     if found is not None:
         return Cause(found[0], trial.layer, found[1])
     if (name := _ending(trial, op or trial.run)) is not None and (own is None or op is not None):
         if own is None:
-            text = f"Keras applies `{name}` to its output. Apply it after this layer."
-            return Cause("activation", trial.layer, text, outside=True)
+            return _activation_outside(trial, name)
         return Cause(
             "activation", trial.layer, f"its activation is {_word(own)}, Keras's is `{name}`."
         )
@@ -171,6 +177,21 @@ def _of_the_layer(trial: Trial) -> Cause | None:
             if found is not None:
                 text = f"{found[1]} (Keras then applies `{name}`.)"
                 return Cause(found[0], trial.layer, text)
+    return None
+
+
+def _activation_outside(trial: Trial, name: str) -> Cause:
+    text = f"Keras applies `{name}` to its output. Apply it after this layer."
+    return Cause("activation", trial.layer, text, outside=True)
+
+
+def _still_to_come(trial: Trial) -> str | None:
+    """Return the activation that makes what the layer gave out agree, whatever it took."""
+    for view in as_outputs(trial.given):
+        if view.shape == trial.expected.shape:
+            for name, act in ACTIVATIONS.items():
+                if trial.agrees(_tried(act, view), trial.expected):
+                    return name
     return None
 
 
@@ -214,6 +235,32 @@ def _word(activation: Any) -> str:
 
 
 # What a layer takes
+
+
+def took_the_right(trial: Trial) -> bool:
+    """Return whether a layer's input was right, if not in the form in which Keras's layer has it.
+
+    It may be padded already, or in another order of axes; or else what it led to is right.
+    """
+    same = all(
+        trial.agrees(taken, wanted) or _is_padded(trial, taken, wanted)
+        for taken, wanted in zip(trial.taken, trial.inputs, strict=False)
+    )
+    led_there = trial.agrees(trial.given, trial.expected) or _still_to_come(trial) is not None
+    return same or led_there or input_cause(trial) is not None
+
+
+def _is_padded(trial: Trial, found: Tensor, wanted: Tensor) -> bool:
+    """Return whether one tensor has the other inside, with more around it along some axes."""
+    for view in as_inputs(wanted):
+        if found.ndim == view.ndim > 2 and found.shape[0] == view.shape[0]:
+            more = [own - inner for own, inner in zip(found.shape, view.shape, strict=True)]
+            if min(more) >= 0 < max(more) and math.prod(n + 1 for n in more) <= _MOST_PLACES:
+                for place in itertools.product(*(range(n + 1) for n in more)):
+                    inside = (slice(a, a + n) for a, n in zip(place, view.shape, strict=True))
+                    if trial.agrees(found[tuple(inside)], view):
+                        return True
+    return False
 
 
 def input_cause(trial: Trial) -> Cause | None:

@@ -19,7 +19,7 @@ from .._check import problem
 from ..saving._arrays import open_arrays
 from ..saving._zip import SIGNATURE
 from ._attempts import Trial
-from ._causes import Cause, find_cause, input_cause
+from ._causes import Cause, find_cause, took_the_right
 from ._difference import APART, measured
 from ._recording import Call, Recording, as_recording, leaves, record
 from ._result import Comparison, LayerDifference
@@ -268,10 +268,7 @@ class _Comparing:
                 taken = self._taken.get(id(call))
                 if taken is not None:
                     trial = self._trial(call, taken)
-                    right = trial is not None and (
-                        all(map(trial.agrees, trial.taken, trial.inputs))
-                        or input_cause(trial) is not None
-                    )
+                    right = trial is not None and took_the_right(trial)
                 else:
                     right = any(
                         self._arrives(array, seen)

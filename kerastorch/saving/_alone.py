@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 
 from ._contents import Contents, SavedLayer, Weight
 from ._spec import LayerSpec
+from ._targets import KINDS
 from ._weight_names import Names, name_parts
+
+_AUTOMATIC = re.compile(rf"({'|'.join(sorted(KINDS))})(_[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,16 @@ def _sorted_tree(contents: Contents) -> Iterator[Saved]:
 
 
 def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Names:
-    """Return the names of a layer and of the models around it; an attribute's is its own."""
+    """Return the names of a layer and of the models around it.
+
+    The layers of a subclassed model are in groups named after its attributes, which tell more than
+    a name that nobody chose: "dense_3".
+    """
+    attributes = layer.path and "layers" not in layer.path.split("/")
+    if attributes and (not layer.name or _AUTOMATIC.fullmatch(layer.name)):
+        return _split(layer.path)
     if not layer.name:
-        plain = layer.path and "layers" not in layer.path.split("/")
-        return _split(layer.path) if plain else ()
+        return ()
     names = [layer.name]
     parts = layer.path.split("/")
     for end in range(len(parts) - 1, 0, -1):

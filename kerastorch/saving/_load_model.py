@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._check import problem
 from ._config import parse_model
 from ._contents import Contents, FileError
 from ._graph import build_model
@@ -22,6 +23,10 @@ from ._targets import leaves_of
 from ._unbuilt import unbuilt
 
 _REMEDY = "The file is not of this model, or is damaged: save it again with Keras."
+_REMEDY_OF_ONES_OWN = (
+    "What `custom_layers` makes takes weights in the layers of kerastorch and torch.nn that it "
+    "consists of, under Keras's names of them."
+)
 
 
 def load_model(
@@ -62,9 +67,15 @@ def load_model(
         The model. Its submodules have the names of Keras's layers.
 
     Raises:
+        TypeError: `custom_layers` or `custom_objects` is no dict, or makes no module.
         FileError: the file is refused, has no config, has a layer that is not supported, or its
             weights are not those of the model.
     """
+    for name, given in (("custom_layers", custom_layers), ("custom_objects", custom_objects)):
+        if not isinstance(given, Mapping | None):
+            rule = "a dict of names, or None"
+            raise TypeError(problem(load_model.__name__, name, rule, given))
+    remedy = f"{_REMEDY} {_REMEDY_OF_ONES_OWN}" if custom_layers else _REMEDY
     with reading(path, progress, pickles) as contents:
         if contents.config is None:
             what = "it has weights only, and no config that tells the model"
@@ -79,18 +90,18 @@ def load_model(
                 what = "it has a config and no weights"
                 remedy = "Say where they are with `weights=`."
                 raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
-            _load(model, spec, contents)
+            _load(model, spec, contents, remedy)
         else:
             with reading(weights, progress, pickles) as others:
-                _load(model, spec, others)
+                _load(model, spec, others, remedy)
     return model.eval()
 
 
-def _load(model: Model, spec: ModelSpec, contents: Contents) -> None:
-    commit(staged(_matched(model, spec, contents)))
+def _load(model: Model, spec: ModelSpec, contents: Contents, remedy: str) -> None:
+    commit(staged(_matched(model, spec, contents, remedy)))
 
 
-def _matched(model: Model, spec: ModelSpec, contents: Contents) -> Match:
+def _matched(model: Model, spec: ModelSpec, contents: Contents, remedy: str = _REMEDY) -> Match:
     """Return what goes where by the model's own config; anything left over is an error."""
     source = saved_layers(contents, spec)
     matcher = Matcher(model, contents, source, names=structural_names(model))
@@ -107,5 +118,5 @@ def _matched(model: Model, spec: ModelSpec, contents: Contents) -> Match:
             what = f"{path} has the parameters {expected} by its input's shape {input_shape}"
             match.problems.append(f"{what}. Found: {found}.")
     if match.pairs or matcher.leaves or source.layers:
-        require(model, contents, match, True, _REMEDY)
+        require(model, contents, match, True, remedy)
     return match

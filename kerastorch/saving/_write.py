@@ -56,9 +56,11 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
         path: Where to write; it must end in ".weights.h5", as Keras requires.
 
     Raises:
+        TypeError: the model is no module, or the path none.
         ValueError: the path ends otherwise, a layer is not built, or a module has weights that
             Keras has no layer for; nothing is written then.
         FileNotFoundError: there is no such directory.
+        IsADirectoryError: the path is one.
         ImportError: h5py is not installed.
 
     Example:
@@ -70,10 +72,17 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
         >>> len(report.loaded)
         2
     """
+    owner, rule = save_weights.__name__, f"a path that ends in {_SUFFIX!r}"
+    if not isinstance(model, nn.Module):
+        raise TypeError(problem(owner, "model", "a torch.nn.Module", type(model)))
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(problem(owner, "path", rule, path))
     place = Path(os.fsdecode(path))
     if not place.name.endswith(_SUFFIX):
-        rule = f"a path that ends in {_SUFFIX!r}, which Keras tells the format by"
-        raise ValueError(problem(save_weights.__name__, "path", rule, str(path)))
+        remedy = "Keras tells the format by it."
+        raise ValueError(problem(owner, "path", rule, str(path), remedy))
+    if place.is_dir():
+        raise IsADirectoryError(f"{place}: is a directory. Name a file.")
     if not place.parent.is_dir():
         raise FileNotFoundError(f"{place}: there is no directory {place.parent}. Make it first.")
     groups = _groups(model)
@@ -116,16 +125,19 @@ def _groups(model: nn.Module) -> list[_Group]:
         for found in _problems(leaf)
     ]
     if problems:
-        owner, lines = save_weights.__name__, "\n".join(problems)
-        rule = f"a model whose weights Keras can take; nothing was written.\n{lines}\n"
-        raise ValueError(problem(owner, "model", rule, type(model).__name__))
+        owner, rule = save_weights.__name__, "a model whose weights Keras can take"
+        remedy = "\n".join(["Nothing was written.", *problems])
+        raise ValueError(problem(owner, "model", rule, type(model).__name__, remedy))
     if isinstance(model, Model):
         return [_Group("", model.name, ()), *_of_model(model, "", set())]
     return [_Group("", "sequential", ()), *_of_modules(model)]
 
 
 def _problems(leaf: Leaf) -> Iterator[str]:
-    if leaf.refusal:
+    if leaf.refusal and not isinstance(leaf.module, Layer) and not layer_kind(leaf.module):
+        kind = type(leaf.module).__name__
+        yield f"Keras has no layer that takes the weights of {kind}. Save them with torch."
+    elif leaf.refusal:
         yield leaf.refusal
     elif any(target.unbuilt for target in leaf.targets):
         remedy = "Call the model on a batch first."
