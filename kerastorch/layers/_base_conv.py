@@ -19,7 +19,7 @@ from ._building import Role, Shape
 from ._lora import LoRA
 
 Integers: TypeAlias = int | Sequence[int]
-is_compiling = torch.compiler.is_compiling
+is_compiling = torch.compiler.is_dynamo_compiling
 
 
 class BaseConv(LoRA):
@@ -122,8 +122,10 @@ class BaseConv(LoRA):
         last = self.data_format == "channels_last"
         mixed = self._policy.compute_dtype != self._policy.variable_dtype
         special, sizes = self._geometry()
+        # None: to move the axes checks it. -1: no input fits as it is.
+        ndim = -1 if mixed or self.lora_enabled else None if last else self.rank + 2
         self._constants = (
-            -1 if mixed or self.lora_enabled else self.rank + 2,  # -1: no input fits as it is
+            ndim,
             convolution_for(self.kernel_size, self.strides, self.groups),
             special,
             sizes,
@@ -276,12 +278,12 @@ class BaseConv(LoRA):
         if (
             not isinstance(inputs, Tensor)
             or inputs.dtype is not weight.dtype
-            or inputs.ndim != ndim
+            or (ndim is not None and inputs.ndim != ndim)
         ):
             inputs, weight, bias = self._made_to_fit(inputs, weight, bias)
-        x = inputs if first is None else axes_moved(inputs, first)
         fresh = True
         try:
+            x = inputs if first is None else axes_moved(inputs, first)
             if is_compiling():
                 return self._compiled(x, weight, bias)
             if special is None:
@@ -344,10 +346,7 @@ class BaseConv(LoRA):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the input as a tensor of the compute dtype, and the weights to use with it."""
         x = self._as_tensor(inputs)
-        if x.ndim != self.rank + 2:
-            layout = self.data_format
-            rule = f"of {self.rank + 2} dimensions"
-            self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
+        self._require_rank(x.shape)
         if self.lora_enabled:
             weight = self._merged(weight)
         x, compute = self._cast(x, weight.dtype)
@@ -356,14 +355,20 @@ class BaseConv(LoRA):
             bias = None if bias is None else bias.to(compute)
         return x, weight, bias
 
+    def _require_rank(self, shape: Sequence[int]) -> None:
+        if len(shape) != self.rank + 2:
+            rule, layout = f"of {self.rank + 2} dimensions", self.data_format
+            self._refuse("inputs", rule, tuple(shape), data_format=layout)
+
     def _explained(self, error: RuntimeError, inputs: Tensor, weight: Tensor) -> Exception:
         """Return what made the convolution fail in this layer's words, else torch's own error."""
         shape, layout, owner = tuple(inputs.shape), self.data_format, type(self).__name__
         channels = weight.shape[1] * self.groups
-        if shape[self._channel_axis] != channels:
-            rule = f"of {channels} channels along axis {self._channel_axis}"
-            return ValueError(problem(owner, "inputs", rule, shape, data_format=layout))
         try:
+            self._require_rank(shape)
+            if shape[self._channel_axis] != channels:
+                rule = f"of {channels} channels along axis {self._channel_axis}"
+                self._refuse("inputs", rule, shape, data_format=layout)
             self._require_room("inputs", shape)
         except ValueError as refused:
             return refused
