@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -73,12 +73,14 @@ class Elementwise(Merge):
     size 1, behind its batch. A subclass says what makes one of two.
     """
 
-    _operation: Callable[[Tensor, Tensor], Tensor]
+    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return what the layer makes of two tensors."""
+        raise NotImplementedError
 
     def _merged(self, tensors: list[Tensor]) -> Tensor:
         y = tensors[0]
         for x in tensors[1:]:
-            y = by_element(self._operation, y, x)
+            y = by_element(self._joined, y, x)
         return y
 
     def _merged_shape(self, argument: str, shapes: list[Sizes]) -> Sizes:
@@ -131,7 +133,8 @@ class Add(Elementwise):
         tensor([[4, 6]])
     """
 
-    _operation = staticmethod(operator.add)
+    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
+        return y + x
 
 
 class Subtract(Elementwise):
@@ -145,7 +148,8 @@ class Subtract(Elementwise):
         tensor([[-2, -1]])
     """
 
-    _operation = staticmethod(operator.sub)
+    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
+        return y - x
 
     def _list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
         if not isinstance(value, (list, tuple)) or len(value) != 2:
@@ -164,7 +168,8 @@ class Multiply(Elementwise):
         tensor([[3, 8]])
     """
 
-    _operation = staticmethod(operator.mul)
+    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
+        return y * x
 
 
 class Average(Elementwise):
@@ -178,7 +183,8 @@ class Average(Elementwise):
         tensor([[2.0000, 2.5000]])
     """
 
-    _operation = staticmethod(operator.add)
+    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
+        return y + x
 
     def _merged(self, tensors: list[Tensor]) -> Tensor:
         return super()._merged(tensors) / len(tensors)
@@ -196,7 +202,8 @@ class Maximum(Elementwise):
         tensor([[3, 5]])
     """
 
-    _operation = staticmethod(torch.maximum)
+    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
+        return torch.maximum(y, x)
 
 
 class Minimum(Elementwise):
@@ -211,7 +218,8 @@ class Minimum(Elementwise):
         tensor([[1, 4]])
     """
 
-    _operation = staticmethod(torch.minimum)
+    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
+        return torch.minimum(y, x)
 
 
 class Concatenate(Merge):
