@@ -51,8 +51,13 @@ class Activation(Weightless):
         if isinstance(self.activation, nn.Module) and not self.trainable:
             self.activation.requires_grad_(False)  # it is frozen with the layer
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "activation":
+            self._is_elementwise = _pointwise.is_elementwise(self.activation)
+
     def _computed(self, x: Tensor) -> Tensor:
-        if _pointwise.is_elementwise(self.activation):
+        if self._is_elementwise:
             return by_element(self.activation, x)
         return self.activation(x)
 
