@@ -11,6 +11,8 @@ from kerastorch import config
 
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-home-")  # not the user's keras.json
 
+# Inductor of torch 2.13 takes graphs that it kept on disk for those of other strides.
+os.environ["TORCHINDUCTOR_FX_GRAPH_CACHE"] = os.environ["TORCHINDUCTOR_AUTOGRAD_CACHE"] = "0"
 torch.set_num_threads(1)  # what is tested is small: more threads only wait for each other
 
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
