@@ -51,6 +51,22 @@ def residual(activation="relu", axis=-1):
     return functional(*entries, inputs=["x", 0, 0], outputs=[["act4", 0, 0], ["sum", 0, 0]])
 
 
+def branched(activation="relu", axis=-1):
+    """Return a block with outputs that are, and are made of, what its activations get."""
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        conv("conv0", "x"),
+        one("BatchNormalization", "bn0", "conv0", axis=axis),
+        one("Dropout", "same", "bn0", rate=0.5),  # hands on its input where it drops nothing
+        one("Activation", "act0", "bn0", activation=activation),
+        conv("conv1", "x"),
+        conv("conv2", "conv1"),  # needs its input for the gradient
+        one("ReLU", "act1", "conv1"),
+    ]
+    names = ("act0", "same", "act1", "conv2")  # the last are called first
+    return functional(*entries, inputs=["x", 0, 0], outputs=[[name, 0, 0] for name in names])
+
+
 def plain(activation="relu", axis=-1):
     return sequential(
         input_layer("x", (None, *SHAPE[1:])),
@@ -63,7 +79,7 @@ def plain(activation="relu", axis=-1):
     )
 
 
-MODELS = {"functional": residual, "sequential": plain}
+MODELS = {"functional": residual, "branched": branched, "sequential": plain}
 
 
 def built(config):
@@ -98,6 +114,7 @@ def count(monkeypatch):
 def numbers(model, training):
     """Return outputs, and in training gradients and buffers."""
     model.double().train(training)
+    torch.manual_seed(5)
     with torch.set_grad_enabled(training):
         outputs = model(batch().double())
         outputs = outputs if isinstance(outputs, list) else [outputs]
@@ -131,6 +148,8 @@ def test_numbers_are_those_without_overwriting(name, activation, training, monke
 EXPECTED = {
     ("functional", False): [True, True, True, False],
     ("functional", True): [True, True, False],
+    ("branched", False): [],
+    ("branched", True): [],
     ("sequential", False): [True, True],
     ("sequential", True): [True, True],
 }

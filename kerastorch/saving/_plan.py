@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -159,6 +160,7 @@ class _Planner:
         for ref in sorted(used):
             indexes.setdefault(ref[:2], []).append(ref.index)
         last = self._last_uses(spec)
+        reads = Counter(ref for call in spec.calls for ref in _used_by(call))
         makers: dict[int | None, nn.Module] = {}
         made_by: dict[int | None, str] = {}
         steps = []
@@ -175,7 +177,8 @@ class _Planner:
             single = only.place if isinstance(only, Slot) and not again else None
             listed = _slots(only) if isinstance(only, list) and not again else None
             attribute, maker = attributes[call.layer], None
-            if single in dead and is_activation_of(makers.get(single), layers[call.layer]):
+            read_once = [self.slots[ref] for ref in last.get(number, ()) if reads[ref] == 1]
+            if single in read_once and is_activation_of(makers.get(single), layers[call.layer]):
                 maker = attributes[made_by[single]]
             whole = outputs[0][1] if [index for index, _ in outputs] == [0] else None
             steps.append(
