@@ -30,7 +30,12 @@ def is_inferring_one_size(x: Tensor) -> bool:
     There inductor joins what is done to each element of a convolution's output with it, if the
     axes are still the convolution's. At any size it cannot compile that form.
     """
-    return not torch.is_grad_enabled() and _is_for_inductor() and _is_fixed(x)
+    return not torch.is_grad_enabled() and is_compiling_one_size(x)
+
+
+def is_compiling_one_size(x: Tensor) -> bool:
+    """Return whether a graph is being compiled that takes inputs of this size only."""
+    return _is_for_inductor() and _is_fixed(x)
 
 
 def by_element(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:

@@ -61,9 +61,11 @@ class Activation(Weightless):
             return by_element(self.activation, x)
         return self.activation(x)
 
-    def _overwriting(self, x: Tensor) -> Tensor:
-        """Compute the output in the place of an input that nothing else reads, where that goes."""
-        return (_pointwise.in_place(self.activation) or self.activation)(x)
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        if x.dtype is not self._compute or not self._is_elementwise:
+            return None
+        overwriting = _pointwise.in_place(self.activation) if spare else None
+        return (overwriting or self.activation)(x)
 
 
 class ReLU(Weightless):
@@ -117,11 +119,11 @@ class ReLU(Weightless):
         slope = self.negative_slope
         return by_element(lambda x: activations.relu(x, slope, most, threshold), x)
 
-    def _overwriting(self, x: Tensor) -> Tensor:
-        """Compute the output in the place of an input that nothing else reads, where that goes."""
-        if self.negative_slope or self.threshold or self.max_value is not None:
-            return self._computed(x)
-        return torch.relu_(x)
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        plain = not self.negative_slope and not self.threshold and self.max_value is None
+        if plain and spare and x.dtype is self._compute:
+            return torch.relu_(x)
+        return super()._inside(x, spare)
 
 
 class LeakyReLU(Weightless):

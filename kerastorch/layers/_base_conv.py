@@ -285,7 +285,7 @@ class BaseConv(LoRA):
         try:
             x = inputs if first is None else axes_moved(inputs, first)
             if is_compiling():
-                return self._compiled(x, weight, bias)
+                return self._compiled(x, weight, bias, last)
             if special is None:
                 y = convolve(x, weight, bias, *sizes)
             else:
@@ -316,14 +316,16 @@ class BaseConv(LoRA):
             self._record_activity(outputs)
         return outputs
 
-    def _compiled(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _compiled(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, last: tuple[int, ...] | None
+    ) -> Tensor:
         """Return the output in the form that `torch.compile` and `torch.export` take best.
 
         The activation is out of place: before the axes go back it trains faster, and inductor
         joins it with the convolution; after it any size compiles.
         """
-        _, convolve, special, sizes, first, last, _ = self._constants
-        any_size = first is not None and is_training_any_size(x)
+        _, convolve, special, sizes, *_ = self._constants
+        any_size = last is not None and is_training_any_size(x)
         if any_size:
             options = self.strides, self.dilation_rate, self.groups
             y = convolve_any_size(x, weight, bias, *options, same=self.padding == "same")
@@ -340,6 +342,28 @@ class BaseConv(LoRA):
         if self.activity_regularizer is not None:
             self._record_activity(outputs)
         return outputs
+
+    @property
+    def _moved_inside(self) -> bool:
+        return self.data_format == "channels_last"
+
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        """Convolve inside a model as `forward` does."""
+        ndim, convolve, special, sizes, *_ = self._constants
+        pointwise, by_layout = self._stages
+        weight: Any = self._parameters.get("weight")
+        if by_layout or ndim == -1 or weight is None or x.dtype is not weight.dtype or x.ndim != 4:
+            return None
+        bias, fresh = self._tensor("bias"), True
+        if is_compiling():
+            return self._compiled(x, weight, bias, None)
+        if special is None:
+            y = convolve(x, weight, bias, *sizes)
+        else:
+            y, fresh = special(convolve, x, weight, bias, *sizes)
+        if pointwise is not None:
+            return pointwise(y) if fresh else self.activation(y)
+        return y if fresh else y.contiguous(memory_format=torch.channels_last)
 
     def _made_to_fit(
         self, inputs: Any, weight: Tensor, bias: Tensor | None

@@ -219,6 +219,10 @@ class Dense(LoRA):
             self._record_activity(outputs)
         return outputs
 
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        plain = self.activation is activations.linear and x.ndim == 2
+        return self.forward(x) if plain else None
+
     def _made_to_fit(
         self, inputs: Any, weight: Tensor, bias: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:

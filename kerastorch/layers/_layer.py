@@ -236,6 +236,28 @@ class Layer(Configured, Buildable):
         compute = _dtype.torch_dtype(policy.compute_dtype)
         return x.to(compute), compute
 
+    # Inside a rebuilt model, where nothing else sees what goes between its layers
+
+    @property
+    def _moved_inside(self) -> bool | None:
+        """Whether `_inside` takes and gives an image with its channels second.
+
+        False means the user's layout; None means that either will do, and that it stays.
+        """
+        return None
+
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        """Return what `forward` would, without its checks, conversions and moves of axes.
+
+        Args:
+            x: A tensor, or a list of them where `forward` takes one.
+            spare: Whether it may be overwritten; for a list, which of them may.
+
+        Returns:
+            A tensor that nothing else reads; or None where `forward` has more to do.
+        """
+        return None
+
     # Losses
 
     @property

@@ -102,6 +102,11 @@ class Elementwise(Merge):
                     merged[axis] = None
         return (batches[0] if batches else None, *merged[1:])
 
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        kind, ndim, batch = self._compute, x[0].ndim, x[0].shape[:1]
+        alike = all(one.dtype is kind and one.ndim == ndim and one.shape[:1] == batch for one in x)
+        return self._merged(x) if alike and len(x) > 1 else None
+
     def _together(self, tensors: list[Tensor]) -> list[Tensor]:
         kind, shape = tensors[0].dtype, tensors[0].shape
         if shape and all(x.dtype is kind and x.shape == shape for x in tensors):  # the usual case
@@ -135,6 +140,14 @@ class Add(Elementwise):
 
     def _joined(self, y: Tensor, x: Tensor) -> Tensor:
         return y + x
+
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        if len(x) == 2 and any(spare):
+            y: Tensor
+            y, other = x if spare[0] else reversed(x)
+            if y.shape == other.shape and y.dtype is other.dtype is self._compute:
+                return y.add_(other)
+        return super()._inside(x, spare)
 
 
 class Subtract(Elementwise):
@@ -282,6 +295,15 @@ class Concatenate(Merge):
 
     def _merged(self, tensors: list[Tensor]) -> Tensor:
         return torch.cat(tensors, self.axis)
+
+    @property
+    def _moved_inside(self) -> bool:
+        return self.axis in (-1, 3)
+
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        if any(one.dtype is not self._compute or one.ndim != 4 for one in x):
+            return None
+        return torch.cat(x, 1 if self._moved_inside else self.axis)
 
     def extra_repr(self) -> str:
         """Return the axis."""

@@ -302,6 +302,16 @@ class BatchNormalization(Layer):
             self._record_activity(outputs)
         return outputs
 
+    @property
+    def _moved_inside(self) -> bool:
+        return self.axis in (-1, 3)
+
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        moving = self._tensor("running_mean")
+        second = (x.ndim == 4 and self.axis in (-1, 3, 1)) or (x.ndim == 2 and self.axis in (-1, 1))
+        fits = x.dtype is moving.dtype and x.dtype in self._taken_as_they_are
+        return self._normalized(x, moving) if second and fits else None
+
     def _normalized(self, x: Tensor, moving: Tensor) -> Tensor:
         """Normalize (batch, channels, ...) by the moving statistics, or in training by its own."""
         if self.training and self._trainable:

@@ -25,15 +25,17 @@ class BaseZeroPadding(Spatial):
         super().__init__(**kwargs)
         self.data_format = data_format_of(type(self).__name__, data_format)
         self.padding = _check.pairs(type(self).__name__, "padding", padding, self.rank)
-        behind = [] if self._first_axis == 2 else [0, 0]
-        self._amounts = behind + [n for sides in reversed(self.padding) for n in sides]
+        self._amounts = [n for sides in reversed(self.padding) for n in sides]
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         axes = zip(sizes, self.padding, strict=True)
         return tuple(None if n is None else n + sum(sides) for n, sides in axes)
 
     def _computed(self, x: Tensor) -> Tensor:
-        return F.pad(x, self._amounts)
+        return F.pad(x, self._amounts if self._first_axis == 2 else [0, 0, *self._amounts])
+
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        return F.pad(x, self._amounts) if x.ndim == 4 and x.dtype is self._compute else None
 
 
 class ZeroPadding2D(BaseZeroPadding):

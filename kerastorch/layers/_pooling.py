@@ -65,6 +65,9 @@ class BasePooling(Spatial):
             self._new_sizes("inputs", shape, self._split(shape)[1])
             raise
 
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        return self._pooled(x) if x.ndim == 4 and x.dtype is self._compute else None
+
 
 class _MaxPooling(BasePooling):
     def __init__(

@@ -22,6 +22,10 @@ class Spatial(Weightless):
         """The first spatial axis."""
         return 1 if self.data_format == "channels_last" else 2
 
+    @property
+    def _moved_inside(self) -> bool:
+        return self.data_format == "channels_last"
+
     def _received(self, inputs: Any) -> Tensor:
         x = super()._received(inputs)
         if x.ndim != self.rank + 2:

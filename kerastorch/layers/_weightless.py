@@ -81,6 +81,9 @@ class Weightless(Layer):
         """Return the output for an input of the right type of numbers."""
         raise NotImplementedError
 
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        return self._computed(x) if x.dtype is self._compute else None
+
     def _returned(self, outputs: Tensor) -> Tensor:
         """Record the activity term of an output, and return the output."""
         if self.activity_regularizer is not None:

@@ -12,7 +12,8 @@ from .._array import from_array
 from .._check import problem
 from ..layers._layer import Layer, is_exporting
 from ._inputs import Input
-from ._plan import Plan
+from ._inside import Held, is_unseen
+from ._plan import Plan, Step, filled, flat
 from ._shapes import UNKNOWN, Shapes, leaf, shapes_in
 from ._spec import ModelSpec
 from ._summary import summary
@@ -60,7 +61,6 @@ class Model(nn.Module):
         self._trainable = spec.trainable
         self._inputs: tuple[Input, ...] = ()
         self._modes: tuple[tuple[str, bool], ...] = ()
-        self._steps: tuple[tuple[str, tuple[Layer, ...]], ...] = ()
         self._plan: Plan | None = None
         self._constants: tuple[tuple[int, str], ...] = ()
         self._attributes: dict[str, str] = {}
@@ -152,6 +152,48 @@ class Model(nn.Module):
             first = next(self.parameters(), None)
             value = found if first is None else found.to(first.device)
         return one.standard(value, self)
+
+    def _run(self, steps: Sequence[Step], values: Held, allowed: bool) -> None:
+        """Call the layers.
+
+        Args:
+            steps: The calls in order.
+            values: The inputs and constants in their slots; the others' get the outputs.
+            allowed: Whether layers may be called inside.
+        """
+        modules: dict[str, Any] = self._modules
+        for attribute, only, is_list, args, kwargs, kept, whole, dead, once, again in steps:
+            module = modules[attribute]
+            if not (
+                allowed
+                and only is not None
+                and whole is not None
+                and is_unseen(module)
+                and values.call_inside(module, only, is_list, once, whole)
+            ):
+                if only is None:
+                    found = [filled(arg, values) for arg in args], filled(kwargs, values)
+                    y = self._called(module, again, *found)
+                    del found
+                else:
+                    y = module([values[slot] for slot in only] if is_list else values[only[0]])
+                self._keep(y, attribute, kept, values)
+                del y
+            values.drop(dead)
+
+    def _keep(
+        self, y: Any, attribute: str, kept: Sequence[tuple[int | None, int]], values: Held
+    ) -> None:
+        """Put the outputs of a module that later steps need into their slots."""
+        for index, slot in kept:
+            if index is None or (index == 0 and isinstance(y, Tensor)):
+                values[slot] = y
+                continue
+            parts = [y] if isinstance(y, Tensor) else list(flat(y))
+            if index >= len(parts):
+                rule = f"a module of {index + 1} outputs at least"
+                self._refuse(attribute, rule, len(parts))
+            values[slot] = parts[index]
 
     def _called(self, module: Any, again: Sequence[Layer], args: Any, kwargs: Any) -> Any:
         """Call a module some of whose layers have run before, and keep their activity terms."""

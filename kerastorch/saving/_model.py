@@ -13,8 +13,8 @@ from ..layers._layer import Layer
 from ._base_model import CONSTANT
 from ._base_model import Model as Model
 from ._inputs import Input
-from ._overwriting import is_allowed, may_overwrite, overwritten
-from ._plan import Slot, filled, flat, plan_of, run_again
+from ._inside import Held, is_allowed
+from ._plan import Plan, Slot, filled, plan_of, steps_of
 from ._shapes import UNKNOWN, Shape, Shapes, of_functional, of_sequential, shapes_in, within
 from ._spec import ModelSpec, mapped, refs
 
@@ -29,11 +29,9 @@ class Sequential(Model):
         modes: Mapping[str, bool] | None = None,
     ) -> None:
         super().__init__(spec, layers, modes)
-        called = [name for name in layers if not isinstance(layers[name], InputLayer)]
-        again = run_again(layers[name] for name in called)
-        self._steps = tuple(
-            (self._attributes[name], ran) for name, ran in zip(called, again, strict=True)
-        )
+        called = {n: layer for n, layer in layers.items() if not isinstance(layer, InputLayer)}
+        steps = steps_of(self._attributes, called)
+        self._plan = Plan(len(steps) + 1, Slot(0), (), steps, Slot(len(steps)))
         first = next(iter(layers.values()), None)
         if isinstance(first, InputLayer):
             self._inputs = (Input.of(first, sized=False),)
@@ -68,18 +66,11 @@ class Sequential(Model):
                 x = x[0]
             if one.shape is not None or not isinstance(x, (list, tuple, dict)):
                 x = self._taken(x, one)
-        modules: dict[str, Any] = self._modules
-        allowed, maker = is_allowed(), None
-        for attribute, again in self._steps:
-            module = modules[attribute]
-            if again:
-                x = self._called(module, again, (x,), {})
-            elif allowed and may_overwrite(module, maker):
-                x = overwritten(module, x)
-            else:
-                x = module(x)
-            maker = module
-        return x
+        plan: Any = self._plan  # set for good by the constructor
+        values = Held(plan.size)
+        values[0] = x
+        self._run(plan.steps, values, is_allowed((x,)))
+        return values[plan.outputs.place]
 
 
 class Functional(Model):
@@ -130,49 +121,18 @@ class Functional(Model):
         """
         plan: Any = self._plan  # set for good by the constructor
         size, template, _, steps, outputs = plan
-        values: list[Any] = [None] * size
+        values = Held(size)
         if isinstance(template, Slot) and isinstance(inputs, Tensor):
             values[0] = self._inputs[0].standard(inputs, self)
         else:
             self._distribute(template, inputs, values)
-        modules: dict[str, Any] = self._modules
+        allowed = is_allowed([values[slot] for slot in range(len(self._inputs))])
         for slot, name in self._constants:
             values[slot] = self._buffers[name]
-        allowed = is_allowed()
-        for attribute, single, listed, args, kwargs, kept, whole, dead, again, maker in steps:
-            module = modules[attribute]
-            if single is not None:
-                if maker is not None and allowed and may_overwrite(module, modules[maker]):
-                    y = overwritten(module, values[single])
-                else:
-                    y = module(values[single])
-            elif listed is not None:
-                y = module([values[slot] for slot in listed])
-            else:
-                found = [filled(arg, values) for arg in args], filled(kwargs, values)
-                y = self._called(module, again, *found)
-                del found
-            for slot in dead:
-                values[slot] = None
-            if whole is not None and isinstance(y, Tensor):
-                values[whole] = y
-            else:
-                self._keep(y, attribute, kept, values)
-            del y
+        self._run(steps, values, allowed)
         return values[outputs.place] if isinstance(outputs, Slot) else filled(outputs, values)
 
-    def _keep(
-        self, y: Any, attribute: str, kept: tuple[tuple[int, int], ...], values: list[Any]
-    ) -> None:
-        """Put the outputs of a module that later steps need into their slots."""
-        parts = [y] if isinstance(y, Tensor) else list(flat(y))
-        for index, slot in kept:
-            if index >= len(parts):
-                rule = f"a module of {index + 1} outputs at least"
-                self._refuse(attribute, rule, len(parts))
-            values[slot] = parts[index]
-
-    def _distribute(self, template: Any, given: Any, values: list[Any]) -> None:
+    def _distribute(self, template: Any, given: Any, values: Held) -> None:
         """Put the inputs into their slots."""
         if isinstance(template, Slot):
             one = self._inputs[template.place]

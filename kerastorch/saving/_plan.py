@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .._array import from_array
 from ..layers._layer import Layer
-from ._overwriting import is_activation_of
+from ._inside import Held
 from ._spec import Call, ModelSpec, TensorRef, mapped, refs
 
 
@@ -26,28 +26,29 @@ class Step(NamedTuple):
 
     Attributes:
         attribute: The name of the layer's module.
-        single: The slot of the only argument, where that is a tensor; else None.
-        listed: The slots in the only argument, where that is a list of tensors; else None.
+        only: The slots in the only argument, where that is a tensor or a list of tensors; else
+            None.
+        is_list: Whether that argument is a list.
         args: The positional arguments with a Slot in each tensor's place.
         kwargs: The keyword arguments.
-        outputs: Which outputs are kept, and in which slot.
+        outputs: Which outputs are kept, None for all there is as one, and in which slot.
         whole: The slot of the output where that is one tensor and the only one kept; else None.
         dead: The slots that no later step needs.
+        once: Those of them that no other step needs, either.
         again: The layers that run here and have run before in the same call of the model; where
-            there are any, neither `single` nor `listed` is given.
-        maker: The name of the module that made the only argument, where that may be overwritten.
+            there are any, `only` is None.
     """
 
     attribute: str
-    single: int | None
-    listed: tuple[int, ...] | None
+    only: tuple[int, ...] | None
+    is_list: bool
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    outputs: tuple[tuple[int, int], ...]
+    outputs: tuple[tuple[int | None, int], ...]
     whole: int | None
     dead: tuple[int, ...]
+    once: tuple[int, ...]
     again: tuple[Layer, ...]
-    maker: str | None
 
 
 class Plan(NamedTuple):
@@ -68,7 +69,7 @@ class Plan(NamedTuple):
     outputs: Any
 
 
-def filled(template: Any, values: list[Any]) -> Any:
+def filled(template: Any, values: Held) -> Any:
     """Return a structure with each Slot replaced by the tensor in its place."""
     if isinstance(template, Slot):
         return values[template.place]
@@ -103,7 +104,31 @@ def plan_of(spec: ModelSpec, attributes: Mapping[str, str], layers: Mapping[str,
     return _Planner().plan(spec, attributes, layers)
 
 
-def run_again(modules: Iterable[nn.Module]) -> list[tuple[Layer, ...]]:
+def steps_of(attributes: Mapping[str, str], layers: Mapping[str, nn.Module]) -> tuple[Step, ...]:
+    """Return what a Sequential model does at a call: each slot is read into the next.
+
+    Args:
+        attributes: The modules' names by the layers'.
+        layers: The modules by the layers' names, without inputs.
+    """
+    return tuple(
+        Step(
+            attribute=attributes[name],
+            only=None if again else (slot,),
+            is_list=False,
+            args=(Slot(slot),),
+            kwargs={},
+            outputs=((None, slot + 1),),
+            whole=slot + 1,
+            dead=(slot,),
+            once=(slot,),
+            again=again,
+        )
+        for slot, (name, again) in enumerate(zip(layers, _run_again(layers.values()), strict=True))
+    )
+
+
+def _run_again(modules: Iterable[nn.Module]) -> list[tuple[Layer, ...]]:
     """Return, for modules that run one after the other, which layers in each ran before."""
     seen: set[int] = set()
     found = []
@@ -153,7 +178,7 @@ class _Planner:
         self, spec: ModelSpec, attributes: Mapping[str, str], layers: Mapping[str, Any]
     ) -> Plan:
         inputs = mapped(spec.inputs, self.slot)
-        layers_again = run_again(layers[call.layer] for call in spec.calls)
+        layers_again = _run_again(layers[call.layer] for call in spec.calls)
         used = set(refs([[list(call.args), call.kwargs] for call in spec.calls]))
         used |= set(refs(spec.outputs))
         indexes: dict[tuple[str, int], list[int]] = {}
@@ -161,8 +186,6 @@ class _Planner:
             indexes.setdefault(ref[:2], []).append(ref.index)
         last = self._last_uses(spec)
         reads = Counter(ref for call in spec.calls for ref in _used_by(call))
-        makers: dict[int | None, nn.Module] = {}
-        made_by: dict[int | None, str] = {}
         steps = []
         for number, (call, again) in enumerate(zip(spec.calls, layers_again, strict=True)):
             args = tuple(self.template(arg) for arg in call.args)
@@ -173,19 +196,20 @@ class _Planner:
                 (index, self.slot(TensorRef(call.layer, call.number, index)).place)
                 for index in kept
             )
-            dead = tuple(self.slots[ref] for ref in last.get(number, ()))
-            single = only.place if isinstance(only, Slot) and not again else None
-            listed = _slots(only) if isinstance(only, list) and not again else None
-            attribute, maker = attributes[call.layer], None
-            read_once = [self.slots[ref] for ref in last.get(number, ()) if reads[ref] == 1]
-            if single in read_once and is_activation_of(makers.get(single), layers[call.layer]):
-                maker = attributes[made_by[single]]
-            whole = outputs[0][1] if [index for index, _ in outputs] == [0] else None
             steps.append(
-                Step(attribute, single, listed, args, kwargs, outputs, whole, dead, again, maker)
+                Step(
+                    attribute=attributes[call.layer],
+                    only=None if again else _slots(only),
+                    is_list=isinstance(only, list),
+                    args=args,
+                    kwargs=kwargs,
+                    outputs=outputs,
+                    whole=outputs[0][1] if [index for index, _ in outputs] == [0] else None,
+                    dead=tuple(self.slots[ref] for ref in last.get(number, ())),
+                    once=tuple(self.slots[ref] for ref in last.get(number, ()) if reads[ref] == 1),
+                    again=again,
+                )
             )
-            makers.update((slot, layers[call.layer]) for _, slot in outputs)
-            made_by.update((slot, call.layer) for _, slot in outputs)
         outputs = mapped(spec.outputs, self.slot)
         if isinstance(outputs, list) and len(outputs) == 1:
             outputs = outputs[0]  # as Keras's models do
@@ -205,10 +229,13 @@ class _Planner:
         return found
 
 
-def _slots(given: list[Any]) -> tuple[int, ...] | None:
-    """Return the slots in a list of nothing else, or None."""
-    found = tuple(one.place for one in given if isinstance(one, Slot))
-    return found if len(found) == len(given) else None
+def _slots(argument: Any) -> tuple[int, ...] | None:
+    """Return the slots in an argument that is one, or a list of nothing else; else None."""
+    if isinstance(argument, Slot):
+        return (argument.place,)
+    found = argument if isinstance(argument, list) else []
+    slots = tuple(one.place for one in found if isinstance(one, Slot))
+    return slots if slots and len(slots) == len(found) else None
 
 
 def _used_by(call: Call) -> Iterator[TensorRef]:
