@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
+import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -273,13 +276,19 @@ def keras_is_wrong(case: Case, dtype: str) -> bool:
 
 
 def whole_relu(
-    x: np.ndarray, negative_slope: float, max_value: float, threshold: float = 0
+    x: np.ndarray,
+    negative_slope: float = 0,
+    max_value: float | None = None,
+    threshold: float = 0,
 ) -> torch.Tensor:
-    """Return Keras's formula in NumPy, for integers: it casts the limits to their type."""
-    most, least = x.dtype.type(max_value), x.dtype.type(threshold)
-    above = np.where(x > least, x, x.dtype.type(0)).clip(0, most)
-    below = np.maximum(least - x, x.dtype.type(0))
-    return torch.from_numpy((above - negative_slope * below).astype("float32"))
+    """Return Keras's formula, as on JAX, for integers: it casts the limits but for the slope."""
+    zero, least = x.dtype.type(0), x.dtype.type(threshold)
+    y = np.where(x > least, x, zero)
+    if max_value is not None:
+        y = y.clip(zero, x.dtype.type(max_value))
+    if negative_slope:
+        y = (y - negative_slope * np.maximum(-x + threshold, 0)).astype("float32")
+    return torch.from_numpy(y)
 
 
 @EACH
@@ -287,16 +296,24 @@ def whole_relu(
 def test_integers(case: Case, dtype: str) -> None:
     ours, theirs = case.pair()
     x = (np.random.default_rng(3).integers(0, 4, case.shape)).astype(dtype)
+    if case.name == "ReLU" and len(case.arguments) > 1 and dtype == "uint8":
+        with pytest.raises(ValueError, match=r"`x\.dtype` must be signed"):
+            called(ours, x, training=False)
+        return
     if not keras_raises(case, dtype):
         wanted = called(theirs, x, training=False)
     else:
         with pytest.raises(RuntimeError, match=rf"calling {case.name}\.call"):
             called(theirs, x, training=False)
         limits = {"max_value", "threshold"} & set(case.arguments)
-        if case.name == "Activation" or (
-            dtype != "bool" and case.arguments.get("max_value") == np.inf
-        ):
-            with pytest.raises((RuntimeError, OverflowError)):
+        if case.name == "Activation":
+            with pytest.raises(RuntimeError):
+                called(ours, x, training=False)
+            return
+        if dtype != "bool" and case.arguments.get("max_value") == np.inf:
+            with pytest.raises(
+                ValueError, match=f"`max_value` must be a number that torch.{dtype}"
+            ):
                 called(ours, x, training=False)
             return
         if case.name == "ReLU" and limits and dtype != "bool":
@@ -311,6 +328,43 @@ def test_integers(case: Case, dtype: str) -> None:
         got = called(ours, value, training=False)
         assert got.dtype == wanted.dtype
         assert relative_difference(numbers(got), numbers(wanted)) < 1e-6
+
+
+WHOLE = [np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64")]
+LIMITS = (0, 0.4, 1, 2.5, 6, 6.0, 127, 128, 300, 1e30, math.inf, math.nan)
+
+
+@pytest.mark.parametrize("dtype", WHOLE, ids=str)
+@pytest.mark.parametrize("slope", [0, 0.5, 1, 2.0, 3])
+def test_relu_of_integers(slope: float, dtype: np.dtype) -> None:
+    held = np.iinfo(dtype)
+    some = (-300, -128, -5, -1, 0, 1, 2, 3, 7, 127, 255, 350)
+    x = np.array([n for n in some if held.min <= n <= held.max], dtype)
+    counted: Counter[str] = Counter()
+    for most, threshold in itertools.product((None, *LIMITS), LIMITS):
+        if slope and most is None and threshold == 0:
+            continue  # it is converted to the compute dtype
+        arguments = {"max_value": most, "negative_slope": slope, "threshold": threshold}
+        ours, theirs = kerastorch.layers.ReLU(**arguments), keras.layers.ReLU(**arguments)
+        try:
+            wanted = theirs(x)
+        except (RuntimeError, NotImplementedError):
+            wanted = None
+        fits = all(held.min <= n <= held.max for n in (most or 0, threshold))
+        if not fits or (slope and dtype == "uint8"):
+            assert fits or wanted is None
+            counted["refused"] += 1
+            with pytest.raises(ValueError, match=r"^relu: `(x\.dtype|max_value|threshold)` must"):
+                ours(x)
+            continue
+        if wanted is None:
+            wanted = whole_relu(x, slope, most, threshold)
+        counted[str(wanted.dtype)] += 1
+        got = ours(x)
+        assert got.dtype == wanted.dtype, arguments
+        same = relative_difference(numbers(got), numbers(wanted), least=1.0) < 1e-6
+        assert same, arguments
+    assert counted["refused"] and sum(counted.values()) > 150
 
 
 @EACH

@@ -155,8 +155,14 @@ class _Depthwise(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
+        along_x: Tensor | None = None
+        if of_x:
+            groups, only = weight.shape[0], (True, False, False)
+            along_x, _, _ = torch.ops.aten.convolution_backward(
+                gradient, x, weight, None, *ctx.geometry, False, (0, 0), groups, only
+            )
         return (
-            _input_gradient(x, weight, gradient, *ctx.geometry) if of_x else None,
+            along_x,
             _weight_gradient(x, weight, gradient, *ctx.geometry) if of_weight else None,
             gradient.sum((0, 2, 3)) if of_bias else None,
             *(None, None, None),
@@ -177,21 +183,6 @@ class _Depthwise(torch.autograd.Function):
         if bias_along is not None:
             found.append(bias_along.reshape(-1, 1, 1))
         return reduce(torch.add, found)
-
-
-def _input_gradient(
-    x: Tensor,
-    weight: Tensor,
-    gradient: Tensor,
-    stride: Integers,
-    padding: Integers,
-    dilation: Integers,
-) -> Tensor:
-    only = (True, False, False)
-    found: Tensor = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, stride, padding, dilation, False, (0, 0), weight.shape[0], only
-    )[0]
-    return found
 
 
 def _weight_gradient(

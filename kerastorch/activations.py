@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import config
+from ._check import problem
 from ._registry import Config, Vocabulary
 
 _Activation = Callable[..., Tensor]
@@ -35,11 +36,17 @@ def relu(
         max_value: The largest output; None for no limit.
         threshold: Inputs up to this one are flattened, or sloped.
 
+    Raises:
+        ValueError: the input's type is an integer one that does not hold a limit, or an unsigned
+            one with both a slope and a limit.
+
     >>> relu(torch.tensor([-2.0, 1.0, 9.0]), negative_slope=0.5, max_value=6.0)
     tensor([-1.,  1.,  6.])
     """
     if max_value is None and threshold == 0:
         return F.leaky_relu(x, negative_slope) if negative_slope else F.relu(x)
+    if not x.is_floating_point():
+        return _relu_of_integers(x, negative_slope, max_value, threshold)
     if max_value == 6 and threshold == 0:
         y = F.relu6(x)
     else:
@@ -47,6 +54,33 @@ def relu(
         if max_value is not None:  # torch's ONNX exporter wants both limits of one type
             y = y.clamp(0.0 if isinstance(max_value, float) else 0, max_value)
     return y - negative_slope * F.relu(threshold - x) if negative_slope else y
+
+
+def _relu_of_integers(
+    x: Tensor, negative_slope: float, max_value: float | None, threshold: float
+) -> Tensor:
+    """`relu` with a limit: Keras casts the limits to the input's type, but for the slope."""
+    if x.dtype is torch.bool or x.is_complex():
+        return F.relu(x)  # which is torch's own error
+    if negative_slope and not x.dtype.is_signed:
+        rule = "signed or floating where a slope comes with a limit"
+        remedy = "Keras negates it, which wraps around. Convert it: `x.float()`."
+        raise ValueError(problem("relu", "x.dtype", rule, x.dtype, remedy))
+    y = F.relu(x)
+    if threshold != 0:
+        y = torch.where(x > _limit_of_integers("threshold", threshold, x.dtype), x, 0)
+    if max_value is not None:
+        y = y.clamp(0, _limit_of_integers("max_value", max_value, x.dtype))
+    if negative_slope:
+        y = y - negative_slope * F.relu(-x if threshold == 0 else -x + threshold)
+    return y
+
+
+def _limit_of_integers(argument: str, value: float, dtype: torch.dtype) -> int:
+    held = torch.iinfo(dtype)
+    if not held.min <= value < held.max + 1:
+        raise ValueError(problem("relu", argument, f"a number that {dtype} holds", value))
+    return int(value)
 
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:

@@ -132,6 +132,66 @@ def test_the_type_stays(name):
         assert getattr(activations, name)(grid(dtype), *arguments).dtype is dtype
 
 
+# The numbers are those of Keras 3.15.1 on JAX; on the other backends most of these fail.
+@pytest.mark.parametrize(
+    ("dtype", "arguments", "expected"),
+    [
+        ("int32", {"max_value": 2.5}, [0, 0, 0, 2, 2, 2]),
+        ("int8", {"threshold": 2.5}, [0, 0, 0, 0, 3, 7]),
+        ("uint8", {"threshold": 2.5, "max_value": 6.9}, [0, 0, 0, 0, 3, 6]),
+        ("int16", {"negative_slope": 2, "max_value": 6}, [-10, -2, 0, 2, 3, 6]),
+        ("int32", {"negative_slope": 0.5, "threshold": 2.5}, [-3.75, -1.75, -1.25, -0.25, 3, 7]),
+        ("int32", {"negative_slope": 0.5, "threshold": 0.5}, [-2.75, -0.75, -0.25, 2, 3, 7]),
+    ],
+)
+def test_relu_of_integers(dtype, arguments, expected):
+    x = torch.tensor([-5, -1, 0, 2, 3, 7])
+    x = (x.clamp(0) if dtype == "uint8" else x).to(getattr(torch, dtype))
+    y = activations.relu(x, **arguments)
+    assert y.dtype is (torch.float32 if arguments.get("negative_slope") == 0.5 else x.dtype)
+    assert y.tolist() == expected
+
+
+@pytest.mark.parametrize("argument", ["max_value", "threshold"])
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("int32", math.inf),
+        ("int64", 1e30),
+        ("int64", 2**63),
+        ("int16", math.nan),
+        ("uint8", 256),
+        ("uint8", -1.0),
+        ("int8", 128.0),
+    ],
+)
+def test_relu_refuses_a_limit_that_an_integer_type_does_not_hold(dtype, value, argument):
+    x = torch.tensor([0, 3, 7], dtype=getattr(torch, dtype))
+    with pytest.raises(ValueError) as caught:
+        activations.relu(x, **{argument: value})
+    rule = f"must be a number that torch.{dtype} holds. Received: {argument}={value!r}."
+    assert str(caught.value) == f"relu: `{argument}` {rule}"
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"threshold": 1}, {"max_value": 6}, {"max_value": 5}], ids=str
+)
+def test_relu_refuses_to_wrap_unsigned_numbers(arguments):
+    x = torch.tensor([0, 3, 7], dtype=torch.uint8)
+    with pytest.raises(ValueError) as caught:
+        activations.relu(x, negative_slope=1, **arguments)
+    assert str(caught.value) == (
+        "relu: `x.dtype` must be signed or floating where a slope comes with a limit. Received: "
+        "x.dtype=torch.uint8. Keras negates it, which wraps around. Convert it: `x.float()`."
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.complex64])
+def test_relu_takes_no_other_types(dtype):
+    with pytest.raises(RuntimeError, match=r"not supported|not implemented"):
+        activations.relu(torch.ones(2, dtype=dtype), threshold=0.5)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_which_are_elementwise(name):
     function = activations.get(name)

@@ -38,6 +38,72 @@ def test_problem_fills_the_template(arguments, options, message):
     assert _check.problem(*arguments, **options) == message
 
 
+SHORT = {
+    "none": None,
+    "text": "x" * 198,
+    "list": [1, (2.5, "a"), {"b": {3}}],
+    "dict": {"z": 1, "a": 2},
+    "tuple": ((1,), ()),
+    "array": np.zeros((2, 3), "float32"),
+    "tensor": torch.ones(3, requires_grad=True),
+    "size": torch.Size([2, 3]),
+    "class": np.ndarray,
+    "layer": torch.nn.Linear(2, 3),
+}
+
+
+@pytest.mark.parametrize("value", SHORT.values(), ids=SHORT)
+def test_a_short_value_is_shown_whole(value):
+    assert _check.shown(value) == repr(value)
+
+
+class Long:
+    """An object whose repr is long, and that has no length."""
+
+    def __repr__(self):
+        return "Long" * 1000
+
+
+MANY = 1_000_000
+ONE = torch.zeros(1000)
+LONG = {
+    "text": ("x" * MANY, f"'{'x' * 149}... (str of length {MANY})"),
+    "bytes": (b"x" * MANY, f"b'{'x' * 148}... (bytes of length {MANY})"),
+    "list": ([7] * MANY, f"[{'7, ' * 49}7,... (list of length {MANY})"),
+    "tuple": ((7,) * MANY, f"({'7, ' * 49}7,... (tuple of length {MANY})"),
+    "array": (
+        np.zeros((100, 100, 100), "float32"),
+        "<ndarray of the shape (100, 100, 100) and the type float32>",
+    ),
+    "tensor": (
+        torch.zeros(10, 10, requires_grad=True),
+        "<Tensor of the shape (10, 10) and the type torch.float32>",
+    ),
+    "parameter": (
+        torch.nn.Parameter(torch.zeros(10, 10)),
+        "<Parameter of the shape (10, 10) and the type torch.float32>",
+    ),
+    "object": (Long(), f"{'Long' * 37}Lo... (Long)"),
+    "integer": (10**5000, "<int>"),
+}
+
+
+@pytest.mark.parametrize("value, expected", LONG.values(), ids=LONG)
+def test_a_long_value_is_cut(value, expected):
+    assert _check.shown(value) == expected
+    said = _check.problem("O", "a", "even", 3, "Add 1.", b=value)
+    assert said == f"O: `a` must be even. Received: a=3, b={expected}. Add 1."
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[ONE] * MANY, dict.fromkeys(range(MANY), ONE), set(range(MANY)), [[7] * MANY], range(MANY)],
+    ids=["tensors", "dict", "set", "nested", "range"],
+)
+def test_any_value_makes_a_message_that_can_be_read(value):
+    assert len(_check.shown(value)) <= 200  # without the repr of each element
+
+
 INTEGERS = {
     "int": (3, 3),
     "one": (1, 1),

@@ -256,6 +256,22 @@ def test_wrong_inputs_are_refused(given, message):
         model(given)
 
 
+@pytest.mark.parametrize(
+    "given, received",
+    [
+        (np.zeros((500, 4), "complex64"), "<ndarray of the shape (500, 4) and the type complex64>"),
+        ("x" * 10**6, f"'{'x' * 149}... (str of length 1000000)"),
+    ],
+    ids=["array", "text"],
+)
+def test_a_long_input_is_not_shown_whole(given, received):
+    model = built(chain(dense("a")))
+    with pytest.raises(ValueError) as caught:
+        model(given)
+    rule = "a tensor or an array of real numbers"
+    assert str(caught.value) == f"Functional 'model': `x` must be {rule}. Received: x={received}."
+
+
 def test_inputs_are_cast_and_an_axis_of_one_is_added_or_dropped():
     identity = layer("Activation", "i", activation="linear")
     model = built(sequential(input_layer("x", (None, 4)), identity))

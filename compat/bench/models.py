@@ -23,7 +23,7 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -58,6 +58,15 @@ BARS = {
 Ways = dict[str, Callable[[], Any]]
 
 
+class Models(NamedTuple):
+    """A network as Keras makes it, as loaded from its file, and in plain PyTorch."""
+
+    network: str
+    keras: Any
+    ours: nn.Module
+    native: nn.Module
+
+
 def main() -> None:
     options = parse_arguments()
     torch.set_num_threads(options.threads)
@@ -67,13 +76,12 @@ def main() -> None:
         raise SystemExit("Keras makes the models: install it first.")
     timer = cuda_timer() if options.device == "cuda" else host_timer(CLOCKS["cpu"])
     for network in options.networks:
-        theirs, ours, native = made(network, keras, options.device)
-        models = theirs, ours, native
+        models = made(network, keras, options.device)
         for batch in options.batches:
-            measure_inference(network, batch, *models, timer, options)
+            measure_inference(models, batch, timer, options)
         if "train" not in options.skip:  # afterwards: it moves the statistics of each its own way
             for batch in options.batches:
-                measure_training(network, batch, *models, timer, options)
+                measure_training(models, batch, timer, options)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -88,8 +96,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def made(network: str, keras: Any, device: str) -> tuple[Any, nn.Module, nn.Module]:
-    """Return a network in Keras, loaded from its file, and in plain PyTorch."""
+def made(network: str, keras: Any, device: str) -> Models:
     keras.utils.set_random_seed(1)
     make = getattr(keras.applications, network)
     theirs = make(weights=None, classes=CLASSES, classifier_activation=None)
@@ -99,18 +106,13 @@ def made(network: str, keras: Any, device: str) -> tuple[Any, nn.Module, nn.Modu
         ours = kerastorch.load_model(path, device=device)
     native = NATIVE[network](CLASSES)
     native.take(ours)
-    return theirs, ours, native.to(device).eval()
+    return Models(network, theirs, ours, native.to(device).eval())
 
 
 def measure_inference(
-    network: str,
-    batch: int,
-    theirs: Any,
-    ours: nn.Module,
-    native: nn.Module,
-    timer: Timer,
-    options: argparse.Namespace,
+    models: Models, batch: int, timer: Timer, options: argparse.Namespace
 ) -> None:
+    network, theirs, ours, native = models
     inputs = normal(batch, SIZE, SIZE, 3).to(options.device)
     ways: Ways = {
         "kerastorch": lambda: ours(inputs),
@@ -126,15 +128,8 @@ def measure_inference(
         report(network, batch, "inference", interleave(ways, timer, options.seconds, 5))
 
 
-def measure_training(
-    network: str,
-    batch: int,
-    theirs: Any,
-    ours: nn.Module,
-    native: nn.Module,
-    timer: Timer,
-    options: argparse.Namespace,
-) -> None:
+def measure_training(models: Models, batch: int, timer: Timer, options: argparse.Namespace) -> None:
+    network, theirs, ours, native = models
     inputs = normal(batch, SIZE, SIZE, 3).to(options.device)
     gradient = normal(batch, CLASSES).to(options.device)
     ways: Ways = {

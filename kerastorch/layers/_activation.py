@@ -72,7 +72,8 @@ class ReLU(Weightless):
     """Rectified linear unit: `max(x, 0)` with the default arguments.
 
     Same as `keras.layers.ReLU`, except that booleans, and with nothing but a slope integers too,
-    are converted to the layer's compute dtype.
+    are converted to the layer's compute dtype, and that unsigned integers, which Keras negates,
+    are refused where a slope comes with a limit.
 
     Args:
         max_value: The largest output; None for no limit.
@@ -87,7 +88,7 @@ class ReLU(Weightless):
 
     Raises:
         TypeError: an argument is no number.
-        ValueError: an argument is negative.
+        ValueError: an argument is negative, or an integer input's type does not hold a limit.
 
     Example:
         >>> import numpy as np
@@ -113,10 +114,7 @@ class ReLU(Weightless):
 
     def _computed(self, x: Tensor) -> Tensor:
         x = self._cast(x, x.dtype)[0] if x.dtype is torch.bool else x
-        most, threshold = self.max_value, self.threshold
-        if not x.is_floating_point():  # Keras casts both to the input's type
-            most, threshold = None if most is None else int(most), int(threshold)
-        slope = self.negative_slope
+        slope, most, threshold = self.negative_slope, self.max_value, self.threshold
         return by_element(lambda x: activations.relu(x, slope, most, threshold), x)
 
     def _inside(self, x: Any, spare: Any) -> Tensor | None:

@@ -14,7 +14,6 @@ from .._batch_statistics import normalized, normalized_by_batch
 from .._check import problem
 from .._layout import channels_back, channels_second
 from ._building import Role, Shape
-from ._config import Config
 from ._layer import Layer
 
 B = TypeVar("B", bound="BatchNormalization")
@@ -99,6 +98,7 @@ class BatchNormalization(Layer):
         Role("renorm_stddev", "renorm_stddev", "_stddev_initializer", buffer=True),
     )
     _written_when_set = ("activity_regularizer",)
+    _written_last = ("renorm", "renorm_clipping", "renorm_momentum")
     weight: Tensor | None
     bias: Tensor | None
     running_mean: Tensor
@@ -189,21 +189,6 @@ class BatchNormalization(Layer):
         if dmax is not None and dmax < 0:
             self._refuse("renorm_clipping", "a dict whose dmax is 0 at least", given)
         return clipping
-
-    def get_config(self, target: str | None = None) -> Config:
-        """Return the constructor's arguments as `keras.layers` configs have them.
-
-        Args:
-            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
-                the newest.
-
-        Raises:
-            ValueError: the version is not known.
-        """
-        config = super().get_config(target)
-        for argument in ("renorm", "renorm_clipping", "renorm_momentum"):
-            config[argument] = config.pop(argument)  # Keras writes them last
-        return config
 
     @classmethod
     def from_config(

@@ -63,7 +63,7 @@ def _of_layer(module: Layer, layer: LayerSpec) -> Iterator[str]:
         ignored = argument in _NO_NUMBERS or argument.endswith(_NO_NUMBERS_ENDS)
         mine, theirs = _class_of(own.get(argument)), _class_of(value)
         if not ignored and not _equal(mine, theirs):
-            yield f"{argument}={mine!r}, where the source has {theirs!r}"
+            yield f"{argument}={_check.shown(mine)}, where the source has {_check.shown(theirs)}"
 
 
 def _class_of(value: Any) -> Any:
@@ -137,7 +137,7 @@ def _differs(
 ) -> Iterator[str]:
     own, saved = getattr(module, name), config.get(argument, default)
     if own != saved:
-        yield f"{name}={own!r}, where the source has {argument}={saved!r}"
+        yield f"{name}={_check.shown(own)}, where the source has {argument}={_check.shown(saved)}"
 
 
 def _numbers(value: Any, count: int) -> tuple[int, ...] | None:
