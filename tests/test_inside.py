@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.testing import assert_close
 
 from kerastorch.layers import Conv2D, ReLU
-from kerastorch.saving import _inside, _model
+from kerastorch.saving import _base_model, _inside, _model
 from kerastorch.saving._config import parse_model
 from kerastorch.saving._graph import build_model
 from kerastorch.saving._unbuilt import initialize
@@ -145,18 +145,22 @@ def forbid(monkeypatch):
     monkeypatch.setattr(_model, "is_allowed", lambda inputs: False)
 
 
+def address(held, slot):
+    padded = held.padded(slot)
+    return None if padded else held[slot].data_ptr()
+
+
 def watch(monkeypatch):
     """Return a dict that gets the layers called inside, and whether each overwrote an input."""
     found = {}
-    call_inside = _inside.Held.call_inside
 
-    def watched(held, module, slots, is_list, once, to):
-        addresses = [held[slot].data_ptr() for slot in slots]
-        if called := call_inside(held, module, slots, is_list, once, to):
-            found[module.name] = held[to].data_ptr() in addresses
+    def watched(layer, held, slots, *arguments):
+        addresses = [address(held, slot) for slot in slots]
+        if called := _inside.is_called(layer, held, slots, *arguments):
+            found[layer.name] = address(held, arguments[-1]) in addresses
         return called
 
-    monkeypatch.setattr(_inside.Held, "call_inside", watched)
+    monkeypatch.setattr(_base_model, "is_called", watched)
     return found
 
 

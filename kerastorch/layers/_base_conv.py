@@ -285,7 +285,7 @@ class BaseConv(LoRA):
         try:
             x = inputs if first is None else axes_moved(inputs, first)
             if is_compiling():
-                return self._compiled(x, weight, bias, last)
+                return self._compiled(x, weight, bias, special, sizes, last)
             if special is None:
                 y = convolve(x, weight, bias, *sizes)
             else:
@@ -317,14 +317,20 @@ class BaseConv(LoRA):
         return outputs
 
     def _compiled(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, last: tuple[int, ...] | None
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        special: Callable[..., tuple[Tensor, bool]] | None,
+        sizes: tuple[Any, ...],
+        last: tuple[int, ...] | None,
     ) -> Tensor:
         """Return the output in the form that `torch.compile` and `torch.export` take best.
 
         The activation is out of place: before the axes go back it trains faster, and inductor
         joins it with the convolution; after it any size compiles.
         """
-        _, convolve, special, sizes, *_ = self._constants
+        convolve = self._constants[1]
         any_size = last is not None and is_training_any_size(x)
         if any_size:
             options = self.strides, self.dilation_rate, self.groups
@@ -348,15 +354,29 @@ class BaseConv(LoRA):
         return self.data_format == "channels_last"
 
     def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        """Convolve inside a model as `forward` does."""
-        ndim, convolve, special, sizes, *_ = self._constants
+        return self._convolved_inside(x, *self._constants[2:4])
+
+    def _inside_padded(self, x: Tensor, padding: tuple[int, ...]) -> Tensor | None:
+        """Do as `_inside` with zeros around the image.
+
+        Args:
+            x: (batch, channels, height, width).
+            padding: How many on both sides of the height, and of the width.
+        """
+        if self.padding != "valid" or self._constants[2] is not None:
+            return None
+        sizes = self.strides, padding, self.dilation_rate, self.groups
+        return self._convolved_inside(x, None, sizes)
+
+    def _convolved_inside(self, x: Tensor, special: Any, sizes: tuple[Any, ...]) -> Tensor | None:
+        ndim, convolve, *_ = self._constants
         pointwise, by_layout = self._stages
         weight: Any = self._parameters.get("weight")
         if by_layout or ndim == -1 or weight is None or x.dtype is not weight.dtype or x.ndim != 4:
             return None
         bias, fresh = self._tensor("bias"), True
         if is_compiling():
-            return self._compiled(x, weight, bias, None)
+            return self._compiled(x, weight, bias, special, sizes, None)
         if special is None:
             y = convolve(x, weight, bias, *sizes)
         else:

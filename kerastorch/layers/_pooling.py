@@ -86,6 +86,18 @@ class _MaxPooling(BasePooling):
             return pool_max(x.byte(), self.pool_size, self.strides, self._same).bool()
         return pool_max(x, self.pool_size, self.strides, self._same)
 
+    def _inside_padded(self, x: Tensor, padding: tuple[int, ...]) -> Tensor | None:
+        """Do as `_inside` with zeros around an image that has nothing below them.
+
+        Args:
+            x: (batch, channels, height, width).
+            padding: How many on both sides of the height, and of the width.
+        """
+        fits = all(2 * pad <= size for pad, size in zip(padding, self.pool_size, strict=True))
+        if self._same or not fits or not x.is_floating_point():
+            return None
+        return torch.max_pool2d(x, self.pool_size, self.strides, padding)
+
 
 class _AveragePooling(BasePooling):
     def _pooled(self, x: Tensor) -> Tensor:

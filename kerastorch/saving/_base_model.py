@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from .._array import from_array
 from .._check import problem
 from ..layers._layer import Layer, is_exporting
+from ._held import Held
 from ._inputs import Input
-from ._inside import Held, is_unseen
+from ._inside import is_called, is_unseen
 from ._plan import Plan, Step, filled, flat
 from ._shapes import UNKNOWN, Shapes, leaf, shapes_in
 from ._spec import ModelSpec
@@ -169,7 +170,7 @@ class Model(nn.Module):
                 and only is not None
                 and whole is not None
                 and is_unseen(module)
-                and values.call_inside(module, only, is_list, once, whole)
+                and is_called(module, values, only, is_list, once, whole)
             ):
                 if only is None:
                     found = [filled(arg, values) for arg in args], filled(kwargs, values)

@@ -6,7 +6,9 @@ There, which means no hook, no activity regularizer and no class but those liste
   spares each of them two views and their gradients, and shows a compiler the convolution beside
   what follows it;
 - an activation or a sum overwrites what no other layer reads, where no gradient needs it: that
-  saves a tensor, and the time to write it.
+  saves a tensor, and the time to write it;
+- a convolution or a pooling adds the zeros of the ZeroPadding2D before it by itself: that saves a
+  copy.
 
 A layer that cannot do it this time is called as always.
 """
@@ -22,84 +24,14 @@ from torch.nn.modules import module as torch_module
 
 from .. import activations
 from .._any_size import is_compiling_one_size
-from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
-from ..layers import _activation, _merging
+from ..layers import _merging
+from ..layers._activation import ELU, Activation, LeakyReLU, ReLU
 from ..layers._conv import Conv2D
 from ..layers._dense import Dense
 from ..layers._normalization import BatchNormalization
 from ..layers._padding import ZeroPadding2D
 from ..layers._pooling import AveragePooling2D, MaxPooling2D
-
-
-class Held:
-    """The tensors that a call of a model has at hand, each in its slot.
-
-    An image is there in Keras's order of axes, or inside: with its channels second; or both.
-    `held[slot]` is Keras's.
-
-    Args:
-        size: The number of slots.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._outside: list[Any] = [None] * size
-        self._inside: list[Tensor | None] = [None] * size
-        self._is_own = [False] * size  # whether only the layer that reads the slot may see it
-
-    def __getitem__(self, slot: int) -> Any:
-        found = self._outside[slot]
-        if found is None and (y := self._inside[slot]) is not None:
-            found = self._outside[slot] = axes_moved(y, CHANNELS_LAST[2])
-        return found
-
-    def __setitem__(self, slot: int, value: Any) -> None:
-        self._outside[slot] = value
-
-    def moved(self, slot: int) -> Any:
-        """Return an image with its channels second, anything else as it is."""
-        found = self._inside[slot]
-        if found is None:
-            found = self._outside[slot]
-            if isinstance(found, Tensor) and found.ndim == 4:
-                found = self._inside[slot] = axes_moved(found, CHANNELS_FIRST[2])
-        return found
-
-    def drop(self, slots: Sequence[int]) -> None:
-        """Forget what no later step needs."""
-        for slot in slots:
-            self._outside[slot] = self._inside[slot] = None
-
-    def call_inside(
-        self, module: Any, slots: Sequence[int], is_list: bool, once: Sequence[int], to: int
-    ) -> bool:
-        """Call a layer's `_inside`; return whether that could be.
-
-        Args:
-            module: The layer, to which `is_unseen` says yes.
-            slots: Those of its inputs.
-            is_list: Whether it takes a list.
-            once: The slots that nothing reads but this call.
-            to: The slot of its output.
-        """
-        moved = module._moved_inside
-        if moved is None:  # both will do
-            moved = self._inside[slots[0]] is not None
-        found = [self.moved(slot) if moved else self[slot] for slot in slots]
-        spare = [self._is_own[slot] and slot in once for slot in slots]
-        if not all(isinstance(x, Tensor) for x in found):
-            return False
-        try:
-            y = module._inside(found, spare) if is_list else module._inside(found[0], spare[0])
-        except RuntimeError:  # the call outside says what is wrong
-            return False
-        if y is None:
-            return False
-        if moved and y.ndim == 4:
-            self._inside[to] = y
-        else:
-            self._outside[to] = y
-        self._is_own[to] = _MAKES_ITS_OWN[type(module)](module)
-        return True
+from ._held import Held, Padded
 
 
 def is_allowed(inputs: Sequence[Any]) -> bool:
@@ -122,7 +54,7 @@ def is_allowed(inputs: Sequence[Any]) -> bool:
 def is_unseen(module: nn.Module) -> bool:
     """Return whether a module may be called inside: nothing but its class says what it does."""
     return (
-        type(module) in _MAKES_ITS_OWN
+        type(module) in _LEAVES_ITS_OUTPUT
         and not (
             module._forward_hooks
             or module._forward_pre_hooks
@@ -135,23 +67,103 @@ def is_unseen(module: nn.Module) -> bool:
     )
 
 
-def _always(_: nn.Module) -> bool:
-    return not torch.compiler.is_compiling()
+def is_called(
+    layer: Any, held: Held, slots: Sequence[int], is_list: bool, once: Sequence[int], to: int
+) -> bool:
+    """Call a layer inside the model, and hold its output; return whether that could be.
 
-
-def _unless_activated(module: Any) -> bool:
-    """Return whether no gradient needs the output: that of most activations does."""
-    if torch.compiler.is_compiling():
+    Args:
+        layer: One to which `is_unseen` says yes.
+        held: The tensors at hand.
+        slots: Those of its inputs.
+        is_list: Whether it takes a list.
+        once: The slots that nothing reads but this call.
+        to: The slot of its output.
+    """
+    moved = layer._moved_inside
+    if moved is None:  # both will do
+        moved = held.is_moved(slots[0])
+    try:
+        y: Tensor | Padded | None = _with_padding(layer, held, slots[0]) if moved else None
+        if y is None:
+            found = [held.moved(slot) if moved else held[slot] for slot in slots]
+            if not all(isinstance(x, Tensor) for x in found):
+                return False
+            makers = [held.maker(slot) if slot in once else None for slot in slots]
+            spare = [_is_spare(layer, *pair) for pair in zip(found, makers, strict=True)]
+            y = layer._inside(found, spare) if is_list else layer._inside(found[0], spare[0])
+    except RuntimeError:  # the call outside says what is wrong
         return False
-    return not torch.is_grad_enabled() or module.activation is activations.linear
+    if y is None:
+        return False
+    held.put(to, y, moved and (isinstance(y, Padded) or y.ndim == 4), layer)
+    return True
 
 
-def _never(_: nn.Module) -> bool:
+def _with_padding(layer: Any, held: Held, slot: int) -> Tensor | Padded | None:
+    """Return what a ZeroPadding2D, or a layer after one, makes without a copy; else None."""
+    if type(layer) is ZeroPadding2D:
+        x = held.moved(slot)
+        fits = isinstance(x, Tensor) and x.ndim == 4 and x.dtype is layer._compute
+        return Padded(x, layer._amounts, held.maker(slot)) if fits else None
+    padded = held.padded(slot)
+    if padded is None:
+        return None
+    left, right, top, bottom = padded.amounts
+    if left != right or top != bottom:
+        return None
+    if type(layer) is Conv2D or (type(layer) is MaxPooling2D and _is_of_0_or_more(padded.maker)):
+        found: Tensor | None = layer._inside_padded(padded.image, (top, left))
+        return found
+    return None
+
+
+def _is_of_0_or_more(maker: Any) -> bool:
+    """Return whether no output of a layer is below the zeros of a padding.
+
+    What a window takes of a border that it shares with such numbers is the same without it; so is
+    their gradient, which is 0 where they are.
+    """
+    if type(maker) in (Activation, Conv2D):
+        return maker.activation is activations.relu
+    return type(maker) is ReLU and not maker.negative_slope
+
+
+def _is_spare(layer: nn.Module, x: Tensor, maker: Any) -> bool:
+    """Return whether a layer may overwrite what only it reads.
+
+    Args:
+        layer: The layer.
+        x: The tensor.
+        maker: The layer that made it inside; None where another may read it.
+    """
+    if maker is None or type(layer) not in _OVERWRITING or torch.compiler.is_compiling():
+        return False
+    if not torch.is_grad_enabled():
+        return type(maker) not in _ACTIVATIONS
+    # To overwrite a view costs the gradient copies.
+    return _LEAVES_ITS_OUTPUT[type(maker)](maker) and not x._is_view()
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+def _unless_activated(layer: Any) -> bool:
+    found: bool = layer.activation is activations.linear
+    return found
+
+
+def _never(_: Any) -> bool:
     return False
 
 
-# Of these classes themselves; a subclass may do anything.
-_MAKES_ITS_OWN: dict[type, Callable[[Any], bool]] = {
+_ACTIVATIONS = (Activation, ReLU, LeakyReLU, ELU)  # what they give may be what they got
+_OVERWRITING = (Activation, ReLU, _merging.Add)
+
+# The layers that can be called inside, and whether their gradient needs no output. Of these
+# classes themselves: a subclass may do anything.
+_LEAVES_ITS_OUTPUT: dict[type, Callable[[Any], bool]] = {
     Conv2D: _unless_activated,
     Dense: _always,
     BatchNormalization: _always,
@@ -165,8 +177,5 @@ _MAKES_ITS_OWN: dict[type, Callable[[Any], bool]] = {
     _merging.Maximum: _always,
     _merging.Minimum: _always,
     _merging.Concatenate: _always,
-    _activation.Activation: _never,
-    _activation.ReLU: _never,
-    _activation.LeakyReLU: _never,
-    _activation.ELU: _never,
+    **dict.fromkeys(_ACTIVATIONS, _never),
 }

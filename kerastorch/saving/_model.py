@@ -12,8 +12,9 @@ from ..layers._input import InputLayer
 from ..layers._layer import Layer
 from ._base_model import CONSTANT
 from ._base_model import Model as Model
+from ._held import Held
 from ._inputs import Input
-from ._inside import Held, is_allowed
+from ._inside import is_allowed
 from ._plan import Plan, Slot, filled, plan_of, steps_of
 from ._shapes import UNKNOWN, Shape, Shapes, of_functional, of_sequential, shapes_in, within
 from ._spec import ModelSpec, mapped, refs

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .._array import from_array
 from ..layers._layer import Layer
-from ._inside import Held
+from ._held import Held
 from ._spec import Call, ModelSpec, TensorRef, mapped, refs
 
 
