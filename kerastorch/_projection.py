@@ -19,6 +19,9 @@ from .constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 # Beyond this many numbers, torch's norm on a CPU is off by more than 1e-6.
 _MOST_IN_A_NORM = 8192
 
+# So many float32 numbers stay in a CPU's second cache between their norms and their scaling.
+_MOST_IN_A_CACHE = 2**18
+
 
 def in_place(constraint: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor] | None:
     """Return what projects a weight in place as `constraint` does, or None where nothing does.
@@ -42,14 +45,37 @@ def _norms(w: Tensor, axis: int | Sequence[int] | None) -> Tensor:
     return norms
 
 
+def _parts(w: Tensor, axis: int | Sequence[int] | None) -> Sequence[Tensor]:
+    """Return views of parts of `w`, each with all that its norms along `axis` are taken of.
+
+    On a CPU they are small enough for the caches, so that `w` comes from memory only once.
+    """
+    most = _MOST_IN_A_CACHE * torch.get_num_threads()
+    if axis is None or w.numel() <= most or not w.is_cpu:
+        return (w,)
+    axes = {a % w.ndim for a in ((axis,) if isinstance(axis, int) else axis)}
+    free = max(set(range(w.ndim)) - axes, key=w.stride, default=None)
+    if free is None:
+        return (w,)
+    parts: Sequence[Tensor] = torch.split(w, max(most * w.shape[free] // w.numel(), 1), free)
+    return parts
+
+
 def _scaled(constraint: Any, w: Tensor) -> Tensor:
-    scale: Tensor = constraint._scale(_norms(w, constraint.axis))
-    return w.mul_(scale)
+    for part in _parts(w, constraint.axis):
+        part.mul_(constraint._scale(_norms(part, constraint.axis)))
+    return w
+
+
+def _divided(constraint: Any, w: Tensor) -> Tensor:
+    for part in _parts(w, constraint.axis):
+        part.div_(config.epsilon() + _norms(part, constraint.axis))
+    return w
 
 
 _IN_PLACE: dict[type, Callable[[Any, Tensor], Tensor]] = {
     MaxNorm: _scaled,
     MinMaxNorm: _scaled,
     NonNeg: lambda _, w: w.clamp_(min=0),
-    UnitNorm: lambda constraint, w: w.div_(config.epsilon() + _norms(w, constraint.axis)),
+    UnitNorm: _divided,
 }

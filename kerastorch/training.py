@@ -142,9 +142,8 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
         if not stepped and any(map(_sharding.is_split, _constrained_parameters(model))):
             _require_constrained(optimizer, model)
         skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
-        for layer, variable in _constrained(model):
-            if _is_among(layer, variable, stepped):
-                _project(layer, variable, skipped)
+        constrained = _constrained(model)
+        _project([found for found in constrained if _is_among(*found, stepped)], skipped)
 
     return optimizer.register_step_post_hook(project)
 
@@ -160,8 +159,7 @@ def apply_constraints(model: nn.Module) -> None:
             hides it.
     """
     _sharding.settle(model, apply_constraints.__name__)
-    for layer, variable in _constrained(model):
-        _project(layer, variable)
+    _project(_constrained(model))
 
 
 def _layers(model: nn.Module) -> Iterator[Layer]:
@@ -192,11 +190,13 @@ def _constrained_parameters(model: nn.Module) -> Iterator[Tensor]:
                 yield parameter
 
 
-def _constrained(model: nn.Module) -> Iterator[tuple[Layer, Variable]]:
-    for layer in _layers(model):
-        for variable in layer.variables:
-            if variable.constraint is not None:
-                yield layer, variable
+def _constrained(model: nn.Module) -> list[tuple[Layer, Variable]]:
+    return [
+        (layer, variable)
+        for layer in _layers(model)
+        for variable in layer.variables
+        if variable.constraint is not None
+    ]
 
 
 def _is_among(layer: Layer, variable: Variable, parameters: Mapping[int, Tensor]) -> bool:
@@ -207,17 +207,18 @@ def _is_among(layer: Layer, variable: Variable, parameters: Mapping[int, Tensor]
 
 
 @torch.no_grad()
-def _project(layer: Layer, variable: Variable, skipped: Tensor | None = None) -> None:
-    """Project one weight in place; leave it where the tensor `skipped` is not 0."""
-    value = layer._writable(variable)
-    if not _sharding.is_split(value):
-        _project_whole(layer, variable, value, skipped)
-    elif _is_by_parts(variable.constraint, _sharding.split_axes(value), value.ndim):
-        _project_whole(layer, variable, _sharding.own_part(value), skipped)
-    else:
-        whole = _sharding.whole(value).clone()  # it may be the part itself
-        _project_whole(layer, variable, whole, skipped)
-        _sharding.write(value, whole)
+def _project(found: Sequence[tuple[Layer, Variable]], skipped: Tensor | None = None) -> None:
+    """Project weights in place, or none if one is refused; leave them where `skipped` is not 0."""
+    values = [layer._writable(variable) for layer, variable in found]
+    for (layer, variable), value in zip(found, values, strict=True):
+        if not _sharding.is_split(value):
+            _project_whole(layer, variable, value, skipped)
+        elif _is_by_parts(variable.constraint, _sharding.split_axes(value), value.ndim):
+            _project_whole(layer, variable, _sharding.own_part(value), skipped)
+        else:
+            whole = _sharding.whole(value).clone()  # it may be the part itself
+            _project_whole(layer, variable, whole, skipped)
+            _sharding.write(value, whole)
 
 
 def _is_by_parts(constraint: Callback | None, split: set[int], ndim: int) -> bool:

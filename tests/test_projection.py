@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from kerastorch import constraints
-from kerastorch._layout import kernel_view
+from kerastorch import _projection, constraints
+from kerastorch._layout import empty_weight, kernel_view
 from kerastorch._projection import in_place
 
 AXES = {"None": None, "0": 0, "-1": -1, "none of them": (), "filters": [0, 1, 2], "two": (0, 2)}
@@ -15,8 +15,20 @@ WITH_AXIS = {
 }
 
 
-def weight(*shape, dtype=torch.float32):
-    return kernel_view(torch.randn(shape, dtype=dtype))
+LAYOUTS = {"channels_last": empty_weight, "contiguous": torch.empty}
+CLOSE = {torch.float32: {"rtol": 1e-6, "atol": 0}, torch.float64: {"rtol": 1e-14, "atol": 0}}
+
+
+def weight(*shape, dtype=torch.float32, empty=torch.empty):
+    return kernel_view(empty(shape, dtype=dtype).normal_())
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -28,8 +40,48 @@ def test_the_same_as_the_pure_one(make, axis, dtype):
     expected = constraint(w)
     assert not torch.equal(expected, w)
     assert in_place(constraint)(w).data_ptr() == w.data_ptr()
-    close = {"rtol": 1e-6, "atol": 0} if dtype is torch.float32 else {"rtol": 1e-14, "atol": 0}
-    torch.testing.assert_close(w, expected, **close)
+    torch.testing.assert_close(w, expected, **CLOSE[dtype])
+
+
+@pytest.mark.parametrize("dtype", CLOSE, ids=str)
+@pytest.mark.parametrize("empty", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("axis", AXES.values(), ids=AXES)
+@pytest.mark.parametrize("make", WITH_AXIS.values(), ids=WITH_AXIS)
+def test_in_parts_the_same_as_at_once_in_double_precision(
+    monkeypatch, one_thread, make, axis, empty, dtype
+):
+    monkeypatch.setattr(_projection, "_MOST_IN_A_CACHE", 70)
+    w = weight(7, 3, 2, 5, dtype=dtype, empty=empty)
+    assert (len(_projection._parts(w, axis)) > 1) == (axis is not None)
+    constraint = make(axis)
+    expected = constraint(w.double())
+    in_place(constraint)(w)
+    torch.testing.assert_close(w.double(), expected, **CLOSE[dtype])
+
+
+@pytest.mark.parametrize("empty", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_kernel_that_no_cache_holds(one_thread, empty):
+    w = weight(96, 70, 5, 9, empty=empty)
+    sizes = [part.shape[-1] for part in _projection._parts(w, [0, 1, 2])]
+    assert sizes == [83, 13]
+    constraint = constraints.MaxNorm(50, [0, 1, 2])
+    expected = constraint(w.double())
+    in_place(constraint)(w)
+    torch.testing.assert_close(w.double(), expected, **CLOSE[torch.float32])
+
+
+def test_one_norm_of_all_is_one_part(one_thread):
+    w = torch.ones(1000, 300)
+    for axis in (None, (0, 1), [-1, -2]):
+        (part,) = _projection._parts(w, axis)
+        assert part is w
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1000, 300)], ids=["small", "large"])
+@pytest.mark.parametrize("axis", [2, -3, (0, 1, 2)], ids=str)
+def test_an_axis_that_is_not_there_is_an_error(shape, axis):
+    with pytest.raises(IndexError, match="out of range"):
+        in_place(constraints.MaxNorm(2, axis))(torch.ones(shape))
 
 
 def test_non_negative():

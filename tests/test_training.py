@@ -466,6 +466,15 @@ def test_a_computed_weight_is_not_projected_but_an_error(compute):
         attach_constraints(sgd(layer), layer)
 
 
+def test_where_one_weight_is_refused_none_is_projected():
+    layer, computed = (conv(kernel_constraint="non_neg") for _ in range(2))
+    tree = Tree(layer, parametrizations.weight_norm(computed))
+    before = layer.get_weights()[0]
+    with pytest.raises(ValueError, match=NOT_A_PARAMETER):
+        apply_constraints(tree)
+    assert np.array_equal(layer.get_weights()[0], before)
+
+
 @pytest.mark.parametrize("compute", COMPUTED.values(), ids=COMPUTED)
 def test_a_weight_that_is_computed_later_is_an_error_at_the_step(compute):
     layer, other = (conv(kernel_constraint="non_neg") for _ in range(2))

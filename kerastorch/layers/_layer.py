@@ -92,7 +92,7 @@ class Layer(Configured, Buildable):
         """The weights as Keras sees them, in its order; none before the layer is built."""
         if not self.built:
             return []
-        found = ((role, getattr(self, role.parameter)) for role in self.roles)
+        found = ((role, self._tensor(role.parameter)) for role in self.roles)
         return [
             Variable(
                 role.name,
