@@ -141,7 +141,8 @@ class BaseConv(LoRA):
         """
         kernel_size, stride, dilation = self.kernel_size, self.strides, self.dilation_rate
         places = (self.rank, self.groups, set(kernel_size)) == (2, 1, {1})
-        if places and max(stride) > 1:
+        # An activation takes more memory on a product's output, which is a view, in training.
+        if places and (max(stride) > 1 or self._stages[0] is None):
             return convolve_places, (stride, dilation, self.groups)
         padding = fixed_padding(self.padding, kernel_size, stride, dilation)
         if padding is None:
