@@ -58,10 +58,16 @@ def normalized_by_batch(
         The result, and without gradients the mean and the biased variance of each channel; both
         are zero for an empty batch.
     """
-    if _is_inexact(x):
+    count = x.numel() // max(x.shape[1], 1)
+    if not x.is_cpu or count < 2 or any_size():
+        return _by_torch(x, gamma, beta, epsilon)
+    if count > _FEW and x.ndim == 4 and x.stride(1) == 1 and x.dtype is torch.float32:
         found: tuple[Tensor, Tensor, Tensor] = _Normalized.apply(x, gamma, beta, epsilon)  # type: ignore[no-untyped-call]
         return found
-    return _by_torch(x, gamma, beta, epsilon)
+    unused, variance = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1])
+    share = (count - 1) / count  # of the new, which makes an unbiased variance a biased one
+    y, mean, _ = torch.native_batch_norm(x, gamma, beta, unused, variance, True, share, epsilon)
+    return y, mean, variance
 
 
 def _by_torch(
@@ -69,28 +75,11 @@ def _by_torch(
 ) -> tuple[Tensor, Tensor, Tensor]:
     count = x.numel() // max(x.shape[1], 1)
     mean, variance = (x.new_zeros(x.shape[1]) for _ in range(2))
-    if x.is_cpu and not any_size() and count > 1:
-        # In less time; the share of the new that makes an unbiased variance a biased one.
-        share = (count - 1) / count
-        y, kept, _ = torch.native_batch_norm(x, gamma, beta, mean, variance, True, share, epsilon)
-        return y, kept, variance
     cudnn = torch.backends.cudnn.enabled
     y = torch.batch_norm(x, gamma, beta, mean, variance, True, 1.0, epsilon, cudnn)
     if count == 1:  # torch's unbiased variance is not a number then
         return y, mean, torch.zeros_like(variance)
     return y, mean, variance * ((count - 1) / count) if count else variance
-
-
-def _is_inexact(x: Tensor) -> bool:
-    """Return whether torch would sum many numbers of a channel one after the other."""
-    return (
-        x.ndim == 4
-        and x.is_cpu
-        and x.dtype is torch.float32
-        and x.stride(1) == 1
-        and not any_size()
-        and x.numel() > _FEW * x.shape[1]
-    )
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:

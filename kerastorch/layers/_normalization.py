@@ -327,7 +327,11 @@ class BatchNormalization(Layer):
 
     def _affine(self, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         """Return gamma and beta in a type."""
-        gamma, beta = self._tensor("weight"), self._tensor("bias")
+        parameters: dict[str, Any] = self._parameters
+        try:  # one look-up for both
+            gamma, beta = parameters["weight"], parameters["bias"]
+        except KeyError:  # one of them is computed from others
+            gamma, beta = self.weight, self.bias
         if gamma is not None and gamma.dtype is not dtype:
             gamma = gamma.to(dtype)
         if beta is not None and beta.dtype is not dtype:
@@ -338,9 +342,8 @@ class BatchNormalization(Layer):
         """Normalize by the batch's own statistics, and take them into the moving ones."""
         y, mean, variance = normalized_by_batch(x, *self._affine(x.dtype), self.epsilon)
         if x.numel():
-            with torch.no_grad():
-                self._follow("running_mean", mean, self.momentum)
-                self._follow("running_var", variance, self.momentum)
+            _follow(self._tensor("running_mean"), mean, self.momentum)
+            _follow(self._tensor("running_var"), variance, self.momentum)
         return y
 
     def _renormalized(self, x: Tensor) -> Tensor:
@@ -360,9 +363,9 @@ class BatchNormalization(Layer):
             if (dmax := clipping.get("dmax")) is not None:
                 d = d.clamp(-dmax, dmax)
             for name, value in (("renorm_mean", mean), ("renorm_stddev", deviation)):
-                self._follow(name, value, self.renorm_momentum)
-            self._follow("running_mean", mean, self.momentum)
-            moving = self._follow("moving_stddev", deviation, self.momentum)
+                _follow(self._tensor(name), value, self.renorm_momentum)
+            _follow(self._tensor("running_mean"), mean, self.momentum)
+            moving = _follow(self._tensor("moving_stddev"), deviation, self.momentum)
             self.running_var.copy_((moving * moving - self.epsilon).relu())
         gamma, beta = self._affine(x.dtype)
         scale = r if gamma is None else r * gamma
@@ -371,15 +374,6 @@ class BatchNormalization(Layer):
             offset = offset + beta
         shape = (-1, *(1,) * (x.ndim - 2))
         return y * scale.reshape(shape) + offset.reshape(shape)
-
-    def _follow(self, name: str, value: Tensor, momentum: float) -> Tensor:
-        """Move a moving statistic towards a batch's, and return what it is now."""
-        buffer: Tensor = self._tensor(name)
-        if buffer.dtype is value.dtype:
-            return buffer.lerp_(value, 1.0 - momentum)
-        new = buffer.to(value.dtype).lerp_(value, 1.0 - momentum)
-        buffer.copy_(new)
-        return new
 
     def extra_repr(self) -> str:
         """Return the number of channels and the arguments that differ from the defaults."""
@@ -397,3 +391,12 @@ class BatchNormalization(Layer):
         if self.dtype_policy.name != "float32":
             shown.append(f"dtype={self.dtype_policy.name!r}")
         return ", ".join(shown)
+
+
+def _follow(moving: Tensor, value: Tensor, momentum: float) -> Tensor:
+    """Move a moving statistic towards a batch's, and return what it is now."""
+    if moving.dtype is value.dtype:
+        return moving.lerp_(value, 1.0 - momentum)
+    new = moving.to(value.dtype).lerp_(value, 1.0 - momentum)
+    moving.copy_(new)
+    return new
