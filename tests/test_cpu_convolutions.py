@@ -25,6 +25,10 @@ PLACES = {
     "one axis": ((1, 23, 5, 7), 18, (1, 1), (1, 3), (0, 0), (1, 1), 1),
     "larger than the image": ((3, 14, 2, 5), 13, (1, 1), (4, 2), (0, 0), (1, 1), 1),
 }
+# Not strided: an image that the kernel outweighs, and one that outweighs the kernel
+OUTWEIGHED = ((2, 610, 5, 4), 450, (1, 1), (1, 1), (0, 0), (1, 1), 1)
+OUTWEIGHING = ((2, 60, 70, 50), 30, (1, 1), (1, 1), (0, 0), (1, 1), 1)
+PLACES.update({"outweighed": OUTWEIGHED})
 CASES = {**DEPTHWISE, **PLACES}
 
 
@@ -161,6 +165,71 @@ def test_the_gradient_of_many_places_is_no_further_from_the_exact_one(name):
     slope = torch.randn(plain(case, *given).shape, generator=torch.Generator().manual_seed(5))
     wanted = torch.autograd.grad(plain(case, *exact), exact, slope.double())
     assert error(quick(case, *given)) <= max(2 * error(plain(case, *given)), 2e-6)
+
+
+@pytest.fixture
+def threads():
+    """Return what sets the number of threads until the test has ended."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def is_product(case, monkeypatch, change=lambda x: x):
+    given = tensors(case)
+    given[0] = change(given[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(_cpu_convolutions, "F", None)
+        try:
+            assert_close(quick(case, *given), plain(case, *given))
+        except AttributeError:
+            return True
+    return False
+
+
+def test_which_images_without_a_stride_are_multiplied(monkeypatch, threads):
+    for count in (1, 2):
+        threads(count)
+        assert is_product(OUTWEIGHED, monkeypatch)
+        assert is_product(OUTWEIGHING, monkeypatch) == (count == 1)
+        assert not is_product(OUTWEIGHED, monkeypatch, torch.Tensor.contiguous)
+        small = ((2, 61, 5, 4), 45, *OUTWEIGHED[2:])
+        assert not is_product(small, monkeypatch)
+        one = ((1, 900, 5, 4), 850, *OUTWEIGHED[2:])
+        assert is_product(one, monkeypatch)
+        with torch.no_grad():
+            assert is_product(OUTWEIGHED, monkeypatch)
+            assert not is_product(OUTWEIGHING, monkeypatch)
+            assert is_product(one, monkeypatch) == (count == 2)
+
+
+@pytest.mark.parametrize("case", [OUTWEIGHED, OUTWEIGHING], ids=["outweighed", "outweighing"])
+def test_a_product_is_no_further_from_the_exact_numbers(case, threads):
+    threads(1)
+    given = tensors(case)
+    exact = [each.detach().double().requires_grad_() for each in given]
+    slope = torch.randn(plain(case, *given).shape, generator=torch.Generator().manual_seed(5))
+
+    def results(way, given):
+        outputs = way(case, *given)
+        return [outputs, *torch.autograd.grad(outputs, given, slope.to(outputs.dtype))]
+
+    wanted = results(plain, exact)
+
+    def error(way):
+        pairs = zip(results(way, given), wanted, strict=True)
+        return max(((g - e).abs().max() / e.abs().max()).item() for g, e in pairs)
+
+    assert error(quick) <= max(2 * error(plain), 1e-6)
+
+
+def test_an_activation_in_place_keeps_its_memory():
+    """In training, the output of a product is a view, which an activation would not overwrite."""
+    plain, activated = Conv2D(9, 1), Conv2D(9, 1, activation="relu")
+    assert plain._constants[2] is _cpu_convolutions.convolve_places
+    assert activated._constants[2] is None
+    activated.activation = None
+    assert activated._constants[2] is _cpu_convolutions.convolve_places
 
 
 def test_a_layer_takes_them_and_its_gradients_have_the_memory_of_its_weights():
