@@ -55,6 +55,7 @@ class Activation(Weightless):
         super().__setattr__(name, value)
         if name == "activation":
             self._is_elementwise = _pointwise.is_elementwise(self.activation)
+            self._in_place = _pointwise.in_place(self.activation)
 
     def _computed(self, x: Tensor) -> Tensor:
         if self._is_elementwise:
@@ -64,7 +65,7 @@ class Activation(Weightless):
     def _inside(self, x: Any, spare: Any) -> Tensor | None:
         if x.dtype is not self._compute or not self._is_elementwise:
             return None
-        overwriting = _pointwise.in_place(self.activation) if spare else None
+        overwriting = self._in_place if spare else None
         return (overwriting or self.activation)(x)
 
 

@@ -354,8 +354,26 @@ class BaseConv(LoRA):
     def _moved_inside(self) -> bool:
         return self.data_format == "channels_last"
 
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        return self._convolved_inside(x, *self._constants[2:4])
+    def _inside(self, x: Any, spare: Any, geometry: Any = None) -> Tensor | None:
+        ndim, convolve, special, sizes, _, _, more = self._constants
+        weight: Any = self._parameters.get("weight")
+        if weight is None or ndim == -1 or x.dtype is not weight.dtype or x.ndim != 4:
+            return None
+        if more and self._stages[1]:
+            return None
+        if geometry is not None:
+            special, sizes = None, geometry
+        bias, fresh = self._tensor("bias"), True
+        if is_compiling():
+            return self._compiled(x, weight, bias, special, sizes, None)
+        if special is None:
+            y = convolve(x, weight, bias, *sizes)
+        else:
+            y, fresh = special(convolve, x, weight, bias, *sizes)
+        pointwise = self._stages[0]
+        if pointwise is not None:
+            return pointwise(y) if fresh else self.activation(y)
+        return y if fresh else y.contiguous(memory_format=torch.channels_last)
 
     def _inside_padded(self, x: Tensor, padding: tuple[int, ...]) -> Tensor | None:
         """Do as `_inside` with zeros around the image.
@@ -366,25 +384,7 @@ class BaseConv(LoRA):
         """
         if self.padding != "valid" or self._constants[2] is not None:
             return None
-        sizes = self.strides, padding, self.dilation_rate, self.groups
-        return self._convolved_inside(x, None, sizes)
-
-    def _convolved_inside(self, x: Tensor, special: Any, sizes: tuple[Any, ...]) -> Tensor | None:
-        ndim, convolve, *_ = self._constants
-        pointwise, by_layout = self._stages
-        weight: Any = self._parameters.get("weight")
-        if by_layout or ndim == -1 or weight is None or x.dtype is not weight.dtype or x.ndim != 4:
-            return None
-        bias, fresh = self._tensor("bias"), True
-        if is_compiling():
-            return self._compiled(x, weight, bias, special, sizes, None)
-        if special is None:
-            y = convolve(x, weight, bias, *sizes)
-        else:
-            y, fresh = special(convolve, x, weight, bias, *sizes)
-        if pointwise is not None:
-            return pointwise(y) if fresh else self.activation(y)
-        return y if fresh else y.contiguous(memory_format=torch.channels_last)
+        return self._inside(x, False, (self.strides, padding, self.dilation_rate, self.groups))
 
     def _made_to_fit(
         self, inputs: Any, weight: Tensor, bias: Tensor | None

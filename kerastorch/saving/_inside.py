@@ -80,35 +80,41 @@ def is_called(
         once: The slots that nothing reads but this call.
         to: The slot of its output.
     """
-    moved = layer._moved_inside
+    first, moved = slots[0], layer._moved_inside
     if moved is None:  # both will do
-        moved = held.is_moved(slots[0])
+        moved = held.inside[first] is not None
+    y: Tensor | Padded | None = None
     try:
-        y: Tensor | Padded | None = _with_padding(layer, held, slots[0]) if moved else None
-        if y is None:
+        if moved and (type(layer) is ZeroPadding2D or type(held.inside[first]) is Padded):
+            y = _with_padding(layer, held, first)
+        if y is None and is_list:
             found = [held.moved(slot) if moved else held[slot] for slot in slots]
-            if not all(isinstance(x, Tensor) for x in found):
-                return False
-            makers = [held.maker(slot) if slot in once else None for slot in slots]
-            spare = [_is_spare(layer, *pair) for pair in zip(found, makers, strict=True)]
-            y = layer._inside(found, spare) if is_list else layer._inside(found[0], spare[0])
+            if all(isinstance(x, Tensor) for x in found):
+                y = layer._inside(found, [_is_spare(layer, held, slot, once) for slot in slots])
+        elif y is None:
+            x = held.moved(first) if moved else held[first]
+            if isinstance(x, Tensor):
+                y = layer._inside(x, _is_spare(layer, held, first, once))
     except RuntimeError:  # the call outside says what is wrong
         return False
     if y is None:
         return False
-    held.put(to, y, moved and (isinstance(y, Padded) or y.ndim == 4), layer)
+    is_image = isinstance(y, Padded) or y.ndim == 4
+    (held.inside if moved and is_image else held.outside)[to] = y
+    held.makers[to] = layer
     return True
 
 
 def _with_padding(layer: Any, held: Held, slot: int) -> Tensor | Padded | None:
-    """Return what a ZeroPadding2D, or a layer after one, makes without a copy; else None."""
+    """Return what a ZeroPadding2D, or a layer of what is to be padded, makes without a copy.
+
+    None means that it cannot.
+    """
     if type(layer) is ZeroPadding2D:
         x = held.moved(slot)
         fits = isinstance(x, Tensor) and x.ndim == 4 and x.dtype is layer._compute
-        return Padded(x, layer._amounts, held.maker(slot)) if fits else None
-    padded = held.padded(slot)
-    if padded is None:
-        return None
+        return Padded(x, layer._amounts, held.makers[slot]) if fits else None
+    padded: Any = held.inside[slot]
     left, right, top, bottom = padded.amounts
     if left != right or top != bottom:
         return None
@@ -129,18 +135,16 @@ def _is_of_0_or_more(maker: Any) -> bool:
     return type(maker) is ReLU and not maker.negative_slope
 
 
-def _is_spare(layer: nn.Module, x: Tensor, maker: Any) -> bool:
-    """Return whether a layer may overwrite what only it reads.
-
-    Args:
-        layer: The layer.
-        x: The tensor.
-        maker: The layer that made it inside; None where another may read it.
-    """
-    if maker is None or type(layer) not in _OVERWRITING or torch.compiler.is_compiling():
+def _is_spare(layer: nn.Module, held: Held, slot: int, once: Sequence[int]) -> bool:
+    """Return whether a layer may overwrite what is in a slot."""
+    if type(layer) not in _OVERWRITING or slot not in once:
+        return False
+    maker = held.makers[slot]
+    if maker is None or type(maker) in _ACTIVATIONS or torch.compiler.is_compiling():
         return False
     if not torch.is_grad_enabled():
-        return type(maker) not in _ACTIVATIONS
+        return True
+    x: Any = held[slot] if held.inside[slot] is None else held.inside[slot]
     # To overwrite a view costs the gradient copies.
     return _LEAVES_ITS_OUTPUT[type(maker)](maker) and not x._is_view()
 
