@@ -8,7 +8,8 @@ rebuilds them. Images are 224 x 224, numbers float32.
 
 - `native`: the same network in plain PyTorch, in channels_last memory (`_native.py`);
 - `keras`: Keras's own model on its torch backend;
-- `compiled`: ours by `torch.compile` with inductor's `freezing`, as README tells;
+- `compiled`: ours by `torch.compile` with inductor's `freezing`, as README tells, and `native
+  compiled`: the hand-written network so;
 - `onnxruntime`: ours written by `torch.onnx.export`, in onnxruntime.
 
 A train step is forward, then backward from a gradient of the logits that is there already, to all
@@ -120,7 +121,8 @@ def measure_inference(
         "keras": lambda: theirs(inputs, training=False),
     }
     if "compiled" not in options.skip:
-        ways["compiled"] = frozen(ours, inputs)
+        ways["compiled"] = frozen(models.ours, inputs)
+        ways["native compiled"] = frozen(models.native, inputs)
     if "onnxruntime" not in options.skip:
         ways["onnxruntime"] = in_onnxruntime(ours, inputs, options.threads)
     with torch.no_grad():

@@ -57,6 +57,8 @@ class InputLayer(Weightless):
         torch.float32
     """
 
+    _declared = "float32"  # while the constructor of the base class is at work
+
     def __init__(
         self,
         shape: Sequence[int | None] | None = None,
@@ -109,7 +111,7 @@ class InputLayer(Weightless):
     @property
     def dtype(self) -> str:
         """The name of the type of the numbers."""
-        return str(vars(self).get("_declared", "float32"))
+        return self._declared
 
     @property
     def compute_dtype(self) -> str:

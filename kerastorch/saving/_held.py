@@ -41,9 +41,10 @@ class Held:
     """
 
     def __init__(self, size: int) -> None:
-        self.outside: list[Any] = [None] * size
-        self.inside: list[Tensor | Padded | None] = [None] * size
-        self.makers: list[nn.Module | None] = [None] * size
+        # torch 2.6 cannot compile `[None] * size`.
+        self.outside: list[Any] = [None for _ in range(size)]
+        self.inside: list[Tensor | Padded | None] = [None for _ in range(size)]
+        self.makers: list[nn.Module | None] = [None for _ in range(size)]
 
     def __getitem__(self, slot: int) -> Any:
         found = self.outside[slot]
