@@ -48,6 +48,7 @@ HOUSE = {
     "layers._config": (3, 0),
     "layers._layer": (3, 1),
     "layers._lora": (3, 2),
+    "layers._kernel": (3, 3),
     "layers._weightless": (3, 2),
     "layers._base_conv": (4, 0),
     "layers._exchange": (4, 1),

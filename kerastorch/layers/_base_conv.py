@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import _check, _dtype, _pointwise, activations, config
 from .._any_size import convolve_any_size, is_inferring_one_size, is_training_any_size
-from .._check import problem
 from .._cpu_convolutions import convolution_for, convolve_places
 from .._functional import convolve_same
 from .._geometry import fixed_padding, output_size
 from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, empty_weight, kernel_view
 from ._building import Role, Shape
+from ._kernel import Kernel
 from ._lora import LoRA
 
 Integers: TypeAlias = int | Sequence[int]
 is_compiling = torch.compiler.is_dynamo_compiling
 
 
-class BaseConv(LoRA):
+class BaseConv(Kernel):
     """A convolution over `rank` spatial axes; `Conv2D` documents the arguments.
 
     The weight is stored as PyTorch stores it, (filters, channels / groups, *kernel_size), in
@@ -53,8 +53,6 @@ class BaseConv(LoRA):
         "groups",
         "use_bias",
     )
-    bias: Tensor | None
-    activation: Callable[[Tensor], Tensor]
 
     def __init__(
         self,
@@ -152,13 +150,7 @@ class BaseConv(LoRA):
         return None, (stride, padding, dilation, self.groups)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._settled and name in self.__dict__:
-            remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
-            rule = "left as the layer was made"
-            raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
         super().__setattr__(name, value)
-        if name == "activation":
-            self._settle_activation(self.activation)
         if name in ("activation", "activity_regularizer") and "_constants" in self.__dict__:
             self._set_constants()
 
@@ -169,8 +161,6 @@ class BaseConv(LoRA):
         if not by_layout and activation is not activations.linear:
             pointwise = _pointwise.in_place(activation) or activation
         self._stages = pointwise, by_layout
-        if isinstance(activation, nn.Module) and not self.trainable:
-            activation.requires_grad_(False)  # it is frozen with the layer
 
     # Shapes
 
@@ -244,9 +234,6 @@ class BaseConv(LoRA):
             kernel_shape = (*self.kernel_size, channels // self.groups, self.filters)
             shapes.update(self._lora_shapes(kernel_shape, self.lora_rank))
         return shapes
-
-    def _has(self, role: Role) -> bool:
-        return bool(self.use_bias) if role.parameter == "bias" else super()._has(role)
 
     def _input_shape_for(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
         weight = shapes.get("weight", ())
@@ -386,66 +373,34 @@ class BaseConv(LoRA):
             return None
         return self._inside(x, False, (self.strides, padding, self.dilation_rate, self.groups))
 
-    def _made_to_fit(
-        self, inputs: Any, weight: Tensor, bias: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the input as a tensor of the compute dtype, and the weights to use with it."""
-        x = self._as_tensor(inputs)
-        self._require_rank(x.shape)
-        if self.lora_enabled:
-            weight = self._merged(weight)
-        x, compute = self._cast(x, weight.dtype)
-        if compute is not weight.dtype:
-            weight = weight.to(compute)
-            bias = None if bias is None else bias.to(compute)
-        return x, weight, bias
-
-    def _require_rank(self, shape: Sequence[int]) -> None:
+    def _require_rank(self, shape: tuple[int, ...]) -> None:
         if len(shape) != self.rank + 2:
-            rule, layout = f"of {self.rank + 2} dimensions", self.data_format
-            self._refuse("inputs", rule, tuple(shape), data_format=layout)
+            rule = f"of {self.rank + 2} dimensions"
+            self._refuse("inputs", rule, shape, data_format=self.data_format)
 
-    def _explained(self, error: RuntimeError, inputs: Tensor, weight: Tensor) -> Exception:
-        """Return what made the convolution fail in this layer's words, else torch's own error."""
-        shape, layout, owner = tuple(inputs.shape), self.data_format, type(self).__name__
+    def _require_fit(self, shape: tuple[int, ...], weight: Tensor) -> None:
+        self._require_rank(shape)
         channels = weight.shape[1] * self.groups
-        try:
-            self._require_rank(shape)
-            if shape[self._channel_axis] != channels:
-                rule = f"of {channels} channels along axis {self._channel_axis}"
-                self._refuse("inputs", rule, shape, data_format=layout)
-            self._require_room("inputs", shape)
-        except ValueError as refused:
-            return refused
-        for what in ("device", "dtype"):
-            theirs, ours = getattr(inputs, what), getattr(weight, what)
-            if theirs != ours:
-                rule = f"the weights' {what}, {ours}"
-                remedy = "Convert them with `inputs.to(...)`, or the layer with `layer.to(...)`."
-                return RuntimeError(problem(owner, f"inputs.{what}", rule, theirs, remedy))
-        return error
+        if shape[self._channel_axis] != channels:
+            rule = f"of {channels} channels along axis {self._channel_axis}"
+            self._refuse("inputs", rule, shape, data_format=self.data_format)
+        self._require_room("inputs", shape)
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""
         channels = self.weight.shape[1] * self.groups if self.built else None
-        shown = [f"{channels}, {self.filters}, kernel_size={self.kernel_size}"]
-        once = (1,) * self.rank
-        defaults: dict[str, Any] = {
-            "strides": once,
-            "padding": "valid",
-            "data_format": "channels_last",
-            "dilation_rate": once,
-            "groups": 1,
-            "use_bias": True,
-            "lora_rank": None,
-            "trainable": True,
-        }
-        shown += [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]
-        if self.dtype_policy.name != "float32":
-            shown.append(f"dtype={self.dtype_policy.name!r}")
-        if not isinstance(self.activation, nn.Module) and self.activation is not activations.linear:
-            shown.append(f"activation={getattr(self.activation, '__name__', self.activation)}")
-        return ", ".join(shown)
+        sizes = f"{channels}, {self.filters}, kernel_size={self.kernel_size}"
+        differing = self._differing(
+            strides=(1,) * self.rank,
+            padding="valid",
+            data_format="channels_last",
+            dilation_rate=(1,) * self.rank,
+            groups=1,
+            use_bias=True,
+            lora_rank=None,
+            trainable=True,
+        )
+        return ", ".join([sizes, *differing])
 
 
 def _shortened(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
