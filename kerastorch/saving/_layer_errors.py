@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-# Their message is their one argument, which nobody takes for anything but a message.
+# In these the one argument is the message, and nothing else.
 _PLAIN = (
     AssertionError,
     AttributeError,
