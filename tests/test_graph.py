@@ -711,8 +711,12 @@ def test_a_module_with_too_few_outputs():
     config = wrong(layer("Own", "a", [node(tensor("x"))]), outputs=[["a", 0, 1], ["a", 0, 0]])
     for module in (nn.Identity(), nn.Sequential()):
         model = built(config, custom_layers={"Own": lambda config, made=module: made})
-        with pytest.raises(ValueError, match="`a` must be a module of 2 outputs at least"):
+        with pytest.raises(ValueError) as caught:
             model(torch.zeros(2, 4))
+        assert str(caught.value) == (
+            f"Functional 'model', layer 'a': {type(module).__name__}: `outputs` must be 2 at "
+            "least. Received: outputs=1."
+        )
 
     class Three(nn.Module):
         def forward(self, x):

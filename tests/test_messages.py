@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 
 from kerastorch import DTypePolicy, apply_constraints, attach_constraints, config
 from kerastorch._check import problem
-from kerastorch.layers import Conv2D
+from kerastorch.layers import Conv2D, Dense
 
 FIRST = {"data_format": "channels_first"}
 
@@ -475,6 +475,15 @@ MESSAGES = {
             "with `layer.to(...)`."
         ),
     ),
+    "inputs-device": (
+        lambda: Dense(4, input_shape=(3,))(zeros(2, 3, device="meta")),
+        RuntimeError,
+        (
+            "Dense: `inputs.device` must be the weights' device, cpu. Received: "
+            "inputs.device=device(type='meta'). Convert them with `inputs.to(...)`, or the layer "
+            "with `layer.to(...)`."
+        ),
+    ),
     # Weights
     "weights-unbuilt": (
         lambda: unbuilt().set_weights([np.zeros((2, 3, 3, 4)), np.zeros(4)]),
@@ -812,9 +821,9 @@ def test_the_message_about_a_device():
     with pytest.raises(RuntimeError) as caught:
         layer(device="cuda")(zeros(2, 5, 6, 3))
     assert str(caught.value) == (
-        "Conv2D: `inputs.device` must be of the weights' device, cuda:0. Received: "
-        "inputs.device=device(type='cpu'). Move them with `inputs.to(...)`, or the layer with "
-        "`layer.to(cpu)`."
+        "Conv2D: `inputs.device` must be the weights' device, cuda:0. Received: "
+        "inputs.device=device(type='cpu'). Convert them with `inputs.to(...)`, or the layer "
+        "with `layer.to(...)`."
     )
 
 

@@ -1,121 +1,28 @@
-"""BaseConv: a convolution of any rank."""
+"""BaseConv: how a convolution of any rank is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .. import _check, _dtype, _pointwise, activations, config
+from .. import _pointwise, activations
 from .._any_size import convolve_any_size, is_inferring_one_size, is_training_any_size
-from .._check import problem
 from .._cpu_convolutions import convolution_for, convolve_places
 from .._functional import convolve_same
-from .._geometry import fixed_padding, output_size
-from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, empty_weight, kernel_view
-from ._building import Role, Shape
-from ._lora import LoRA
+from .._geometry import fixed_padding
+from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
+from ._conv_arguments import ConvArguments
 
-Integers: TypeAlias = int | Sequence[int]
 is_compiling = torch.compiler.is_dynamo_compiling
 
 
-class BaseConv(LoRA):
-    """A convolution over `rank` spatial axes; `Conv2D` documents the arguments.
+class BaseConv(ConvArguments):
+    """A convolution over `rank` spatial axes: `ConvArguments`, and how to compute with them."""
 
-    The weight is stored as PyTorch stores it, (filters, channels / groups, *kernel_size), in
-    channels_last memory order; `kernel` is Keras's view of it.
-    """
-
-    rank: ClassVar[int]
-    roles = (
-        Role(
-            "weight",
-            "kernel",
-            "kernel_initializer",
-            "kernel_regularizer",
-            "kernel_constraint",
-            view=kernel_view,
-            empty=empty_weight,
-        ),
-        Role("bias", "bias", "bias_initializer", "bias_regularizer", "bias_constraint"),
-        *LoRA.roles,
-    )
-    _settled = (
-        "filters",
-        "kernel_size",
-        "strides",
-        "padding",
-        "data_format",
-        "dilation_rate",
-        "groups",
-        "use_bias",
-    )
-    bias: Tensor | None
-    activation: Callable[[Tensor], Tensor]
-
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: Integers,
-        strides: Integers = 1,
-        padding: str = "valid",
-        data_format: str | None = None,
-        dilation_rate: Integers = 1,
-        groups: int = 1,
-        activation: Any = None,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        *,
-        lora_rank: int | None = None,
-        lora_alpha: float | None = None,
-        input_shape: Sequence[int | None] | None = None,
-        device: torch.device | str | int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        owner, rank = type(self).__name__, self.rank
-        self.filters = _check.positive_integer(owner, "filters", filters)
-        self.kernel_size = _check.positive_integers(owner, "kernel_size", kernel_size, rank)
-        self.strides = _check.positive_integers(owner, "strides", strides, rank)
-        self.padding = _check.choice(owner, "padding", padding, ("valid", "same"))
-        data_format = config.image_data_format() if data_format is None else data_format
-        layouts = ("channels_last", "channels_first")
-        self.data_format = _check.choice(owner, "data_format", data_format, layouts)
-        self.dilation_rate = _check.positive_integers(owner, "dilation_rate", dilation_rate, rank)
-        self.groups = _check.positive_integer(owner, "groups", groups)
-        self.activation = activation
-        self.use_bias = use_bias
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
-        self.kernel_regularizer = kernel_regularizer
-        self.bias_regularizer = bias_regularizer
-        self.kernel_constraint = kernel_constraint
-        self.bias_constraint = bias_constraint
-        self._check_relations()
-        self._set_lora(lora_rank, lora_alpha)
-        self._set_constants()
-        self._register_weights(_dtype.torch_dtype(self.dtype), device)
-        if input_shape is not None:
-            shape = _check.shape(owner, "input_shape", input_shape, rank + 1, batch=False)
-            self.build((None, *shape))
-
-    def _check_relations(self) -> None:
-        if self.filters % self.groups:
-            self._refuse("filters", "divisible by `groups`", self.filters, groups=self.groups)
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            remedy = "No layer of Keras has both above 1."
-            rule = "1 where `dilation_rate` exceeds 1"
-            dilation = self.dilation_rate
-            self._refuse("strides", rule, self.strides, remedy, dilation_rate=dilation)
+    # Before a call
 
     def _set_constants(self) -> None:
         """Keep together what `forward` needs at every call: one look-up is quicker than seven."""
@@ -152,13 +59,7 @@ class BaseConv(LoRA):
         return None, (stride, padding, dilation, self.groups)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._settled and name in self.__dict__:
-            remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
-            rule = "left as the layer was made"
-            raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
         super().__setattr__(name, value)
-        if name == "activation":
-            self._settle_activation(self.activation)
         if name in ("activation", "activity_regularizer") and "_constants" in self.__dict__:
             self._set_constants()
 
@@ -169,94 +70,8 @@ class BaseConv(LoRA):
         if not by_layout and activation is not activations.linear:
             pointwise = _pointwise.in_place(activation) or activation
         self._stages = pointwise, by_layout
-        if isinstance(activation, nn.Module) and not self.trainable:
-            activation.requires_grad_(False)  # it is frozen with the layer
 
-    # Shapes
-
-    @property
-    def _channel_axis(self) -> int:
-        return -1 if self.data_format == "channels_last" else 1
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None.
-
-        Raises:
-            ValueError: the shape has the wrong rank, or the kernel does not fit into it.
-        """
-        shape = self._checked_shape(input_shape, "input_shape")
-        sizes = self._require_room("input_shape", shape)
-        if self._channel_axis == -1:
-            return (shape[0], *sizes, self.filters)
-        return (shape[0], self.filters, *sizes)
-
-    def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
-        """Return the output's sizes along the spatial axes, or raise where the kernel is too big.
-
-        With "same" there is room in any shape but, as a real input, an empty one.
-        """
-        spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
-        sizes = [
-            output_size(n, k, s, d, self.padding)
-            for n, k, s, d in zip(
-                spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True
-            )
-        ]
-        same = self.padding == "same"
-        least = 0 if same and argument == "input_shape" else 1
-        if any(size is not None and size < least for size in sizes):
-            self._refuse(
-                argument,
-                "a shape that the kernel fits into",
-                tuple(shape),
-                "Use a larger input." if same else "Use a larger input, or padding='same'.",
-                kernel_size=self.kernel_size,
-                dilation_rate=self.dilation_rate,
-                data_format=self.data_format,
-            )
-        return sizes
-
-    def _checked_shape(
-        self, input_shape: Sequence[int | None], argument: str
-    ) -> tuple[int | None, ...]:
-        owner, layout = type(self).__name__, self.data_format
-        return _check.shape(owner, argument, input_shape, self.rank + 2, data_format=layout)
-
-    def _shapes_for(
-        self, input_shape: Sequence[int | None], argument: str = "input_shape"
-    ) -> dict[str, Shape]:
-        shape = self._checked_shape(input_shape, argument)
-        channels = shape[self._channel_axis]
-        if not channels:
-            rule = (
-                f"a shape with a known number of channels, 1 at least (axis {self._channel_axis})"
-            )
-            self._refuse(argument, rule, shape, data_format=self.data_format)
-        if channels % self.groups:
-            rule = f"a shape whose channels (axis {self._channel_axis}) `groups` divides"
-            layout = self.data_format
-            self._refuse(argument, rule, shape, groups=self.groups, data_format=layout)
-        self._require_room(argument, shape)
-        shapes = {"weight": (self.filters, channels // self.groups, *self.kernel_size)}
-        if self.use_bias:
-            shapes["bias"] = (self.filters,)
-        if self.lora_rank:
-            kernel_shape = (*self.kernel_size, channels // self.groups, self.filters)
-            shapes.update(self._lora_shapes(kernel_shape, self.lora_rank))
-        return shapes
-
-    def _has(self, role: Role) -> bool:
-        return bool(self.use_bias) if role.parameter == "bias" else super()._has(role)
-
-    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
-        weight = shapes.get("weight", ())
-        if len(weight) != self.rank + 2:
-            return None
-        shape: list[int | None] = [None] * (self.rank + 2)
-        shape[self._channel_axis] = weight[1] * self.groups
-        return shape
-
-    # The computation
+    # A call
 
     def forward(self, inputs: Any) -> Tensor:
         """Convolve a batch, add the bias and apply the activation.
@@ -385,67 +200,6 @@ class BaseConv(LoRA):
         if self.padding != "valid" or self._constants[2] is not None:
             return None
         return self._inside(x, False, (self.strides, padding, self.dilation_rate, self.groups))
-
-    def _made_to_fit(
-        self, inputs: Any, weight: Tensor, bias: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the input as a tensor of the compute dtype, and the weights to use with it."""
-        x = self._as_tensor(inputs)
-        self._require_rank(x.shape)
-        if self.lora_enabled:
-            weight = self._merged(weight)
-        x, compute = self._cast(x, weight.dtype)
-        if compute is not weight.dtype:
-            weight = weight.to(compute)
-            bias = None if bias is None else bias.to(compute)
-        return x, weight, bias
-
-    def _require_rank(self, shape: Sequence[int]) -> None:
-        if len(shape) != self.rank + 2:
-            rule, layout = f"of {self.rank + 2} dimensions", self.data_format
-            self._refuse("inputs", rule, tuple(shape), data_format=layout)
-
-    def _explained(self, error: RuntimeError, inputs: Tensor, weight: Tensor) -> Exception:
-        """Return what made the convolution fail in this layer's words, else torch's own error."""
-        shape, layout, owner = tuple(inputs.shape), self.data_format, type(self).__name__
-        channels = weight.shape[1] * self.groups
-        try:
-            self._require_rank(shape)
-            if shape[self._channel_axis] != channels:
-                rule = f"of {channels} channels along axis {self._channel_axis}"
-                self._refuse("inputs", rule, shape, data_format=layout)
-            self._require_room("inputs", shape)
-        except ValueError as refused:
-            return refused
-        for what in ("device", "dtype"):
-            theirs, ours = getattr(inputs, what), getattr(weight, what)
-            if theirs != ours:
-                rule = f"the weights' {what}, {ours}"
-                remedy = "Convert them with `inputs.to(...)`, or the layer with `layer.to(...)`."
-                return RuntimeError(problem(owner, f"inputs.{what}", rule, theirs, remedy))
-        return error
-
-    def extra_repr(self) -> str:
-        """Return the arguments that differ from the defaults."""
-        channels = self.weight.shape[1] * self.groups if self.built else None
-        shown = [f"{channels}, {self.filters}, kernel_size={self.kernel_size}"]
-        once = (1,) * self.rank
-        defaults: dict[str, Any] = {
-            "strides": once,
-            "padding": "valid",
-            "data_format": "channels_last",
-            "dilation_rate": once,
-            "groups": 1,
-            "use_bias": True,
-            "lora_rank": None,
-            "trainable": True,
-        }
-        shown += [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]
-        if self.dtype_policy.name != "float32":
-            shown.append(f"dtype={self.dtype_policy.name!r}")
-        if not isinstance(self.activation, nn.Module) and self.activation is not activations.linear:
-            shown.append(f"activation={getattr(self.activation, '__name__', self.activation)}")
-        return ", ".join(shown)
 
 
 def _shortened(sizes: tuple[int, ...]) -> int | tuple[int, ...]:

@@ -92,6 +92,13 @@ class Configured:
             config[argument] = value if vocabulary is None else vocabulary.serialize(value)
         return config if target is None else as_read_by(config, target)
 
+    def _differing(self: Any, **defaults: Any) -> list[str]:
+        """Return what a repr shows of arguments with these defaults, and of the dtype."""
+        shown = [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]
+        if self.dtype_policy.name != "float32":
+            shown.append(f"dtype={self.dtype_policy.name!r}")
+        return shown
+
     @classmethod
     def from_config(
         cls: type[C], config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None

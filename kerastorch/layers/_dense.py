@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from .. import _check, _dtype, _pointwise, activations
-from .._check import problem
 from .._layout import kernel_view
 from ._building import Role, Shape
+from ._kernel import Kernel
 from ._lora import LoRA
 
 
-class Dense(LoRA):
+class Dense(Kernel):
     """A densely connected layer: `activation(inputs @ kernel + bias)` along the last axis.
 
     Same as `keras.layers.Dense`, except that
@@ -85,8 +85,6 @@ class Dense(LoRA):
     _written_when_set = ("activity_regularizer",)
     _written_last = ("lora_rank", "lora_alpha")
     _settled = ("units", "use_bias")
-    bias: Tensor | None
-    activation: Callable[[Tensor], Tensor]
 
     def __init__(
         self,
@@ -133,16 +131,8 @@ class Dense(LoRA):
         mixed = self._policy.compute_dtype != self._policy.variable_dtype
         self._never_fits = mixed or self.lora_enabled
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._settled and name in self.__dict__:
-            remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
-            rule = "left as the layer was made"
-            raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
-        super().__setattr__(name, value)
-        if name == "activation":
-            self._in_place = _pointwise.in_place(self.activation)
-            if isinstance(self.activation, nn.Module) and not self.trainable:
-                self.activation.requires_grad_(False)  # it is frozen with the layer
+    def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
+        self._in_place = _pointwise.in_place(activation)
 
     # Shapes
 
@@ -168,9 +158,6 @@ class Dense(LoRA):
         if self.lora_rank:
             shapes.update(self._lora_shapes((channels, self.units), self.lora_rank))
         return shapes
-
-    def _has(self, role: Role) -> bool:
-        return bool(self.use_bias) if role.parameter == "bias" else super()._has(role)
 
     def _materialize(self, values: Mapping[str, Tensor]) -> None:
         super()._materialize(values)
@@ -223,42 +210,16 @@ class Dense(LoRA):
         plain = self.activation is activations.linear and x.ndim == 2
         return self.forward(x) if plain else None
 
-    def _made_to_fit(
-        self, inputs: Any, weight: Tensor, bias: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the input as a tensor of the compute dtype, and the weights to use with it."""
-        x = self._as_tensor(inputs)
-        if x.ndim < 2:
-            self._refuse("inputs", "of 2 dimensions or more", tuple(x.shape))
-        if self.lora_enabled:
-            weight = self._merged(weight)
-        x, compute = self._cast(x, weight.dtype)
-        if compute is not weight.dtype:
-            weight = weight.to(compute)
-            bias = None if bias is None else bias.to(compute)
-        return x, weight, bias
+    def _require_rank(self, shape: tuple[int, ...]) -> None:
+        if len(shape) < 2:
+            self._refuse("inputs", "of 2 dimensions or more", shape)
 
-    def _explained(self, error: RuntimeError, inputs: Tensor, weight: Tensor) -> Exception:
-        """Return what made the product fail in this layer's words, else torch's own error."""
-        owner, shape = type(self).__name__, tuple(inputs.shape)
+    def _require_fit(self, shape: tuple[int, ...], weight: Tensor) -> None:
         if shape[-1] != weight.shape[1]:
-            rule = f"of the size {weight.shape[1]} along the last axis"
-            return ValueError(problem(owner, "inputs", rule, shape))
-        for what in ("device", "dtype"):
-            theirs, ours = getattr(inputs, what), getattr(weight, what)
-            if theirs != ours:
-                rule = f"the weights' {what}, {ours}"
-                remedy = "Convert them with `inputs.to(...)`, or the layer with `layer.to(...)`."
-                return RuntimeError(problem(owner, f"inputs.{what}", rule, theirs, remedy))
-        return error
+            self._refuse("inputs", f"of the size {weight.shape[1]} along the last axis", shape)
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""
-        shown = [f"{self.weight.shape[1] if self.built else None}, {self.units}"]
-        defaults: dict[str, Any] = {"use_bias": True, "lora_rank": None, "trainable": True}
-        shown += [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]
-        if self.dtype_policy.name != "float32":
-            shown.append(f"dtype={self.dtype_policy.name!r}")
-        if not isinstance(self.activation, nn.Module) and self.activation is not activations.linear:
-            shown.append(f"activation={getattr(self.activation, '__name__', self.activation)}")
-        return ", ".join(shown)
+        sizes = f"{self.weight.shape[1] if self.built else None}, {self.units}"
+        differing = self._differing(use_bias=True, lora_rank=None, trainable=True)
+        return ", ".join([sizes, *differing])

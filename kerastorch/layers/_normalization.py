@@ -378,19 +378,10 @@ class BatchNormalization(Layer):
     def extra_repr(self) -> str:
         """Return the number of channels and the arguments that differ from the defaults."""
         channels = self.running_mean.shape[0] if self.built else None
-        shown = [f"{channels}, axis={self.axis}"]
-        defaults: dict[str, Any] = {
-            "momentum": 0.99,
-            "epsilon": 1e-3,
-            "center": True,
-            "scale": True,
-            "renorm": False,
-            "trainable": True,
-        }
-        shown += [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]
-        if self.dtype_policy.name != "float32":
-            shown.append(f"dtype={self.dtype_policy.name!r}")
-        return ", ".join(shown)
+        differing = self._differing(
+            momentum=0.99, epsilon=1e-3, center=True, scale=True, renorm=False, trainable=True
+        )
+        return ", ".join([f"{channels}, axis={self.axis}", *differing])
 
 
 def _follow(moving: Tensor, value: Tensor, momentum: float) -> Tensor:

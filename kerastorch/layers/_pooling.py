@@ -11,7 +11,7 @@ from .. import _check, _dtype
 from .._functional import pool_average, pool_max
 from .._geometry import output_size
 from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, data_format_of
-from ._base_conv import Integers
+from ._conv_arguments import Integers
 from ._spatial import Spatial
 from ._weightless import Sizes
 

@@ -135,8 +135,5 @@ class PReLU(Layer):
 
     def extra_repr(self) -> str:
         """Return the shape of `alpha` and the arguments that are set."""
-        shown = [str(tuple(self.alpha.shape) if self.built else None)]
-        shown.append(f"shared_axes={self.shared_axes}")
-        if self.dtype_policy.name != "float32":
-            shown.append(f"dtype={self.dtype_policy.name!r}")
-        return ", ".join(shown)
+        shape = tuple(self.alpha.shape) if self.built else None
+        return ", ".join([f"{shape}, shared_axes={self.shared_axes}", *self._differing()])

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from .. import _check
 from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, data_format_of
 from .._resampling import RADII, resampled
-from ._base_conv import Integers
+from ._conv_arguments import Integers
 from ._layer import under_autocast
 from ._spatial import Spatial
 from ._weightless import Sizes

@@ -103,6 +103,4 @@ class Weightless(Layer):
         """Return the arguments as the config has them."""
         apart = ("name", "trainable", "dtype")
         shown = [f"{n}={v!r}" for n, v in self.get_config().items() if n not in apart]
-        if self.dtype_policy.name != "float32":
-            shown.append(f"dtype={self.dtype_policy.name!r}")
-        return ", ".join(shown)
+        return ", ".join([*shown, *self._differing()])

@@ -14,11 +14,13 @@ from ..layers._layer import Layer, is_exporting
 from ._held import Held
 from ._inputs import Input
 from ._inside import is_called, is_unseen
+from ._layer_errors import name_layer
 from ._plan import Plan, Step, filled, flat
 from ._shapes import UNKNOWN, Shapes, leaf, shapes_in
 from ._spec import ModelSpec
 from ._summary import summary
 
+is_compiling = torch.compiler.is_dynamo_compiling
 CONSTANT = "_constant_"  # what the names of the buffers of arrays in the config begin with
 
 
@@ -165,25 +167,37 @@ class Model(nn.Module):
         modules: dict[str, Any] = self._modules
         for attribute, only, is_list, args, kwargs, kept, whole, dead, once, again in steps:
             module = modules[attribute]
-            if not (
-                allowed
-                and only is not None
-                and whole is not None
-                and is_unseen(module)
-                and is_called(module, values, only, is_list, once, whole)
-            ):
-                if only is None:
-                    found = [filled(arg, values) for arg in args], filled(kwargs, values)
-                    y = self._called(module, again, *found)
-                    del found
-                else:
-                    y = module([values[slot] for slot in only] if is_list else values[only[0]])
-                self._keep(y, attribute, kept, values)
-                del y
+            try:
+                if not (
+                    allowed
+                    and only is not None
+                    and whole is not None
+                    and is_unseen(module)
+                    and is_called(module, values, only, is_list, once, whole)
+                ):
+                    if only is None:
+                        found = [filled(arg, values) for arg in args], filled(kwargs, values)
+                        y = self._called(module, again, *found)
+                        del found
+                    else:
+                        y = module([values[slot] for slot in only] if is_list else values[only[0]])
+                    self._keep(y, module, kept, values)
+                    del y
+            except Exception as error:
+                if not is_compiling():  # the compiler can trace no change of an error
+                    self._name_layer(error, attribute)
+                raise
             values.drop(dead)
 
+    def _name_layer(self, error: Exception, attribute: str) -> None:
+        """Let an error tell that it comes from a layer of this model."""
+        name = next(name for name, own in self._attributes.items() if own == attribute)
+        module = self._modules[attribute]
+        nested = module._title if isinstance(module, Model) else None
+        name_layer(error, self._title, name, nested)
+
     def _keep(
-        self, y: Any, attribute: str, kept: Sequence[tuple[int | None, int]], values: Held
+        self, y: Any, module: Any, kept: Sequence[tuple[int | None, int]], values: Held
     ) -> None:
         """Put the outputs of a module that later steps need into their slots."""
         for index, slot in kept:
@@ -192,8 +206,8 @@ class Model(nn.Module):
                 continue
             parts = [y] if isinstance(y, Tensor) else list(flat(y))
             if index >= len(parts):
-                rule = f"a module of {index + 1} outputs at least"
-                self._refuse(attribute, rule, len(parts))
+                owner, rule = type(module).__name__, f"{index + 1} at least"
+                raise ValueError(problem(owner, "outputs", rule, len(parts)))
             values[slot] = parts[index]
 
     def _called(self, module: Any, again: Sequence[Layer], args: Any, kwargs: Any) -> Any:
