@@ -1,0 +1,77 @@
+"""Where a layer is not called inside, or not in every way: what comes in, and who else sees it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from kerastorch.layers import Add, Conv2D, ReLU
+from tests.configs import functional, input_layer
+from tests.test_inside import EVERYWHERE, SHAPE, batch, built, conv, forbid, one, plain, residual
+
+
+def pooled(**config):
+    """Return zeros around what an activation gives, and a pooling of it."""
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        one("ReLU", "act", "x"),
+        one("ZeroPadding2D", "pad", "act", padding=1),
+        one("MaxPooling2D", "max", "pad", pool_size=3, **config),
+    ]
+    return functional(*entries, inputs=["x", 0, 0], outputs=[["max", 0, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "mixed_bfloat16"])
+def test_a_pooling_computes_in_its_own_type(dtype, monkeypatch):
+    """Where it pads by itself, too."""
+    found = built(pooled(dtype=dtype))(batch())
+    forbid(monkeypatch)
+    assert_close(found, built(pooled(dtype=dtype))(batch()))
+
+
+@pytest.mark.parametrize(
+    ("name", "new", "message"),
+    [
+        ("act3", Add(), "Add: `inputs` must be a list"),
+        ("sum", ReLU(), "ReLU: `inputs` must be a tensor"),
+        ("sum", Conv2D(4, 1, input_shape=(5, 4, 4)), "Conv2D: `inputs` must be a tensor"),
+    ],
+)
+def test_lists_and_tensors_are_told_apart(name, new, message):
+    model = built(residual())
+    setattr(model, name, new)
+    with pytest.raises(ValueError, match=message):
+        model(batch())
+
+
+def test_a_padding_comes_before_what_is_written_later():
+    """A module in the place of a layer may overwrite what it shares with a ZeroPadding2D."""
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        conv("conv0", "x"),
+        one("ZeroPadding2D", "pad", "conv0", padding=1),
+        one("ReLU", "act", "conv0"),
+        {**conv("conv1", "pad"), "padding": "valid"},
+    ]
+    names = ("conv1", "act")
+    config = functional(*entries, inputs=["x", 0, 0], outputs=[[name, 0, 0] for name in names])
+    model = built(config)
+    with torch.no_grad():
+        expected = model(batch())
+        model.act = nn.ReLU(inplace=True)
+        assert_close(model(batch()), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*global hooks on modules:UserWarning")
+@pytest.mark.parametrize("hook", ["forward", "before forward"])
+def test_a_hook_of_all_modules_is_in_the_graph(hook):
+    model, seen = built(plain()), []
+    handle = EVERYWHERE[hook](lambda module, *arguments: seen.append(type(module).__name__))
+    try:
+        torch.compile(model, backend="eager")(batch())
+    finally:
+        handle.remove()
+        torch.compiler.reset()
+    assert {"Conv2D", "BatchNormalization", "Activation", "Dense", "ReLU"} <= set(seen)
