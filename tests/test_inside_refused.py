@@ -65,7 +65,9 @@ def test_a_padding_comes_before_what_is_written_later():
 
 
 @pytest.mark.filterwarnings("ignore:.*global hooks on modules:UserWarning")
-@pytest.mark.parametrize("hook", ["forward", "before forward"])
+@pytest.mark.parametrize(
+    "hook", ["forward", pytest.param("before forward", marks=pytest.mark.sweep)]
+)
 def test_a_hook_of_all_modules_is_in_the_graph(hook):
     model, seen = built(plain()), []
     handle = EVERYWHERE[hook](lambda module, *arguments: seen.append(type(module).__name__))
@@ -75,3 +77,21 @@ def test_a_hook_of_all_modules_is_in_the_graph(hook):
         handle.remove()
         torch.compiler.reset()
     assert {"Conv2D", "BatchNormalization", "Activation", "Dense", "ReLU"} <= set(seen)
+
+
+@pytest.mark.parametrize("way", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_what_an_activation_hands_on_is_not_overwritten(way):
+    """One that changes nothing gives the tensor that it got, which others may read."""
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        conv("conv0", "x"),
+        one("Activation", "same", "conv0", activation="linear"),
+        one("ReLU", "act", "same"),
+        one("Rescaling", "kept", "conv0", scale=1.0),
+    ]
+    names = ("kept", "act")  # the last are called first
+    config = functional(*entries, inputs=["x", 0, 0], outputs=[[name, 0, 0] for name in names])
+    with way():
+        kept, activated = built(config)(batch())
+    assert (kept < 0).any()
+    assert_close(activated, kept.relu())
