@@ -84,7 +84,7 @@ ARGUMENTS: dict[str, Callable[[random.Random, Shape, str], Arguments]] = {
         "center": d.random() < 0.8,
         "scale": d.random() < 0.8,
     },
-    "ReLU": lambda d, s, f: d.choice([*[{}] * 5, *RELUS]),
+    "ReLU": lambda d, s, f: {**d.choice([*[{}] * 5, *RELUS])},
     "Activation": lambda d, s, f: {"activation": d.choice(ACTIVATIONS)},
     "LeakyReLU": lambda d, s, f: {"negative_slope": 0.3},
     "ELU": lambda d, s, f: {"alpha": d.choice([1.0, 0.5])},

@@ -32,7 +32,7 @@ def undrawn(model):
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize(("seed", "dynamic"), [(3, False), (4, False), (10, False), (4, True)])
+@pytest.mark.parametrize(("seed", "dynamic"), [(3, False), (10, False), (4, True)])
 def test_random_models_in_one_graph(seed, dynamic):
     compiled, plain = (undrawn(built_of(seed)).double().train() for _ in range(2))
     run = torch.compile(compiled, backend="aot_eager", fullgraph=True, dynamic=dynamic)

@@ -24,7 +24,7 @@ from kerastorch.saving._unbuilt import initialize
 from tests.random_graphs import IMAGE, random_functional, random_sequential
 from tests.test_inside import watch
 
-QUICK, MANY = 40, 400
+QUICK, MANY = 40, 320
 SEEDS = [*range(QUICK), *(pytest.param(s, marks=pytest.mark.sweep) for s in range(QUICK, MANY))]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:softmax.*:UserWarning"),

@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from kerastorch.layers import Add, Conv2D, ReLU
-from tests.configs import functional, input_layer
+from tests.configs import functional, input_layer, layer, node, tensor
 from tests.test_inside import EVERYWHERE, SHAPE, batch, built, conv, forbid, one, plain, residual
 
 
@@ -95,3 +95,28 @@ def test_what_an_activation_hands_on_is_not_overwritten(way):
         kept, activated = built(config)(batch())
     assert (kept < 0).any()
     assert_close(activated, kept.relu())
+
+
+@pytest.mark.parametrize("amounts", [0, 1, [1, 2], [[1, 0], [0, 2]]], ids=str)
+@pytest.mark.parametrize(
+    "reader",
+    [
+        {"kernel_size": 3, "padding": "same"},
+        {"kernel_size": 3, "padding": "same", "strides": 2},
+        {"kernel_size": 1, "padding": "valid", "strides": 2},
+        {"kernel_size": [2, 1], "padding": "valid", "strides": [2, 1]},
+        {"kernel_size": 2, "padding": "valid", "dilation_rate": [1, 2], "groups": 2},
+        {"kernel_size": 3, "padding": "valid", "activation": "softmax"},
+    ],
+    ids=lambda one: ",".join(map(str, one.values())),
+)
+def test_whatever_reads_a_padded_image(reader, amounts, monkeypatch):
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        one("ZeroPadding2D", "pad", "x", padding=amounts),
+        layer("Conv2D", "conv", [node(tensor("pad"))], filters=4, **reader),
+    ]
+    config = functional(*entries, inputs=["x", 0, 0], outputs=[["conv", 0, 0]])
+    found = built(config)(batch())
+    forbid(monkeypatch)
+    assert_close(found, built(config)(batch()))
