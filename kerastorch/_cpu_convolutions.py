@@ -103,8 +103,11 @@ def convolve_places(
 
 
 def _are_few(taken: Tensor, weight: Tensor) -> bool:
-    """Return whether the places are so few that to copy them costs less than the product gains."""
-    return _numbers(taken, weight) <= _COPY_BOUND * weight.numel()
+    """Return whether the places are so few that to copy them costs less than the product gains.
+
+    Without any, the convolution says whether that is an error.
+    """
+    return 0 < _numbers(taken, weight) <= _COPY_BOUND * weight.numel()
 
 
 def _is_quick(taken: Tensor, weight: Tensor) -> bool:

@@ -96,3 +96,16 @@ def test_every_order_and_mode(scaled):
     many = torch.stack([fixed[0], 2 * fixed[0]])
     found = torch.vmap(lambda x: ours(x, *fixed[1:]))(many)
     assert_close(found, torch.stack([by_formula(x, *fixed[1:])[0] for x in many]))
+
+
+@pytest.mark.parametrize("channels", [1, 7])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("rank", [2, 4])
+def test_a_batch_of_other_channels_is_refused(rank, affine, channels):
+    """Torch would take one channel for all, and read past the end of the weights for more."""
+    layer = BatchNormalization(center=affine, scale=affine, input_shape=(None,) * (rank - 2) + (5,))
+    kept = layer.running_mean.clone()
+    for x in (torch.randn((3,) * (rank - 1) + (channels,)), torch.randn(3, channels)[:0]):
+        with pytest.raises(ValueError, match="5 channels along axis -1"):
+            layer.train()(x)
+    assert_close(layer.running_mean, kept)

@@ -140,6 +140,15 @@ def test_an_empty_batch_has_gradients_of_zero():
     assert not found[1].any() and not found[2].any()
 
 
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("shape", [(2, 0, 4, 3), (2, 4, 0, 3)])
+def test_no_places_are_refused_whatever_the_step(shape, strides):
+    layer = Conv2D(5, 1, strides=strides, input_shape=(None, None, 3))
+    with pytest.raises(ValueError, match="a shape that the kernel fits into"):
+        layer(torch.zeros(shape))
+    assert layer(torch.zeros(0, 4, 4, 3)).shape[::3] == (0, 5)
+
+
 def test_many_places_and_few_channels_are_left_to_torch(monkeypatch):
     monkeypatch.setattr(_cpu_convolutions, "F", None)
     monkeypatch.setattr(_cpu_convolutions, "_Depthwise", None)

@@ -300,6 +300,8 @@ class BatchNormalization(Layer):
     def _normalized(self, x: Tensor, moving: Tensor) -> Tensor:
         """Normalize (batch, channels, ...) by the moving statistics, or in training by its own."""
         if self.training and self._trainable:
+            if x.shape[1:2] != moving.shape:  # torch would read past gamma, or repeat a statistic
+                raise RuntimeError("not that many channels")
             return self._renormalized(x) if self.renorm else self._normalized_by_batch(x)
         variance = self._tensor("running_var")
         if x.dtype is not moving.dtype:

@@ -94,7 +94,7 @@ class _MaxPooling(BasePooling):
             padding: How many on both sides of the height, and of the width.
         """
         fits = all(2 * pad <= size for pad, size in zip(padding, self.pool_size, strict=True))
-        if self._same or not fits or not x.is_floating_point():
+        if self._same or not fits or x.dtype is not self._compute:
             return None
         return torch.max_pool2d(x, self.pool_size, self.strides, padding)
 

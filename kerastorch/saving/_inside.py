@@ -40,15 +40,16 @@ def is_allowed(inputs: Sequence[Any]) -> bool:
     Args:
         inputs: Those of the model.
     """
-    if torch.compiler.is_compiling():
-        return all(isinstance(x, Tensor) and is_compiling_one_size(x) for x in inputs)
-    return not (
-        torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        or torch_module._global_forward_hooks
+    if (
+        torch_module._global_forward_hooks
         or torch_module._global_forward_pre_hooks
         or torch_module._global_backward_hooks
         or torch_module._global_backward_pre_hooks
-    )
+    ):
+        return False
+    if torch.compiler.is_compiling():
+        return all(isinstance(x, Tensor) and is_compiling_one_size(x) for x in inputs)
+    return not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def is_unseen(module: nn.Module) -> bool:
@@ -80,13 +81,15 @@ def is_called(
         once: The slots that nothing reads but this call.
         to: The slot of its output.
     """
+    if isinstance(layer, _merging.Merge) is not is_list:
+        return False
     first, moved = slots[0], layer._moved_inside
     if moved is None:  # both will do
         moved = held.inside[first] is not None
     y: Tensor | Padded | None = None
     try:
         if moved and (type(layer) is ZeroPadding2D or type(held.inside[first]) is Padded):
-            y = _with_padding(layer, held, first)
+            y = _with_padding(layer, held, first, first in once)
         if y is None and is_list:
             found = [held.moved(slot) if moved else held[slot] for slot in slots]
             if all(isinstance(x, Tensor) for x in found):
@@ -105,14 +108,15 @@ def is_called(
     return True
 
 
-def _with_padding(layer: Any, held: Held, slot: int) -> Tensor | Padded | None:
+def _with_padding(layer: Any, held: Held, slot: int, once: bool) -> Tensor | Padded | None:
     """Return what a ZeroPadding2D, or a layer of what is to be padded, makes without a copy.
 
-    None means that it cannot.
+    None means that it cannot. What other modules read is padded at once: one of them may be in the
+    place of a layer, and write to what it gets.
     """
     if type(layer) is ZeroPadding2D:
         x = held.moved(slot)
-        fits = isinstance(x, Tensor) and x.ndim == 4 and x.dtype is layer._compute
+        fits = once and isinstance(x, Tensor) and x.ndim == 4 and x.dtype is layer._compute
         return Padded(x, layer._amounts, held.makers[slot]) if fits else None
     padded: Any = held.inside[slot]
     left, right, top, bottom = padded.amounts
