@@ -248,6 +248,10 @@ def test_one_input_may_be_wrapped(inputs, wrap):
             "Functional 'model': `b` must be of the shape (None, 4). Received: b=(2, 5).",
         ),
         ([ARRAYS["a"], torch.ones(2, 4, 2)], "`b` must be of the shape (None, 4)"),
+        (
+            [ARRAYS["a"], torch.ones(2, 4, dtype=torch.complex64)],
+            "`b` must be a tensor of real numbers. Received: b=torch.complex64.",
+        ),
     ],
 )
 def test_wrong_inputs_are_refused(given, message):

@@ -46,18 +46,28 @@ def test_lists_and_tensors_are_told_apart(name, new, message):
         model(batch())
 
 
-def test_a_padding_comes_before_what_is_written_later():
+HANDING_ON = {
+    "nothing between": None,
+    "dropout": ("Dropout", {"rate": 0.5}),
+    "linear activation": ("Activation", {"activation": "linear"}),
+}
+
+
+@pytest.mark.parametrize("between", HANDING_ON)
+def test_a_padding_comes_before_what_is_written_later(between):
     """A module in the place of a layer may overwrite what it shares with a ZeroPadding2D."""
+    handing_on = HANDING_ON[between]
     entries = [
         input_layer("x", (None, *SHAPE[1:])),
         conv("conv0", "x"),
-        one("ZeroPadding2D", "pad", "conv0", padding=1),
+        *([one(handing_on[0], "same", "conv0", **handing_on[1])] if handing_on else []),
+        one("ZeroPadding2D", "pad", "same" if handing_on else "conv0", padding=1),
         one("ReLU", "act", "conv0"),
         {**conv("conv1", "pad"), "padding": "valid"},
     ]
     names = ("conv1", "act")
     config = functional(*entries, inputs=["x", 0, 0], outputs=[[name, 0, 0] for name in names])
-    model = built(config)
+    model = built(config).eval()
     with torch.no_grad():
         expected = model(batch())
         model.act = nn.ReLU(inplace=True)

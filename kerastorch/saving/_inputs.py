@@ -41,7 +41,7 @@ class Input(NamedTuple):
         dense.
 
         Raises:
-            ValueError: it has another shape, or is nested.
+            ValueError: it has another shape, is nested, or has complex numbers.
         """
         x = dense(x, owner._title, self.name)
         wanted = self.shape
@@ -54,7 +54,11 @@ class Input(NamedTuple):
             if x.ndim != len(wanted) or (self.sized and not self._fits(x)):
                 rule = f"of the shape {(None, *wanted[1:]) if wanted else ()}"
                 raise ValueError(problem(owner._title, self.name, rule, tuple(shape)))
-        return x if x.dtype is self.dtype else x.to(self.dtype)
+        if x.dtype is self.dtype:
+            return x
+        if x.is_complex():
+            raise ValueError(problem(owner._title, self.name, "a tensor of real numbers", x.dtype))
+        return x.to(self.dtype)
 
     def _fits(self, x: Tensor) -> bool:
         wanted: Any = self.shape

@@ -111,13 +111,16 @@ def is_called(
 def _with_padding(layer: Any, held: Held, slot: int, once: bool) -> Tensor | Padded | None:
     """Return what a ZeroPadding2D, or a layer of what is to be padded, makes without a copy.
 
-    None means that it cannot. What other modules read is padded at once: one of them may be in the
-    place of a layer, and write to what it gets.
+    None means that it cannot. What other modules may have, too, is padded at once: one of them may
+    be in the place of a layer, and write to what it gets.
     """
     if type(layer) is ZeroPadding2D:
-        x = held.moved(slot)
-        fits = once and isinstance(x, Tensor) and x.ndim == 4 and x.dtype is layer._compute
-        return Padded(x, layer._amounts, held.makers[slot]) if fits else None
+        x, maker = held.moved(slot), held.makers[slot]
+        handed_on = type(maker) is Activation and maker.activation is activations.linear
+        fits = isinstance(x, Tensor) and x.ndim == 4 and x.dtype is layer._compute
+        if not once or maker is None or handed_on or not fits:
+            return None
+        return Padded(x, layer._amounts, maker)
     padded: Any = held.inside[slot]
     left, right, top, bottom = padded.amounts
     if left != right or top != bottom:
