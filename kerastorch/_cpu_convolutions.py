@@ -92,7 +92,7 @@ def convolve_places(
         costs more than a new tensor.
     """
     strided = max(stride) > 1
-    if (strided or x.numel() * weight.shape[0] >= _MUCH) and _is_measured(x):
+    if _is_measured(x) and (strided or x.numel() * weight.shape[0] >= _MUCH):
         taken = channels_last(x)
         if strided:
             taken = taken[:, :: stride[0], :: stride[1]]  # its gradient is channels_last too

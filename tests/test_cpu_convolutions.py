@@ -232,6 +232,14 @@ def test_a_product_is_no_further_from_the_exact_numbers(case, threads):
     assert error(quick) <= max(2 * error(plain), 1e-6)
 
 
+def test_a_graph_of_any_size_asks_nothing_about_the_size():
+    layer = Conv2D(450, 1, input_shape=(None, None, 610))
+    sizes = dict(enumerate(torch.export.Dim(name, min=2) for name in ("batch", "height", "width")))
+    graph = torch.export.export(layer, (torch.zeros(2, 3, 5, 610),), dynamic_shapes=(sizes,))
+    x = torch.randn(3, 8, 9, 610)
+    assert_close(graph.module()(x), layer(x))
+
+
 def test_an_activation_in_place_keeps_its_memory():
     """In training, the output of a product is a view, which an activation would not overwrite."""
     plain, activated = Conv2D(9, 1), Conv2D(9, 1, activation="relu")
