@@ -59,7 +59,7 @@ def normalized_by_batch(
         are zero for an empty batch.
     """
     count = x.numel() // max(x.shape[1], 1)
-    if not x.is_cpu or count < 2 or any_size():
+    if any_size() or not x.is_cpu or count < 2:
         return _by_torch(x, gamma, beta, epsilon)
     if count > _FEW and x.ndim == 4 and x.stride(1) == 1 and x.dtype is torch.float32:
         found: tuple[Tensor, Tensor, Tensor] = _Normalized.apply(x, gamma, beta, epsilon)  # type: ignore[no-untyped-call]

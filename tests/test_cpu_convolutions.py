@@ -235,7 +235,7 @@ def test_a_product_is_no_further_from_the_exact_numbers(case, threads):
 def test_a_graph_of_any_size_asks_nothing_about_the_size():
     layer = Conv2D(450, 1, input_shape=(None, None, 610))
     sizes = dict(enumerate(torch.export.Dim(name, min=2) for name in ("batch", "height", "width")))
-    graph = torch.export.export(layer, (torch.zeros(2, 3, 5, 610),), dynamic_shapes=(sizes,))
+    graph = torch.export.export(layer, (torch.zeros(2, 2, 3, 610),), dynamic_shapes=(sizes,))
     x = torch.randn(3, 8, 9, 610)
     assert_close(graph.module()(x), layer(x))
 
