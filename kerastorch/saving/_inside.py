@@ -86,6 +86,7 @@ def is_called(
     first, moved = slots[0], layer._moved_inside
     if moved is None:  # both will do
         moved = held.inside[first] is not None
+    overwrites = type(layer) in _OVERWRITING
     y: Tensor | Padded | None = None
     try:
         if moved and (type(layer) is ZeroPadding2D or type(held.inside[first]) is Padded):
@@ -93,11 +94,14 @@ def is_called(
         if y is None and is_list:
             found = [held.moved(slot) if moved else held[slot] for slot in slots]
             if all(isinstance(x, Tensor) for x in found):
-                y = layer._inside(found, [_is_spare(layer, held, slot, once) for slot in slots])
+                spare = [overwrites and _is_spare(held, slot, once) for slot in slots]
+                y = layer._inside(found, spare)
         elif y is None:
-            x = held.moved(first) if moved else held[first]
+            x = (held.inside if moved else held.outside)[first]
+            if not isinstance(x, Tensor):  # in the other order, or still to be padded
+                x = held.moved(first) if moved else held[first]
             if isinstance(x, Tensor):
-                y = layer._inside(x, _is_spare(layer, held, first, once))
+                y = layer._inside(x, overwrites and _is_spare(held, first, once))
     except RuntimeError:  # the call outside says what is wrong
         return False
     if y is None:
@@ -142,9 +146,9 @@ def _is_of_0_or_more(maker: Any) -> bool:
     return type(maker) is ReLU and not maker.negative_slope
 
 
-def _is_spare(layer: nn.Module, held: Held, slot: int, once: Sequence[int]) -> bool:
+def _is_spare(held: Held, slot: int, once: Sequence[int]) -> bool:
     """Return whether a layer may overwrite what is in a slot."""
-    if type(layer) not in _OVERWRITING or slot not in once:
+    if slot not in once:
         return False
     maker = held.makers[slot]
     if maker is None or type(maker) in _ACTIVATIONS or torch.compiler.is_compiling():
