@@ -15,7 +15,7 @@ from ._held import Held
 from ._inputs import Input
 from ._inside import is_called, is_unseen
 from ._layer_errors import name_layer
-from ._plan import Plan, Step, filled, flat
+from ._plan import Details, Plan, Step, filled, flat
 from ._shapes import UNKNOWN, Shapes, leaf, shapes_in
 from ._spec import ModelSpec
 from ._summary import summary
@@ -165,7 +165,7 @@ class Model(nn.Module):
             allowed: Whether layers may be called inside.
         """
         modules: dict[str, Any] = self._modules
-        for attribute, only, is_list, args, kwargs, kept, whole, dead, once, again in steps:
+        for attribute, only, is_list, whole, dead, once, details in steps:
             module = modules[attribute]
             try:
                 if not (
@@ -176,12 +176,10 @@ class Model(nn.Module):
                     and is_called(module, values, only, is_list, once, whole)
                 ):
                     if only is None:
-                        found = [filled(arg, values) for arg in args], filled(kwargs, values)
-                        y = self._called(module, again, *found)
-                        del found
+                        y = self._called(module, details, values)
                     else:
                         y = module([values[slot] for slot in only] if is_list else values[only[0]])
-                    self._keep(y, module, kept, values)
+                    self._keep(y, module, details.outputs, values)
                     del y
             except Exception as error:
                 if not is_compiling():  # the compiler can trace no change of an error
@@ -210,10 +208,11 @@ class Model(nn.Module):
                 raise ValueError(problem(owner, "outputs", rule, len(parts)))
             values[slot] = parts[index]
 
-    def _called(self, module: Any, again: Sequence[Layer], args: Any, kwargs: Any) -> Any:
-        """Call a module some of whose layers have run before, and keep their activity terms."""
+    def _called(self, module: Any, details: Details, values: Held) -> Any:
+        """Call a module with all its arguments; layers that have run keep their activity terms."""
+        args, kwargs, _, again = details
         kept = [(layer, layer._activity_losses[:]) for layer in again if layer._activity_losses]
-        found = module(*args, **kwargs)
+        found = module(*[filled(arg, values) for arg in args], **filled(kwargs, values))
         if is_exporting():  # nothing was added to them
             return found
         for layer, terms in kept:

@@ -21,34 +21,43 @@ class Slot(NamedTuple):
     place: int
 
 
+class Details(NamedTuple):
+    """What a call of a layer needs that is no call inside the model.
+
+    Attributes:
+        args: The positional arguments with a Slot in each tensor's place.
+        kwargs: The keyword arguments.
+        outputs: Which outputs are kept, None for all there is as one, and in which slot.
+        again: The layers that run here and have run before in the same call of the model.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    outputs: tuple[tuple[int | None, int], ...]
+    again: tuple[Layer, ...]
+
+
 class Step(NamedTuple):
     """One call of a layer.
 
     Attributes:
         attribute: The name of the layer's module.
         only: The slots in the only argument, where that is a tensor or a list of tensors; else
-            None.
+            None, and where `details.again` has layers.
         is_list: Whether that argument is a list.
-        args: The positional arguments with a Slot in each tensor's place.
-        kwargs: The keyword arguments.
-        outputs: Which outputs are kept, None for all there is as one, and in which slot.
         whole: The slot of the output where that is one tensor and the only one kept; else None.
         dead: The slots that no later step needs.
         once: Those of them that no other step needs, either.
-        again: The layers that run here and have run before in the same call of the model; where
-            there are any, `only` is None.
+        details: What else there is.
     """
 
     attribute: str
     only: tuple[int, ...] | None
     is_list: bool
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    outputs: tuple[tuple[int | None, int], ...]
     whole: int | None
     dead: tuple[int, ...]
     once: tuple[int, ...]
-    again: tuple[Layer, ...]
+    details: Details
 
 
 class Plan(NamedTuple):
@@ -116,13 +125,10 @@ def steps_of(attributes: Mapping[str, str], layers: Mapping[str, nn.Module]) -> 
             attribute=attributes[name],
             only=None if again else (slot,),
             is_list=False,
-            args=(Slot(slot),),
-            kwargs={},
-            outputs=((None, slot + 1),),
             whole=slot + 1,
             dead=(slot,),
             once=(slot,),
-            again=again,
+            details=Details((Slot(slot),), {}, ((None, slot + 1),), again),
         )
         for slot, (name, again) in enumerate(zip(layers, _run_again(layers.values()), strict=True))
     )
@@ -201,13 +207,10 @@ class _Planner:
                     attribute=attributes[call.layer],
                     only=None if again else _slots(only),
                     is_list=isinstance(only, list),
-                    args=args,
-                    kwargs=kwargs,
-                    outputs=outputs,
                     whole=outputs[0][1] if [index for index, _ in outputs] == [0] else None,
                     dead=tuple(self.slots[ref] for ref in last.get(number, ())),
                     once=tuple(self.slots[ref] for ref in last.get(number, ()) if reads[ref] == 1),
-                    again=again,
+                    details=Details(args, kwargs, outputs, again),
                 )
             )
         outputs = mapped(spec.outputs, self.slot)
