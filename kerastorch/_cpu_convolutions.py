@@ -2,12 +2,15 @@
 
 Three are quicker, as measured on processors with AVX2 and with AVX-512 in float32:
 
-- The gradient of a depthwise kernel of more than 12 numbers: 0.1 to 0.8 of the time as the
-  convolution of each image with the output's gradient.
-- A strided 1x1 kernel of more numbers than the places it is applied to: 0.4 to 1.0 of the time as
-  a matrix product of those places.
-- A 1x1 kernel without a stride: in training on one thread 0.7 to 1.0 of the time so; elsewhere
-  0.3 to 1.0, as measured with two threads, where the kernel outweighs the image.
+- The gradient of a depthwise kernel of more than 12 numbers, as the convolution of each image with
+  the output's gradient.
+- A strided 1x1 kernel of more numbers than the places it is applied to, as a matrix product of
+  those places.
+- A 1x1 kernel without a stride, as a product too: in training on one thread, and elsewhere, as
+  measured with two threads, where the kernel outweighs the image.
+
+`compat/bench/` shows by how much: `conv2d.py` for the first two, the train steps of `models.py` for
+the last.
 """
 
 from __future__ import annotations

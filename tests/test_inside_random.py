@@ -236,7 +236,7 @@ def test_the_models_have_what_is_to_be_tested(monkeypatch):
         counts.update(kinds.get(name, "nested") for name in found)
         counts["overwriting"] += sum(found.values())
         found.clear()
-    assert min(counts[one.__name__] for one in _inside._LEAVES_ITS_OUTPUT) > 2
+    assert min(counts[one.__name__] for one in _inside._CALLED_INSIDE) > 2
     assert min(counts[one] for one in ("nested", "overwriting")) > 9
     assert min(counts[f"padded by {one}"] for one in ("Conv2D", "MaxPooling2D")) > 2
 
@@ -244,7 +244,7 @@ def test_the_models_have_what_is_to_be_tested(monkeypatch):
 FAULTS = {
     "_is_of_0_or_more": lambda maker: True,
     "_is_spare": lambda held, slot, once: True,
-    "is_unseen": lambda module: type(module) in _inside._LEAVES_ITS_OUTPUT,
+    "is_unseen": lambda module: type(module) in _inside._CALLED_INSIDE,
 }
 
 

@@ -122,8 +122,8 @@ def measure_inference(
     }
     if "compiled" not in options.skip:
         torch.compiler.reset()  # else a second batch would be compiled as one of any size
-        ways["compiled"] = frozen(models.ours, inputs)
-        ways["native compiled"] = frozen(models.native, inputs)
+        ways["compiled"] = frozen(ours, inputs)
+        ways["native compiled"] = frozen(native, inputs)
     if "onnxruntime" not in options.skip:
         ways["onnxruntime"] = in_onnxruntime(ours, inputs, options.threads)
     with torch.no_grad():

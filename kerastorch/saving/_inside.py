@@ -15,7 +15,7 @@ A layer that cannot do it this time is called as always.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,7 +55,7 @@ def is_allowed(inputs: Sequence[Any]) -> bool:
 def is_unseen(module: nn.Module) -> bool:
     """Return whether a module may be called inside: nothing but its class says what it does."""
     return (
-        type(module) in _LEAVES_ITS_OUTPUT
+        type(module) in _CALLED_INSIDE
         and not (
             module._forward_hooks
             or module._forward_pre_hooks
@@ -157,40 +157,31 @@ def _is_spare(held: Held, slot: int, once: Sequence[int]) -> bool:
         return True
     x: Any = held[slot] if held.inside[slot] is None else held.inside[slot]
     # To overwrite a view costs the gradient copies.
-    return _LEAVES_ITS_OUTPUT[type(maker)](maker) and not x._is_view()
+    return _leaves_its_output(maker) and not x._is_view()
 
 
-def _always(_: Any) -> bool:
-    return True
-
-
-def _unless_activated(layer: Any) -> bool:
-    found: bool = layer.activation is activations.linear
-    return found
-
-
-def _never(_: Any) -> bool:
-    return False
+def _leaves_its_output(maker: Any) -> bool:
+    """Return whether the gradient of a layer, which is no activation, needs no output of it."""
+    return type(maker) is not Conv2D or maker.activation is activations.linear
 
 
 _ACTIVATIONS = (Activation, ReLU, LeakyReLU, ELU)  # what they give may be what they got
 _OVERWRITING = (Activation, ReLU, _merging.Add)
 
-# The layers that can be called inside, and whether their gradient needs no output. Of these
-# classes themselves: a subclass may do anything.
-_LEAVES_ITS_OUTPUT: dict[type, Callable[[Any], bool]] = {
-    Conv2D: _unless_activated,
-    Dense: _always,
-    BatchNormalization: _always,
-    MaxPooling2D: _always,
-    AveragePooling2D: _always,
-    ZeroPadding2D: _always,
-    _merging.Add: _always,
-    _merging.Subtract: _always,
-    _merging.Multiply: _always,
-    _merging.Average: _always,
-    _merging.Maximum: _always,
-    _merging.Minimum: _always,
-    _merging.Concatenate: _always,
-    **dict.fromkeys(_ACTIVATIONS, _never),
+# The classes whose layers can be called inside; a subclass may do anything.
+_CALLED_INSIDE = {
+    *_ACTIVATIONS,
+    Conv2D,
+    Dense,
+    BatchNormalization,
+    MaxPooling2D,
+    AveragePooling2D,
+    ZeroPadding2D,
+    _merging.Add,
+    _merging.Subtract,
+    _merging.Multiply,
+    _merging.Average,
+    _merging.Maximum,
+    _merging.Minimum,
+    _merging.Concatenate,
 }
