@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,17 @@ Config = dict[str, Any]
 
 # Top packages whose objects a vocabulary may stand for; "builtins" is where Keras files functions.
 _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
+
+_NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
+_LAYER_MODULE = "keras.layers"
+LAYERS: dict[str, Any] = {}  # the layers of `keras.layers` by class name
+_Class = TypeVar("_Class", bound=type)
+
+
+def keras_layer(cls: _Class) -> _Class:
+    """Register a class as the layer of `keras.layers` of the same name."""
+    LAYERS[cls.__name__] = cls
+    return cls
 
 
 def snake_case(class_name: str) -> str:
@@ -94,6 +105,7 @@ class Vocabulary:
         module: The Keras module that the names belong to, as configs write it.
         table: Every accepted name -> a function, or a class to make an instance of.
         equivalents: Callables from elsewhere that mean an entry -> its name.
+        layers: The layers of Keras that are accepted in the place of an entry, by class name.
     """
 
     def __init__(
@@ -102,11 +114,13 @@ class Vocabulary:
         module: str,
         table: Mapping[str, Any],
         equivalents: Mapping[Callable[..., Any], str] | None = None,
+        layers: Mapping[str, Any] | None = None,
     ) -> None:
         self.kind = kind
         self.module = module
         self.table = dict(table)
         self._equivalents = dict(equivalents or {})
+        self._layers = {} if layers is None else layers  # filled as the layers' files are imported
         self._own = set(self.table.values())
 
     def get(self, identifier: Any) -> Any:
@@ -148,9 +162,10 @@ class Vocabulary:
             rule = "a function or an instance that has `get_config`"
             raise ValueError(problem(self.kind, "object", rule, obj))
         cls = type(obj)
-        built_in = cls in self._own
+        is_layer = self._layers.get(cls.__name__) is cls
+        built_in = is_layer or cls in self._own
         return {
-            "module": self.module if built_in else _module_of(cls),
+            "module": _LAYER_MODULE if is_layer else self.module if built_in else _module_of(cls),
             "class_name": cls.__name__,
             "config": plain(obj.get_config()),
             "registered_name": None if built_in else cls.__name__,
@@ -179,6 +194,8 @@ class Vocabulary:
                 rule = "about an object of Keras, or of `custom_objects`"
                 raise TypeError(problem(self.kind, "config", rule, config))
             found = self.table.get(name)
+        if found is None and isinstance(config, dict) and name in self._layers:
+            return self._layers[name].from_config(arguments, custom_objects)
         if found is None:
             raise ValueError(self._unknown(name))
         if not inspect.isclass(found):
@@ -199,17 +216,15 @@ class Vocabulary:
 
     def _parts(self, config: Any) -> tuple[str, Config, list[str]]:
         """Return the name, the arguments, and the names that custom objects may go by."""
+        if _is_lambda(config):
+            rule = "no lambda, whose code is not run"
+            raise ValueError(problem(self.kind, "config", rule, "<lambda>", _NO_LAMBDA))
         if isinstance(config, str):
-            return config, {}, [config]
+            return config, {}, [config, config.rpartition(">")[2]]
         if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
             rule = "a name or a dict with a `class_name`"
             raise ValueError(problem(self.kind, "config", rule, config))
         name, inner = config["class_name"], config.get("config")
-        if name == "__lambda__":
-            remedy = "Pass the function itself, by a name of its own, in `custom_objects`."
-            raise ValueError(
-                problem(self.kind, "class_name", "no lambda, whose code is not run", name, remedy)
-            )
         if name == "function" and isinstance(inner, str):
             return inner, {}, [inner, inner.rpartition(">")[2]]
         if inner is not None and not isinstance(inner, dict):
@@ -242,6 +257,14 @@ def _instance(cls: Any, arguments: Config) -> Any:
 
 def _first(objects: Mapping[str, Any], names: Iterable[str]) -> Any:
     return next((objects[name] for name in names if name in objects), None)
+
+
+def _is_lambda(config: Any) -> bool:
+    """Return whether a config holds the code of a lambda, as any Keras writes it."""
+    if not isinstance(config, dict):
+        return bool(config == "<lambda>")
+    is_bare = config.keys() == {"value"} and isinstance(config["value"], (list, tuple))
+    return is_bare or config.get("class_name") == "__lambda__"
 
 
 def _is_foreign(config: Config | str) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from . import config
 from ._check import problem
-from ._registry import Config, Vocabulary
+from ._registry import LAYERS, Config, Vocabulary
 
 _Activation = Callable[..., Tensor]
 
@@ -139,8 +139,16 @@ def sigmoid(x: Tensor) -> Tensor:
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
-    """Sigmoid made of straight pieces: `relu6(x + 3) / 6`. In Keras 2 the slope was 0.2."""
+    """Sigmoid made of straight pieces: `relu6(x + 3) / 6`.
+
+    In Keras 1 and 2 it was `hard_sigmoid_keras2`.
+    """
     return F.hardsigmoid(x)
+
+
+def hard_sigmoid_keras2(x: Tensor) -> Tensor:
+    """The `hard_sigmoid` of Keras 1 and 2: `0.2 * x + 0.5`, limited to 0 and 1."""
+    return torch.clamp(0.2 * x + 0.5, 0.0, 1.0)
 
 
 def sparse_sigmoid(x: Tensor) -> Tensor:
@@ -292,8 +300,8 @@ hard_swish = hard_silu
 
 _ELEMENTWISE = frozenset({
     relu, leaky_relu, relu6, elu, selu, celu, gelu, silu, mish, hard_silu, sigmoid, hard_sigmoid,
-    sparse_sigmoid, log_sigmoid, tanh, hard_tanh, tanh_shrink, soft_shrink, hard_shrink, softplus,
-    sparse_plus, squareplus, softsign, exponential, linear,
+    hard_sigmoid_keras2, sparse_sigmoid, log_sigmoid, tanh, hard_tanh, tanh_shrink, soft_shrink,
+    hard_shrink, softplus, sparse_plus, squareplus, softsign, exponential, linear,
 })  # fmt: skip
 _OTHERS = (softmax, log_softmax, glu, sparsemax, threshold)
 
@@ -318,7 +326,10 @@ _ACTIVATIONS = Vocabulary(
         "hard_swish": hard_silu,
     },
     _TORCH,
+    LAYERS,
 )
+# What names mean in files of Keras 1 and 2, where it is something else than in Keras 3.
+_KERAS_2: Mapping[str, _Activation] = {"hard_sigmoid": hard_sigmoid_keras2}
 
 
 def get(identifier: Any) -> _Activation:

@@ -22,6 +22,8 @@ def tree(path: Path, arrays=TREE) -> Path:
         file.create_group("vars").attrs["name"] = "m"
         for inside, array in arrays.items():
             file[inside] = array
+            if "/activation/activation/" in inside:  # Keras makes a group for each layer
+                file.require_group(f"{inside.partition('/activation/')[0]}/activation/vars")
         if "layers/conv2d/vars/0" in arrays:
             file["layers/conv2d/vars"].attrs["name"] = "c"
             file.create_group("layers/flatten/vars")
@@ -86,3 +88,28 @@ def shards(path: Path, **changed) -> Path:
 def found(source, **options):
     with open_contents(source, **options) as contents:
         return contents, {w.path: w.read() for layer in contents.layers for w in layer.weights}
+
+
+def model_h5(path: Path, config, layers) -> Path:
+    """Write a whole model as Keras 2 does; `layers`: layer name -> weight name -> array."""
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"keras_version": "2.2.4", "backend": "tensorflow"})
+        file.attrs["model_config"] = json.dumps(config)
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = list(layers)
+        for name, arrays in layers.items():
+            layer = group.create_group(name)
+            layer.attrs["weight_names"] = [f"{name}/{weight}:0" for weight in arrays]
+            for weight, array in arrays.items():
+                layer[f"{name}/{weight}:0"] = array
+    return path
+
+
+def model_archive(path: Path, config, arrays, version="3.15.1") -> Path:
+    """Write a whole model as Keras 3 does; `arrays`: path in the tree -> array."""
+    weights = tree(path.with_suffix(".weights.h5"), arrays)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("metadata.json", json.dumps({"keras_version": version}))
+        file.writestr("config.json", json.dumps(config))
+        file.write(weights, "model.weights.h5")
+    return path

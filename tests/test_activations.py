@@ -67,6 +67,7 @@ FORMULAS = [
     ("hard_silu", {}, lambda x: x * held(x + 3, 0, 6) / 6),
     ("sigmoid", {}, sigmoid),
     ("hard_sigmoid", {}, lambda x: held(x + 3, 0, 6) / 6),
+    ("hard_sigmoid_keras2", {}, lambda x: held(0.2 * x + 0.5, 0, 1)),
     ("sparse_sigmoid", {}, lambda x: held((x + 1) / 2, 0, 1)),
     ("log_sigmoid", {}, lambda x: -softplus(-x)),
     ("tanh", {}, math.tanh),
@@ -100,7 +101,7 @@ def grid(dtype=torch.float64):
 
 def test_every_elementwise_function_has_a_formula():
     assert {name for name, _, _ in FORMULAS} | set(ALONG_AN_AXIS) == set(NAMES)
-    assert len(NAMES) == 30
+    assert len(NAMES) == 31
 
 
 @pytest.mark.parametrize(("name", "arguments", "formula"), FORMULAS)

@@ -52,7 +52,8 @@ def inner_model(kind, *, own_input=True):
 
 def test_a_sequential_model():
     spec = parsed(sequential(input_layer("x"), dense("a"), layer("ReLU", "b", trainable=True)))
-    assert (spec.kind, spec.name, spec.trainable, spec.old) == ("Sequential", "model", True, False)
+    assert (spec.kind, spec.name, spec.trainable) == ("Sequential", "model", True)
+    assert not any(layer.keras2 for layer in spec.layers)
     assert names(spec) == ["x", "a", "b"]
     assert [one.class_name for one in spec.layers] == ["InputLayer", "Dense", "ReLU"]
     assert (spec.calls, spec.inputs, spec.outputs, spec.source) == ((), None, None, "config.json")
@@ -60,7 +61,8 @@ def test_a_sequential_model():
 
 def test_a_sequential_model_is_a_list_until_keras_2_2_2():
     spec = parsed({"class_name": "Sequential", "config": [dense("a"), dense("b")]})
-    assert (spec.name, names(spec), spec.old) == ("sequential", ["a", "b"], True)
+    assert (spec.name, names(spec)) == ("sequential", ["a", "b"])
+    assert all(layer.keras2 for layer in spec.layers)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_the_calls_of_keras_3():
     assert spec.inputs == x
     assert spec.outputs == {"y": TensorRef("sum", 0, 0), "z": [second]}
     assert spec.hints == {first: (None, 4)}
-    assert not spec.old
+    assert not any(layer.keras2 for layer in spec.layers)
 
 
 def test_the_calls_of_keras_2():
@@ -166,7 +168,7 @@ def test_the_calls_of_keras_2():
     ]
     assert spec.calls[-1].kwargs == {"z": [y], "k": 2}
     assert spec.inputs == [x, y]
-    assert spec.old
+    assert all(layer.keras2 for layer in spec.layers)
 
 
 def test_an_operation_of_tensorflow():

@@ -32,10 +32,10 @@ NAMES = {
         FileError LoadEntry LoadReport load_model load_weights save_weights
     """,
     "kerastorch.activations": """
-        celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh
-        leaky_relu linear log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink
-        softmax softplus softsign sparse_plus sparse_sigmoid sparsemax squareplus swish tanh
-        tanh_shrink threshold
+        celu elu exponential gelu glu hard_shrink hard_sigmoid hard_sigmoid_keras2
+        hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid log_softmax mish relu relu6
+        selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus sparse_sigmoid
+        sparsemax squareplus swish tanh tanh_shrink threshold
         get serialize deserialize
     """,
     "kerastorch.initializers": """

@@ -333,9 +333,9 @@ NAMES = "one of BlackPepper, Salt, black_pepper, pepper, salt"
             lambda: MOVES.deserialize({"class_name": "__lambda__", "config": {"value": ["4wE="]}}),
             ValueError,
             (
-                "move: `class_name` must be no lambda, whose code is not run. Received: "
-                "class_name='__lambda__'. "
-                "Pass the function itself, by a name of its own, in `custom_objects`."
+                "move: `config` must be no lambda, whose code is not run. Received: "
+                "config='<lambda>'. Save the model again with a function that has a name, or make "
+                "the layer yourself."
             ),
         ),
         (

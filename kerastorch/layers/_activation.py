@@ -13,13 +13,14 @@ from .. import _pointwise, activations
 from .._any_size import by_element
 from .._array import from_array
 from .._check import problem
-from .._registry import plain
+from .._registry import keras_layer, plain
 from ._weightless import Weightless
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+@keras_layer
 class Activation(Weightless):
     """Applies an activation function.
 
@@ -69,6 +70,7 @@ class Activation(Weightless):
         return (overwriting or self.activation)(x)
 
 
+@keras_layer
 class ReLU(Weightless):
     """Rectified linear unit: `max(x, 0)` with the default arguments.
 
@@ -125,6 +127,7 @@ class ReLU(Weightless):
         return super()._inside(x, spare)
 
 
+@keras_layer
 class LeakyReLU(Weightless):
     """Leaky rectified linear unit: `x` above 0, `negative_slope * x` below.
 
@@ -173,6 +176,7 @@ class LeakyReLU(Weightless):
         return activations.leaky_relu(x, self.negative_slope)
 
 
+@keras_layer
 class ELU(Weightless):
     """Exponential linear unit: `x` above 0, `alpha * (exp(x) - 1)` below.
 
@@ -213,6 +217,7 @@ class ELU(Weightless):
         return activations.elu(x, self.alpha)
 
 
+@keras_layer
 class Softmax(Weightless):
     """Softmax: `exp(x)`, divided by its sum along an axis.
 

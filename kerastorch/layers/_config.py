@@ -20,7 +20,7 @@ _VOCABULARIES: dict[str, Any] = {  # by the last word of an argument's name
     "constraint": constraints,
 }
 _COMMON = ("name", "trainable", "dtype")
-_NOT_IN_CONFIG = ("autocast", "input_shape", "device", *_COMMON)
+NOT_IN_CONFIG = ("autocast", "input_shape", "device", *_COMMON)
 _ONLY_WHEN_SET = ("lora_rank", "lora_alpha")
 _FROM_KERAS_2 = ("batch_input_shape",)  # what Sequential knows of its first layer
 
@@ -79,7 +79,7 @@ class Configured:
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = None  # Keras then has it here: it fixes the order
         for argument in sorted(self.arguments(), key=self._written_last.__contains__):
-            if argument in _NOT_IN_CONFIG:
+            if argument in NOT_IN_CONFIG:
                 continue
             if not hasattr(self, argument):
                 remedy = "Keep it under its own name, or override `get_config`."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from .._registry import keras_layer
 from ._exchange import Exchangeable
 
 
+@keras_layer
 class Conv2D(Exchangeable):
     """A 2-D convolution layer: a kernel slides over height and width.
 

@@ -11,11 +11,13 @@ from torch.nn import functional as F
 
 from .. import _check, _dtype, _pointwise, activations
 from .._layout import kernel_view
+from .._registry import keras_layer
 from ._building import Role, Shape
 from ._kernel import Kernel
 from ._lora import LoRA
 
 
+@keras_layer
 class Dense(Kernel):
     """A densely connected layer: `activation(inputs @ kernel + bias)` along the last axis.
 

@@ -13,9 +13,11 @@ from .. import _check
 from .._check import problem
 from .._layout import data_format_of
 from .._random import SeedGenerator
+from .._registry import keras_layer
 from ._weightless import Weightless
 
 
+@keras_layer
 class Dropout(Weightless):
     """Sets a fraction `rate` of the input to 0 and scales the rest by `1 / (1 - rate)`.
 
@@ -113,6 +115,7 @@ class Dropout(Weightless):
         return torch.where(kept.bool().broadcast_to(x.shape), x / keep, 0)
 
 
+@keras_layer
 class SpatialDropout2D(Dropout):
     """Sets a fraction `rate` of the channels to 0, each as a whole, and scales the rest.
 

@@ -12,6 +12,7 @@ from .. import _check, config
 from .._check import problem
 from .._dialect import as_read_by
 from .._dtype import name_of
+from .._registry import keras_layer
 from ._weightless import Weightless
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _TYPES = (
 )
 
 
+@keras_layer
 class InputLayer(Weightless):
     """Checks an input's shape and gives it its type.
 

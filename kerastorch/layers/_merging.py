@@ -13,6 +13,7 @@ from torch import Tensor
 from .._any_size import by_element
 from .._check import problem
 from .._check import shape as checked_shape
+from .._registry import keras_layer
 from ._weightless import Sizes, Weightless
 
 
@@ -117,6 +118,7 @@ class Elementwise(Merge):
         return [x.to(kind)[(slice(None), *(None,) * (rank - x.ndim))] for x in tensors]
 
 
+@keras_layer
 class Add(Elementwise):
     """The sum of a list of tensors.
 
@@ -150,6 +152,7 @@ class Add(Elementwise):
         return super()._inside(x, spare)
 
 
+@keras_layer
 class Subtract(Elementwise):
     """The first of two tensors less the second.
 
@@ -170,6 +173,7 @@ class Subtract(Elementwise):
         return value
 
 
+@keras_layer
 class Multiply(Elementwise):
     """The product of a list of tensors.
 
@@ -185,6 +189,7 @@ class Multiply(Elementwise):
         return y * x
 
 
+@keras_layer
 class Average(Elementwise):
     """The mean of a list of tensors.
 
@@ -203,6 +208,7 @@ class Average(Elementwise):
         return super()._merged(tensors) / len(tensors)
 
 
+@keras_layer
 class Maximum(Elementwise):
     """The largest of the elements in each place of a list of tensors.
 
@@ -219,6 +225,7 @@ class Maximum(Elementwise):
         return torch.maximum(y, x)
 
 
+@keras_layer
 class Minimum(Elementwise):
     """The smallest of the elements in each place of a list of tensors.
 
@@ -235,6 +242,7 @@ class Minimum(Elementwise):
         return torch.minimum(y, x)
 
 
+@keras_layer
 class Concatenate(Merge):
     """A list of tensors behind one another along one axis.
 

@@ -13,6 +13,7 @@ from .. import _dtype
 from .._batch_statistics import normalized, normalized_by_batch
 from .._check import problem
 from .._layout import channels_back, channels_second
+from .._registry import keras_layer
 from ._building import Role, Shape
 from ._layer import Layer
 
@@ -23,6 +24,7 @@ _CLIPPING = ("rmax", "rmin", "dmax")
 _MEAN, _VARIANCE = "moving_mean_initializer", "moving_variance_initializer"
 
 
+@keras_layer
 class BatchNormalization(Layer):
     """Normalizes its input by the mean and variance of each channel.
 

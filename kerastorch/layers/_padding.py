@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from .. import _check
 from .._layout import data_format_of
+from .._registry import keras_layer
 from ._spatial import Spatial
 from ._weightless import Sizes
 
@@ -38,6 +39,7 @@ class BaseZeroPadding(Spatial):
         return F.pad(x, self._amounts) if x.ndim == 4 and x.dtype is self._compute else None
 
 
+@keras_layer
 class ZeroPadding2D(BaseZeroPadding):
     """Zeros above, below, left and right of an image.
 
@@ -98,6 +100,7 @@ class BaseCropping(Spatial):
         return x[self._cuts]
 
 
+@keras_layer
 class Cropping2D(BaseCropping):
     """What is left of an image without some rows and columns at its sides.
 

@@ -11,6 +11,7 @@ from .. import _check, _dtype
 from .._functional import pool_average, pool_max
 from .._geometry import output_size
 from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, data_format_of
+from .._registry import keras_layer
 from ._conv_arguments import Integers
 from ._spatial import Spatial
 from ._weightless import Sizes
@@ -106,6 +107,7 @@ class _AveragePooling(BasePooling):
         return pool_average(x, self.pool_size, self.strides, self._same)
 
 
+@keras_layer
 class MaxPooling2D(_MaxPooling):
     """Max pooling over height and width: the largest number of each window.
 
@@ -141,6 +143,7 @@ class MaxPooling2D(_MaxPooling):
     rank = 2
 
 
+@keras_layer
 class AveragePooling2D(_AveragePooling):
     """Average pooling over height and width: the mean of each window.
 
@@ -199,6 +202,7 @@ class _GlobalMaxPooling(BaseGlobalPooling):
         return x.amax(self._axes, bool(self.keepdims))
 
 
+@keras_layer
 class GlobalAveragePooling2D(_GlobalAveragePooling):
     """The mean over height and width.
 
@@ -230,6 +234,7 @@ class GlobalAveragePooling2D(_GlobalAveragePooling):
     rank = 2
 
 
+@keras_layer
 class GlobalMaxPooling2D(_GlobalMaxPooling):
     """The largest number over height and width.
 

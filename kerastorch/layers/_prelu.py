@@ -11,10 +11,12 @@ from torch.nn import functional as F
 
 from .. import _check, _dtype
 from .._check import problem
+from .._registry import keras_layer
 from ._building import Role, Shape
 from ._layer import Layer
 
 
+@keras_layer
 class PReLU(Layer):
     """Parametric rectified linear unit: `x` above 0, `alpha * x` below, with `alpha` trained.
 

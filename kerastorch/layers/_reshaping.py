@@ -12,9 +12,11 @@ from torch import Tensor
 from .. import _check
 from .._check import problem
 from .._layout import axes_moved, channels_last, data_format_of
+from .._registry import keras_layer
 from ._weightless import Weightless
 
 
+@keras_layer
 class Flatten(Weightless):
     """Flattens the input, all but the batch.
 
@@ -64,6 +66,7 @@ class Flatten(Weightless):
         return x.flatten(1)
 
 
+@keras_layer
 class Reshape(Weightless):
     """Gives the input another shape, all but the batch.
 
@@ -132,6 +135,7 @@ class Reshape(Weightless):
         return x.reshape(x.shape[0], *self._resolved("inputs", x.shape))
 
 
+@keras_layer
 class Permute(Weightless):
     """Puts the axes of the input in another order, all but the batch.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import _check, _dtype, config, initializers
 from .._array import from_array
 from .._check import problem
-from .._registry import plain, restored
+from .._registry import keras_layer, plain, restored
 from ._building import Role, Shape
 from ._layer import Layer
 from ._weightless import Weightless
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+@keras_layer
 class Rescaling(Weightless):
     """Multiplies by `scale` and adds `offset`.
 
@@ -94,6 +95,7 @@ class Rescaling(Weightless):
         return outputs
 
 
+@keras_layer
 class Normalization(Layer):
     """Subtracts a mean and divides by the root of a variance.
 

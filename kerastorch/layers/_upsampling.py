@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from .. import _check
 from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, data_format_of
+from .._registry import keras_layer
 from .._resampling import RADII, resampled
 from ._conv_arguments import Integers
 from ._layer import under_autocast
@@ -19,6 +20,7 @@ from ._weightless import Sizes
 _INTERPOLATIONS = ("nearest", "bilinear", *RADII)
 
 
+@keras_layer
 class UpSampling2D(Spatial):
     """An image made larger by repeating or interpolating its rows and columns.
 

@@ -101,13 +101,20 @@ def _sorted_tree(contents: Contents) -> Iterator[Saved]:
     for layer in sorted(contents.layers, key=lambda layer: natural(layer.path)):
         if layer.path in inside:
             continue
-        activation = by_path.get(f"{layer.path}/activation")
-        weights = (*layer.weights, *(activation.weights if activation else ()))
+        weights = layer.weights
+        for path in activation_paths(layer.path, by_path):
+            weights = (*weights, *by_path[path].weights)
         if weights:
             container, _, group = layer.path.rpartition("/")
             kind = re.sub(r"_[0-9]+$", "", group)
             names = _names_in_tree(layer, by_path)
             yield Saved(names, layer.path, weights, kind or None, container=container)
+
+
+def activation_paths(path: str, by_path: Mapping[str, SavedLayer]) -> Iterator[str]:
+    """Yield the path of a layer's activation in a tree, of that one's activation, and so on."""
+    while (path := f"{path}/activation") in by_path:
+        yield path
 
 
 def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ._contents import FileError
@@ -115,8 +116,9 @@ class _Reader:
         self.require_names(layers, where)
         name = name_of({"config": content}, where)
         # Keras, too, reads `trainable` of the layers in a Sequential model, not of the model.
-        old = "trainable" not in content and "dtype" not in content
-        return ModelSpec("Sequential", name, True, tuple(layers), source=self.source, old=old)
+        if "trainable" not in content and "dtype" not in content:
+            layers = [replace(layer, keras2=True) for layer in layers]
+        return ModelSpec("Sequential", name, True, tuple(layers), source=self.source)
 
     def input_of(self, entry: Entry, content: Entry, first: LayerSpec) -> list[LayerSpec]:
         """Return the InputLayer that a Sequential model without one begins with, if any."""
@@ -179,6 +181,8 @@ class _Reader:
             for name, found in raw.items()
             for number, call in enumerate(found.calls)
         }
+        if any(found.calls and not found.modern for found in raw.values()):
+            layers = [replace(layer, keras2=True) for layer in layers]
         return ModelSpec(
             "Functional",
             name_of({"config": content}, where),
@@ -189,7 +193,6 @@ class _Reader:
             ends["output_layers"],
             hints,
             self.source,
-            any(found.calls and not found.modern for found in raw.values()),
         )
 
     def in_order(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -11,27 +10,25 @@ from torch import nn
 from .. import _check
 from .._geometry import fixed_padding
 from ..layers._layer import Layer
+from ._layer_differences import find_layer_differences, is_equal
 from ._spec import LayerSpec
-from ._weight_names import weight_names
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _LAYER_OF_KERASTORCH = "Use the layer of the same name from kerastorch.layers in its place."
-# What the numbers do not go by, or not alone: the layout is the inputs' as well.
-_NO_NUMBERS = ("name", "trainable", "dtype", "data_format", "axis", "lora_rank", "lora_alpha")
-_NO_NUMBERS_ENDS = ("_initializer", "_regularizer", "_constraint", "_config")
 
 
-def disagreements(module: nn.Module, layer: LayerSpec) -> list[str]:
+def disagreements(module: nn.Module, layer: LayerSpec, custom: Collection[str] = ()) -> list[str]:
     """Return where a module computes other numbers than a saved layer, each with what to do.
 
     Args:
         module: A layer of kerastorch, or a module of torch.nn that stands for a Keras layer.
         layer: The saved layer's class and config.
+        custom: The names of classes and functions for which the caller has given his own.
     """
     if isinstance(module, Layer):
-        return list(_of_layer(module, layer))
+        return list(find_layer_differences(module, layer, custom))
     config = layer.config
     if isinstance(module, _CONVOLUTIONS):
         return list(_of_convolution(module, config))
@@ -44,31 +41,6 @@ def disagreements(module: nn.Module, layer: LayerSpec) -> list[str]:
     if isinstance(module, nn.Embedding) and module.max_norm is not None:
         return [f"max_norm={module.max_norm}, where Keras has none"]
     return []
-
-
-def _of_layer(module: Layer, layer: LayerSpec) -> Iterator[str]:
-    """Compare a layer of kerastorch with one that is made from the saved config."""
-    names = [cls.__name__ for cls in type(module).__mro__]
-    if layer.class_name not in names:
-        if weight_names(layer) is None:
-            return  # a class of the user's own, for which the module stands
-        yield f"it is a {names[0]}, where the source has a {layer.class_name}"
-        return
-    try:
-        saved = type(module).from_config(dict(layer.config)).get_config()
-        own = module.get_config()
-    except (TypeError, ValueError):  # a class or a callable of the user's own
-        return
-    for argument, value in saved.items():
-        ignored = argument in _NO_NUMBERS or argument.endswith(_NO_NUMBERS_ENDS)
-        mine, theirs = _class_of(own.get(argument)), _class_of(value)
-        if not ignored and not _equal(mine, theirs):
-            yield f"{argument}={_check.shown(mine)}, where the source has {_check.shown(theirs)}"
-
-
-def _class_of(value: Any) -> Any:
-    """Return the class that a config of an object names; all else as it is."""
-    return value.get("class_name", value) if isinstance(value, Mapping) else value
 
 
 def _of_convolution(module: Any, config: Mapping[str, Any]) -> Iterator[str]:
@@ -127,7 +99,7 @@ def _of_transposed(module: Any, config: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_epsilon(module: Any, config: Mapping[str, Any]) -> Iterator[str]:
     epsilon = config.get("epsilon", 1e-3)
-    if not _equal(module.eps, epsilon):
+    if not is_equal(module.eps, epsilon):
         remedy = f"Make the module with eps={epsilon!r}."
         yield f"eps={module.eps!r}, where the source has epsilon={epsilon!r}. {remedy}"
 
@@ -147,23 +119,12 @@ def _numbers(value: Any, count: int) -> tuple[int, ...] | None:
         return None
 
 
-def _equal(left: Any, right: Any) -> bool:
-    """Return whether two values of configs are the same number, or the same otherwise."""
-    numbers = (int, float)
-    if isinstance(left, numbers) and isinstance(right, numbers):
-        return math.isclose(left, right, rel_tol=1e-6, abs_tol=0.0)
-    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-        pairs = zip(left, right, strict=False)
-        return len(left) == len(right) and all(_equal(one, other) for one, other in pairs)
-    return bool(left == right)
-
-
 def caution(module: nn.Module, layer: LayerSpec) -> str:
     """Return what makes training, though not inference, differ from the saved layer's; or ""."""
     if not isinstance(module, _BATCH_NORMS):
         return ""
     saved = layer.config.get("momentum", 0.99)
-    if isinstance(saved, (int, float)) and not _equal(module.momentum, 1.0 - saved):
+    if isinstance(saved, (int, float)) and not is_equal(module.momentum, 1.0 - saved):
         own = module.momentum
         return f"momentum={own!r}; in training, the source's {saved!r} is {1.0 - saved:.6g} here"
     return ""

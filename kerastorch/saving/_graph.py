@@ -5,30 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .._check import problem
-from ..layers._activation import ELU, Activation, LeakyReLU, ReLU, Softmax
-from ..layers._conv import Conv2D
-from ..layers._dense import Dense
-from ..layers._dropout import Dropout, SpatialDropout2D
-from ..layers._input import InputLayer
+from .._registry import LAYERS
+from ..activations import _KERAS_2
+from ..layers._activation import Softmax
 from ..layers._layer import Layer
-from ..layers._merging import Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract
-from ..layers._normalization import BatchNormalization
-from ..layers._padding import Cropping2D, ZeroPadding2D
-from ..layers._pooling import (
-    AveragePooling2D,
-    GlobalAveragePooling2D,
-    GlobalMaxPooling2D,
-    MaxPooling2D,
-)
-from ..layers._prelu import PReLU
-from ..layers._reshaping import Flatten, Permute, Reshape
-from ..layers._scaling import Normalization, Rescaling
-from ..layers._upsampling import UpSampling2D
 from ._contents import FileError
+from ._entry import class_of
 from ._model import Functional, Model, Sequential
 from ._modes import require_modes
 from ._operation import Operation, key_of
@@ -38,57 +23,12 @@ from ._spec import Call, LayerSpec, ModelSpec, refs
 Factory = Callable[[dict[str, Any]], nn.Module]
 Path = tuple[str, ...]
 
-_LAYERS: Mapping[str, Any] = {
-    layer.__name__: layer
-    for layer in (
-        Activation,
-        Add,
-        Average,
-        AveragePooling2D,
-        BatchNormalization,
-        Concatenate,
-        Conv2D,
-        Cropping2D,
-        Dense,
-        Dropout,
-        ELU,
-        Flatten,
-        GlobalAveragePooling2D,
-        GlobalMaxPooling2D,
-        InputLayer,
-        LeakyReLU,
-        MaxPooling2D,
-        Maximum,
-        Minimum,
-        Multiply,
-        Normalization,
-        PReLU,
-        Permute,
-        ReLU,
-        Rescaling,
-        Reshape,
-        Softmax,
-        SpatialDropout2D,
-        Subtract,
-        UpSampling2D,
-        ZeroPadding2D,
-    )
-}
-_ACTIVATIONS = ("ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax")  # as a layer's `activation`
 _LONGEST, _MOST = 500, 100  # characters and lines of a message
 _CODE = ("Lambda", "TorchModuleWrapper", "TFSMLayer")  # the code that they hold is not run
 _REMEDY = (
     "Give a function that makes a module of a layer's config, "
     "`custom_layers={{{names}}}`; or rebuild the model in PyTorch and use `load_weights`."
 )
-
-
-def hard_sigmoid_of_keras_2(x: Tensor) -> Tensor:
-    """Return `0.2 * x + 0.5`, held between 0 and 1; in Keras 3 the slope is 1 / 6."""
-    return torch.clamp(0.2 * x + 0.5, 0.0, 1.0)
-
-
-_OLD_OBJECTS: Mapping[str, Any] = {"hard_sigmoid": hard_sigmoid_of_keras_2}
 
 
 def build_model(
@@ -144,7 +84,7 @@ class _Builder:
             if layer.model is not None and self.factory(layer.class_name) is None:
                 self.make(layer.model, own)
             else:
-                module = self.module(layer, own, old=spec.old)
+                module = self.module(layer, own)
                 if module is not None:
                     self.made[own] = module
 
@@ -155,7 +95,7 @@ class _Builder:
             (self.custom_layers[name] for name in names if name in self.custom_layers), None
         )
 
-    def module(self, layer: LayerSpec, path: Path, *, old: bool = False) -> nn.Module | None:
+    def module(self, layer: LayerSpec, path: Path) -> nn.Module | None:
         """Return the module of one layer, or None after noting why there is none."""
         class_name, config = layer.class_name, dict(layer.config)
         factory = self.factory(class_name)
@@ -164,15 +104,16 @@ class _Builder:
         where = f"{'/'.join(path)!r} ({class_name})"
         if layer.operation:
             return self.operation(layer, where)
-        if class_name not in _LAYERS:
+        if class_name not in LAYERS:
             code = " its code is not run;" if class_name in _CODE else ""
             self.problems.append(f"{where}:{code} not supported")
             self.unsupported[class_name] = None
             return None
         try:
-            return self.layer(class_name, config, old=old)
+            return self.layer(class_name, config, keras2=layer.keras2)
         except ERRORS as error:
             self.problems.append(f"{where}: {error}"[:_LONGEST])
+            self.unsupported[class_name] = None
             return None
 
     def custom(self, factory: Factory, class_name: str, config: dict[str, Any]) -> nn.Module:
@@ -194,19 +135,19 @@ class _Builder:
         arguments = {k: v for k, v in layer.config.items() if k not in left_out}
         return Operation(key, layer.name, arguments)
 
-    def layer(self, class_name: str, config: dict[str, Any], *, old: bool = False) -> nn.Module:
+    def layer(self, class_name: str, config: dict[str, Any], *, keras2: bool) -> nn.Module:
         """Return a layer of this package."""
         activation = config.get("activation")
         if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
-            config["activation"] = self.activation(activation)
-        objects = {**_OLD_OBJECTS, **self.custom_objects} if old else self.custom_objects
+            config["activation"] = self.activation(activation, keras2=keras2)
+        objects = {**_KERAS_2, **self.custom_objects} if keras2 else self.custom_objects
         name = config.pop("name", None)
         config["name"] = "layer"
-        made: Layer = _LAYERS[class_name].from_config(config, objects)
+        made: Layer = LAYERS[class_name].from_config(config, objects)
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made
 
-    def activation(self, given: Mapping[str, Any]) -> Any:
+    def activation(self, given: Mapping[str, Any], *, keras2: bool) -> Any:
         """Return the layer that is another's activation, or the config of a function as it is."""
         class_name, config = given.get("class_name"), dict(given["config"])
         if not isinstance(class_name, str) or class_name in self.custom_objects:
@@ -214,7 +155,9 @@ class _Builder:
         factory = self.factory(class_name)
         if factory is not None:
             return self.custom(factory, class_name, config)
-        return self.layer(class_name, config) if class_name in _ACTIVATIONS else given
+        if class_of(given) not in LAYERS:
+            return given
+        return self.layer(class_name, config, keras2=keras2)
 
     def require_all(self) -> None:
         """Raise with all that cannot be made.

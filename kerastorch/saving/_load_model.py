@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -75,6 +75,7 @@ def load_model(
         if not isinstance(given, Mapping | None):
             rule = "a dict of names, or None"
             raise TypeError(problem(load_model.__name__, name, rule, given))
+    custom = (*(custom_layers or ()), *(custom_objects or ()))
     remedy = f"{_REMEDY} {_REMEDY_OF_ONES_OWN}" if custom_layers else _REMEDY
     with reading(path, progress, pickles) as contents:
         if contents.config is None:
@@ -90,21 +91,29 @@ def load_model(
                 what = "it has a config and no weights"
                 remedy = "Say where they are with `weights=`."
                 raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
-            _load(model, spec, contents, remedy)
+            _load(model, spec, contents, custom, remedy)
         else:
             with reading(weights, progress, pickles) as others:
-                _load(model, spec, others, remedy)
+                _load(model, spec, others, custom, remedy)
     return model.eval()
 
 
-def _load(model: Model, spec: ModelSpec, contents: Contents, remedy: str) -> None:
-    commit(staged(_matched(model, spec, contents, remedy)))
+def _load(
+    model: Model, spec: ModelSpec, contents: Contents, custom: Iterable[str], remedy: str
+) -> None:
+    commit(staged(_matched(model, spec, contents, custom, remedy)))
 
 
-def _matched(model: Model, spec: ModelSpec, contents: Contents, remedy: str = _REMEDY) -> Match:
+def _matched(
+    model: Model,
+    spec: ModelSpec,
+    contents: Contents,
+    custom: Iterable[str] = (),
+    remedy: str = _REMEDY,
+) -> Match:
     """Return what goes where by the model's own config; anything left over is an error."""
     source = saved_layers(contents, spec)
-    matcher = Matcher(model, contents, source, names=structural_names(model))
+    matcher = Matcher(model, contents, source, names=structural_names(model), custom=custom)
     how = "order" if source.bare else "name" if contents.layout == "arrays" else "structure"
     match = matcher.match(how)
     for path, layer, input_shape in unbuilt(model):

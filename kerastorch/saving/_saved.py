@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from ._alone import Saved as Saved
 from ._alone import Source as Source
-from ._alone import bare, natural, saved_alone
+from ._alone import activation_paths, bare, natural, saved_alone
 from ._contents import Contents, SavedLayer, Weight
 from ._flattened import after_flatten
 from ._spec import LayerSpec, ModelSpec
 from ._weight_names import Names as Names
-from ._weight_names import activation_name, kind_of, name_parts, weight_names
+from ._weight_names import activation_spec, kind_of, name_parts, weight_names
 
 
 def saved_layers(contents: Contents, spec: ModelSpec | None = None) -> Source:
@@ -82,7 +82,9 @@ class _Placed:
             if spec.model is not None:
                 yield from self.in_tree(spec.model, f"{path}/", inner)
                 continue
-            weights = (*self._take(path), *self._take(f"{path}/activation"))
+            weights = self._take(path)
+            for inner_path in activation_paths(path, self.layers):
+                weights = (*weights, *self._take(inner_path))
             yield Saved(inner, path, _named(weights, spec), kind_of(spec), spec, container)
             for below in self.below.get(path, ()):
                 if below not in self.taken:  # inside a layer that has others in it
@@ -114,9 +116,11 @@ class _Placed:
                 yield from self.in_memory(spec.model, inner)
                 continue
             weights = self._take(path)
-            activation = activation_name(spec)
-            if activation:
-                weights = (*weights, *self._take(f"{path}/{activation}"))
+            activation, inner_path = activation_spec(spec), path
+            while activation is not None:
+                inner_path = f"{inner_path}/{activation.name}"
+                weights = (*weights, *self._take(inner_path))
+                activation = activation_spec(activation)
             yield Saved(inner, path, weights, kind_of(spec), spec)
 
     def in_groups(self, model: ModelSpec) -> Iterator[Saved]:
@@ -223,8 +227,8 @@ def _of_group(group: SavedLayer, spec: LayerSpec) -> Saved:
 
 def _ends(spec: LayerSpec) -> list[str]:
     """Return what the name of a layer's weight may have right before its own name, or its own."""
-    activation = activation_name(spec)
-    ends = [spec.name.rpartition("/")[2], *([activation] if activation else [])]
+    activation = activation_spec(spec)
+    ends = [spec.name.rpartition("/")[2], *([activation.name] if activation else [])]
     return [*ends, *(weight_names(spec) or ())]
 
 
@@ -233,8 +237,8 @@ def _owns(spec: LayerSpec, prefix: Names, name: str | None) -> bool:
         known = weight_names(spec)
         return known is not None and name in known
     path = "/".join(prefix)
-    activation = activation_name(spec)
-    ends = (spec.name, f"{spec.name}/{activation}" if activation else spec.name)
+    activation = activation_spec(spec)
+    ends = (spec.name, f"{spec.name}/{activation.name}" if activation else spec.name)
     return any(path == end or path.endswith(f"/{end}") for end in ends)
 
 

@@ -126,6 +126,9 @@ class Shapes:
             named = {k: v for k, v in kwargs.items() if k not in ("mask", "training")}
             try:
                 found = leaf(compute(*args, **named))
+                inner: Any = getattr(self.layers[name], "activation", None)
+                if hasattr(inner, "compute_output_shape"):  # a layer, which may change the shape
+                    found = leaf(inner.compute_output_shape(found))
             except ERRORS as error:
                 raise ValueError(f"{name!r}: {error}") from error
         self.inputs.setdefault(name, given)

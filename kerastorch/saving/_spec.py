@@ -52,6 +52,7 @@ class LayerSpec:
         model: A nested model.
         input_shape: The shape or shapes that it was built with, where the file says them.
         alias: The path of names of the earlier layer that this entry is the same object as.
+        keras2: Whether Keras 1 or 2 wrote it, in whose configs a few names mean something else.
     """
 
     class_name: str
@@ -61,6 +62,7 @@ class LayerSpec:
     model: ModelSpec | None = None
     input_shape: Any = None
     alias: tuple[str, ...] | None = None
+    keras2: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,6 @@ class ModelSpec:
         outputs: The structure of the outputs.
         hints: The shapes that the file gives for tensors inside.
         source: What error messages call the file.
-        old: Whether Keras 1 or 2 wrote it, in whose words a few names mean something else.
     """
 
     kind: Literal["Sequential", "Functional"]
@@ -89,7 +90,6 @@ class ModelSpec:
     outputs: Any = None
     hints: Mapping[TensorRef, tuple[int | None, ...]] = field(default_factory=dict)
     source: str = "config"
-    old: bool = False
 
 
 def mapped(structure: Any, function: Callable[[TensorRef], Any]) -> Any:

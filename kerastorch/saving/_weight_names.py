@@ -36,9 +36,10 @@ def kind_of(spec: LayerSpec) -> str:
 def weight_names(spec: LayerSpec) -> Names | None:
     """Return Keras's names of a layer's weights in its order; None where they are not known."""
     own = _own_names(spec.class_name, spec.config)
-    if own is None:
-        return None
-    return (*own, "alpha") if activation_name(spec) else own
+    inner = activation_spec(spec)
+    if own is None or inner is None:
+        return own
+    return (*own, *(weight_names(inner) or ()))
 
 
 def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
@@ -63,14 +64,18 @@ def _weightless(base: type[Weightless]) -> set[str]:
     return {cls.__name__ for cls in found}.union(*(_weightless(cls) for cls in found))
 
 
-def activation_name(spec: LayerSpec) -> str | None:
-    """Return the name of a layer's activation where that has weights, too: a PReLU."""
+def activation_spec(spec: LayerSpec) -> LayerSpec | None:
+    """Return a layer's activation where that is a layer with weights, such as a PReLU."""
     activation = spec.config.get("activation")
-    if not isinstance(activation, Mapping) or activation.get("class_name") != "PReLU":
+    if not isinstance(activation, Mapping) or not isinstance(activation.get("class_name"), str):
         return None
-    config: Any = activation.get("config")
-    name = config.get("name") if isinstance(config, Mapping) else None
-    return name if isinstance(name, str) else "p_re_lu"
+    class_name, config = activation["class_name"], activation.get("config")
+    if not isinstance(config, Mapping):
+        return None
+    name = config.get("name")
+    name = name if isinstance(name, str) else snake_case(class_name)
+    inner = LayerSpec(class_name, name, config)
+    return inner if weight_names(inner) else None
 
 
 def name_parts(weight: Weight) -> tuple[Names, str | None]:

@@ -24,7 +24,6 @@ from ._targets import MERGED, Leaf, Target, layer_kind, leaves_of, variables_of
 from ._weight_names import kind_of
 
 _SUFFIX = ".weights.h5"
-_ACTIVATION = "activation."
 
 
 @dataclass(frozen=True)
@@ -193,13 +192,11 @@ def _of_leaf(module: nn.Module, path: str, name: str) -> Iterator[_Group]:
         for leaf in leaves_of(module):
             yield from _of_leaf(leaf.module, f"{path}/{leaf.path.replace('.', '/')}", leaf.path)
         return
-    targets = variables_of(module)
-    own = [target for target in targets if not target.path.startswith(_ACTIVATION)]
+    own = [target for target in variables_of(module) if target.owner is module]
     yield _Group(path, name, tuple(_array(target) for target in own if target.name not in MERGED))
     activation = getattr(module, "activation", None)
     if isinstance(module, Layer) and isinstance(activation, Layer):
-        inner = tuple(_array(target) for target in targets if target.path.startswith(_ACTIVATION))
-        yield _Group(f"{path}/activation", activation.name, inner)
+        yield from _of_leaf(activation, f"{path}/activation", activation.name)
 
 
 def _array(target: Target) -> Tensor:

@@ -1,0 +1,146 @@
+"""Where a layer of kerastorch computes something else than the layer that a config describes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import activations
+from .._check import shown
+from .._registry import plain
+from ..activations import _KERAS_2
+from ..layers._config import NOT_IN_CONFIG
+from ..layers._layer import Layer
+from ._shapes import ERRORS
+from ._spec import LayerSpec
+from ._weight_names import weight_names
+
+# Arguments that do not change the outputs, or not alone: `data_format` is the inputs' as well.
+_NOT_COMPARED = (*NOT_IN_CONFIG, "data_format", "axis", "lora_rank", "lora_alpha", "activation")
+_NOT_COMPARED_ENDS = ("_initializer", "_regularizer", "_constraint", "_config")
+
+
+def find_layer_differences(
+    layer: Layer, spec: LayerSpec, custom: Collection[str] = ()
+) -> Iterator[str]:
+    """Yield each argument by which a layer computes something else than a saved one.
+
+    Args:
+        layer: The layer.
+        spec: The saved layer's class and config.
+        custom: The names of classes and functions for which the caller has given his own.
+    """
+    classes = type(layer).__mro__
+    base: Any = next((cls for cls in classes if cls.__name__ == spec.class_name), None)
+    if base is None:
+        if weight_names(spec) is not None:  # else a class of the user's own, which it stands for
+            yield f"it is a {classes[0].__name__}, where the source has a {spec.class_name}"
+        return
+    if "activation" in base.arguments():
+        yield from _compare_activations(layer, spec, custom)
+    skipped = ("name", "trainable", "dtype", "data_format", "lora_rank", "lora_alpha")
+    config = {
+        name: value
+        for name, value in spec.config.items()
+        if name not in skipped and not name.endswith(_NOT_COMPARED_ENDS)
+    }
+    if "activation" in config:
+        config["activation"] = None
+    try:
+        saved = base.from_config(config)
+    except (TypeError, ValueError):  # a config that the class does not take
+        return
+    for name in base.arguments():
+        if name in _NOT_COMPARED or name.endswith(_NOT_COMPARED_ENDS) or not hasattr(layer, name):
+            continue
+        own, theirs = plain(getattr(layer, name)), plain(getattr(saved, name))
+        if not is_equal(own, theirs):
+            yield f"{name}={shown(own)}, where the source has {shown(theirs)}"
+
+
+def is_equal(left: Any, right: Any) -> bool:
+    """Return whether two values of configs are the same number, or the same otherwise."""
+    numbers = (int, float)
+    if isinstance(left, numbers) and isinstance(right, numbers):
+        return math.isclose(left, right, rel_tol=1e-6, abs_tol=0.0)
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        pairs = zip(left, right, strict=False)
+        return len(left) == len(right) and all(is_equal(one, other) for one, other in pairs)
+    return bool(left == right)
+
+
+# Activations: what two functions compute counts, and not what they are called
+
+
+def _compare_activations(layer: Any, spec: LayerSpec, custom: Collection[str]) -> Iterator[str]:
+    own, given = layer.activation, spec.config.get("activation")
+    names = _names_of(given)
+    if any(name in custom for name in names):
+        return
+    try:
+        saved = activations.deserialize(given, _KERAS_2 if spec.keras2 else None)
+    except ERRORS:  # not one of Keras's, so that only its name is known
+        if _is_built_in(own):
+            yield f"activation={_title(own)}, where the source has {shown(names[0])}"
+        return
+    saved = activations.get(saved)
+    if isinstance(own, Layer) and isinstance(saved, Layer):
+        inner: Any = given  # only a dict describes a layer
+        inner_spec = replace(spec, class_name=type(saved).__name__, config=inner["config"])
+        for difference in find_layer_differences(own, inner_spec, custom):
+            yield f"activation: {difference}"
+    elif own is not saved and not _computes_the_same(own, saved):
+        yield f"activation={_title(own)}, where the source has {_title(saved)}"
+
+
+def _names_of(given: Any) -> list[str]:
+    """Return the names by which a config may mean a function or class of the user's."""
+    if isinstance(given, Mapping):
+        found = [given.get("registered_name"), given.get("class_name"), given.get("config")]
+    else:
+        found = [given]
+    names = [name for name in found if isinstance(name, str) and name != "function"]
+    return [*names, *(name.rpartition(">")[2] for name in names)] or ["a function"]
+
+
+def _is_built_in(activation: Any) -> bool:
+    return isinstance(activation, Layer) or _name_of(activation) is not None
+
+
+def _name_of(activation: Any) -> str | None:
+    """Return Keras's name of a function, or None where it is not one of Keras's."""
+    try:
+        found = activations.serialize(activation)
+    except ValueError:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _title(activation: Any) -> str:
+    name = _name_of(activation)
+    if name is not None:
+        return repr(name)
+    own = getattr(activation, "__name__", None)
+    return own if isinstance(own, str) else shown(activation)
+
+
+def _computes_the_same(own: Any, saved: Any) -> bool:
+    """Return whether two activations agree on a few values; yes where one cannot be tried."""
+    values = torch.linspace(-7.0, 7.0, 120, device="cpu").reshape(2, 3, 4, 5)
+    try:
+        with torch.no_grad():
+            outputs = [
+                (one.forward if isinstance(one, nn.Module) else one)(values.clone())
+                for one in (own, saved)
+            ]
+    except Exception:  # what the user's own code may raise
+        return True
+    left, right = outputs
+    if not (isinstance(left, Tensor) and isinstance(right, Tensor)) or left.shape != right.shape:
+        return False
+    return torch.allclose(left.to(right), right, rtol=1e-5, atol=1e-5, equal_nan=True)
