@@ -13,8 +13,9 @@ import kerastorch as keras
 from kerastorch.saving import _load
 from kerastorch.saving._contents import Contents, FileError, SavedLayer, Weight
 from kerastorch.saving._disagree import disagreements
+from kerastorch.saving._leaves import leaves_of
 from kerastorch.saving._spec import LayerSpec
-from kerastorch.saving._targets import kinds_of, leaves_of, variables_of
+from kerastorch.saving._targets import kinds_of, variables_of
 
 RANDOM = np.random.default_rng(0)
 

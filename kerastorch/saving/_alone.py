@@ -26,6 +26,7 @@ class Saved:
         spec: Its config, None where it is not known.
         container: Where in the source the layers are that it is counted among.
         flattened: Whether its inputs are flattened images, each with its channels last.
+        inside: The layers that it was put together from, for a module of the caller's own.
     """
 
     names: Names
@@ -35,6 +36,7 @@ class Saved:
     spec: LayerSpec | None = None
     container: str = ""
     flattened: bool = False
+    inside: tuple[Saved, ...] = ()
 
     @property
     def title(self) -> str:

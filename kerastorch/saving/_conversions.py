@@ -10,8 +10,9 @@ from torch import Tensor
 
 from .._layout import kernel_view
 from ._contents import Contents, FileError, Weight
+from ._leaves import Leaf
 from ._saved import Saved
-from ._targets import MERGED, Leaf
+from ._targets import MERGED
 
 _FLIPPED = ("conv1d", "conv2d", "conv3d", "conv2d_transpose", "conv3d_transpose")
 

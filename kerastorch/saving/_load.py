@@ -15,12 +15,13 @@ from .. import _check
 from .._check import problem
 from ._config import parse_model
 from ._contents import Contents, FileError
-from ._match import Matcher, structural_names
+from ._match import Matcher, own_modules, structural_names
 from ._model import Model
+from ._own_modules import THREE_WAYS
 from ._pairs import Match
 from ._report import LoadEntry, LoadReport
 from ._saved import saved_layers
-from ._staging import commit, staged
+from ._staging import call_methods, commit, read_for_methods, staged
 from ._store import open_contents
 
 Progress = Callable[[int], object]
@@ -96,7 +97,8 @@ def load_weights(
     with reading(source, progress, pickles) as opened:
         contents = _as_model(opened, source)
         match = _matched(module, contents, by, mapping, strict)
-        values = staged(match)
+        values, arrays = staged(match), read_for_methods(match)
+    call_methods(match, arrays)
     commit(values)
     report = _report(contents, match, strict)
     if report.warnings:
@@ -142,6 +144,7 @@ def _matched(
     """Return the first match by which everything fits, or raise all that is wrong with it."""
     own = module.spec if isinstance(module, Model) else None
     names = structural_names(module) if isinstance(module, Model) else {}
+    owned = own_modules(names)
     cautions = []
     spec = None
     if contents.config is not None:
@@ -151,10 +154,10 @@ def _matched(
             cautions.append(f"the config was not used: {error}")
     tried = []
     if own is not None and by is None:
-        matcher = Matcher(module, contents, saved_layers(contents, own), mapping, names)
+        matcher = Matcher(module, contents, saved_layers(contents, own), mapping, names, own=owned)
         tried.append(matcher.match("structure"))
     known = saved_layers(contents, spec)
-    matcher = Matcher(module, contents, known, mapping, names, automatic=by == "name")
+    matcher = Matcher(module, contents, known, mapping, names, automatic=by == "name", own=owned)
     for how in ("name", "order") if by is None else (by,):
         if not any(match.fits for match in tried):
             tried.append(matcher.match(how))
@@ -197,7 +200,9 @@ def require(
     lines = list(match.problems)
     if strict:
         lines += match.strict + _lines_of(match)
-    if not match.pairs and not lines:
+    if match.misfit:
+        remedy = f"{remedy} {THREE_WAYS}"
+    if not (match.pairs or match.calls or lines):
         lines.append("nothing was found to load")
         lines += _lines_of(match)
     if lines:
@@ -215,6 +220,9 @@ def _report(contents: Contents, match: Match, strict: bool) -> LoadReport:
         kind = "" if weight is None else weight.dtype
         source = "(zero)" if weight is None else weight.path
         loaded.append(LoadEntry(pair.path, source, shape, kind))
+    for call in match.calls:
+        for weight in call.weights.values():
+            loaded.append(LoadEntry(call.path, weight.path, weight.shape, weight.dtype))
     told = match.warnings if strict else match.warnings + match.strict
     return LoadReport(
         contents.source,

@@ -12,21 +12,17 @@ from .._check import problem
 from ._config import parse_model
 from ._contents import Contents, FileError
 from ._graph import build_model
+from ._leaves import leaves_of
 from ._load import Progress, reading, require
-from ._match import Matcher, structural_names
+from ._match import Matcher, own_modules, structural_names
 from ._model import Model
 from ._pairs import Match
 from ._saved import saved_layers
 from ._spec import ModelSpec
-from ._staging import commit, staged
-from ._targets import leaves_of
+from ._staging import call_methods, commit, read_for_methods, staged
 from ._unbuilt import unbuilt
 
 _REMEDY = "The file is not of this model, or is damaged: save it again with Keras."
-_REMEDY_OF_ONES_OWN = (
-    "What `custom_layers` makes takes weights in the layers of kerastorch and torch.nn that it "
-    "consists of, under Keras's names of them."
-)
 
 
 def load_model(
@@ -56,7 +52,13 @@ def load_model(
         path: The path of a `.keras` archive or directory, of an HDF5 file of a whole model, or of
             a config in JSON with `weights`; or a Keras model in memory.
         weights: Where the weights are, if not at `path`: whatever `load_weights` takes.
-        custom_layers: Classes of your own -> what makes their modules of their configs.
+        custom_layers: Classes of your own -> functions that make a module from a layer's config.
+            The module's inputs and outputs are those of the Keras layer, channels last. It takes
+            the layer's arrays by the names of its parameters where these are Keras's names and
+            shapes, or by their shapes where these fit in one way only. Or it has a method
+            `load_keras_weights(self, weights)`, called without gradients, which gets a dict of
+            NumPy arrays: "kernel", "conv1/kernel"; Keras 3's files number the arrays of a layer,
+            so that these are "0" and "conv1/0" there.
         custom_objects: Names of your own activations, initializers, regularizers and
             constraints -> functions or classes.
         device: Where the model is to live.
@@ -76,7 +78,6 @@ def load_model(
             rule = "a dict of names, or None"
             raise TypeError(problem(load_model.__name__, name, rule, given))
     custom = (*(custom_layers or ()), *(custom_objects or ()))
-    remedy = f"{_REMEDY} {_REMEDY_OF_ONES_OWN}" if custom_layers else _REMEDY
     with reading(path, progress, pickles) as contents:
         if contents.config is None:
             what = "it has weights only, and no config that tells the model"
@@ -91,17 +92,18 @@ def load_model(
                 what = "it has a config and no weights"
                 remedy = "Say where they are with `weights=`."
                 raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
-            _load(model, spec, contents, custom, remedy)
+            _load(model, spec, contents, custom)
         else:
             with reading(weights, progress, pickles) as others:
-                _load(model, spec, others, custom, remedy)
+                _load(model, spec, others, custom)
     return model.eval()
 
 
-def _load(
-    model: Model, spec: ModelSpec, contents: Contents, custom: Iterable[str], remedy: str
-) -> None:
-    commit(staged(_matched(model, spec, contents, custom, remedy)))
+def _load(model: Model, spec: ModelSpec, contents: Contents, custom: Iterable[str]) -> None:
+    match = _matched(model, spec, contents, custom)
+    values, arrays = staged(match), read_for_methods(match)
+    call_methods(match, arrays)
+    commit(values)
 
 
 def _matched(
@@ -109,11 +111,11 @@ def _matched(
     spec: ModelSpec,
     contents: Contents,
     custom: Iterable[str] = (),
-    remedy: str = _REMEDY,
 ) -> Match:
     """Return what goes where by the model's own config; anything left over is an error."""
     source = saved_layers(contents, spec)
-    matcher = Matcher(model, contents, source, names=structural_names(model), custom=custom)
+    names = structural_names(model)
+    matcher = Matcher(model, contents, source, names=names, custom=custom, own=own_modules(names))
     how = "order" if source.bare else "name" if contents.layout == "arrays" else "structure"
     match = matcher.match(how)
     for path, layer, input_shape in unbuilt(model):
@@ -126,6 +128,6 @@ def _matched(
         if found is not None and expected is not None and found != expected:
             what = f"{path} has the parameters {expected} by its input's shape {input_shape}"
             match.problems.append(f"{what}. Found: {found}.")
-    if match.pairs or matcher.leaves or source.layers:
-        require(model, contents, match, True, remedy)
+    if match.pairs or match.calls or matcher.leaves or source.layers:
+        require(model, contents, match, True, _REMEDY)
     return match

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 
 from ._contents import Contents, Weight
+from ._leaves import Leaf
 from ._pairs import Match, Pair
 from ._saved import Saved, Source
-from ._targets import Leaf, Target
+from ._targets import Target
 
 
 def apply_mapping(

@@ -10,11 +10,14 @@ from torch import nn
 from .._registry import snake_case
 from ..layers._layer import Layer
 from ._contents import Contents
+from ._leaves import Leaf, has_method, leaves_of
 from ._mapping import apply_mapping
 from ._model import Model
+from ._operation import Operation
+from ._own_modules import merge_by_names
 from ._pairs import Match
 from ._saved import Names, Saved, Source
-from ._targets import Leaf, has_channels_first, leaves_of
+from ._targets import has_channels_first, is_known
 
 Level = tuple[Callable[[Names], Hashable], Callable[[Names, Names], bool]]  # a key, and a test
 _MAPPING = "Say which is which with `mapping={module path: saved layer}`."
@@ -31,6 +34,7 @@ class Matcher:
         names: The names of modules that have others than their paths.
         automatic: Whether to trust names, too, that layers got by themselves.
         custom: The names of classes and functions for which the caller has given his own.
+        own: The modules of the caller's own that stand for Keras layers, and their names.
     """
 
     def __init__(
@@ -42,15 +46,28 @@ class Matcher:
         names: Mapping[nn.Module, Names] | None = None,
         automatic: bool = False,
         custom: Iterable[str] = (),
+        own: Mapping[nn.Module, Names] | None = None,
     ) -> None:
         self.module = module
         self.contents = contents
-        self.source = source
         self.mapping = dict(mapping or {})
-        self.names = dict(names or {})
+        self.names = {**(names or {}), **(own or {})}
         self.automatic = automatic
         self.custom = frozenset(custom)
-        self.leaves = leaves_of(module)
+        self.leaves = leaves_of(module, self._unmapped(own or {}))
+        whole = [leaf for leaf in self.leaves if leaf.parts is not None]
+        self.source = merge_by_names(
+            source, [self.names.get(leaf.module, tuple(leaf.path.split("."))) for leaf in whole]
+        )
+
+    def _unmapped(self, own: Mapping[nn.Module, Names]) -> list[nn.Module]:
+        """Return the modules of the caller's own of which the mapping names no part."""
+        paths = {module: path for path, module in self.module.named_modules()}
+        return [
+            module
+            for module in own
+            if not any(key.startswith(f"{paths[module]}.") for key in self.mapping)
+        ]
 
     def match(self, how: str) -> Match:
         """Return what goes where.
@@ -69,7 +86,7 @@ class Matcher:
             where = ", ".join(self.source.crossed)
             what = "the names are those of the config's layers, but in another order"
             match.problems.append(f"{where}: {what}.")
-        leaves = [leaf for leaf in leaves if leaf.targets]
+        leaves = [leaf for leaf in leaves if leaf.targets or leaf.parts is not None]
         if how == "order" and self.source.bare:
             self._dealt(match, leaves, layers)
         else:
@@ -139,17 +156,23 @@ class Matcher:
     def _dealt(self, match: Match, leaves: list[Leaf], layers: list[Saved]) -> None:
         """Deal a bare list of arrays out to the modules, to each as many as it takes."""
         weights = [weight for layer in layers for weight in layer.weights]
-        wanted = sum(len(leaf.targets) for leaf in leaves)
-        if wanted != len(weights):
-            takes = ", ".join(f"{leaf.path or 'the module'} {len(leaf.targets)}" for leaf in leaves)
-            what = f"the module takes {wanted} arrays: {takes}"
+        counts = [len(leaf.targets) for leaf in leaves]
+        methods = [n for n, leaf in enumerate(leaves) if has_method(leaf.module)]
+        if len(methods) == 1:  # it takes what is left
+            counts[methods[0]] = max(len(weights) - sum(counts), 0)
+        if sum(counts) != len(weights) or len(methods) > 1:
+            takes = ", ".join(
+                f"{leaf.path or 'the module'} {'?' if has_method(leaf.module) else count}"
+                for leaf, count in zip(leaves, counts, strict=True)
+            )
+            what = f"the module takes {sum(counts)} arrays: {takes}"
             match.problems.append(f"{what}. Found: {len(weights)} arrays.")
             return
         start = 0
-        for leaf in leaves:
-            end = start + len(leaf.targets)
-            match.pair(self.contents, leaf, Saved((), "", tuple(weights[start:end])))
-            start = end
+        for leaf, count in zip(leaves, counts, strict=True):
+            some = Saved((), "", tuple(weights[start : start + count]))
+            match.pair(self.contents, leaf, some, in_order=True)
+            start += count
 
 
 def _is_automatic(leaf: Leaf, name: str) -> bool:
@@ -225,24 +248,22 @@ _LEVELS: tuple[Level, ...] = (
 
 
 def structural_names(module: Model, outer: Names = ()) -> dict[nn.Module, Names]:
-    """Return the names, from the top, of all layers of a model made from a config.
-
-    What is inside a module of the caller's own has its path there in the place of names, as the
-    groups of Keras's trees have.
-    """
+    """Return the names, from the top, of all layers of a model made from a config."""
     found: dict[nn.Module, Names] = {}
     for name, layer in module.layers.items():
         own = (*outer, name)
         if layer in found:
             continue
-        if isinstance(layer, Model):
-            inner = structural_names(layer, own)
-        else:
-            inner = {leaf.module: _inside(own, leaf) for leaf in leaves_of(layer)}
+        inner = structural_names(layer, own) if isinstance(layer, Model) else {}
         found.update({key: names for key, names in inner.items() if key not in found})
         found[layer] = own
     return found
 
 
-def _inside(names: Names, leaf: Leaf) -> Names:
-    return (*names, *leaf.path.split(".")) if leaf.path else names
+def own_modules(names: Mapping[nn.Module, Names]) -> dict[nn.Module, Names]:
+    """Return which of a model's layers are modules of the caller's own, with their names."""
+    return {
+        module: own
+        for module, own in names.items()
+        if has_method(module) or not (isinstance(module, (Model, Operation)) or is_known(module))
+    }

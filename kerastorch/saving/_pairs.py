@@ -13,9 +13,11 @@ from ..layers._layer import Layer
 from ._contents import Contents, FileError, Weight
 from ._conversions import converted
 from ._disagree import caution, disagreements
+from ._leaves import Leaf, has_method
+from ._own_modules import assign_weights, describe_misfit, name_uniquely, name_weights
 from ._report import LoadEntry
 from ._saved import Saved
-from ._targets import KINDS, MERGED, Leaf, Shape, Target
+from ._targets import KINDS, MERGED, Shape, Target
 
 _MOMENTS = ("moving_mean", "moving_variance")  # the two that every BatchNormalization has
 
@@ -40,6 +42,21 @@ class Pair:
     weight: Weight | None
 
 
+@dataclass(frozen=True)
+class MethodCall:
+    """Arrays that a module of the caller's own takes by its method.
+
+    Attributes:
+        path: The module's path in the whole module.
+        module: The module.
+        weights: The arrays by their paths below the Keras layer that it stands for.
+    """
+
+    path: str
+    module: nn.Module
+    weights: dict[str, Weight]
+
+
 @dataclass
 class Match:
     """What goes where, and what is wrong with it.
@@ -47,12 +64,14 @@ class Match:
     Attributes:
         how: How it was matched.
         pairs: What goes where.
+        calls: What modules of the caller's own take by their methods.
         shapes: The shapes of the parameters of layers that are not built yet.
         missing: Parameters that the source has nothing for.
         unused: Arrays of the source that nothing takes.
         problems: What forbids to load it at all.
         strict: What forbids it unless `strict=False`.
         warnings: What the report warns of.
+        misfit: Whether arrays do not fit a module of the caller's own.
         channels_first: Whether the module has layers of torch's that take channels first.
         custom: The names of classes and functions for which the caller has given his own.
     """
@@ -61,12 +80,14 @@ class Match:
     channels_first: bool = False
     custom: frozenset[str] = frozenset()
     pairs: list[Pair] = field(default_factory=list)
+    calls: list[MethodCall] = field(default_factory=list)
     shapes: dict[Layer, dict[str, Shape]] = field(default_factory=dict)
     missing: list[LoadEntry] = field(default_factory=list)
     unused: list[LoadEntry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     strict: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    misfit: bool = False
 
     @property
     def fits(self) -> bool:
@@ -85,7 +106,15 @@ class Match:
         for weight in weights:
             self.unused.append(LoadEntry(None, weight.path, weight.shape, weight.dtype))
 
-    def pair(self, contents: Contents, leaf: Leaf, saved: Saved, *, said: bool = False) -> None:
+    def pair(
+        self,
+        contents: Contents,
+        leaf: Leaf,
+        saved: Saved,
+        *,
+        said: bool = False,
+        in_order: bool = False,
+    ) -> None:
         """Note what of a saved layer goes where in a module.
 
         Args:
@@ -93,7 +122,11 @@ class Match:
             leaf: The module.
             saved: The layer.
             said: Whether the caller said so, whatever the layer's name lets suppose.
+            in_order: Whether the weights are a list in Keras's order, without names.
         """
+        if leaf.parts is not None:
+            self._pair_own_module(contents, leaf, saved, in_order)
+            return
         kind = _kind_of(saved, by_name=not said)
         if kind in KINDS and leaf.kinds and kind not in leaf.kinds:
             what = f"{leaf.path or 'the module'} is a {type(leaf.module).__name__}"
@@ -124,6 +157,28 @@ class Match:
         self.check(leaf, found)
         if saved.spec is not None:
             self._compare(leaf, saved)
+
+    def _pair_own_module(
+        self, contents: Contents, leaf: Leaf, saved: Saved, in_order: bool
+    ) -> None:
+        weights = name_weights(saved)
+        try:
+            converted(contents, saved, leaf)
+            if has_method(leaf.module):
+                named = name_uniquely(weights)
+                self.calls.append(MethodCall(leaf.path, leaf.module, named))
+                return
+            found = assign_weights(leaf, weights, in_order=in_order)
+        except FileError as error:
+            self.problems.append(str(error))
+            return
+        except ValueError as error:
+            self.misfit = True
+            self.problems.append(describe_misfit(leaf, saved, str(error)))
+            return
+        for target, weight in found.items():
+            self.pairs.append(Pair(leaf.target_path(target), target, weight))
+        self.check(leaf, found)
 
     def check(self, leaf: Leaf, found: dict[Target, Weight]) -> None:
         """Check shapes, types and whether each parameter can be written to."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from .._array import to_array
 from ..layers._layer import Layer
 from ._contents import FileError
 from ._pairs import Match, Pair
+from ._targets import METHOD
 
 Staged = tuple[nn.Module, str, Tensor]  # a module, its parameter's name, and what to give it
 
@@ -84,3 +89,33 @@ def commit(values: list[Staged]) -> None:
                 tensor.copy_(value)
         for layer, found in unbuilt.items():
             layer._become_built(found)
+
+
+def read_for_methods(match: Match) -> list[dict[str, np.ndarray[Any, Any]]]:
+    """Read the arrays that modules of the caller's own take by their methods."""
+    return [
+        {name: to_array(weight.read()) for name, weight in call.weights.items()}
+        for call in match.calls
+    ]
+
+
+def call_methods(match: Match, arrays: list[dict[str, np.ndarray[Any, Any]]]) -> None:
+    """Give modules of the caller's own their arrays; where one fails, all are as they were.
+
+    Raises:
+        FileError: a method raised an error.
+    """
+    before: list[tuple[Tensor, Tensor]] = []
+    with torch.inference_mode(False), torch.no_grad():
+        for call, given in zip(match.calls, arrays, strict=True):
+            tensors = [*call.module.parameters(), *call.module.buffers()]
+            before += [(tensor, tensor.clone()) for tensor in tensors if not is_lazy(tensor)]
+            try:
+                call.module.load_keras_weights(given)  # type: ignore[operator]
+            except Exception as error:
+                for tensor, value in before:
+                    tensor.copy_(value)
+                owner = f"{call.path or 'the module'} ({type(call.module).__name__})"
+                what = f"`{METHOD}` raised {type(error).__name__}: {error}"
+                shapes = ", ".join(f"{name} {array.shape}" for name, array in given.items())
+                raise FileError(f"{owner}: {what}. It got {shapes}.") from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
 from .._check import problem
@@ -18,6 +17,7 @@ from ..layers._layer import Layer
 
 Shape = tuple[int, ...]
 View = Callable[[Tensor], Tensor]
+METHOD = "load_keras_weights"  # of modules that take Keras's arrays in a way of their own
 MERGED = ("lora_kernel_a", "lora_kernel_b")  # Keras 3's files hold them merged into the kernel
 
 
@@ -83,72 +83,6 @@ class Target:
         return ""
 
 
-@dataclass(frozen=True)
-class Leaf:
-    """A module that has weights of its own.
-
-    Attributes:
-        path: Its path in the whole module.
-        module: The module.
-        kinds: The Keras classes that it can stand for, in snake_case.
-        targets: Its weights in Keras's order; none where `refusal` says why.
-        refusal: Why it cannot take Keras's weights; empty where it can.
-    """
-
-    path: str
-    module: nn.Module
-    kinds: tuple[str, ...]
-    targets: tuple[Target, ...]
-    refusal: str = ""
-
-    def target_path(self, target: Target) -> str:
-        """Return a target's path in the whole module."""
-        return f"{self.path}.{target.path}".lstrip(".")
-
-
-def leaves_of(module: nn.Module) -> list[Leaf]:
-    """Return all parts of a module that have weights of their own, each once, in its order.
-
-    What a layer has inside, such as an activation with weights, counts to the layer.
-    """
-    return list(_walk(module, "", set()))
-
-
-def _walk(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[Leaf]:
-    if module in seen:
-        return
-    seen.add(module)
-    if isinstance(module, Layer) or _row(module) is not None:
-        leaf = _leaf(module, path)
-        if leaf.targets or leaf.refusal:
-            yield leaf
-        return
-    if any(parameter is not None for parameter in module._parameters.values()):
-        yield Leaf(path, module, (), (), _unsupported(module))
-    for name, child in module._modules.items():
-        if child is not None:
-            yield from _walk(child, f"{path}.{name}".lstrip("."), seen)
-
-
-def _leaf(module: nn.Module, path: str) -> Leaf:
-    uninitialized = isinstance(module, LazyModuleMixin) and any(map(is_lazy, module.parameters()))
-    if uninitialized and not isinstance(module, Layer):
-        rule, remedy = "initialized", "Call the module on a batch first."
-        refusal = problem(type(module).__name__, "module", rule, module, remedy)
-        return Leaf(path, module, (), (), refusal)
-    try:
-        targets = tuple(variables_of(module))
-    except ValueError as error:
-        return Leaf(path, module, (), (), str(error))
-    return Leaf(path, module, kinds_of(module), targets)
-
-
-def _unsupported(module: nn.Module) -> str:
-    rule = "a layer of kerastorch, or one of torch.nn's that Keras has, too"
-    remedy = "Leave it out with `mapping={path: None}` and fill it yourself."
-    return problem("load_weights", "module", rule, type(module).__name__, remedy)
-
-
 # What each module has
 
 
@@ -157,7 +91,7 @@ def kinds_of(module: nn.Module) -> tuple[str, ...]:
     if isinstance(module, Layer):
         classes = type(module).__mro__[: type(module).__mro__.index(Layer)]
         return tuple(snake_case(cls.__name__) for cls in classes)
-    row = _row(module)
+    row = row_of_base(module)
     if row is None:
         return ()
     kinds: tuple[str, ...] = row[1]
@@ -168,7 +102,7 @@ def layer_kind(module: nn.Module) -> str:
     """Return the one Keras class, in snake_case, that a module is written as; "" if unknown."""
     if isinstance(module, Layer):
         return snake_case(type(module).__name__)
-    row = _row(module)
+    row = row_of(module)
     return row[1][0] if row is not None else ""
 
 
@@ -182,15 +116,15 @@ def variables_of(module: nn.Module) -> list[Target]:
         ValueError: it is another one, or computes what Keras's layer does not.
     """
     if isinstance(module, Layer):
-        return _of_layer(module, "")
-    row = _row(module)
+        return targets_of_layer(module, "")
+    row = row_of(module)
     if row is None:
-        raise ValueError(_unsupported(module))
+        raise ValueError(refusal_of(module))
     named: Sequence[Target] = row[2](module)
     return [target for target in named if getattr(module, target.parameter, None) is not None]
 
 
-def _of_layer(layer: Layer, path: str) -> list[Target]:
+def targets_of_layer(layer: Layer, path: str) -> list[Target]:
     targets = [
         Target(layer, role.parameter, role.name, path + role.parameter, role.view)
         for role in layer.roles
@@ -198,12 +132,21 @@ def _of_layer(layer: Layer, path: str) -> list[Target]:
     ]
     for name, child in layer.named_children():
         if isinstance(child, Layer):
-            targets += _of_layer(child, f"{path}{name}.")
+            targets += targets_of_layer(child, f"{path}{name}.")
         elif any(True for _ in child.parameters()) and name != "parametrizations":
             remedy = "Use the layer of kerastorch in its place."
             rule = "a layer of kerastorch where it has weights"
             raise ValueError(problem(type(layer).__name__, name, rule, child, remedy))
     return targets
+
+
+def refusal_of(module: nn.Module) -> str:
+    rule = "a layer of kerastorch, or one of torch.nn's that Keras has, too"
+    remedy = (
+        "Leave it out with `mapping={path: None}` and fill it yourself, or give it a method "
+        f"`{METHOD}(self, weights)`, which gets a dict of arrays."
+    )
+    return problem("load_weights", "module", rule, type(module).__name__, remedy)
 
 
 def _kernel_and_bias(module: Any, others: tuple[View, ...] = ()) -> list[Target]:
@@ -271,12 +214,25 @@ _ROWS: tuple[tuple[Any, tuple[str, ...], Callable[[Any], list[Target]]], ...] = 
 )
 
 
-def _row(module: nn.Module) -> Any:
+def row_of(module: nn.Module) -> Any:
     """Return the row of a module's class, or of one that computes in that class's way."""
-    for row in _ROWS:
-        if isinstance(module, row[0]) and type(module).forward is row[0].forward:
-            return row
-    return None
+    row = row_of_base(module)
+    return row if row is not None and type(module).forward is row[0].forward else None
+
+
+def row_of_base(module: nn.Module) -> Any:
+    return next((row for row in _ROWS if isinstance(module, row[0])), None)
+
+
+def is_known(module: nn.Module) -> bool:
+    """Return whether all parameters that a module has itself are weights of a Keras layer."""
+    if isinstance(module, Layer):
+        return True
+    row = row_of(module)
+    if row is None:
+        return False
+    names = {target.parameter for target in row[2](module)}
+    return all(name in names for name, value in module._parameters.items() if value is not None)
 
 
 def has_channels_first(module: nn.Module) -> bool:

@@ -19,8 +19,9 @@ from .._layout import kernel_view
 from ..layers._layer import Layer
 from ..layers._lora import LoRA
 from ._hdf5 import library
+from ._leaves import Leaf, leaves_of
 from ._model import Model
-from ._targets import MERGED, Leaf, Target, layer_kind, leaves_of, variables_of
+from ._targets import MERGED, Target, layer_kind, variables_of
 from ._weight_names import kind_of
 
 _SUFFIX = ".weights.h5"
@@ -133,7 +134,7 @@ def _groups(model: nn.Module) -> list[_Group]:
 
 
 def _problems(leaf: Leaf) -> Iterator[str]:
-    if leaf.refusal and not isinstance(leaf.module, Layer) and not layer_kind(leaf.module):
+    if (leaf.refusal or leaf.parts is not None) and not layer_kind(leaf.module):
         kind = type(leaf.module).__name__
         yield f"Keras has no layer that takes the weights of {kind}. Save them with torch."
     elif leaf.refusal:
