@@ -122,6 +122,8 @@ HOUSE = {
     "saving._alone": (5, 4),
     "saving._saved": (5, 5),
     "saving._conversions": (5, 6),
+    "saving._other_orders": (5, 6),
+    "saving._name_pairs": (5, 6),
     "saving._own_modules": (5, 6),
     "saving._pairs": (5, 7),
     "saving._mapping": (5, 8),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,17 +18,15 @@ from ._contents import Contents, FileError
 from ._match import Matcher, own_modules, structural_names
 from ._model import Model
 from ._own_modules import THREE_WAYS
-from ._pairs import Match
+from ._pairs import Match, missing_entries, unused_entries
 from ._report import LoadEntry, LoadReport
 from ._saved import saved_layers
 from ._staging import call_methods, commit, read_for_methods, staged
 from ._store import open_contents
 
 Progress = Callable[[int], object]
-_REMEDY = (
-    "Say which is which with `mapping={module path: saved layer, or None to leave it out}`, "
-    "or load what fits with `strict=False`."
-)
+_MAPPING = "Say which is which with `mapping={module path: saved layer, or None to leave it out}`"
+_REMEDY = f"{_MAPPING}, or load what fits with `strict=False`."
 
 
 def load_weights(
@@ -66,7 +64,8 @@ def load_weights(
             as they are; also the paths of parameters -> the paths of arrays. The rest is matched
             as `by` says.
         strict: Whether everything on both sides must find its place, and compute the same.
-            Otherwise the report tells what did not; a wrong shape is an error even then.
+            Otherwise what fits is loaded, and the report lists what was left as it was, and why:
+            layers that the source lacks, and those of another shape, such as a new head.
         pickles: Whether arrays in pickles are read too; nothing in them is called.
         progress: Called with the number of bytes as the arrays are read.
 
@@ -101,10 +100,15 @@ def load_weights(
     call_methods(match, arrays)
     commit(values)
     report = _report(contents, match, strict)
-    if report.warnings:
-        lines = "\n".join(f"  {line}" for line in report.warnings)
-        warnings.warn(f"{contents.source}: {owner}:\n{lines}", stacklevel=2)
+    warn_of(contents.source, owner, report.warnings, stacklevel=3)
     return report
+
+
+def warn_of(source: str, owner: str, cautions: Sequence[str], *, stacklevel: int) -> None:
+    """Warn of what may make numbers differ from Keras's, in one warning."""
+    if cautions:
+        lines = "\n".join(f"  {line}" for line in cautions)
+        warnings.warn(f"{source}: {owner}:\n{lines}", stacklevel=stacklevel)
 
 
 @contextmanager
@@ -154,10 +158,27 @@ def _matched(
             cautions.append(f"the config was not used: {error}")
     tried = []
     if own is not None and by is None:
-        matcher = Matcher(module, contents, saved_layers(contents, own), mapping, names, own=owned)
+        matcher = Matcher(
+            module,
+            contents,
+            saved_layers(contents, own),
+            mapping,
+            names,
+            own=owned,
+            lenient=not strict,
+        )
         tried.append(matcher.match("structure"))
     known = saved_layers(contents, spec)
-    matcher = Matcher(module, contents, known, mapping, names, automatic=by == "name", own=owned)
+    matcher = Matcher(
+        module,
+        contents,
+        known,
+        mapping,
+        names,
+        automatic=by == "name",
+        own=owned,
+        lenient=not strict,
+    )
     for how in ("name", "order") if by is None else (by,):
         if not any(match.fits for match in tried):
             tried.append(matcher.match(how))
@@ -165,13 +186,15 @@ def _matched(
     if match.how == "order" and by is None and (match.missing or match.unused):
         match.problems += _lines_of(match) if not strict else []
     match.warnings[:0] = cautions
-    require(module, contents, match, strict)
+    require(module, contents, match, strict, _REMEDY if strict else f"{_MAPPING}.")
     return match
 
 
 def _closest(tried: list[Match]) -> Match:
     """Return the first match by names that found anything, else the last one."""
-    return next((match for match in tried if match.pairs and match.how != "order"), tried[-1])
+    by_names = [match for match in tried if match.how != "order"]
+    found = (match for match in by_names if match.pairs or (match.skipped and match.problems))
+    return next(found, tried[-1])
 
 
 def _lines_of(match: Match) -> list[str]:
@@ -182,9 +205,7 @@ def _lines_of(match: Match) -> list[str]:
     return missing + [f"{entry.source} {entry.shape}: nothing takes it" for entry in match.unused]
 
 
-def require(
-    module: nn.Module, contents: Contents, match: Match, strict: bool, remedy: str = _REMEDY
-) -> None:
+def require(module: nn.Module, contents: Contents, match: Match, strict: bool, remedy: str) -> None:
     """Raise all that is wrong with a match, in one error.
 
     Args:
@@ -200,10 +221,11 @@ def require(
     lines = list(match.problems)
     if strict:
         lines += match.strict + _lines_of(match)
-    if match.misfit:
+    if match.own_misfit:
         remedy = f"{remedy} {THREE_WAYS}"
     if not (match.pairs or match.calls or lines):
         lines.append("nothing was found to load")
+        lines += [reason for one in match.skipped for reason in one.reasons]
         lines += _lines_of(match)
     if lines:
         what = f"does not fit {type(module).__name__}, matched by {match.how}"
@@ -223,13 +245,18 @@ def _report(contents: Contents, match: Match, strict: bool) -> LoadReport:
     for call in match.calls:
         for weight in call.weights.values():
             loaded.append(LoadEntry(call.path, weight.path, weight.shape, weight.dtype))
-    told = match.warnings if strict else match.warnings + match.strict
+    missing, unused = list(match.missing), match.unused + match.left_out
+    warned = match.warnings if strict else match.warnings + match.strict
+    for one in match.skipped:
+        missing += missing_entries(one.leaf, one.leaf.targets)
+        unused += unused_entries(one.saved.weights)
+        warned = [*warned, f"{one.leaf.path or 'the module'} is left as it is: {one.reasons[0]}"]
     return LoadReport(
         contents.source,
         contents.format,
         match.how,
         tuple(loaded),
-        tuple(match.unused),
-        tuple(match.missing),
-        tuple(told),
+        tuple(unused),
+        tuple(missing),
+        tuple(warned),
     )

@@ -13,7 +13,7 @@ from ._config import parse_model
 from ._contents import Contents, FileError
 from ._graph import build_model
 from ._leaves import leaves_of
-from ._load import Progress, reading, require
+from ._load import Progress, reading, require, warn_of
 from ._match import Matcher, own_modules, structural_names
 from ._model import Model
 from ._pairs import Match
@@ -92,18 +92,21 @@ def load_model(
                 what = "it has a config and no weights"
                 remedy = "Say where they are with `weights=`."
                 raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
-            _load(model, spec, contents, custom)
+            cautions = _load(model, spec, contents, custom)
         else:
             with reading(weights, progress, pickles) as others:
-                _load(model, spec, others, custom)
+                cautions = _load(model, spec, others, custom)
+    warn_of(contents.source, load_model.__name__, cautions, stacklevel=3)
     return model.eval()
 
 
-def _load(model: Model, spec: ModelSpec, contents: Contents, custom: Iterable[str]) -> None:
+def _load(model: Model, spec: ModelSpec, contents: Contents, custom: Iterable[str]) -> list[str]:
+    """Load all weights, and return what is to be warned of."""
     match = _matched(model, spec, contents, custom)
     values, arrays = staged(match), read_for_methods(match)
     call_methods(match, arrays)
     commit(values)
+    return match.warnings
 
 
 def _matched(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
@@ -20,7 +21,7 @@ def apply_mapping(
     leaves: Sequence[Leaf],
     source: Source,
     mapping: Mapping[str, str | None],
-) -> tuple[list[Leaf], list[Saved]]:
+) -> tuple[list[Leaf], list[Saved], list[Leaf]]:
     """Match what a mapping names.
 
     Args:
@@ -33,13 +34,19 @@ def apply_mapping(
             of arrays; None for what is to stay as it is.
 
     Returns:
-        The leaves and the layers that it does not name.
+        The leaves and the layers that it does not name, and the leaves that it leaves out.
     """
     mapped = _Mapping(match, module, contents, leaves, source)
     for path, name in mapping.items():
         mapped.entry(path, name)
     mapped.take_parameters()
-    return list(mapped.leaves.values()), mapped.layers
+    return list(mapped.leaves.values()), mapped.layers, mapped.left_out
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a question that names what is most like a name that is not known, or ""."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 class _Mapping:
@@ -59,6 +66,7 @@ class _Mapping:
         self.leaves = {leaf.path: leaf for leaf in leaves}
         self.source = source
         self.layers = list(source.layers)
+        self.left_out: list[Leaf] = []
         self.weights = {weight.path: weight for saved in source.layers for weight in saved.weights}
         self.parts: dict[str, list[tuple[Target, Weight | None]]] = {}
 
@@ -66,8 +74,7 @@ class _Mapping:
         """Take one entry."""
         inside = [one for one in self.leaves if one == path or one.startswith(f"{path}.")]
         if name is None and (inside or not path):
-            for one in inside or list(self.leaves):
-                del self.leaves[one]
+            self.left_out += [self.leaves.pop(one) for one in inside or list(self.leaves)]
         elif name is not None and path in self.leaves and self.leaves[path].targets:
             saved = self.found(path, name)
             if saved is not None:
@@ -89,10 +96,11 @@ class _Mapping:
                 break
         if len(found) == 1:
             return found[0]
-        known = ", ".join(saved.title for saved in self.source.layers)
+        known = [name for saved in self.source.layers for name in (saved.path, *saved.names[-1:])]
         rule = "one saved layer" if found else "a saved layer"
-        said = f"mapping[{path!r}] must name {rule}. Received: {name!r}. There are: {known}."
-        self.match.problems.append(said)
+        said = f"mapping[{path!r}] must name {rule}. Received: {name!r}."
+        titles = ", ".join(saved.title for saved in self.source.layers)
+        self.match.problems.append(f"{said}{suggest(name, known)} There are: {titles}.")
         return None
 
     def parameter(self, path: str, name: str | None) -> None:
@@ -110,12 +118,14 @@ class _Mapping:
             target = Target(leaf.module, last, last, last)
         else:
             rule = "the path of a module or a parameter that takes weights"
-            self.match.problems.append(f"mapping[{path!r}]: a key must be {rule}.")
+            hint = suggest(path, [*self.leaves, *known])
+            self.match.problems.append(f"mapping[{path!r}]: a key must be {rule}.{hint}")
             return
         if name is not None and name not in self.weights:
             rule, every = "the path of an array of the source", ", ".join(self.weights)
-            said = f"mapping[{path!r}] must be {rule}. Received: {name!r}. There are: {every}."
-            self.match.problems.append(said)
+            said = f"mapping[{path!r}] must be {rule}. Received: {name!r}."
+            hint = suggest(name, self.weights)
+            self.match.problems.append(f"{said}{hint} There are: {every}.")
             return
         weight = None if name is None else self.weights[name]
         self.parts.setdefault(leaf.path, []).append((target, weight))
@@ -127,7 +137,7 @@ class _Mapping:
             leaf = self.leaves.pop(path)
             given = {target: weight for target, weight in chosen if weight is not None}
             self.match.pairs += [Pair(leaf.target_path(o), o, w) for o, w in given.items()]
-            self.match.check(leaf, given)
+            self.match.problems += self.match.check(leaf, given)
             named = {target.parameter for target, _ in chosen if target.owner is leaf.module}
             rest = leaf.targets or [
                 Target(leaf.module, name, name, name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from torch import nn
 
@@ -13,13 +15,14 @@ from ._contents import Contents
 from ._leaves import Leaf, has_method, leaves_of
 from ._mapping import apply_mapping
 from ._model import Model
+from ._name_pairs import LEVELS, pair_by_names
 from ._operation import Operation
+from ._other_orders import is_chain, warn_of_other_orders
 from ._own_modules import merge_by_names
-from ._pairs import Match
+from ._pairs import Match, unused_entries
 from ._saved import Names, Saved, Source
 from ._targets import has_channels_first, is_known
 
-Level = tuple[Callable[[Names], Hashable], Callable[[Names, Names], bool]]  # a key, and a test
 _MAPPING = "Say which is which with `mapping={module path: saved layer}`."
 
 
@@ -35,6 +38,7 @@ class Matcher:
         automatic: Whether to trust names, too, that layers got by themselves.
         custom: The names of classes and functions for which the caller has given his own.
         own: The modules of the caller's own that stand for Keras layers, and their names.
+        lenient: Whether a layer that does not fit is left out, rather than an error.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Matcher:
         automatic: bool = False,
         custom: Iterable[str] = (),
         own: Mapping[nn.Module, Names] | None = None,
+        lenient: bool = False,
     ) -> None:
         self.module = module
         self.contents = contents
@@ -54,6 +59,7 @@ class Matcher:
         self.names = {**(names or {}), **(own or {})}
         self.automatic = automatic
         self.custom = frozenset(custom)
+        self.lenient = lenient
         self.leaves = leaves_of(module, self._unmapped(own or {}))
         whole = [leaf for leaf in self.leaves if leaf.parts is not None]
         self.source = merge_by_names(
@@ -75,8 +81,8 @@ class Matcher:
         Args:
             how: "name", "order", or "structure" for names that both have from the same config.
         """
-        match = Match(how, has_channels_first(self.module), self.custom)
-        leaves, layers = apply_mapping(
+        match = Match(how, has_channels_first(self.module), self.custom, self.lenient)
+        leaves, layers, left_out = apply_mapping(
             match, self.module, self.contents, self.leaves, self.source, self.mapping
         )
         for leaf in leaves:
@@ -87,32 +93,63 @@ class Matcher:
             what = "the names are those of the config's layers, but in another order"
             match.problems.append(f"{where}: {what}.")
         leaves = [leaf for leaf in leaves if leaf.targets or leaf.parts is not None]
-        if how == "order" and self.source.bare:
-            self._dealt(match, leaves, layers)
+        if how == "order":
+            self._match_by_order(match, leaves, layers, left_out)
         else:
-            self._paired(match, leaves, layers)
+            self._match_by_name(match, leaves, layers, left_out)
         paths = [leaf.target_path(target) for leaf in self.leaves for target in leaf.targets]
         places = {path: place for place, path in enumerate(paths)}
         match.pairs.sort(key=lambda pair: places.get(pair.path, len(places)))
         return match
 
-    def _paired(self, match: Match, leaves: list[Leaf], layers: list[Saved]) -> None:
-        how = match.how
-        pairs = self._ordered(match, leaves, layers) if how == "order" else []
-        if how != "order":
-            levels = _LEVELS[:1] if how == "structure" else _LEVELS
-            pairs = _by_names(leaves, layers, lambda leaf: self._names_of(leaf, how), levels)
-        for leaf, saved in pairs:
-            match.pair(self.contents, leaf, saved)
+    def _note_unpaired(
+        self,
+        match: Match,
+        pairs: list[tuple[Leaf, Saved]],
+        leaves: list[Leaf],
+        layers: list[Saved],
+    ) -> tuple[list[Leaf], list[Saved]]:
+        """Note and return what has no partner."""
         paired = {id(one) for pair in pairs for one in pair}
-        for leaf in leaves:
-            if id(leaf) not in paired:
-                match.miss(leaf, leaf.targets)
-        for saved in layers:
-            if id(saved) not in paired:
-                match.leave(saved.weights)
+        own = [leaf for leaf in leaves if id(leaf) not in paired]
+        theirs = [saved for saved in layers if id(saved) not in paired]
+        for leaf in own:
+            match.miss(leaf, leaf.targets)
+        for saved in theirs:
+            match.leave(saved.weights)
+        return own, theirs
 
     # By name
+
+    def _match_by_name(
+        self, match: Match, leaves: list[Leaf], layers: list[Saved], left_out: list[Leaf]
+    ) -> None:
+        how = match.how
+        levels = LEVELS[:1] if how == "structure" else LEVELS
+        pairs = pair_by_names(
+            [*leaves, *left_out], layers, lambda leaf: self._names_of(leaf, how), levels
+        )
+        for leaf, saved in pairs:
+            if any(leaf is one for one in left_out):
+                match.left_out += unused_entries(saved.weights)
+            else:
+                match.pair(self.contents, leaf, saved)
+        own, theirs = self._note_unpaired(match, pairs, leaves, layers)
+        for leaf in own:
+            near = self._find_misspelled(leaf, theirs)
+            if near is not None:
+                what = f"{leaf.path}: the source has no layer of this name, but {near.title}"
+                match.problems.append(f"{what} of the same shapes. Did you mean that?")
+
+    def _find_misspelled(self, leaf: Leaf, layers: list[Saved]) -> Saved | None:
+        """Return a layer that fits a module and has almost its name."""
+        name = leaf.path.rpartition(".")[2]
+        by_name = {saved.names[-1]: saved for saved in layers if saved.names}
+        for near in difflib.get_close_matches(name, by_name, cutoff=0.8):
+            trial = Match("name")
+            if trial.pair(self.contents, leaf, by_name[near]) and trial.fits:
+                return by_name[near]
+        return None
 
     def _names_of(self, leaf: Leaf, how: str) -> set[Names]:
         """Return the names that a module may have in a source."""
@@ -127,14 +164,50 @@ class Matcher:
 
     # By order
 
-    def _ordered(
-        self, match: Match, leaves: list[Leaf], layers: list[Saved]
-    ) -> list[tuple[Leaf, Saved]]:
-        if self.source.ordered:
+    def _match_by_order(
+        self, match: Match, leaves: list[Leaf], layers: list[Saved], left_out: list[Leaf]
+    ) -> None:
+        is_left_out = {id(leaf) for leaf in left_out}
+        everything = [leaf for leaf in self.leaves if leaf in leaves or id(leaf) in is_left_out]
+        if self.source.bare:
+            queues = self._deal(match, leaves, layers, everything)
+        elif self.source.ordered:
             for container in self.source.doubts:
                 what = f"the order of the layers in {container!r} depends on which were trained"
                 match.problems.append(f"{what}. {_MAPPING}")
-            return list(zip(leaves, layers, strict=False))
+            fitting = everything if len(leaves) != len(layers) == len(everything) else leaves
+            queues = [list(zip(fitting, layers, strict=False))]
+        else:
+            queues = self._queue_by_class(match, leaves, layers)
+        for queue in queues:
+            fits = [
+                match.pair(self.contents, leaf, saved, in_order=self.source.bare)
+                for leaf, saved in queue
+                if id(leaf) not in is_left_out
+            ]
+            if not all(fits) and any(fits[fits.index(False) :]):  # more than a new head
+                first = match.skipped[0]
+                what = f"{first.leaf.path or 'the module'} does not fit in this order"
+                match.problems += [f"{what}: {reason}" for reason in first.reasons]
+            certain = self.source.bare and isinstance(self.module, Model)
+            if not certain and not is_chain(self.module):
+                match.warnings += warn_of_other_orders(queue, self._fits)
+        pairs = [pair for queue in queues for pair in queue]
+        for leaf, saved in pairs:
+            if id(leaf) in is_left_out:
+                match.left_out += unused_entries(saved.weights)
+        if not self.source.bare:
+            self._note_unpaired(match, pairs, leaves, layers)
+
+    def _fits(self, leaf: Leaf, saved: Saved) -> bool:
+        trial = Match("order", custom=self.custom)
+        paired = trial.pair(self.contents, leaf, saved, in_order=self.source.bare)
+        return paired and trial.fits and not trial.strict
+
+    def _queue_by_class(
+        self, match: Match, leaves: list[Leaf], layers: list[Saved]
+    ) -> list[list[tuple[Leaf, Saved]]]:
+        """Pair the layers of each class in order, since their order among classes is not known."""
         theirs: dict[str, list[Saved]] = {}
         for layer in layers:
             if layer.kind is not None:
@@ -144,35 +217,47 @@ class Matcher:
             kind = next((kind for kind in leaf.kinds if kind in theirs), None)
             if kind is not None:
                 mine.setdefault(kind, []).append(leaf)
-        pairs: list[tuple[Leaf, Saved]] = []
-        for kind, own in mine.items():
+        for kind in mine:
             containers = sorted({layer.container for layer in theirs[kind]})
             if len(containers) > 1:
                 what = f"the source has layers of the class {kind!r} in {containers}"
                 match.problems.append(f"{what}: no order between these is known. {_MAPPING}")
-            pairs += zip(own, theirs[kind], strict=False)
-        return pairs
+        return [list(zip(own, theirs[kind], strict=False)) for kind, own in mine.items()]
 
-    def _dealt(self, match: Match, leaves: list[Leaf], layers: list[Saved]) -> None:
-        """Deal a bare list of arrays out to the modules, to each as many as it takes."""
+    def _deal(
+        self, match: Match, leaves: list[Leaf], layers: list[Saved], everything: list[Leaf]
+    ) -> list[list[tuple[Leaf, Saved]]]:
+        """Split a bare list of arrays between the modules, to each as many as it takes."""
         weights = [weight for layer in layers for weight in layer.weights]
-        counts = [len(leaf.targets) for leaf in leaves]
-        methods = [n for n, leaf in enumerate(leaves) if has_method(leaf.module)]
-        if len(methods) == 1:  # it takes what is left
-            counts[methods[0]] = max(len(weights) - sum(counts), 0)
-        if sum(counts) != len(weights) or len(methods) > 1:
+        counts: list[int] = []
+        for leaves in (leaves, everything):  # noqa: B020
+            counts = _count_arrays(leaves, len(weights))
+            if sum(counts) == len(weights):
+                break
+        else:
             takes = ", ".join(
-                f"{leaf.path or 'the module'} {'?' if has_method(leaf.module) else count}"
-                for leaf, count in zip(leaves, counts, strict=True)
+                f"{leaf.path or 'the module'} {count}"
+                for leaf, count in zip(everything, counts, strict=True)
             )
             what = f"the module takes {sum(counts)} arrays: {takes}"
             match.problems.append(f"{what}. Found: {len(weights)} arrays.")
-            return
-        start = 0
-        for leaf, count in zip(leaves, counts, strict=True):
-            some = Saved((), "", tuple(weights[start : start + count]))
-            match.pair(self.contents, leaf, some, in_order=True)
-            start += count
+            return []
+        remaining = iter(weights)
+        return [
+            [
+                (leaf, Saved((), "", tuple(islice(remaining, count))))
+                for leaf, count in zip(leaves, counts, strict=True)
+            ]
+        ]
+
+
+def _count_arrays(leaves: list[Leaf], available: int) -> list[int]:
+    """Return how many arrays each module takes; one with a method of its own takes the rest."""
+    counts = [len(leaf.targets) for leaf in leaves]
+    methods = [n for n, leaf in enumerate(leaves) if has_method(leaf.module)]
+    if len(methods) == 1:
+        counts[methods[0]] = max(available - sum(counts), 0)
+    return counts
 
 
 def _is_automatic(leaf: Leaf, name: str) -> bool:
@@ -181,82 +266,13 @@ def _is_automatic(leaf: Leaf, name: str) -> bool:
     return isinstance(leaf.module, Layer) and bool(re.fullmatch(rf"{base}(_[0-9]+)?", name))
 
 
-def _by_names(
-    leaves: Iterable[Leaf],
-    layers: Iterable[Saved],
-    names_of: Callable[[Leaf], set[Names]],
-    levels: Iterable[Level],
-) -> list[tuple[Leaf, Saved]]:
-    """Return the modules and layers that have a name in common, which no other has.
-
-    First the whole paths are compared, then one may lack the front of the other's, then both
-    are written in one word.
-    """
-    names = {id(leaf): names_of(leaf) for leaf in leaves}
-    free = {id(leaf): leaf for leaf in leaves}
-    left = {id(saved): saved for saved in layers if saved.names}
-    pairs: list[tuple[Leaf, Saved]] = []
-    for key, agree in levels:
-        mine: dict[Hashable, set[int]] = {}
-        for one in free:
-            for name in names[one]:
-                mine.setdefault(key(name), set()).add(one)
-        found = {
-            other: {
-                one
-                for one in mine.get(key(saved.names), ())
-                if any(agree(name, saved.names) for name in names[one])
-            }
-            for other, saved in left.items()
-        }
-        claims: dict[int, list[int]] = {}
-        for other, ones in found.items():
-            for one in ones:
-                claims.setdefault(one, []).append(other)
-        for other, ones in found.items():
-            if len(ones) == 1 and len(claims[next(iter(ones))]) == 1:
-                pairs.append((free.pop(next(iter(ones))), left.pop(other)))
-    return pairs
-
-
-def _whole(names: Names) -> Hashable:
-    return names
-
-
-def _last(names: Names) -> Hashable:
-    return names[-1]
-
-
-def _word(names: Names) -> Hashable:
-    return re.sub(r"[/.]", "_", "_".join(names))
-
-
-def _is_end(left: Names, right: Names) -> bool:
-    shorter = min(len(left), len(right))
-    return left[-shorter:] == right[-shorter:]
-
-
-def _same_word(left: Names, right: Names) -> bool:
-    return _word(left) == _word(right)
-
-
-_LEVELS: tuple[Level, ...] = (
-    (_whole, lambda left, right: left == right),
-    (_last, _is_end),
-    (_word, _same_word),
-)
-
-
 def structural_names(module: Model, outer: Names = ()) -> dict[nn.Module, Names]:
     """Return the names, from the top, of all layers of a model made from a config."""
     found: dict[nn.Module, Names] = {}
     for name, layer in module.layers.items():
-        own = (*outer, name)
-        if layer in found:
-            continue
-        inner = structural_names(layer, own) if isinstance(layer, Model) else {}
-        found.update({key: names for key, names in inner.items() if key not in found})
-        found[layer] = own
+        inner = structural_names(layer, (*outer, name)) if isinstance(layer, Model) else {}
+        for key, names in {**inner, layer: (*outer, name)}.items():
+            found.setdefault(key, names)
     return found
 
 

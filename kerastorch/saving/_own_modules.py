@@ -104,26 +104,33 @@ def name_uniquely(weights: Sequence[NamedWeight]) -> dict[str, Weight]:
 
 def assign_weights(
     leaf: Leaf, weights: Sequence[NamedWeight], *, in_order: bool = False
-) -> dict[Target, Weight]:
+) -> tuple[dict[Target, Weight], bool]:
     """Return which array each parameter of a module of the caller's own takes.
 
     Args:
         leaf: The module.
         weights: The arrays.
-        in_order: Whether the arrays are a list in Keras's order, so that order decides.
+        in_order: Whether the arrays are a list in Keras's order, which decides in doubt.
+
+    Returns:
+        What goes where, and whether that is the only way.
 
     Raises:
         ValueError: they do not fit, or fit in several ways; the message says which.
     """
-    if in_order and len(leaf.targets) == len(weights):
-        found = {target: one.weight for target, one in zip(leaf.targets, weights, strict=True)}
-        if _fit_together(found):
-            return found
     for assign in (_assign_by_name, _assign_by_layer):
-        named = assign(leaf, weights)
-        if named is not None:
-            return named
-    return _assign_by_shape(leaf, weights)
+        found = assign(leaf, weights)
+        if found is not None:
+            return found, True
+    try:
+        return _assign_by_shape(leaf, weights), True
+    except ValueError:
+        if not in_order or len(leaf.targets) != len(weights):
+            raise
+        found = {target: one.weight for target, one in zip(leaf.targets, weights, strict=True)}
+        if not _fit_together(found):
+            raise
+        return found, False
 
 
 def _assign_by_name(leaf: Leaf, weights: Sequence[NamedWeight]) -> dict[Target, Weight] | None:

@@ -57,54 +57,67 @@ class MethodCall:
     weights: dict[str, Weight]
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """A saved layer that does not fit the module it was matched with, and why."""
+
+    leaf: Leaf
+    saved: Saved
+    reasons: tuple[str, ...]
+
+
 @dataclass
 class Match:
     """What goes where, and what is wrong with it.
 
     Attributes:
         how: How it was matched.
+        channels_first: Whether the module has layers of torch's that take channels first.
+        custom: The names of classes and functions for which the caller has given his own.
+        lenient: Whether a layer that does not fit is left out, rather than an error.
         pairs: What goes where.
         calls: What modules of the caller's own take by their methods.
         shapes: The shapes of the parameters of layers that are not built yet.
         missing: Parameters that the source has nothing for.
         unused: Arrays of the source that nothing takes.
+        left_out: Arrays of the source that belong to modules which the caller leaves out.
+        skipped: What was left out because it does not fit.
         problems: What forbids to load it at all.
         strict: What forbids it unless `strict=False`.
         warnings: What the report warns of.
-        misfit: Whether arrays do not fit a module of the caller's own.
-        channels_first: Whether the module has layers of torch's that take channels first.
-        custom: The names of classes and functions for which the caller has given his own.
+        misfits: What does not fit, while one layer is matched.
+        own_misfit: Whether arrays do not fit a module of the caller's own.
     """
 
     how: str
     channels_first: bool = False
     custom: frozenset[str] = frozenset()
+    lenient: bool = False
     pairs: list[Pair] = field(default_factory=list)
     calls: list[MethodCall] = field(default_factory=list)
     shapes: dict[Layer, dict[str, Shape]] = field(default_factory=dict)
     missing: list[LoadEntry] = field(default_factory=list)
     unused: list[LoadEntry] = field(default_factory=list)
+    left_out: list[LoadEntry] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     strict: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    misfit: bool = False
+    misfits: list[str] = field(default_factory=list)
+    own_misfit: bool = False
 
     @property
     def fits(self) -> bool:
         """Whether everything found its place."""
-        return not (self.missing or self.unused or self.problems)
+        return not (self.missing or self.unused or self.problems or self.skipped)
 
     def miss(self, leaf: Leaf, targets: Iterable[Target]) -> None:
         """Note parameters that the source has nothing for."""
-        for target in targets:
-            kind = _dtype.name_of(target.tensor.dtype)
-            path = leaf.target_path(target)
-            self.missing.append(LoadEntry(path, None, target.shape, kind))
+        self.missing += missing_entries(leaf, targets)
 
     def leave(self, weights: Iterable[Weight]) -> None:
         """Note weights that nothing takes."""
-        for weight in weights:
-            self.unused.append(LoadEntry(None, weight.path, weight.shape, weight.dtype))
+        self.unused += unused_entries(weights)
 
     def pair(
         self,
@@ -114,8 +127,8 @@ class Match:
         *,
         said: bool = False,
         in_order: bool = False,
-    ) -> None:
-        """Note what of a saved layer goes where in a module.
+    ) -> bool:
+        """Note what of a saved layer goes where in a module; return whether it fits.
 
         Args:
             contents: What the source holds.
@@ -124,13 +137,27 @@ class Match:
             said: Whether the caller said so, whatever the layer's name lets suppose.
             in_order: Whether the weights are a list in Keras's order, without names.
         """
-        if leaf.parts is not None:
-            self._pair_own_module(contents, leaf, saved, in_order)
-            return
+        found = Match(self.how, self.channels_first, self.custom)
+        if leaf.parts is None:
+            found._pair_layer(contents, leaf, saved, said)
+        else:
+            found._pair_own_module(contents, leaf, saved, in_order)
+        fits = not found.misfits
+        if not fits and self.lenient and not said:
+            self.skipped.append(Skipped(leaf, saved, tuple(found.misfits)))
+            return False
+        self.own_misfit = self.own_misfit or found.own_misfit
+        self.shapes |= found.shapes
+        self.problems += found.problems + found.misfits
+        for name in ("pairs", "calls", "missing", "unused", "strict", "warnings"):
+            getattr(self, name).extend(getattr(found, name))
+        return fits
+
+    def _pair_layer(self, contents: Contents, leaf: Leaf, saved: Saved, said: bool) -> None:
         kind = _kind_of(saved, by_name=not said)
         if kind in KINDS and leaf.kinds and kind not in leaf.kinds:
             what = f"{leaf.path or 'the module'} is a {type(leaf.module).__name__}"
-            self.problems.append(f"{what}. Found: a layer of the class {kind!r} at {saved.title}.")
+            self.misfits.append(f"{what}. Found: a layer of the class {kind!r} at {saved.title}.")
             return
         try:
             weights = converted(contents, saved, leaf)
@@ -142,7 +169,7 @@ class Match:
             names = ", ".join(target.name for target in leaf.targets)
             what = f"{leaf.path or 'the module'} takes {len(leaf.targets)} weights: {names}"
             shapes = ", ".join(f"{w.name or w.path.rpartition('/')[2]} {w.shape}" for w in weights)
-            self.problems.append(f"{what}. Found: {shapes} at {saved.title}.")
+            self.misfits.append(f"{what}. Found: {shapes} at {saved.title}.")
             return
         taken = {id(weight) for weight in found.values()}
         merged = contents.layout == "tree"
@@ -154,7 +181,7 @@ class Match:
                 continue
             self.pairs.append(Pair(path, target, weight))
         self.leave(weight for weight in weights if id(weight) not in taken)
-        self.check(leaf, found)
+        self.misfits += self.check(leaf, found)
         if saved.spec is not None:
             self._compare(leaf, saved)
 
@@ -168,48 +195,50 @@ class Match:
                 named = name_uniquely(weights)
                 self.calls.append(MethodCall(leaf.path, leaf.module, named))
                 return
-            found = assign_weights(leaf, weights, in_order=in_order)
+            found, is_certain = assign_weights(leaf, weights, in_order=in_order)
         except FileError as error:
             self.problems.append(str(error))
             return
         except ValueError as error:
-            self.misfit = True
-            self.problems.append(describe_misfit(leaf, saved, str(error)))
+            self.own_misfit = True
+            self.misfits.append(describe_misfit(leaf, saved, str(error)))
             return
         for target, weight in found.items():
             self.pairs.append(Pair(leaf.target_path(target), target, weight))
-        self.check(leaf, found)
+        if not is_certain:
+            what = f"{leaf.path or 'the module'} takes arrays of equal shapes in the order in which"
+            self.warnings.append(f"{what} its parameters are registered. Check with `compare`.")
+        self.misfits += self.check(leaf, found)
 
-    def check(self, leaf: Leaf, found: dict[Target, Weight]) -> None:
-        """Check shapes, types and whether each parameter can be written to."""
+    def check(self, leaf: Leaf, found: dict[Target, Weight]) -> list[str]:
+        """Return what is wrong with shapes and dtypes, and which parameter cannot be written to."""
+        wrong = []
         for target, weight in found.items():
             path = leaf.target_path(target)
             refusal = target.refusal()
             if refusal:
-                self.problems.append(f"{path}: {refusal}")
+                wrong.append(f"{path}: {refusal}")
             kind = _dtype.name_of(target.tensor.dtype)
             if target.tensor.dtype.is_floating_point != weight.dtype.startswith(("float", "bf")):
                 what = f"{path} is {kind}. Found: {weight.dtype} at {weight.path}"
                 hint = " Quantized weights are not supported." if "int" in weight.dtype else ""
-                self.problems.append(f"{what}.{hint}")
+                wrong.append(f"{what}.{hint}")
             if not target.unbuilt and target.view_as(target.tensor, weight.shape) is None:
                 what = f"{path} has the shape {target.shape} in Keras's order"
-                self.problems.append(f"{what}. Found: {weight.shape} at {weight.path}.")
-        owners: dict[nn.Module, dict[str, Shape]] = {}
+                wrong.append(f"{what}. Found: {weight.shape} at {weight.path}.")
+        owners: dict[Layer, dict[str, Shape]] = {}
         for target, weight in found.items():
-            if target.unbuilt:
+            if target.unbuilt and isinstance(target.owner, Layer):
                 owners.setdefault(target.owner, {})[target.name] = weight.shape
-        for owner, shapes in owners.items():
-            if isinstance(owner, Layer):
-                self._check_unbuilt(leaf, owner, shapes)
-
-    def _check_unbuilt(self, leaf: Leaf, layer: Layer, shapes: dict[str, Shape]) -> None:
-        expected = layer._shapes_of_saved(shapes)
-        if expected is None:
-            what = f"{leaf.path or 'the module'} is {layer!r}, which no input gives these shapes"
-            self.problems.append(f"{what}. Found: {shapes}.")
-        else:
-            self.shapes[layer] = expected
+        for layer, shapes in owners.items():
+            expected = layer._shapes_of_saved(shapes)
+            if expected is None:
+                owner = leaf.path or "the module"
+                what = f"{owner} is {layer!r}, which no input gives these shapes"
+                wrong.append(f"{what}. Found: {shapes}.")
+            else:
+                self.shapes[layer] = expected
+        return wrong
 
     def _compare(self, leaf: Leaf, saved: Saved) -> None:
         spec = saved.spec
@@ -222,6 +251,19 @@ class Match:
         careful = caution(leaf.module, spec)
         if careful:
             self.warnings.append(f"{leaf.path or 'the module'}: {careful}")
+
+
+def missing_entries(leaf: Leaf, targets: Iterable[Target]) -> list[LoadEntry]:
+    """Return the entries of a report for parameters that stay as they are."""
+    return [
+        LoadEntry(leaf.target_path(target), None, target.shape, _dtype.name_of(target.tensor.dtype))
+        for target in targets
+    ]
+
+
+def unused_entries(weights: Iterable[Weight]) -> list[LoadEntry]:
+    """Return the entries of a report for arrays that are not loaded."""
+    return [LoadEntry(None, weight.path, weight.shape, weight.dtype) for weight in weights]
 
 
 def _kind_of(saved: Saved, by_name: bool) -> str | None:

@@ -1,0 +1,274 @@
+"""Loading what fits: new heads, layers left out, misspelled names, and orders in doubt."""
+
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import kerastorch as keras
+from kerastorch.saving import FileError
+
+from .configs import dense, input_layer, layer, sequential
+from .keras_files import model_archive, model_h5
+
+
+def array(*shape, start=1):
+    return np.arange(start, start + np.prod(shape), dtype="f4").reshape(shape)
+
+
+def conv(name, filters, size=3, **config):
+    return layer("Conv2D", name, filters=filters, kernel_size=size, padding="same", **config)
+
+
+CONFIG = sequential(
+    input_layer("x", (None, 4, 4, 2)),
+    conv("conv1", 3),
+    layer("Flatten", "flat"),
+    dense("head", units=10),
+)
+ARRAYS = {
+    "conv1": {"kernel": array(3, 3, 2, 3), "bias": array(3)},
+    "head": {"kernel": array(48, 10), "bias": array(10)},
+}
+TREE = {
+    "layers/conv2d/vars/0": ARRAYS["conv1"]["kernel"],
+    "layers/conv2d/vars/1": ARRAYS["conv1"]["bias"],
+    "layers/dense/vars/0": ARRAYS["head"]["kernel"],
+    "layers/dense/vars/1": ARRAYS["head"]["bias"],
+}
+
+
+@pytest.fixture(params=["h5", "keras", "list", "dict"])
+def source(request, tmp_path):
+    if request.param == "h5":
+        return model_h5(tmp_path / "m.h5", CONFIG, ARRAYS)
+    if request.param == "keras":
+        return model_archive(tmp_path / "m.keras", CONFIG, TREE)
+    if request.param == "list":
+        return [value for arrays in ARRAYS.values() for value in arrays.values()]
+    return {
+        f"{name}/{key}": value for name, arrays in ARRAYS.items() for key, value in arrays.items()
+    }
+
+
+class Net(nn.Module):
+    def __init__(self, head):
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 3, 3, padding="same")
+        self.head = head
+
+
+def with_new_head(kind, tmp_path):
+    if kind == "own":
+        return Net(nn.Linear(48, 3))
+    file = model_archive(tmp_path / "first.keras", CONFIG, TREE)
+    model = keras.load_model(file)
+    model.head = nn.Linear(48, 3) if kind == "torch" else keras.layers.Dense(3)
+    with torch.no_grad():
+        model.conv1.weight.zero_()
+    return model
+
+
+@pytest.mark.parametrize("kind", ["own", "torch", "unbuilt"])
+def test_a_new_head_is_left_as_it_is(source, kind, tmp_path):
+    model = with_new_head(kind, tmp_path)
+    before = {name: p.clone() for name, p in model.head.named_parameters() if kind != "unbuilt"}
+    with pytest.warns(UserWarning, match="head") as caught:
+        report = keras.load_weights(model, source, strict=False)
+    found = model.conv1.weight.detach().permute(2, 3, 1, 0)
+    np.testing.assert_array_equal(found, ARRAYS["conv1"]["kernel"])
+    for name, value in before.items():
+        assert torch.equal(model.head.get_parameter(name), value)
+    said = str(caught[0].message)
+    assert "head is left as it is: head" in said
+    assert "(48, 10)" in said
+    if kind != "unbuilt":
+        assert "head.weight has the shape (48, 3) in Keras's order. Found: (48, 10) at" in said
+    assert [entry.target for entry in report.missing] == ["head.weight", "head.bias"]
+    assert [entry.shape for entry in report.unused] == [(48, 10), (10,)]
+    assert {entry.target for entry in report.loaded} == {"conv1.weight", "conv1.bias"}
+
+
+def test_without_strict_false_it_is_an_error_whose_advice_works(source, tmp_path):
+    model = with_new_head("torch", tmp_path)
+    with pytest.raises(FileError) as caught:
+        keras.load_weights(model, source)
+    assert "or None to leave it out}`, or load what fits with `strict=False`." in str(caught.value)
+    assert not model.conv1.weight.any()
+    report = keras.load_weights(model, source, mapping={"head": None})
+    assert model.conv1.weight.any()
+    assert [entry.shape for entry in report.unused] == [(48, 10), (10,)]
+    assert not report.missing
+
+
+def test_where_nothing_fits_no_advice_is_repeated(tmp_path):
+    file = model_h5(tmp_path / "m.h5", CONFIG, ARRAYS)
+    with pytest.raises(FileError) as caught:
+        keras.load_weights(nn.Sequential(nn.Linear(7, 5)), file, strict=False)
+    assert "strict=False" not in str(caught.value)
+    assert "mapping=" in str(caught.value)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        ({"haed": None}, "mapping['haed']: a key must be the path of a module or a parameter"),
+        ({"haed": None}, "Did you mean 'head'?"),
+        ({"conv1": "covn1"}, "mapping['conv1'] must name a saved layer. Received: 'covn1'."),
+        ({"conv1": "covn1"}, "Did you mean 'conv1'?"),
+        ({"conv1.bias": "conv1/conv1/bais:0"}, "Did you mean 'conv1/conv1/bias:0'?"),
+    ],
+)  # fmt: skip
+def test_a_misspelled_mapping_names_the_nearest(tmp_path, mapping, said, strict):
+    file = model_h5(tmp_path / "m.h5", CONFIG, ARRAYS)
+    with pytest.raises(FileError) as caught:
+        keras.load_weights(Net(nn.Linear(48, 3)), file, mapping=mapping, strict=strict)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_misspelled_module_names_the_nearest(tmp_path, strict):
+    file = model_h5(tmp_path / "m.h5", CONFIG, ARRAYS)
+    model = nn.Module()
+    model.covn1, model.head = nn.Conv2d(2, 3, 3, padding="same"), nn.Linear(48, 3)
+    with pytest.raises(FileError) as caught:
+        keras.load_weights(model, file, strict=strict)
+    said = "covn1: the source has no layer of this name, but conv1 of the same shapes."
+    assert said in str(caught.value)
+    keras.load_weights(model, file, mapping={"covn1": "conv1", "head": None})
+    np.testing.assert_array_equal(model.covn1.bias.detach(), ARRAYS["conv1"]["bias"])
+
+
+def test_a_new_module_of_a_near_name_and_another_shape_is_no_mistake(tmp_path):
+    file = model_h5(tmp_path / "m.h5", CONFIG, ARRAYS)
+    model = nn.Module()
+    model.conv1, model.head2 = nn.Conv2d(2, 3, 3, padding="same"), nn.Linear(48, 3)
+    report = keras.load_weights(model, file, strict=False)
+    assert [entry.target for entry in report.missing] == ["head2.weight", "head2.bias"]
+
+
+def test_a_layer_of_another_class_is_left_out(tmp_path):
+    file = model_h5(tmp_path / "m.h5", CONFIG, ARRAYS)
+    with pytest.warns(UserWarning, match="head is a Conv2d. Found: a layer of the class 'dense'"):
+        keras.load_weights(Net(nn.Conv2d(3, 3, 1)), file, strict=False)
+
+
+def test_what_the_caller_maps_must_fit(tmp_path):
+    file = model_h5(tmp_path / "m.h5", CONFIG, ARRAYS)
+    with pytest.raises(FileError, match=r"head.weight has the shape \(48, 3\)"):
+        keras.load_weights(Net(nn.Linear(48, 3)), file, mapping={"head": "head"}, strict=False)
+
+
+# By order
+
+
+def chain(*sizes):
+    config = sequential(
+        input_layer("x", (None, sizes[0])),
+        *(dense(f"d{n}", units=units) for n, units in enumerate(sizes[1:])),
+    )
+    arrays = {
+        f"d{n}": {"kernel": array(*pair, start=n), "bias": array(pair[1], start=n)}
+        for n, pair in enumerate(pairwise(sizes))
+    }
+    return config, arrays
+
+
+class Pair(nn.Module):
+    """Modules by names that the source does not have, in the order of the arguments."""
+
+    def __init__(self, *modules):
+        super().__init__()
+        for name, module in zip("pqrstu", modules, strict=False):
+            setattr(self, name, module)
+
+
+def test_by_order_only_the_end_may_differ(tmp_path):
+    file = model_h5(tmp_path / "m.h5", *chain(4, 5, 6, 7))
+    with pytest.warns(UserWarning, match="r is left as it is"):
+        keras.load_weights(
+            Pair(nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(6, 2)), file, strict=False
+        )
+    with pytest.raises(FileError, match=r"q does not fit in this order: q.weight has the shape"):
+        keras.load_weights(
+            Pair(nn.Linear(4, 5), nn.Linear(5, 2), nn.Linear(6, 7)), file, strict=False
+        )
+
+
+def test_what_is_left_out_keeps_its_place_in_the_order(tmp_path):
+    file = model_h5(tmp_path / "m.h5", *chain(4, 5, 6, 7))
+    model = Pair(nn.Linear(4, 5), nn.Linear(9, 9), nn.Linear(6, 7))
+    report = keras.load_weights(model, file, mapping={"q": None})
+    assert [entry.source for entry in report.unused] == ["d1/d1/kernel:0", "d1/d1/bias:0"]
+    np.testing.assert_array_equal(model.r.bias.detach(), array(7, start=2))
+    longer = Pair(nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(9, 9), nn.Linear(6, 7))
+    keras.load_weights(longer, file, mapping={"r": None})
+    np.testing.assert_array_equal(longer.s.bias.detach(), array(7, start=2))
+
+
+DOUBT = (
+    "p, r fit in another order as well, and took the source's layers in the order in which they "
+    "are registered. Say which is which with `mapping=`, or check with `compare`."
+)
+
+
+@pytest.mark.parametrize("written", ["h5", "keras", "list"])
+def test_another_order_that_fits_is_warned_of(tmp_path, written):
+    config, arrays = chain(4, 4, 5, 4, 4)
+    if written == "h5":
+        file = model_h5(tmp_path / "m.h5", config, arrays)
+    elif written == "keras":
+        values = [arrays[name] for name in arrays]
+        tree = {
+            f"layers/dense{f'_{n}' if n else ''}/vars/{k}": value
+            for n, pair in enumerate(values)
+            for k, value in enumerate(pair.values())
+        }
+        file = model_archive(tmp_path / "m.keras", config, tree)
+    else:
+        file = [value for pair in arrays.values() for value in pair.values()]
+    modules = [nn.Linear(4, 4), nn.Linear(4, 5), nn.Linear(5, 4), nn.Linear(4, 4)]
+    with pytest.warns(UserWarning) as caught:
+        keras.load_weights(Pair(*modules), file)
+    assert DOUBT.replace("p, r", "p, s") in str(caught[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        keras.load_weights(nn.Sequential(*modules), file)  # which is called in this order
+
+
+def test_no_other_order_is_seen_where_arguments_tell(tmp_path):
+    def entry(name, **config):
+        return conv(name, 3, **config)
+
+    config = sequential(
+        input_layer("x", (None, 4, 4, 3)), entry("a", strides=2), entry("b", dilation_rate=2)
+    )
+    arrays = {name: {"kernel": array(3, 3, 3, 3), "bias": array(3)} for name in "ab"}
+    file = model_h5(tmp_path / "m.h5", config, arrays)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        keras.load_weights(
+            Pair(
+                keras.Conv2D(3, 3, strides=2, padding="same"),
+                keras.Conv2D(3, 3, dilation_rate=2, padding="same"),
+            ),
+            file,
+        )
+    config = sequential(input_layer("x", (None, 4, 4, 3)), entry("a"), entry("b"))
+    file = model_h5(tmp_path / "m.h5", config, arrays)
+    twins = Pair(*(keras.Conv2D(3, 3, padding="same") for _ in range(2)))
+    with pytest.warns(UserWarning, match="p, q fit in another order as well"):
+        keras.load_weights(twins, file)
+
+
+def test_a_long_list_of_doubts_is_cut(tmp_path):
+    config, arrays = chain(*[4] * 21)
+    model = nn.Module()
+    for n in range(20):
+        setattr(model, f"own{n}", nn.Linear(4, 4))
+    with pytest.warns(UserWarning, match="own11 and 8 more fit in another order"):
+        keras.load_weights(model, model_h5(tmp_path / "m.h5", config, arrays))
