@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from . import _sharding
+from . import _sharding, config
 from ._check import problem
+from ._dtype import torch_dtype
 from ._projection import in_place
 from ._squares import sum_of_squares
 from .layers._building import Callback
@@ -53,8 +54,9 @@ def regularization_loss(model: nn.Module) -> Tensor:
     terms = [term for layer in _layers(model) for term in layer._activity_losses]
     terms += _penalties(model)
     if not terms:
-        device = next((parameter.device for parameter in model.parameters()), None)
-        return torch.zeros((), device=device)
+        like = next((p for p in model.parameters() if p.is_floating_point()), None)
+        dtype = torch_dtype(config.floatx()) if like is None else like.dtype
+        return torch.zeros((), dtype=dtype, device=None if like is None else like.device)
     return _total(terms)
 
 
