@@ -356,11 +356,3 @@ def test_conversions_of_torch_s_classes_leave_these_layers_alone():
         nn.utils.convert_conv2d_weight_memory_format(model, order)
     assert model[0].weight.stride() == strides
     assert_close(model(x), expected)
-
-
-def test_fusing_with_torch_s_tool_is_an_error():
-    """It would leave out an activation between the two."""
-    conv = Conv2D(4, (2, 3), input_shape=(5, 6, 3), activation="relu").eval()
-    norm = BatchNormalization(input_shape=(4, 4, 4)).eval()
-    with pytest.raises(AttributeError, match="eps"):
-        nn.utils.fuse_conv_bn_eval(conv, norm)
