@@ -38,6 +38,13 @@ def from_array(value: Any) -> Tensor | None:
     return torch.from_numpy(native)
 
 
+def find_remedy(value: Any) -> str:
+    """Return what to do, for an error message, where `value` was to be a tensor but is not."""
+    if type(value).__module__ != "torch.fx.proxy":
+        return ""
+    return "Take the graph from `torch.export.export` instead of `torch.fx.symbolic_trace`."
+
+
 def to_array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """Return a contiguous copy of `tensor` as an array; NumPy has no bfloat16, so float32 then."""
     value = tensor.detach().cpu()

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from . import _sharding
+from . import _sharding, config
 from ._check import problem
+from ._dtype import torch_dtype
+from ._fused_optimizers import match_strides
 from ._projection import in_place
 from ._squares import sum_of_squares
 from .layers._building import Callback
@@ -53,8 +55,9 @@ def regularization_loss(model: nn.Module) -> Tensor:
     terms = [term for layer in _layers(model) for term in layer._activity_losses]
     terms += _penalties(model)
     if not terms:
-        device = next((parameter.device for parameter in model.parameters()), None)
-        return torch.zeros((), device=device)
+        like = next((p for p in model.parameters() if p.is_floating_point()), None)
+        dtype = torch_dtype(config.floatx()) if like is None else like.dtype
+        return torch.zeros((), dtype=dtype, device=None if like is None else like.device)
     return _total(terms)
 
 
@@ -105,14 +108,20 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
     """Let every step of an optimizer project the constrained weights that it has changed.
 
     The projection runs after the step, in place, on the weights in Keras's order of axes. A step
-    that a `GradScaler` skips changes nothing, in fused optimizers too.
+    that a `GradScaler` skips changes nothing, in fused optimizers too. Before each step of a fused
+    optimizer, gradients and state are copied to the memory order of their weights where they have
+    another, with which torch's fused steps on a CPU are wrong.
+
+    The optimizer's `load_state_dict` keeps the projections. A copy of the optimizer by `deepcopy`
+    or `pickle` has none, since torch leaves hooks out: attach them to the copy again.
 
     Args:
         optimizer: The optimizer. Parameters added to it later are taken in.
         model: Any module that has layers of this package somewhere in it, built or not.
 
     Returns:
-        A handle; its `remove()` ends the projections.
+        A handle; its `remove()` ends the projections. A second call for the same optimizer and
+        model changes nothing and returns the first one's.
 
     Raises:
         ValueError: the model has constrained weights to train, but the optimizer none of them,
@@ -136,7 +145,24 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
             layer._writable(variable)
     _require_constrained(optimizer, model)
 
-    def project(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    if match_strides not in optimizer._optimizer_step_pre_hooks.values():
+        optimizer.register_step_pre_hook(match_strides)
+    for hook in optimizer._optimizer_step_post_hooks.values():
+        if isinstance(hook, _Projection) and hook.model is model:
+            return hook.handle
+    return _Projection(optimizer, model).handle
+
+
+class _Projection:
+    """A step post-hook: projects the constrained weights of a model that the step has changed."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+        self.model = model
+        self.handle = optimizer.register_step_post_hook(self)
+
+    def __call__(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        """Project after a step."""
+        model = self.model
         _sharding.settle(model, attach_constraints.__name__)
         stepped = {k: p for k, p in _parameters(optimizer).items() if p.grad is not None}
         if not stepped and any(map(_sharding.is_split, _constrained_parameters(model))):
@@ -144,8 +170,6 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
         skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
         constrained = _constrained(model)
         _project([found for found in constrained if _is_among(*found, stepped)], skipped)
-
-    return optimizer.register_step_post_hook(project)
 
 
 def apply_constraints(model: nn.Module) -> None:

@@ -27,6 +27,7 @@ HOUSE = {
     "_dtype": (1, 0),
     "_layout": (1, 0),
     "_functional": (1, 0),
+    "_fused_optimizers": (1, 0),
     "_random": (1, 0),
     "_resampling": (1, 0),
     "_sharding": (1, 0),

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 import kerastorch
-from kerastorch import attach_constraints, regularization_loss
+from kerastorch import apply_constraints, attach_constraints, regularization_loss
 from kerastorch.layers import BatchNormalization, Conv2D, Dense
 from tests.contract import batch, saved_and_loaded, state_of
 
@@ -270,6 +270,21 @@ def test_averages_of_a_model(loaded):
     assert average(x).shape == model(x).shape
 
 
+def test_averages_are_projected_at_once():
+    """Averages of kernels of norm 1 are shorter."""
+    layer = Conv2D(4, (2, 3), kernel_constraint="unit_norm", input_shape=(5, 6, 3))
+    average = AveragedModel(layer)
+    for _ in range(2):
+        layer.reset_parameters()
+        apply_constraints(layer)
+        average.update_parameters(layer)
+    kernel = average.module.kernel
+    ones = torch.ones(kernel.shape[1:])
+    assert (torch.linalg.vector_norm(kernel, dim=0) - ones).abs().max() > 0.01
+    apply_constraints(average)
+    assert_close(torch.linalg.vector_norm(kernel, dim=0), ones, rtol=1e-5, atol=1e-5)
+
+
 # Layers where a tool builds or parametrizes them
 
 
@@ -341,11 +356,3 @@ def test_conversions_of_torch_s_classes_leave_these_layers_alone():
         nn.utils.convert_conv2d_weight_memory_format(model, order)
     assert model[0].weight.stride() == strides
     assert_close(model(x), expected)
-
-
-def test_fusing_with_torch_s_tool_is_an_error():
-    """It would leave out an activation between the two."""
-    conv = Conv2D(4, (2, 3), input_shape=(5, 6, 3), activation="relu").eval()
-    norm = BatchNormalization(input_shape=(4, 4, 4)).eval()
-    with pytest.raises(AttributeError, match="eps"):
-        nn.utils.fuse_conv_bn_eval(conv, norm)

@@ -17,6 +17,7 @@ from torch.nn.utils import parametrizations, prune
 from kerastorch import apply_constraints, attach_constraints, regularization_loss
 from kerastorch.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from kerastorch.layers import Conv2D
+from tests.contract import saved_and_loaded
 
 SHAPE = (4, 5, 3)
 INPUTS = torch.linspace(-1, 1, 2 * 60).view(2, *SHAPE)
@@ -517,6 +518,56 @@ def test_a_model_without_constrained_weights_is_left_alone(layer):
     step(layer, optimizer)
     step(twin, plain)
     assert torch.equal(layer.weight, twin.weight)
+
+
+def test_attaching_twice_projects_once():
+    layer = conv(kernel_constraint=Counting())
+    optimizer, other = sgd(layer), sgd(layer)
+    handle = attach_constraints(optimizer, layer)
+    assert attach_constraints(optimizer, layer) is handle
+    step(layer, optimizer)
+    assert counts(layer) == [1]
+    attach_constraints(other, layer)
+    step(layer, other)
+    assert counts(layer) == [2]
+    handle.remove()
+    step(layer, optimizer)
+    assert counts(layer) == [2]
+    attach_constraints(optimizer, layer)
+    step(layer, optimizer)
+    assert counts(layer) == [3]
+
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda pair: pickle.loads(pickle.dumps(pair)),
+    "torch.save": lambda pair: saved_and_loaded(pair, weights_only=False),
+}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_of_an_optimizer_has_no_hooks_until_they_are_attached_again(copied):
+    layer = conv(kernel_constraint=Counting())
+    optimizer = OPTIMIZERS["adam"](layer.parameters())
+    attach_constraints(optimizer, layer)
+    step(layer, optimizer)
+    twin, other = copied((layer, optimizer))
+    assert other.param_groups[0]["params"][0] is twin.weight
+    step(twin, other)
+    assert counts(twin) == [1]
+    attach_constraints(other, twin)
+    step(twin, other)
+    assert counts(layer, twin) == [1, 2]
+
+
+def test_loading_its_state_keeps_the_hooks_of_an_optimizer():
+    layer = conv(kernel_constraint=Counting())
+    optimizer = OPTIMIZERS["adam"](layer.parameters())
+    attach_constraints(optimizer, layer)
+    step(layer, optimizer)
+    optimizer.load_state_dict(saved_and_loaded(optimizer.state_dict(), weights_only=True))
+    step(layer, optimizer)
+    assert counts(layer) == [2]
 
 
 def test_an_optimizer_with_a_hook_is_saved_and_loaded():

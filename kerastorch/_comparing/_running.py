@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from .. import config
 from .._array import from_array
 from .._check import problem
+from .._dtype import torch_dtype
 from ._difference import as_inputs
 from ._recording import leaves, mapped
 
@@ -164,7 +166,7 @@ def _arguments(model: nn.Module, inputs: Any) -> tuple[list[Any], dict[str, Any]
 def _tensor_for(model: nn.Module) -> Callable[[Any], Tensor]:
     """Return how an array becomes an input: on the model's device, in its type of numbers."""
     floating = (p for p in model.parameters() if p.is_floating_point())
-    like = next(floating, torch.empty(0))
+    like = next(floating, torch.empty(0, dtype=torch_dtype(config.floatx())))
 
     def convert(array: Any) -> Tensor:
         tensor = from_array(array)

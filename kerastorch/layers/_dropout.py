@@ -105,12 +105,12 @@ class Dropout(Weightless):
             rule = f"of {len(noise_shape)} dimensions, as `noise_shape` is"
             self._refuse("inputs", rule, shape, noise_shape=noise_shape)
         sizes = [x.shape[axis] if n is None else n for axis, n in enumerate(noise_shape)]
-        keep = 1.0 - self.rate
+        keep = 1.0 - self.rate  # drawn in float32: in another type the same seed drops others
         if self._seeds is None or x.is_meta:
-            kept = torch.bernoulli(torch.full(sizes, keep, device=x.device))
+            kept = torch.bernoulli(torch.full(sizes, keep, dtype=torch.float32, device=x.device))
         else:
             generator = torch.Generator("cpu").manual_seed(self._seeds.next() & 0xFFFFFFFF)
-            odds = torch.full(sizes, keep, device="cpu")
+            odds = torch.full(sizes, keep, dtype=torch.float32, device="cpu")
             kept = torch.bernoulli(odds, generator=generator).to(x.device)
         return torch.where(kept.bool().broadcast_to(x.shape), x / keep, 0)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import _dtype, _sharding
-from .._array import from_array, to_array
+from .._array import find_remedy, from_array, to_array
 from .._check import problem
 from .._registry import snake_case
 from ._building import Buildable, Callback, Role
@@ -216,7 +216,8 @@ class Layer(Configured, Buildable):
             return inputs
         found = from_array(inputs) if hasattr(inputs, "__array__") else None
         if found is None:
-            self._refuse("inputs", "a tensor or an array of real numbers", inputs)
+            rule = "a tensor or an array of real numbers"
+            self._refuse("inputs", rule, inputs, find_remedy(inputs))
         tensors = list(self._tensors().values())
         return found.to(tensors[0].device) if tensors else found
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from .._array import from_array
+from .._array import find_remedy, from_array
 from .._check import problem
 from ..layers._layer import Layer, is_exporting
 from ._held import Held
@@ -151,7 +151,8 @@ class Model(nn.Module):
                 return None
             found = from_array(value) if hasattr(value, "__array__") else None
             if found is None:
-                self._refuse(one.name, "a tensor or an array of real numbers", value)
+                rule = "a tensor or an array of real numbers"
+                self._refuse(one.name, rule, value, find_remedy(value))
             first = next(self.parameters(), None)
             value = found if first is None else found.to(first.device)
         return one.standard(value, self)
@@ -223,8 +224,8 @@ class Model(nn.Module):
     def _title(self) -> str:
         return f"{type(self).__name__} {self.name!r}"
 
-    def _refuse(self, argument: str, rule: str, value: object) -> NoReturn:
-        raise ValueError(problem(self._title, argument, rule, value))
+    def _refuse(self, argument: str, rule: str, value: object, remedy: str = "") -> NoReturn:
+        raise ValueError(problem(self._title, argument, rule, value, remedy))
 
     def __repr__(self) -> str:
         """Return a table of the layers."""
