@@ -311,6 +311,17 @@ def test_a_directory_is_no_output(run, digits, tmp_path):
         (["unknown"], 2, "invalid choice"),
         (["convert", DIGITS, "-o", "x.onnx"], 2, "x.onnx: must end in .pt or .safetensors."),
         (["inspect", "no.keras"], 1, "no.keras"),
+        *(
+            (arguments, 2, f"argument {argument}: must be a path that is not empty and has no null")
+            for path in ("", "x\0.keras")
+            for argument, arguments in (
+                ("file", ["inspect", path]),
+                ("file", ["convert", path, "-o", "x.pt"]),
+                ("-o/--output", ["convert", DIGITS, "-o", path]),
+                ("--weights", ["convert", DIGITS, "-o", "x.pt", "--weights", path]),
+                ("--reference", ["convert", DIGITS, "-o", "x.pt", "--reference", path]),
+            )
+        ),
         (["convert", "no.keras", "-o", "no.pt"], 1, "no.keras"),
         (["inspect", __file__], 1, "test_cli.py"),
         (["inspect", FILES / "keras-3.15.1" / "gw_p5.pkl"], 1, "not read. Pass --pickles: then"),

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .. import _check
 from .._check import problem
 from ._config import parse_model
 from ._contents import Contents, FileError
@@ -68,6 +69,7 @@ def load_model(
 
     Raises:
         TypeError: `custom_layers` or `custom_objects` is no dict, or makes no module.
+        ValueError: a path is empty.
         FileError: the file is refused, has no config, has a layer that is not supported, or its
             weights are not those of the model.
     """
@@ -75,6 +77,8 @@ def load_model(
         if not isinstance(given, Mapping | None):
             rule = "a dict of names, or None"
             raise TypeError(problem(load_model.__name__, name, rule, given))
+    path = _check.path(load_model.__name__, "path", path)
+    weights = _check.path(load_model.__name__, "weights", weights)
     remedy = f"{_REMEDY} {_REMEDY_OF_ONES_OWN}" if custom_layers else _REMEDY
     with reading(path, progress, pickles) as contents:
         if contents.config is None:
