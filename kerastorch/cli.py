@@ -78,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         "convert",
         help="write a model's state dict",
         description="Load a model, check its numbers where a reference is recorded, and write its "
-        "state dict. Exit codes: 1 refused, 2 usage, 3 the numbers differ.",
+        "state dict. Exit codes: 1 refused, or the report cannot be printed; 2 usage; 3 the "
+        "numbers differ.",
     )
     converting.add_argument("file", type=_path, help="a .keras or .h5 file of a whole model")
     converting.add_argument(
