@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+PATH = "a path that is not empty and has no null character"
 _LONGEST = 200  # characters of a value in a message
 
 
@@ -60,6 +63,19 @@ def _beginning(value: Any) -> Any:
     if kind in (list, tuple, set, frozenset):
         return kind(islice(value, _LONGEST))
     return dict(islice(value.items(), _LONGEST)) if kind is dict else value
+
+
+def path(owner: str, argument: str, value: Any) -> Any:
+    """Return a path as a `Path`, and all else as it is.
+
+    An empty one is refused, since `Path("")` is the current directory.
+    """
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        return value
+    text = os.fsdecode(value)
+    if not text or "\0" in text:
+        raise ValueError(problem(owner, argument, PATH, value))
+    return Path(text)
 
 
 def positive_integer(owner: str, argument: str, value: Any) -> int:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from ._check import problem
 from ._comparing._result import Comparison
 from ._comparing._side_by_side import compare
-from ._version import VERSION
 from .saving._load_model import load_model
 
 FORMATS = (".pt", ".safetensors")
@@ -82,6 +81,8 @@ def convert(
 ) -> Conversion:
     """Load a model of Keras's, compare it with a recording, and write its state dict.
 
+    The same source gives the same bytes, whatever the output's name.
+
     Args:
         source: What `load_model` takes.
         output: The file to write: `.pt` for `torch.load`, or `.safetensors`. It is replaced as a
@@ -104,7 +105,7 @@ def convert(
     state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     agrees = comparison is None or comparison.ok
     if agrees:
-        _replaced(output, lambda path: save(state, path, source.name))
+        _replaced(output, lambda path: save(state, path))
     size = sum(tensor.nbytes for tensor in state.values())
     return Conversion(source, output, agrees, model, comparison, len(state), size)
 
@@ -116,32 +117,33 @@ def recorded_beside(source: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _saver(output: Path) -> Callable[[dict[str, Tensor], Path, str], None]:
+def _saver(output: Path) -> Callable[[dict[str, Tensor], Path], None]:
     if output.suffix not in FORMATS:
         rule = f"a file that ends in {' or '.join(FORMATS)}"
         raise ValueError(problem("convert", "output", rule, str(output)))
     return _save_pt if output.suffix == ".pt" else _safetensors_saver()
 
 
-def _save_pt(state: dict[str, Tensor], path: Path, source: str) -> None:
-    torch.save(state, path)
+def _save_pt(state: dict[str, Tensor], path: Path) -> None:
+    with path.open("wb") as file:  # of a path, torch stores the name
+        torch.save(state, file)
 
 
-def _safetensors_saver() -> Callable[[dict[str, Tensor], Path, str], None]:
+def _safetensors_saver() -> Callable[[dict[str, Tensor], Path], None]:
     try:
         from safetensors.torch import save_file
     except ImportError as error:
         remedy = 'safetensors, which is not installed. Run: pip install "kerastorch[files]"'
         raise ImportError(f"convert: .safetensors files take {remedy}") from error
 
-    def save(state: dict[str, Tensor], path: Path, source: str) -> None:
+    def save(state: dict[str, Tensor], path: Path) -> None:
         apart: dict[str, Tensor] = {}
         seen: set[int] = set()
         for name, tensor in state.items():  # the format has no tensors that share memory
             storage = tensor.untyped_storage().data_ptr()
             apart[name] = tensor.clone() if storage in seen else tensor
             seen.add(storage)
-        save_file(apart, path, {"format": "pt", "kerastorch": VERSION, "source": source})
+        save_file(apart, path, {"format": "pt"})  # of several, the order is random
 
     return save
 
@@ -158,8 +160,9 @@ def _replaced(output: Path, write: Callable[[Path], None]) -> None:
         raise OSError(error.errno, error.strerror or str(error), str(output)) from error
     except MemoryError:
         raise
-    except Exception as error:  # torch and safetensors each have their own for a full disk
-        raise OSError(f"{output}: could not be written: {error}") from error
+    except Exception as error:  # torch and safetensors have their own, torch's after the system's
+        reason = error.__context__ or error
+        raise OSError(f"{output}: could not be written: {reason}") from error
     finally:
         with suppress(OSError):
             part.unlink()

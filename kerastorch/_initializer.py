@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import config
 from ._check import problem
+from ._constructor import OwnConstructor
 from ._random import Shape
 from ._registry import Config
 
@@ -25,7 +26,7 @@ _DTYPES = (
 )  # fmt: skip
 
 
-class Initializer:
+class Initializer(OwnConstructor):
     """The base of all initializers.
 
     Same as `keras.Initializer`: a subclass has `__call__(shape, dtype=None)`, and `get_config()`,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TextIO
 
+from . import _check
 from ._convert import FORMATS, Conversion, convert
 from ._inspect import FileSummary, inspect
+from ._streams import flush_errors, is_terminal, print_error, print_output, reserve_descriptors
 from ._version import VERSION
 
 REFUSED, USAGE, DIFFERS, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
@@ -25,27 +26,39 @@ _REFUSALS = (OSError, ValueError, TypeError, ImportError, MemoryError, RuntimeEr
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit code.
 
-    It is 0 if all went well, 1 if a file is refused, 2 if the command is used wrongly, and 3 if
-    the numbers differ from the reference's.
+    It is 0 if all went well, 1 if a file is refused or the output cannot be written, 2 if the
+    command is used wrongly, 3 if the numbers differ from the reference's, 130 if it is
+    interrupted, and 141 if what reads the output stops. What `convert` writes is whole even where
+    the report of it cannot be printed.
 
     Args:
         arguments: The command's arguments; by default those that Python was started with.
     """
     try:
-        given = _parser().parse_args(arguments)
-    except SystemExit as stopped:  # argparse has said why
-        return int(stopped.code or 0)
-    try:
-        code: int = given.run(given)
-        sys.stdout.flush()
-        return code
+        reserve_descriptors()
+        return _run(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # what read the output, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except _REFUSALS as error:
         return _refused(_told(error), REFUSED)
+    finally:
+        flush_errors()
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    told = io.StringIO(), io.StringIO()  # argparse keeps silent where it cannot print
+    try:
+        with redirect_stdout(told[0]), redirect_stderr(told[1]):
+            given = _parser().parse_args(arguments)
+    except SystemExit as stopped:
+        for text, show in zip(told, (print_output, print_error), strict=True):
+            if text.getvalue():
+                show(text.getvalue().removesuffix("\n"))
+        return int(stopped.code or 0)
+    code: int = given.run(given)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,22 +72,23 @@ def _parser() -> argparse.ArgumentParser:
         help="show what a file holds",
         description="Show what a file of Keras's holds, without reading its arrays.",
     )
-    looking.add_argument("file", type=Path, help="a .keras, .h5, .npz or .json file")
+    looking.add_argument("file", type=_path, help="a .keras, .h5, .npz or .json file")
     looking.set_defaults(run=_inspect)
     converting = commands.add_parser(
         "convert",
         help="write a model's state dict",
         description="Load a model, check its numbers where a reference is recorded, and write its "
-        "state dict. Exit codes: 1 refused, 2 usage, 3 the numbers differ.",
+        "state dict. Exit codes: 1 refused, or the report cannot be printed; 2 usage; 3 the "
+        "numbers differ.",
     )
-    converting.add_argument("file", type=Path, help="a .keras or .h5 file of a whole model")
+    converting.add_argument("file", type=_path, help="a .keras or .h5 file of a whole model")
     converting.add_argument(
-        "-o", "--output", type=Path, required=True, help=f"what to write: {' or '.join(FORMATS)}"
+        "-o", "--output", type=_path, required=True, help=f"what to write: {' or '.join(FORMATS)}"
     )
-    converting.add_argument("--weights", type=Path, help="where the weights are, if elsewhere")
+    converting.add_argument("--weights", type=_path, help="where the weights are, if elsewhere")
     converting.add_argument(
         "--reference",
-        type=Path,
+        type=_path,
         help="what compat/record_reference.py recorded; by default FILE's name with "
         ".reference.npz, where there is such a file",
     )
@@ -90,6 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"must be {_check.PATH}")
+    return Path(text)
+
+
 def _inspect(given: argparse.Namespace) -> int:
     _show(inspect(given.file, pickles=given.pickles), given.json)
     return 0
@@ -102,7 +122,7 @@ def _convert(given: argparse.Namespace) -> int:
         return _refused(f"{given.output}: is a directory. Name a file.", USAGE)
     if given.output.exists() and not given.force:
         return _refused(f"{given.output}: is there already. Use --force to replace it.", USAGE)
-    quiet = given.json or not sys.stderr.isatty()
+    quiet = given.json or not is_terminal(sys.stderr)
     with _progress(given.weights or given.file, quiet) as progress:
         conversion = convert(
             given.file,
@@ -135,22 +155,12 @@ def _progress(path: Path, quiet: bool) -> Iterator[Callable[[int], object] | Non
 
 
 def _show(found: FileSummary | Conversion, as_json: bool) -> None:
-    text = json.dumps(found.to_dict(), indent=1) if as_json else str(found)
-    _print(text, sys.stdout)
+    print_output(json.dumps(found.to_dict(), indent=1) if as_json else str(found))
 
 
 def _refused(message: str, code: int) -> int:
-    _print(f"kerastorch: error: {message}", sys.stderr)
+    print_error(f"kerastorch: error: {message}")
     return code
-
-
-def _print(text: str, stream: TextIO) -> None:
-    """Print text with all escaped that a terminal, to which a file has nothing to say, acts on."""
-    shown = "".join(
-        char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text
-    )
-    encoding = stream.encoding or "utf-8"
-    print(shown.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
 def _told(error: BaseException) -> str:

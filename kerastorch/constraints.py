@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from . import config
+from ._constructor import OwnConstructor
 from ._registry import Config, Vocabulary, class_names
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _Axis = int | Sequence[int] | None
 
 
-class Constraint:
+class Constraint(OwnConstructor):
     """The base of all constraints.
 
     Same as `keras.constraints.Constraint`: a subclass has `__call__(w)`, which returns the

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import config
 from ._check import number, problem
+from ._constructor import OwnConstructor
 from ._dtype import torch_dtype
 from ._registry import Config, Vocabulary, class_names
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _RULE = "a finite number >= 0"
 
 
-class Regularizer:
+class Regularizer(OwnConstructor):
     """The base of all regularizers.
 
     Same as `keras.Regularizer`: a subclass has `__call__(x)`, which returns a tensor without axes,

@@ -19,6 +19,8 @@ PACKAGE = "kerastorch"
 # Module -> (row, place in the row). A module imports only from smaller pairs.
 HOUSE = {
     "_check": (0, 0),
+    "_constructor": (0, 0),
+    "_streams": (0, 0),
     "_version": (0, 0),
     "_geometry": (0, 1),
     "_dialect": (0, 1),

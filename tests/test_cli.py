@@ -158,14 +158,25 @@ def test_convert_writes_safetensors(run, digits, tmp_path):
     assert run("convert", digits, "-o", output)[0] == 0
     assert same(load_file(output))
     with safe_open(output, "pt") as file:
-        assert file.metadata() == {"format": "pt", "kerastorch": VERSION, "source": digits.name}
+        assert file.metadata() == {"format": "pt"}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_convert_writes_the_same_bytes_every_time(tmp_path, suffix):
+    outputs = [tmp_path / folder / f"{name}{suffix}" for folder, name in ("aa", "ba", "cb", "dd")]
+    for seed, output in enumerate(outputs[:2]):
+        done = start("convert", DIGITS, "-o", output, PYTHONHASHSEED=str(seed))
+        assert done.returncode == 0, done.stderr
+    for output in outputs[2:]:
+        assert cli.main(["convert", str(DIGITS), "-o", str(output)]) == 0
+    assert len({output.read_bytes() for output in outputs}) == 1
 
 
 def test_tensors_that_share_memory(tmp_path):
     shared = torch.arange(6.0)
     state = {"a": shared, "b": shared, "c": shared[1:3], "empty": torch.empty(0)}
     path = tmp_path / "x.safetensors"
-    _convert._safetensors_saver()(state, path, "x")
+    _convert._safetensors_saver()(state, path)
     assert all(torch.equal(tensor, state[name]) for name, tensor in load_file(path).items())
 
 
@@ -249,9 +260,9 @@ def test_a_failing_write_leaves_everything_as_it_was(run, digits, tmp_path, monk
     output.parent.mkdir()
     output.write_text("mine")
 
-    def fail(state, path):
-        Path(path).write_text("half")
-        raise OSError(28, "No space left on device", str(path))
+    def fail(state, file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", fail)
     code, _, err = run("convert", digits, "-o", output, "--force")
@@ -274,6 +285,7 @@ def test_what_cannot_be_written_is_told_by_the_output_s_name(
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert code == 1
     assert err.startswith(f"kerastorch: error: {output}: could not be written: ")
+    assert "File too large" in err
     assert [path.name for path in tmp_path.iterdir()] == ["digits.keras"]
     monkeypatch.setattr(Path, "touch", lambda path: (path / "none").open("x"))
     code, _, err = run("convert", digits, "-o", output)
@@ -299,6 +311,17 @@ def test_a_directory_is_no_output(run, digits, tmp_path):
         (["unknown"], 2, "invalid choice"),
         (["convert", DIGITS, "-o", "x.onnx"], 2, "x.onnx: must end in .pt or .safetensors."),
         (["inspect", "no.keras"], 1, "no.keras"),
+        *(
+            (arguments, 2, f"argument {argument}: must be a path that is not empty and has no null")
+            for path in ("", "x\0.keras")
+            for argument, arguments in (
+                ("file", ["inspect", path]),
+                ("file", ["convert", path, "-o", "x.pt"]),
+                ("-o/--output", ["convert", DIGITS, "-o", path]),
+                ("--weights", ["convert", DIGITS, "-o", "x.pt", "--weights", path]),
+                ("--reference", ["convert", DIGITS, "-o", "x.pt", "--reference", path]),
+            )
+        ),
         (["convert", "no.keras", "-o", "no.pt"], 1, "no.keras"),
         (["inspect", __file__], 1, "test_cli.py"),
         (["inspect", FILES / "keras-3.15.1" / "gw_p5.pkl"], 1, "not read. Pass --pickles: then"),
@@ -386,14 +409,14 @@ def test_the_progress_bar_is_for_big_files_on_a_terminal(digits, monkeypatch, ca
 # As a process
 
 
-def start(*arguments, stdout=subprocess.PIPE, cwd=None):
+def start(*arguments, stdout=subprocess.PIPE, cwd=None, **environment):
     path = os.pathsep.join([str(COMPAT.parent), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "kerastorch", *map(str, arguments)],
         stdout=stdout,
         stderr=subprocess.PIPE,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, **environment},
         text=True,
         check=False,
     )

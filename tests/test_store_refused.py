@@ -8,7 +8,9 @@ import pickle
 import h5py
 import pytest
 import torch
+from torch import nn
 
+from kerastorch import compare, load_model, load_weights, save_weights
 from kerastorch.saving import _json
 from kerastorch.saving._contents import FileError
 from tests.keras_files import BIAS, KERNEL, archive, directory, found, legacy, shards, tree
@@ -193,3 +195,36 @@ def test_a_pickle_is_read_only_where_it_is_asked_for(tmp_path):
     with pytest.raises(FileError, match="pickles=True"):
         found(tmp_path / "x")
     assert torch.equal(*found(tmp_path / "x", pickles=True)[1].values(), torch.tensor(BIAS))
+
+
+MODEL = nn.Linear(2, 3)
+
+
+@pytest.mark.parametrize("path", ["", b"", "a\0b", b"a\0b"])
+@pytest.mark.parametrize(
+    ("owner", "argument", "call"),
+    [
+        ("load_model", "path", load_model),
+        ("load_model", "weights", lambda path: load_model("no.keras", weights=path)),
+        ("load_weights", "source", lambda path: load_weights(MODEL, path)),
+        ("save_weights", "path", lambda path: save_weights(MODEL, path)),
+        ("compare", "reference", lambda path: compare(MODEL, path)),
+    ],
+)
+def test_an_empty_path_is_not_the_current_directory(owner, argument, call, path):
+    with pytest.raises(ValueError) as caught:
+        call(path)
+    assert str(caught.value) == (
+        f"{owner}: `{argument}` must be a path that is not empty and has no null character. "
+        f"Received: {argument}={path!r}."
+    )
+
+
+@pytest.mark.parametrize("path", [" ", b" "])
+def test_a_blank_path_is_a_name_like_others(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for call in (load_model, lambda path: load_weights(MODEL, path)):
+        with pytest.raises(FileNotFoundError, match=r"^ : no such file"):
+            call(path)
+    with pytest.raises(FileNotFoundError):
+        compare(MODEL, path)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import _check
 from .._array import to_array
 from .._check import problem
 from ..saving._arrays import open_arrays
@@ -94,11 +95,12 @@ def _nearness(recording: Recording, rtol: float, found: Run) -> tuple[int, ...]:
 
 
 def _recording_of(reference: Any, inputs: Any) -> tuple[Recording, str]:
-    if isinstance(reference, (str, Path)):
+    reference = _check.path("compare", "reference", reference)
+    if isinstance(reference, Path):
         if inputs is not None:
             remedy = "The file has its own inputs."
             raise ValueError(problem("compare", "inputs", "None with a file", "...", remedy))
-        return read_recording(Path(reference)), str(reference)
+        return read_recording(reference), str(reference)
     if not (callable(reference) and hasattr(reference, "layers") and hasattr(reference, "name")):
         rule = f"a Keras model, or the path of {FORMAT}"
         raise ValueError(problem("compare", "reference", rule, type(reference).__name__))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from .. import activations, constraints, initializers, regularizers
 from .._check import problem
+from .._constructor import OwnConstructor
 from .._dialect import as_read_by
 
 Config = dict[str, Any]
@@ -25,7 +26,7 @@ _ONLY_WHEN_SET = ("lora_rank", "lora_alpha")
 _FROM_KERAS_2 = ("batch_input_shape",)  # what Sequential knows of its first layer
 
 
-class Configured:
+class Configured(OwnConstructor):
     """A mixin for classes whose arguments are their attributes, under the same names.
 
     What is assigned to an activation, initializer, regularizer or constraint is resolved there

@@ -38,7 +38,7 @@ def check_missing(path: Path) -> None:
     if path.with_name(f"{path.name}.index").exists():
         raise FileError(f"{path}: a TensorFlow checkpoint, which is not read. {_KERAS}")
     where = f"There is no directory {path.parent} either." if not path.parent.exists() else ""
-    raise FileNotFoundError(f"{path}: no such file or directory. {where}".strip())
+    raise FileNotFoundError(f"{path}: no such file or directory. {where}".rstrip())
 
 
 def check_directory(source: str, present: set[str]) -> NoReturn:

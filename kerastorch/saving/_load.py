@@ -93,6 +93,7 @@ def load_weights(
     if not isinstance(mapping, Mapping | None):
         rule = "a dict of module paths, or None"
         raise TypeError(problem(owner, "mapping", rule, mapping))
+    source = _check.path(owner, "source", source)
     with reading(source, progress, pickles) as opened:
         contents = _as_model(opened, source)
         match = _matched(module, contents, by, mapping, strict)

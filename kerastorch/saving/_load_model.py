@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .. import _check
 from .._check import problem
 from ._config import parse_model
 from ._contents import Contents, FileError
@@ -70,6 +71,7 @@ def load_model(
 
     Raises:
         TypeError: `custom_layers` or `custom_objects` is no dict, or makes no module.
+        ValueError: a path is empty.
         FileError: the file is refused, has no config, has a layer that is not supported, or its
             weights are not those of the model.
     """
@@ -78,6 +80,8 @@ def load_model(
             rule = "a dict of names, or None"
             raise TypeError(problem(load_model.__name__, name, rule, given))
     custom = (*(custom_layers or ()), *(custom_objects or ()))
+    path = _check.path(load_model.__name__, "path", path)
+    weights = _check.path(load_model.__name__, "weights", weights)
     with reading(path, progress, pickles) as contents:
         if contents.config is None:
             what = "it has weights only, and no config that tells the model"

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from .. import _check
 from . import _hdf5, _json, _npy, _zip
 from ._arrays import open_arrays
 from ._contents import Contents, FileError, Layout, SavedLayer
@@ -53,10 +54,10 @@ def open_contents(
         FileNotFoundError: there is no such file.
         ImportError: it is an HDF5 file and h5py is not installed.
     """
-    if not isinstance(source, (str, bytes, os.PathLike)):
+    path = _check.path(open_contents.__name__, "source", source)
+    if not isinstance(path, Path):
         yield live_contents(source)
         return
-    path = Path(os.fsdecode(source))
     with ExitStack() as stack:
         yield _Opener(stack, path, progress, pickles).contents()
 

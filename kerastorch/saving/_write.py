@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import _check
 from .._check import problem
 from .._layout import kernel_view
 from ..layers._layer import Layer
@@ -77,7 +78,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
         raise TypeError(problem(owner, "model", "a torch.nn.Module", type(model)))
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(problem(owner, "path", rule, path))
-    place = Path(os.fsdecode(path))
+    place: Path = _check.path(owner, "path", path)
     if not place.name.endswith(_SUFFIX):
         remedy = "Keras tells the format by it."
         raise ValueError(problem(owner, "path", rule, str(path), remedy))
