@@ -29,6 +29,7 @@ HOUSE = {
     "_functional": (1, 0),
     "_random": (1, 0),
     "_resampling": (1, 0),
+    "_scripting": (1, 0),
     "_sharding": (1, 0),
     "_any_size": (1, 1),
     "_batch_statistics": (1, 1),

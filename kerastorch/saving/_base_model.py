@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .._array import from_array
 from .._check import problem
+from .._scripting import NotScriptable
 from ..layers._layer import Layer, is_exporting
 from ._held import Held
 from ._inputs import Input
@@ -24,7 +25,7 @@ is_compiling = torch.compiler.is_dynamo_compiling
 CONSTANT = "_constant_"  # what the names of the buffers of arrays in the config begin with
 
 
-class Model(nn.Module):
+class Model(NotScriptable, nn.Module):
     """A model rebuilt from its config; `Sequential` and `Functional` are the two kinds.
 
     Its submodules are the layers, under their names in Keras, as attributes: `model.conv1`. A name
