@@ -100,6 +100,7 @@ HOUSE = {
     "saving._inputs": (5, 2),
     "saving._held": (5, 0),
     "saving._layer_errors": (5, 0),
+    "saving._originals": (5, 0),
     "saving._inside": (5, 1),
     "saving._plan": (5, 2),
     "saving._summary": (5, 2),
