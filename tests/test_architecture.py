@@ -127,6 +127,7 @@ HOUSE = {
     "saving._match": (5, 9),
     "saving._staging": (5, 9),
     "saving._load": (5, 10),
+    "saving._misplaced": (5, 5),
     "saving._write": (5, 10),
     "saving._load_model": (5, 11),
     "_comparing._difference": (6, 0),

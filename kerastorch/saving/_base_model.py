@@ -44,6 +44,7 @@ class Model(NotScriptable, nn.Module):
     Attributes:
         spec: What the config says.
         name: The model's name.
+
     Raises:
         ValueError: a layer cannot take an input of the shape that it gets.
     """

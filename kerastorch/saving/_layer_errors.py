@@ -8,9 +8,7 @@ import torch
 
 from .._check import problem
 
-_REMEDY = (
-    "Put a module in its place, `{code}`; to leave the layer out, take torch.nn.Identity()."
-)
+_REMEDY = "Put a module in its place, `{code}`; to leave the layer out, take torch.nn.Identity()."
 
 # In these the one argument is the message, and nothing else.
 _PLAIN = (

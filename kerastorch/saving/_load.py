@@ -151,7 +151,9 @@ def _matched(
             cautions.append(f"the config was not used: {error}")
     tried = []
     if own is not None and by is None:
-        matcher = Matcher(module, contents, saved_layers(contents, own), mapping, names)
+        # The layers may differ from the model's own config: they can be replaced and changed.
+        source = saved_layers(contents, own if spec is None else spec)
+        matcher = Matcher(module, contents, source, mapping, names, compares=spec is not None)
         tried.append(matcher.match("structure"))
     known = saved_layers(contents, spec)
     matcher = Matcher(module, contents, known, mapping, names, automatic=by == "name")

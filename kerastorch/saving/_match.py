@@ -30,6 +30,7 @@ class Matcher:
         mapping: What the caller says of single modules and parameters.
         names: The names of modules that have others than their paths.
         automatic: Whether to trust names, too, that layers got by themselves.
+        compares: Whether modules must compute what the source's config says.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Matcher:
         mapping: Mapping[str, str | None] | None = None,
         names: Mapping[nn.Module, Names] | None = None,
         automatic: bool = False,
+        compares: bool = True,
     ) -> None:
         self.module = module
         self.contents = contents
@@ -47,6 +49,7 @@ class Matcher:
         self.mapping = dict(mapping or {})
         self.names = dict(names or {})
         self.automatic = automatic
+        self.compares = compares
         self.leaves = leaves_of(module)
 
     def match(self, how: str) -> Match:
@@ -55,7 +58,7 @@ class Matcher:
         Args:
             how: "name", "order", or "structure" for names that both have from the same config.
         """
-        match = Match(how, has_channels_first(self.module))
+        match = Match(how, has_channels_first(self.module), self.compares)
         leaves, layers = apply_mapping(
             match, self.module, self.contents, self.leaves, self.source, self.mapping
         )

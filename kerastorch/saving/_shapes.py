@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from .._check import problem
+from ..layers._layer import Layer
 from ._spec import ModelSpec, TensorRef, mapped, refs
 
 # What arguments of wrong types and values raise, in Python and in torch.
@@ -224,6 +226,24 @@ def _differ(shape: Any, said: Any) -> bool:
     return len(shape) != len(said) or any(None not in pair and len({*pair}) > 1 for pair in sizes)
 
 
+def _require_fit(layer: Layer, shape: Any) -> None:
+    """Raise where a layer is built for inputs of other sizes.
+
+    Raises:
+        ValueError: it is.
+    """
+    own = {name: tuple(t.shape) for name, t in layer._tensors().items()} if layer.built else {}
+    if not own or not isinstance(shape, Shape):
+        return
+    try:
+        wanted = layer._shapes_for(shape)
+    except ERRORS:  # sizes that are not known, or what `compute_output_shape` refuses as well
+        return
+    if any(own.get(name, size) != size for name, size in wanted.items()):
+        rule = "of the sizes that the layer is built for"
+        raise ValueError(problem(type(layer).__name__, "input_shape", rule, tuple(shape)))
+
+
 # Classes of torch whose output has the shape of the input
 _SAME = {
     *(nn.Identity, nn.Dropout, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm),
@@ -234,6 +254,8 @@ _SAME = {
 def _output_shape(module: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
     """Return the shape of a module's output for those of its arguments, or UNKNOWN."""
     compute = getattr(module, "compute_output_shape", None)
+    if isinstance(module, Layer) and len(args) == 1:
+        _require_fit(module, args[0])
     if compute is not None:
         return leaf(compute(*args, **kwargs))
     if len(args) != 1 or kwargs or not isinstance(args[0], Shape):
