@@ -126,6 +126,7 @@ HOUSE = {
     "saving._mapping": (5, 8),
     "saving._match": (5, 9),
     "saving._staging": (5, 9),
+    "saving._skeleton": (5, 8),
     "saving._load": (5, 10),
     "saving._misplaced": (5, 5),
     "saving._write": (5, 10),

@@ -189,8 +189,18 @@ class Model(NotScriptable, nn.Module):
         return self
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
-        """Let the inputs follow `.half()` and the like as the layers do."""
+        """Let the inputs follow `.half()` and the like as the layers do.
+
+        Constants of the config get their values anew where they leave the device "meta".
+        """
+        buffers: Any = self._buffers
+        on_meta = {name for _, name in self._constants if buffers[name].is_meta}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        plan: Any = self._plan
+        values = dict(plan.constants) if on_meta else {}
+        for slot, name in self._constants:
+            if name in on_meta and not buffers[name].is_meta:
+                buffers[name].copy_(values[slot])
         self._inputs = tuple(
             one._replace(dtype=fn(torch.empty(0, dtype=one.dtype)).dtype) for one in self._inputs
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from ._match import Matcher, structural_names
 from ._model import Model
 from ._pairs import Match
 from ._saved import saved_layers
+from ._skeleton import make_skeleton
 from ._spec import ModelSpec
 from ._staging import commit, staged
 from ._targets import leaves_of
@@ -49,6 +51,10 @@ def load_model(
     train it. Weights that were not trainable do not require gradients. The optimizer's state is
     not loaded.
 
+    On the device "meta" the model is a skeleton: everything is checked and built, and no array is
+    read. `model.to_empty(device="cpu")` and `kerastorch.load_weights(model, path)` fill it. There
+    a config does without weights.
+
     The headers of HDF5 files are read by HDF5's C library in this process: load what comes from
     strangers in a process with few rights.
 
@@ -59,7 +65,7 @@ def load_model(
         custom_layers: Classes of your own -> what makes their modules of their configs.
         custom_objects: Names of your own activations, initializers, regularizers and
             constraints -> functions or classes.
-        device: Where the model is to live.
+        device: Where the model is to live; by default torch's default device.
         pickles: Whether arrays in pickles are read too; nothing in them is called.
         progress: Called with the number of bytes as the arrays are read.
 
@@ -68,6 +74,7 @@ def load_model(
 
     Raises:
         TypeError: `custom_layers` or `custom_objects` is no dict, or makes no module.
+        ValueError: there is no such device.
         FileError: the file is refused, has no config, has a layer that is not supported, or its
             weights are not those of the model.
     """
@@ -75,6 +82,8 @@ def load_model(
         if not isinstance(given, Mapping | None):
             rule = "a dict of names, or None"
             raise TypeError(problem(load_model.__name__, name, rule, given))
+    place = _checked_device(device)
+    on_meta = place is not None and place.type == "meta"
     remedy = f"{_REMEDY} {_REMEDY_OF_ONES_OWN}" if custom_layers else _REMEDY
     with reading(path, progress, pickles) as contents:
         if contents.config is None:
@@ -82,23 +91,50 @@ def load_model(
             remedy = "Build the model yourself and call `load_weights`."
             raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
         spec = parse_model(contents.config, contents.source, contents.version)
-        model = build_model(spec, custom_layers, custom_objects)
-        if device is not None:
-            model.to(device)
+        # Constants of the config need values, on "meta" too.
+        with torch.device("cpu") if on_meta else nullcontext():
+            model = build_model(spec, custom_layers, custom_objects)
+        if place is not None and not on_meta:
+            model.to(place)
         if weights is None:
             if not any(layer.weights for layer in contents.layers) and leaves_of(model):
+                if on_meta:
+                    make_skeleton(model, None, contents.source)
+                    return model.eval()
                 what = "it has a config and no weights"
                 remedy = "Say where they are with `weights=`."
                 raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
-            _load(model, spec, contents, remedy)
+            _load(model, spec, contents, remedy, on_meta)
         else:
             with reading(weights, progress, pickles) as others:
-                _load(model, spec, others, remedy)
+                _load(model, spec, others, remedy, on_meta)
     return model.eval()
 
 
-def _load(model: Model, spec: ModelSpec, contents: Contents, remedy: str) -> None:
-    commit(staged(_matched(model, spec, contents, remedy)))
+def _checked_device(device: torch.device | str | int | None) -> torch.device | None:
+    """Return the device that was asked for, or the default one where that is "meta".
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    if device is None:
+        default = torch.get_default_device()
+        return default if default.type == "meta" else None
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except Exception as error:  # torch raises any of a dozen classes here
+        rule = "a device that torch has on this machine"
+        raise ValueError(problem(load_model.__name__, "device", rule, device)) from error
+    return found
+
+
+def _load(model: Model, spec: ModelSpec, contents: Contents, remedy: str, on_meta: bool) -> None:
+    match = _matched(model, spec, contents, remedy)
+    if on_meta:
+        make_skeleton(model, match, contents.source)
+    else:
+        commit(staged(match))
 
 
 def _matched(model: Model, spec: ModelSpec, contents: Contents, remedy: str = _REMEDY) -> Match:

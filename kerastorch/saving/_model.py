@@ -95,7 +95,7 @@ class Functional(Model):
         plan = plan_of(spec, self._attributes, layers)
         declared: list[Any] = [layers[ref.layer] for ref in _in_slots(spec.inputs)]
         self._inputs = tuple(Input.of(layer, sized=True) for layer in declared)
-        self._plan = plan._replace(constants=())
+        self._plan = plan
         self._constants = tuple((slot, f"{CONSTANT}{slot}") for slot, _ in plan.constants)
         for slot, tensor in plan.constants:
             self.register_buffer(f"{CONSTANT}{slot}", tensor.clone(), persistent=False)

@@ -232,7 +232,7 @@ def _require_fit(layer: Layer, shape: Any) -> None:
     Raises:
         ValueError: it is.
     """
-    own = {name: tuple(t.shape) for name, t in layer._tensors().items()} if layer.built else {}
+    own = {name: tuple(own.shape) for name, own in layer._tensors().items()} if layer.built else {}
     if not own or not isinstance(shape, Shape):
         return
     try:
