@@ -120,7 +120,10 @@ def run(
         remedy = "Call it on a batch, and load its weights."
         raise ValueError(problem("compare", "model", "built", type(model).__name__, remedy))
     if any(tensor.is_meta for tensor in own):
-        rule, remedy = "on a real device", "Call `model.to_empty(device=...)` and load weights first."
+        rule, remedy = (
+            "on a real device",
+            "Call `model.to_empty(device=...)` and load weights first.",
+        )
         raise ValueError(problem("compare", "model", rule, type(model).__name__, remedy))
     tensors = mapped(_tensor_for(model), inputs)
     layouts = [tensors]

@@ -232,7 +232,8 @@ def _require_fit(layer: Layer, shape: Any) -> None:
     Raises:
         ValueError: it is.
     """
-    own = {name: tuple(own.shape) for name, own in layer._tensors().items()} if layer.built else {}
+    tensors = layer._tensors() if layer.built else {}
+    own = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if not own or not isinstance(shape, Shape):
         return
     try:
