@@ -637,6 +637,8 @@ def test_refused_models():
     lazy = Plain(conv=layers.Conv2D(3, 3))
     with pytest.raises(ValueError, match="compare: `model` must be built"):
         compare(lazy, reference, IMAGES)
+    with pytest.raises(ValueError, match=r"compare: `model` must be on a real device\. .*to_empty"):
+        compare(Plain(conv=nn.Conv2d(3, 3, 3, device="meta")), reference, IMAGES)
     with pytest.raises(ValueError, match="`model` must be one with submodules named like"):
         compare(Plain(other=nn.Identity()), reference, IMAGES)
     with pytest.raises(ValueError, match="`model` must be able to run on the reference's inputs"):

@@ -75,13 +75,6 @@ def test_a_trace_that_would_overwrite_what_a_gradient_needs_is_refused():
         torch.jit.trace(one.module(), one.arguments(0))
 
 
-@pytest.mark.parametrize("one", SIZED, ids=lambda one: one.name)
-def test_scripted_layers_are_refused(one):
-    refused = ValueError, torch.jit.frontend.NotSupportedError
-    with pytest.raises(refused, match=r"type annotation|n[o']t supported"):
-        torch.jit.script(one.module())
-
-
 def test_exporting_leaves_no_loss_behind():
     layer = layers.Conv2D(4, (2, 3), activity_regularizer="l2", input_shape=(8, 9, 3))
     layer(batch((2, 8, 9, 3)))

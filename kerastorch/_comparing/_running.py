@@ -115,11 +115,18 @@ def run(
             inputs that comes nearest counts.
 
     Raises:
-        ValueError: the model is not built yet.
+        ValueError: the model is not built yet, or on the device "meta".
     """
-    if any(map(is_lazy, [*model.parameters(), *model.buffers()])):
+    own = [*model.parameters(), *model.buffers()]
+    if any(map(is_lazy, own)):
         remedy = "Call it on a batch, and load its weights."
         raise ValueError(problem("compare", "model", "built", type(model).__name__, remedy))
+    if any(tensor.is_meta for tensor in own):
+        rule, remedy = (
+            "on a real device",
+            "Call `model.to_empty(device=...)` and load weights first.",
+        )
+        raise ValueError(problem("compare", "model", rule, type(model).__name__, remedy))
     tensors = mapped(_tensor_for(model), inputs)
     layouts = [tensors]
     if any(tensor.ndim > 2 for tensor in leaves(tensors)):

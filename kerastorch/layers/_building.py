@@ -14,6 +14,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from .. import _dtype, _sharding, initializers
 from .._array import from_array
 from .._check import problem
+from .._scripting import NotScriptable
 
 Shape = tuple[int, ...]
 Callback = Callable[[Tensor], Tensor]
@@ -61,7 +62,7 @@ class LazyBuffer(UninitializedBuffer):
         return copied
 
 
-class Buildable(LazyModuleMixin, nn.Module):
+class Buildable(NotScriptable, LazyModuleMixin, nn.Module):
     """A module that is built lazily as torch's own Lazy modules are, or by `build`.
 
     A subclass lists its weights in `roles`, registers them with `_register_weights` at the end of

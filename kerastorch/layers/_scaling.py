@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -260,6 +260,19 @@ class Normalization(Layer):
                     shape[axis] = size
                 return shape
         return None
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        """Give the given moments their values anew where they leave the device "meta"."""
+        on_meta = self._given_mean is not None and self._given_mean.is_meta
+        super()._apply(fn, recurse)
+        if on_meta:
+            with torch.device("cpu"):
+                moments = self._checked_moments(self.input_mean, self.input_variance)
+            given: Any = self._given_mean, self._given_variance
+            for buffer, value in zip(given, moments, strict=True):
+                if not buffer.is_meta:
+                    buffer.copy_(value)
+        return self
 
     # The computation
 

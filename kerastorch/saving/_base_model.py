@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from .._array import find_remedy, from_array
 from .._check import problem
+from .._scripting import NotScriptable
 from ..layers._layer import Layer, is_exporting
 from ._held import Held
 from ._inputs import Input
 from ._inside import is_called, is_unseen
-from ._layer_errors import name_layer
-from ._plan import Details, Plan, Step, filled, flat
+from ._layer_errors import missing_layer, name_layer
+from ._originals import Originals
+from ._plan import Details, Plan, Step, filled, flat, layers_in
 from ._shapes import UNKNOWN, Shapes, leaf, shapes_in
 from ._spec import ModelSpec
 from ._summary import summary
@@ -24,7 +26,7 @@ is_compiling = torch.compiler.is_dynamo_compiling
 CONSTANT = "_constant_"  # what the names of the buffers of arrays in the config begin with
 
 
-class Model(nn.Module):
+class Model(NotScriptable, nn.Module):
     """A model rebuilt from its config; `Sequential` and `Functional` are the two kinds.
 
     Its submodules are the layers, under their names in Keras, as attributes: `model.conv1`. A name
@@ -42,9 +44,6 @@ class Model(nn.Module):
     Attributes:
         spec: What the config says.
         name: The model's name.
-        input_shapes: The shape or shapes of each layer's first input, by its name, batch included;
-            a layer of whose input nothing is known is not listed.
-        output_shapes: The same for the outputs.
 
     Raises:
         ValueError: a layer cannot take an input of the shape that it gets.
@@ -59,9 +58,9 @@ class Model(nn.Module):
         super().__init__()
         self.spec = spec
         self.name = spec.name
-        self.input_shapes: dict[str, Any] = {}
-        self.output_shapes: dict[str, Any] = {}
+        self._given: Any = UNKNOWN  # the first input's shape that was asked about
         self._trainable = spec.trainable
+        self._custom: frozenset[str] = frozenset()  # the names that the caller gave his own for
         self._inputs: tuple[Input, ...] = ()
         self._modes: tuple[tuple[str, bool], ...] = ()
         self._plan: Plan | None = None
@@ -70,14 +69,32 @@ class Model(nn.Module):
         self._attributes = _attributes(self, list(layers))
         for name, layer in layers.items():
             self.add_module(self._attributes[name], layer)
+        self._originals = Originals(self.layers)
         self._modes = tuple((self._attributes[name], mode) for name, mode in (modes or {}).items())
         self.train(self.training)
 
     @property
     def layers(self) -> dict[str, nn.Module]:
-        """The layers by their names in Keras, in its order, InputLayers and operations included."""
-        modules: dict[str, Any] = self._modules
-        return {name: modules[attribute] for name, attribute in self._attributes.items()}
+        """The layers by their names in Keras, in its order, InputLayers and operations included.
+
+        One that was deleted, or is None, is not among them.
+        """
+        found = ((name, self._modules.get(own)) for name, own in self._attributes.items())
+        return {name: module for name, module in found if module is not None}
+
+    @property
+    def input_shapes(self) -> dict[str, Any]:
+        """The shape or shapes of each layer's first input, by its name, batch included.
+
+        They are those for the inputs that the model declares, or was first asked about. A layer of
+        whose input nothing is known is not listed.
+        """
+        return self._known_shapes(self._given)[0]
+
+    @property
+    def output_shapes(self) -> dict[str, Any]:
+        """The same as `input_shapes` for the outputs."""
+        return self._known_shapes(self._given)[1]
 
     @property
     def trainable(self) -> bool:
@@ -107,38 +124,84 @@ class Model(nn.Module):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the output's shape, or a structure of them, for the inputs'; None stays None.
 
+        Where a module does not tell the shape of its output, it is UNKNOWN.
+
         Args:
             input_shape: A shape with the batch, or a structure of them as the model takes inputs.
 
         Raises:
             ValueError: a layer cannot take an input of such a shape.
+            AttributeError: a layer is missing.
         """
-        shapes = self._shapes(leaf(input_shape))
-        if not self.input_shapes:
-            self._note(shapes)
+        self._require_layers()
+        given = leaf(input_shape)
+        shapes = self._shapes(given, self._made())
+        if not self._declares and UNKNOWN in shapes_in(self._given):
+            self._given = given
         return shapes.result
 
-    def _shapes(self, given: Any) -> Shapes:
+    @property
+    def _declares(self) -> bool:
+        """Whether the model says what shapes it takes."""
+        return any(one.shape is not None for one in self._inputs)
+
+    def _made(self, strict: bool = True) -> Shapes:
+        """Return what `_shapes` is to fill."""
+        layers = self.layers
+        replaced = self._originals.replaced(self._attributes, layers)
+        return Shapes(self.spec, layers, replaced, strict)
+
+    def _shapes(self, given: Any, found: Shapes) -> Shapes:
+        """Return the shapes inside for a structure of those of the inputs."""
         raise NotImplementedError
 
-    def _note(self, shapes: Shapes) -> None:
-        for own, found in (
-            (self.input_shapes, shapes.inputs),
-            (self.output_shapes, shapes.outputs),
-        ):
-            own.update((n, s) for n, s in found.items() if UNKNOWN not in shapes_in(s))
+    def _known_shapes(self, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what is known of the shapes of the layers' inputs and outputs.
+
+        Args:
+            given: The structure of the shapes of the model's inputs; None where they are not known.
+        """
+        if given is None and not self._declares:
+            return {}, {}
+        given = UNKNOWN if given is None else given
+        try:
+            shapes = self._shapes(given, self._made(strict=False))
+        except ValueError:  # the model does not take such an input
+            return {}, {}
+        both = shapes.inputs, shapes.outputs
+        inputs, outputs = (
+            {name: shape for name, shape in found.items() if UNKNOWN not in shapes_in(shape)}
+            for found in both
+        )
+        return inputs, outputs
+
+    def _require_layers(self) -> None:
+        """Raise where a layer that is called was deleted or set to None."""
+        for name in self._attributes.keys() - self.layers.keys() - {x.name for x in self._inputs}:
+            raise missing_layer(self._title, name, self._attributes[name])
 
     def train(self, mode: bool = True) -> Model:
         """Set the mode of all layers but those whose mode is fixed."""
         super().train(mode)
         modules: dict[str, Any] = self._modules
         for attribute, fixed in self._modes:
-            modules[attribute].train(fixed)
+            if modules.get(attribute) is not None:
+                modules[attribute].train(fixed)
         return self
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
-        """Let the inputs follow `.half()` and the like as the layers do."""
+        """Let the inputs follow `.half()` and the like as the layers do.
+
+        Constants of the config get their values anew where they leave the device "meta".
+        """
+        buffers: Any = self._buffers
+        on_meta = {name for _, name in self._constants if buffers[name].is_meta}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        plan: Any = self._plan
+        values = dict(plan.constants) if on_meta else {}
+        for slot, name in self._constants:
+            if name in on_meta and not buffers[name].is_meta:
+                buffers[name].copy_(values[slot])
         self._inputs = tuple(
             one._replace(dtype=fn(torch.empty(0, dtype=one.dtype)).dtype) for one in self._inputs
         )
@@ -167,8 +230,8 @@ class Model(nn.Module):
         """
         modules: dict[str, Any] = self._modules
         for attribute, only, is_list, whole, dead, once, details in steps:
-            module = modules[attribute]
             try:
+                module = modules[attribute]
                 if not (
                     allowed
                     and only is not None
@@ -177,7 +240,7 @@ class Model(nn.Module):
                     and is_called(module, values, only, is_list, once, whole)
                 ):
                     if only is None:
-                        y = self._called(module, details, values)
+                        y = self._called(attribute, details, values)
                     else:
                         y = module([values[slot] for slot in only] if is_list else values[only[0]])
                     self._keep(y, module, details.outputs, values)
@@ -191,7 +254,9 @@ class Model(nn.Module):
     def _name_layer(self, error: Exception, attribute: str) -> None:
         """Let an error tell that it comes from a layer of this model."""
         name = next(name for name, own in self._attributes.items() if own == attribute)
-        module = self._modules[attribute]
+        module = self._modules.get(attribute)
+        if module is None:
+            raise missing_layer(self._title, name, attribute) from None
         nested = module._title if isinstance(module, Model) else None
         name_layer(error, self._title, name, nested)
 
@@ -209,16 +274,27 @@ class Model(nn.Module):
                 raise ValueError(problem(owner, "outputs", rule, len(parts)))
             values[slot] = parts[index]
 
-    def _called(self, module: Any, details: Details, values: Held) -> Any:
+    def _called(self, attribute: str, details: Details, values: Held) -> Any:
         """Call a module with all its arguments; layers that have run keep their activity terms."""
-        args, kwargs, _, again = details
-        kept = [(layer, layer._activity_losses[:]) for layer in again if layer._activity_losses]
+        modules: dict[str, Any] = self._modules
+        module, (args, kwargs, _, again) = modules[attribute], details
+        kept = self._terms(attribute, again) if again else {}
         found = module(*[filled(arg, values) for arg in args], **filled(kwargs, values))
         if is_exporting():  # nothing was added to them
             return found
-        for layer, terms in kept:
+        for layer, terms in kept.items():
             layer._activity_losses[:0] = terms
         return found
+
+    def _terms(self, attribute: str, again: Sequence[str]) -> dict[Layer, list[Tensor]]:
+        """Return the activity terms of the layers in a module that ran in one of others before."""
+        modules: dict[str, Any] = self._modules
+        terms = {one: one._activity_losses for one in layers_in(modules[attribute])}
+        found = {layer: own[:] for layer, own in terms.items() if own}
+        if not found or attribute in again:
+            return found
+        before = {layer for name in again for layer in layers_in(modules[name])}
+        return {layer: own for layer, own in found.items() if layer in before}
 
     @property
     def _title(self) -> str:
@@ -229,7 +305,17 @@ class Model(nn.Module):
 
     def __repr__(self) -> str:
         """Return a table of the layers."""
-        return summary(self)
+        return summary(self, Model)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the weak references to the original layers to `__setstate__`."""
+        replaced = self._originals.replaced(self._attributes, self.layers)
+        return {**self.__dict__, "_originals": replaced}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Refer to the copy's layers where the original was of the original layers."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._originals = Originals(self.layers, state["_originals"])
 
 
 def _attributes(model: nn.Module, names: Sequence[str]) -> dict[str, str]:

@@ -6,6 +6,10 @@ import sys
 
 import torch
 
+from .._check import problem
+
+_REMEDY = "Put a module in its place, `{code}`; to leave the layer out, take torch.nn.Identity()."
+
 # In these the one argument is the message, and nothing else.
 _PLAIN = (
     AssertionError,
@@ -44,3 +48,18 @@ def name_layer(error: Exception, model: str, layer: str, nested: str | None) -> 
             error.args = (f"{model}, layer '{layer}': {message}",)
     elif sys.version_info >= (3, 11):
         error.add_note(f"It was raised in the layer {layer!r} of {model}.")
+
+
+def missing_layer(model: str, layer: str, attribute: str) -> AttributeError:
+    """Return the error for a layer whose module was deleted, or is None.
+
+    Args:
+        model: The title of the model: "Functional 'resnet50'".
+        layer: The layer's name in it.
+        attribute: The name of its module.
+    """
+    assignment = f"model.{attribute} = ..."
+    if not attribute.isidentifier():
+        assignment = f"setattr(model, {attribute!r}, ...)"
+    remedy = _REMEDY.format(code=assignment)
+    return AttributeError(problem(model, layer, "a torch.nn.Module", None, remedy))

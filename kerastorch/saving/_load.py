@@ -147,8 +147,9 @@ def _matched(
     strict: bool,
 ) -> Match:
     """Return the first match by which everything fits, or raise all that is wrong with it."""
-    own = module.spec if isinstance(module, Model) else None
-    names = structural_names(module) if isinstance(module, Model) else {}
+    own, names, custom = None, {}, frozenset[str]()
+    if isinstance(module, Model):
+        own, names, custom = module.spec, structural_names(module), module._custom
     owned = own_modules(names)
     cautions = []
     spec = None
@@ -159,14 +160,17 @@ def _matched(
             cautions.append(f"the config was not used: {error}")
     tried = []
     if own is not None and by is None:
+        # The layers may differ from the model's own config: they can be replaced and changed.
         matcher = Matcher(
             module,
             contents,
-            saved_layers(contents, own),
+            saved_layers(contents, own if spec is None else spec),
             mapping,
             names,
+            custom=custom,
             own=owned,
             lenient=not strict,
+            compares=spec is not None,
         )
         tried.append(matcher.match("structure"))
     known = saved_layers(contents, spec)
@@ -177,6 +181,7 @@ def _matched(
         mapping,
         names,
         automatic=by == "name",
+        custom=custom,
         own=owned,
         lenient=not strict,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ._match import Matcher, own_modules, structural_names
 from ._model import Model
 from ._pairs import Match
 from ._saved import saved_layers
+from ._skeleton import make_skeleton
 from ._spec import ModelSpec
 from ._staging import call_methods, commit, read_for_methods, staged
 from ._unbuilt import unbuilt
@@ -46,6 +48,10 @@ def load_model(
     train it. Weights that were not trainable do not require gradients. The optimizer's state is
     not loaded.
 
+    On the device "meta" the model is a skeleton: everything is checked and built, and no array is
+    read. `model.to_empty(device="cpu")` and `kerastorch.load_weights(model, path)` fill it. There
+    a config does without weights.
+
     The headers of HDF5 files are read by HDF5's C library in this process: load what comes from
     strangers in a process with few rights.
 
@@ -62,7 +68,7 @@ def load_model(
             so that these are "0" and "conv1/0" there.
         custom_objects: Names of your own activations, initializers, regularizers and
             constraints -> functions or classes.
-        device: Where the model is to live.
+        device: Where the model is to live; by default torch's default device.
         pickles: Whether arrays in pickles are read too; nothing in them is called.
         progress: Called with the number of bytes as the arrays are read.
 
@@ -71,7 +77,7 @@ def load_model(
 
     Raises:
         TypeError: `custom_layers` or `custom_objects` is no dict, or makes no module.
-        ValueError: a path is empty.
+        ValueError: a path is empty, or there is no such device.
         FileError: the file is refused, has no config, has a layer that is not supported, or its
             weights are not those of the model.
     """
@@ -82,34 +88,65 @@ def load_model(
     custom = (*(custom_layers or ()), *(custom_objects or ()))
     path = _check.path(load_model.__name__, "path", path)
     weights = _check.path(load_model.__name__, "weights", weights)
+    place = _checked_device(device)
+    on_meta = place is not None and place.type == "meta"
     with reading(path, progress, pickles) as contents:
         if contents.config is None:
             what = "it has weights only, and no config that tells the model"
             remedy = "Build the model yourself and call `load_weights`."
             raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
         spec = parse_model(contents.config, contents.source, contents.version)
-        model = build_model(spec, custom_layers, custom_objects)
-        if device is not None:
-            model.to(device)
+        # Constants of the config need values, on "meta" too.
+        with torch.device("cpu") if on_meta else nullcontext():
+            model = build_model(spec, custom_layers, custom_objects)
+        model._custom = frozenset(custom)
+        if place is not None and not on_meta:
+            model.to(place)
         if weights is None:
             if not any(layer.weights for layer in contents.layers) and leaves_of(model):
+                if on_meta:
+                    make_skeleton(model, None, contents.source)
+                    return model.eval()
                 what = "it has a config and no weights"
                 remedy = "Say where they are with `weights=`."
                 raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
-            cautions = _load(model, spec, contents, custom)
+            cautions = _load(model, spec, contents, custom, on_meta)
         else:
             with reading(weights, progress, pickles) as others:
-                cautions = _load(model, spec, others, custom)
+                cautions = _load(model, spec, others, custom, on_meta)
     warn_of(contents.source, load_model.__name__, cautions, stacklevel=3)
     return model.eval()
 
 
-def _load(model: Model, spec: ModelSpec, contents: Contents, custom: Iterable[str]) -> list[str]:
+def _checked_device(device: torch.device | str | int | None) -> torch.device | None:
+    """Return the device that was asked for, or the default one where that is "meta".
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    if device is None:
+        default = torch.get_default_device()
+        return default if default.type == "meta" else None
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except Exception as error:  # torch raises any of a dozen classes here
+        rule = "a device that torch has on this machine"
+        raise ValueError(problem(load_model.__name__, "device", rule, device)) from error
+    return found
+
+
+def _load(
+    model: Model, spec: ModelSpec, contents: Contents, custom: Iterable[str], on_meta: bool
+) -> list[str]:
     """Load all weights, and return what is to be warned of."""
     match = _matched(model, spec, contents, custom)
-    values, arrays = staged(match), read_for_methods(match)
-    call_methods(match, arrays)
-    commit(values)
+    if on_meta:
+        make_skeleton(model, match, contents.source)
+    else:
+        values, arrays = staged(match), read_for_methods(match)
+        call_methods(match, arrays)
+        commit(values)
     return match.warnings
 
 

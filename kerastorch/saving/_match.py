@@ -39,6 +39,7 @@ class Matcher:
         custom: The names of classes and functions for which the caller has given his own.
         own: The modules of the caller's own that stand for Keras layers, and their names.
         lenient: Whether a layer that does not fit is left out, rather than an error.
+        compares: Whether modules must compute what the source's config says.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Matcher:
         custom: Iterable[str] = (),
         own: Mapping[nn.Module, Names] | None = None,
         lenient: bool = False,
+        compares: bool = True,
     ) -> None:
         self.module = module
         self.contents = contents
@@ -60,6 +62,7 @@ class Matcher:
         self.automatic = automatic
         self.custom = frozenset(custom)
         self.lenient = lenient
+        self.compares = compares
         self.leaves = leaves_of(module, self._unmapped(own or {}))
         whole = [leaf for leaf in self.leaves if leaf.parts is not None]
         self.source = merge_by_names(
@@ -81,7 +84,9 @@ class Matcher:
         Args:
             how: "name", "order", or "structure" for names that both have from the same config.
         """
-        match = Match(how, has_channels_first(self.module), self.custom, self.lenient)
+        match = Match(
+            how, has_channels_first(self.module), self.custom, self.lenient, self.compares
+        )
         leaves, layers, left_out = apply_mapping(
             match, self.module, self.contents, self.leaves, self.source, self.mapping
         )
@@ -200,7 +205,7 @@ class Matcher:
             self._note_unpaired(match, pairs, leaves, layers)
 
     def _fits(self, leaf: Leaf, saved: Saved) -> bool:
-        trial = Match("order", custom=self.custom)
+        trial = Match("order", custom=self.custom, compares=self.compares)
         paired = trial.pair(self.contents, leaf, saved, in_order=self.source.bare)
         return paired and trial.fits and not trial.strict
 

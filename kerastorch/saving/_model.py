@@ -16,7 +16,15 @@ from ._held import Held
 from ._inputs import Input
 from ._inside import is_allowed
 from ._plan import Plan, Slot, filled, plan_of, steps_of
-from ._shapes import UNKNOWN, Shape, Shapes, of_functional, of_sequential, shapes_in, within
+from ._shapes import (
+    UNKNOWN,
+    Shape,
+    Shapes,
+    fill_functional,
+    fill_sequential,
+    shapes_in,
+    within,
+)
 from ._spec import ModelSpec, mapped, refs
 
 
@@ -36,15 +44,15 @@ class Sequential(Model):
         first = next(iter(layers.values()), None)
         if isinstance(first, InputLayer):
             self._inputs = (Input.of(first, sized=False),)
-            self._note(self._shapes(Shape(first.batch_shape)))
+            self._shapes(UNKNOWN, self._made())
         elif isinstance(first, Layer):  # Keras then makes an input of the layer's compute dtype
             self._inputs = (Input("inputs", getattr(torch, first.compute_dtype), None),)
 
-    def _shapes(self, given: Any) -> Shapes:
+    def _shapes(self, given: Any, found: Shapes) -> Shapes:
         declared = self._inputs[0].shape if self._inputs else None
         if declared is not None:
             given = within(given, Shape(declared))
-        return of_sequential(self.spec, self.layers, given)
+        return fill_sequential(found, self.spec, given)
 
     def forward(self, inputs: Any) -> Any:
         """Compute the output.
@@ -87,25 +95,25 @@ class Functional(Model):
         plan = plan_of(spec, self._attributes, layers)
         declared: list[Any] = [layers[ref.layer] for ref in _in_slots(spec.inputs)]
         self._inputs = tuple(Input.of(layer, sized=True) for layer in declared)
-        self._plan = plan._replace(constants=())
+        self._plan = plan
         self._constants = tuple((slot, f"{CONSTANT}{slot}") for slot, _ in plan.constants)
         for slot, tensor in plan.constants:
             self.register_buffer(f"{CONSTANT}{slot}", tensor.clone(), persistent=False)
-        self._note(self._shapes(mapped(spec.inputs, lambda ref: UNKNOWN)))
+        self._shapes(UNKNOWN, self._made())
 
-    def _shapes(self, given: Any) -> Shapes:
+    def _shapes(self, given: Any, found: Shapes) -> Shapes:
         refs_in = list(refs(self.spec.inputs))
-        if isinstance(given, dict) and not isinstance(self.spec.inputs, dict):
+        if given is UNKNOWN:
+            given = [UNKNOWN for _ in refs_in]
+        elif isinstance(given, dict) and not isinstance(self.spec.inputs, dict):
             given = [given.get(ref.layer, UNKNOWN) for ref in refs_in]
         shapes = list(shapes_in(given))
         if len(shapes) != len(refs_in):
             self._refuse("input_shape", f"{len(refs_in)} shapes", given)
-        layers: dict[str, Any] = self.layers
-        own = {
-            ref: within(shape, Shape(layers[ref.layer].batch_shape))
-            for ref, shape in zip(refs_in, shapes, strict=True)
-        }
-        return of_functional(self.spec, layers, own)
+        slots = zip(_in_slots(self.spec.inputs), self._inputs, strict=True)
+        declared = {ref: Shape(one.shape or ()) for ref, one in slots}
+        own = {ref: within(s, declared[ref]) for ref, s in zip(refs_in, shapes, strict=True)}
+        return fill_functional(found, self.spec, own)
 
     def forward(self, inputs: Any) -> Any:
         """Compute the outputs.

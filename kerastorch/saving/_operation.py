@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .._check import problem
+from .._scripting import NotScriptable
 from ._ops import KERAS, Entry
 from ._shapes import ERRORS, UNKNOWN, Shape, broadcast, shapes_in
 from ._tf_ops import TENSORFLOW
@@ -28,7 +29,7 @@ def key_of(class_name: str, config: Mapping[str, Any]) -> str:
     return class_name
 
 
-class Operation(nn.Module):
+class Operation(NotScriptable, nn.Module):
     """A function of `keras.ops`, or of TensorFlow between the layers of tf.keras.
 
     Args:

@@ -87,12 +87,14 @@ class Match:
         warnings: What the report warns of.
         misfits: What does not fit, while one layer is matched.
         own_misfit: Whether arrays do not fit a module of the caller's own.
+        compares: Whether modules must compute what the source's config says.
     """
 
     how: str
     channels_first: bool = False
     custom: frozenset[str] = frozenset()
     lenient: bool = False
+    compares: bool = True
     pairs: list[Pair] = field(default_factory=list)
     calls: list[MethodCall] = field(default_factory=list)
     shapes: dict[Layer, dict[str, Shape]] = field(default_factory=dict)
@@ -137,7 +139,7 @@ class Match:
             said: Whether the caller said so, whatever the layer's name lets suppose.
             in_order: Whether the weights are a list in Keras's order, without names.
         """
-        found = Match(self.how, self.channels_first, self.custom)
+        found = Match(self.how, self.channels_first, self.custom, compares=self.compares)
         if leaf.parts is None:
             found._pair_layer(contents, leaf, saved, said)
         else:
@@ -244,7 +246,8 @@ class Match:
         spec = saved.spec
         if spec is None:
             return
-        for line in disagreements(leaf.module, spec, self.custom):
+        differences = disagreements(leaf.module, spec, self.custom) if self.compares else ()
+        for line in differences:
             self.strict.append(f"{leaf.path or 'the module'}: {line} (at {saved.title})")
         if saved.flattened and self.channels_first and isinstance(leaf.module, nn.Linear):
             self.warnings.append(f"{leaf.path or 'the module'}: {_FLATTENED}")

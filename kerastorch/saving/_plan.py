@@ -28,13 +28,13 @@ class Details(NamedTuple):
         args: The positional arguments with a Slot in each tensor's place.
         kwargs: The keyword arguments.
         outputs: Which outputs are kept, None for all there is as one, and in which slot.
-        again: The layers that run here and have run before in the same call of the model.
+        again: The modules called before, by their names, that have layers which run here again.
     """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     outputs: tuple[tuple[int | None, int], ...]
-    again: tuple[Layer, ...]
+    again: tuple[str, ...]
 
 
 class Step(NamedTuple):
@@ -43,7 +43,7 @@ class Step(NamedTuple):
     Attributes:
         attribute: The name of the layer's module.
         only: The slots in the only argument, where that is a tensor or a list of tensors; else
-            None, and where `details.again` has layers.
+            None, and where `details.again` has any.
         is_list: Whether that argument is a list.
         whole: The slot of the output where that is one tensor and the only one kept; else None.
         dead: The slots that no later step needs.
@@ -130,19 +130,31 @@ def steps_of(attributes: Mapping[str, str], layers: Mapping[str, nn.Module]) -> 
             once=(slot,),
             details=Details((Slot(slot),), {}, ((None, slot + 1),), again),
         )
-        for slot, (name, again) in enumerate(zip(layers, _run_again(layers.values()), strict=True))
+        for slot, (name, again) in enumerate(
+            zip(layers, _run_again((attributes[n], one) for n, one in layers.items()), strict=True)
+        )
     )
 
 
-def _run_again(modules: Iterable[nn.Module]) -> list[tuple[Layer, ...]]:
-    """Return, for modules that run one after the other, which layers in each ran before."""
-    seen: set[int] = set()
+def _run_again(modules: Iterable[tuple[str, nn.Module]]) -> list[tuple[str, ...]]:
+    """Return, for modules that run one after the other, where the layers in each ran before."""
+    first: dict[Layer, str] = {}
     found = []
-    for module in modules:
-        layers = [one for one in module.modules() if isinstance(one, Layer)]
-        found.append(tuple(layer for layer in layers if id(layer) in seen))
-        seen.update(map(id, layers))
+    for name, module in modules:
+        layers = list(layers_in(module))
+        found.append(tuple(dict.fromkeys(first[layer] for layer in layers if layer in first)))
+        for layer in layers:
+            first.setdefault(layer, name)
     return found
+
+
+def layers_in(module: nn.Module) -> Iterator[Layer]:
+    """Yield the layers in a module, itself included; one that it has twice may come twice."""
+    if isinstance(module, Layer):
+        yield module
+    for child in module._modules.values():
+        if child is not None:
+            yield from layers_in(child)
 
 
 class _Planner:
@@ -184,7 +196,7 @@ class _Planner:
         self, spec: ModelSpec, attributes: Mapping[str, str], layers: Mapping[str, Any]
     ) -> Plan:
         inputs = mapped(spec.inputs, self.slot)
-        layers_again = _run_again(layers[call.layer] for call in spec.calls)
+        layers_again = _run_again((attributes[c.layer], layers[c.layer]) for c in spec.calls)
         used = set(refs([[list(call.args), call.kwargs] for call in spec.calls]))
         used |= set(refs(spec.outputs))
         indexes: dict[tuple[str, int], list[int]] = {}

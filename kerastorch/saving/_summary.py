@@ -14,9 +14,14 @@ _TITLES = ("Layer (type)", "Output shape", "Params", "Connected to")
 _INDENT = "  "
 
 
-def summary(model: Any) -> str:
-    """Return a model as a table of its layers, those of nested models indented, and totals."""
-    rows = [_TITLES, *_rows(model, "")]
+def summary(model: Any, kind: type[nn.Module]) -> str:
+    """Return a model as a table of its layers, those of nested models indented, and totals.
+
+    Args:
+        model: The model.
+        kind: The class of nested models.
+    """
+    rows = [_TITLES, *_rows(model, model._given, "", kind)]
     connected = any(row[3] for row in rows[1:])
     columns = list(zip(*rows, strict=True))[: 4 if connected else 3]
     widths = [max(map(len, column)) for column in columns]
@@ -32,14 +37,18 @@ def summary(model: Any) -> str:
     return "\n".join([title, rule, lines[0], rule, *lines[1:], rule, *_totals(model)])
 
 
-def _rows(model: Any, indent: str) -> Iterator[tuple[str, str, str, str]]:
-    sources = _sources(model.spec)
-    for name, layer in model.layers.items():
-        shape = _shown(model.output_shapes[name]) if name in model.output_shapes else "?"
-        label = f"{indent}{name} ({_kind(layer)})"
-        yield label, shape, _count(layer), ", ".join(sources.get(name, ()))
-        if hasattr(layer, "spec"):
-            yield from _rows(layer, indent + _INDENT)
+def _rows(
+    model: Any, given: Any, indent: str, kind: type[nn.Module]
+) -> Iterator[tuple[str, str, str, str]]:
+    sources, layers = _sources(model.spec), model.layers
+    inputs, outputs = model._known_shapes(given)
+    for name in model._attributes:
+        layer = layers.get(name)
+        shape = _shown(outputs[name]) if name in outputs else "?"
+        shown, count = ("missing", "") if layer is None else (_kind(layer), _count(layer))
+        yield f"{indent}{name} ({shown})", shape, count, ", ".join(sources.get(name, ()))
+        if isinstance(layer, kind):
+            yield from _rows(layer, inputs.get(name), indent + _INDENT, kind)
 
 
 def _kind(layer: nn.Module) -> str:

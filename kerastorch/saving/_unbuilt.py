@@ -40,8 +40,9 @@ def unbuilt(model: Model) -> Iterator[tuple[str, Layer, Any]]:
 
 
 def _parts(model: Model, prefix: str) -> Iterator[tuple[str, Layer, Any]]:
+    shapes = model.input_shapes
     for name, layer in model.layers.items():
-        path, shape = f"{prefix}{name}", model.input_shapes.get(name)
+        path, shape = f"{prefix}{name}", shapes.get(name)
         if isinstance(layer, Model):
             yield from _parts(layer, f"{path}/")
         elif isinstance(layer, Layer):

@@ -21,6 +21,7 @@ from ..layers._layer import Layer
 from ..layers._lora import LoRA
 from ._hdf5 import library
 from ._leaves import Leaf, leaves_of
+from ._misplaced import misplaced
 from ._model import Model
 from ._targets import MERGED, Target, layer_kind, variables_of
 from ._weight_names import kind_of
@@ -59,7 +60,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises:
         TypeError: the model is no module, or the path none.
         ValueError: the path ends otherwise, a layer is not built, or a module has weights that
-            Keras has no layer for; nothing is written then.
+            Keras has no layer for, or another one in its place; nothing is written then.
         FileNotFoundError: there is no such directory.
         IsADirectoryError: the path is one.
         ImportError: h5py is not installed.
@@ -125,6 +126,8 @@ def _groups(model: nn.Module) -> list[_Group]:
         for leaf in leaves_of(model)
         for found in _problems(leaf)
     ]
+    if isinstance(model, Model):
+        problems += [f"  {found}" for found in misplaced(model)]
     if problems:
         owner, rule = save_weights.__name__, "a model whose weights Keras can take"
         remedy = "\n".join(["Nothing was written.", *problems])
@@ -147,7 +150,8 @@ def _problems(leaf: Leaf) -> Iterator[str]:
         yield "which axes share a slope is not known: use kerastorch.layers.PReLU in its place"
     for target in leaf.targets:
         if not target.unbuilt and target.tensor.device.type == "meta":
-            yield f"{target.path} has no values: it is on the device 'meta'"
+            what = f"{target.path} has no values: it is on the device 'meta'"
+            yield f"{what}. Call `model.to_empty(device=...)` and load weights first."
 
 
 def _of_model(model: Model, prefix: str, seen: set[nn.Module]) -> Iterator[_Group]:
@@ -158,6 +162,9 @@ def _of_model(model: Model, prefix: str, seen: set[nn.Module]) -> Iterator[_Grou
         if layer.operation or (sequential and layer.class_name == "InputLayer"):
             continue
         path = f"{prefix}layers/{_numbered(kind_of(layer), counts)}"
+        if layer.class_name == "InputLayer":  # it may have been deleted: nothing calls it
+            yield _Group(path, layer.name, ())
+            continue
         module = model.layers[layer.name]
         if module in seen:
             continue

@@ -1,0 +1,51 @@
+"""Models with a replaced layer, written for Keras's model with the same layer."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import kerastorch
+
+
+def model_of(classes):
+    inputs = keras.Input((6, 5, 3))
+    x = keras.layers.Conv2D(4, (2, 3), activation="relu", name="conv")(inputs)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.Dense(7, activation="relu", name="hidden")(x)
+    return keras.Model(inputs, keras.layers.Dense(classes, name="dense")(x))
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")  # Keras's own
+@pytest.mark.parametrize("head", [nn.Linear(7, 3), kerastorch.layers.Dense(3, input_shape=(7,))])
+def test_keras_reads_a_replaced_head(tmp_path, head):
+    model_of(10).save(tmp_path / "m.keras")
+    ours = kerastorch.load_model(tmp_path / "m.keras")
+    ours.dense = head
+    kerastorch.save_weights(ours, tmp_path / "m.weights.h5")
+    theirs = model_of(3)
+    theirs.load_weights(tmp_path / "m.weights.h5")
+    x = np.random.default_rng(0).random((2, 6, 5, 3), dtype="float32")
+    expected = keras.ops.convert_to_numpy(theirs(x))
+    with torch.no_grad():
+        np.testing.assert_allclose(ours(x).numpy(), expected, rtol=1e-5, atol=1e-6)
+    assert ours.compute_output_shape((None, 6, 5, 3)) == theirs.output_shape
+    with pytest.raises(ValueError, match="shape"):
+        model_of(10).load_weights(tmp_path / "m.weights.h5")
+
+
+def test_shapes_are_those_of_keras_with_the_same_layers(tmp_path):
+    model_of(10).save(tmp_path / "m.keras")
+    ours = kerastorch.load_model(tmp_path / "m.keras")
+    ours.conv = kerastorch.layers.Conv2D(7, 2, strides=2)
+    ours.hidden, ours.dense = kerastorch.layers.Dense(2), nn.Linear(2, 3)
+    inputs = keras.Input((6, 5, 3))
+    parts = [keras.layers.Conv2D(7, 2, strides=2), keras.layers.GlobalAveragePooling2D()]
+    x, expected = inputs, []
+    for part in (*parts, keras.layers.Dense(2), keras.layers.Dense(3)):
+        x = part(x)
+        expected.append(tuple(x.shape))
+    assert [tuple(shape) for shape in ours.output_shapes.values()][1:] == expected
