@@ -239,6 +239,16 @@ def test_an_activation_may_have_weights_and_an_activation(tmp_path, nested):
     torch.testing.assert_close(again(X), model(X))
 
 
+def test_an_activation_without_a_name_can_be_written(tmp_path):
+    inner = {"class_name": "PReLU", "config": {"shared_axes": None}}
+    slopes = np.array([0.5, 0.25], "f4")
+    arrays = {**TREE, "layers/dense/activation/vars/0": slopes}
+    model = keras.load_model(model_archive(tmp_path / "m.keras", keras_3(inner), arrays))
+    keras.save_weights(model, tmp_path / "again.weights.h5")
+    keras.load_weights(model, tmp_path / "again.weights.h5")
+    assert model.d.activation.name == "p_re_lu"
+
+
 @pytest.mark.parametrize(
     "code",
     [

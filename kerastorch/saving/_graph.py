@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from .._check import problem
-from .._registry import LAYERS
+from .._registry import LAYERS, snake_case
 from ..activations import _KERAS_2
 from ..layers._activation import Softmax
 from ..layers._layer import Layer
@@ -141,9 +141,8 @@ class _Builder:
         if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
             config["activation"] = self.activation(activation, keras2=keras2)
         objects = {**_KERAS_2, **self.custom_objects} if keras2 else self.custom_objects
-        name = config.pop("name", None)
-        config["name"] = "layer"
-        made: Layer = LAYERS[class_name].from_config(config, objects)
+        name = config.get("name", snake_case(class_name))
+        made: Layer = LAYERS[class_name].from_config({**config, "name": "layer"}, objects)
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made
 
