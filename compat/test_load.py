@@ -389,6 +389,17 @@ def test_a_live_layer_loads_and_is_compared():
         kerastorch.load_weights(nn.BatchNorm1d(4, eps=1e-4), theirs)
 
 
+@pytest.mark.parametrize("model", [False, True])
+def test_hard_sigmoid_of_a_live_layer_is_that_of_its_keras(model):
+    theirs = keras.layers.Dense(2, activation="hard_sigmoid")
+    source = keras.Sequential([keras.Input((3,)), theirs]) if model else theirs
+    if not model:
+        theirs.build((None, 3))
+    kerastorch.load_weights(layers.Dense(2, "hard_sigmoid"), source)
+    with pytest.raises(FileError, match="activation='hard_sigmoid_keras2'"):
+        kerastorch.load_weights(layers.Dense(2, "hard_sigmoid_keras2"), source)
+
+
 def test_flattened_images_are_warned_of():
     theirs = live(keras.layers.Flatten(), keras.layers.Dropout(0.1), keras.layers.Dense(2))
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, 2))

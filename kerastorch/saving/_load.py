@@ -132,7 +132,10 @@ def _as_model(contents: Contents, source: Any) -> Contents:
         layer = {"class_name": type(source).__name__, "config": source.get_config()}
     except (NotImplementedError, TypeError, ValueError):  # a layer that cannot say it
         return contents
-    config = {"class_name": "Sequential", "config": {"name": "model", "layers": [layer]}}
+    content: dict[str, Any] = {"name": "model", "layers": [layer]}
+    if (contents.version or "").startswith("3"):
+        content["trainable"] = True  # which tells a config of Keras 3 from one of Keras 2
+    config = {"class_name": "Sequential", "config": content}
     return replace(contents, config=config, layers=(replace(alone, path=alone.name or ""),))
 
 
