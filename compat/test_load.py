@@ -129,6 +129,17 @@ def test_files_that_keras_cannot_read_have_the_weights_in_their_places(writer):
     assert_same_outputs(ours, theirs)
 
 
+@pytest.mark.parametrize("name", ["activations.h5", "activations.keras", "activations_w.h5"])
+def test_activations_of_keras_2_compute_what_they_did_there(name):
+    folder = FILES / "tf_keras-2.21"
+    recorded = np.load(folder / "activations.outputs.npz")
+    given, options = arguments(folder / name)
+    model = kerastorch.load_model(*given, **options)
+    with torch.no_grad():
+        np.testing.assert_allclose(model(recorded["x"]), recorded["y"], rtol=1e-5, atol=1e-6)
+    kerastorch.load_weights(model, folder / name)
+
+
 def test_attributes_that_are_split_are_read(tmp_path):
     path = tmp_path / "model.h5"
     with gzip.open(FILES / "keras-3.15.1" / "chunked_layer_names.h5.gz") as packed:
