@@ -25,6 +25,7 @@ HOUSE = {
     "config": (0, 1),
     "_array": (1, 0),
     "_dtype": (1, 0),
+    "_integers": (1, 0),
     "_layout": (1, 0),
     "_functional": (1, 0),
     "_random": (1, 0),
