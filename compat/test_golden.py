@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from compat.configurations import relative_difference
-from kerastorch import layers
+from kerastorch import activations, layers
 from kerastorch.layers import Conv2D
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -20,6 +23,7 @@ CASES = json.loads(ARRAYS["cases"].item())
 with np.load(GOLDEN / "images_tensorflow.npz") as recorded:
     IMAGES = dict(recorded)
 IMAGE_CASES = json.loads(IMAGES["cases"].item())
+INTEGERS = json.loads((GOLDEN / "integers_tensorflow.json").read_text())
 
 
 @pytest.mark.parametrize("index", range(len(CASES)))
@@ -84,3 +88,70 @@ def test_all_ways_and_types_are_recorded() -> None:
     for way in ("bicubic", "lanczos3", "lanczos5"):
         mine = [case for case in IMAGE_CASES if case["arguments"].get("interpolation") == way]
         assert len(mine) == 27 and len({case["dtype"] for case in mine}) == 7
+
+
+def subject(case: dict[str, Any]) -> str:
+    """Return a layer's name, that of an activation included."""
+    return ":".join([case["layer"], *filter(None, [case["arguments"].get("activation")])])
+
+
+def called(case: dict[str, Any], converted: torch.dtype | None = None) -> torch.Tensor:
+    """Call a layer as the case says, or with its inputs converted to a type first."""
+    size = math.prod(case["shape"])
+
+    def made(dtype: str) -> torch.Tensor:
+        x = torch.tensor(INTEGERS["inputs"][dtype][:size], dtype=getattr(torch, dtype))
+        return x.reshape(case["shape"]).to(converted or x.dtype)
+
+    dtype = case["dtype"]
+    inputs = made(dtype) if isinstance(dtype, str) else [made(name) for name in dtype]
+    layer = getattr(layers, case["layer"])(**case["arguments"])
+    torch.manual_seed(1)
+    with torch.no_grad():
+        found: torch.Tensor = layer.train(case.get("training", False))(inputs)
+    return found
+
+
+WHOLE = {
+    key: list(cases)
+    for key, cases in itertools.groupby(sorted(INTEGERS["cases"], key=subject), subject)
+}
+# What TensorFlow refuses to do with booleans, while Keras on JAX, and mostly torch, keeps them.
+OF_BOOLEANS = ("Add", "Multiply", "Maximum", "Minimum", "MaxPooling2D", "UpSampling2D")
+
+
+@pytest.mark.parametrize("cases", WHOLE.values(), ids=WHOLE)
+def test_integers_are_tensorflows_or_converted(cases: list[dict[str, Any]]) -> None:
+    for case in cases:
+        layer, booleans = case["layer"], case["dtype"] in ("bool", ["bool", "bool"])
+        policy = getattr(torch, case["arguments"]["dtype"])
+        if case["output_dtype"] is not None:
+            wanted = torch.tensor(case["output"], dtype=getattr(torch, case["output_dtype"]))
+        elif booleans and layer == "Subtract":
+            with pytest.raises(RuntimeError):
+                called(case)
+            continue
+        elif booleans and layer in OF_BOOLEANS:
+            wanted = called(case, torch.float32).bool()
+        elif booleans and layer == "Average":  # True and True is True, on torch and JAX
+            wanted = called({**case, "layer": "Maximum"}).float() / 2
+        else:
+            wanted = called(case, policy)
+        found = called(case)
+        assert found.dtype is wanted.dtype, case
+        whole = not found.is_floating_point()
+        exact = whole and case["arguments"].get("interpolation", "nearest") == "nearest"
+        tolerance = 2e-3 if found.dtype is torch.float16 else 2e-6
+        apart = difference(found.flatten(), wanted.flatten())
+        assert apart <= (0 if exact else tolerance), (case, found)
+
+
+def test_all_layers_and_activations_are_recorded_with_integers() -> None:
+    named = {f"Activation:{name}" for name in activations._ACTIVATIONS.table}
+    named -= {f"Activation:{name}" for name in ("swish", "hard_swish", "threshold")}
+    elsewhere = ("Activation", "Convolution2D", "Dense", "InputLayer")
+    classes = {name for name in layers.__all__ if name not in elsewhere}
+    assert {*WHOLE} == named | classes | {"Dense:tanh"}
+    taken = {key for key, cases in WHOLE.items() if any(case["output"] for case in cases)}
+    taken = {key.removeprefix("Activation:") for key in taken if key.startswith("Activation:")}
+    assert taken == {"relu", "relu6", "leaky_relu", "tanh", "exponential", "linear"}

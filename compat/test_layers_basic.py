@@ -275,20 +275,26 @@ def keras_is_wrong(case: Case, dtype: str) -> bool:
     )
 
 
-def whole_relu(
-    x: np.ndarray,
-    negative_slope: float = 0,
-    max_value: float | None = None,
-    threshold: float = 0,
-) -> torch.Tensor:
-    """Return Keras's formula, as on JAX, for integers: it casts the limits but for the slope."""
+def whole_relu(x: np.ndarray, max_value: float | None = None, threshold: float = 0) -> torch.Tensor:
+    """Return Keras's formula for integers, as on TensorFlow and JAX: it casts the limits."""
     zero, least = x.dtype.type(0), x.dtype.type(threshold)
     y = np.where(x > least, x, zero)
-    if max_value is not None:
-        y = y.clip(zero, x.dtype.type(max_value))
-    if negative_slope:
-        y = (y - negative_slope * np.maximum(-x + threshold, 0)).astype("float32")
-    return torch.from_numpy(y)
+    return torch.from_numpy(y if max_value is None else y.clip(zero, x.dtype.type(max_value)))
+
+
+def takes_slope(slope: float, threshold: float, dtype: Any) -> bool:
+    """Return whether Keras on TensorFlow computes `ReLU` with a slope and a limit of integers."""
+    signed = np.issubdtype(dtype, np.signedinteger)
+    return signed and isinstance(slope, int) and (not threshold or isinstance(threshold, int))
+
+
+def converts(case: Case, dtype: str) -> bool:
+    """Return whether ours converts integers or booleans that Keras on torch does not take so."""
+    if case.name != "ReLU" or dtype == "bool":
+        return keras_raises(case, dtype)
+    slope, threshold = (case.arguments.get(n, 0) for n in ("negative_slope", "threshold"))
+    leaky = case.arguments == {"negative_slope": slope}
+    return leaky or bool(slope and not takes_slope(slope, threshold, dtype))
 
 
 @EACH
@@ -296,30 +302,18 @@ def whole_relu(
 def test_integers(case: Case, dtype: str) -> None:
     ours, theirs = case.pair()
     x = (np.random.default_rng(3).integers(0, 4, case.shape)).astype(dtype)
-    if case.name == "ReLU" and len(case.arguments) > 1 and dtype == "uint8":
-        with pytest.raises(ValueError, match=r"`x\.dtype` must be signed"):
-            called(ours, x, training=False)
-        return
-    if not keras_raises(case, dtype):
-        wanted = called(theirs, x, training=False)
-    else:
+    raises = keras_raises(case, dtype)
+    if raises:
         with pytest.raises(RuntimeError, match=rf"calling {case.name}\.call"):
             called(theirs, x, training=False)
-        limits = {"max_value", "threshold"} & set(case.arguments)
-        if case.name == "Activation":
-            with pytest.raises(RuntimeError):
-                called(ours, x, training=False)
-            return
-        if dtype != "bool" and case.arguments.get("max_value") == np.inf:
-            with pytest.raises(
-                ValueError, match=f"`max_value` must be a number that torch.{dtype}"
-            ):
-                called(ours, x, training=False)
-            return
-        if case.name == "ReLU" and limits and dtype != "bool":
-            wanted = whole_relu(x, **case.arguments)
-        else:  # it is converted to the compute dtype
-            wanted = called(theirs, x.astype("float32"), training=False)
+    if converts(case, dtype):
+        wanted = called(theirs, x.astype("float32"), training=False)
+    elif case.arguments.get("max_value") == np.inf:
+        with pytest.raises(ValueError, match=f"`max_value` must be a number that torch.{dtype}"):
+            called(ours, x, training=False)
+        return
+    else:
+        wanted = whole_relu(x, **case.arguments) if raises else called(theirs, x, training=False)
     if keras_is_wrong(case, dtype):
         right = called(theirs, x.astype("float32"), training=False)
         assert relative_difference(numbers(wanted), numbers(right)) > 0.1
@@ -343,28 +337,28 @@ def test_relu_of_integers(slope: float, dtype: np.dtype) -> None:
     counted: Counter[str] = Counter()
     for most, threshold in itertools.product((None, *LIMITS), LIMITS):
         if slope and most is None and threshold == 0:
-            continue  # it is converted to the compute dtype
+            continue  # it gives float32
         arguments = {"max_value": most, "negative_slope": slope, "threshold": threshold}
         ours, theirs = kerastorch.layers.ReLU(**arguments), keras.layers.ReLU(**arguments)
-        try:
-            wanted = theirs(x)
-        except (RuntimeError, NotImplementedError):
-            wanted = None
-        fits = all(held.min <= n <= held.max for n in (most or 0, threshold))
-        if not fits or (slope and dtype == "uint8"):
-            assert fits or wanted is None
+        if slope and not takes_slope(slope, threshold, dtype):
+            wanted = theirs(x.astype("float32"))
+        elif not all(held.min <= n <= held.max for n in (most or 0, threshold)):
+            with pytest.raises(RuntimeError):
+                theirs(x)
             counted["refused"] += 1
-            with pytest.raises(ValueError, match=r"^relu: `(x\.dtype|max_value|threshold)` must"):
+            with pytest.raises(ValueError, match=r"^relu: `(max_value|threshold)` must"):
                 ours(x)
             continue
-        if wanted is None:
-            wanted = whole_relu(x, slope, most, threshold)
+        else:
+            wanted = theirs(x) if slope else whole_relu(x, most, threshold)
         counted[str(wanted.dtype)] += 1
         got = ours(x)
         assert got.dtype == wanted.dtype, arguments
         same = relative_difference(numbers(got), numbers(wanted), least=1.0) < 1e-6
         assert same, arguments
-    assert counted["refused"] and sum(counted.values()) > 150
+    assert sum(counted.values()) > 150
+    assert bool(counted["refused"]) == (slope == 0 or takes_slope(slope, 0, dtype))
+    assert bool(counted["torch.float32"]) == (slope != 0)
 
 
 @EACH

@@ -3,6 +3,7 @@
 import inspect
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -206,10 +207,27 @@ def test_activations(name, arguments, points, dtype):
     torch.testing.assert_close(mine, other, rtol=8 * eps, atol=4 * eps, equal_nan=True)
 
 
-@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.bool])
-def test_exponential_of_integers(dtype):
-    x = torch.tensor([0, 1, 1, 0]).to(dtype)
-    assert_same(activations.exponential(x), keras.activations.exponential(x))
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.uint8, torch.bool])
+@pytest.mark.parametrize("name", sorted(ACTIVATION_NAMES))
+def test_activations_of_integers(name, dtype):
+    x = torch.tensor([[0, 1, 3, 0], [2, 1, 7, 5]]).to(dtype)
+    ours, theirs = getattr(activations, name), getattr(keras.activations, name)
+    if name == "threshold":
+        given = {"threshold": 1, "default_value": 5}
+        ours, theirs = partial(ours, **given), partial(theirs, **given)
+    try:
+        wanted = theirs(x)
+    except RuntimeError:  # ours converts it
+        wanted = theirs(x.float())
+    found = ours(x)
+    if name == "hard_tanh":  # TensorFlow refuses integers, torch keeps their type
+        wanted = wanted.float()
+    if name in ("sparse_plus", "sparse_sigmoid") and dtype is torch.uint8:
+        right = theirs(x.float())
+        assert not torch.allclose(wanted, right)  # Keras takes -1 for 255
+        wanted = right
+    assert found.dtype is wanted.dtype
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATION_NAMES))

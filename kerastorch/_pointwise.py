@@ -36,6 +36,19 @@ def is_elementwise(function: object) -> bool:
     return isinstance(function, FunctionType) and function in activations._ELEMENTWISE
 
 
+def needs_floats(function: object, dtype: torch.dtype) -> bool:
+    """Return whether `function` is a built-in one that Keras on TensorFlow refuses a type to.
+
+    Args:
+        function: An activation.
+        dtype: An integer type, or `torch.bool`.
+    """
+    if not isinstance(function, FunctionType):
+        return False
+    taken = activations._OF_BOOLEANS if dtype is torch.bool else activations._OF_INTEGERS
+    return function in activations._BUILT_IN and function not in taken
+
+
 def in_place(function: object) -> Callback | None:
     """Return a `function` that may overwrite its argument, or None where there is no gain.
 

@@ -1,7 +1,8 @@
 """Activation functions, as `keras.activations` has them.
 
 Each is the same as the Keras function of that name, values and gradients, except that it takes
-tensors only.
+tensors only. Integers and booleans give what they give in Keras on TensorFlow; what it refuses is
+converted to `kerastorch.config.floatx()`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import config
-from ._check import problem
+from ._integers import (
+    convert_booleans,
+    convert_integers,
+    is_integer,
+    relu_of_integers,
+    relu_takes,
+)
 from ._registry import LAYERS, Config, Vocabulary
 
 _Activation = Callable[..., Tensor]
@@ -37,16 +43,17 @@ def relu(
         threshold: Inputs up to this one are flattened, or sloped.
 
     Raises:
-        ValueError: the input's type is an integer one that does not hold a limit, or an unsigned
-            one with both a slope and a limit.
+        ValueError: the input's type is an integer one that does not hold a limit.
 
     >>> relu(torch.tensor([-2.0, 1.0, 9.0]), negative_slope=0.5, max_value=6.0)
     tensor([-1.,  1.,  6.])
     """
     if max_value is None and threshold == 0:
-        return F.leaky_relu(x, negative_slope) if negative_slope else F.relu(x)
+        return leaky_relu(x, negative_slope) if negative_slope else F.relu(convert_booleans(x))
     if not x.is_floating_point():
-        return _relu_of_integers(x, negative_slope, max_value, threshold)
+        if relu_takes(x.dtype, negative_slope, max_value, threshold):
+            return relu_of_integers(x, negative_slope, max_value, threshold)
+        x = convert_integers(x)
     if max_value == 6 and threshold == 0:
         y = F.relu6(x)
     else:
@@ -56,56 +63,32 @@ def relu(
     return y - negative_slope * F.relu(threshold - x) if negative_slope else y
 
 
-def _relu_of_integers(
-    x: Tensor, negative_slope: float, max_value: float | None, threshold: float
-) -> Tensor:
-    """`relu` with a limit: Keras casts the limits to the input's type, but for the slope."""
-    if x.dtype is torch.bool or x.is_complex():
-        return F.relu(x)  # which is torch's own error
-    if negative_slope and not x.dtype.is_signed:
-        rule = "signed or floating where a slope comes with a limit"
-        remedy = "Keras negates it, which wraps around. Convert it: `x.float()`."
-        raise ValueError(problem("relu", "x.dtype", rule, x.dtype, remedy))
-    y = F.relu(x)
-    if threshold != 0:
-        y = torch.where(x > _limit_of_integers("threshold", threshold, x.dtype), x, 0)
-    if max_value is not None:
-        y = y.clamp(0, _limit_of_integers("max_value", max_value, x.dtype))
-    if negative_slope:
-        y = y - negative_slope * F.relu(-x if threshold == 0 else -x + threshold)
-    return y
-
-
-def _limit_of_integers(argument: str, value: float, dtype: torch.dtype) -> int:
-    held = torch.iinfo(dtype)
-    if not held.min <= value < held.max + 1:
-        raise ValueError(problem("relu", argument, f"a number that {dtype} holds", value))
-    return int(value)
-
-
 def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
-    """`x` above 0, `negative_slope * x` below. PyTorch's own default slope is 0.01."""
-    return F.leaky_relu(x, negative_slope)
+    """`x` above 0, `negative_slope * x` below. PyTorch's own default slope is 0.01.
+
+    Integers and booleans give float32, whatever `kerastorch.config.floatx()` is.
+    """
+    return F.leaky_relu(convert_integers(x, torch.float32), negative_slope)
 
 
 def relu6(x: Tensor) -> Tensor:
     """Rectified linear unit that ends at 6: `min(max(x, 0), 6)`."""
-    return F.relu6(x)
+    return F.relu6(convert_booleans(x))
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """Exponential linear unit: `x` above 0, `alpha * (exp(x) - 1)` below."""
-    return F.elu(x, alpha)
+    return F.elu(convert_integers(x), alpha)
 
 
 def selu(x: Tensor) -> Tensor:
     """Scaled exponential linear unit: `scale * elu(x, alpha)` with the self-normalising pair."""
-    return F.selu(x)
+    return F.selu(convert_integers(x))
 
 
 def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """Continuously differentiable elu: `max(x, 0) + min(alpha * (exp(x / alpha) - 1), 0)`."""
-    return F.celu(x, alpha)
+    return F.celu(convert_integers(x), alpha)
 
 
 def gelu(x: Tensor, approximate: bool = False) -> Tensor:
@@ -115,27 +98,27 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
         x: The input.
         approximate: Whether to use the formula with tanh.
     """
-    return F.gelu(x, approximate="tanh" if approximate else "none")
+    return F.gelu(convert_integers(x), approximate="tanh" if approximate else "none")
 
 
 def silu(x: Tensor) -> Tensor:
     """Sigmoid linear unit, also called swish: `x * sigmoid(x)`."""
-    return F.silu(x)
+    return F.silu(convert_integers(x))
 
 
 def mish(x: Tensor) -> Tensor:
     """`x * tanh(softplus(x))`."""
-    return F.mish(x)
+    return F.mish(convert_integers(x))
 
 
 def hard_silu(x: Tensor) -> Tensor:
     """Silu made of straight and square pieces, also called hard swish: `x * relu6(x + 3) / 6`."""
-    return F.hardswish(x)
+    return F.hardswish(convert_integers(x))
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """`1 / (1 + exp(-x))`."""
-    return torch.sigmoid(x)
+    return torch.sigmoid(convert_integers(x))
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
@@ -143,79 +126,82 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
     In Keras 1 and 2 it was `hard_sigmoid_keras2`.
     """
-    return F.hardsigmoid(x)
+    return F.hardsigmoid(convert_integers(x))
 
 
 def hard_sigmoid_keras2(x: Tensor) -> Tensor:
     """The `hard_sigmoid` of Keras 1 and 2: `0.2 * x + 0.5`, limited to 0 and 1."""
-    return torch.clamp(0.2 * x + 0.5, 0.0, 1.0)
+    return torch.clamp(0.2 * convert_integers(x) + 0.5, 0.0, 1.0)
 
 
 def sparse_sigmoid(x: Tensor) -> Tensor:
     """`(x + 1) / 2`, held between 0 and 1."""
+    x = convert_integers(x)
     return torch.where(x <= -1, 0.0, torch.where(x >= 1, 1.0, 0.5 * (x + 1)))
 
 
 def log_sigmoid(x: Tensor) -> Tensor:
     """`log(sigmoid(x))`."""
-    return F.logsigmoid(x)
+    return F.logsigmoid(convert_integers(x))
 
 
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent."""
-    return torch.tanh(x)
+    return torch.tanh(convert_integers(x))
 
 
 def hard_tanh(x: Tensor) -> Tensor:
     """`x`, held between -1 and 1."""
-    return F.hardtanh(x)
+    return F.hardtanh(convert_integers(x))
 
 
 def tanh_shrink(x: Tensor) -> Tensor:
     """`x - tanh(x)`."""
-    return F.tanhshrink(x)
+    return F.tanhshrink(convert_integers(x))
 
 
 def soft_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
     """`x` moved towards 0 by `threshold`; 0 where that would pass it."""
-    return F.softshrink(x, threshold)
+    return F.softshrink(convert_integers(x), threshold)
 
 
 def hard_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
     """`x` where its size is above `threshold`, else 0."""
-    return F.hardshrink(x, threshold)
+    return F.hardshrink(convert_integers(x), threshold)
 
 
 def threshold(x: Tensor, threshold: float, default_value: float) -> Tensor:
     """`x` where it is above `threshold`, else `default_value`."""
+    if x.dtype is torch.bool or not (is_integer(threshold) and is_integer(default_value)):
+        x = convert_integers(x)
     return F.threshold(x, threshold, default_value)
 
 
 def softplus(x: Tensor) -> Tensor:
     """`log(exp(x) + 1)`."""
-    return F.softplus(x)
+    return F.softplus(convert_integers(x))
 
 
 def sparse_plus(x: Tensor) -> Tensor:
     """0 up to -1, `(x + 1) ** 2 / 4` between -1 and 1, `x` from there."""
+    x = convert_integers(x)
     return torch.where(x <= -1, 0.0, torch.where(x < 1, 0.25 * (x + 1) ** 2, x))
 
 
 def squareplus(x: Tensor, b: float = 4) -> Tensor:
     """`(x + sqrt(x ** 2 + b)) / 2`."""
+    x = convert_integers(x)
     return (x + torch.sqrt(x**2 + b)) / 2
 
 
 def softsign(x: Tensor) -> Tensor:
     """`x / (abs(x) + 1)`."""
-    return F.softsign(x)
+    return F.softsign(convert_integers(x))
 
 
 def exponential(x: Tensor) -> Tensor:
-    """`exp(x)`. Integers are made `keras.config.floatx()` first."""
-    if not (x.is_floating_point() or x.is_complex()):
-        x = x.to(getattr(torch, config.floatx()))
-    return torch.exp(x)
+    """`exp(x)`."""
+    return torch.exp(convert_integers(x))
 
 
 def linear(x: Tensor) -> Tensor:
@@ -236,7 +222,7 @@ def softmax(x: Tensor, axis: int | tuple[int, ...] | None = -1) -> Tensor:
     """
     if isinstance(axis, int) and -x.ndim <= axis < x.ndim and x.shape[axis] == 1:
         _warn_of_one(axis, x)
-    return _along(F.softmax, x, axis)
+    return _along(F.softmax, convert_integers(x), axis)
 
 
 def log_softmax(x: Tensor, axis: int | tuple[int, ...] | None = -1) -> Tensor:
@@ -246,12 +232,12 @@ def log_softmax(x: Tensor, axis: int | tuple[int, ...] | None = -1) -> Tensor:
         x: The input.
         axis: The axis or axes whose exponentials sum to 1; None for all.
     """
-    return _along(F.log_softmax, x, axis)
+    return _along(F.log_softmax, convert_integers(x), axis)
 
 
 def glu(x: Tensor, axis: int = -1) -> Tensor:
     """Gated linear unit: the first half along `axis` times the sigmoid of the second."""
-    return F.glu(x, axis)
+    return F.glu(convert_integers(x), axis)
 
 
 def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
@@ -261,6 +247,7 @@ def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
     2016) where a single entry is above 0; where several are, Keras's `tau` is a larger one, and
     the outputs do not sum to 1.
     """
+    x = convert_integers(x)
     ordered = x.sort(dim=axis, descending=True).values
     totals = ordered.cumsum(axis)
     shape = [1] * x.ndim
@@ -303,7 +290,9 @@ _ELEMENTWISE = frozenset({
     hard_sigmoid_keras2, sparse_sigmoid, log_sigmoid, tanh, hard_tanh, tanh_shrink, soft_shrink,
     hard_shrink, softplus, sparse_plus, squareplus, softsign, exponential, linear,
 })  # fmt: skip
-_OTHERS = (softmax, log_softmax, glu, sparsemax, threshold)
+_BUILT_IN = _ELEMENTWISE | {softmax, log_softmax, glu, sparsemax, threshold}
+_OF_BOOLEANS = frozenset({linear, tanh, exponential})  # what Keras on TensorFlow computes of them
+_OF_INTEGERS = _OF_BOOLEANS | {relu, relu6, leaky_relu}
 
 # PyTorch's functions that mean one of Keras's when nothing but the input is given.
 _TORCH: dict[Callable[..., Any], str] = {
@@ -321,7 +310,7 @@ _ACTIVATIONS = Vocabulary(
     "activation",
     "keras.activations",
     {
-        **{function.__name__: function for function in (*_ELEMENTWISE, *_OTHERS)},
+        **{function.__name__: function for function in _BUILT_IN},
         "swish": silu,
         "hard_swish": hard_silu,
     },

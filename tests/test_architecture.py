@@ -27,6 +27,7 @@ HOUSE = {
     "config": (0, 1),
     "_array": (1, 0),
     "_dtype": (1, 0),
+    "_integers": (1, 0),
     "_layout": (1, 0),
     "_functional": (1, 0),
     "_fused_optimizers": (1, 0),

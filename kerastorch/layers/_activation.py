@@ -13,6 +13,7 @@ from .. import _pointwise, activations
 from .._any_size import by_element
 from .._array import from_array
 from .._check import problem
+from .._integers import relu_takes
 from .._registry import keras_layer, plain
 from ._weightless import Weightless
 
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 class Activation(Weightless):
     """Applies an activation function.
 
-    Same as `keras.layers.Activation`.
+    Same as `keras.layers.Activation`, except that integers and booleans are converted to the
+    layer's compute dtype where Keras on TensorFlow refuses them: by all functions of
+    `kerastorch.activations` but relu, relu6, leaky_relu, tanh, exponential and linear, and
+    booleans by the first three of these, too. A callable of your own gets them as they are.
 
     Args:
         activation: A name from `kerastorch.activations`, or any callable; None for none.
@@ -58,6 +62,9 @@ class Activation(Weightless):
             self._is_elementwise = _pointwise.is_elementwise(self.activation)
             self._in_place = _pointwise.in_place(self.activation)
 
+    def _converts(self, dtype: torch.dtype) -> bool:
+        return _pointwise.needs_floats(self.activation, dtype)
+
     def _computed(self, x: Tensor) -> Tensor:
         if self._is_elementwise:
             return by_element(self.activation, x)
@@ -74,9 +81,10 @@ class Activation(Weightless):
 class ReLU(Weightless):
     """Rectified linear unit: `max(x, 0)` with the default arguments.
 
-    Same as `keras.layers.ReLU`, except that booleans, and with nothing but a slope integers too,
-    are converted to the layer's compute dtype, and that unsigned integers, which Keras negates,
-    are refused where a slope comes with a limit.
+    Same as `keras.layers.ReLU` on TensorFlow, which keeps integers, or gives float32 for them where
+    `negative_slope` is given alone. What it refuses is converted to the layer's compute dtype:
+    booleans, and integers where a slope comes with a limit, unless the input is signed and
+    `negative_slope` and `threshold` are integers too.
 
     Args:
         max_value: The largest output; None for no limit.
@@ -112,11 +120,11 @@ class ReLU(Weightless):
         self.max_value = None if max_value is None else _least_0(owner, "max_value", max_value)
         self.negative_slope = _least_0(owner, "negative_slope", negative_slope)
         self.threshold = _least_0(owner, "threshold", threshold)
-        leaky = self.max_value is None and not self.threshold
-        self._floats = leaky and bool(self.negative_slope)
+
+    def _converts(self, dtype: torch.dtype) -> bool:
+        return not relu_takes(dtype, self.negative_slope, self.max_value, self.threshold)
 
     def _computed(self, x: Tensor) -> Tensor:
-        x = self._cast(x, x.dtype)[0] if x.dtype is torch.bool else x
         slope, most, threshold = self.negative_slope, self.max_value, self.threshold
         return by_element(lambda x: activations.relu(x, slope, most, threshold), x)
 
@@ -131,8 +139,9 @@ class ReLU(Weightless):
 class LeakyReLU(Weightless):
     """Leaky rectified linear unit: `x` above 0, `negative_slope * x` below.
 
-    Same as `keras.layers.LeakyReLU`, except that integers are converted to the layer's compute
-    dtype. Keras 2's name of the slope, `alpha`, is taken too.
+    Same as `keras.layers.LeakyReLU`, except that booleans are converted to the layer's compute
+    dtype; integers give float32, as on TensorFlow. Keras 2's name of the slope, `alpha`, is taken
+    too.
 
     Args:
         negative_slope: The slope below 0.
@@ -153,8 +162,6 @@ class LeakyReLU(Weightless):
         tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
     """
 
-    _floats = True
-
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         if "alpha" in kwargs:
             negative_slope = kwargs.pop("alpha")
@@ -172,6 +179,9 @@ class LeakyReLU(Weightless):
             config = {**renamed, "negative_slope": plain(config["alpha"])}
         return super().from_config(config, custom_objects)
 
+    def _converts(self, dtype: torch.dtype) -> bool:
+        return dtype is torch.bool
+
     def _computed(self, x: Tensor) -> Tensor:
         return activations.leaky_relu(x, self.negative_slope)
 
@@ -180,7 +190,8 @@ class LeakyReLU(Weightless):
 class ELU(Weightless):
     """Exponential linear unit: `x` above 0, `alpha * (exp(x) - 1)` below.
 
-    Same as `keras.layers.ELU`, except that integers are converted to the layer's compute dtype.
+    Same as `keras.layers.ELU`, except that integers and booleans are converted to the layer's
+    compute dtype.
 
     Args:
         alpha: The negative of the limit on the left.
@@ -221,8 +232,8 @@ class ELU(Weightless):
 class Softmax(Weightless):
     """Softmax: `exp(x)`, divided by its sum along an axis.
 
-    Same as `keras.layers.Softmax`, except that integers are converted to the layer's compute
-    dtype.
+    Same as `keras.layers.Softmax`, except that integers and booleans are converted to the layer's
+    compute dtype.
 
     Args:
         axis: The axis or axes that sum to 1; None for all.

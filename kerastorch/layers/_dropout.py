@@ -22,7 +22,9 @@ class Dropout(Weightless):
     """Sets a fraction `rate` of the input to 0 and scales the rest by `1 / (1 - rate)`.
 
     Same as `keras.layers.Dropout`, except that `layer.train()` and `layer.eval()` say whether
-    anything is dropped, as for every `torch.nn.Module`.
+    anything is dropped, as for every `torch.nn.Module`, and that integers and booleans, which Keras
+    on TensorFlow refuses where `rate` is neither 0 nor 1, are then converted to the layer's compute
+    dtype.
 
     Without a `seed`, torch's global generator decides what is dropped. An integer seed gives what
     it gives in Keras on torch: call by call other masks, drawn on the CPU wherever the input is
@@ -96,6 +98,8 @@ class Dropout(Weightless):
     def _dropped(self, x: Tensor, noise_shape: Sequence[int | None] | None) -> Tensor:
         if self.rate == 1:
             return torch.zeros_like(x)
+        if not x.is_floating_point():
+            x, _ = self._cast(x, self._compute)
         if self._seeds is None and noise_shape is None:
             return F.dropout(x, self.rate)
         if noise_shape is None:
@@ -121,7 +125,7 @@ class SpatialDropout2D(Dropout):
 
     Same as `keras.layers.SpatialDropout2D`, except that `layer.train()` and `layer.eval()` say
     whether anything is dropped. As in Keras, the config has the weights' dtype for a policy, and
-    not `trainable`. `Dropout` says what a seed does.
+    not `trainable`. `Dropout` says what a seed does, and what becomes of integers.
 
     Args:
         rate: The fraction of channels to drop, from 0 to 1.

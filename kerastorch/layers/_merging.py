@@ -156,7 +156,8 @@ class Add(Elementwise):
 class Subtract(Elementwise):
     """The first of two tensors less the second.
 
-    Same as `keras.layers.Subtract`. `Add` says what shapes and arguments it takes.
+    Same as `keras.layers.Subtract`. `Add` says what shapes and arguments it takes; booleans cannot
+    be subtracted from booleans.
 
     Example:
         >>> import torch
@@ -193,19 +194,24 @@ class Multiply(Elementwise):
 class Average(Elementwise):
     """The mean of a list of tensors.
 
-    Same as `keras.layers.Average`. `Add` says what shapes and arguments it takes.
+    Same as `keras.layers.Average`. Integers are added in their own type, in which a sum may wrap
+    around, and then divided, which gives float64, or float32 for types of 16 bits or less, as on
+    TensorFlow. `Add` says what shapes and arguments it takes.
 
     Example:
         >>> import torch
         >>> Average()([torch.tensor([[1, 2]]), torch.tensor([[3, 3]])])
-        tensor([[2.0000, 2.5000]])
+        tensor([[2.0000, 2.5000]], dtype=torch.float64)
     """
 
     def _joined(self, y: Tensor, x: Tensor) -> Tensor:
         return y + x
 
     def _merged(self, tensors: list[Tensor]) -> Tensor:
-        return super()._merged(tensors) / len(tensors)
+        total = super()._merged(tensors)
+        if not total.is_floating_point():  # as TensorFlow divides integers
+            total = total.double() if total.dtype.itemsize > 2 else total.float()
+        return total / len(tensors)
 
 
 @keras_layer

@@ -325,9 +325,9 @@ class BatchNormalization(Layer):
             x, compute = self._cast(x, own)
             torch_decides = self.autocast and given is x.dtype and compute is not given
             out = given if torch_decides else _dtype.torch_dtype(self.compute_dtype)
-        else:
-            out = _dtype.torch_dtype(self.compute_dtype)
-        return (x if x.dtype is torch.float64 else x.float()), out
+            return (x if x.dtype is torch.float64 else x.float()), out
+        out = _dtype.torch_dtype(self.compute_dtype)
+        return x.to(torch.promote_types(out, torch.float32)), out
 
     def _affine(self, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         """Return gamma and beta in a type."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _check, _dtype
+from .. import _check
 from .._functional import pool_average, pool_max
 from .._geometry import output_size
 from .._layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved, data_format_of
@@ -101,9 +101,9 @@ class _MaxPooling(BasePooling):
 
 
 class _AveragePooling(BasePooling):
+    _floats = True
+
     def _pooled(self, x: Tensor) -> Tensor:
-        if not x.is_floating_point():
-            x = x.to(_dtype.torch_dtype(self.compute_dtype))
         return pool_average(x, self.pool_size, self.strides, self._same)
 
 
@@ -152,7 +152,7 @@ class AveragePooling2D(_AveragePooling):
     - an unknown `padding` is refused;
     - "same" never counts what is padded, as in TensorFlow and JAX; Keras's torch backend repeats
       the border where the padding is uneven, and so gives other numbers there;
-    - integer inputs are converted to the layer's compute dtype.
+    - integer and boolean inputs are converted to the layer's compute dtype.
 
     `MaxPooling2D` says what shapes and arguments it takes; `pool_size` has no default here.
 
@@ -206,8 +206,8 @@ class _GlobalMaxPooling(BaseGlobalPooling):
 class GlobalAveragePooling2D(_GlobalAveragePooling):
     """The mean over height and width.
 
-    Same as `keras.layers.GlobalAveragePooling2D`. Half precision is averaged in float32, and
-    integers give float32.
+    Same as `keras.layers.GlobalAveragePooling2D`. Half precision is averaged in float32;
+    integers and booleans give float32, whatever the layer's dtype is.
 
     Args:
         data_format: "channels_last" or "channels_first"; by default

@@ -21,7 +21,8 @@ class PReLU(Layer):
     """Parametric rectified linear unit: `x` above 0, `alpha * x` below, with `alpha` trained.
 
     Same as `keras.layers.PReLU`, except that an input must have the sizes that the layer was built
-    for along all axes that are not shared.
+    for along all axes that are not shared, and that integers and booleans are converted to the
+    layer's compute dtype.
 
     Args:
         alpha_initializer: How `alpha` starts; None means "glorot_uniform", as in Keras.

@@ -30,7 +30,8 @@ class UpSampling2D(Spatial):
       factor that is no power of 2, since TensorFlow looks the cubic up in a table of 1024 steps;
     - "lanczos3" and "lanczos5", which its torch backend lacks, are the same on JAX.
 
-    Integers are rounded, and kept within their type; half types are computed in float32.
+    Integers are rounded, and kept within their type, where TensorFlow lets the largest ones of
+    32 and 64 bits wrap around. They and half types are computed in float32.
 
     Args:
         size: The factors for height and width: an integer for both, or two.
@@ -101,10 +102,11 @@ class UpSampling2D(Spatial):
         if x.dtype is torch.bool:
             return y.bool()
         if not x.is_floating_point():
-            y = y.round()
+            least, most = torch.iinfo(x.dtype).min, torch.iinfo(x.dtype).max
+            whole = y.round().clamp(min=least).to(x.dtype)
+            return torch.where(y >= most, most, whole)  # as a float, `most` may be beyond the type
         if self.interpolation != "bilinear":  # only that one stays between the pixels
-            ends = torch.finfo(x.dtype) if x.is_floating_point() else torch.iinfo(x.dtype)
-            y = y.clamp(ends.min, ends.max)
+            y = y.clamp(torch.finfo(x.dtype).min, torch.finfo(x.dtype).max)
         return y.to(x.dtype)
 
     def _bilinear(self, x: Tensor) -> Tensor:

@@ -18,14 +18,15 @@ Sizes = tuple[int | None, ...]
 class Weightless(Layer):
     """A layer without weights: it is built from the start.
 
-    Floating inputs are cast to the layer's compute dtype as Keras casts them; integers stay as
-    they are wherever they do in Keras. After `.half()`, `.double()` and the like the layer
-    computes in that type, as a layer with weights does.
+    Floating inputs are cast to the layer's compute dtype as Keras casts them. Integers and booleans
+    are cast only where the computation needs it: where Keras on TensorFlow refuses them. After
+    `.half()`, `.double()` and the like the layer computes in that type, as a layer with weights
+    does.
     """
 
     roles = ()
     _written_when_set: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
-    _floats = False  # whether integers, too, are cast to the compute dtype
+    _floats = False  # whether integers and booleans, too, are cast to the compute dtype
 
     def __init__(self, *, input_shape: Sequence[int | None] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -59,9 +60,13 @@ class Weightless(Layer):
         if isinstance(inputs, Tensor) and inputs.dtype is self._compute:
             return inputs
         x = self._as_tensor(inputs)
-        if self._floats or x.is_floating_point() or x.is_complex():
+        if x.is_floating_point() or x.is_complex() or self._converts(x.dtype):
             x, _ = self._cast(x, self._compute)
         return x
+
+    def _converts(self, dtype: torch.dtype) -> bool:
+        """Return whether an integer type, or booleans, are cast to the compute dtype."""
+        return self._floats
 
     def forward(self, inputs: Any) -> Tensor:
         """Compute the output for a batch.

@@ -1,0 +1,253 @@
+"""Record what Keras's layers compute on TensorFlow where its backends disagree.
+
+Run it where Keras and TensorFlow are installed:
+
+    KERAS_BACKEND=tensorflow python compat/golden/record_layers.py
+
+It writes two files beside itself; `images` or `integers` as the argument writes one of them.
+
+`images_tensorflow.npz`, of the layers for images, holds no pickles: two JSON strings,
+
+- `cases`: a list of `{"layer", "arguments", "dtype"}`. `arguments` are the keyword arguments of
+  the layer, which takes channels_last; `dtype` is the type of the input;
+- `versions`: of keras, tensorflow and numpy,
+
+and for each case `i`, counted from 0:
+
+- `{i}/input` and `{i}/output`, of the same type;
+- `{i}/cotangent` and `{i}/gradient`, for float32: the weights of the scalar
+  `sum(output * cotangent)`, and the scalar's gradient by the input.
+
+`integers_tensorflow.json`, of all layers called on integers and booleans, holds `versions`,
+`inputs`, which are 32 numbers for each type, and `cases`. A case is
+
+- `layer` and `arguments`: the layer; `training` where it is called so;
+- `dtype` and `shape` of the input, which is made of the first numbers of that type; two types mean
+  a list of two inputs;
+- `output_dtype` and `output`, the numbers in one list; both are null where TensorFlow refuses it.
+"""
+
+import itertools
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+Case = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+
+PATH = Path(__file__).with_name("images_tensorflow.npz")
+INTEGERS = Path(__file__).with_name("integers_tensorflow.json")
+SEED = 20260311
+POOLINGS = 60
+WAYS = ("bicubic", "lanczos3", "lanczos5")
+FACTORS = ([2, 2], [3, 1], [1, 4], [5, 7], [2, 3])
+SIZES = ([1, 1], [2, 5], [7, 4], [13, 3])
+TYPES = ("float16", "float64", "uint8", "int8", "int16", "int32")
+
+
+def upsampling_cases() -> list[tuple[Case, list[int]]]:
+    """Return cases of `UpSampling2D`, each with the shape of an input."""
+
+    def case(way: str, size: list[int], dtype: str) -> Case:
+        arguments = {"size": size, "interpolation": way}
+        if dtype.startswith("float"):
+            arguments["dtype"] = dtype
+        return {"layer": "UpSampling2D", "arguments": arguments, "dtype": dtype}
+
+    small = [
+        (case(way, factors, "float32"), [1, *sizes, 2])
+        for way in WAYS
+        for factors in FACTORS
+        for sizes in SIZES
+    ]
+    # Far from the origin TensorFlow's positions in float32 are no longer exact.
+    large = [(case(way, [3, 1], "float32"), [1, 500, 2, 1]) for way in WAYS]
+    types = [(case(way, [2, 3], dtype), [1, 4, 5, 2]) for way in WAYS for dtype in TYPES]
+    return small + large + types
+
+
+def pooling_cases(rng: np.random.Generator) -> list[tuple[Case, list[int]]]:
+    """Return random cases of `AveragePooling2D` with "same"."""
+    cases = []
+    for _ in range(POOLINGS):
+        arguments = {
+            "pool_size": rng.integers(1, 6, size=2).tolist(),
+            "strides": rng.integers(1, 4, size=2).tolist(),
+            "padding": "same",
+        }
+        shape = [int(rng.integers(1, 3)), *rng.integers(1, 10, size=2).tolist(), 2]
+        case = {"layer": "AveragePooling2D", "arguments": arguments, "dtype": "float32"}
+        cases.append((case, shape))
+    return cases
+
+
+def draw(rng: np.random.Generator, shape: list[int], dtype: str) -> np.ndarray:
+    """Return an input; one of integers reaches to the ends of a small type."""
+    if np.issubdtype(dtype, np.floating):
+        return rng.normal(size=shape).astype(dtype)
+    ends = np.iinfo(np.int16 if dtype == "int32" else dtype)
+    return rng.choice([ends.min, ends.max, *rng.integers(ends.min, ends.max, 9)], shape).astype(
+        dtype
+    )
+
+
+def record(rng: np.random.Generator, case: Case, shape: list[int]) -> Arrays:
+    """Run one case, forward and for float32 backward, and return what went in and came out."""
+    import tensorflow as tf  # after `main` has found that Keras runs on it
+
+    layer = getattr(keras.layers, case["layer"])(**case["arguments"], data_format="channels_last")
+    arrays = {"input": draw(rng, shape, case["dtype"])}
+    inputs = tf.constant(arrays["input"])
+    if case["dtype"] != "float32":
+        arrays["output"] = layer(inputs).numpy()
+        return arrays
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs)
+        arrays["cotangent"] = rng.normal(size=outputs.shape).astype("float32")
+        total = tf.reduce_sum(outputs * arrays["cotangent"])
+    arrays["output"] = outputs.numpy()
+    arrays["gradient"] = tape.gradient(total, inputs).numpy()
+    return arrays
+
+
+POLICIES = ("float32", "float64", "float16")
+# Some are beyond what float16, and of int64 what float32, holds.
+INPUTS: dict[str, list[Any]] = {
+    "int32": [0, 1, -1, 2, -3, 7, 70000, -70001, *range(-12, 12)],
+    "int64": [0, 1, -1, 2, -3, 7, 2**40 + 1, -(2**33), *range(-12, 12)],
+    "uint8": [0, 1, 2, 3, 7, 130, 200, 255, *range(232, 256)],
+    "bool": [number % 3 == 0 for number in range(32)],
+    "float32": [number / 4 for number in range(-16, 16)],
+    "float16": [number / 4 for number in range(-16, 16)],
+}
+WHOLE = ("int32", "int64", "uint8", "bool")
+FLAT: list[tuple[str, dict[str, Any]]] = [
+    *(
+        ("ReLU", arguments)
+        for arguments in (
+            {}, {"max_value": 6}, {"max_value": 2.5}, {"negative_slope": 0.5}, {"threshold": 1.5},
+            {"max_value": 6, "negative_slope": 0.5}, {"max_value": 6, "negative_slope": 2},
+            {"negative_slope": 1, "threshold": 2}, {"negative_slope": 1, "threshold": 2.0},
+        )
+    ),
+    *((name, {}) for name in ("LeakyReLU", "ELU", "Softmax", "BatchNormalization", "Flatten")),
+    ("PReLU", {"alpha_initializer": "ones"}),
+    ("Dense", {"units": 3, "kernel_initializer": "ones", "activation": "tanh"}),
+    ("Rescaling", {"scale": 0.5, "offset": 1}),
+    ("Normalization", {"mean": 1.0, "variance": 4.0}),
+    ("Reshape", {"target_shape": [4, 1]}),
+    ("Permute", {"dims": [1]}),
+    *(("Dropout", {"rate": rate}) for rate in (0.5, 0, 1)),
+]  # fmt: skip
+IMAGES: list[tuple[str, dict[str, Any]]] = [
+    ("Conv2D", {"filters": 2, "kernel_size": 2, "kernel_initializer": "ones"}),
+    ("MaxPooling2D", {"pool_size": 2, "strides": 1, "padding": "same"}),
+    ("AveragePooling2D", {"pool_size": [2, 3], "padding": "same"}),
+    *((name, {}) for name in ("GlobalMaxPooling2D", "GlobalAveragePooling2D", "ZeroPadding2D")),
+    ("Cropping2D", {"cropping": [1, 0]}),
+    *(("UpSampling2D", {"interpolation": way}) for way in ("nearest", "bilinear", *WAYS)),
+    ("SpatialDropout2D", {"rate": 0.5}),
+]
+MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
+PAIRS = [
+    *([dtype, dtype] for dtype in WHOLE),
+    *(["int64", "int32"], ["int32", "uint8"], ["bool", "int32"], ["uint8", "bool"]),
+    *(["int32", "float32"], ["float16", "int64"], ["bool", "float32"]),
+]
+
+
+def integer_cases() -> list[Case]:
+    """Return cases of all layers called on integers and booleans."""
+    from keras.src.activations import ALL_OBJECTS
+
+    every = {function.__name__ for function in ALL_OBJECTS} - {"threshold"}
+    named = [("Activation", {"activation": name}) for name in sorted(every)]
+    tables: list[tuple[Any, list[int], Any]] = [
+        (named + FLAT, [2, 4], WHOLE),
+        (IMAGES, [1, 3, 4, 2], WHOLE),
+        ([(name, {}) for name in MERGES], [2, 4], PAIRS),
+    ]
+    cases: list[Case] = []
+    for layers, shape, dtypes in tables:
+        for (layer, arguments), dtype, policy in itertools.product(layers, dtypes, POLICIES):
+            given = {**arguments, "dtype": policy}
+            case = {"layer": layer, "arguments": given, "dtype": dtype, "shape": shape}
+            cases.append(case)
+            if layer in ("Dropout", "SpatialDropout2D", "BatchNormalization"):
+                cases.append({**case, "training": True})
+    return cases
+
+
+def call(case: Case) -> Case:
+    """Return a case with what TensorFlow computes."""
+    import tensorflow as tf  # after `main` has found that Keras runs on it
+
+    layer = getattr(keras.layers, case["layer"])(**case["arguments"])
+    size = math.prod(case["shape"])
+
+    def made(dtype: str) -> Any:
+        numbers = np.array(INPUTS[dtype][:size], dtype).reshape(case["shape"])
+        return keras.ops.convert_to_tensor(numbers, dtype=dtype)
+
+    dtype = case["dtype"]
+    inputs = made(dtype) if isinstance(dtype, str) else [made(name) for name in dtype]
+    training = {"training": True} if case.get("training") else {}
+    try:
+        found = np.array(layer(inputs, **training))
+    except (TypeError, ValueError, tf.errors.InvalidArgumentError):
+        return {**case, "output_dtype": None, "output": None}
+    flat = found.ravel()
+    floating = np.issubdtype(found.dtype, np.floating)  # whose shortest form is that of `str`
+    output = [float(str(value)) for value in flat] if floating else flat.tolist()
+    return {**case, "output_dtype": str(found.dtype), "output": output}
+
+
+def record_images() -> None:
+    """Write the file of the layers for images."""
+    rng = np.random.default_rng(SEED)
+    cases = [*upsampling_cases(), *pooling_cases(rng)]
+    arrays: Arrays = {}
+    for i, (case, shape) in enumerate(cases):
+        arrays |= {f"{i}/{name}": array for name, array in record(rng, case, shape).items()}
+    listed = json.dumps([case for case, _ in cases])
+    np.savez_compressed(PATH, cases=listed, versions=json.dumps(read_versions()), **arrays)
+    print(f"{PATH.name}: {len(cases)} cases, {PATH.stat().st_size / 1e6:.2f} MB")
+
+
+def record_integers() -> None:
+    """Write the file of integers and booleans, a case a line."""
+    cases = [call(case) for case in integer_cases()]
+    versions, inputs = json.dumps(read_versions()), json.dumps(INPUTS)
+    listed = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
+    INTEGERS.write_text(
+        f'{{"versions": {versions},\n"inputs": {inputs},\n"cases": [\n{listed}\n]}}\n'
+    )
+    print(f"{INTEGERS.name}: {len(cases)} cases, {INTEGERS.stat().st_size / 1e6:.2f} MB")
+
+
+def read_versions() -> dict[str, str]:
+    import tensorflow as tf
+
+    return {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__}
+
+
+def main() -> None:
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise SystemExit(
+            f"The golden arrays come from TensorFlow, but Keras runs on {backend}: "
+            "set KERAS_BACKEND=tensorflow."
+        )
+    writers = {"images": record_images, "integers": record_integers}
+    for name in sys.argv[1:] or writers:
+        writers[name]()
+
+
+if __name__ == "__main__":
+    main()
