@@ -39,18 +39,19 @@ def shell(arguments, folder, environment=""):
 
 UNBUFFERED = "PYTHONUNBUFFERED=1"
 full = pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="needs /dev/full")
+more = pytest.mark.sweep  # each starts a process or two
 
 
 @pytest.mark.parametrize(
     ("line", "environment", "err"),
     [
         (f"inspect {DIGITS} >&-", "", CLOSED),
-        ("--help >&-", "", CLOSED),
-        ("--version >&- 2>&-", "", ""),
+        pytest.param("--help >&-", "", CLOSED, marks=more),
+        pytest.param("--version >&- 2>&-", "", "", marks=more),
         (f"inspect {DIGITS} <&- >&- 2>&-", "", ""),
         pytest.param(f"inspect {DIGITS} >/dev/full", "", FULL, marks=full),
-        pytest.param("--version >/dev/full", UNBUFFERED, FULL, marks=full),
-        pytest.param("inspect --help >/dev/full 2>/dev/full", "", "", marks=full),
+        pytest.param("--version >/dev/full", UNBUFFERED, FULL, marks=(full, more)),
+        pytest.param("inspect --help >/dev/full 2>/dev/full", "", "", marks=(full, more)),
     ],
 )
 def test_output_that_cannot_be_written_is_an_error(line, environment, err, tmp_path):
@@ -61,9 +62,9 @@ def test_output_that_cannot_be_written_is_an_error(line, environment, err, tmp_p
     ("line", "environment", "code"),
     [
         ("2>&-", "", 2),
-        ("inspect none.keras >&- 2>&-", "", 1),
+        pytest.param("inspect none.keras >&- 2>&-", "", 1, marks=more),
         pytest.param("inspect none.keras 2>/dev/full", "", 1, marks=full),
-        pytest.param("2>/dev/full", UNBUFFERED, 2, marks=full),
+        pytest.param("2>/dev/full", UNBUFFERED, 2, marks=(full, more)),
     ],
 )
 def test_an_error_that_cannot_be_written_still_ends_in_its_code(line, environment, code, tmp_path):
@@ -86,8 +87,8 @@ def test_a_closed_output_is_not_missed_where_there_is_nothing_to_write(tmp_path)
     ("arguments", "environment", "code"),
     [
         (f"inspect {DIGITS}", "", 141),
-        ("--help", UNBUFFERED, 141),
-        ("inspect none.keras 2>&1", "", 1),
+        pytest.param("--help", UNBUFFERED, 141, marks=more),
+        pytest.param("inspect none.keras 2>&1", "", 1, marks=more),
     ],
 )
 def test_a_broken_pipe_is_quiet(arguments, environment, code, tmp_path):
@@ -98,7 +99,10 @@ def test_a_broken_pipe_is_quiet(arguments, environment, code, tmp_path):
 
 @pytest.mark.parametrize(
     "environment",
-    ["PYTHONIOENCODING=ascii:strict", "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0"],
+    [
+        "PYTHONIOENCODING=ascii:strict",
+        pytest.param("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0", marks=more),
+    ],
 )
 def test_what_a_stream_cannot_encode_is_escaped(environment, tmp_path):
     config = '{"class_name": "Sequential", "config": {"name": "\\u00e9", "layers": []}}'
@@ -116,8 +120,8 @@ def test_what_a_stream_cannot_encode_is_escaped(environment, tmp_path):
     ("streams", "suffix"),
     [
         (">&-", ".safetensors"),
-        ("<&- >&- 2>&-", ".pt"),
-        pytest.param(">/dev/full", ".pt", marks=full),
+        pytest.param("<&- >&- 2>&-", ".pt", marks=more),
+        pytest.param(">/dev/full", ".pt", marks=(full, more)),
     ],
 )
 def test_convert_writes_the_whole_file(streams, suffix, tmp_path):
