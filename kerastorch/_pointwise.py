@@ -36,17 +36,18 @@ def is_elementwise(function: object) -> bool:
     return isinstance(function, FunctionType) and function in activations._ELEMENTWISE
 
 
-def needs_floats(function: object, dtype: torch.dtype) -> bool:
-    """Return whether `function` is a built-in one that Keras on TensorFlow refuses a type to.
+def takes_integers(function: object) -> bool:
+    """Return whether Keras on TensorFlow takes integers in a built-in activation."""
+    return not _is_built_in(function) or function in activations._OF_INTEGERS
 
-    Args:
-        function: An activation.
-        dtype: An integer type, or `torch.bool`.
-    """
-    if not isinstance(function, FunctionType):
-        return False
-    taken = activations._OF_BOOLEANS if dtype is torch.bool else activations._OF_INTEGERS
-    return function in activations._BUILT_IN and function not in taken
+
+def takes_booleans(function: object) -> bool:
+    """Return whether Keras on TensorFlow takes booleans in a built-in activation."""
+    return not _is_built_in(function) or function in activations._OF_BOOLEANS
+
+
+def _is_built_in(function: object) -> bool:
+    return isinstance(function, FunctionType) and function in activations._BUILT_IN
 
 
 def in_place(function: object) -> Callback | None:

@@ -91,6 +91,7 @@ def test_dense_is_quantized_as_the_linear_layer_in_its_place(name):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
+@pytest.mark.filterwarnings("ignore:.*get_attr.? Node")  # torch 2.6
 @pytest.mark.parametrize("name", MODELS)
 def test_symbolic_traces_are_refused_and_exported_ones_are_graphs(name):
     from torch.fx.experimental import optimization  # it warns

@@ -61,9 +61,11 @@ class Activation(Weightless):
         if name == "activation":
             self._is_elementwise = _pointwise.is_elementwise(self.activation)
             self._in_place = _pointwise.in_place(self.activation)
+            self._takes_integers = _pointwise.takes_integers(self.activation)
+            self._takes_booleans = _pointwise.takes_booleans(self.activation)
 
     def _converts(self, dtype: torch.dtype) -> bool:
-        return _pointwise.needs_floats(self.activation, dtype)
+        return not (self._takes_booleans if dtype is torch.bool else self._takes_integers)
 
     def _computed(self, x: Tensor) -> Tensor:
         if self._is_elementwise:

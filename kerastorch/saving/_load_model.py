@@ -125,7 +125,7 @@ def _checked_device(device: torch.device | str | int | None) -> torch.device | N
         ValueError: there is no such device.
     """
     if device is None:
-        default = torch.get_default_device()
+        default = torch.empty(0).device  # torch 2.6 tells that of a `with` in no other way
         return default if default.type == "meta" else None
     try:
         found = torch.device(device)
