@@ -153,6 +153,28 @@ def test_what_is_in_doubt_is_refused_with_the_three_ways(tmp_path, arrays, modul
     assert "mapping" not in message
 
 
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (nn.LazyLinear(3), "LazyLinear: `module` must be initialized."),
+        (nn.ConvTranspose2d(4, 4, 3, groups=2), "ConvTranspose2d: `groups` must be 1."),
+        (keras.layers.Dense(3, activation=nn.PReLU()), "Dense: `activation` must be a layer of"),
+    ],
+)
+def test_what_cannot_be_filled_inside_is_refused(tmp_path, part, said):
+    with pytest.raises(FileError) as caught:
+        load(saved_keras(tmp_path, {"inner/vars/0": array(4, 3)}), Own(inner=part))
+    assert f"own: {said}" in str(caught.value)
+
+
+def test_an_activation_with_weights_inside_takes_its_own(tmp_path):
+    part = keras.layers.Dense(3, activation=keras.layers.PReLU())
+    arrays = {"vars/0": array(4, 3), "vars/1": array(3), "vars/2": array(3, start=9)}
+    inner = {f"inner/{path}": value for path, value in arrays.items()}
+    own = load(saved_keras(tmp_path, inner), Own(inner=part))
+    assert_stored(own.inner.activation.alpha, arrays["vars/2"])
+
+
 # The method
 
 

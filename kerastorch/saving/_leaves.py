@@ -18,7 +18,6 @@ from ._targets import (
     refusal_of,
     row_of,
     row_of_base,
-    targets_of_layer,
     variables_of,
 )
 
@@ -100,7 +99,8 @@ def _describe_own_module(module: nn.Module, path: str) -> Leaf:
         )
         for kind in ("targets", "buffers")
     )
-    return Leaf(path, module, (), targets, "", parts, buffers)
+    refusal = next((part.refusal for part in parts if part.refusal), "")
+    return Leaf(path, module, (), targets, refusal, parts, buffers)
 
 
 def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[Leaf]:
@@ -111,36 +111,39 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
     if module in seen:
         return
     seen.add(module)
-    row = None if isinstance(module, Layer) else row_of_base(module)
-    known = (
-        targets_of_layer(module, "") if isinstance(module, Layer) else row[2](module) if row else []
-    )
-    known = [target for target in known if getattr(module, target.parameter) is not None]
-    names = {target.parameter for target in known if target.owner is module}
-    raw = {
-        kind: [Target(module, name, name, name) for name in tensors if name not in names]
-        for kind, tensors in (("targets", _own_parameters(module)), ("buffers", _kept(module)))
-    }
-    if isinstance(module, Layer) or row is not None:
-        raw["buffers"] = []
-    if known or raw["targets"] or raw["buffers"]:
-        kinds = kinds_of(module) if not raw["targets"] and known else ()
-        yield Leaf(path, module, kinds, (*known, *raw["targets"]), buffers=tuple(raw["buffers"]))
+    known = isinstance(module, Layer) or row_of_base(module) is not None
+    leaf = _leaf(module, path) if known else Leaf(path, module, (), ())
+    if not isinstance(module, Layer):
+        leaf = _add_raw_parameters(leaf)
+        buffers = () if known else tuple(Target(module, n, n, n) for n in _kept_buffers(module))
+        leaf = replace(leaf, buffers=buffers)
+    if leaf.targets or leaf.buffers or leaf.refusal:
+        yield leaf
     if not isinstance(module, Layer):
         for name, child in module.named_children():
             yield from _list_parts(child, f"{path}.{name}".lstrip("."), seen)
 
 
-def _own_parameters(module: nn.Module) -> list[str]:
-    if isinstance(module, Layer):
-        return []
-    return [name for name, parameter in module._parameters.items() if parameter is not None]
+def _add_raw_parameters(leaf: Leaf) -> Leaf:
+    """Return a leaf with what a subclass has added to its class; it is then of no kind."""
+    names = {target.parameter for target in leaf.targets}
+    raw = [
+        Target(leaf.module, name, name, name)
+        for name, parameter in leaf.module._parameters.items()
+        if parameter is not None and name not in names
+    ]
+    if not raw or leaf.refusal:
+        return leaf
+    return replace(leaf, kinds=(), targets=(*leaf.targets, *raw))
 
 
-def _kept(module: nn.Module) -> list[str]:
+def _kept_buffers(module: nn.Module) -> list[str]:
     """Return the names of a module's own buffers that are in its state dict."""
-    kept = module._buffers.keys() - module._non_persistent_buffers_set
-    return [name for name in module._buffers if name in kept and module._buffers[name] is not None]
+    return [
+        name
+        for name, buffer in module._buffers.items()
+        if buffer is not None and name not in module._non_persistent_buffers_set
+    ]
 
 
 def _leaf(module: nn.Module, path: str) -> Leaf:

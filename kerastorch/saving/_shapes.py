@@ -146,7 +146,7 @@ class Shapes:
             try:
                 found = _output_shape(self.layers[name], args, named)
                 inner: Any = getattr(self.layers[name], "activation", None)
-                if found is not UNKNOWN and isinstance(inner, Layer):  # it may change the shape
+                if found is not UNKNOWN and hasattr(inner, "compute_output_shape"):
                     found = leaf(inner.compute_output_shape(found))
             except ERRORS as error:
                 if self.strict:

@@ -116,15 +116,15 @@ def variables_of(module: nn.Module) -> list[Target]:
         ValueError: it is another one, or computes what Keras's layer does not.
     """
     if isinstance(module, Layer):
-        return targets_of_layer(module, "")
-    row = row_of(module)
+        return _of_layer(module, "")
+    row = row_of_base(module)
     if row is None:
         raise ValueError(refusal_of(module))
     named: Sequence[Target] = row[2](module)
     return [target for target in named if getattr(module, target.parameter, None) is not None]
 
 
-def targets_of_layer(layer: Layer, path: str) -> list[Target]:
+def _of_layer(layer: Layer, path: str) -> list[Target]:
     targets = [
         Target(layer, role.parameter, role.name, path + role.parameter, role.view)
         for role in layer.roles
@@ -132,7 +132,7 @@ def targets_of_layer(layer: Layer, path: str) -> list[Target]:
     ]
     for name, child in layer.named_children():
         if isinstance(child, Layer):
-            targets += targets_of_layer(child, f"{path}{name}.")
+            targets += _of_layer(child, f"{path}{name}.")
         elif any(True for _ in child.parameters()) and name != "parametrizations":
             remedy = "Use the layer of kerastorch in its place."
             rule = "a layer of kerastorch where it has weights"
