@@ -1,5 +1,6 @@
 """Activations in files: found by what they compute, whatever they are called."""
 
+import copy
 import json
 import warnings
 from functools import partial
@@ -152,12 +153,35 @@ def test_what_an_activation_computes_counts(own, saved, said):
     assert not found if said is None else said in "; ".join(found)
 
 
-def test_what_cannot_be_tried_is_left_to_the_user():
-    def picky(x):
-        raise RuntimeError("of three axes only")
+@pytest.mark.parametrize(
+    ("own", "saved", "said"),
+    [
+        (lambda x: torch.relu(x) @ torch.eye(2), "relu", None),
+        (lambda x: torch.relu(x) @ torch.ones(2, 2), "relu", "<lambda>, where the source has"),
+        (lambda x: torch.relu(x) @ torch.eye(7), "relu", "<lambda>, where the source has"),
+        (nn.Hardtanh(-8.0, 8.0), "linear", "Hardtanh(min_val=-8.0, max_val=8.0), where"),
+        (lambda x: x.clamp(0, 7.5), "relu", "<lambda>, where the source has 'relu'"),
+        ("relu", {**RELU, "config": {"name": "r", "max_value": 100.0}}, "'relu', where"),
+        (lambda x: torch.relu(x) + 1e-3 * torch.sin(9 * x), "relu", "<lambda>, where"),
+    ],
+)
+def test_an_activation_is_tried_in_shapes_that_it_takes(own, saved, said):
+    module = keras.layers.Dense(2, own)
+    found = disagreements(module, LayerSpec("Dense", "d", {"units": 2, "activation": saved}))
+    assert not found if said is None else said in "; ".join(found)
 
-    found = disagreements(keras.layers.Dense(2, picky), LayerSpec("Dense", "d", {"units": 2}))
-    assert not found
+
+def test_the_callers_function_is_known_to_the_model_it_loaded(tmp_path):
+    file = saved_by_keras_2(tmp_path, "mine")
+    model = keras.load_model(file, custom_objects={"mine": scaled_tanh})
+    keras.load_weights(model, file)
+    model.d = keras.layers.Dense(2, activation=lambda x: 2 * torch.tanh(x))
+    keras.load_weights(model, file)
+    model.d = keras.layers.Dense(2, activation="relu")
+    with pytest.raises(FileError, match="'relu', where the source has scaled_tanh"):
+        keras.load_weights(model, file)
+    with pytest.warns(UserWarning, match="'relu', where the source has 'mine'"):
+        keras.load_weights(copy.deepcopy(model), file, strict=False)
 
 
 class Named(keras.Conv2D):

@@ -104,11 +104,42 @@ def test_the_layers_inside_are_told_by_names_then_by_shapes(tmp_path):
         load(saved_h5(tmp_path, equal), Own(a=nn.Conv2d(2, 2, 3), b=nn.Conv2d(2, 2, 3)))
 
 
-def test_normalization_inside_has_its_arrays_in_the_order_of_keras(tmp_path):
-    arrays = {f"vars/{n}": array(4, start=4 * n) for n in range(4)}
+@pytest.mark.parametrize("group", ["norm", "another_name"])
+def test_a_layer_inside_has_its_arrays_in_the_order_of_its_class(tmp_path, group):
+    arrays = {f"{group}/vars/{n}": array(4, start=4 * n) for n in range(4)}
     own = load(saved_keras(tmp_path, arrays), Own(norm=nn.BatchNorm1d(4)))
-    assert_stored(own.norm.weight, arrays["vars/0"])
-    assert_stored(own.norm.running_var, arrays["vars/3"])
+    assert_stored(own.norm.weight, arrays[f"{group}/vars/0"])
+    assert_stored(own.norm.running_var, arrays[f"{group}/vars/3"])
+
+
+@pytest.mark.parametrize("part", [nn.LayerNorm(4), nn.GroupNorm(2, 4), nn.Linear(4, 3)])
+def test_all_kinds_of_layers_may_be_inside(tmp_path, part):
+    shape = tuple(part.weight.shape)[::-1]
+    arrays = {"vars/0": array(1), "part/vars/0": array(*shape)}
+    arrays["part/vars/1"] = array(*part.bias.shape, start=9)
+    own = load(saved_keras(tmp_path, arrays), Own(part=part, scale=1))
+    assert_stored(own.part.weight, np.transpose(arrays["part/vars/0"]))
+    assert_stored(own.part.bias, arrays["part/vars/1"])
+
+
+def test_names_that_some_have_leave_the_rest_to_shapes(tmp_path):
+    arrays = {"gamma": array(4), "beta": array(4, start=4), "other": array(2)}
+    own = load(saved_h5(tmp_path, arrays), Own(beta=4, gamma=4, third=2))
+    assert_stored(own.gamma, arrays["gamma"])
+    assert_stored(own.third, arrays["other"])
+    twins = {f"{n}/{k}": v for n in ("a", "b") for k, v in DENSE.items()} | {"x/w": array(2)}
+    module = Own(b=nn.Linear(4, 3), a=nn.Linear(4, 3), only=nn.Linear(1, 2, bias=False))
+    twins["x/w"], twins["b/bias"] = array(1, 2), array(3, start=7)
+    own = load(saved_h5(tmp_path, twins), module)
+    assert_stored(own.b.bias, twins["b/bias"])
+    assert_stored(own.only.weight, twins["x/w"].T)
+
+
+def test_an_array_with_the_name_of_a_buffer_goes_there(tmp_path):
+    module = Own(("mean",), mean=4)
+    assert_stored(load(saved_h5(tmp_path, {"mean": array(4)}), module).mean, array(4))
+    with pytest.raises(FileError, match=r"nothing is left for scale"):
+        load(saved_h5(tmp_path, {"mean": array(4)}), Own(("mean",), scale=4, mean=4))
 
 
 def test_a_parameter_of_a_subclass_counts_too(tmp_path):
@@ -137,12 +168,18 @@ WAYS = ("the names of its parameters", "shapes where these fit in one way", "loa
                 "(own): 0, 1 fit in more than one way."
             ),
         ),
+        ({"vars/0": array(4)}, Own(("mean",), scale=4, mean=4), "0 fit in more than one way"),
+        (
+            {f"vars/{n}": array(4) for n in range(4)},
+            Own(norm=nn.BatchNorm1d(4)),
+            "0, 1, 2, 3 fit in more than one way",
+        ),
         ({"vars/0": array(4, 4)}, Own(weight=(4, 4)), "0 fit in more than one way"),
         ({"vars/0": array(3, 3, 3, 3)}, Own(weight=(3, 3, 3, 3)), "0 fit in more than one way"),
         ({"vars/0": array(4, 3)}, Own(weight=(3, 4)), "the shapes differ"),
         ({"vars/0": array(4, 3)}, Own(conv=nn.Conv2d(2, 2, 3, bias=False)), "the shapes differ"),
-        ({"vars/0": array(4, 3)}, Own(a=(4, 3), b=3), "takes 2 arrays, the file has 1"),
-        ({"vars/0": array(4, 3)}, Own(), "own (Own) takes nothing. Found: 0 (4, 3)"),
+        ({"vars/0": array(4, 3)}, Own(a=(4, 3), b=3), "nothing is left for b"),
+        ({"vars/0": array(4, 3)}, Own(), "there are 1 arrays for 0 parameters and buffers"),
     ],
 )
 def test_what_is_in_doubt_is_refused_with_the_three_ways(tmp_path, arrays, module, said):
@@ -151,6 +188,7 @@ def test_what_is_in_doubt_is_refused_with_the_three_ways(tmp_path, arrays, modul
     message = str(caught.value)
     assert all(part in message for part in (said, *WAYS))
     assert "mapping" not in message
+    assert "damaged" not in message
 
 
 @pytest.mark.parametrize(
@@ -173,6 +211,42 @@ def test_an_activation_with_weights_inside_takes_its_own(tmp_path):
     inner = {f"inner/{path}": value for path, value in arrays.items()}
     own = load(saved_keras(tmp_path, inner), Own(inner=part))
     assert_stored(own.inner.activation.alpha, arrays["vars/2"])
+
+
+def test_a_list_counts_buffers_where_only_then_all_arrays_are_taken(tmp_path):
+    file = saved_h5(tmp_path, {"mean": array(4), "count": array(2)})
+    module = Own(("mean",), mean=4, count=2)
+    model = keras.load_model(file, custom_layers={"Mine": lambda config: module})
+    keras.load_weights(model, [array(4, start=5), array(2, start=6), *DENSE.values()])
+    assert_stored(module.mean, array(4, start=5))
+    assert_stored(module.count, array(2, start=6))
+
+
+def test_a_module_serves_one_layer(tmp_path):
+    entries = (layer("mine>Mine", name, trainable=True, dtype="float32") for name in "ab")
+    config = sequential(input_layer("x"), *entries)
+    file = model_h5(tmp_path / "m.h5", config, {"a": {"w": array(4)}, "b": {"w": array(4)}})
+    one = Own(w=4)
+    with pytest.raises(TypeError, match=r"a function that returns a torch.nn.Module of its own"):
+        keras.load_model(file, custom_layers={"Mine": lambda config: one})
+
+
+@pytest.mark.parametrize("make", [lambda: Own(w=4), lambda: keras.layers.Dense(4, use_bias=False)])
+def test_a_frozen_layer_is_frozen(tmp_path, make):
+    entry = layer("mine>Mine", "a", trainable=False, dtype="float32")
+    shape = (4,) if isinstance(make(), Own) else (4, 4)
+    config = sequential(input_layer("x"), entry)
+    file = model_h5(tmp_path / "m.h5", config, {"a": {"w": array(*shape)}})
+    model = keras.load_model(file, custom_layers={"Mine": lambda config: make()})
+    assert [parameter.requires_grad for parameter in model.parameters()] == [False]
+
+
+@pytest.mark.parametrize("module", [nn.LayerNorm(4, eps=1e-6), nn.BatchNorm1d(4, eps=1e-6)])
+def test_a_class_of_ones_own_has_no_epsilon_of_keras(tmp_path, module):
+    arrays = {"gamma": array(4), "beta": array(4, start=4)}
+    if isinstance(module, nn.BatchNorm1d):
+        arrays |= {"moving_mean": array(4), "moving_variance": array(4)}
+    assert_stored(load(saved_h5(tmp_path, arrays), module).bias, arrays["beta"])
 
 
 # The method
@@ -212,7 +286,7 @@ def test_a_method_that_fails_changes_nothing(tmp_path):
     with pytest.raises(FileError) as caught:
         keras.load_weights(model, bad)
     said = "own (Method): `load_keras_weights` raised KeyError: 'no such weight'. It got fail (4,)."
-    assert str(caught.value) == said
+    assert str(caught.value) == f"{bad}: {said}"
     assert_stored(model.own.weight, np.ones(4))
     assert_stored(model.d.weight, np.ones((3, 4)))
 

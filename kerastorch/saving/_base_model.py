@@ -60,7 +60,7 @@ class Model(NotScriptable, nn.Module):
         self.name = spec.name
         self._given: Any = UNKNOWN  # the first input's shape that was asked about
         self._trainable = spec.trainable
-        self._custom: frozenset[str] = frozenset()  # the names that the caller gave his own for
+        self._custom: Mapping[str, Any] = {}  # the caller's own classes and functions by name
         self._inputs: tuple[Input, ...] = ()
         self._modes: tuple[tuple[str, bool], ...] = ()
         self._plan: Plan | None = None
@@ -308,9 +308,9 @@ class Model(NotScriptable, nn.Module):
         return summary(self, Model)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the weak references to the original layers to `__setstate__`."""
+        """Leave out what need not be picklable; `__setstate__` refers to the copy's layers."""
         replaced = self._originals.replaced(self._attributes, self.layers)
-        return {**self.__dict__, "_originals": replaced}
+        return {**self.__dict__, "_originals": replaced, "_custom": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Refer to the copy's layers where the original was of the original layers."""

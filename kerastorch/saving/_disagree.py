@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
 
 from .. import _check
 from .._geometry import fixed_padding
+from .._registry import snake_case
 from ..layers._layer import Layer
 from ._layer_differences import find_layer_differences, is_equal
 from ._spec import LayerSpec
+from ._targets import kinds_of
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -19,16 +21,20 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 _LAYER_OF_KERASTORCH = "Use the layer of the same name from kerastorch.layers in its place."
 
 
-def disagreements(module: nn.Module, layer: LayerSpec, custom: Collection[str] = ()) -> list[str]:
+def disagreements(
+    module: nn.Module, layer: LayerSpec, custom: Mapping[str, Any] | None = None
+) -> list[str]:
     """Return where a module computes other numbers than a saved layer, each with what to do.
 
     Args:
         module: A layer of kerastorch, or a module of torch.nn that stands for a Keras layer.
         layer: The saved layer's class and config.
-        custom: The names of classes and functions for which the caller has given his own.
+        custom: The caller's own classes and functions by name; None for what makes modules.
     """
     if isinstance(module, Layer):
-        return list(find_layer_differences(module, layer, custom))
+        return list(find_layer_differences(module, layer, custom or {}))
+    if not _is_of_class(module, layer):
+        return []
     config = layer.config
     if isinstance(module, _CONVOLUTIONS):
         return list(_of_convolution(module, config))
@@ -41,6 +47,11 @@ def disagreements(module: nn.Module, layer: LayerSpec, custom: Collection[str] =
     if isinstance(module, nn.Embedding) and module.max_norm is not None:
         return [f"max_norm={module.max_norm}, where Keras has none"]
     return []
+
+
+def _is_of_class(module: nn.Module, layer: LayerSpec) -> bool:
+    """Return whether a layer is of the Keras class that a module is like, and not the user's."""
+    return snake_case(layer.class_name) in kinds_of(module)
 
 
 def _of_convolution(module: Any, config: Mapping[str, Any]) -> Iterator[str]:
@@ -121,7 +132,7 @@ def _numbers(value: Any, count: int) -> tuple[int, ...] | None:
 
 def caution(module: nn.Module, layer: LayerSpec) -> str:
     """Return what makes training, though not inference, differ from the saved layer's; or ""."""
-    if not isinstance(module, _BATCH_NORMS):
+    if not isinstance(module, _BATCH_NORMS) or not _is_of_class(module, layer):
         return ""
     saved = layer.config.get("momentum", 0.99)
     if isinstance(saved, (int, float)) and not is_equal(module.momentum, 1.0 - saved):

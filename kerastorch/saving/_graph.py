@@ -117,10 +117,22 @@ class _Builder:
             return None
 
     def custom(self, factory: Factory, class_name: str, config: dict[str, Any]) -> nn.Module:
+        """Return the caller's module for a layer, frozen where the layer is."""
         found = factory(config)
+        argument, rule = (
+            f"custom_layers[{class_name!r}]",
+            "a function that returns a torch.nn.Module",
+        )
         if not isinstance(found, nn.Module):
-            rule = "a function that returns a torch.nn.Module"
-            raise TypeError(problem("build_model", f"custom_layers[{class_name!r}]", rule, found))
+            raise TypeError(problem("build_model", argument, rule, found))
+        if any(found is module for module in self.made.values()):
+            remedy = "It returned a module that another layer has already."
+            raise TypeError(problem("build_model", argument, f"{rule} of its own", found, remedy))
+        if config.get("trainable") is False:
+            for parameter in found.parameters():
+                parameter.requires_grad = False
+            if isinstance(found, Layer):
+                found.trainable = False
         return found
 
     def operation(self, layer: LayerSpec, where: str) -> nn.Module | None:

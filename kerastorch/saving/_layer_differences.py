@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import torch
@@ -24,16 +25,24 @@ from ._weight_names import weight_names
 _NOT_COMPARED = (*NOT_IN_CONFIG, "data_format", "axis", "lora_rank", "lora_alpha", "activation")
 _NOT_COMPARED_ENDS = ("_initializer", "_regularizer", "_constraint", "_config")
 
+# Small ones close together, where curves bend, and large ones, where limits are.
+_VALUES = torch.tensor(
+    [*(n / 8 for n in range(-44, 45)), *(s * n for n in (7, 9, 11, 25, 120, 900) for s in (-1, 1))],
+    dtype=torch.float32,
+    device="cpu",
+)
+_STEP = 37  # so that a few of them are of all sizes
+
 
 def find_layer_differences(
-    layer: Layer, spec: LayerSpec, custom: Collection[str] = ()
+    layer: Layer, spec: LayerSpec, custom: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield each argument by which a layer computes something else than a saved one.
 
     Args:
         layer: The layer.
         spec: The saved layer's class and config.
-        custom: The names of classes and functions for which the caller has given his own.
+        custom: The caller's own classes and functions by name; None for what makes modules.
     """
     classes = type(layer).__mro__
     base: Any = next((cls for cls in classes if cls.__name__ == spec.class_name), None)
@@ -87,24 +96,32 @@ def is_equal(left: Any, right: Any) -> bool:
 # Activations: what two functions compute counts, and not what they are called
 
 
-def _compare_activations(layer: Any, spec: LayerSpec, custom: Collection[str]) -> Iterator[str]:
+def _compare_activations(layer: Any, spec: LayerSpec, custom: Mapping[str, Any]) -> Iterator[str]:
     own, given = layer.activation, spec.config.get("activation")
     names = _names_of(given)
-    if any(name in custom for name in names):
-        return
+    if any(name in custom and custom[name] is None for name in names):
+        return  # a module that the caller made
+    objects = {**(_KERAS_2 if spec.keras2 else {}), **custom}
     try:
-        saved = activations.deserialize(given, _KERAS_2 if spec.keras2 else None)
+        saved = activations.get(activations.deserialize(given, objects))
     except ERRORS:  # not one of Keras's, so that only its name is known
         if _is_built_in(own):
             yield f"activation={_title(own)}, where the source has {shown(names[0])}"
         return
-    saved = activations.get(saved)
     if isinstance(own, Layer) and isinstance(saved, Layer):
         inner: Any = given  # only a dict describes a layer
         inner_spec = replace(spec, class_name=type(saved).__name__, config=inner["config"])
         for difference in find_layer_differences(own, inner_spec, custom):
             yield f"activation: {difference}"
-    elif own is not saved and not _computes_the_same(own, saved):
+        return
+    is_of_own_class = type(own) is type(saved) and type(saved) in custom.values()
+    if (
+        own is not saved
+        and not is_of_own_class
+        and not _computes_the_same(
+            own, saved, getattr(layer, "units", getattr(layer, "filters", None))
+        )
+    ):
         yield f"activation={_title(own)}, where the source has {_title(saved)}"
 
 
@@ -139,18 +156,27 @@ def _title(activation: Any) -> str:
     return own if isinstance(own, str) else shown(activation)
 
 
-def _computes_the_same(own: Any, saved: Any) -> bool:
-    """Return whether two activations agree on a few values; yes where one cannot be tried."""
-    values = torch.linspace(-7.0, 7.0, 120, device="cpu").reshape(2, 3, 4, 5)
-    try:
-        with torch.no_grad():
-            outputs = [
-                (one.forward if isinstance(one, nn.Module) else one)(values.clone())
-                for one in (own, saved)
-            ]
-    except Exception:  # what the user's own code may raise
-        return True
-    left, right = outputs
+def _computes_the_same(own: Any, saved: Any, channels: int | None) -> bool:
+    """Return whether two activations agree on a few values, in a shape that both take."""
+    shapes: list[tuple[int, ...]] = [(2, 3, 4, 5)]
+    if channels is not None:
+        shapes += [(64, channels), (4, channels, 2, channels)]
+    for shape in shapes:
+        order = torch.arange(prod(shape), device="cpu") * _STEP % len(_VALUES)
+        values = _VALUES[order].reshape(shape)
+        try:
+            with torch.no_grad():
+                outputs = [
+                    (one.forward if isinstance(one, nn.Module) else one)(values.clone())
+                    for one in (own, saved)
+                ]
+        except Exception:  # whatever the user's own code raises of a shape
+            continue
+        return _are_close(*outputs)
+    return False
+
+
+def _are_close(left: Any, right: Any) -> bool:
     if not (isinstance(left, Tensor) and isinstance(right, Tensor)) or left.shape != right.shape:
         return False
     return torch.allclose(left.to(right), right, rtol=1e-5, atol=1e-5, equal_nan=True)

@@ -27,6 +27,10 @@ from ._store import open_contents
 Progress = Callable[[int], object]
 _MAPPING = "Say which is which with `mapping={module path: saved layer, or None to leave it out}`"
 _REMEDY = f"{_MAPPING}, or load what fits with `strict=False`."
+_DIFFERENCES = (
+    "Make the modules compute what the source's layers do, or load their weights all the same with "
+    "`strict=False`."
+)
 
 
 def load_weights(
@@ -98,7 +102,7 @@ def load_weights(
         contents = _as_model(opened, source)
         match = _matched(module, contents, by, mapping, strict)
         values, arrays = staged(match), read_for_methods(match)
-    call_methods(match, arrays)
+    call_methods(match, arrays, contents.source)
     commit(values)
     report = _report(contents, match, strict)
     warn_of(contents.source, owner, report.warnings, stacklevel=3)
@@ -150,7 +154,7 @@ def _matched(
     strict: bool,
 ) -> Match:
     """Return the first match by which everything fits, or raise all that is wrong with it."""
-    own, names, custom = None, {}, frozenset[str]()
+    own, names, custom = None, {}, None
     if isinstance(module, Model):
         own, names, custom = module.spec, structural_names(module), module._custom
     owned = own_modules(names)
@@ -161,47 +165,52 @@ def _matched(
             spec = parse_model(contents.config, contents.source, contents.version)
         except FileError as error:
             cautions.append(f"the config was not used: {error}")
-    tried = []
+    shared: dict[str, Any] = {
+        "mapping": mapping,
+        "names": names,
+        "custom": custom,
+        "own": owned,
+        "lenient": not strict,
+    }
+    attempts = []
     if own is not None and by is None:
         # The layers may differ from the model's own config: they can be replaced and changed.
-        matcher = Matcher(
-            module,
-            contents,
-            saved_layers(contents, own if spec is None else spec),
-            mapping,
-            names,
-            custom=custom,
-            own=owned,
-            lenient=not strict,
-            compares=spec is not None,
-        )
-        tried.append(matcher.match("structure"))
-    known = saved_layers(contents, spec)
-    matcher = Matcher(
-        module,
-        contents,
-        known,
-        mapping,
-        names,
-        automatic=by == "name",
-        custom=custom,
-        own=owned,
-        lenient=not strict,
-    )
-    for how in ("name", "order") if by is None else (by,):
-        if not any(match.fits for match in tried):
+        source = saved_layers(contents, own if spec is None else spec)
+        matcher = Matcher(module, contents, source, compares=spec is not None, **shared)
+        attempts.append((matcher, "structure"))
+    source = saved_layers(contents, spec)
+    matcher = Matcher(module, contents, source, automatic=by == "name", **shared)
+    hows = ("name", "name and order", "order") if by is None else (by,)
+    attempts += [(matcher, how) for how in hows]
+    tried: list[Match] = []
+    for matcher, how in attempts:
+        if not tried or (not tried[-1].fits and _is_worth_trying(how, tried, strict, mapping)):
             tried.append(matcher.match(how))
-    match = next((match for match in tried if match.fits), None) or _closest(tried)
-    if match.how == "order" and by is None and (match.missing or match.unused):
+    match = tried[-1] if tried[-1].fits else _closest(tried)
+    if match.how.endswith("order") and by is None and (match.missing or match.unused):
         match.problems += _lines_of(match) if not strict else []
     match.warnings[:0] = cautions
-    require(module, contents, match, strict, _REMEDY if strict else f"{_MAPPING}.")
+    require(module, contents, match, strict, _REMEDY if strict else f"{_MAPPING}.", _DIFFERENCES)
     return match
+
+
+def _is_worth_trying(
+    how: str, tried: list[Match], strict: bool, mapping: Mapping[str, str | None] | None
+) -> bool:
+    """Return whether an order may be tried after names, which say more where there are some."""
+    named = any(match.pairs for match in tried)
+    if how in ("structure", "name"):
+        return True
+    if not strict and any(match.pairs and not match.problems for match in tried):
+        return False
+    if how == "name and order":
+        return named
+    return not (named and None in (mapping or {}).values())
 
 
 def _closest(tried: list[Match]) -> Match:
     """Return the first match by names that found anything, else the last one."""
-    by_names = [match for match in tried if match.how != "order"]
+    by_names = [match for match in tried if not match.how.endswith("order")]
     found = (match for match in by_names if match.pairs or (match.skipped and match.problems))
     return next(found, tried[-1])
 
@@ -214,7 +223,14 @@ def _lines_of(match: Match) -> list[str]:
     return missing + [f"{entry.source} {entry.shape}: nothing takes it" for entry in match.unused]
 
 
-def require(module: nn.Module, contents: Contents, match: Match, strict: bool, remedy: str) -> None:
+def require(
+    module: nn.Module,
+    contents: Contents,
+    match: Match,
+    strict: bool,
+    remedy: str,
+    differences_remedy: str,
+) -> None:
     """Raise all that is wrong with a match, in one error.
 
     Args:
@@ -222,24 +238,29 @@ def require(module: nn.Module, contents: Contents, match: Match, strict: bool, r
         contents: With what.
         match: How.
         strict: Whether everything on both sides must find its place.
-        remedy: What to do.
+        remedy: What to do where something finds no place.
+        differences_remedy: What to do where modules compute something else than the layers.
 
     Raises:
         FileError: something is wrong.
     """
     lines = list(match.problems)
     if strict:
-        lines += match.strict + _lines_of(match)
-    if match.own_misfit:
-        remedy = f"{remedy} {THREE_WAYS}"
+        lines += match.hints + _lines_of(match)
     if not (match.pairs or match.calls or lines):
         lines.append("nothing was found to load")
         lines += [reason for one in match.skipped for reason in one.reasons]
         lines += _lines_of(match)
+    remedies = [remedy] if len(lines) > len(match.own_misfits) else []
+    if match.own_misfits:
+        remedies.append(THREE_WAYS)
+    if strict and match.strict:
+        lines += match.strict
+        remedies.append(differences_remedy)
     if lines:
         what = f"does not fit {type(module).__name__}, matched by {match.how}"
         shown = "\n".join(f"  {line}" for line in lines)
-        message = f"{contents.source}: {what}; nothing was changed.\n{shown}\n{remedy}"
+        message = f"{contents.source}: {what}; nothing was changed.\n{shown}\n{' '.join(remedies)}"
         raise FileError(message)
 
 

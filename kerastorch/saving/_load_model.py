@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -26,6 +26,7 @@ from ._staging import call_methods, commit, read_for_methods, staged
 from ._unbuilt import unbuilt
 
 _REMEDY = "The file is not of this model, or is damaged: save it again with Keras."
+_DIFFERENCES = "Let `custom_layers` make modules that compute what the file's layers do."
 
 
 def load_model(
@@ -85,7 +86,7 @@ def load_model(
         if not isinstance(given, Mapping | None):
             rule = "a dict of names, or None"
             raise TypeError(problem(load_model.__name__, name, rule, given))
-    custom = (*(custom_layers or ()), *(custom_objects or ()))
+    custom = {**dict.fromkeys(custom_layers or ()), **(custom_objects or {})}
     path = _check.path(load_model.__name__, "path", path)
     weights = _check.path(load_model.__name__, "weights", weights)
     place = _checked_device(device)
@@ -99,7 +100,7 @@ def load_model(
         # Constants of the config need values, on "meta" too.
         with torch.device("cpu") if on_meta else nullcontext():
             model = build_model(spec, custom_layers, custom_objects)
-        model._custom = frozenset(custom)
+        model._custom = custom
         if place is not None and not on_meta:
             model.to(place)
         if weights is None:
@@ -137,7 +138,7 @@ def _checked_device(device: torch.device | str | int | None) -> torch.device | N
 
 
 def _load(
-    model: Model, spec: ModelSpec, contents: Contents, custom: Iterable[str], on_meta: bool
+    model: Model, spec: ModelSpec, contents: Contents, custom: Mapping[str, Any], on_meta: bool
 ) -> list[str]:
     """Load all weights, and return what is to be warned of."""
     match = _matched(model, spec, contents, custom)
@@ -145,7 +146,7 @@ def _load(
         make_skeleton(model, match, contents.source)
     else:
         values, arrays = staged(match), read_for_methods(match)
-        call_methods(match, arrays)
+        call_methods(match, arrays, contents.source)
         commit(values)
     return match.warnings
 
@@ -154,7 +155,7 @@ def _matched(
     model: Model,
     spec: ModelSpec,
     contents: Contents,
-    custom: Iterable[str] = (),
+    custom: Mapping[str, Any] | None = None,
 ) -> Match:
     """Return what goes where by the model's own config; anything left over is an error."""
     source = saved_layers(contents, spec)
@@ -173,5 +174,5 @@ def _matched(
             what = f"{path} has the parameters {expected} by its input's shape {input_shape}"
             match.problems.append(f"{what}. Found: {found}.")
     if match.pairs or match.calls or matcher.leaves or source.layers:
-        require(model, contents, match, True, _REMEDY)
+        require(model, contents, match, True, _REMEDY, _DIFFERENCES)
     return match

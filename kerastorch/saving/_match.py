@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from torch import nn
 
@@ -17,7 +19,7 @@ from ._mapping import apply_mapping
 from ._model import Model
 from ._name_pairs import LEVELS, pair_by_names
 from ._operation import Operation
-from ._other_orders import is_chain, warn_of_other_orders
+from ._other_orders import warn_of_other_orders
 from ._own_modules import merge_by_names
 from ._pairs import Match, unused_entries
 from ._saved import Names, Saved, Source
@@ -36,7 +38,7 @@ class Matcher:
         mapping: What the caller says of single modules and parameters.
         names: The names of modules that have others than their paths.
         automatic: Whether to trust names, too, that layers got by themselves.
-        custom: The names of classes and functions for which the caller has given his own.
+        custom: The caller's own classes and functions by name; None for what makes modules.
         own: The modules of the caller's own that stand for Keras layers, and their names.
         lenient: Whether a layer that does not fit is left out, rather than an error.
         compares: Whether modules must compute what the source's config says.
@@ -50,7 +52,7 @@ class Matcher:
         mapping: Mapping[str, str | None] | None = None,
         names: Mapping[nn.Module, Names] | None = None,
         automatic: bool = False,
-        custom: Iterable[str] = (),
+        custom: Mapping[str, Any] | None = None,
         own: Mapping[nn.Module, Names] | None = None,
         lenient: bool = False,
         compares: bool = True,
@@ -60,7 +62,7 @@ class Matcher:
         self.mapping = dict(mapping or {})
         self.names = {**(names or {}), **(own or {})}
         self.automatic = automatic
-        self.custom = frozenset(custom)
+        self.custom = dict(custom or {})
         self.lenient = lenient
         self.compares = compares
         self.leaves = leaves_of(module, self._unmapped(own or {}))
@@ -82,7 +84,8 @@ class Matcher:
         """Return what goes where.
 
         Args:
-            how: "name", "order", or "structure" for names that both have from the same config.
+            how: "name", "order", "name and order" for the order of what has no name in common, or
+                "structure" for names that both have from the same config.
         """
         match = Match(
             how, has_channels_first(self.module), self.custom, self.lenient, self.compares
@@ -98,63 +101,67 @@ class Matcher:
             what = "the names are those of the config's layers, but in another order"
             match.problems.append(f"{where}: {what}.")
         leaves = [leaf for leaf in leaves if leaf.targets or leaf.parts is not None]
-        if how == "order":
-            self._match_by_order(match, leaves, layers, left_out)
+        own, theirs = _Side(leaves, left_out), layers
+        if how != "order":
+            own, theirs = self._match_by_name(match, own, theirs)
+        if how.endswith("order"):
+            self._match_by_order(match, own, theirs)
         else:
-            self._match_by_name(match, leaves, layers, left_out)
+            self._note_rest(match, own, theirs)
         paths = [leaf.target_path(target) for leaf in self.leaves for target in leaf.targets]
         places = {path: place for place, path in enumerate(paths)}
         match.pairs.sort(key=lambda pair: places.get(pair.path, len(places)))
         return match
 
-    def _note_unpaired(
-        self,
-        match: Match,
-        pairs: list[tuple[Leaf, Saved]],
-        leaves: list[Leaf],
-        layers: list[Saved],
-    ) -> tuple[list[Leaf], list[Saved]]:
-        """Note and return what has no partner."""
-        paired = {id(one) for pair in pairs for one in pair}
-        own = [leaf for leaf in leaves if id(leaf) not in paired]
-        theirs = [saved for saved in layers if id(saved) not in paired]
-        for leaf in own:
-            match.miss(leaf, leaf.targets)
-        for saved in theirs:
-            match.leave(saved.weights)
-        return own, theirs
-
     # By name
 
     def _match_by_name(
-        self, match: Match, leaves: list[Leaf], layers: list[Saved], left_out: list[Leaf]
-    ) -> None:
+        self, match: Match, own: _Side, theirs: list[Saved]
+    ) -> tuple[_Side, list[Saved]]:
+        """Pair what has a name in common, and return the rest."""
         how = match.how
         levels = LEVELS[:1] if how == "structure" else LEVELS
         pairs = pair_by_names(
-            [*leaves, *left_out], layers, lambda leaf: self._names_of(leaf, how), levels
+            own.everything(self.leaves), theirs, lambda leaf: self._names_of(leaf, how), levels
         )
         for leaf, saved in pairs:
-            if any(leaf is one for one in left_out):
-                match.left_out += unused_entries(saved.weights)
-            else:
-                match.pair(self.contents, leaf, saved)
-        own, theirs = self._note_unpaired(match, pairs, leaves, layers)
-        for leaf in own:
+            self._pair(match, own, leaf, saved)
+        paired = {id(one) for pair in pairs for one in pair}
+        return own.without(paired), [saved for saved in theirs if id(saved) not in paired]
+
+    def _pair(self, match: Match, own: _Side, leaf: Leaf, saved: Saved) -> bool:
+        """Pair a module, unless it is left out, with a layer; return whether they fit."""
+        if own.is_left_out(leaf):
+            match.left_out += unused_entries(saved.weights)
+            return True
+        return match.pair(self.contents, leaf, saved, in_order=self.source.bare)
+
+    def _note_rest(self, match: Match, own: _Side, theirs: list[Saved]) -> None:
+        """Note what has no partner after matching by name."""
+        for leaf in own.leaves:
+            match.miss(leaf, leaf.targets)
             near = self._find_misspelled(leaf, theirs)
-            if near is not None:
-                what = f"{leaf.path}: the source has no layer of this name, but {near.title}"
+            if near is None:
+                continue
+            what = f"{leaf.path}: the source has no layer of this name, but {near.title}"
+            trial = Match("name")
+            if trial.pair(self.contents, leaf, near) and trial.fits:
                 match.problems.append(f"{what} of the same shapes. Did you mean that?")
+            else:
+                match.hints.append(f"{what}, which does not fit.")
+        if len(own.left_out) == len(theirs):  # they are then what the source has for these
+            for saved in theirs:
+                match.left_out += unused_entries(saved.weights)
+            return
+        for saved in theirs:
+            match.leave(saved.weights)
 
     def _find_misspelled(self, leaf: Leaf, layers: list[Saved]) -> Saved | None:
-        """Return a layer that fits a module and has almost its name."""
+        """Return a layer that has almost a module's name."""
         name = leaf.path.rpartition(".")[2]
         by_name = {saved.names[-1]: saved for saved in layers if saved.names}
-        for near in difflib.get_close_matches(name, by_name, cutoff=0.8):
-            trial = Match("name")
-            if trial.pair(self.contents, leaf, by_name[near]) and trial.fits:
-                return by_name[near]
-        return None
+        near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.8)
+        return by_name[near[0]] if near else None
 
     def _names_of(self, leaf: Leaf, how: str) -> set[Names]:
         """Return the names that a module may have in a source."""
@@ -169,40 +176,39 @@ class Matcher:
 
     # By order
 
-    def _match_by_order(
-        self, match: Match, leaves: list[Leaf], layers: list[Saved], left_out: list[Leaf]
-    ) -> None:
-        is_left_out = {id(leaf) for leaf in left_out}
-        everything = [leaf for leaf in self.leaves if leaf in leaves or id(leaf) in is_left_out]
+    def _match_by_order(self, match: Match, own: _Side, theirs: list[Saved]) -> None:
+        everything = own.everything(self.leaves)
         if self.source.bare:
-            queues = self._deal(match, leaves, layers, everything)
+            queues = self._deal(match, own.leaves, theirs, everything)
         elif self.source.ordered:
             for container in self.source.doubts:
                 what = f"the order of the layers in {container!r} depends on which were trained"
                 match.problems.append(f"{what}. {_MAPPING}")
-            fitting = everything if len(leaves) != len(layers) == len(everything) else leaves
-            queues = [list(zip(fitting, layers, strict=False))]
+            complete = len(everything) == len(theirs)
+            if own.left_out and theirs and not complete and match.how != "order":
+                what = "which layers of the source belong to the modules that are left out"
+                match.problems.append(f"{what} is not known. {_MAPPING}")
+            fitting = everything if complete and len(own.leaves) != len(theirs) else own.leaves
+            queues = [list(zip(fitting, theirs, strict=False))]
         else:
-            queues = self._queue_by_class(match, leaves, layers)
+            queues = self._queue_by_class(match, own.leaves, theirs)
         for queue in queues:
-            fits = [
-                match.pair(self.contents, leaf, saved, in_order=self.source.bare)
-                for leaf, saved in queue
-                if id(leaf) not in is_left_out
-            ]
-            if not all(fits) and any(fits[fits.index(False) :]):  # more than a new head
-                first = match.skipped[0]
+            before = len(match.skipped)
+            fits = [self._pair(match, own, leaf, saved) for leaf, saved in queue]
+            if match.skipped[before:] and any(fits[fits.index(False) :]):  # more than a new head
+                first = match.skipped[before]
                 what = f"{first.leaf.path or 'the module'} does not fit in this order"
                 match.problems += [f"{what}: {reason}" for reason in first.reasons]
-            certain = self.source.bare and isinstance(self.module, Model)
-            if not certain and not is_chain(self.module):
-                match.warnings += warn_of_other_orders(queue, self._fits)
-        pairs = [pair for queue in queues for pair in queue]
-        for leaf, saved in pairs:
-            if id(leaf) in is_left_out:
-                match.left_out += unused_entries(saved.weights)
+            if not (self.source.bare and isinstance(self.module, Model)):
+                taken = [pair for pair in queue if not own.is_left_out(pair[0])]
+                match.warnings += warn_of_other_orders(self.module, taken, self._fits)
         if not self.source.bare:
-            self._note_unpaired(match, pairs, leaves, layers)
+            paired = {id(one) for queue in queues for pair in queue for one in pair}
+            for leaf in own.without(paired).leaves:
+                match.miss(leaf, leaf.targets)
+            for saved in theirs:
+                if id(saved) not in paired:
+                    match.leave(saved.weights)
 
     def _fits(self, leaf: Leaf, saved: Saved) -> bool:
         trial = Match("order", custom=self.custom, compares=self.compares)
@@ -234,35 +240,53 @@ class Matcher:
     ) -> list[list[tuple[Leaf, Saved]]]:
         """Split a bare list of arrays between the modules, to each as many as it takes."""
         weights = [weight for layer in layers for weight in layer.weights]
-        counts: list[int] = []
-        for leaves in (leaves, everything):  # noqa: B020
-            counts = _count_arrays(leaves, len(weights))
-            if sum(counts) == len(weights):
-                break
-        else:
-            takes = ", ".join(
-                f"{leaf.path or 'the module'} {count}"
-                for leaf, count in zip(everything, counts, strict=True)
-            )
-            what = f"the module takes {sum(counts)} arrays: {takes}"
-            match.problems.append(f"{what}. Found: {len(weights)} arrays.")
-            return []
-        remaining = iter(weights)
-        return [
-            [
-                (leaf, Saved((), "", tuple(islice(remaining, count))))
-                for leaf, count in zip(leaves, counts, strict=True)
-            ]
-        ]
+        for some in (leaves, everything):
+            for buffers in (False, True):
+                counts = _count_arrays(some, len(weights), buffers=buffers)
+                if sum(counts) == len(weights):
+                    remaining = iter(weights)
+                    parts = (Saved((), "", tuple(islice(remaining, count))) for count in counts)
+                    return [list(zip(some, parts, strict=True))]
+        takes = ", ".join(
+            f"{leaf.path or 'the module'} {'?' if has_method(leaf.module) else len(leaf.targets)}"
+            for leaf in everything
+        )
+        total = sum(len(leaf.targets) for leaf in everything)
+        what = f"the module takes {total} arrays: {takes}"
+        match.problems.append(f"{what}. Found: {len(weights)} arrays.")
+        return []
 
 
-def _count_arrays(leaves: list[Leaf], available: int) -> list[int]:
+def _count_arrays(leaves: list[Leaf], available: int, *, buffers: bool) -> list[int]:
     """Return how many arrays each module takes; one with a method of its own takes the rest."""
-    counts = [len(leaf.targets) for leaf in leaves]
+    counts = [len(leaf.targets) + (len(leaf.buffers) if buffers else 0) for leaf in leaves]
     methods = [n for n, leaf in enumerate(leaves) if has_method(leaf.module)]
     if len(methods) == 1:
         counts[methods[0]] = max(available - sum(counts), 0)
     return counts
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The modules that are still to be matched, and those that the caller leaves out."""
+
+    leaves: list[Leaf]
+    left_out: list[Leaf]
+
+    def is_left_out(self, leaf: Leaf) -> bool:
+        return any(leaf is one for one in self.left_out)
+
+    def everything(self, order: list[Leaf]) -> list[Leaf]:
+        """Return both in the order of the module."""
+        ids = {id(leaf) for leaf in (*self.leaves, *self.left_out)}
+        return [leaf for leaf in order if id(leaf) in ids]
+
+    def without(self, paired: set[int]) -> _Side:
+        """Return what is not among the ids of those that have a partner."""
+        return _Side(
+            [leaf for leaf in self.leaves if id(leaf) not in paired],
+            [leaf for leaf in self.left_out if id(leaf) not in paired],
+        )
 
 
 def _is_automatic(leaf: Leaf, name: str) -> bool:

@@ -13,24 +13,19 @@ Queue = Sequence[tuple[Leaf, Saved]]
 _MOST = 12  # modules that a warning names
 
 
-def is_chain(module: nn.Module) -> bool:
-    """Return whether a module calls what it consists of in the order of registration."""
-    return type(module) is nn.Sequential and all(
-        is_chain(child) for child in module.children() if any(True for _ in child.children())
-    )
-
-
-def warn_of_other_orders(queue: Queue, fits: Callable[[Leaf, Saved], bool]) -> list[str]:
+def warn_of_other_orders(
+    module: nn.Module, queue: Queue, fits: Callable[[Leaf, Saved], bool]
+) -> list[str]:
     """Return a warning for each set of modules among which another order fits as well.
 
     Args:
+        module: What the modules are in.
         queue: The modules with the layers of the source that they were matched with, in order.
         fits: Whether a module takes a layer and, as far as is known, computes the same.
     """
     groups: dict[Hashable, list[list[tuple[Leaf, Saved]]]] = {}
     for leaf, saved in queue:
-        shapes = tuple(weight.shape for weight in saved.weights)
-        similar = groups.setdefault(shapes, [])
+        similar = groups.setdefault(tuple(weight.shape for weight in saved.weights), [])
         for group in similar:
             other_leaf, other = group[0]
             if fits(leaf, other) and fits(other_leaf, saved):
@@ -38,8 +33,22 @@ def warn_of_other_orders(queue: Queue, fits: Callable[[Leaf, Saved], bool]) -> l
                 break
         else:
             similar.append([(leaf, saved)])
-    found = [group for similar in groups.values() for group in similar if len(group) > 1]
-    return [_describe([leaf.path or "the module" for leaf, _ in group]) for group in found]
+    found = []
+    for group in (group for similar in groups.values() for group in similar):
+        paths = [leaf.path for leaf, _ in group]
+        if any(not _is_chain(module, paths[0], path) for path in paths[1:]):
+            found.append(_describe(paths))
+    return found
+
+
+def _is_chain(module: nn.Module, left: str, right: str) -> bool:
+    """Return whether the two modules are called in the order in which they are registered."""
+    common = module
+    for one, other in zip(left.split("."), right.split("."), strict=False):
+        if one != other:
+            break
+        common = common.get_submodule(one)
+    return type(common).forward is nn.Sequential.forward
 
 
 def _describe(paths: list[str]) -> str:

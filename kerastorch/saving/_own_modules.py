@@ -9,7 +9,7 @@ Such a module stands for a Keras layer whose class is not known here. There are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -118,29 +118,45 @@ def assign_weights(
     Raises:
         ValueError: they do not fit, or fit in several ways; the message says which.
     """
-    for assign in (_assign_by_name, _assign_by_layer):
-        found = assign(leaf, weights)
-        if found is not None:
-            return found, True
+    slots = (*leaf.targets, *leaf.buffers)
+    found = _assign_by_name(slots, weights)
+    found |= _assign_by_layer(leaf, found, _rest(weights, found))
     try:
-        return _assign_by_shape(leaf, weights), True
-    except ValueError:
-        if not in_order or len(leaf.targets) != len(weights):
-            raise
-        found = {target: one.weight for target, one in zip(leaf.targets, weights, strict=True)}
+        free = [target for target in slots if target not in found]
+        found |= _assign_by_shape(free, _rest(weights, found))
+        missing = [target.path for target in leaf.targets if target not in found]
+        if missing:
+            raise ValueError(f"nothing is left for {', '.join(missing)}")
         if not _fit_together(found):
-            raise
-        return found, False
+            raise ValueError("the shapes differ")
+        return found, True
+    except ValueError:
+        for some in (leaf.targets, slots):
+            if in_order and len(some) == len(weights):
+                in_turn = {target: one.weight for target, one in zip(some, weights, strict=True)}
+                if _fit_together(in_turn):
+                    return in_turn, False
+        raise
 
 
-def _assign_by_name(leaf: Leaf, weights: Sequence[NamedWeight]) -> dict[Target, Weight] | None:
-    named = {_path_of(target): target for target in (*leaf.targets, *leaf.buffers)}
-    given = {one.path: one.weight for one in weights}
-    complete = {_path_of(target) for target in leaf.targets} <= given.keys() <= named.keys()
-    if len(given) < len(weights) or not complete:
-        return None
-    found = {named[path]: weight for path, weight in given.items()}
-    return found if _fit_together(found) else None
+def _rest(weights: Sequence[NamedWeight], found: Mapping[Target, Weight]) -> list[NamedWeight]:
+    """Return the arrays that are not assigned yet."""
+    ids = {id(weight) for weight in found.values()}
+    return [one for one in weights if id(one.weight) not in ids]
+
+
+def _assign_by_name(
+    slots: Sequence[Target], weights: Sequence[NamedWeight]
+) -> dict[Target, Weight]:
+    """Return the arrays that have the name of one parameter or buffer, and its shape."""
+    named = {_path_of(target): target for target in slots}
+    paths = [one.path for one in weights if one.weight.name is not None]
+    known = [one for one in weights if one.path in named and paths.count(one.path) == 1]
+    for one in known:
+        target = named[one.path]
+        if not _fits(target, one.weight):
+            raise ValueError(f"{one.path} has another shape than {target.path}")
+    return {named[one.path]: one.weight for one in known}
 
 
 def _path_of(target: Target) -> str:
@@ -149,69 +165,78 @@ def _path_of(target: Target) -> str:
     return f"{front.replace('.', '/')}/{target.name}".lstrip("/")
 
 
-def _assign_by_layer(leaf: Leaf, weights: Sequence[NamedWeight]) -> dict[Target, Weight] | None:
+def _assign_by_layer(
+    leaf: Leaf, found: Mapping[Target, Weight], weights: Sequence[NamedWeight]
+) -> dict[Target, Weight]:
     """Pair each layer inside the Keras layer with one inside the module, by name or by shapes."""
     groups: dict[str, list[NamedWeight]] = {}
     for weight in weights:
         groups.setdefault(weight.group, []).append(weight)
-    parts = {part.path.replace(".", "/"): part for part in leaf.parts or () if part.targets}
-    if len(groups) != len(parts):
-        return None
-    if groups.keys() == parts.keys():
-        pairs = [(part, groups[name]) for name, part in parts.items()]
-    else:
-        pairs, left, _ = pair_uniquely(
-            list(parts.values()),
+    done = {target.path for target in found}
+    by_path = {target.path: target for target in (*leaf.targets, *leaf.buffers)}
+    parts = {
+        part.path.replace(".", "/"): part
+        for part in leaf.parts or ()
+        if part.targets and not any(_path_in(part, target) in done for target in part.targets)
+    }
+    pairs = [(part, groups.pop(name)) for name, part in parts.items() if name in groups]
+    rest = [part for name, part in parts.items() if all(part is not one for one, _ in pairs)]
+    if len(rest) == len(groups):
+        more, _, _ = pair_uniquely(
+            rest,
             list(groups.values()),
             lambda part, group: _assign_within(part, group) is not None,
         )
-        if left:
-            return None
-    found: dict[Target, Weight] = {}
-    by_path = {target.path: target for target in (*leaf.targets, *leaf.buffers)}
+        pairs += more
+    assigned: dict[Target, Weight] = {}
     for part, group in pairs:
-        inner = _assign_within(part, group)
-        if inner is None:
-            return None
-        for target, array in inner.items():
-            found[by_path[f"{part.path}.{target.path}".lstrip(".")]] = array
-    return found
+        for target, array in (_assign_within(part, group) or {}).items():
+            assigned[by_path[_path_in(part, target)]] = array
+    return assigned
+
+
+def _path_in(part: Leaf, target: Target) -> str:
+    return f"{part.path}.{target.path}".lstrip(".")
 
 
 def _assign_within(part: Leaf, group: Sequence[NamedWeight]) -> dict[Target, Weight] | None:
-    """Return which array each parameter of one layer takes, or None if they do not fit."""
-    bare = [replace(one, group="") for one in group]
-    found = _assign_by_name(replace(part, path=""), bare)
+    """Return which array each parameter of one layer takes, or None if that is not certain.
+
+    A layer inside the Keras layer is taken for one of the class of the layer that it is paired
+    with, so that arrays without names come in that class's order.
+    """
+    in_order = {target: one.weight for target, one in zip(part.targets, group, strict=False)}
     numbered = all(one.weight.name is None for one in group)
-    if found is None and part.kinds and numbered and len(part.targets) == len(group):
-        in_order = {target: one.weight for target, one in zip(part.targets, group, strict=True)}
-        found = in_order if _fit_together(in_order) else None  # `targets` are in Keras's order
+    if part.kinds and numbered and group[0].group and len(part.targets) == len(group):
+        return in_order if _fit_together(in_order) else None
+    bare = [replace(one, group="") for one in group]
+    slots = (*part.targets, *part.buffers)
     try:
-        return _assign_by_shape(part, group) if found is None else found
+        found = _assign_by_name(slots, bare)
+        free = [target for target in slots if target not in found]
+        found |= _assign_by_shape(free, _rest(bare, found))
     except ValueError:
         return None
+    complete = all(target in found for target in part.targets)
+    return found if complete and _fit_together(found) else None
 
 
-def _assign_by_shape(leaf: Leaf, weights: Sequence[NamedWeight]) -> dict[Target, Weight]:
+def _assign_by_shape(
+    slots: Sequence[Target], weights: Sequence[NamedWeight]
+) -> dict[Target, Weight]:
     """Return the only way in which the shapes fit."""
-    targets = leaf.targets
-    if len(targets) != len(weights):
-        targets = (*targets, *leaf.buffers)
-    if len(targets) != len(weights):
-        raise ValueError(
-            f"the module takes {len(leaf.targets)} arrays, the file has {len(weights)}"
-        )
-    pairs, left, right = pair_uniquely(
-        targets, weights, lambda target, one: _fits(target, one.weight)
-    )
-    doubts = [one.path for target, one in pairs if _may_be_transposed(target, one.weight)]
-    doubts += [one.path for one in right if any(_fits(target, one.weight) for target in left)]
+    if len(weights) > len(slots):
+        raise ValueError(f"there are {len(weights)} arrays for {len(slots)} parameters and buffers")
+    pairs, left, _ = pair_uniquely(weights, slots, lambda one, target: _fits(target, one.weight))
+    doubts = [one.path for one, target in pairs if _may_be_transposed(target, one.weight)]
+    taken = [target for _, target in pairs]
+    free = [target for target in slots if target not in taken]
+    doubts += [one.path for one in left if any(_fits(target, one.weight) for target in free)]
     if doubts:
         raise ValueError(f"{', '.join(doubts)} fit in more than one way")
-    found = {target: one.weight for target, one in pairs}
-    if left or not _fit_together(found):
+    if left:
         raise ValueError("the shapes differ")
-    return found
+    return {target: one.weight for one, target in pairs}
 
 
 def pair_uniquely(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
@@ -19,6 +20,7 @@ from ._report import LoadEntry
 from ._saved import Saved
 from ._targets import KINDS, MERGED, Shape, Target
 
+_LISTS = ("pairs", "calls", "missing", "unused", "strict", "warnings", "own_misfits")
 _MOMENTS = ("moving_mean", "moving_variance")  # the two that every BatchNormalization has
 
 _FLATTENED = (
@@ -73,7 +75,7 @@ class Match:
     Attributes:
         how: How it was matched.
         channels_first: Whether the module has layers of torch's that take channels first.
-        custom: The names of classes and functions for which the caller has given his own.
+        custom: The caller's own classes and functions by name; None for what makes modules.
         lenient: Whether a layer that does not fit is left out, rather than an error.
         pairs: What goes where.
         calls: What modules of the caller's own take by their methods.
@@ -85,14 +87,15 @@ class Match:
         problems: What forbids to load it at all.
         strict: What forbids it unless `strict=False`.
         warnings: What the report warns of.
+        hints: What an error says of names that are almost those of the source.
         misfits: What does not fit, while one layer is matched.
-        own_misfit: Whether arrays do not fit a module of the caller's own.
+        own_misfits: Those of the problems that are about modules of the caller's own.
         compares: Whether modules must compute what the source's config says.
     """
 
     how: str
     channels_first: bool = False
-    custom: frozenset[str] = frozenset()
+    custom: Mapping[str, Any] = field(default_factory=dict)
     lenient: bool = False
     compares: bool = True
     pairs: list[Pair] = field(default_factory=list)
@@ -105,8 +108,9 @@ class Match:
     problems: list[str] = field(default_factory=list)
     strict: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
     misfits: list[str] = field(default_factory=list)
-    own_misfit: bool = False
+    own_misfits: list[str] = field(default_factory=list)
 
     @property
     def fits(self) -> bool:
@@ -148,10 +152,9 @@ class Match:
         if not fits and self.lenient and not said:
             self.skipped.append(Skipped(leaf, saved, tuple(found.misfits)))
             return False
-        self.own_misfit = self.own_misfit or found.own_misfit
         self.shapes |= found.shapes
         self.problems += found.problems + found.misfits
-        for name in ("pairs", "calls", "missing", "unused", "strict", "warnings"):
+        for name in _LISTS:
             getattr(self, name).extend(getattr(found, name))
         return fits
 
@@ -202,8 +205,8 @@ class Match:
             self.problems.append(str(error))
             return
         except ValueError as error:
-            self.own_misfit = True
-            self.misfits.append(describe_misfit(leaf, saved, str(error)))
+            self.own_misfits.append(describe_misfit(leaf, saved, str(error)))
+            self.misfits += self.own_misfits
             return
         for target, weight in found.items():
             self.pairs.append(Pair(leaf.target_path(target), target, weight))

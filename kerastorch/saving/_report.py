@@ -31,8 +31,8 @@ class LoadReport:
     Attributes:
         source: What was loaded: the file's path.
         format: What it is, in words.
-        matched: How it was matched: "name", "order", or "structure" where the model's own config
-            says where each layer is.
+        matched: How it was matched: "name", "order", "name and order" where some have no name in
+            common, or "structure" where the model's own config says where each layer is.
         loaded: What was loaded from where.
         unused: What nothing in the module took.
         missing: What stayed as it was, since the source does not have it.

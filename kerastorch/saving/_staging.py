@@ -99,7 +99,7 @@ def read_for_methods(match: Match) -> list[dict[str, np.ndarray[Any, Any]]]:
     ]
 
 
-def call_methods(match: Match, arrays: list[dict[str, np.ndarray[Any, Any]]]) -> None:
+def call_methods(match: Match, arrays: list[dict[str, np.ndarray[Any, Any]]], source: str) -> None:
     """Give modules of the caller's own their arrays; where one fails, all are as they were.
 
     Raises:
@@ -118,4 +118,4 @@ def call_methods(match: Match, arrays: list[dict[str, np.ndarray[Any, Any]]]) ->
                 owner = f"{call.path or 'the module'} ({type(call.module).__name__})"
                 what = f"`{METHOD}` raised {type(error).__name__}: {error}"
                 shapes = ", ".join(f"{name} {array.shape}" for name, array in given.items())
-                raise FileError(f"{owner}: {what}. It got {shapes}.") from error
+                raise FileError(f"{source}: {owner}: {what}. It got {shapes}.") from error
