@@ -163,6 +163,68 @@ def test_what_the_caller_maps_must_fit(tmp_path):
         keras.load_weights(Net(nn.Linear(48, 3)), file, mapping={"head": "head"}, strict=False)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("size", [10, 3])
+def test_exact_names_are_kept_whatever_the_others_are_called(tmp_path, strict, size):
+    config = sequential(input_layer("x"), dense("a", units=4), dense("b", units=4), dense("head"))
+    arrays = {name: {"kernel": array(4, 4, start=n), "bias": array(4, start=n)} for n, name in
+              enumerate("ab")}  # fmt: skip
+    arrays["head"] = {"kernel": array(4, 10), "bias": array(10)}
+    file = model_h5(tmp_path / "m.h5", config, arrays)
+
+    def model():
+        made = nn.Module()
+        made.b, made.a, made.classifier = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, size)
+        return made
+
+    for mapping in ({}, {"classifier": None}):
+        module = model()
+        if strict and size == 3 and not mapping:
+            with pytest.raises(
+                FileError, match=r"classifier\.weight \(4, 3\): the source has none"
+            ):
+                keras.load_weights(module, file)
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            report = keras.load_weights(module, file, mapping=mapping, strict=strict)
+        np.testing.assert_array_equal(module.a.bias.detach(), arrays["a"]["bias"])
+        np.testing.assert_array_equal(module.b.bias.detach(), arrays["b"]["bias"])
+        given = strict and not mapping  # the rest by order, where everything must find its place
+        assert report.matched == ("name and order" if given else "name")
+        assert bool(torch.equal(module.classifier.bias, torch.arange(1.0, 11.0))) == given
+
+
+def test_a_new_layer_does_not_take_what_belongs_to_one_left_out(tmp_path):
+    file = model_h5(tmp_path / "m.h5", *chain(4, 5, 6, 7))
+    model = nn.Module()
+    model.d0, model.d1, model.old, model.extra = (
+        nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(6, 2), nn.Linear(6, 7),
+    )  # fmt: skip
+    report = keras.load_weights(model, file, mapping={"old": None}, strict=False)
+    assert [entry.target for entry in report.missing] == ["extra.weight", "extra.bias"]
+    with pytest.raises(FileError, match=r"extra\.weight"):
+        keras.load_weights(model, file, mapping={"old": None})
+
+
+def test_a_near_name_is_told_where_its_shape_is_another(tmp_path):
+    file = model_h5(tmp_path / "m.h5", CONFIG, ARRAYS)
+    model = nn.Module()
+    model.conv1, model.haed = nn.Conv2d(2, 3, 3, padding="same"), nn.Linear(48, 3)
+    with pytest.raises(FileError, match="haed: the source has no layer of this name, but head, "):
+        keras.load_weights(model, file)
+
+
+def test_what_computes_otherwise_has_advice_of_its_own(tmp_path):
+    file = model_h5(tmp_path / "m.h5", CONFIG, ARRAYS)
+    model = Net(nn.Linear(48, 10))
+    model.conv1 = nn.Conv2d(2, 3, 3)
+    with pytest.raises(FileError) as caught:
+        keras.load_weights(model, file)
+    assert "Make the modules compute what the source's layers do" in str(caught.value)
+    assert "mapping=" not in str(caught.value)
+
+
 # By order
 
 
@@ -197,6 +259,31 @@ def test_by_order_only_the_end_may_differ(tmp_path):
         keras.load_weights(
             Pair(nn.Linear(4, 5), nn.Linear(5, 2), nn.Linear(6, 7)), file, strict=False
         )
+
+
+def test_a_misfit_before_others_is_an_error_of_ours():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    source = [array(5, 3), array(3), array(3, 2), array(2)]
+    for strict in (True, False):
+        with pytest.raises(FileError, match=r"0\.weight has the shape \(4, 3\)"):
+            keras.load_weights(model, source, strict=strict)
+
+
+def test_modules_in_one_sequential_are_in_the_order_of_the_calls(tmp_path):
+    class Sequential(nn.Sequential):
+        pass
+
+    file = model_h5(tmp_path / "m.h5", *chain(4, 4, 4, 4))
+    for parts in (
+        (Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)),),
+        (nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), nn.Linear(4, 4)),),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            keras.load_weights(Pair(*parts), file)
+    parts = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)]), nn.Linear(4, 4)
+    with pytest.warns(UserWarning, match=r"p\.0, p\.1, q fit in another order"):
+        keras.load_weights(Pair(*parts), file)
 
 
 def test_what_is_left_out_keeps_its_place_in_the_order(tmp_path):

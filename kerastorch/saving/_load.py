@@ -246,7 +246,7 @@ def require(
     """
     lines = list(match.problems)
     if strict:
-        lines += match.hints + _lines_of(match)
+        lines += match.hints + match.strict + _lines_of(match)
     if not (match.pairs or match.calls or lines):
         lines.append("nothing was found to load")
         lines += [reason for one in match.skipped for reason in one.reasons]
@@ -254,8 +254,8 @@ def require(
     remedies = [remedy] if len(lines) > len(match.own_misfits) else []
     if match.own_misfits:
         remedies.append(THREE_WAYS)
-    if strict and match.strict:
-        lines += match.strict
+    if strict and match.differences:
+        lines += match.differences
         remedies.append(differences_remedy)
     if lines:
         what = f"does not fit {type(module).__name__}, matched by {match.how}"
@@ -276,7 +276,8 @@ def _report(contents: Contents, match: Match, strict: bool) -> LoadReport:
         for weight in call.weights.values():
             loaded.append(LoadEntry(call.path, weight.path, weight.shape, weight.dtype))
     missing, unused = list(match.missing), match.unused + match.left_out
-    warned = match.warnings if strict else match.warnings + match.strict
+    left = [] if strict else match.strict + match.differences
+    warned = match.warnings + left
     for one in match.skipped:
         missing += missing_entries(one.leaf, one.leaf.targets)
         unused += unused_entries(one.saved.weights)

@@ -66,7 +66,8 @@ def load_model(
             shapes, or by their shapes where these fit in one way only. Or it has a method
             `load_keras_weights(self, weights)`, called without gradients, which gets a dict of
             NumPy arrays: "kernel", "conv1/kernel"; Keras 3's files number the arrays of a layer,
-            so that these are "0" and "conv1/0" there.
+            so that these are "0" and "conv1/0" there. Layers of torch.nn and of this package take
+            theirs as Keras's layers of their kind have them.
         custom_objects: Names of your own activations, initializers, regularizers and
             constraints -> functions or classes.
         device: Where the model is to live; by default torch's default device.

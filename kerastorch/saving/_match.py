@@ -160,7 +160,7 @@ class Matcher:
         """Return a layer that has almost a module's name."""
         name = leaf.path.rpartition(".")[2]
         by_name = {saved.names[-1]: saved for saved in layers if saved.names}
-        near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.8)
+        near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.7)
         return by_name[near[0]] if near else None
 
     def _names_of(self, leaf: Leaf, how: str) -> set[Names]:
@@ -213,7 +213,7 @@ class Matcher:
     def _fits(self, leaf: Leaf, saved: Saved) -> bool:
         trial = Match("order", custom=self.custom, compares=self.compares)
         paired = trial.pair(self.contents, leaf, saved, in_order=self.source.bare)
-        return paired and trial.fits and not trial.strict
+        return paired and trial.fits and not trial.differences
 
     def _queue_by_class(
         self, match: Match, leaves: list[Leaf], layers: list[Saved]

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from .. import _dtype
+from .._registry import snake_case
 from ..layers._layer import Layer
 from ._contents import Contents, FileError, Weight
 from ._conversions import converted
@@ -20,9 +21,10 @@ from ._report import LoadEntry
 from ._saved import Saved
 from ._targets import KINDS, MERGED, Shape, Target
 
-_LISTS = ("pairs", "calls", "missing", "unused", "strict", "warnings", "own_misfits")
+_LISTS = ("pairs", "calls", "missing", "unused", "differences", "warnings", "own_misfits")
 _MOMENTS = ("moving_mean", "moving_variance")  # the two that every BatchNormalization has
 
+_CHECK = "Check with `compare`."
 _FLATTENED = (
     "in the source its inputs are images flattened with the channels last; bring them last with "
     "`x.permute(0, 2, 3, 1)` before you flatten them here"
@@ -86,6 +88,7 @@ class Match:
         skipped: What was left out because it does not fit.
         problems: What forbids to load it at all.
         strict: What forbids it unless `strict=False`.
+        differences: Where modules compute something else than the layers, which forbids it, too.
         warnings: What the report warns of.
         hints: What an error says of names that are almost those of the source.
         misfits: What does not fit, while one layer is matched.
@@ -107,6 +110,7 @@ class Match:
     skipped: list[Skipped] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     strict: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
     misfits: list[str] = field(default_factory=list)
@@ -169,7 +173,8 @@ class Match:
         except FileError as error:
             self.problems.append(str(error))
             return
-        found = _by_name(leaf, weights) or _by_count(leaf, weights)
+        by_name = _by_name(leaf, weights)
+        found = by_name or _by_count(leaf, weights)
         if found is None:
             names = ", ".join(target.name for target in leaf.targets)
             what = f"{leaf.path or 'the module'} takes {len(leaf.targets)} weights: {names}"
@@ -189,6 +194,14 @@ class Match:
         self.misfits += self.check(leaf, found)
         if saved.spec is not None:
             self._compare(leaf, saved)
+            of_another_class = snake_case(saved.spec.class_name) not in leaf.kinds
+            are_distinct = len({weight.shape for weight in weights}) == len(weights)
+            if by_name is None and of_another_class and not are_distinct:
+                names = ", ".join(target.name for target in leaf.targets)
+                what = (
+                    f"{leaf.path or 'the module'} took {saved.spec.class_name}'s arrays as {names}"
+                )
+                self.warnings.append(f"{what}: the file has no names of them. {_CHECK}")
 
     def _pair_own_module(
         self, contents: Contents, leaf: Leaf, saved: Saved, in_order: bool
@@ -212,7 +225,7 @@ class Match:
             self.pairs.append(Pair(leaf.target_path(target), target, weight))
         if not is_certain:
             what = f"{leaf.path or 'the module'} takes arrays of equal shapes in the order in which"
-            self.warnings.append(f"{what} its parameters are registered. Check with `compare`.")
+            self.warnings.append(f"{what} its parameters are registered. {_CHECK}")
         self.misfits += self.check(leaf, found)
 
     def check(self, leaf: Leaf, found: dict[Target, Weight]) -> list[str]:
@@ -251,7 +264,7 @@ class Match:
             return
         differences = disagreements(leaf.module, spec, self.custom) if self.compares else ()
         for line in differences:
-            self.strict.append(f"{leaf.path or 'the module'}: {line} (at {saved.title})")
+            self.differences.append(f"{leaf.path or 'the module'}: {line} (at {saved.title})")
         if saved.flattened and self.channels_first and isinstance(leaf.module, nn.Linear):
             self.warnings.append(f"{leaf.path or 'the module'}: {_FLATTENED}")
         careful = caution(leaf.module, spec)
