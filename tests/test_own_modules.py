@@ -252,7 +252,7 @@ def test_a_class_of_ones_own_has_no_epsilon_of_keras(tmp_path, module):
 @pytest.mark.parametrize("make", [lambda: nn.BatchNorm1d(4), keras.layers.BatchNormalization])
 def test_an_order_that_no_name_confirms_is_warned_of(tmp_path, make):
     arrays = {f"vars/{n}": array(4, start=4 * n) for n in range(4)}
-    said = "own took mine>Mine's arrays as gamma, beta, moving_mean, moving_variance: the file has"
+    said = "own took the arrays of a mine>Mine as gamma, beta, moving_mean, moving_variance: the"
     with pytest.warns(UserWarning, match=said):
         own = load(saved_keras(tmp_path, arrays), make())
     assert_stored(own.weight, arrays["vars/0"])

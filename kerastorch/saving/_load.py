@@ -21,6 +21,7 @@ from ._own_modules import THREE_WAYS
 from ._pairs import Match, missing_entries, unused_entries
 from ._report import LoadEntry, LoadReport
 from ._saved import saved_layers
+from ._spec import ModelSpec
 from ._staging import call_methods, commit, read_for_methods, staged
 from ._store import open_contents
 
@@ -63,7 +64,8 @@ def load_weights(
         source: The path of a file or directory of Keras's, a Keras layer or model in memory, a
             list of arrays as `get_weights()` returns it, or a dict of arrays by path.
         by: "name" for modules and saved layers of the same name, "order" for the order in which
-            both come; None for the first of the two by which everything fits.
+            both come; None for what fits: names, or else names and the order of the rest, or else
+            the order alone.
         mapping: Module paths -> the names or paths of saved layers, or None for modules to leave
             as they are; also the paths of parameters -> the paths of arrays. The rest is matched
             as `by` says.
@@ -94,8 +96,10 @@ def load_weights(
         raise TypeError(problem(owner, "module", "a torch.nn.Module", type(module)))
     if by is not None:
         by = _check.choice(owner, "by", by, ("name", "order"))
-    if not isinstance(mapping, Mapping | None):
-        rule = "a dict of module paths, or None"
+    entries = mapping.items() if isinstance(mapping, Mapping) else ()
+    strings = all(isinstance(key, str) and isinstance(to, str | None) for key, to in entries)
+    if not isinstance(mapping, Mapping | None) or not strings:
+        rule = "a dict of paths to paths, names or None; or None"
         raise TypeError(problem(owner, "mapping", rule, mapping))
     source = _check.path(owner, "source", source)
     with reading(source, progress, pickles) as opened:
@@ -176,7 +180,11 @@ def _matched(
     if own is not None and by is None:
         # The layers may differ from the model's own config: they can be replaced and changed.
         source = saved_layers(contents, own if spec is None else spec)
-        matcher = Matcher(module, contents, source, compares=spec is not None, **shared)
+        automatic = spec is None or _names_in(spec) == _names_in(own)
+        compares = spec is not None
+        matcher = Matcher(
+            module, contents, source, automatic=automatic, compares=compares, **shared
+        )
         attempts.append((matcher, "structure"))
     source = saved_layers(contents, spec)
     matcher = Matcher(module, contents, source, automatic=by == "name", **shared)
@@ -192,6 +200,14 @@ def _matched(
     match.warnings[:0] = cautions
     require(module, contents, match, strict, _REMEDY if strict else f"{_MAPPING}.", _DIFFERENCES)
     return match
+
+
+def _names_in(spec: ModelSpec) -> list[Any]:
+    """Return the names of a model's layers, those of nested models included."""
+    return [
+        layer.name if layer.model is None else (layer.name, _names_in(layer.model))
+        for layer in spec.layers
+    ]
 
 
 def _is_worth_trying(

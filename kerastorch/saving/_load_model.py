@@ -161,7 +161,15 @@ def _matched(
     """Return what goes where by the model's own config; anything left over is an error."""
     source = saved_layers(contents, spec)
     names = structural_names(model)
-    matcher = Matcher(model, contents, source, names=names, custom=custom, own=own_modules(names))
+    matcher = Matcher(
+        model,
+        contents,
+        source,
+        names=names,
+        automatic=True,
+        custom=custom,
+        own=own_modules(names),
+    )
     how = "order" if source.bare else "name" if contents.layout == "arrays" else "structure"
     match = matcher.match(how)
     for path, layer, input_shape in unbuilt(model):

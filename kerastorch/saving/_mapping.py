@@ -38,7 +38,7 @@ def apply_mapping(
     """
     mapped = _Mapping(match, module, contents, leaves, source)
     for path, name in mapping.items():
-        mapped.entry(path, name)
+        mapped.take_entry(path, name)
     mapped.take_parameters()
     return list(mapped.leaves.values()), mapped.layers, mapped.left_out
 
@@ -70,20 +70,20 @@ class _Mapping:
         self.weights = {weight.path: weight for saved in source.layers for weight in saved.weights}
         self.parts: dict[str, list[tuple[Target, Weight | None]]] = {}
 
-    def entry(self, path: str, name: str | None) -> None:
+    def take_entry(self, path: str, name: str | None) -> None:
         """Take one entry."""
         inside = [one for one in self.leaves if one == path or one.startswith(f"{path}.")]
         if name is None and (inside or not path):
             self.left_out += [self.leaves.pop(one) for one in inside or list(self.leaves)]
         elif name is not None and path in self.leaves and self.leaves[path].targets:
-            saved = self.found(path, name)
+            saved = self.find_layer(path, name)
             if saved is not None:
                 self.match.pair(self.contents, self.leaves.pop(path), saved, said=True)
                 self.layers = [layer for layer in self.layers if layer.path != saved.path]
         else:
-            self.parameter(path, name)
+            self.note_parameter(path, name)
 
-    def found(self, path: str, name: str) -> Saved | None:
+    def find_layer(self, path: str, name: str) -> Saved | None:
         """Return the saved layer that a name or path means; None, and a problem, if not one."""
         inner = [
             Saved((), layer.path, layer.weights) for layer in self.contents.layers if layer.weights
@@ -103,7 +103,7 @@ class _Mapping:
         self.match.problems.append(f"{said}{suggest(name, known)} There are: {titles}.")
         return None
 
-    def parameter(self, path: str, name: str | None) -> None:
+    def note_parameter(self, path: str, name: str | None) -> None:
         """Note the parameter and the array that an entry names."""
         owner, _, last = path.rpartition(".")
         known = {

@@ -17,9 +17,9 @@ from ._contents import Contents
 from ._leaves import Leaf, has_method, leaves_of
 from ._mapping import apply_mapping
 from ._model import Model
-from ._name_pairs import LEVELS, pair_by_names
+from ._name_pairs import LEVELS, drop_automatic_names, pair_by_names
 from ._operation import Operation
-from ._other_orders import warn_of_other_orders
+from ._other_orders import warn_of_other_cuts, warn_of_other_orders
 from ._own_modules import merge_by_names
 from ._pairs import Match, unused_entries
 from ._saved import Names, Saved, Source
@@ -37,7 +37,7 @@ class Matcher:
         source: Its layers.
         mapping: What the caller says of single modules and parameters.
         names: The names of modules that have others than their paths.
-        automatic: Whether to trust names, too, that layers got by themselves.
+        automatic: Whether to trust names that Keras gave by itself, such as dense_1.
         custom: The caller's own classes and functions by name; None for what makes modules.
         own: The modules of the caller's own that stand for Keras layers, and their names.
         lenient: Whether a layer that does not fit is left out, rather than an error.
@@ -66,6 +66,9 @@ class Matcher:
         self.lenient = lenient
         self.compares = compares
         self.leaves = leaves_of(module, self._unmapped(own or {}))
+        if isinstance(module, Model):  # in the config's order, also where layers were replaced
+            places = {layer: place for place, layer in enumerate(self.names)}
+            self.leaves.sort(key=lambda leaf: places.get(leaf.module, len(places)))
         whole = [leaf for leaf in self.leaves if leaf.parts is not None]
         self.source = merge_by_names(
             source, [self.names.get(leaf.module, tuple(leaf.path.split("."))) for leaf in whole]
@@ -124,6 +127,8 @@ class Matcher:
         pairs = pair_by_names(
             own.everything(self.leaves), theirs, lambda leaf: self._names_of(leaf, how), levels
         )
+        if not self.automatic:
+            pairs = drop_automatic_names(pairs, own.everything(self.leaves), theirs)
         for leaf, saved in pairs:
             self._pair(match, own, leaf, saved)
         paired = {id(one) for pair in pairs for one in pair}
@@ -193,15 +198,7 @@ class Matcher:
         else:
             queues = self._queue_by_class(match, own.leaves, theirs)
         for queue in queues:
-            before = len(match.skipped)
-            fits = [self._pair(match, own, leaf, saved) for leaf, saved in queue]
-            if match.skipped[before:] and any(fits[fits.index(False) :]):  # more than a new head
-                first = match.skipped[before]
-                what = f"{first.leaf.path or 'the module'} does not fit in this order"
-                match.problems += [f"{what}: {reason}" for reason in first.reasons]
-            if not (self.source.bare and isinstance(self.module, Model)):
-                taken = [pair for pair in queue if not own.is_left_out(pair[0])]
-                match.warnings += warn_of_other_orders(self.module, taken, self._fits)
+            self._match_queue(match, own, queue)
         if not self.source.bare:
             paired = {id(one) for queue in queues for pair in queue for one in pair}
             for leaf in own.without(paired).leaves:
@@ -209,6 +206,32 @@ class Matcher:
             for saved in theirs:
                 if id(saved) not in paired:
                     match.leave(saved.weights)
+
+    def _match_queue(self, match: Match, own: _Side, queue: list[tuple[Leaf, Saved]]) -> None:
+        """Pair modules and layers in order, and warn where that is in doubt."""
+        before, bare = len(match.skipped), self.source.bare
+        fits = [
+            self._pair(match, own, leaf, saved)
+            and not (bare and own.is_left_out(leaf) and not self._fits(leaf, saved))
+            for leaf, saved in queue
+        ]
+        skipped = match.skipped[before:]
+        in_the_middle = not all(fits) and any(fits[fits.index(False) :])  # more than a new head
+        if (self.lenient or bare) and (in_the_middle or len(skipped) * 2 > len(queue)):
+            leaf = queue[fits.index(False)][0]
+            what = f"{leaf.path or 'the module'} does not fit in this order"
+            reasons = next((one.reasons for one in skipped if one.leaf is leaf), ())
+            match.problems += [f"{what}: {reason}" for reason in reasons] or [f"{what}."]
+        if bare and isinstance(self.module, Model):
+            return
+        match.warnings += warn_of_other_orders(self.module, queue, self._fits)
+        if bare:
+            match.warnings += warn_of_other_cuts(self.module, queue, self._fits)
+        for one in skipped:
+            others = [leaf.path for leaf, _ in queue if self._fits(leaf, one.saved)]
+            if others:
+                what = f"{', '.join(others)} fit the layer that was matched with {one.leaf.path}"
+                match.warnings.append(f"{what}, which it does not fit. {_MAPPING}")
 
     def _fits(self, leaf: Leaf, saved: Saved) -> bool:
         trial = Match("order", custom=self.custom, compares=self.compares)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Hashable, Iterable
 
 from ._leaves import Leaf
 from ._saved import Names, Saved
+from ._targets import KINDS
 
+_AUTOMATIC = re.compile(rf"({'|'.join(sorted(KINDS))})(?:_[0-9]+)?")
 Level = tuple[Callable[[Names], Hashable], Callable[[Names, Names], bool]]  # a key, and a test
 
 
@@ -47,6 +49,26 @@ def pair_by_names(
             if len(ones) == 1 and len(claims[next(iter(ones))]) == 1:
                 pairs.append((free.pop(next(iter(ones))), left.pop(other)))
     return pairs
+
+
+def drop_automatic_names(
+    pairs: list[tuple[Leaf, Saved]], leaves: Iterable[Leaf], layers: Iterable[Saved]
+) -> list[tuple[Leaf, Saved]]:
+    """Return the pairs without those by names such as dense_1, where not all of a class match.
+
+    The second model of a session has dense_2 where the first one has dense.
+    """
+    paired = {id(one) for pair in pairs for one in pair}
+    rest = [leaf.path.rpartition(".")[2] for leaf in leaves if id(leaf) not in paired]
+    rest += [saved.names[-1] for saved in layers if saved.names and id(saved) not in paired]
+    doubtful = {_automatic_class(name) for name in rest} - {None}
+    return [pair for pair in pairs if _automatic_class(pair[1].names[-1]) not in doubtful]
+
+
+def _automatic_class(name: str) -> str | None:
+    """Return the class in snake_case of a name that Keras gives by itself, else None."""
+    found = _AUTOMATIC.fullmatch(name)
+    return found[1] if found else None
 
 
 def _whole(names: Names) -> Hashable:

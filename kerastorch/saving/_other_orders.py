@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import prod
 
 from torch import nn
 
@@ -16,7 +19,7 @@ _MOST = 12  # modules that a warning names
 def warn_of_other_orders(
     module: nn.Module, queue: Queue, fits: Callable[[Leaf, Saved], bool]
 ) -> list[str]:
-    """Return a warning for each set of modules among which another order fits as well.
+    """Return a warning for each set of modules that fit each other's layers as well.
 
     Args:
         module: What the modules are in.
@@ -25,7 +28,8 @@ def warn_of_other_orders(
     """
     groups: dict[Hashable, list[list[tuple[Leaf, Saved]]]] = {}
     for leaf, saved in queue:
-        similar = groups.setdefault(tuple(weight.shape for weight in saved.weights), [])
+        sizes = tuple(prod(weight.shape) for weight in saved.weights)
+        similar = groups.setdefault(sizes, [])
         for group in similar:
             other_leaf, other = group[0]
             if fits(leaf, other) and fits(other_leaf, saved):
@@ -38,6 +42,27 @@ def warn_of_other_orders(
         paths = [leaf.path for leaf, _ in group]
         if any(not _is_chain(module, paths[0], path) for path in paths[1:]):
             found.append(_describe(paths))
+    return found
+
+
+def warn_of_other_cuts(
+    module: nn.Module, queue: Queue, fits: Callable[[Leaf, Saved], bool]
+) -> list[str]:
+    """Return a warning for each two neighbours that could share their part of a list otherwise.
+
+    Args:
+        module: What the modules are in.
+        queue: The modules with their parts of a list of arrays, in order.
+        fits: Whether a module takes arrays.
+    """
+    found = []
+    for (first, ours), (second, theirs) in pairwise(queue):
+        weights, end = (*ours.weights, *theirs.weights), len(theirs.weights)
+        if len(ours.weights) == end or _is_chain(module, first.path, second.path):
+            continue  # of equal lengths, they are compared as layers
+        cut = replace(ours, weights=weights[:end]), replace(theirs, weights=weights[end:])
+        if fits(second, cut[0]) and fits(first, cut[1]):
+            found.append(_describe([first.path, second.path]))
     return found
 
 

@@ -119,9 +119,9 @@ def assign_weights(
         ValueError: they do not fit, or fit in several ways; the message says which.
     """
     slots = (*leaf.targets, *leaf.buffers)
-    found = _assign_by_name(slots, weights)
-    found |= _assign_by_layer(leaf, found, _rest(weights, found))
     try:
+        found = _assign_by_name(slots, weights)
+        found |= _assign_by_layer(leaf, found, _rest(weights, found))
         free = [target for target in slots if target not in found]
         found |= _assign_by_shape(free, _rest(weights, found))
         missing = [target.path for target in leaf.targets if target not in found]
@@ -179,7 +179,7 @@ def _assign_by_layer(
         for part in leaf.parts or ()
         if part.targets and not any(_path_in(part, target) in done for target in part.targets)
     }
-    pairs = [(part, groups.pop(name)) for name, part in parts.items() if name in groups]
+    pairs = [(part, groups.pop(name)) for name, part in parts.items() if name and name in groups]
     rest = [part for name, part in parts.items() if all(part is not one for one, _ in pairs)]
     if len(rest) == len(groups):
         more, _, _ = pair_uniquely(
@@ -190,7 +190,11 @@ def _assign_by_layer(
         pairs += more
     assigned: dict[Target, Weight] = {}
     for part, group in pairs:
-        for target, array in (_assign_within(part, group) or {}).items():
+        inner = _assign_within(part, group)
+        if inner is None:
+            what = ", ".join(one.path for one in group)
+            raise ValueError(f"{what} do not fit {part.path}, or fit it in more than one way")
+        for target, array in inner.items():
             assigned[by_path[_path_in(part, target)]] = array
     return assigned
 

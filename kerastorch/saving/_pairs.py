@@ -194,14 +194,32 @@ class Match:
         self.misfits += self.check(leaf, found)
         if saved.spec is not None:
             self._compare(leaf, saved)
-            of_another_class = snake_case(saved.spec.class_name) not in leaf.kinds
-            are_distinct = len({weight.shape for weight in weights}) == len(weights)
-            if by_name is None and of_another_class and not are_distinct:
-                names = ", ".join(target.name for target in leaf.targets)
-                what = (
-                    f"{leaf.path or 'the module'} took {saved.spec.class_name}'s arrays as {names}"
-                )
-                self.warnings.append(f"{what}: the file has no names of them. {_CHECK}")
+        self._check_names(contents, leaf, saved, weights, named=by_name is not None)
+
+    def _check_names(
+        self,
+        contents: Contents,
+        leaf: Leaf,
+        saved: Saved,
+        weights: tuple[Weight, ...],
+        *,
+        named: bool,
+    ) -> None:
+        """Check whether anything but their order says which of several equal shapes is which."""
+        if named or len({weight.shape for weight in weights}) == len(weights):
+            return
+        owner, names = leaf.path or "the module", ", ".join(target.name for target in leaf.targets)
+        given = [weight.name for weight in weights if weight.name and not weight.name.isdecimal()]
+        if given:
+            what = f"{owner} takes {names}. Found the names {', '.join(given)} at {saved.title}"
+            self.misfits.append(f"{what}, and shapes that do not tell which is which.")
+            return
+        kind = saved.kind if contents.layout == "tree" else None
+        kind = snake_case(saved.spec.class_name) if saved.spec is not None else kind
+        if kind is not None and kind not in leaf.kinds:
+            title = kind if saved.spec is None else saved.spec.class_name
+            what = f"{owner} took the arrays of a {title} as {names}: the file has no names of them"
+            self.warnings.append(f"{what}. {_CHECK}")
 
     def _pair_own_module(
         self, contents: Contents, leaf: Leaf, saved: Saved, in_order: bool
