@@ -213,9 +213,12 @@ def _names_in(spec: ModelSpec) -> list[Any]:
 def _is_worth_trying(
     how: str, tried: list[Match], strict: bool, mapping: Mapping[str, str | None] | None
 ) -> bool:
-    """Return whether an order may be tried after names, which say more where there are some."""
+    """Return whether to go on with another way of matching, after those that did not fit.
+
+    Names are always looked at. An order is, where it does not go against names that were found.
+    """
     named = any(match.pairs for match in tried)
-    if how in ("structure", "name"):
+    if not how.endswith("order"):
         return True
     if not strict and any(match.pairs and not match.problems for match in tried):
         return False

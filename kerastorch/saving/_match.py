@@ -210,15 +210,17 @@ class Matcher:
     def _match_queue(self, match: Match, own: _Side, queue: list[tuple[Leaf, Saved]]) -> None:
         """Pair modules and layers in order, and warn where that is in doubt."""
         before, bare = len(match.skipped), self.source.bare
-        fits = [
-            self._pair(match, own, leaf, saved)
-            and not (bare and own.is_left_out(leaf) and not self._fits(leaf, saved))
-            for leaf, saved in queue
+        taken = [self._pair(match, own, leaf, saved) for leaf, saved in queue]
+        misfits = [
+            (leaf, saved)
+            for (leaf, saved), fits in zip(queue, taken, strict=True)
+            if not fits or (own.is_left_out(leaf) and not self._fits(leaf, saved))
         ]
+        relevant = [pair for pair in misfits if bare or not own.is_left_out(pair[0])]
+        at_the_end = queue[len(queue) - len(relevant) :] == relevant  # a new head, say
         skipped = match.skipped[before:]
-        in_the_middle = not all(fits) and any(fits[fits.index(False) :])  # more than a new head
-        if (self.lenient or bare) and (in_the_middle or len(skipped) * 2 > len(queue)):
-            leaf = queue[fits.index(False)][0]
+        if (self.lenient or bare) and (not at_the_end or len(skipped) * 2 > len(queue)):
+            leaf = relevant[0][0]
             what = f"{leaf.path or 'the module'} does not fit in this order"
             reasons = next((one.reasons for one in skipped if one.leaf is leaf), ())
             match.problems += [f"{what}: {reason}" for reason in reasons] or [f"{what}."]
@@ -227,10 +229,10 @@ class Matcher:
         match.warnings += warn_of_other_orders(self.module, queue, self._fits)
         if bare:
             match.warnings += warn_of_other_cuts(self.module, queue, self._fits)
-        for one in skipped:
-            others = [leaf.path for leaf, _ in queue if self._fits(leaf, one.saved)]
+        for leaf, saved in misfits:
+            others = [other.path for other, _ in queue if self._fits(other, saved)]
             if others:
-                what = f"{', '.join(others)} fit the layer that was matched with {one.leaf.path}"
+                what = f"{', '.join(others)} fit the layer that was matched with {leaf.path}"
                 match.warnings.append(f"{what}, which it does not fit. {_MAPPING}")
 
     def _fits(self, leaf: Leaf, saved: Saved) -> bool:
