@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import h5py
 import numpy as np
@@ -52,7 +53,7 @@ def test_layers_are_numbered_by_class_in_their_order(tmp_path):
         "layers/conv2d/vars/0": ((1, 2, 3, 4), "float32", plain),
         "layers/conv2d/vars/1": ((4,), "float32", plain),
         "layers/dropout/vars": "drop",
-        "layers/conv2d_1/vars": "conv2d_1",
+        "layers/conv2d_1/vars": "2.0",  # the path of what has no name of its own
         "layers/conv2d_1/vars/0": ((1, 1, 4, 2), "float32", plain),
         "layers/normalization/vars": "given",
         "layers/normalization_1/vars": "measured",
@@ -208,3 +209,21 @@ def test_a_module_that_is_used_twice_is_written_once(tmp_path):
     keras.save_weights(nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(2, 1)), path)
     groups = [name for name, value in tree(path).items() if isinstance(value, str)]
     assert sorted(groups) == ["layers/dense/vars", "layers/dense_1/vars", "vars"]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Linear(4, 4), lambda: keras.layers.Dense(4, input_shape=(4,))]
+)
+def test_a_module_of_ones_own_takes_back_what_was_written(tmp_path, make):
+    def block():
+        return nn.ModuleDict({"second": make(), "first": make()})
+
+    model = nn.ModuleDict({"b": block(), "a": block(), "x": make()})
+    keras.save_weights(model, tmp_path / "m.weights.h5")
+    again = nn.ModuleDict({"x": make(), "a": block(), "b": block()})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = keras.load_weights(again, tmp_path / "m.weights.h5")
+    assert report.matched == "name"
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor)

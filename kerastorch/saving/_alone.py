@@ -130,7 +130,7 @@ def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Name
         return _split(layer.path)
     if not layer.name:
         return ()
-    names = [layer.name]
+    names = layer.name.split(".")  # `save_weights` names layers after their paths in a module
     parts = layer.path.split("/")
     for end in range(len(parts) - 1, 0, -1):
         around = by_path.get("/".join(parts[:end]))

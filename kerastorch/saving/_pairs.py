@@ -206,7 +206,8 @@ class Match:
         named: bool,
     ) -> None:
         """Check whether anything but their order says which of several equal shapes is which."""
-        if named or len({weight.shape for weight in weights}) == len(weights):
+        in_order = [weight.name for weight in weights] == [target.name for target in leaf.targets]
+        if named or in_order or len({weight.shape for weight in weights}) == len(weights):
             return
         owner, names = leaf.path or "the module", ", ".join(target.name for target in leaf.targets)
         given = [weight.name for weight in weights if weight.name and not weight.name.isdecimal()]

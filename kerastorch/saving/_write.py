@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator
@@ -177,16 +178,21 @@ def _of_model(model: Model, prefix: str, seen: set[nn.Module]) -> Iterator[_Grou
 
 
 def _of_modules(model: nn.Module) -> Iterator[_Group]:
-    """Yield the groups of a Sequential model of all layers in a module, in their order."""
+    """Yield the groups of a Sequential model of all layers in a module, in their order.
+
+    A layer without a name of its own has its path in the module.
+    """
     counts: Counter[str] = Counter()
     inside: set[nn.Module] = set()
     leaves = {leaf.module: leaf for leaf in leaves_of(model)}
-    for module in model.modules():
+    for place, module in model.named_modules():
         if module in inside or not (module in leaves or isinstance(module, Layer)):
             continue
         inside.update(module.modules())
-        path = f"layers/{_numbered(layer_kind(module), counts)}"
-        yield from _of_leaf(module, path, str(getattr(module, "name", path.rpartition("/")[2])))
+        kind = layer_kind(module)
+        group, own = _numbered(kind, counts), getattr(module, "name", kind)
+        name = place if re.fullmatch(rf"{kind}(_[0-9]+)?", own) else own
+        yield from _of_leaf(module, f"layers/{group}", name or group)
 
 
 def _numbered(kind: str, counts: Counter[str]) -> str:
