@@ -42,6 +42,11 @@ def snake_case(class_name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+def is_automatic_name(name: str, kind: str) -> bool:
+    """Return whether Keras gives the name to a layer by itself: "conv2d_1" for kind "conv2d"."""
+    return re.fullmatch(rf"{re.escape(kind)}(_[0-9]+)?", name) is not None
+
+
 def class_names(classes: Iterable[type], **aliases: type) -> dict[str, type]:
     """Return the table of all names of `classes`: their own, in snake_case, and the aliases."""
     listed = tuple(classes)

@@ -358,7 +358,8 @@ def test_a_layer_with_a_fixed_mode_may_be_missing():
         input_layer("x"), entry, inputs=[["x", 0, 0]], outputs=[["drop", 0, 0]]
     ))  # fmt: skip
     del model.drop
-    model.train().eval()
+    assert model.train().training
+    assert not model.eval().training
 
 
 def test_the_own_numbers_of_a_model_are_compared_with_those_of_the_files_config(tmp_path):

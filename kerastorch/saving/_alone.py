@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 
 from ._contents import Contents, SavedLayer, Weight
 from ._spec import LayerSpec
-from ._targets import KINDS
+from ._targets import find_automatic_kind
 from ._weight_names import Names, name_parts
-
-_AUTOMATIC = re.compile(rf"({'|'.join(sorted(KINDS))})(_[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Name
     a name that nobody chose: "dense_3".
     """
     attributes = layer.path and "layers" not in layer.path.split("/")
-    if attributes and (not layer.name or _AUTOMATIC.fullmatch(layer.name)):
+    if attributes and (not layer.name or find_automatic_kind(layer.name)):
         return _split(layer.path)
     if not layer.name:
         return ()

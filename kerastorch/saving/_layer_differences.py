@@ -25,13 +25,7 @@ from ._weight_names import weight_names
 _NOT_COMPARED = (*NOT_IN_CONFIG, "data_format", "axis", "lora_rank", "lora_alpha", "activation")
 _NOT_COMPARED_ENDS = ("_initializer", "_regularizer", "_constraint", "_config")
 
-# Small ones close together, where curves bend, and large ones, where limits are.
-_VALUES = torch.tensor(
-    [*(n / 8 for n in range(-44, 45)), *(s * n for n in (7, 9, 11, 25, 120, 900) for s in (-1, 1))],
-    dtype=torch.float32,
-    device="cpu",
-)
-_STEP = 37  # so that a few of them are of all sizes
+_STEP = 37  # so that a few of the values below are of all sizes
 
 
 def find_layer_differences(
@@ -52,24 +46,19 @@ def find_layer_differences(
         return
     if "activation" in base.arguments():
         yield from _compare_activations(layer, spec, custom)
-    skipped = ("name", "trainable", "dtype", "data_format", "lora_rank", "lora_alpha")
-    config = {
-        name: value
-        for name, value in spec.config.items()
-        if name not in skipped and not name.endswith(_NOT_COMPARED_ENDS)
-    }
-    if "activation" in config:
-        config["activation"] = None
+    config = {n: value for n, value in spec.config.items() if n == "axis" or _is_compared(n)}
     try:
         saved = base.from_config(config).get_config()
     except (TypeError, ValueError):  # a config that the class does not take
         return
     own = _config_of(layer)
-    for name in (name for name in saved if name in own):
-        if name in _NOT_COMPARED or name.endswith(_NOT_COMPARED_ENDS):
-            continue
-        if not is_equal(own[name], saved[name]):
-            yield f"{name}={shown(own[name])}, where the source has {shown(saved[name])}"
+    for name, value in saved.items():
+        if _is_compared(name) and name in own and not is_equal(own[name], value):
+            yield f"{name}={shown(own[name])}, where the source has {shown(value)}"
+
+
+def _is_compared(argument: str) -> bool:
+    return argument not in _NOT_COMPARED and not argument.endswith(_NOT_COMPARED_ENDS)
 
 
 def _config_of(layer: Layer) -> dict[str, Any]:
@@ -114,14 +103,10 @@ def _compare_activations(layer: Any, spec: LayerSpec, custom: Mapping[str, Any])
         for difference in find_layer_differences(own, inner_spec, custom):
             yield f"activation: {difference}"
         return
-    is_of_own_class = type(own) is type(saved) and type(saved) in custom.values()
-    if (
-        own is not saved
-        and not is_of_own_class
-        and not _computes_the_same(
-            own, saved, getattr(layer, "units", getattr(layer, "filters", None))
-        )
-    ):
+    if own is saved or (type(own) is type(saved) and type(saved) in custom.values()):
+        return
+    channels = getattr(layer, "units", getattr(layer, "filters", None))
+    if not _computes_the_same(own, saved, channels):
         yield f"activation={_title(own)}, where the source has {_title(saved)}"
 
 
@@ -158,12 +143,16 @@ def _title(activation: Any) -> str:
 
 def _computes_the_same(own: Any, saved: Any, channels: int | None) -> bool:
     """Return whether two activations agree on a few values, in a shape that both take."""
+    # Small values close together, where curves bend, and large ones, where limits are.
+    probes = [n / 8 for n in range(-44, 45)]
+    probes += [sign * n for n in (7, 9, 11, 25, 120, 900) for sign in (-1, 1)]
     shapes: list[tuple[int, ...]] = [(2, 3, 4, 5)]
     if channels is not None:
         shapes += [(64, channels), (4, channels, 2, channels)]
     for shape in shapes:
-        order = torch.arange(prod(shape), device="cpu") * _STEP % len(_VALUES)
-        values = _VALUES[order].reshape(shape)
+        order = (n * _STEP % len(probes) for n in range(prod(shape)))
+        values = torch.tensor([probes[n] for n in order], dtype=torch.float32, device="cpu")
+        values = values.reshape(shape)
         try:
             with torch.no_grad():
                 outputs = [

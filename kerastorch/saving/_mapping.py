@@ -78,7 +78,7 @@ class _Mapping:
         elif name is not None and path in self.leaves and self.leaves[path].targets:
             saved = self.find_layer(path, name)
             if saved is not None:
-                self.match.pair(self.contents, self.leaves.pop(path), saved, said=True)
+                self.match.pair(self.contents, self.leaves.pop(path), saved, explicit=True)
                 self.layers = [layer for layer in self.layers if layer.path != saved.path]
         else:
             self.note_parameter(path, name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from .._registry import snake_case
+from .._registry import is_automatic_name, snake_case
 from ..layers._layer import Layer
 from ._contents import Contents
 from ._leaves import Leaf, has_method, leaves_of
@@ -184,7 +183,7 @@ class Matcher:
     def _match_by_order(self, match: Match, own: _Side, theirs: list[Saved]) -> None:
         everything = own.everything(self.leaves)
         if self.source.bare:
-            queues = self._deal(match, own.leaves, theirs, everything)
+            queues = self._split_arrays(match, own.leaves, theirs, everything)
         elif self.source.ordered:
             for container in self.source.doubts:
                 what = f"the order of the layers in {container!r} depends on which were trained"
@@ -260,7 +259,7 @@ class Matcher:
                 match.problems.append(f"{what}: no order between these is known. {_MAPPING}")
         return [list(zip(own, theirs[kind], strict=False)) for kind, own in mine.items()]
 
-    def _deal(
+    def _split_arrays(
         self, match: Match, leaves: list[Leaf], layers: list[Saved], everything: list[Leaf]
     ) -> list[list[tuple[Leaf, Saved]]]:
         """Split a bare list of arrays between the modules, to each as many as it takes."""
@@ -316,8 +315,8 @@ class _Side:
 
 def _is_automatic(leaf: Leaf, name: str) -> bool:
     """Return whether a layer's name is one that nobody chose."""
-    base = snake_case(type(leaf.module).__name__)
-    return isinstance(leaf.module, Layer) and bool(re.fullmatch(rf"{base}(_[0-9]+)?", name))
+    kind = snake_case(type(leaf.module).__name__)
+    return isinstance(leaf.module, Layer) and is_automatic_name(name, kind)
 
 
 def structural_names(module: Model, outer: Names = ()) -> dict[nn.Module, Names]:

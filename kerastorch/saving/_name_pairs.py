@@ -7,9 +7,8 @@ from collections.abc import Callable, Hashable, Iterable
 
 from ._leaves import Leaf
 from ._saved import Names, Saved
-from ._targets import KINDS
+from ._targets import find_automatic_kind
 
-_AUTOMATIC = re.compile(rf"({'|'.join(sorted(KINDS))})(?:_[0-9]+)?")
 Level = tuple[Callable[[Names], Hashable], Callable[[Names, Names], bool]]  # a key, and a test
 
 
@@ -61,14 +60,8 @@ def drop_automatic_names(
     paired = {id(one) for pair in pairs for one in pair}
     rest = [leaf.path.rpartition(".")[2] for leaf in leaves if id(leaf) not in paired]
     rest += [saved.names[-1] for saved in layers if saved.names and id(saved) not in paired]
-    doubtful = {_automatic_class(name) for name in rest} - {None}
-    return [pair for pair in pairs if _automatic_class(pair[1].names[-1]) not in doubtful]
-
-
-def _automatic_class(name: str) -> str | None:
-    """Return the class in snake_case of a name that Keras gives by itself, else None."""
-    found = _AUTOMATIC.fullmatch(name)
-    return found[1] if found else None
+    doubtful = {find_automatic_kind(name) for name in rest} - {None}
+    return [pair for pair in pairs if find_automatic_kind(pair[1].names[-1]) not in doubtful]
 
 
 def _whole(names: Names) -> Hashable:

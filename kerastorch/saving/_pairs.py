@@ -135,7 +135,7 @@ class Match:
         leaf: Leaf,
         saved: Saved,
         *,
-        said: bool = False,
+        explicit: bool = False,
         in_order: bool = False,
     ) -> bool:
         """Note what of a saved layer goes where in a module; return whether it fits.
@@ -144,16 +144,16 @@ class Match:
             contents: What the source holds.
             leaf: The module.
             saved: The layer.
-            said: Whether the caller said so, whatever the layer's name lets suppose.
+            explicit: Whether the caller's mapping says so, whatever the layer's name suggests.
             in_order: Whether the weights are a list in Keras's order, without names.
         """
         found = Match(self.how, self.channels_first, self.custom, compares=self.compares)
         if leaf.parts is None:
-            found._pair_layer(contents, leaf, saved, said)
+            found._pair_layer(contents, leaf, saved, explicit)
         else:
             found._pair_own_module(contents, leaf, saved, in_order)
         fits = not found.misfits
-        if not fits and self.lenient and not said:
+        if not fits and self.lenient and not explicit:
             self.skipped.append(Skipped(leaf, saved, tuple(found.misfits)))
             return False
         self.shapes |= found.shapes
@@ -162,8 +162,8 @@ class Match:
             getattr(self, name).extend(getattr(found, name))
         return fits
 
-    def _pair_layer(self, contents: Contents, leaf: Leaf, saved: Saved, said: bool) -> None:
-        kind = _kind_of(saved, by_name=not said)
+    def _pair_layer(self, contents: Contents, leaf: Leaf, saved: Saved, explicit: bool) -> None:
+        kind = _kind_of(saved, by_name=not explicit)
         if kind in KINDS and leaf.kinds and kind not in leaf.kinds:
             what = f"{leaf.path or 'the module'} is a {type(leaf.module).__name__}"
             self.misfits.append(f"{what}. Found: a layer of the class {kind!r} at {saved.title}.")

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from .._check import problem
 from .._layout import depthwise_view, kernel_view
-from .._registry import snake_case
+from .._registry import is_automatic_name, snake_case
 from ..layers._layer import Layer
 
 Shape = tuple[int, ...]
@@ -141,6 +141,7 @@ def _of_layer(layer: Layer, path: str) -> list[Target]:
 
 
 def refusal_of(module: nn.Module) -> str:
+    """Return the message for a module whose weights no Keras layer has."""
     rule = "a layer of kerastorch, or one of torch.nn's that Keras has, too"
     remedy = (
         "Leave it out with `mapping={path: None}` and fill it yourself, or give it a method "
@@ -221,6 +222,7 @@ def row_of(module: nn.Module) -> Any:
 
 
 def row_of_base(module: nn.Module) -> Any:
+    """Return the row of the class that a module is of, whatever its `forward` does; else None."""
     return next((row for row in _ROWS if isinstance(module, row[0])), None)
 
 
@@ -248,3 +250,8 @@ def _is_depthwise(module: Any) -> bool:
 
 # The Keras classes whose weights are known, in snake_case
 KINDS = frozenset(kind for row in _ROWS for kind in row[1])
+
+
+def find_automatic_kind(name: str) -> str | None:
+    """Return the class in snake_case of which Keras gives the name by itself, else None."""
+    return next((kind for kind in KINDS if is_automatic_name(name, kind)), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from .. import _check
 from .._check import problem
 from .._layout import kernel_view
+from .._registry import is_automatic_name
 from ..layers._layer import Layer
 from ..layers._lora import LoRA
 from ._hdf5 import library
@@ -191,7 +191,7 @@ def _of_modules(model: nn.Module) -> Iterator[_Group]:
         inside.update(module.modules())
         kind = layer_kind(module)
         group, own = _numbered(kind, counts), getattr(module, "name", kind)
-        name = place if re.fullmatch(rf"{kind}(_[0-9]+)?", own) else own
+        name = place if is_automatic_name(own, kind) else own
         yield from _of_leaf(module, f"layers/{group}", name or group)
 
 
