@@ -222,8 +222,7 @@ class Vocabulary:
     def _parts(self, config: Any) -> tuple[str, Config, list[str]]:
         """Return the name, the arguments, and the names that custom objects may go by."""
         if _is_lambda(config):
-            rule = "no lambda, whose code is not run"
-            raise ValueError(problem(self.kind, "config", rule, "<lambda>", _NO_LAMBDA))
+            raise ValueError(self._unknown("<lambda>"))
         if isinstance(config, str):
             return config, {}, [config, config.rpartition(">")[2]]
         if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
@@ -239,6 +238,10 @@ class Vocabulary:
         return name, dict(inner or {}), [*names, name, name.rpartition(">")[2]]
 
     def _unknown(self, name: str) -> str:
+        if name == "<lambda>":
+            return problem(
+                self.kind, "config", "no lambda, whose code is not run", name, _NO_LAMBDA
+            )
         known = sorted(self.table)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]!r}? " if near else ""
@@ -267,7 +270,7 @@ def _first(objects: Mapping[str, Any], names: Iterable[str]) -> Any:
 def _is_lambda(config: Any) -> bool:
     """Return whether a config holds the code of a lambda, as any Keras writes it."""
     if not isinstance(config, dict):
-        return bool(config == "<lambda>")
+        return False
     is_bare = config.keys() == {"value"} and isinstance(config["value"], (list, tuple))
     return is_bare or config.get("class_name") == "__lambda__"
 

@@ -98,7 +98,7 @@ def scaled_tanh(x):
     return 2 * torch.tanh(x)
 
 
-@pytest.mark.parametrize("name", ["mine", "relu", "hard_sigmoid", "my>mine"])
+@pytest.mark.parametrize("name", ["mine", "relu", "hard_sigmoid", "my>mine", "<lambda>"])
 def test_a_function_of_ones_own_may_have_another_name(tmp_path, name):
     own = {name.rpartition(">")[2]: scaled_tanh}
     file = saved_by_keras_2(tmp_path, name)
