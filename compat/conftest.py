@@ -14,7 +14,8 @@ os.environ["TORCHINDUCTOR_FX_GRAPH_CACHE"] = os.environ["TORCHINDUCTOR_AUTOGRAD_
 torch.set_num_threads(1)  # what is tested is small: more threads only wait for each other
 HERE = Path(__file__).parent
 collect_ignore = [  # scripts and what they read and write, not tests
-    *("applications", "bench", "digits", "files", "golden", "hostile", "parity", "torch_reports"),
+    *("bench", "digits", "files", "golden", "ecosystem/torch_reports"),
+    *("models/parity", "models/rebuild.py", "record_reference.py", "security/hostile"),
 ]
 EXPECTED_WARNINGS = (
     "ignore:.*softmax.*:UserWarning",  # over an axis of size 1: both warn

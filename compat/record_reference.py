@@ -6,7 +6,7 @@ Run it where Keras lives, on whatever backend; neither PyTorch nor kerastorch is
 
 It writes `model.reference.npz` beside the model: random inputs, the outputs, and what every layer
 takes and gives out, and its weights. The file holds no pickles. It needs
-`kerastorch/_comparing/_recording.py` of the same checkout, which knows NumPy only.
+`kerastorch/_comparison/recording.py` of the same checkout, which knows NumPy only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-_FILE = Path(__file__).parents[1] / "kerastorch" / "_comparing" / "_recording.py"
+_FILE = Path(__file__).parents[1] / "kerastorch" / "_comparison" / "recording.py"
 _RECORDING = runpy.run_path(str(_FILE))
 MOST_INTEGER = 9  # few tables are shorter than ten
 

@@ -8,7 +8,7 @@ from . import constraints as constraints
 from . import initializers as initializers
 from . import layers as layers
 from . import regularizers as regularizers
-from ._dtype import DTypePolicy as DTypePolicy
+from .dtype_policies import DTypePolicy as DTypePolicy
 from .layers import Conv2D as Conv2D
 from .training import apply_constraints as apply_constraints
 from .training import attach_constraints as attach_constraints
@@ -16,7 +16,7 @@ from .training import regularization_loss as regularization_loss
 
 if TYPE_CHECKING:
     from . import saving as saving
-    from ._comparing import compare as compare
+    from ._comparison import compare as compare
     from .saving import load_model as load_model
     from .saving import load_weights as load_weights
     from .saving import save_weights as save_weights
@@ -29,7 +29,7 @@ def __getattr__(name: str) -> object:
 
         return found if name == "saving" else getattr(found, name)
     if name == "compare":
-        from ._comparing import compare as compare
+        from ._comparison import compare as compare
 
         return compare
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

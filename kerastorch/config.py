@@ -12,7 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ._check import choice, number, problem
+from ._core.arguments import choice, number
+from ._core.errors import problem
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _LAYOUTS = ("channels_last", "channels_first")

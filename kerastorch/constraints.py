@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from . import config
-from ._constructor import OwnConstructor
-from ._registry import Config, Vocabulary, class_names
+from ._core.config_arrays import Config
+from ._core.constructor import OwnConstructor
+from ._core.registry import Vocabulary, class_names
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from . import config
-from ._check import number, problem
-from ._constructor import OwnConstructor
-from ._dtype import torch_dtype
-from ._registry import Config, Vocabulary, class_names
+from ._core.arguments import number
+from ._core.config_arrays import Config
+from ._core.constructor import OwnConstructor
+from ._core.errors import problem
+from ._core.registry import Vocabulary, class_names
+from .dtype_policies import torch_dtype
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from . import _sharding, config
-from ._check import problem
-from ._dtype import torch_dtype
-from ._fused_optimizers import match_strides
-from ._projection import in_place
-from ._squares import sum_of_squares
-from .layers._building import Callback
-from .layers._layer import Layer, Variable
+from . import config
+from ._core import distributed
+from ._core.errors import problem
+from ._ops.fused_optimizers import match_strides
+from ._ops.inplace_constraints import in_place
+from ._ops.l2_penalty import sum_of_squares
+from .dtype_policies import torch_dtype
+from .layers.base.layer import Layer, Variable
+from .layers.base.weights import Callback
 from .regularizers import L1, L1L2, L2
 
 _SUMS = (L1, L2, L1L2)  # the penalty on a weight is the sum of those on its parts
@@ -51,7 +52,7 @@ def regularization_loss(model: nn.Module) -> Tensor:
         >>> loss = model(torch.zeros(2, 8, 8, 1)).mean() + regularization_loss(model)
         >>> loss.backward()
     """
-    _sharding.settle(model, regularization_loss.__name__)
+    distributed.settle(model, regularization_loss.__name__)
     terms = [term for layer in _layers(model) for term in layer._activity_losses]
     terms += _penalties(model)
     if not terms:
@@ -63,17 +64,17 @@ def regularization_loss(model: nn.Module) -> Tensor:
 
 def _penalties(model: nn.Module) -> list[Tensor]:
     """Return terms whose sum is that of all penalties on weights."""
-    terms: defaultdict[_sharding.Split | None, list[Tensor]] = defaultdict(list)
+    terms: defaultdict[distributed.Split | None, list[Tensor]] = defaultdict(list)
     squares: defaultdict[Any, list[tuple[float, Tensor]]] = defaultdict(list)
     for layer in _layers(model):
         for regularizer, variable in layer._penalized():
             tensor, value, split = variable.parameter, variable.value, None
-            if _sharding.is_split(tensor):
+            if distributed.is_split(tensor):
                 if type(regularizer) in _SUMS:
-                    split = _sharding.split_of(tensor)
-                    tensor = value = _sharding.own_part(tensor)
+                    split = distributed.split_of(tensor)
+                    tensor = value = distributed.own_part(tensor)
                 else:
-                    tensor = value = _sharding.whole(value)
+                    tensor = value = distributed.whole(value)
             factor = _factor_of_squares(regularizer, tensor)
             if factor is None:
                 terms[split].append(regularizer(value))
@@ -82,7 +83,7 @@ def _penalties(model: nn.Module) -> list[Tensor]:
     for (*_, split), pairs in squares.items():
         terms[split].append(sum_of_squares(*zip(*pairs, strict=True)))
     split_terms = {split: _total(found) for split, found in terms.items() if split is not None}
-    sums = [_sharding.sum_of_parts(total, split) for split, total in split_terms.items()]
+    sums = [distributed.sum_of_parts(total, split) for split, total in split_terms.items()]
     return terms[None] + sums
 
 
@@ -138,7 +139,7 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
         >>> bool((layer.kernel >= 0).all())
         True
     """
-    _sharding.settle(model, attach_constraints.__name__)
+    distributed.settle(model, attach_constraints.__name__)
     own = _parameters(optimizer)
     for layer, variable in _constrained(model):
         if _is_among(layer, variable, own):
@@ -163,9 +164,9 @@ class _Projection:
     def __call__(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """Project after a step."""
         model = self.model
-        _sharding.settle(model, attach_constraints.__name__)
+        distributed.settle(model, attach_constraints.__name__)
         stepped = {k: p for k, p in _parameters(optimizer).items() if p.grad is not None}
-        if not stepped and any(map(_sharding.is_split, _constrained_parameters(model))):
+        if not stepped and any(map(distributed.is_split, _constrained_parameters(model))):
             _require_constrained(optimizer, model)
         skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
         constrained = _constrained(model)
@@ -182,7 +183,7 @@ def apply_constraints(model: nn.Module) -> None:
         ValueError: a constrained weight is computed from others, or FullyShardedDataParallel
             hides it.
     """
-    _sharding.settle(model, apply_constraints.__name__)
+    distributed.settle(model, apply_constraints.__name__)
     _project(_constrained(model))
 
 
@@ -235,14 +236,14 @@ def _project(found: Sequence[tuple[Layer, Variable]], skipped: Tensor | None = N
     """Project weights in place, or none if one is refused; leave them where `skipped` is not 0."""
     values = [layer._writable(variable) for layer, variable in found]
     for (layer, variable), value in zip(found, values, strict=True):
-        if not _sharding.is_split(value):
+        if not distributed.is_split(value):
             _project_whole(layer, variable, value, skipped)
-        elif _is_by_parts(variable.constraint, _sharding.split_axes(value), value.ndim):
-            _project_whole(layer, variable, _sharding.own_part(value), skipped)
+        elif _is_by_parts(variable.constraint, distributed.split_axes(value), value.ndim):
+            _project_whole(layer, variable, distributed.own_part(value), skipped)
         else:
-            whole = _sharding.whole(value).clone()  # it may be the part itself
+            whole = distributed.whole(value).clone()  # it may be the part itself
             _project_whole(layer, variable, whole, skipped)
-            _sharding.write(value, whole)
+            distributed.write(value, whole)
 
 
 def _is_by_parts(constraint: Callback | None, split: set[int], ndim: int) -> bool:

@@ -50,9 +50,9 @@ from statistics import geometric_mean
 from types import ModuleType
 
 import torch
-from _shapes import NETWORKS, TINY, Shape
-from _timing import CLOCKS, Spread, Timer, cuda_timer, host_timer, interleave, keep_freed_memory
-from _variants import (
+from shapes import NETWORKS, TINY, Shape
+from timing import CLOCKS, Spread, Timer, cuda_timer, host_timer, interleave, keep_freed_memory
+from variants import (
     Case,
     Disagreement,
     Variant,

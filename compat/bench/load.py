@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from _timing import CLOCKS, host_timer, interleave
+from timing import CLOCKS, host_timer, interleave
 
 NETWORKS = ("DenseNet121", "ResNet50", "VGG16")
 FASTEST, LEAST_MEMORY = 1.0, 1.3

@@ -6,7 +6,7 @@
 Keras makes ResNet50 and DenseNet121 of keras.applications and saves them; `kerastorch.load_model`
 rebuilds them. Images are 224 x 224, numbers float32.
 
-- `native`: the same network in plain PyTorch, in channels_last memory (`_native.py`);
+- `native`: the same network in plain PyTorch, in channels_last memory (`native.py`);
 - `keras`: Keras's own model on its torch backend;
 - `compiled`: ours by `torch.compile` with inductor's `freezing` and `cpp_wrapper`, as README tells,
   and `native compiled`: the hand-written network so;
@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from _native import NATIVE
-from _timing import (
+from native import NATIVE
+from timing import (
     CLOCKS,
     Rounds,
     Timer,
@@ -38,8 +38,8 @@ from _timing import (
     interleave,
     keep_freed_memory,
 )
-from _variants import import_keras
 from torch import Tensor, nn
+from variants import import_keras
 
 import kerastorch
 

@@ -21,7 +21,7 @@ import argparse
 from collections.abc import Callable, Iterator
 
 import torch
-from _timing import CLOCKS, cuda_timer, host_timer, interleave, keep_freed_memory
+from timing import CLOCKS, cuda_timer, host_timer, interleave, keep_freed_memory
 from torch import Tensor, nn
 
 import kerastorch

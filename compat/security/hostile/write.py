@@ -1,0 +1,51 @@
+"""Write harmless files that do what hostile model files do.
+
+    python -m compat.security.hostile.write DIRECTORY
+
+Each file of the table reproduces a published issue of Keras, or a weakness without one, with a
+harmless effect: it would make a directory `outside/touched`, read `outside/secret`, or take far
+more time or memory than its size warrants.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from compat.security.hostile import archives, arrays, configs, hdf5, variables
+from compat.security.hostile.parts import GENUINE, Case, Place, prepare
+
+HOSTILE: dict[str, Case] = {
+    case.name: case
+    for table in (configs, hdf5, archives, arrays, variables)
+    for case in table.CASES
+}
+
+
+def write(name: str, folder: Path) -> Place:
+    """Write one file, hostile or genuine, and what it is after beside it.
+
+    Args:
+        name: Its name in the table.
+        folder: Where it goes; `outside` is made there too.
+
+    Returns:
+        Where it is, and where the outside is.
+    """
+    outside = folder / "outside"
+    prepare(outside)
+    place = Place(folder / "inside" / name, outside)
+    place.path.parent.mkdir(exist_ok=True)
+    (HOSTILE[name].write if name in HOSTILE else GENUINE[name])(place)
+    return place
+
+
+def main(folder: str) -> None:
+    """Write all files and tell what each of them is."""
+    for case in HOSTILE.values():
+        write(case.name, Path(folder))
+        print(f"{case.name:32} {case.issue:22} {case.effect}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,64 @@
+"""How far two arrays of numbers are apart, whichever of the two has its channels last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .._core.layout import channels_last, channels_second
+
+
+class Measure(NamedTuple):
+    """The difference of two tensors.
+
+    Attributes:
+        absolute: The largest absolute difference; infinite where the shapes differ.
+        relative: That, divided by the largest absolute number expected.
+    """
+
+    absolute: float
+    relative: float
+
+
+APART = Measure(math.inf, math.inf)
+
+
+def measured(found: Tensor, expected: Tensor) -> Measure:
+    """Return how far `found` is from `expected`; equal infinities and nan at one place are equal.
+
+    A `found` of another shape is taken as (batch, channels, *spatial) where it fits then. If it
+    fits either way, the nearer way counts.
+    """
+    fitting = [view for view in as_outputs(found) if view.shape == expected.shape]
+    return min((_measured(view, expected) for view in fitting), default=APART)
+
+
+def as_outputs(found: Tensor) -> Iterator[Tensor]:
+    """Yield an output as it is, and as if its channels were to come last."""
+    yield found
+    if found.ndim > 2:
+        yield channels_last(found)
+
+
+def as_inputs(recorded: Tensor) -> Iterator[Tensor]:
+    """Yield a recorded input as it is, and with its last axis second."""
+    yield recorded
+    if recorded.ndim > 2:
+        yield channels_second(recorded, -1)
+
+
+def _measured(found: Tensor, expected: Tensor) -> Measure:
+    if not expected.numel():
+        return Measure(0.0, 0.0)
+    a, b = found.detach().cpu().double(), expected.detach().cpu().double()
+    equal = (a == b) | (a.isnan() & b.isnan())
+    apart = torch.where(equal, 0.0, (a - b).abs())
+    absolute = apart.nan_to_num(nan=math.inf, posinf=math.inf).max().item()
+    largest = torch.where(b.isfinite(), b.abs(), 0.0).max().item()
+    if not absolute:
+        return Measure(0.0, 0.0)
+    return Measure(absolute, absolute / largest if largest else math.inf)

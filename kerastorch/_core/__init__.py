@@ -1,0 +1,1 @@
+"""What the whole package stands on: errors, arguments, arrays, names."""

@@ -1,0 +1,47 @@
+"""Arrays inside of configs, as Keras writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from .errors import problem
+
+Config = dict[str, Any]
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with its NumPy scalars, arrays and tensors as a Keras config writes them."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        inners = [plain(inner) for inner in value]
+        return tuple(inners) if isinstance(value, tuple) else inners
+    if isinstance(value, torch.Tensor):
+        name = str(value.dtype).removeprefix("torch.")
+        content = {"value": value.tolist(), "dtype": name}
+        return {"class_name": "__tensor__", "config": content}
+    if isinstance(value, np.ndarray) and value.ndim:
+        content = {"value": value.tolist(), "dtype": value.dtype.name}
+        return {"class_name": "__numpy__", "config": content}
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def restored(owner: str, argument: str, value: Any) -> Any:
+    """Return the array or tensor that `plain` wrote as the dict `value`; all else as it is."""
+    name = value.get("class_name") if isinstance(value, dict) else None
+    if name not in ("__numpy__", "__tensor__"):
+        return value
+    content = value.get("config")
+    if isinstance(content, dict):
+        dtype = getattr(torch, str(content.get("dtype")), None)
+        try:
+            if isinstance(dtype, torch.dtype):
+                tensor = torch.tensor(content.get("value"), dtype=dtype, device="cpu")
+                as_array = name == "__numpy__" and dtype is not torch.bfloat16
+                return tensor.numpy() if as_array else tensor
+        except (TypeError, ValueError, RuntimeError):  # ragged, not numbers, out of range
+            pass
+    raise ValueError(problem(owner, argument, "an array's `value` and `dtype`", value))

@@ -1,0 +1,120 @@
+"""Weights that are split over processes, as `torch.distributed.fsdp.fully_shard` splits them.
+
+Such a parameter is a DTensor: each process holds its own part. Importing torch.distributed.tensor
+takes long, so that it is done only where such a parameter exists.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .errors import problem
+
+
+class Split(NamedTuple):
+    """How a tensor is split: a DTensor's device mesh and placements."""
+
+    mesh: Any
+    placements: tuple[Any, ...]
+
+
+def is_split(tensor: Tensor) -> bool:
+    """Return whether a tensor is a DTensor."""
+    return hasattr(tensor, "full_tensor")
+
+
+def split_of(tensor: Any) -> Split:
+    """Return how a split tensor is split."""
+    return Split(tensor.device_mesh, tuple(tensor.placements))
+
+
+def own_part(tensor: Any) -> Tensor:
+    """Return the part of a split tensor that this process holds; gradients flow back to it."""
+    part: Tensor = tensor.to_local()
+    return part
+
+
+def whole(tensor: Any) -> Tensor:
+    """Return all of a tensor that may be split; gradients flow back to each part."""
+    full: Tensor = tensor.full_tensor() if is_split(tensor) else tensor
+    return full
+
+
+def split_axes(tensor: Any) -> set[int]:
+    """Return the axes along which a tensor is split; all of them where it is split otherwise."""
+    splits = [p for p in tensor.placements if not p.is_replicate()]
+    known = all(p.is_shard() for p in splits)
+    return {p.dim for p in splits} if known else set(range(tensor.ndim))
+
+
+def sum_of_parts(part: Tensor, split: Split) -> Tensor:
+    """Return the sum over all parts of a tensor of what each process made of its own.
+
+    Args:
+        part: A scalar made of the own part. It alone gets the gradient.
+        split: How the tensor is split.
+    """
+    from torch.distributed.tensor import DTensor, Partial
+
+    kinds = [p if p.is_replicate() else Partial() for p in split.placements]
+    found = DTensor.from_local(part.detach(), split.mesh, kinds, run_check=False)
+    return whole(found) + (part - part.detach())
+
+
+@torch.no_grad()
+def write(tensor: Any, values: Tensor) -> None:
+    """Write values to a tensor that may be split; every process has all of them."""
+    if is_split(tensor):
+        from torch.distributed.tensor import DTensor, Replicate
+
+        mesh, placements = split_of(tensor)
+        everywhere = [Replicate()] * mesh.ndim
+        values = DTensor.from_local(values.to(tensor.device), mesh, everywhere, run_check=False)
+        tensor, values = own_part(tensor), own_part(values.redistribute(placements=placements))
+    tensor.copy_(values)
+
+
+def settle(model: nn.Module, owner: str) -> None:
+    """Make sure that the weights in a model are those that optimizers step, or raise.
+
+    Between a forward and a backward pass `fully_shard` may leave whole copies in their places.
+
+    Args:
+        model: The model.
+        owner: Who asks, for the error message.
+
+    Raises:
+        ValueError: the model, or what it is a part of, is sharded in a way that hides its weights.
+    """
+    fsdp: Any = sys.modules.get("torch.distributed.fsdp")
+    if fsdp is None or torch.compiler.is_compiling():
+        return
+    modules = list(model.modules())
+    _refuse_flat(owner, (m for m in modules if isinstance(m, fsdp.FullyShardedDataParallel)))
+    settled: set[nn.Module] = set()
+    for module in modules:
+        if isinstance(module, fsdp.FSDPModule):
+            module.reshard()
+            settled.update(module.modules())
+    for module in modules:
+        if module not in settled and getattr(module, "_is_fsdp_managed_module", False):
+            if not module._fsdp_use_orig_params:
+                _refuse_flat(owner, [module])
+            if not all(map(is_split, module.parameters(recurse=False))):
+                rule = "the whole model where its weights are gathered for a forward pass"
+                remedy = (
+                    "Give what `fully_shard` was last called on, or call its `reshard()` first."
+                )
+                raise ValueError(problem(owner, "model", rule, type(model).__name__, remedy))
+
+
+def _refuse_flat(owner: str, found: Iterable[nn.Module]) -> None:
+    for module in found:
+        rule = "one without FullyShardedDataParallel, which hides the shapes of weights"
+        remedy = "Shard it with `torch.distributed.fsdp.fully_shard` instead."
+        raise ValueError(problem(owner, "model", rule, type(module).__name__, remedy))

@@ -1,0 +1,249 @@
+"""Name <-> object for the four vocabularies: activations, initializers, regularizers, constraints.
+
+A vocabulary is a closed table. A name from a config is looked up there, or in the caller's
+`custom_objects`, and nowhere else: nothing is ever imported by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
+from typing import Any, TypeVar
+
+from .config_arrays import Config, plain
+from .errors import problem
+
+# Top packages whose objects a vocabulary may stand for; "builtins" is where Keras files functions.
+_KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
+
+_NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
+_LAYER_MODULE = "keras.layers"
+LAYERS: dict[str, Any] = {}  # the layers of `keras.layers` by class name
+_Class = TypeVar("_Class", bound=type)
+
+
+def keras_layer(cls: _Class) -> _Class:
+    """Register a class as the layer of `keras.layers` of the same name."""
+    LAYERS[cls.__name__] = cls
+    return cls
+
+
+def snake_case(class_name: str) -> str:
+    """Return Keras's snake_case of a class name: "conv2d" for Conv2D, "re_lu" for ReLU."""
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def is_automatic_name(name: str, kind: str) -> bool:
+    """Return whether Keras gives the name to a layer by itself: "conv2d_1" for kind "conv2d"."""
+    return re.fullmatch(rf"{re.escape(kind)}(_[0-9]+)?", name) is not None
+
+
+def class_names(classes: Iterable[type], **aliases: type) -> dict[str, type]:
+    """Return the table of all names of `classes`: their own, in snake_case, and the aliases."""
+    listed = tuple(classes)
+    return {
+        **{cls.__name__: cls for cls in listed},
+        **{snake_case(cls.__name__): cls for cls in listed},
+        **aliases,
+    }
+
+
+def callable_config(function: object) -> Config:
+    """Return the config by which Keras names a user's own function."""
+    return {
+        "module": "builtins",
+        "class_name": "function",
+        "config": function.__name__,  # type: ignore[attr-defined]
+        "registered_name": "function",
+    }
+
+
+class Vocabulary:
+    """One of Keras's tables of names.
+
+    Args:
+        kind: What an entry is, in the singular, for error messages.
+        module: The Keras module that the names belong to, as configs write it.
+        table: Every accepted name -> a function, or a class to make an instance of.
+        equivalents: Callables from elsewhere that mean an entry -> its name.
+        layers: The layers of Keras that are accepted in the place of an entry, by class name.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        module: str,
+        table: Mapping[str, Any],
+        equivalents: Mapping[Callable[..., Any], str] | None = None,
+        layers: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.module = module
+        self.table = dict(table)
+        self._equivalents = dict(equivalents or {})
+        self._layers = {} if layers is None else layers  # filled as the layers' files are imported
+        self._own = set(self.table.values())
+
+    def get(self, identifier: Any) -> Any:
+        """Return the callable that `identifier` means; None stays None.
+
+        Args:
+            identifier: A name, a class, an instance, a function, or a config dict.
+
+        Raises:
+            ValueError: the name is unknown, or `identifier` is nothing callable.
+        """
+        if identifier is None:
+            return None
+        if isinstance(identifier, (str, dict)):
+            return self.deserialize(identifier)
+        if inspect.isclass(identifier):
+            identifier = identifier()
+        if callable(identifier):
+            return identifier
+        raise ValueError(
+            problem(self.kind, "identifier", "a name, a config dict or a callable", identifier)
+        )
+
+    def serialize(self, obj: Any) -> Config | str | None:
+        """Return the config that Keras writes for `obj`: a dict, a bare name, or None.
+
+        Raises:
+            ValueError: no config can name `obj`: a lambda, a class, an object without
+                `get_config`, or a function that bears the name of another entry.
+        """
+        if obj is None:
+            return None
+        for function, name in self._equivalents.items():  # `obj` need not be hashable
+            if obj is function:
+                return name
+        if isinstance(obj, FunctionType):
+            return self._function_config(obj)
+        if inspect.isclass(obj) or not hasattr(obj, "get_config"):
+            rule = "a function or an instance that has `get_config`"
+            raise ValueError(problem(self.kind, "object", rule, obj))
+        cls = type(obj)
+        is_layer = self._layers.get(cls.__name__) is cls
+        built_in = is_layer or cls in self._own
+        return {
+            "module": _LAYER_MODULE if is_layer else self.module if built_in else _module_of(cls),
+            "class_name": cls.__name__,
+            "config": plain(obj.get_config()),
+            "registered_name": None if built_in else cls.__name__,
+        }
+
+    def deserialize(
+        self, config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Return the object that `config` describes.
+
+        Args:
+            config: A bare name, or a dict as Keras 2, tf.keras or any Keras 3 wrote it.
+            custom_objects: The caller's own names -> functions or classes; they come first.
+
+        Raises:
+            ValueError: the name is unknown, or `config` is no config.
+            TypeError: `config` is about an object from outside Keras that `custom_objects` does
+                not name, or the object does not take the arguments in `config`.
+        """
+        if config is None:
+            return None
+        name, arguments, names = self._parts(config)
+        found = _first(custom_objects or {}, names)
+        if found is None:
+            if _is_foreign(config):
+                rule = "about an object of Keras, or of `custom_objects`"
+                raise TypeError(problem(self.kind, "config", rule, config))
+            found = self.table.get(name)
+        if found is None and isinstance(config, dict) and name in self._layers:
+            return self._layers[name].from_config(arguments, custom_objects)
+        if found is None:
+            raise ValueError(self._unknown(name))
+        if not inspect.isclass(found):
+            return found
+        return _instance(found, arguments)
+
+    def _function_config(self, function: FunctionType) -> Config | str:
+        name = function.__name__
+        if self.table.get(name) is function:
+            return name
+        if name == "<lambda>":
+            remedy = "Name it with `def` and load it back with `custom_objects`."
+            raise ValueError(problem(self.kind, "function", "named", function, remedy))
+        if name in self.table:
+            rule = f"named otherwise, since {name!r} means another {self.kind}"
+            raise ValueError(problem(self.kind, "function", rule, function, "Rename it."))
+        return callable_config(function)
+
+    def _parts(self, config: Any) -> tuple[str, Config, list[str]]:
+        """Return the name, the arguments, and the names that custom objects may go by."""
+        if _is_lambda(config):
+            raise ValueError(self._unknown("<lambda>"))
+        if isinstance(config, str):
+            return config, {}, [config, config.rpartition(">")[2]]
+        if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+            rule = "a name or a dict with a `class_name`"
+            raise ValueError(problem(self.kind, "config", rule, config))
+        name, inner = config["class_name"], config.get("config")
+        if name == "function" and isinstance(inner, str):
+            return inner, {}, [inner, inner.rpartition(">")[2]]
+        if inner is not None and not isinstance(inner, dict):
+            raise ValueError(problem(self.kind, "config", "a dict inside the dict", config))
+        registered = config.get("registered_name")
+        names = [registered] if isinstance(registered, str) else []
+        return name, dict(inner or {}), [*names, name, name.rpartition(">")[2]]
+
+    def _unknown(self, name: str) -> str:
+        if name == "<lambda>":
+            return problem(
+                self.kind, "config", "no lambda, whose code is not run", name, _NO_LAMBDA
+            )
+        known = sorted(self.table)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        return problem(
+            self.kind,
+            "name",
+            f"one of {', '.join(known)}",
+            name,
+            f"{hint}Your own objects go in `custom_objects`.",
+        )
+
+
+def _instance(cls: Any, arguments: Config) -> Any:
+    make = getattr(cls, "from_config", None)
+    try:
+        return make(arguments) if make is not None else cls(**arguments)
+    except TypeError as error:
+        rule = "a config that the class takes"
+        raise TypeError(f"{problem(cls.__name__, 'config', rule, arguments)} {error}") from error
+
+
+def _first(objects: Mapping[str, Any], names: Iterable[str]) -> Any:
+    return next((objects[name] for name in names if name in objects), None)
+
+
+def _is_lambda(config: Any) -> bool:
+    """Return whether a config holds the code of a lambda, as any Keras writes it."""
+    if not isinstance(config, dict):
+        return False
+    is_bare = config.keys() == {"value"} and isinstance(config["value"], (list, tuple))
+    return is_bare or config.get("class_name") == "__lambda__"
+
+
+def _is_foreign(config: Config | str) -> bool:
+    """Return whether a dict says that its object is not Keras's own, whatever its name."""
+    if isinstance(config, str):
+        return False
+    module = config.get("module", "keras")
+    outside = not isinstance(module, str) or module.split(".")[0] not in _KERAS
+    return outside or ">" in str(config.get("registered_name"))
+
+
+def _module_of(cls: type) -> str | None:
+    return None if cls.__module__ == "__main__" else cls.__module__

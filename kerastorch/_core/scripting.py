@@ -1,0 +1,28 @@
+"""Why `torch.jit.script` takes no module of this package, and what to use instead."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from .errors import problem
+
+_REMEDY = (
+    "Trace the whole module with `torch.jit.trace(module, inputs)` under `torch.no_grad()`, or "
+    "export it with `torch.export.export(module, (inputs,))`."
+)
+_PLAIN = " `layer.to_torch()` gives plain modules of torch.nn, which can be scripted."
+
+
+class NotScriptable:
+    """A module that `torch.jit.script` refuses, also inside of other modules."""
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse: `torch.jit.script` calls this on every module in a tree before it compiles.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        rule = "a module without layers and models of kerastorch"
+        remedy = _REMEDY + (_PLAIN if hasattr(self, "to_torch") else "")
+        message = problem("torch.jit.script", "obj", rule, type(self).__name__, remedy)
+        raise NotImplementedError(message)

@@ -1,0 +1,1 @@
+"""Computations on tensors that know no layer."""

@@ -1,0 +1,88 @@
+"""Where a convolution may apply its activation: to each element of its fresh output, in place.
+
+In place on the fresh output an activation costs less time and memory, and before the axes go back
+to the user's layout it costs no copy of the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..activations import elu, hard_silu, leaky_relu, mish, relu, relu6, selu, sigmoid, silu, tanh
+from ..activations.serialization import BUILT_IN, ELEMENTWISE, OF_BOOLEANS, OF_INTEGERS
+
+Callback = Callable[..., Tensor]
+
+
+def is_elementwise(function: object) -> bool:
+    """Return whether `function` is a built-in one that, by default, acts on each element alone."""
+    return isinstance(function, FunctionType) and function in ELEMENTWISE
+
+
+def takes_integers(function: object) -> bool:
+    """Return whether Keras on TensorFlow takes integers in a built-in activation."""
+    return not _is_built_in(function) or function in OF_INTEGERS
+
+
+def takes_booleans(function: object) -> bool:
+    """Return whether Keras on TensorFlow takes booleans in a built-in activation."""
+    return not _is_built_in(function) or function in OF_BOOLEANS
+
+
+def _is_built_in(function: object) -> bool:
+    return isinstance(function, FunctionType) and function in BUILT_IN
+
+
+def in_place(function: object) -> Callback | None:
+    """Return a `function` that may overwrite its argument, or None where there is no gain.
+
+    The argument must be a fresh tensor that nothing else reads, such as a convolution's output.
+    """
+    return _IN_PLACE.get(function) if isinstance(function, FunctionType) else None
+
+
+def keeps_its_output(function: object) -> bool:
+    """Return whether `in_place(function)` overwrites in training too, saving its output only."""
+    return in_place(function) is not None and function not in (silu, hard_silu, mish)
+
+
+# These save their output for the backward pass, so that nothing is lost by overwriting the input.
+def _leaky_relu(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2, inplace=True)
+
+
+def _relu6(x: Tensor) -> Tensor:
+    return F.relu6(x, inplace=True)
+
+
+# These save their input, so that it must stay while there is a gradient to compute.
+def _silu(x: Tensor) -> Tensor:
+    return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
+def _hard_silu(x: Tensor) -> Tensor:
+    return F.hardswish(x, inplace=not torch.is_grad_enabled())
+
+
+def _mish(x: Tensor) -> Tensor:
+    return F.mish(x, inplace=not torch.is_grad_enabled())
+
+
+_IN_PLACE: dict[Callable[..., Any], Callback] = {
+    relu: torch.relu_,
+    relu6: _relu6,
+    leaky_relu: _leaky_relu,
+    elu: F.elu_,
+    selu: torch.selu_,
+    sigmoid: torch.sigmoid_,
+    tanh: torch.tanh_,
+    silu: _silu,
+    hard_silu: _hard_silu,
+    mish: _mish,
+}

@@ -1,0 +1,96 @@
+"""Keras's dtype policies: which type the weights have and which one the layer computes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import torch
+
+from . import config
+from ._core.errors import problem
+
+_DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+_MIXED = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
+_RULE = "one of " + ", ".join(map(repr, (*_DTYPES, *_MIXED)))
+_POLICY_CLASSES = ("DTypePolicy", "FloatDTypePolicy", "Policy", "PolicyV1")
+
+
+@dataclass(frozen=True)
+class DTypePolicy:
+    """A float type by name, or "mixed_float16" or "mixed_bfloat16".
+
+    Same as `keras.DTypePolicy` for floating types; a quantized policy is refused.
+
+    Raises:
+        ValueError: `name` is no float type and no mixed policy.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not _is_known(self.name):
+            raise ValueError(problem("DTypePolicy", "name", _RULE, self.name))
+
+    @property
+    def compute_dtype(self) -> str:
+        """The type that the layer computes in and returns."""
+        return _MIXED.get(self.name, self.name)
+
+    @property
+    def variable_dtype(self) -> str:
+        """The type of the weights."""
+        return "float32" if self.name in _MIXED else self.name
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"name": self.name}
+
+
+def policy(owner: str, value: Any) -> DTypePolicy:
+    """Return the policy that `value` means.
+
+    Args:
+        owner: Who asks, for the error message.
+        value: None for the default float type, a name, a torch or NumPy dtype or scalar type,
+            a policy object of this package or of Keras, or a policy's dict as any Keras wrote it.
+    """
+    name = _name(value)
+    if not _is_known(name):
+        raise ValueError(problem(owner, "dtype", _RULE, value))
+    return DTypePolicy(name)
+
+
+def _is_known(name: Any) -> TypeGuard[str]:
+    return isinstance(name, str) and (name in _DTYPES or name in _MIXED)
+
+
+def _name(value: Any) -> Any:
+    if value is None:
+        return config.floatx()
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        inner: Any = value.get("config")
+        known = value.get("class_name") in _POLICY_CLASSES and isinstance(inner, dict)
+        return inner.get("name") if known else None
+    if isinstance(value, torch.dtype):
+        return name_of(value)
+    if value is float:
+        return "float32"
+    return getattr(value, "name", None) or getattr(value, "__name__", None)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Return a dtype's name without its module: "float32" for torch.float32."""
+    return str(dtype).removeprefix("torch.")
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """Return the torch dtype of one of the four float type names."""
+    return _DTYPES[name]

@@ -1,0 +1,86 @@
+"""Shapes of tensors before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+# What arguments of wrong types and values raise, in Python and in torch.
+ERRORS = (
+    *(ValueError, TypeError, IndexError, KeyError, AttributeError),
+    *(OverflowError, RuntimeError, ZeroDivisionError),
+)
+
+
+class Shape(tuple[int | None, ...]):
+    """The shape of one tensor, batch included, as a leaf of a structure; None is not known."""
+
+    __slots__ = ()
+
+
+class _Unknown:
+    """What stands for the shape of a tensor that nothing is known of."""
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+    def __reduce__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN = _Unknown()
+
+
+def leaf(given: Any) -> Any:
+    """Return a structure of lists and dicts of shapes with a `Shape` for each."""
+    if given is UNKNOWN or isinstance(given, Shape):
+        return given
+    if isinstance(given, Mapping):
+        return {key: leaf(inner) for key, inner in given.items()}
+    if all(size is None or isinstance(size, int) for size in given):
+        return Shape(given)
+    return [leaf(inner) for inner in given]
+
+
+def shapes_in(structure: Any) -> Iterator[Any]:
+    """Yield the shapes in a structure, in Keras's order."""
+    if isinstance(structure, Shape) or structure is UNKNOWN:
+        yield structure
+    elif isinstance(structure, (list, tuple)):
+        for inner in structure:
+            yield from shapes_in(inner)
+    elif isinstance(structure, Mapping):
+        for key in sorted(structure, key=str):
+            yield from shapes_in(structure[key])
+
+
+def broadcast(shapes: Iterable[Shape]) -> Shape:
+    """Return the shape that shapes have together.
+
+    Raises:
+        ValueError: they do not go together.
+    """
+    listed = list(shapes)
+    rank = max(map(len, listed))
+    merged: list[int | None] = [1] * rank
+    for shape in listed:
+        for axis, size in enumerate(shape, rank - len(shape)):
+            ours = merged[axis]
+            if ours == 1 or (ours is None and size not in (None, 1)):
+                merged[axis] = size
+            elif size not in (None, 1, ours):
+                raise ValueError(f"the shapes {', '.join(map(str, map(tuple, listed)))} must match")
+    return Shape(merged)
+
+
+def within(given: Any, declared: Shape) -> Shape:
+    """Return an input's shape as a model takes it, with its own sizes where none are given."""
+    if not isinstance(given, Shape):
+        return declared
+    if len(given) == len(declared) + 1 and given[-1] in (1, None):
+        given = Shape(given[:-1])
+    elif len(given) == len(declared) - 1 and declared[-1] == 1:
+        given = Shape((*given, 1))
+    if len(given) != len(declared):
+        raise ValueError(f"an input must be of the shape {tuple(declared)}, not {tuple(given)}")
+    return Shape(own if size is None else size for size, own in zip(given, declared, strict=True))

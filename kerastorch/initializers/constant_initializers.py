@@ -1,0 +1,208 @@
+"""Initializers whose values nothing but their arguments decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._core.config_arrays import Config, plain, restored
+from .._core.errors import problem
+from .._core.seeds import default_device
+from .base import DType, Initializer, as_dtype, as_shape
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Zeros(Initializer):
+    """All 0. Same as `keras.initializers.Zeros`."""
+
+    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+        """Return the values; see `Initializer`."""
+        return torch.zeros(as_shape(shape), dtype=as_dtype("Zeros", dtype))
+
+
+class Ones(Initializer):
+    """All 1. Same as `keras.initializers.Ones`."""
+
+    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+        """Return the values; see `Initializer`."""
+        return torch.ones(as_shape(shape), dtype=as_dtype("Ones", dtype))
+
+
+class Constant(Initializer):
+    """One value everywhere, or an array's values.
+
+    Same as `keras.initializers.Constant`, except that an array must fit the shape.
+
+    Args:
+        value: A number, or an array that broadcasts to the shape.
+
+    Raises:
+        ValueError: at the call, `value` does not broadcast to the shape.
+
+    >>> Constant(0.5)((2,))
+    tensor([0.5000, 0.5000])
+    """
+
+    def __init__(self, value: Any = 0.0) -> None:
+        self.value = value
+
+    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+        """Return the values; see `Initializer`."""
+        given = np.asarray(self.value) if isinstance(self.value, np.generic) else self.value
+        as_type, device = as_dtype("Constant", dtype), default_device()
+        value = torch.as_tensor(given, dtype=as_type, device=device)
+        shape = as_shape(shape)
+        try:
+            return value.detach().expand(shape).clone(memory_format=torch.contiguous_format)
+        except RuntimeError:
+            rule, found = "one that `value` broadcasts to", tuple(value.shape)
+            raise ValueError(problem("Constant", "shape", rule, shape, value_shape=found)) from None
+
+    def get_config(self) -> Config:
+        """Return the constructor's arguments; an array as the dict that Keras writes."""
+        return {"value": plain(self.value)}
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Return the initializer that `get_config` described.
+
+        Raises:
+            KeyError: there is no `value`. As in Keras, the bare name "constant" does not do.
+        """
+        if "value" not in config:
+            raise KeyError(problem("Constant", "config", "one with a `value`", config))
+        return cls(restored("Constant", "value", config["value"]))
+
+
+class Identity(Initializer):
+    """The identity matrix.
+
+    Same as `keras.initializers.Identity`, except that a gain is written to the config, where
+    Keras forgets it.
+
+    Args:
+        gain: A factor.
+
+    Raises:
+        ValueError: at the call, the shape is no matrix's.
+    """
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = gain
+
+    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+        """Return the values; see `Initializer`."""
+        shape = as_shape(shape)
+        if len(shape) != 2:
+            raise ValueError(problem("Identity", "shape", "of rank 2", shape))
+        return self.gain * torch.eye(*shape, dtype=as_dtype("Identity", dtype))
+
+    def get_config(self) -> Config:
+        """Return the constructor's arguments: as in Keras, no gain where it is 1.
+
+        Keras never writes the gain, and so loses it; but it reads the one that is written here.
+        """
+        return {} if self.gain == 1 else {"gain": self.gain}
+
+
+class STFT(Initializer):
+    """The kernel of a short-time Fourier transform, its real or its imaginary part.
+
+    Same as `keras.initializers.STFT`, for shapes `(T, 1, F // 2 + 1)`: T samples in a window, F
+    frequencies.
+
+    Args:
+        side: "real" or "imag".
+        window: The name of a SciPy window, its T values, or None.
+        scaling: "density" or "spectrum": the norm or the sum that the window is divided by; None
+            for neither.
+        periodic: Whether a named window is periodic rather than symmetric.
+
+    Raises:
+        ValueError: an argument is none of these; at the call, the shape or the window's length
+            does not fit.
+        ImportError: `window` is a name, and SciPy is not installed.
+    """
+
+    def __init__(
+        self,
+        side: Literal["real", "imag"] = "real",
+        window: Any = "hann",
+        scaling: Literal["density", "spectrum"] | None = "density",
+        periodic: bool = False,
+    ) -> None:
+        if side not in ("real", "imag"):
+            raise ValueError(problem("STFT", "side", "'real' or 'imag'", side))
+        if scaling not in (None, "density", "spectrum"):
+            rule = "'density', 'spectrum' or None"
+            raise ValueError(problem("STFT", "scaling", rule, scaling))
+        if isinstance(window, str):
+            _named_window(window, 1, False)
+        self.side = side
+        self.window = window
+        self.scaling = scaling
+        self.periodic = periodic
+
+    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
+        """Return the values; see `Initializer`."""
+        shape = as_shape(shape)
+        if len(shape) != 3 or shape[1] != 1:
+            raise ValueError(problem("STFT", "shape", "(T, 1, F // 2 + 1)", shape))
+        length, _, frequencies = shape
+        as_type = as_dtype("STFT", dtype)
+        time = torch.arange(length, dtype=as_type)[:, None, None]  # (T, 1, 1)
+        frequency = torch.arange(frequencies, dtype=as_type) / ((frequencies - 1) * 2)
+        angle = -2 * time * frequency * torch.tensor(-1, dtype=as_type).acos()  # acos is pi
+        kernel = angle.cos() if self.side == "real" else angle.sin()  # (T, 1, F // 2 + 1)
+        if self.window is None:
+            return kernel
+        window = self._window(length, as_type)
+        return kernel * window / self._scale(window)
+
+    def _window(self, length: int, dtype: torch.dtype) -> Tensor:
+        """Return the window in the shape (T, 1, 1)."""
+        values = self.window
+        if isinstance(values, str):
+            values = _named_window(values, length, self.periodic)
+        window = torch.as_tensor(values, dtype=dtype, device=default_device())
+        if window.shape != (length,):
+            given = tuple(window.shape)
+            raise ValueError(problem("STFT", "window", f"of shape {(length,)}", given))
+        return window[:, None, None]
+
+    def _scale(self, window: Tensor) -> Tensor | float:
+        if self.scaling == "density":
+            return window.square().sum().sqrt()
+        return window.abs().sum() if self.scaling == "spectrum" else 1.0
+
+    def get_config(self) -> Config:
+        """Return the constructor's arguments."""
+        return {
+            "side": self.side,
+            "window": plain(self.window),
+            "periodic": self.periodic,
+            "scaling": self.scaling,
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Return the initializer that `get_config` described."""
+        if "window" in config:
+            config = {**config, "window": restored("STFT", "window", config["window"])}
+        return super().from_config(config)
+
+
+def _named_window(name: str, length: int, periodic: bool) -> Any:
+    try:
+        from scipy.signal import get_window  # type: ignore[import-untyped, unused-ignore]
+    except ImportError as error:
+        rule = "an array or None where SciPy is not installed"
+        remedy = "Install it: `pip install scipy`."
+        raise ImportError(problem("STFT", "window", rule, name, remedy)) from error
+    return get_window(name, length, periodic)

@@ -1,0 +1,115 @@
+"""Initializers by their names and configs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._core.arrays import from_array
+from .._core.config_arrays import Config
+from .._core.errors import problem
+from .._core.registry import Vocabulary, class_names
+from .._core.seeds import default_device
+from .base import DType as _DType
+from .base import Initializer
+from .base import as_dtype as _as_dtype
+from .base import as_shape as _shape
+from .constant_initializers import STFT, Constant, Identity, Ones, Zeros
+from .random_initializers import Orthogonal, RandomNormal, RandomUniform, TruncatedNormal
+from .scaling_initializers import (
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    LecunNormal,
+    LecunUniform,
+    VarianceScaling,
+)
+
+
+def _fixed(values: Any) -> Callable[..., Tensor]:
+    """Return the initializer that has one answer: the array `values`."""
+    given = from_array(values)
+    if given is None:
+        rule = "a name, a config dict, a callable or an array of numbers"
+        raise ValueError(problem("initializer", "identifier", rule, values))
+
+    def initialize_fn(shape: Sequence[int], dtype: _DType = None) -> Tensor:
+        expected = tuple(given.shape)
+        if _shape(shape) != expected:
+            rule = f"{expected}, that of the given array"
+            raise ValueError(problem("initializer", "shape", rule, tuple(shape)))
+        as_type, device = _as_dtype("initializer", dtype), default_device()
+        return given.to(device, as_type, copy=True, memory_format=torch.contiguous_format)
+
+    return initialize_fn
+
+
+_INITIALIZERS = Vocabulary(
+    "initializer",
+    "keras.initializers",
+    class_names(
+        (
+            Initializer, Constant, Identity, Ones, STFT, Zeros,
+            GlorotNormal, GlorotUniform, HeNormal, HeUniform, LecunNormal, LecunUniform,
+            Orthogonal, RandomNormal, RandomUniform, TruncatedNormal, VarianceScaling,
+        ),
+        IdentityInitializer=Identity,
+        OrthogonalInitializer=Orthogonal,
+        STFTInitializer=STFT,
+        normal=RandomNormal,
+        uniform=RandomUniform,
+        one=Ones,
+        zero=Zeros,
+    ),
+)  # fmt: skip
+
+
+def get(identifier: Any) -> Callable[..., Tensor] | None:
+    """Return the initializer that `identifier` means; None stays None.
+
+    Args:
+        identifier: A name, a config dict, a class, an instance, a function of
+            `(shape, dtype=None)`, or an array, whose values the weight then gets.
+
+    Raises:
+        ValueError: the name is unknown, or `identifier` is none of these.
+        KeyError: the name is "constant", which says no value.
+
+    >>> get("zeros")((2,))
+    tensor([0., 0.])
+    """
+    if isinstance(identifier, (Tensor, np.ndarray, np.generic)):
+        return _fixed(identifier)
+    found: Callable[..., Tensor] | None = _INITIALIZERS.get(identifier)
+    return found
+
+
+def serialize(initializer: Callable[..., Tensor] | None) -> Config | str | None:
+    """Return the config that Keras writes for `initializer`.
+
+    Raises:
+        ValueError: nothing can name it, such as a lambda.
+    """
+    return _INITIALIZERS.serialize(initializer)
+
+
+def deserialize(
+    config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
+) -> Callable[..., Tensor] | None:
+    """Return the initializer that `config` describes.
+
+    Args:
+        config: A name, or a dict as any Keras wrote it.
+        custom_objects: Your own names -> functions or classes.
+
+    Raises:
+        ValueError: the name is unknown.
+        TypeError: the class does not take the arguments in `config`.
+    """
+    found: Callable[..., Tensor] | None = _INITIALIZERS.deserialize(config, custom_objects)
+    return found

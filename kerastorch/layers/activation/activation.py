@@ -1,0 +1,317 @@
+"""Activation layers without weights: of any function, and those with arguments of their own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ... import activations
+from ..._core.arrays import from_array
+from ..._core.config_arrays import plain
+from ..._core.errors import problem
+from ..._core.registry import keras_layer
+from ..._ops import inplace_activations
+from ..._ops.tracing import by_element
+from ...activations.integers import relu_takes
+from ..base.stateless import Weightless
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@keras_layer
+class Activation(Weightless):
+    """Applies an activation function.
+
+    Same as `keras.layers.Activation`, except that integers and booleans are converted to the
+    layer's compute dtype where Keras on TensorFlow refuses them: by all functions of
+    `kerastorch.activations` but relu, relu6, leaky_relu, tanh, exponential and linear, and
+    booleans by the first three of these, too. A callable of your own gets them as they are.
+
+    Args:
+        activation: A name from `kerastorch.activations`, or any callable; None for none.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: any.
+        - Output: the same.
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> Activation("relu")(np.array([-3.0, -1.0, 0.0, 2.0]))
+        tensor([0., 0., 0., 2.])
+    """
+
+    activation: Callable[[Tensor], Tensor]
+
+    def __init__(self, activation: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activation
+        if isinstance(self.activation, nn.Module) and not self.trainable:
+            self.activation.requires_grad_(False)  # it is frozen with the layer
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "activation":
+            self._is_elementwise = inplace_activations.is_elementwise(self.activation)
+            self._in_place = inplace_activations.in_place(self.activation)
+            self._takes_integers = inplace_activations.takes_integers(self.activation)
+            self._takes_booleans = inplace_activations.takes_booleans(self.activation)
+
+    def _converts(self, dtype: torch.dtype) -> bool:
+        return not (self._takes_booleans if dtype is torch.bool else self._takes_integers)
+
+    def _computed(self, x: Tensor) -> Tensor:
+        if self._is_elementwise:
+            return by_element(self.activation, x)
+        return self.activation(x)
+
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        if x.dtype is not self._compute or not self._is_elementwise:
+            return None
+        overwriting = self._in_place if spare else None
+        return (overwriting or self.activation)(x)
+
+
+@keras_layer
+class ReLU(Weightless):
+    """Rectified linear unit: `max(x, 0)` with the default arguments.
+
+    Same as `keras.layers.ReLU` on TensorFlow, which keeps integers, or gives float32 for them where
+    `negative_slope` is given alone. What it refuses is converted to the layer's compute dtype:
+    booleans, and integers where a slope comes with a limit, unless the input is signed and
+    `negative_slope` and `threshold` are integers too.
+
+    Args:
+        max_value: The largest output; None for no limit.
+        negative_slope: The slope below `threshold`.
+        threshold: Inputs up to this one are flattened, or sloped.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: any.
+        - Output: the same.
+
+    Raises:
+        TypeError: an argument is no number.
+        ValueError: an argument is negative, or an integer input's type does not hold a limit.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = ReLU(max_value=10, negative_slope=0.5, threshold=0)
+        >>> layer(np.array([-10, -5, 0.0, 5, 10]))
+        tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
+    """
+
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        self.max_value = None if max_value is None else _least_0(owner, "max_value", max_value)
+        self.negative_slope = _least_0(owner, "negative_slope", negative_slope)
+        self.threshold = _least_0(owner, "threshold", threshold)
+
+    def _converts(self, dtype: torch.dtype) -> bool:
+        return not relu_takes(dtype, self.negative_slope, self.max_value, self.threshold)
+
+    def _computed(self, x: Tensor) -> Tensor:
+        slope, most, threshold = self.negative_slope, self.max_value, self.threshold
+        return by_element(lambda x: activations.relu(x, slope, most, threshold), x)
+
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        plain = not self.negative_slope and not self.threshold and self.max_value is None
+        if plain and spare and x.dtype is self._compute:
+            return torch.relu_(x)
+        return super()._inside(x, spare)
+
+
+@keras_layer
+class LeakyReLU(Weightless):
+    """Leaky rectified linear unit: `x` above 0, `negative_slope * x` below.
+
+    Same as `keras.layers.LeakyReLU`, except that booleans are converted to the layer's compute
+    dtype; integers give float32, as on TensorFlow. Keras 2's name of the slope, `alpha`, is taken
+    too.
+
+    Args:
+        negative_slope: The slope below 0.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: any.
+        - Output: the same.
+
+    Raises:
+        TypeError: an argument is no number.
+        ValueError: an argument is negative.
+
+    Example:
+        >>> import numpy as np
+        >>> LeakyReLU(negative_slope=0.5)(np.array([-10, -5, 0.0, 5, 10]))
+        tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
+    """
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
+        if "alpha" in kwargs:
+            negative_slope = kwargs.pop("alpha")
+            warnings.warn("LeakyReLU: `alpha` is now `negative_slope`.", stacklevel=2)
+        super().__init__(**kwargs)
+        self.negative_slope = _least_0(type(self).__name__, "negative_slope", negative_slope)
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Make a layer from a config as every layer does; it may have Keras 2's `alpha`."""
+        if isinstance(config, Mapping) and "alpha" in config and "negative_slope" not in config:
+            renamed = {"negative_slope" if k == "alpha" else k: v for k, v in config.items()}
+            config = {**renamed, "negative_slope": plain(config["alpha"])}
+        return super().from_config(config, custom_objects)
+
+    def _converts(self, dtype: torch.dtype) -> bool:
+        return dtype is torch.bool
+
+    def _computed(self, x: Tensor) -> Tensor:
+        return activations.leaky_relu(x, self.negative_slope)
+
+
+@keras_layer
+class ELU(Weightless):
+    """Exponential linear unit: `x` above 0, `alpha * (exp(x) - 1)` below.
+
+    Same as `keras.layers.ELU`, except that integers and booleans are converted to the layer's
+    compute dtype.
+
+    Args:
+        alpha: The negative of the limit on the left.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: any.
+        - Output: the same.
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> ELU(alpha=2.0)(np.array([-100.0, 0.0, 3.0]))
+        tensor([-2.,  0.,  3.])
+    """
+
+    _floats = True
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(alpha, str) or not hasattr(alpha, "__float__"):
+            self._refuse("alpha", "a number", alpha)
+        self.alpha = alpha
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the config as every layer does, in Keras's order."""
+        written = super().get_config(target)
+        return {"name": written["name"], "alpha": self.alpha, **written}
+
+    def _computed(self, x: Tensor) -> Tensor:
+        return activations.elu(x, self.alpha)
+
+
+@keras_layer
+class Softmax(Weightless):
+    """Softmax: `exp(x)`, divided by its sum along an axis.
+
+    Same as `keras.layers.Softmax`, except that integers and booleans are converted to the layer's
+    compute dtype.
+
+    Args:
+        axis: The axis or axes that sum to 1; None for all.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: any.
+        - Output: the same.
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> Softmax()(np.array([1.0, 2.0, 1.0]))
+        tensor([0.2119, 0.5761, 0.2119])
+    """
+
+    _floats = True
+
+    def __init__(self, axis: int | Sequence[int] | None = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = axis
+
+    def forward(self, inputs: Any, mask: Any = None) -> Tensor:
+        """Return the softmax of a tensor or array.
+
+        Args:
+            inputs: The input.
+            mask: Which elements count, of a shape that broadcasts to the input's: booleans, or
+                numbers of which those above 0.5 count. The others' outputs are 0.
+
+        Raises:
+            IndexError: the input has no such axis.
+            ValueError: the mask does not fit.
+        """
+        x = self._received(inputs)
+        given: Any = self.axis
+        axes = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+        for axis in axes:
+            if isinstance(axis, int) and not -x.ndim <= axis < max(x.ndim, 1):
+                rule = "axes that the input has"
+                owner, shape = type(self).__name__, tuple(x.shape)
+                raise IndexError(problem(owner, "axis", rule, self.axis, inputs=shape))
+        along = axes if len(axes) > 1 else axes[0]
+        if mask is None:
+            return self._returned(activations.softmax(x, along))
+        kept = self._checked_mask(mask, x)
+        y = activations.softmax(
+            torch.where(kept, x, -3e4 if x.dtype is torch.float16 else -1e9), along
+        )
+        return self._returned(torch.where(kept, y, 0.0))
+
+    def _checked_mask(self, mask: Any, x: Tensor) -> Tensor:
+        found: Tensor | None = mask if isinstance(mask, Tensor) else from_array(mask)
+        if found is None:
+            self._refuse("mask", "a tensor or an array of real numbers", mask)
+        sizes = zip(reversed(found.shape), reversed(x.shape), strict=False)
+        if found.ndim > x.ndim or any(m not in (1, n) for m, n in sizes):
+            rule = "of a shape that broadcasts to the input's"
+            self._refuse("mask", rule, tuple(found.shape), inputs=tuple(x.shape))
+        if found.dtype is not torch.bool:  # Keras casts 0.5 to the mask's type
+            found = torch.gt(found, 0.5 if found.is_floating_point() else 0)
+        return found.to(x.device)
+
+
+def _least_0(owner: str, argument: str, value: Any) -> Any:
+    """Return a number that is not negative as it is."""
+    rule = "a number >= 0"
+    try:
+        negative = value is None or bool(value < 0)
+    except TypeError:
+        raise TypeError(problem(owner, argument, rule, value)) from None
+    if negative:
+        raise ValueError(problem(owner, argument, rule, value))
+    return value

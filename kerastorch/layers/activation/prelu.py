@@ -1,0 +1,145 @@
+"""PReLU: the activation layer that has weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ... import dtype_policies
+from ..._core import arguments
+from ..._core.errors import problem
+from ..._core.registry import keras_layer
+from ..base.layer import Layer
+from ..base.weights import Role, Shape
+
+
+@keras_layer
+class PReLU(Layer):
+    """Parametric rectified linear unit: `x` above 0, `alpha * x` below, with `alpha` trained.
+
+    Same as `keras.layers.PReLU`, except that an input must have the sizes that the layer was built
+    for along all axes that are not shared, and that integers and booleans are converted to the
+    layer's compute dtype.
+
+    Args:
+        alpha_initializer: How `alpha` starts; None means "glorot_uniform", as in Keras.
+        alpha_regularizer: What adds a loss term for `alpha`.
+        alpha_constraint: What projects `alpha` after a step of the optimizer.
+        shared_axes: The axes, from 1 on, along which `alpha` is the same: [1, 2] makes it one
+            number a channel for images whose channels are last.
+        input_shape: The shape of one input, without the batch; the layer is then built at once.
+        device: Where the weights live.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
+
+    Shape:
+        - Input: (batch, ...).
+        - Output: the same.
+
+    Attributes:
+        alpha: The input's shape without the batch, 1 along shared axes.
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = PReLU("ones", shared_axes=[1, 2])
+        >>> tuple(layer(np.zeros((2, 8, 6, 3))).shape), tuple(layer.alpha.shape)
+        ((2, 8, 6, 3), (1, 1, 3))
+    """
+
+    roles = (Role("alpha", "alpha", "alpha_initializer", "alpha_regularizer", "alpha_constraint"),)
+    _written_when_set = ("activity_regularizer",)
+    alpha: Tensor
+    shared_axes: list[int] | None
+
+    def __init__(
+        self,
+        alpha_initializer: Any = "Zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: int | Sequence[int] | None = None,
+        *,
+        input_shape: Sequence[int | None] | None = None,
+        device: torch.device | str | int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.alpha_initializer = alpha_initializer
+        self.alpha_regularizer = alpha_regularizer
+        self.alpha_constraint = alpha_constraint
+        several = isinstance(shared_axes, (list, tuple))
+        axes: Any = shared_axes if several else [shared_axes]
+        self.shared_axes = None if shared_axes is None else list(axes)
+        if not all(isinstance(axis, int) for axis in self.shared_axes or ()):
+            self._refuse("shared_axes", "integers, or None", shared_axes)
+        self._register_weights(dtype_policies.torch_dtype(self.dtype), device)
+        if input_shape is not None:
+            owner = type(self).__name__
+            self.build(
+                (None, *arguments.any_shape(owner, "input_shape", input_shape, 0, batch=False))
+            )
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the output's shape for an input's: the same.
+
+        Raises:
+            ValueError: it is no shape.
+        """
+        return arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
+
+    def _shapes_for(
+        self, input_shape: Sequence[int | None], argument: str = "input_shape"
+    ) -> dict[str, Shape]:
+        owner = type(self).__name__
+        sizes = list(arguments.any_shape(owner, argument, input_shape, 1)[1:])
+        for axis in self.shared_axes or ():
+            if not -len(sizes) < axis <= len(sizes):
+                rule, shape = "axes that the input has", tuple(input_shape)
+                raise IndexError(
+                    problem(owner, "shared_axes", rule, self.shared_axes, input_shape=shape)
+                )
+            sizes[axis - 1] = 1
+        known = tuple(n for n in sizes if n is not None)
+        if len(known) < len(sizes):
+            rule = "a shape whose sizes are known but for the batch and `shared_axes`"
+            self._refuse(argument, rule, tuple(input_shape), shared_axes=self.shared_axes)
+        return {"alpha": known}
+
+    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
+        alpha = shapes["alpha"]
+        fits = all(-len(alpha) < axis <= len(alpha) for axis in self.shared_axes or ())
+        return (None, *alpha) if fits else None
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Return the output for a tensor or array.
+
+        Raises:
+            ValueError: the input has not the sizes that the layer was built for.
+        """
+        x, alpha = self._as_tensor(inputs), self.alpha
+        if not self._suits(x, alpha):
+            rule = f"of a shape that suits the alpha of shape {tuple(alpha.shape)}"
+            self._refuse("inputs", rule, tuple(x.shape), shared_axes=self.shared_axes)
+        x, compute = self._cast(x, alpha.dtype)
+        outputs = F.relu(x) - alpha.to(compute) * F.relu(-x)  # Keras's: its gradient at 0 is 0
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _suits(self, x: Tensor, alpha: Tensor) -> bool:
+        """Return whether an input has the sizes of `alpha`; those of shared axes are not asked."""
+        if x.ndim != alpha.ndim + 1:
+            return False
+        shared = {(axis - 1) % alpha.ndim for axis in self.shared_axes or ()}
+        sizes = enumerate(zip(x.shape[1:], alpha.shape, strict=True))
+        return all(own == (1 if axis in shared else given) for axis, (given, own) in sizes)
+
+    def extra_repr(self) -> str:
+        """Return the shape of `alpha` and the arguments that are set."""
+        shape = tuple(self.alpha.shape) if self.built else None
+        return ", ".join([f"{shape}, shared_axes={self.shared_axes}", *self._differing()])

@@ -1,0 +1,1 @@
+"""What all layers have in common."""

@@ -1,0 +1,85 @@
+"""Kernel: what the layers with a kernel, a bias and an activation have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from ... import activations
+from ..._core.errors import problem
+from .lora import LoRA
+from .weights import Role
+
+
+class Kernel(LoRA):
+    """A layer that applies a kernel to its input, adds a bias and applies an activation.
+
+    A subclass names in `_settled` the arguments that cannot change once the layer is made.
+    """
+
+    _settled: ClassVar[tuple[str, ...]]
+    use_bias: bool
+    bias: Tensor | None
+    activation: Callable[[Tensor], Tensor]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._settled and name in self.__dict__:
+            remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
+            rule = "left as the layer was made"
+            raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
+        super().__setattr__(name, value)
+        if name == "activation":
+            self._settle_activation(self.activation)
+            if isinstance(self.activation, nn.Module) and not self.trainable:
+                self.activation.requires_grad_(False)  # it is frozen with the layer
+
+    def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
+        """Decide how `forward` applies a new activation."""
+        raise NotImplementedError
+
+    def _has(self, role: Role) -> bool:
+        return bool(self.use_bias) if role.parameter == "bias" else super()._has(role)
+
+    def _made_to_fit(
+        self, inputs: Any, weight: Tensor, bias: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the input as a tensor of the compute dtype, and the weights to use with it."""
+        x = self._as_tensor(inputs)
+        self._require_rank(tuple(x.shape))
+        if self.lora_enabled:
+            weight = self._merged(weight)
+        x, compute = self._cast(x, weight.dtype)
+        if compute is not weight.dtype:
+            weight = weight.to(compute)
+            bias = None if bias is None else bias.to(compute)
+        return x, weight, bias
+
+    def _explained(self, error: RuntimeError, inputs: Tensor, weight: Tensor) -> Exception:
+        """Return what made the computation fail in this layer's words, else torch's own error."""
+        try:
+            self._require_fit(tuple(inputs.shape), weight)
+        except ValueError as refused:
+            return refused
+        for what in ("device", "dtype"):
+            theirs, ours = getattr(inputs, what), getattr(weight, what)
+            if theirs != ours:
+                owner, rule = type(self).__name__, f"the weights' {what}, {ours}"
+                remedy = "Convert them with `inputs.to(...)`, or the layer with `layer.to(...)`."
+                return RuntimeError(problem(owner, f"inputs.{what}", rule, theirs, remedy))
+        return error
+
+    def _require_rank(self, shape: tuple[int, ...]) -> None:
+        """Raise the ValueError for an input of the wrong number of dimensions."""
+        raise NotImplementedError
+
+    def _require_fit(self, shape: tuple[int, ...], weight: Tensor) -> None:
+        """Raise the ValueError for an input whose shape the weight does not take."""
+        raise NotImplementedError
+
+    def _differing(self, **defaults: Any) -> list[str]:
+        shown = super()._differing(**defaults)
+        if not isinstance(self.activation, nn.Module) and self.activation is not activations.linear:
+            shown.append(f"activation={getattr(self.activation, '__name__', self.activation)}")
+        return shown

@@ -1,0 +1,122 @@
+"""LoRA: a low-rank difference that is trained in the place of the kernel (arXiv:2106.09685)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import Parameter
+
+from ..._core.arguments import number, positive_integer
+from ..._core.layout import kernel_view, weight_view
+from .layer import Layer
+from .weights import Role, Shape
+
+_FACTORS = ("lora_kernel_a", "lora_kernel_b")
+
+
+class LoRA(Layer):
+    """A layer whose kernel can be frozen and get a trained difference of low rank instead.
+
+    The kernel is then `kernel + lora_alpha / lora_rank * (lora_kernel_a @ lora_kernel_b)` in
+    Keras's order of axes. The factors are always float32. While it is off it costs nothing.
+    """
+
+    roles = tuple(
+        Role(name, name, f"_{name}_initializer", "kernel_regularizer", None, dtype=torch.float32)
+        for name in _FACTORS
+    )
+    weight: Tensor
+    lora_kernel_a: Tensor
+    lora_kernel_b: Tensor
+    kernel_constraint: Any
+    lora_enabled: bool
+    lora_rank: int | None
+    lora_alpha: float | None
+
+    @property
+    def kernel(self) -> Tensor:
+        """The kernel in Keras's order, (*kernel_size, channels / groups, filters).
+
+        A view of `weight`: what is written to it reaches the weight. With LoRA it is the merged
+        kernel, a new tensor.
+
+        Raises:
+            ValueError: the layer is not built.
+        """
+        self._require_built("kernel")
+        return kernel_view(self._merged(self.weight) if self.lora_enabled else self.weight)
+
+    def enable_lora(
+        self,
+        rank: int,
+        lora_alpha: float | None = None,
+        a_initializer: Any = "he_uniform",
+        b_initializer: Any = "zeros",
+    ) -> None:
+        """Freeze the kernel and train a difference of low rank instead.
+
+        An optimizer that exists already does not know the new parameters: make it afterwards.
+
+        Args:
+            rank: The rank of the difference.
+            lora_alpha: The difference is scaled by `lora_alpha / rank`; by default by 1.
+            a_initializer: The initializer of the first factor.
+            b_initializer: The initializer of the second factor.
+
+        Raises:
+            ValueError: the layer is not built, has LoRA already, or has a kernel constraint.
+        """
+        self._require_built("enable_lora")
+        if self.lora_enabled:
+            self._refuse("rank", "given once: the layer has LoRA already", rank)
+        checked = self._checked_lora("rank", rank, lora_alpha)
+        self._lora_kernel_a_initializer = a_initializer
+        self._lora_kernel_b_initializer = b_initializer
+        shapes = self._lora_shapes(tuple(self.kernel.shape), checked[0])
+        for name, value in self._initial_values(shapes).items():
+            self.register_parameter(name, Parameter(value, self.trainable))
+        self.weight.requires_grad = False
+        self.lora_enabled, (self.lora_rank, self.lora_alpha) = True, checked
+        self._set_constants()
+
+    def _set_constants(self) -> None:
+        """Work out again what `forward` keeps, since LoRA has been enabled."""
+        raise NotImplementedError
+
+    def _set_lora(self, rank: Any, alpha: Any) -> None:
+        """Keep the constructor's arguments; a rank of 0 means no LoRA, as in Keras."""
+        self._lora_kernel_a_initializer = "he_uniform"
+        self._lora_kernel_b_initializer = "zeros"
+        self.lora_enabled, self.lora_rank, self.lora_alpha = False, None, None
+        if rank:
+            self.lora_rank, self.lora_alpha = self._checked_lora("lora_rank", rank, alpha)
+            self.lora_enabled = True
+
+    def _has(self, role: Role) -> bool:
+        return self.lora_enabled if role.parameter in _FACTORS else super()._has(role)
+
+    def _frozen(self, role: Role) -> bool:
+        return super()._frozen(role) or (self.lora_enabled and role.parameter == "weight")
+
+    def _checked_lora(self, argument: str, rank: Any, alpha: Any) -> tuple[int, float]:
+        owner = type(self).__name__
+        if self.kernel_constraint is not None:
+            constraint, remedy = self.kernel_constraint, "With LoRA nothing projects the kernel."
+            self._refuse("kernel_constraint", "None with LoRA", constraint, remedy, lora_rank=rank)
+        rank = positive_integer(owner, argument, rank)
+        if alpha is not None:
+            number(owner, "lora_alpha", alpha, "a finite number >= 0")
+        return rank, rank if alpha is None else alpha
+
+    def _lora_shapes(self, kernel_shape: Shape, rank: int) -> dict[str, Shape]:
+        return dict(
+            zip(_FACTORS, ((*kernel_shape[:-1], rank), (rank, kernel_shape[-1])), strict=True)
+        )
+
+    def _merged(self, weight: Tensor) -> Tensor:
+        """Return the weight plus the scaled difference, in the weight's type."""
+        scale = (self.lora_alpha or 0) / (self.lora_rank or 1)
+        difference = weight_view(scale * (self.lora_kernel_a @ self.lora_kernel_b))
+        return (weight + difference).to(weight.dtype)

@@ -1,0 +1,78 @@
+"""Spatial: layers without weights that work on images, in either data format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ... import config
+from ..._core import arguments as arguments_module
+from ..._core.arguments import choice
+from .stateless import Sizes, Weightless
+
+
+class Spatial(Weightless):
+    """A weightless layer over `rank` spatial axes, in either data format."""
+
+    rank: ClassVar[int]
+    data_format: str
+
+    @property
+    def _first_axis(self) -> int:
+        """The first spatial axis."""
+        return 1 if self.data_format == "channels_last" else 2
+
+    @property
+    def _moved_inside(self) -> bool:
+        return self.data_format == "channels_last"
+
+    def _received(self, inputs: Any) -> Tensor:
+        x = super()._received(inputs)
+        if x.ndim != self.rank + 2:
+            rule, layout = f"of {self.rank + 2} dimensions", self.data_format
+            self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
+        return x
+
+    def _split(self, shape: Sequence[int | None]) -> tuple[Sizes, Sizes, Sizes]:
+        """Return a shape's parts before, in and after the spatial axes."""
+        first, last = self._first_axis, self._first_axis + self.rank
+        return tuple(shape[:first]), tuple(shape[first:last]), tuple(shape[last:])
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
+        """Return the output's shape for an input's, batch included; None stays None.
+
+        Raises:
+            ValueError: the shape has the wrong rank, or the layer cannot take such an input.
+        """
+        owner, layout = type(self).__name__, self.data_format
+        shape = arguments_module.shape(
+            owner, "input_shape", input_shape, self.rank + 2, data_format=layout
+        )
+        before, sizes, after = self._split(shape)
+        return (*before, *self._new_sizes("input_shape", shape, sizes), *after)
+
+    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
+        """Return the output's spatial sizes, or raise where the input has no room for them.
+
+        Args:
+            argument: What the caller gave the shape as, for the error message.
+            shape: The whole shape.
+            sizes: Its spatial part.
+        """
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """Return the layer's own arguments."""
+        shown = [n for n in type(self).arguments() if n in vars(self) and n not in _COMMON]
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+
+
+_COMMON = ("name", "autocast", "activity_regularizer")
+
+
+def data_format_of(owner: str, data_format: Any) -> str:
+    """Return an argument `data_format` in lower case; for None, that of `config`."""
+    given = config.image_data_format() if data_format is None else data_format
+    return choice(owner, "data_format", given, ("channels_last", "channels_first"))

@@ -1,0 +1,209 @@
+"""BaseConv: how a convolution of any rank is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ... import activations
+from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
+from ..._ops import inplace_activations
+from ..._ops.convolution import convolve_same
+from ..._ops.convolution_cpu import convolution_for, convolve_places
+from ..._ops.convolution_dynamic import convolve_any_size
+from ..._ops.tracing import is_inferring_one_size, is_training_any_size
+from ..._ops.window_arithmetic import fixed_padding
+from .arguments import ConvArguments
+
+is_compiling = torch.compiler.is_dynamo_compiling
+
+
+class BaseConv(ConvArguments):
+    """A convolution over `rank` spatial axes: `ConvArguments`, and how to compute with them."""
+
+    # Before a call
+
+    def _set_constants(self) -> None:
+        """Keep together what `forward` needs at every call: one look-up is quicker than seven."""
+        last = self.data_format == "channels_last"
+        mixed = self._policy.compute_dtype != self._policy.variable_dtype
+        special, sizes = self._geometry()
+        # None: to move the axes checks it. -1: no input fits as it is.
+        ndim = -1 if mixed or self.lora_enabled else None if last else self.rank + 2
+        self._constants = (
+            ndim,
+            convolution_for(self.kernel_size, self.strides, self.groups),
+            special,
+            sizes,
+            CHANNELS_FIRST[self.rank] if last else None,
+            CHANNELS_LAST[self.rank] if last else None,
+            self._stages != (None, False) or self.activity_regularizer is not None,
+        )
+
+    def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
+        """Return what wraps the convolution, None for nothing, and the last arguments to call.
+
+        PyTorch takes one integer for equal sizes, and no argument for its default, in less time.
+        """
+        kernel_size, stride, dilation = self.kernel_size, self.strides, self.dilation_rate
+        places = (self.rank, self.groups, set(kernel_size)) == (2, 1, {1})
+        # An activation takes more memory on a product's output, which is a view, in training.
+        if places and (max(stride) > 1 or self._stages[0] is None):
+            return convolve_places, (stride, dilation, self.groups)
+        padding = fixed_padding(self.padding, kernel_size, stride, dilation)
+        if padding is None:
+            return convolve_same, (kernel_size, stride, dilation, self.groups)
+        if max(*dilation, self.groups) == 1:
+            return None, (_shortened(stride), _shortened(padding))
+        return None, (stride, padding, dilation, self.groups)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("activation", "activity_regularizer") and "_constants" in self.__dict__:
+            self._set_constants()
+
+    def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
+        """Decide where the activation goes: on the fresh output, or on the user's layout."""
+        pointwise: Callable[[Tensor], Tensor] | None = None
+        by_layout = not inplace_activations.is_elementwise(activation)
+        if not by_layout and activation is not activations.linear:
+            pointwise = inplace_activations.in_place(activation) or activation
+        self._stages = pointwise, by_layout
+
+    # A call
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Convolve a batch, add the bias and apply the activation.
+
+        Args:
+            inputs: A tensor or array in the layer's data format.
+
+        Returns:
+            The output in the same data format.
+
+        Raises:
+            ValueError: the input has the wrong rank, number of channels or size.
+        """
+        ndim, convolve, special, sizes, first, last, more = self._constants
+        parameters: dict[str, Any] = self._parameters
+        try:  # one look-up for both: nn.Module's attributes cost more
+            weight, bias = parameters["weight"], parameters["bias"]
+        except KeyError:  # one of them is computed from others
+            weight, bias = self.weight, self.bias
+        if (
+            not isinstance(inputs, Tensor)
+            or inputs.dtype is not weight.dtype
+            or (ndim is not None and inputs.ndim != ndim)
+        ):
+            inputs, weight, bias = self._made_to_fit(inputs, weight, bias)
+        fresh = True
+        try:
+            x = inputs if first is None else axes_moved(inputs, first)
+            if is_compiling():
+                return self._compiled(x, weight, bias, special, sizes, last)
+            if special is None:
+                y = convolve(x, weight, bias, *sizes)
+            else:
+                y, fresh = special(convolve, x, weight, bias, *sizes)
+        except RuntimeError as error:
+            raise self._explained(error, inputs, weight) from error
+        if more or not fresh:
+            return self._finished(y, last, fresh)
+        return y if last is None else axes_moved(y, last)
+
+    def _finished(self, y: Tensor, last: tuple[int, ...] | None, fresh: bool) -> Tensor:
+        """Return the output of a convolution: activated, in the user's layout, as whole memory.
+
+        Args:
+            y: (batch, filters, *spatial).
+            last: The order of axes of the user's layout; None where it is that of `y`.
+            fresh: Whether `y` is all of a tensor that nothing else reads, and no view of it.
+        """
+        pointwise, by_layout = self._stages
+        if pointwise is not None:  # out of place it makes a whole tensor of a part
+            y = pointwise(y) if fresh else self.activation(y)
+        outputs = y if last is None else axes_moved(y, last)
+        if by_layout:
+            outputs = self.activation(outputs)
+        elif not fresh and pointwise is None:
+            outputs = outputs.contiguous()
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _compiled(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        special: Callable[..., tuple[Tensor, bool]] | None,
+        sizes: tuple[Any, ...],
+        last: tuple[int, ...] | None,
+    ) -> Tensor:
+        """Return the output in the form that `torch.compile` and `torch.export` take best.
+
+        The activation is out of place: before the axes go back it trains faster, and inductor
+        joins it with the convolution; after it any size compiles.
+        """
+        convolve = self._constants[1]
+        any_size = last is not None and is_training_any_size(x)
+        if any_size:
+            options = self.strides, self.dilation_rate, self.groups
+            y = convolve_any_size(x, weight, bias, *options, same=self.padding == "same")
+        elif special is None:
+            y = convolve(x, weight, bias, *sizes)
+        else:
+            y, _ = special(convolve, x, weight, bias, *sizes)
+        elementwise = self._stages[0] is not None
+        early = torch.is_grad_enabled() or is_inferring_one_size(x)
+        before = elementwise and early and not any_size
+        y = self.activation(y) if before else y
+        outputs = y if last is None else axes_moved(y, last)
+        outputs = outputs if before else self.activation(outputs)
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    @property
+    def _moved_inside(self) -> bool:
+        return self.data_format == "channels_last"
+
+    def _inside(self, x: Any, spare: Any, geometry: Any = None) -> Tensor | None:
+        ndim, convolve, special, sizes, _, _, more = self._constants
+        weight: Any = self._parameters.get("weight")
+        if weight is None or ndim == -1 or x.dtype is not weight.dtype or x.ndim != 4:
+            return None
+        if more and self._stages[1]:
+            return None
+        if geometry is not None:
+            special, sizes = None, geometry
+        bias, fresh = self._tensor("bias"), True
+        if is_compiling():
+            return self._compiled(x, weight, bias, special, sizes, None)
+        if special is None:
+            y = convolve(x, weight, bias, *sizes)
+        else:
+            y, fresh = special(convolve, x, weight, bias, *sizes)
+        pointwise = self._stages[0]
+        if pointwise is not None:
+            return pointwise(y) if fresh else self.activation(y)
+        return y if fresh else y.contiguous(memory_format=torch.channels_last)
+
+    def _inside_padded(self, x: Tensor, padding: tuple[int, ...]) -> Tensor | None:
+        """Do as `_inside` with zeros around the image.
+
+        Args:
+            x: (batch, channels, height, width).
+            padding: How many on both sides of the height, and of the width.
+        """
+        if self.padding != "valid" or self._constants[2] is not None:
+            return None
+        return self._inside(x, False, (self.strides, padding, self.dilation_rate, self.groups))
+
+
+def _shortened(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
+    """Return one integer for equal sizes."""
+    return sizes[0] if len(set(sizes)) == 1 else sizes

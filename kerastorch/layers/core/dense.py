@@ -1,0 +1,231 @@
+"""Dense: a matrix product with the last axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ... import activations, dtype_policies
+from ..._core import arguments
+from ..._core.layout import kernel_view
+from ..._core.registry import keras_layer
+from ..._ops import inplace_activations
+from ..base.kernel import Kernel
+from ..base.lora import LoRA
+from ..base.weights import Role, Shape
+
+
+@keras_layer
+class Dense(Kernel):
+    """A densely connected layer: `activation(inputs @ kernel + bias)` along the last axis.
+
+    Same as `keras.layers.Dense`, except that
+
+    - it is a `torch.nn.Module`: `weight` and `bias` are those of an `nn.Linear`;
+    - integer and boolean inputs are converted to the layer's compute dtype;
+    - an initializer without a seed draws from `torch.manual_seed`'s generator;
+    - "float64" is computed in float64, where Keras on torch loses half of the digits;
+    - quantized layers are refused.
+
+    Args:
+        units: The size of the output's last axis.
+        activation: What is applied to the output: a name from `kerastorch.activations`, or any
+            callable.
+        use_bias: Whether a bias is added to the output.
+        kernel_initializer: How the kernel starts; None means "glorot_uniform".
+        bias_initializer: How the bias starts; None means "glorot_uniform", as in Keras.
+        kernel_regularizer: What adds a loss term for the kernel.
+        bias_regularizer: What adds a loss term for the bias.
+        activity_regularizer: What adds a loss term for the output, divided by the batch size.
+        kernel_constraint: What projects the kernel after a step of the optimizer; see
+            `kerastorch.attach_constraints`.
+        bias_constraint: What projects the bias then.
+        lora_rank: The rank of a difference to train in the place of the kernel.
+        lora_alpha: The scale of that difference, times the rank. As in Keras's Dense, building the
+            layer sets it to the rank; only `enable_lora` keeps another one.
+        quantization_config: None: it is there since Keras writes it.
+        input_shape: The shape of one input, without the batch; the layer is then built at once.
+        device: Where the weights live.
+        **kwargs: `name`, `dtype` (a policy: "float32", "float16", "bfloat16", "float64",
+            "mixed_float16", "mixed_bfloat16"), `trainable` and `autocast`.
+
+    Shape:
+        - Input: (batch, ..., channels).
+        - Output: (batch, ..., units).
+
+    Attributes:
+        weight: (units, channels).
+        bias: (units,), or None.
+        kernel: The view (channels, units) of `weight`.
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = Dense(3, activation="softmax")
+        >>> tuple(layer(np.random.rand(4, 10)).shape)
+        (4, 3)
+        >>> tuple(layer.kernel.shape)
+        (10, 3)
+    """
+
+    roles = (
+        Role(
+            "weight",
+            "kernel",
+            "kernel_initializer",
+            "kernel_regularizer",
+            "kernel_constraint",
+            view=kernel_view,
+        ),
+        Role("bias", "bias", "bias_initializer", "bias_regularizer", "bias_constraint"),
+        *LoRA.roles,
+    )
+    _written_when_set = ("activity_regularizer",)
+    _written_last = ("lora_rank", "lora_alpha")
+    _settled = ("units", "use_bias")
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: None = None,
+        *,
+        input_shape: Sequence[int | None] | None = None,
+        device: torch.device | str | int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner = type(self).__name__
+        self.units = arguments.positive_integer(owner, "units", units)
+        self.activation = activation
+        self.use_bias = use_bias
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.kernel_regularizer = kernel_regularizer
+        self.bias_regularizer = bias_regularizer
+        self.kernel_constraint = kernel_constraint
+        self.bias_constraint = bias_constraint
+        if quantization_config is not None:
+            remedy = "Quantized layers are not supported."
+            self._refuse("quantization_config", "None", quantization_config, remedy)
+        self.quantization_config = quantization_config
+        self._set_lora(lora_rank, lora_alpha)
+        self._set_constants()
+        self._register_weights(dtype_policies.torch_dtype(self.dtype), device)
+        if input_shape is not None:
+            self.build(
+                (None, *arguments.any_shape(owner, "input_shape", input_shape, 1, batch=False))
+            )
+
+    def _set_constants(self) -> None:
+        mixed = self._policy.compute_dtype != self._policy.variable_dtype
+        self._never_fits = mixed or self.lora_enabled
+
+    def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
+        self._in_place = inplace_activations.in_place(activation)
+
+    # Shapes
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the output's shape for an input's, batch included; None stays None.
+
+        Raises:
+            ValueError: the shape has less than two dimensions.
+        """
+        shape = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 2)
+        return (*shape[:-1], self.units)
+
+    def _shapes_for(
+        self, input_shape: Sequence[int | None], argument: str = "input_shape"
+    ) -> dict[str, Shape]:
+        shape = arguments.any_shape(type(self).__name__, argument, input_shape, 2)
+        channels = shape[-1]
+        if not channels:
+            self._refuse(argument, "a shape with a known last size, 1 at least", shape)
+        shapes: dict[str, Shape] = {"weight": (self.units, channels)}
+        if self.use_bias:
+            shapes["bias"] = (self.units,)
+        if self.lora_rank:
+            shapes.update(self._lora_shapes((channels, self.units), self.lora_rank))
+        return shapes
+
+    def _materialize(self, values: Mapping[str, Tensor]) -> None:
+        super()._materialize(values)
+        if self.lora_enabled:
+            self.lora_alpha = self.lora_rank  # `Dense.build` of Keras loses the constructor's
+
+    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
+        weight = shapes.get("weight", ())
+        return [None, weight[1]] if len(weight) == 2 else None
+
+    # The computation
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Multiply the last axis with the kernel, add the bias and apply the activation.
+
+        Args:
+            inputs: A tensor or array of two dimensions or more.
+
+        Returns:
+            The output; its last axis is `units` long.
+
+        Raises:
+            ValueError: the input has less than two dimensions or another last size.
+        """
+        parameters: dict[str, Any] = self._parameters
+        try:  # one look-up for both: nn.Module's attributes cost more
+            weight, bias = parameters["weight"], parameters["bias"]
+        except KeyError:  # one of them is computed from others
+            weight, bias = self.weight, self.bias
+        if (
+            self._never_fits
+            or not isinstance(inputs, Tensor)
+            or inputs.dtype is not weight.dtype
+            or inputs.ndim < 2
+        ):
+            inputs, weight, bias = self._made_to_fit(inputs, weight, bias)
+        try:
+            outputs = F.linear(inputs, weight, bias)
+        except RuntimeError as error:
+            raise self._explained(error, inputs, weight) from error
+        if self._in_place is None or torch.compiler.is_compiling():
+            outputs = self.activation(outputs)
+        else:
+            outputs = self._in_place(outputs)
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _inside(self, x: Any, spare: Any) -> Tensor | None:
+        plain = self.activation is activations.linear and x.ndim == 2
+        return self.forward(x) if plain else None
+
+    def _require_rank(self, shape: tuple[int, ...]) -> None:
+        if len(shape) < 2:
+            self._refuse("inputs", "of 2 dimensions or more", shape)
+
+    def _require_fit(self, shape: tuple[int, ...], weight: Tensor) -> None:
+        if shape[-1] != weight.shape[1]:
+            self._refuse("inputs", f"of the size {weight.shape[1]} along the last axis", shape)
+
+    def extra_repr(self) -> str:
+        """Return the arguments that differ from the defaults."""
+        sizes = f"{self.weight.shape[1] if self.built else None}, {self.units}"
+        differing = self._differing(use_bias=True, lora_rank=None, trainable=True)
+        return ", ".join([sizes, *differing])

@@ -1,0 +1,191 @@
+"""InputLayer: what shape and type a model's input has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ... import config
+from ..._core import arguments
+from ..._core.config_downgrade import as_read_by
+from ..._core.errors import problem
+from ..._core.registry import keras_layer
+from ...dtype_policies import name_of
+from ..base.stateless import Weightless
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_TYPES = (
+    *("float16", "bfloat16", "float32", "float64", "bool"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
+
+
+@keras_layer
+class InputLayer(Weightless):
+    """Checks an input's shape and gives it its type.
+
+    Same as `keras.layers.InputLayer`, except that it is called with the input, which Keras's model
+    takes past it, and that nested and symbolic tensors are refused. `sparse` and `ragged` are
+    taken as on TensorFlow; Keras's torch backend refuses both.
+
+    Args:
+        shape: The shape of one input, without the batch; None for a size that varies.
+        batch_size: The size of a batch.
+        dtype: The type of the numbers; by default `kerastorch.config.floatx()`.
+        sparse: Whether sparse tensors are expected. Dense ones are taken all the same, and
+            `torch.sparse` ones, with or without it, are made dense.
+        ragged: Whether rows of several lengths are expected; they must come in a dense tensor.
+        batch_shape: The shape with the batch, in the place of `shape` and `batch_size`.
+        input_tensor: None.
+        optional: Whether the input may be None.
+        name: The layer's name.
+        **kwargs: `input_shape` or `batch_input_shape`, Keras 2's names of `shape` and
+            `batch_shape`.
+
+    Shape:
+        - Input: `batch_shape`.
+        - Output: the same.
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> InputLayer((None, 2))(np.ones((1, 3, 2))).dtype
+        torch.float32
+    """
+
+    _declared = "float32"  # while the constructor of the base class is at work
+
+    def __init__(
+        self,
+        shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
+        batch_shape: Sequence[int | None] | None = None,
+        input_tensor: None = None,
+        optional: bool = False,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        shape = kwargs.pop("input_shape", shape)
+        batch_shape = kwargs.pop("batch_input_shape", batch_shape)
+        super().__init__(name=name, **kwargs)
+        owner = type(self).__name__
+        if sparse and ragged:
+            self._refuse("ragged", "False with `sparse`", ragged, sparse=sparse)
+        if input_tensor is not None:
+            self._refuse("input_tensor", "None", input_tensor)
+        if (shape is None) == (batch_shape is None):
+            self._refuse(
+                "shape", "given where `batch_shape` is not", shape, batch_shape=batch_shape
+            )
+        if batch_shape is not None and batch_size is not None:
+            self._refuse("batch_size", "left out with `batch_shape`", batch_size)
+        if shape is not None:
+            sizes = arguments.any_shape(owner, "shape", shape, 0, batch=False)
+            batch_shape = (batch_size, *sizes)
+        self.batch_shape = arguments.any_shape(owner, "batch_shape", batch_shape, 0)
+        self._declared = config.floatx() if dtype is None else self._checked_dtype(dtype)
+        self.sparse = bool(sparse)
+        self.ragged = bool(ragged)
+        self.optional = optional
+
+    def _checked_dtype(self, dtype: Any) -> str:
+        if isinstance(dtype, Mapping):  # a policy, as configs have them
+            inner = dtype.get("config")
+            dtype = inner.get("name") if isinstance(inner, Mapping) else dtype
+        if isinstance(dtype, torch.dtype):
+            dtype = name_of(dtype)
+        found = {int: "int32", float: "float32", bool: "bool"}.get(dtype, dtype)  # as Keras has it
+        named = found if isinstance(found, str) else getattr(found, "__name__", None)
+        named = getattr(found, "name", named)
+        if named not in _TYPES:
+            self._refuse("dtype", "one of " + ", ".join(map(repr, _TYPES)), dtype)
+        return str(named)
+
+    @property
+    def dtype(self) -> str:
+        """The name of the type of the numbers."""
+        return self._declared
+
+    @property
+    def compute_dtype(self) -> str:
+        """The same as `dtype`."""
+        return self.dtype
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the config as every layer does, but only with what Keras's has."""
+        written = {
+            "batch_shape": self.batch_shape,
+            "dtype": self.dtype,
+            "sparse": self.sparse,
+            "ragged": self.ragged,
+            "name": self.name,
+            "optional": self.optional,
+        }
+        if target is None:
+            return written
+        left_out = [key for key in ("ragged", "optional") if not written[key]]  # early ones lack it
+        return {k: v for k, v in as_read_by(written, target).items() if k not in left_out}
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Make a layer from a config as every layer does; it may have `batch_input_shape`."""
+        if isinstance(config, Mapping) and "batch_input_shape" in config:
+            renamed = {"batch_input_shape": "batch_shape"}
+            config = {renamed.get(key, key): value for key, value in config.items()}
+        return super().from_config(config, custom_objects)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the output's shape for an input's: the same.
+
+        Raises:
+            ValueError: it is not the layer's.
+        """
+        rank = len(self.batch_shape)
+        shape = arguments.shape(type(self).__name__, "input_shape", input_shape, rank)
+        self._require(shape, "input_shape")
+        return shape
+
+    def forward(self, inputs: Any) -> Any:
+        """Return the input in the layer's type.
+
+        Raises:
+            ValueError: it has another shape than the layer's, or is nested.
+        """
+        if inputs is None and self.optional:
+            return None
+        x = dense(self._as_tensor(inputs), type(self).__name__, "inputs")
+        self._require(x.shape, "inputs")
+        return x.to(getattr(torch, self.dtype))
+
+    def _require(self, shape: Sequence[int | None], argument: str) -> None:
+        sizes = zip(shape, self.batch_shape, strict=False)
+        same = all(None in (size, wanted) or size == wanted for size, wanted in sizes)
+        if len(shape) != len(self.batch_shape) or not same:
+            self._refuse(argument, f"of the shape {self.batch_shape}", tuple(shape))
+
+    def _computed(self, x: Tensor) -> Tensor:
+        return x
+
+
+def dense(x: Tensor, owner: str, argument: str) -> Tensor:
+    """Return a tensor that is neither sparse nor nested.
+
+    Raises:
+        ValueError: it is nested.
+    """
+    if x.is_nested:
+        rule, remedy = "dense or sparse", "Pad it with `to_padded_tensor`."
+        raise ValueError(problem(owner, argument, rule, "a nested tensor", remedy))
+    return x if x.layout is torch.strided else x.to_dense()

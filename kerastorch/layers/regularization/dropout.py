@@ -1,0 +1,192 @@
+"""Dropout layers: in training, some numbers are set to 0 and the others scaled up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..._core import arguments
+from ..._core.errors import problem
+from ..._core.registry import keras_layer
+from ..._core.seeds import SeedGenerator
+from ..base.spatial import data_format_of
+from ..base.stateless import Weightless
+
+
+@keras_layer
+class Dropout(Weightless):
+    """Sets a fraction `rate` of the input to 0 and scales the rest by `1 / (1 - rate)`.
+
+    Same as `keras.layers.Dropout`, except that `layer.train()` and `layer.eval()` say whether
+    anything is dropped, as for every `torch.nn.Module`, and that integers and booleans, which Keras
+    on TensorFlow refuses where `rate` is neither 0 nor 1, are then converted to the layer's compute
+    dtype.
+
+    Without a `seed`, torch's global generator decides what is dropped. An integer seed gives what
+    it gives in Keras on torch: call by call other masks, drawn on the CPU wherever the input is
+    (`torch.compile` does not go through such a draw).
+
+    Args:
+        rate: The fraction to drop, from 0 to 1.
+        noise_shape: The shape of what is drawn, batch included; it is broadcast to the input's.
+            None for a size means the input's.
+        seed: An integer, or None.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: any.
+        - Output: the same.
+
+    Raises:
+        TypeError: `rate` is no number.
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import torch
+        >>> layer = Dropout(0.5, seed=3)
+        >>> sorted(layer(torch.ones(100)).unique().tolist())
+        [0.0, 2.0]
+        >>> layer.eval()(torch.ones(3))
+        tensor([1., 1., 1.])
+    """
+
+    _written_last = ("noise_shape",)
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        rule = "a number from 0 to 1"
+        try:
+            within = bool(0 <= rate <= 1)
+        except TypeError:
+            raise TypeError(problem(type(self).__name__, "rate", rule, rate)) from None
+        if not within:
+            self._refuse("rate", rule, rate)
+        if seed is not None and not isinstance(seed, int):
+            self._refuse("seed", "an integer or None", seed)
+        self.rate = rate
+        self.noise_shape = self._checked_noise_shape(noise_shape)
+        self.seed = seed
+        self._seeds = None if seed is None else SeedGenerator(seed)
+
+    def _checked_noise_shape(self, noise_shape: Any) -> tuple[int | None, ...] | None:
+        if noise_shape is None:
+            return None
+        rule = "a tuple of positive integers, or None for sizes of the input"
+        if isinstance(noise_shape, str) or not isinstance(noise_shape, Iterable):
+            self._refuse("noise_shape", rule, noise_shape)
+        sizes = tuple(noise_shape)
+        if any(n is not None and (not isinstance(n, int) or n < 1) for n in sizes):
+            self._refuse("noise_shape", rule, sizes)
+        return sizes
+
+    def _computed(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        return self._dropped(x, self.noise_shape)
+
+    def _dropped(self, x: Tensor, noise_shape: Sequence[int | None] | None) -> Tensor:
+        if self.rate == 1:
+            return torch.zeros_like(x)
+        if not x.is_floating_point():
+            x, _ = self._cast(x, self._compute)
+        if self._seeds is None and noise_shape is None:
+            return F.dropout(x, self.rate)
+        if noise_shape is None:
+            noise_shape = x.shape
+        if len(noise_shape) > x.ndim:
+            shape = tuple(x.shape)
+            rule = f"of {len(noise_shape)} dimensions, as `noise_shape` is"
+            self._refuse("inputs", rule, shape, noise_shape=noise_shape)
+        sizes = [x.shape[axis] if n is None else n for axis, n in enumerate(noise_shape)]
+        keep = 1.0 - self.rate  # drawn in float32: in another type the same seed drops others
+        if self._seeds is None or x.is_meta:
+            kept = torch.bernoulli(torch.full(sizes, keep, dtype=torch.float32, device=x.device))
+        else:
+            generator = torch.Generator("cpu").manual_seed(self._seeds.next() & 0xFFFFFFFF)
+            odds = torch.full(sizes, keep, dtype=torch.float32, device="cpu")
+            kept = torch.bernoulli(odds, generator=generator).to(x.device)
+        return torch.where(kept.bool().broadcast_to(x.shape), x / keep, 0)
+
+
+@keras_layer
+class SpatialDropout2D(Dropout):
+    """Sets a fraction `rate` of the channels to 0, each as a whole, and scales the rest.
+
+    Same as `keras.layers.SpatialDropout2D`, except that `layer.train()` and `layer.eval()` say
+    whether anything is dropped. As in Keras, the config has the weights' dtype for a policy, and
+    not `trainable`. `Dropout` says what a seed does, and what becomes of integers.
+
+    Args:
+        rate: The fraction of channels to drop, from 0 to 1.
+        data_format: "channels_last" or "channels_first"; by default
+            `kerastorch.config.image_data_format()`.
+        seed: An integer, or None.
+        name: The layer's name.
+        dtype: The dtype policy.
+        **kwargs: `trainable`, `autocast`, `activity_regularizer` and `input_shape`.
+
+    Shape:
+        - Input: (batch, height, width, channels), or with "channels_first"
+          (batch, channels, height, width).
+        - Output: the same.
+
+    Raises:
+        TypeError: `rate` is no number.
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import torch
+        >>> y = SpatialDropout2D(0.5, seed=1)(torch.ones(1, 2, 2, 4))
+        >>> y[0, 0, 0].tolist() == y[0, 1, 1].tolist()
+        True
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs.get("noise_shape", 0) is None:  # Keras 2's configs have it
+            del kwargs["noise_shape"]
+        elif "noise_shape" in kwargs:
+            rule, noise_shape = "left out: it follows from the channels", kwargs["noise_shape"]
+            raise ValueError(problem(type(self).__name__, "noise_shape", rule, noise_shape))
+        super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
+        self.data_format = data_format_of(type(self).__name__, data_format)
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the config as every layer does, but only with what Keras's has, in its order."""
+        written = {**super().get_config(target), "dtype": self.dtype}
+        return {key: written[key] for key in ("rate", "seed", "name", "dtype", "data_format")}
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the output's shape for an input's: the same.
+
+        Raises:
+            ValueError: the shape has the wrong rank.
+        """
+        return arguments.shape(type(self).__name__, "input_shape", input_shape, 4)
+
+    def _computed(self, x: Tensor) -> Tensor:
+        if x.ndim != 4:
+            rule = "of 4 dimensions"
+            self._refuse("inputs", rule, tuple(x.shape), data_format=self.data_format)
+        if not self.training or self.rate == 0:
+            return x
+        last = self.data_format == "channels_last"
+        return self._dropped(x, (None, 1, 1, None) if last else (None, None, 1, 1))

@@ -1,0 +1,196 @@
+"""Flatten, Reshape and Permute: the same numbers in another shape."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import Any
+
+from torch import Tensor
+
+from ..._core import arguments
+from ..._core.errors import problem
+from ..._core.layout import axes_moved, channels_last
+from ..._core.registry import keras_layer
+from ..base.spatial import data_format_of
+from ..base.stateless import Weightless
+
+
+@keras_layer
+class Flatten(Weightless):
+    """Flattens the input, all but the batch.
+
+    Same as `keras.layers.Flatten`: with "channels_first" the channels are moved to the end before
+    the axes are joined, so that a `Dense` that follows has the same weights in either format.
+
+    Args:
+        data_format: "channels_last" or "channels_first"; by default
+            `kerastorch.config.image_data_format()`.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: (batch, ...).
+        - Output: (batch, product of the rest); (batch, 1) for an input (batch,).
+
+    Raises:
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> tuple(Flatten()(np.zeros((2, 10, 64))).shape)
+        (2, 640)
+    """
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = data_format_of(type(self).__name__, data_format)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the output's shape for an input's, batch included; None stays None.
+
+        Raises:
+            ValueError: the shape has no dimension.
+        """
+        batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
+        sizes = [n for n in rest if n is not None]
+        return (batch, prod(sizes) if len(sizes) == len(rest) else None)
+
+    def _computed(self, x: Tensor) -> Tensor:
+        if x.ndim < 2:
+            if x.ndim == 0:
+                self._refuse("inputs", "of 1 dimension or more", tuple(x.shape))
+            return x.unsqueeze(1)
+        if self.data_format == "channels_first":
+            x = channels_last(x)
+        return x.flatten(1)
+
+
+@keras_layer
+class Reshape(Weightless):
+    """Gives the input another shape, all but the batch.
+
+    Same as `keras.layers.Reshape`.
+
+    Args:
+        target_shape: The shape of one output, without the batch. One size may be -1 (or None):
+            it is then what remains.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: (batch, ...).
+        - Output: (batch, *target_shape).
+
+    Raises:
+        TypeError: `target_shape` is nothing iterable.
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> tuple(Reshape((-1, 2, 2))(np.zeros((5, 12))).shape)
+        (5, 3, 2, 2)
+    """
+
+    def __init__(self, target_shape: Iterable[int | None], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        rule = "sizes >= 0, of which one may be -1 for what remains"
+        if not isinstance(target_shape, Iterable):
+            raise TypeError(problem(owner, "target_shape", rule, target_shape))
+        given = tuple(target_shape)
+        try:
+            sizes = tuple(None if n is None else operator.index(n) for n in given)
+        except TypeError:
+            self._refuse("target_shape", rule, given)
+        inferred = [n for n in sizes if n is None or n == -1]
+        if len(inferred) > 1 or any(n is not None and n < -1 for n in sizes):
+            self._refuse("target_shape", rule, given)
+        self.target_shape = sizes
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the output's shape for an input's, batch included; None stays None.
+
+        Raises:
+            ValueError: the sizes do not multiply to the same number of elements.
+        """
+        batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
+        if None in rest or None in self.target_shape:
+            return (batch, *(None if n == -1 else n for n in self.target_shape))
+        return (batch, *self._resolved("input_shape", input_shape))
+
+    def _resolved(self, argument: str, shape: Sequence[Any]) -> tuple[int, ...]:
+        """Return the target shape with -1 replaced for an input of a known shape."""
+        size, known = prod(shape[1:]), prod([n for n in self.target_shape if n not in (None, -1)])
+        inferred = None in self.target_shape or -1 in self.target_shape
+        if (known == 0 or size % known) if inferred else size != known:
+            rule = f"a shape of as many elements as {self.target_shape}, batch apart"
+            self._refuse(argument, rule, tuple(shape))
+        rest = size // known if inferred else 0
+        return tuple(rest if n is None or n == -1 else n for n in self.target_shape)
+
+    def _computed(self, x: Tensor) -> Tensor:
+        if x.ndim == 0:
+            self._refuse("inputs", "of 1 dimension or more", tuple(x.shape))
+        return x.reshape(x.shape[0], *self._resolved("inputs", x.shape))
+
+
+@keras_layer
+class Permute(Weightless):
+    """Puts the axes of the input in another order, all but the batch.
+
+    Same as `keras.layers.Permute`. The output is a view of the input.
+
+    Args:
+        dims: The axis of the input that each axis of the output is, from 1 on, since the batch
+            stays where it is: (2, 1) swaps the axes of inputs of three dimensions.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
+            `input_shape`.
+
+    Shape:
+        - Input: (batch, ...), of `len(dims) + 1` dimensions.
+        - Output: (batch, ...), the sizes in the order that `dims` says.
+
+    Raises:
+        TypeError: `dims` is nothing iterable.
+        ValueError: an argument is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> tuple(Permute((2, 1))(np.zeros((5, 10, 64))).shape)
+        (5, 64, 10)
+    """
+
+    def __init__(self, dims: Iterable[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        rule = "the integers from 1 on, each once"
+        if not isinstance(dims, Iterable):
+            raise TypeError(problem(type(self).__name__, "dims", rule, dims))
+        given = tuple(dims)
+        try:
+            axes = tuple(map(operator.index, given))
+        except TypeError:
+            self._refuse("dims", rule, given)
+        if sorted(axes) != list(range(1, len(axes) + 1)):
+            self._refuse("dims", rule, given)
+        self.dims = axes
+        self._order = (0, *axes)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the output's shape for an input's, batch included; None stays None.
+
+        Raises:
+            ValueError: the shape has the wrong rank.
+        """
+        rank = len(self._order)
+        shape = arguments.shape(
+            type(self).__name__, "input_shape", input_shape, rank, dims=self.dims
+        )
+        return tuple(shape[axis] for axis in self._order)
+
+    def _computed(self, x: Tensor) -> Tensor:
+        if x.ndim != len(self._order):
+            rule = f"of {len(self._order)} dimensions"
+            self._refuse("inputs", rule, tuple(x.shape), dims=self.dims)
+        return axes_moved(x, self._order)

@@ -1,0 +1,1 @@
+"""Keras's models as modules."""

@@ -1,0 +1,343 @@
+"""Model: what Sequential and Functional models have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from .._core.arrays import find_remedy, from_array
+from .._core.errors import problem
+from .._core.scripting import NotScriptable
+from ..graph.shapes import UNKNOWN, leaf, shapes_in
+from ..graph.spec import ModelSpec
+from ..layers.base.layer import Layer, is_exporting
+from .error_context import missing_layer, name_layer
+from .held import Held
+from .inputs import Input
+from .inside import is_called, is_unseen
+from .originals import Originals
+from .plan import Details, Plan, Step, filled, flat, layers_in
+from .shape_inference import Shapes
+from .summary import summary
+
+is_compiling = torch.compiler.is_dynamo_compiling
+CONSTANT = "_constant_"  # what the names of the buffers of arrays in the config begin with
+
+
+class Model(NotScriptable, nn.Module):
+    """A model rebuilt from its config; `Sequential` and `Functional` are the two kinds.
+
+    Its submodules are the layers, under their names in Keras, as attributes: `model.conv1`. A name
+    that no attribute can have is changed there: each "." becomes "_", an empty name "_", and "_"
+    is added as often as needed where the attribute exists already. `layers` has the true names.
+
+    `.train()` and `.eval()` decide what Keras's argument `training` decides; a layer that a model
+    of Keras 2 called with a `training` of its own keeps to that.
+
+    Args:
+        spec: What the config says.
+        layers: The modules by the layers' names, in the order of the config.
+        modes: The layers whose mode is fixed, and whether it is that of training.
+
+    Attributes:
+        spec: What the config says.
+        name: The model's name.
+
+    Raises:
+        ValueError: a layer cannot take an input of the shape that it gets.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        layers: Mapping[str, nn.Module],
+        modes: Mapping[str, bool] | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.name = spec.name
+        self._given: Any = UNKNOWN  # the first input's shape that was asked about
+        self._trainable = spec.trainable
+        self._custom: Mapping[str, Any] = {}  # the caller's own classes and functions by name
+        self._inputs: tuple[Input, ...] = ()
+        self._modes: tuple[tuple[str, bool], ...] = ()
+        self._plan: Plan | None = None
+        self._constants: tuple[tuple[int, str], ...] = ()
+        self._attributes: dict[str, str] = {}
+        self._attributes = _attributes(self, list(layers))
+        for name, layer in layers.items():
+            self.add_module(self._attributes[name], layer)
+        self._originals = Originals(self.layers)
+        self._modes = tuple((self._attributes[name], mode) for name, mode in (modes or {}).items())
+        self.train(self.training)
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        """The layers by their names in Keras, in its order, InputLayers and operations included.
+
+        One that was deleted, or is None, is not among them.
+        """
+        found = ((name, self._modules.get(own)) for name, own in self._attributes.items())
+        return {name: module for name, module in found if module is not None}
+
+    @property
+    def input_shapes(self) -> dict[str, Any]:
+        """The shape or shapes of each layer's first input, by its name, batch included.
+
+        They are those for the inputs that the model declares, or was first asked about. A layer of
+        whose input nothing is known is not listed.
+        """
+        return self._known_shapes(self._given)[0]
+
+    @property
+    def output_shapes(self) -> dict[str, Any]:
+        """The same as `input_shapes` for the outputs."""
+        return self._known_shapes(self._given)[1]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights are trained; setting it sets it for all layers."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: Any) -> None:
+        self._trainable = bool(value)
+        for layer in self.layers.values():
+            if isinstance(layer, (Layer, Model)):
+                layer.trainable = value
+            else:
+                layer.requires_grad_(self._trainable)
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """Keras's loss terms of all layers: of the outputs of the last call, then of the weights.
+
+        A layer that the model calls several times has a term for each of these calls.
+        """
+        layers = [module for module in self.modules() if isinstance(module, Layer)]
+        terms = [(layer.losses, len(layer._activity_losses)) for layer in layers]
+        of_outputs = [term for losses, count in terms for term in losses[:count]]
+        return of_outputs + [term for losses, count in terms for term in losses[count:]]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the output's shape, or a structure of them, for the inputs'; None stays None.
+
+        Where a module does not tell the shape of its output, it is UNKNOWN.
+
+        Args:
+            input_shape: A shape with the batch, or a structure of them as the model takes inputs.
+
+        Raises:
+            ValueError: a layer cannot take an input of such a shape.
+            AttributeError: a layer is missing.
+        """
+        self._require_layers()
+        given = leaf(input_shape)
+        shapes = self._shapes(given, self._made())
+        if not self._declares and UNKNOWN in shapes_in(self._given):
+            self._given = given
+        return shapes.result
+
+    @property
+    def _declares(self) -> bool:
+        """Whether the model says what shapes it takes."""
+        return any(one.shape is not None for one in self._inputs)
+
+    def _made(self, strict: bool = True) -> Shapes:
+        """Return what `_shapes` is to fill."""
+        layers = self.layers
+        replaced = self._originals.replaced(self._attributes, layers)
+        return Shapes(self.spec, layers, replaced, strict)
+
+    def _shapes(self, given: Any, found: Shapes) -> Shapes:
+        """Return the shapes inside for a structure of those of the inputs."""
+        raise NotImplementedError
+
+    def _known_shapes(self, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what is known of the shapes of the layers' inputs and outputs.
+
+        Args:
+            given: The structure of the shapes of the model's inputs; None where they are not known.
+        """
+        if given is None and not self._declares:
+            return {}, {}
+        given = UNKNOWN if given is None else given
+        try:
+            shapes = self._shapes(given, self._made(strict=False))
+        except ValueError:  # the model does not take such an input
+            return {}, {}
+        both = shapes.inputs, shapes.outputs
+        inputs, outputs = (
+            {name: shape for name, shape in found.items() if UNKNOWN not in shapes_in(shape)}
+            for found in both
+        )
+        return inputs, outputs
+
+    def _require_layers(self) -> None:
+        """Raise where a layer that is called was deleted or set to None."""
+        for name in self._attributes.keys() - self.layers.keys() - {x.name for x in self._inputs}:
+            raise missing_layer(self._title, name, self._attributes[name])
+
+    def train(self, mode: bool = True) -> Model:
+        """Set the mode of all layers but those whose mode is fixed."""
+        super().train(mode)
+        modules: dict[str, Any] = self._modules
+        for attribute, fixed in self._modes:
+            if modules.get(attribute) is not None:
+                modules[attribute].train(fixed)
+        return self
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        """Let the inputs follow `.half()` and the like as the layers do.
+
+        Constants of the config get their values anew where they leave the device "meta".
+        """
+        buffers: Any = self._buffers
+        on_meta = {name for _, name in self._constants if buffers[name].is_meta}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        plan: Any = self._plan
+        values = dict(plan.constants) if on_meta else {}
+        for slot, name in self._constants:
+            if name in on_meta and not buffers[name].is_meta:
+                buffers[name].copy_(values[slot])
+        self._inputs = tuple(
+            one._replace(dtype=fn(torch.empty(0, dtype=one.dtype)).dtype) for one in self._inputs
+        )
+        return self
+
+    def _taken(self, value: Any, one: Input) -> Any:
+        """Return one input as the layers take it; arrays go to the weights' device."""
+        if not isinstance(value, Tensor):
+            if value is None and one.optional:
+                return None
+            found = from_array(value) if hasattr(value, "__array__") else None
+            if found is None:
+                rule = "a tensor or an array of real numbers"
+                self._refuse(one.name, rule, value, find_remedy(value))
+            first = next(self.parameters(), None)
+            value = found if first is None else found.to(first.device)
+        return one.standard(value, self)
+
+    def _run(self, steps: Sequence[Step], values: Held, allowed: bool) -> None:
+        """Call the layers.
+
+        Args:
+            steps: The calls in order.
+            values: The inputs and constants in their slots; the others' get the outputs.
+            allowed: Whether layers may be called inside.
+        """
+        modules: dict[str, Any] = self._modules
+        for attribute, only, is_list, whole, dead, once, details in steps:
+            try:
+                module = modules[attribute]
+                if not (
+                    allowed
+                    and only is not None
+                    and whole is not None
+                    and is_unseen(module)
+                    and is_called(module, values, only, is_list, once, whole)
+                ):
+                    if only is None:
+                        y = self._called(attribute, details, values)
+                    else:
+                        y = module([values[slot] for slot in only] if is_list else values[only[0]])
+                    self._keep(y, module, details.outputs, values)
+                    del y
+            except Exception as error:
+                if not is_compiling():  # the compiler can trace no change of an error
+                    self._name_layer(error, attribute)
+                raise
+            values.drop(dead)
+
+    def _name_layer(self, error: Exception, attribute: str) -> None:
+        """Let an error tell that it comes from a layer of this model."""
+        name = next(name for name, own in self._attributes.items() if own == attribute)
+        module = self._modules.get(attribute)
+        if module is None:
+            raise missing_layer(self._title, name, attribute) from None
+        nested = module._title if isinstance(module, Model) else None
+        name_layer(error, self._title, name, nested)
+
+    def _keep(
+        self, y: Any, module: Any, kept: Sequence[tuple[int | None, int]], values: Held
+    ) -> None:
+        """Put the outputs of a module that later steps need into their slots."""
+        for index, slot in kept:
+            if index is None or (index == 0 and isinstance(y, Tensor)):
+                values[slot] = y
+                continue
+            parts = [y] if isinstance(y, Tensor) else list(flat(y))
+            if index >= len(parts):
+                owner, rule = type(module).__name__, f"{index + 1} at least"
+                raise ValueError(problem(owner, "outputs", rule, len(parts)))
+            values[slot] = parts[index]
+
+    def _called(self, attribute: str, details: Details, values: Held) -> Any:
+        """Call a module with all its arguments; layers that have run keep their activity terms."""
+        modules: dict[str, Any] = self._modules
+        module, (args, kwargs, _, again) = modules[attribute], details
+        kept = self._terms(attribute, again) if again else {}
+        found = module(*[filled(arg, values) for arg in args], **filled(kwargs, values))
+        if is_exporting():  # nothing was added to them
+            return found
+        for layer, terms in kept.items():
+            layer._activity_losses[:0] = terms
+        return found
+
+    def _terms(self, attribute: str, again: Sequence[str]) -> dict[Layer, list[Tensor]]:
+        """Return the activity terms of the layers in a module that ran in one of others before."""
+        modules: dict[str, Any] = self._modules
+        terms = {one: one._activity_losses for one in layers_in(modules[attribute])}
+        found = {layer: own[:] for layer, own in terms.items() if own}
+        if not found or attribute in again:
+            return found
+        before = {layer for name in again for layer in layers_in(modules[name])}
+        return {layer: own for layer, own in found.items() if layer in before}
+
+    @property
+    def _title(self) -> str:
+        return f"{type(self).__name__} {self.name!r}"
+
+    def _refuse(self, argument: str, rule: str, value: object, remedy: str = "") -> NoReturn:
+        raise ValueError(problem(self._title, argument, rule, value, remedy))
+
+    def __repr__(self) -> str:
+        """Return a table of the layers."""
+        return summary(self, Model)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what need not be picklable; `__setstate__` refers to the copy's layers."""
+        replaced = self._originals.replaced(self._attributes, self.layers)
+        return {**self.__dict__, "_originals": replaced, "_custom": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Refer to the copy's layers where the original was of the original layers."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._originals = Originals(self.layers, state["_originals"])
+
+
+def _attributes(model: nn.Module, names: Sequence[str]) -> dict[str, str]:
+    """Return the attribute of each layer, as `Model` tells."""
+
+    def is_taken(name: str) -> bool:
+        own = (vars(model), model._parameters, model._buffers, model._modules)
+        return hasattr(type(model), name) or any(name in one for one in own)
+
+    free = {
+        name
+        for name in names
+        if name and "." not in name and not name.startswith(CONSTANT) and not is_taken(name)
+    }
+    used, found = set(free), {}
+    for name in names:
+        attribute = name
+        if name not in free:
+            attribute = name.replace(".", "_") or "_"
+            while attribute in used or attribute.startswith(CONSTANT) or is_taken(attribute):
+                attribute = f"_{attribute}" if attribute.startswith(CONSTANT) else f"{attribute}_"
+            used.add(attribute)
+        found[name] = attribute
+    return found

@@ -1,0 +1,252 @@
+"""From what a config says to modules, by closed tables; weights get their shapes later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from .._core.errors import FileError, problem
+from .._core.registry import LAYERS, snake_case
+from ..activations.serialization import KERAS_2_NAMES
+from ..graph.shapes import ERRORS
+from ..graph.spec import Call, LayerSpec, ModelSpec, refs
+from ..layers.activation.activation import Softmax
+from ..layers.base.layer import Layer
+from ..operations.operation import Operation, key_of
+from ..saving.configs.entries import class_of
+from .functional import Functional, Model
+from .sequential import Sequential
+from .training_mode import require_modes
+
+Factory = Callable[[dict[str, Any]], nn.Module]
+Path = tuple[str, ...]
+
+_LONGEST, _MOST = 500, 100  # characters and lines of a message
+_CODE = ("Lambda", "TorchModuleWrapper", "TFSMLayer")  # the code that they hold is not run
+_REMEDY = (
+    "Give a function that makes a module of a layer's config, "
+    "`custom_layers={{{names}}}`; or rebuild the model in PyTorch and use `load_weights`."
+)
+
+
+def build_model(
+    spec: ModelSpec,
+    custom_layers: Mapping[str, Factory] | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+) -> Model:
+    """Return the module of a model; no weight has a shape yet.
+
+    Args:
+        spec: What the model's config says.
+        custom_layers: Class names of layers or operations -> functions that return a module for
+            a layer's config. They come before this package's own.
+        custom_objects: The caller's own names of activations, initializers, regularizers and
+            constraints -> functions or classes.
+
+    Raises:
+        FileError: layers are not supported, or refuse their config or the shape of their input.
+        TypeError: a function in `custom_layers` returns no module.
+    """
+    builder = _Builder(spec.source, custom_layers or {}, custom_objects or {})
+    builder.make(spec, ())
+    builder.require_all()
+    model = builder.assemble(spec, ())
+    require_modes(spec, model)
+    if not spec.trainable:
+        for parameter in model.parameters():
+            parameter.requires_grad = False  # `requires_grad_` refuses those without a shape
+    return model
+
+
+class _Builder:
+    """Makes all layers, then puts them together; keeps what cannot be made."""
+
+    def __init__(
+        self, source: str, custom_layers: Mapping[str, Factory], custom_objects: Mapping[str, Any]
+    ) -> None:
+        self.source = source
+        self.custom_layers = custom_layers
+        self.custom_objects = custom_objects
+        self.made: dict[Path, nn.Module] = {}
+        self.problems: list[str] = []
+        self.unsupported: dict[str, None] = {}
+
+    # The layers
+
+    def make(self, spec: ModelSpec, path: Path) -> None:
+        """Make all layers of a model that are no other's, those of nested models included."""
+        for layer in spec.layers:
+            own = (*path, layer.name)
+            if layer.alias is not None:
+                continue
+            if layer.model is not None and self.factory(layer.class_name) is None:
+                self.make(layer.model, own)
+            else:
+                module = self.module(layer, own)
+                if module is not None:
+                    self.made[own] = module
+
+    def factory(self, class_name: str) -> Factory | None:
+        """Return the caller's function for a class; its name may follow a package's: "my>Layer"."""
+        names = (class_name, class_name.rpartition(">")[2])
+        return next(
+            (self.custom_layers[name] for name in names if name in self.custom_layers), None
+        )
+
+    def module(self, layer: LayerSpec, path: Path) -> nn.Module | None:
+        """Return the module of one layer, or None after noting why there is none."""
+        class_name, config = layer.class_name, dict(layer.config)
+        factory = self.factory(class_name)
+        if factory is not None:
+            return self.custom(factory, class_name, config)
+        where = f"{'/'.join(path)!r} ({class_name})"
+        if layer.operation:
+            return self.operation(layer, where)
+        if class_name not in LAYERS:
+            code = " its code is not run;" if class_name in _CODE else ""
+            self.problems.append(f"{where}:{code} not supported")
+            self.unsupported[class_name] = None
+            return None
+        try:
+            return self.layer(class_name, config, keras2=layer.keras2)
+        except ERRORS as error:
+            self.problems.append(f"{where}: {error}"[:_LONGEST])
+            self.unsupported[class_name] = None
+            return None
+
+    def custom(self, factory: Factory, class_name: str, config: dict[str, Any]) -> nn.Module:
+        """Return the caller's module for a layer, frozen where the layer is."""
+        found = factory(config)
+        argument, rule = (
+            f"custom_layers[{class_name!r}]",
+            "a function that returns a torch.nn.Module",
+        )
+        if not isinstance(found, nn.Module):
+            raise TypeError(problem("build_model", argument, rule, found))
+        if any(found is module for module in self.made.values()):
+            remedy = "It returned a module that another layer has already."
+            raise TypeError(problem("build_model", argument, f"{rule} of its own", found, remedy))
+        if config.get("trainable") is False:
+            for parameter in found.parameters():
+                parameter.requires_grad = False
+            if isinstance(found, Layer):
+                found.trainable = False
+        return found
+
+    def operation(self, layer: LayerSpec, where: str) -> nn.Module | None:
+        key = key_of(layer.class_name, layer.config)
+        if not Operation.is_known(key):
+            shown = "" if key == layer.class_name else f" {key}:"
+            self.problems.append(f"{where}:{shown} not supported")
+            self.unsupported[layer.class_name] = None
+            return None
+        tensorflow = key != layer.class_name
+        left_out = ("name", "trainable", "dtype", "function") if tensorflow else ("name",)
+        arguments = {k: v for k, v in layer.config.items() if k not in left_out}
+        return Operation(key, layer.name, arguments)
+
+    def layer(self, class_name: str, config: dict[str, Any], *, keras2: bool) -> nn.Module:
+        """Return a layer of this package."""
+        activation = config.get("activation")
+        if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
+            config["activation"] = self.activation(activation, keras2=keras2)
+        objects = {**KERAS_2_NAMES, **self.custom_objects} if keras2 else self.custom_objects
+        name = config.get("name", snake_case(class_name))
+        made: Layer = LAYERS[class_name].from_config({**config, "name": "layer"}, objects)
+        made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
+        return made
+
+    def activation(self, given: Mapping[str, Any], *, keras2: bool) -> Any:
+        """Return the layer that is another's activation, or the config of a function as it is."""
+        class_name, config = given.get("class_name"), dict(given["config"])
+        if not isinstance(class_name, str) or class_name in self.custom_objects:
+            return given
+        factory = self.factory(class_name)
+        if factory is not None:
+            return self.custom(factory, class_name, config)
+        if class_of(given) not in LAYERS:
+            return given
+        return self.layer(class_name, config, keras2=keras2)
+
+    def require_all(self) -> None:
+        """Raise with all that cannot be made.
+
+        Raises:
+            FileError: there is such a thing.
+        """
+        if not self.problems:
+            return
+        shown = self.problems[:_MOST]
+        if len(self.problems) > _MOST:
+            shown.append(f"and {len(self.problems) - _MOST} more")
+        listed = "".join(f"\n  {one}" for one in shown)
+        names = ", ".join(f'"{name}": ...' for name in self.unsupported) or '"Name": ...'
+        count = len(self.problems)
+        what = "1 layer cannot" if count == 1 else f"{count} layers cannot"
+        remedy = _REMEDY.format(names=names)
+        raise FileError(f"{self.source}: {what} be rebuilt.{listed}\n{remedy}")
+
+    # The models
+
+    def assemble(self, spec: ModelSpec, path: Path) -> Model:
+        """Return the module of a model whose layers are made."""
+        layers: dict[str, nn.Module] = {}
+        for layer in spec.layers:
+            own = (*path, layer.name)
+            source = own if layer.alias is None else layer.alias
+            if source not in self.made and layer.model is not None:
+                self.made[source] = self.assemble(layer.model, own)
+            layers[layer.name] = self.made[source]
+        where = f"{self.source}: {'/'.join(path) or spec.name!r}"
+        modes: dict[str, bool] = {}
+        for call in spec.calls:
+            self.check(call, layers[call.layer], where)
+            mode = call.kwargs.get("training")
+            if mode is not None:
+                modes[call.layer] = mode
+        self.check_outputs(spec, layers, where)
+        kind = Sequential if spec.kind == "Sequential" else Functional
+        try:
+            return kind(spec, layers, modes)
+        except ValueError as error:
+            raise FileError(f"{where}: {error}"[:_LONGEST]) from error
+
+    def check(self, call: Call, module: nn.Module, where: str) -> None:
+        """Refuse a call with arguments that the module does not take."""
+        named = set(call.kwargs) - {"training"}
+        if isinstance(module, Operation):
+            try:
+                module.check(call.args, call.kwargs)
+            except TypeError as error:
+                raise FileError(f"{where}: {call.layer!r} ({module.key}): {error}") from error
+        elif isinstance(module, (Layer, Model)):
+            if isinstance(module, Softmax):
+                named -= {"mask"}
+            if len(call.args) != 1 or named:
+                what = f"a {type(module).__name__} must be called on its inputs alone"
+                found = f"{len(call.args)} arguments and {sorted(named)}"
+                raise FileError(
+                    f"{where}: {call.layer!r}: {what}. Found: {found}. Rebuild the model in "
+                    "PyTorch, and load the weights with `load_weights`."
+                )
+
+    def check_outputs(self, spec: ModelSpec, layers: Mapping[str, nn.Module], where: str) -> None:
+        """Refuse an output of a layer that has no so many."""
+        used = [[list(call.args), call.kwargs] for call in spec.calls]
+        for ref in refs([used, spec.inputs, spec.outputs]):
+            count = _output_count(layers[ref.layer])
+            if count is not None and ref.index >= count:
+                what = f"a tensor must be one of the {count} outputs of {ref.layer!r}"
+                raise FileError(f"{where}: {what}. Found: number {ref.index}.")
+
+
+def _output_count(module: nn.Module) -> int | None:
+    """Return how many outputs a module has; None where that is not known."""
+    if isinstance(module, Functional):
+        return len(list(refs(module.spec.outputs)))
+    if isinstance(module, Sequential):
+        last = list(module.layers.values())[-1:]
+        return _output_count(last[0]) if last else 1
+    return 1 if isinstance(module, Layer) else None

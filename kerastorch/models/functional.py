@@ -1,0 +1,130 @@
+"""Sequential and Functional: Keras's models as PyTorch modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..graph.shapes import UNKNOWN, Shape, shapes_in, within
+from ..graph.spec import ModelSpec, mapped, refs
+from .base import CONSTANT
+from .base import Model as Model
+from .held import Held
+from .inputs import Input
+from .inside import is_allowed
+from .plan import Slot, filled, plan_of
+from .shape_inference import Shapes, fill_functional
+
+
+class Functional(Model):
+    """A model whose layers form a graph; `Model` tells the rest."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        layers: Mapping[str, nn.Module],
+        modes: Mapping[str, bool] | None = None,
+    ) -> None:
+        super().__init__(spec, layers, modes)
+        plan = plan_of(spec, self._attributes, layers)
+        declared: list[Any] = [layers[ref.layer] for ref in _in_slots(spec.inputs)]
+        self._inputs = tuple(Input.of(layer, sized=True) for layer in declared)
+        self._plan = plan
+        self._constants = tuple((slot, f"{CONSTANT}{slot}") for slot, _ in plan.constants)
+        for slot, tensor in plan.constants:
+            self.register_buffer(f"{CONSTANT}{slot}", tensor.clone(), persistent=False)
+        self._shapes(UNKNOWN, self._made())
+
+    def _shapes(self, given: Any, found: Shapes) -> Shapes:
+        refs_in = list(refs(self.spec.inputs))
+        if given is UNKNOWN:
+            given = [UNKNOWN for _ in refs_in]
+        elif isinstance(given, dict) and not isinstance(self.spec.inputs, dict):
+            given = [given.get(ref.layer, UNKNOWN) for ref in refs_in]
+        shapes = list(shapes_in(given))
+        if len(shapes) != len(refs_in):
+            self._refuse("input_shape", f"{len(refs_in)} shapes", given)
+        slots = zip(_in_slots(self.spec.inputs), self._inputs, strict=True)
+        declared = {ref: Shape(one.shape or ()) for ref, one in slots}
+        own = {ref: within(s, declared[ref]) for ref, s in zip(refs_in, shapes, strict=True)}
+        return fill_functional(found, self.spec, own)
+
+    def forward(self, inputs: Any) -> Any:
+        """Compute the outputs.
+
+        Args:
+            inputs: A tensor or array, or a structure of them as Keras's model takes it: a list in
+                the order of the inputs, or a dict by their names.
+
+        Returns:
+            The outputs in the structure that Keras's model has.
+
+        Raises:
+            ValueError: the inputs have another structure, or the model or a layer cannot take one.
+        """
+        plan: Any = self._plan  # set for good by the constructor
+        size, template, _, steps, outputs = plan
+        values = Held(size)
+        if isinstance(template, Slot) and isinstance(inputs, Tensor):
+            values[0] = self._inputs[0].standard(inputs, self)
+        else:
+            self._distribute(template, inputs, values)
+        allowed = is_allowed([values[slot] for slot in range(len(self._inputs))])
+        for slot, name in self._constants:
+            values[slot] = self._buffers[name]
+        self._run(steps, values, allowed)
+        return values[outputs.place] if isinstance(outputs, Slot) else filled(outputs, values)
+
+    def _distribute(self, template: Any, given: Any, values: Held) -> None:
+        """Put the inputs into their slots."""
+        if isinstance(template, Slot):
+            one = self._inputs[template.place]
+            if isinstance(given, dict) and set(given) == {one.name}:
+                given = given[one.name]
+            elif isinstance(given, (list, tuple)) and len(given) == 1:
+                given = given[0]
+            values[template.place] = self._taken(given, one)
+        elif isinstance(template, dict):
+            if len(template) == 1 and not isinstance(given, (list, tuple, dict)):
+                given = dict.fromkeys(template, given)
+            if not isinstance(given, dict) or set(given) != set(template):
+                self._refuse("inputs", f"a dict of {self._structure(template)}", _sketch(given))
+            for key, inner in template.items():
+                self._distribute(inner, given[key], values)
+        else:
+            if isinstance(given, dict) and all(isinstance(inner, Slot) for inner in template):
+                names = [self._inputs[inner.place].name for inner in template]
+                if set(given) == set(names):
+                    given = [given[name] for name in names]
+            elif len(template) == 1 and not isinstance(given, (list, tuple)):
+                given = [given]
+            if not isinstance(given, (list, tuple)) or len(given) != len(template):
+                self._refuse("inputs", f"a list of {self._structure(template)}", _sketch(given))
+            for inner, value in zip(template, given, strict=True):
+                self._distribute(inner, value, values)
+
+    def _structure(self, template: Any) -> Any:
+        """Return a structure of the inputs with their names."""
+        if isinstance(template, Slot):
+            return self._inputs[template.place].name
+        if isinstance(template, dict):
+            return {key: self._structure(inner) for key, inner in template.items()}
+        return [self._structure(inner) for inner in template]
+
+
+def _in_slots(inputs: Any) -> list[Any]:
+    """Return the inputs in the order of their slots: that of the structure as it is written."""
+    found: list[Any] = []
+    mapped(inputs, found.append)
+    return found
+
+
+def _sketch(given: Any) -> Any:
+    """Return a structure with the shape of each tensor, for a message."""
+    if isinstance(given, dict):
+        return {key: _sketch(inner) for key, inner in given.items()}
+    if isinstance(given, (list, tuple)):
+        return [_sketch(inner) for inner in given]
+    return tuple(given.shape) if hasattr(given, "shape") else given

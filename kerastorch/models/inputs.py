@@ -1,0 +1,66 @@
+"""What a model takes in: each input in the type and the rank that its InputLayer declares."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .._core.errors import problem
+from ..layers.core.input import InputLayer, dense
+
+
+class Input(NamedTuple):
+    """One input of a model.
+
+    Attributes:
+        name: The name of its InputLayer.
+        dtype: The type that it is cast to.
+        shape: Its shape, batch included; None where any will do.
+        optional: Whether it may be None.
+        sized: Whether its sizes, too, must be those of the shape, but for the batch.
+    """
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int | None, ...] | None
+    optional: bool = False
+    sized: bool = True
+
+    @classmethod
+    def of(cls, layer: InputLayer, *, sized: bool) -> Input:
+        """Return what an InputLayer declares."""
+        dtype: torch.dtype = getattr(torch, layer.dtype)
+        return cls(layer.name, dtype, layer.batch_shape, layer.optional, sized)
+
+    def standard(self, x: Tensor, owner: Any) -> Tensor:
+        """Return an input as the layers take it.
+
+        As in Keras, an axis of size 1 at the end may be there or not, and what is sparse is made
+        dense.
+
+        Raises:
+            ValueError: it has another shape, is nested, or has complex numbers.
+        """
+        x = dense(x, owner._title, self.name)
+        wanted = self.shape
+        if wanted is not None:
+            shape = x.shape
+            if len(shape) == len(wanted) + 1 and shape[-1] == 1:
+                x = x.squeeze(-1)
+            elif len(shape) == len(wanted) - 1 and wanted[-1] == 1:
+                x = x.unsqueeze(-1)
+            if x.ndim != len(wanted) or (self.sized and not self._fits(x)):
+                rule = f"of the shape {(None, *wanted[1:]) if wanted else ()}"
+                raise ValueError(problem(owner._title, self.name, rule, tuple(shape)))
+        if x.dtype is self.dtype:
+            return x
+        if x.is_complex():
+            raise ValueError(problem(owner._title, self.name, "a tensor of real numbers", x.dtype))
+        return x.to(self.dtype)
+
+    def _fits(self, x: Tensor) -> bool:
+        wanted: Any = self.shape
+        sizes = zip(x.shape[1:], wanted[1:], strict=True)
+        return all(size is None or own == size for own, size in sizes)

@@ -1,0 +1,74 @@
+"""Sequential: layers one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..graph.shapes import UNKNOWN, Shape, within
+from ..graph.spec import ModelSpec
+from ..layers.base.layer import Layer
+from ..layers.core.input import InputLayer
+from .base import Model as Model
+from .held import Held
+from .inputs import Input
+from .inside import is_allowed
+from .plan import Plan, Slot, steps_of
+from .shape_inference import Shapes, fill_sequential
+
+
+class Sequential(Model):
+    """A model whose layers are called one after the other; `Model` tells the rest."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        layers: Mapping[str, nn.Module],
+        modes: Mapping[str, bool] | None = None,
+    ) -> None:
+        super().__init__(spec, layers, modes)
+        called = {n: layer for n, layer in layers.items() if not isinstance(layer, InputLayer)}
+        steps = steps_of(self._attributes, called)
+        self._plan = Plan(len(steps) + 1, Slot(0), (), steps, Slot(len(steps)))
+        first = next(iter(layers.values()), None)
+        if isinstance(first, InputLayer):
+            self._inputs = (Input.of(first, sized=False),)
+            self._shapes(UNKNOWN, self._made())
+        elif isinstance(first, Layer):  # Keras then makes an input of the layer's compute dtype
+            self._inputs = (Input("inputs", getattr(torch, first.compute_dtype), None),)
+
+    def _shapes(self, given: Any, found: Shapes) -> Shapes:
+        declared = self._inputs[0].shape if self._inputs else None
+        if declared is not None:
+            given = within(given, Shape(declared))
+        return fill_sequential(found, self.spec, given)
+
+    def forward(self, inputs: Any) -> Any:
+        """Compute the output.
+
+        Args:
+            inputs: A tensor or array; a dict of one by the input's name will do.
+
+        Returns:
+            The last layer's output.
+
+        Raises:
+            ValueError: the model, or a layer, cannot take such an input.
+        """
+        x = inputs
+        if self._inputs:
+            one = self._inputs[0]
+            if isinstance(x, dict) and set(x) == {one.name}:
+                x = x[one.name]
+            elif isinstance(x, (list, tuple)) and len(x) == 1:
+                x = x[0]
+            if one.shape is not None or not isinstance(x, (list, tuple, dict)):
+                x = self._taken(x, one)
+        plan: Any = self._plan  # set for good by the constructor
+        values = Held(plan.size)
+        values[0] = x
+        self._run(plan.steps, values, is_allowed((x,)))
+        return values[plan.outputs.place]

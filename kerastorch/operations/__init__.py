@@ -1,0 +1,1 @@
+"""Functions between the layers of a Functional model."""

@@ -1,0 +1,216 @@
+"""The functions of TensorFlow that a Functional model of tf.keras may have between its layers.
+
+TensorFlow makes a Python number a tensor of the other argument's type, and refuses two tensors of
+different types, which a file can therefore not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import activations
+from .._core.errors import problem
+from .elementwise import cast
+from .keras_ops import Entry
+from .reductions import axes_of, expanded, get_item, reshape, squeezed, transposed
+
+
+class _Binary:
+    """A function of torch of two tensors, one of which may be a number or numbers."""
+
+    def __init__(
+        self, function: Callable[[Tensor, Tensor], Tensor], *, floats: bool = False
+    ) -> None:
+        self.function = function
+        self.floats = floats
+
+    def __call__(self, x: Any, y: Any) -> Tensor:
+        like = x if isinstance(x, Tensor) else y
+        if self.floats:
+            _require_floats(like)
+        return self.function(*(_like(value, like) for value in (x, y)))
+
+
+def _like(value: Any, like: Tensor) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+
+
+def _require_floats(x: Tensor) -> None:
+    if not x.is_floating_point():
+        raise ValueError(problem("TFOpLambda", "inputs", "of floating point", x.dtype))
+
+
+class _Unary:
+    """A function of torch of one tensor."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self.function = function
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+class _Reduction:
+    """A function of torch over axes."""
+
+    def __init__(self, function: Callable[..., Tensor], *, floats: bool = False) -> None:
+        self.function = function
+        self.floats = floats
+
+    def __call__(self, input_tensor: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+        x = input_tensor
+        if self.floats:
+            _require_floats(x)
+        axes = axes_of(axis) or tuple(range(x.ndim))
+        return self.function(x, axes, bool(keepdims)).to(x.dtype)
+
+
+def _prod(x: Tensor, axes: Sequence[int], keepdims: bool) -> Tensor:
+    for axis in sorted((axis % x.ndim for axis in axes), reverse=True):
+        x = torch.prod(x, axis, keepdims)
+    return x
+
+
+def _leaky_relu(features: Tensor, alpha: float = 0.2) -> Tensor:
+    return activations.leaky_relu(features, alpha)
+
+
+def _gelu(features: Tensor, approximate: bool = False) -> Tensor:
+    return activations.gelu(features, approximate)
+
+
+def _silu(features: Tensor, beta: float = 1.0) -> Tensor:
+    if beta != 1.0:
+        raise ValueError(problem("tf.nn.silu", "beta", "1", beta))
+    return activations.silu(features)
+
+
+def _softmax(logits: Tensor, axis: int | None = None) -> Tensor:
+    return activations.softmax(logits, -1 if axis is None else axis)
+
+
+def _log_softmax(logits: Tensor, axis: int | None = None) -> Tensor:
+    return activations.log_softmax(logits, -1 if axis is None else axis)
+
+
+def _l2_normalize(x: Tensor, axis: Any = None, epsilon: float = 1e-12) -> Tensor:
+    axes = axes_of(axis) or tuple(range(x.ndim))
+    squares = torch.sum(torch.square(x), axes, True)
+    return x * torch.rsqrt(torch.maximum(squares, torch.full_like(squares, epsilon)))
+
+
+def _matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+    like = a if isinstance(a, Tensor) else b
+    a, b = _like(a, like), _like(b, like)
+    return torch.matmul(_turned(a) if transpose_a else a, _turned(b) if transpose_b else b)
+
+
+def _turned(x: Tensor) -> Tensor:
+    return transposed(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+def _reshape(tensor: Tensor, shape: Any) -> Tensor:
+    return reshape(tensor, shape)
+
+
+def _transpose(a: Tensor, perm: Sequence[int] | None = None, conjugate: bool = False) -> Tensor:
+    return transposed(a, perm)
+
+
+def _concat(values: Sequence[Any], axis: int) -> Tensor:
+    return torch.cat(list(values), axis)
+
+
+def _stack(values: Sequence[Any], axis: int = 0) -> Tensor:
+    return torch.stack(list(values), axis)
+
+
+def _clip(x: Tensor, clip_value_min: Any, clip_value_max: Any) -> Tensor:
+    return torch.minimum(torch.maximum(x, _like(clip_value_min, x)), _like(clip_value_max, x))
+
+
+def _getitem(x: Tensor, slice_spec: Any) -> Tensor:
+    parts = slice_spec if isinstance(slice_spec, (list, tuple)) else [slice_spec]
+    return get_item(x, [_part(part) for part in parts])
+
+
+def _part(given: Any) -> Any:
+    """Return an index from what tf.keras writes: slices and the ellipsis as dicts."""
+    if not isinstance(given, Mapping):
+        return given
+    if given.get("class_name") == "__ellipsis__":
+        return ...
+    sizes = [given.get(key) for key in ("start", "stop", "step")]
+    if set(given) != {"start", "stop", "step"} or not all(
+        size is None or type(size) is int for size in sizes
+    ):
+        rule = "integers, slices of integers, null and an ellipsis"
+        raise ValueError(problem("TFOpLambda", "slice_spec", rule, given))
+    return slice(*sizes)
+
+
+_UNARY: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "math.negative": torch.negative,
+    "math.abs": torch.abs,
+    "math.square": torch.square,
+    "math.sqrt": torch.sqrt,
+    "math.rsqrt": torch.rsqrt,
+    "math.exp": torch.exp,
+    "math.log": torch.log,
+    "math.sigmoid": torch.sigmoid,
+    "math.tanh": torch.tanh,
+    "math.softplus": activations.softplus,
+    "nn.relu": activations.relu,
+    "nn.relu6": activations.relu6,
+    "nn.elu": activations.elu,
+    "nn.selu": activations.selu,
+    "identity": activations.linear,
+    "stop_gradient": torch.detach,
+}
+_BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "__operators__.add": torch.add,
+    "math.add": torch.add,
+    "math.subtract": torch.subtract,
+    "math.multiply": torch.multiply,
+    "math.pow": torch.pow,
+    "math.maximum": torch.maximum,
+    "math.minimum": torch.minimum,
+}
+_FLOATING: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "math.truediv": torch.divide,
+    "math.divide": torch.divide,
+}
+TENSORFLOW: Mapping[str, Entry] = {
+    **{name: Entry(_Unary(function), "same") for name, function in _UNARY.items()},
+    **{name: Entry(_Binary(function), "broadcast") for name, function in _BINARY.items()},
+    **{n: Entry(_Binary(f, floats=True), "broadcast") for n, f in _FLOATING.items()},
+    "nn.leaky_relu": Entry(_leaky_relu, "same"),
+    "nn.gelu": Entry(_gelu, "same"),
+    "nn.silu": Entry(_silu, "same"),
+    "nn.softmax": Entry(_softmax, "same"),
+    "nn.log_softmax": Entry(_log_softmax, "same"),
+    "math.l2_normalize": Entry(_l2_normalize, "same"),
+    "math.reduce_mean": Entry(_Reduction(torch.mean, floats=True)),
+    "math.reduce_sum": Entry(_Reduction(torch.sum)),
+    "math.reduce_max": Entry(_Reduction(torch.amax)),
+    "math.reduce_min": Entry(_Reduction(torch.amin)),
+    "math.reduce_prod": Entry(_Reduction(_prod)),
+    "linalg.matmul": Entry(_matmul),
+    "reshape": Entry(_reshape),
+    "compat.v1.transpose": Entry(_transpose),
+    "transpose": Entry(_transpose),
+    "concat": Entry(_concat),
+    "stack": Entry(_stack),
+    "expand_dims": Entry(expanded),
+    "compat.v1.squeeze": Entry(squeezed),
+    "squeeze": Entry(squeezed),
+    "cast": Entry(cast, "same"),
+    "clip_by_value": Entry(_clip, "same"),
+    "__operators__.getitem": Entry(_getitem),
+}

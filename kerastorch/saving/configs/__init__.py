@@ -1,0 +1,1 @@
+"""Model configs of any Keras as model specs."""

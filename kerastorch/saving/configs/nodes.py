@@ -1,0 +1,269 @@
+"""How a Functional model's config says which layer is called on what: two dialects, one form.
+
+Keras 3 writes a call as `{"args", "kwargs"}` with tensors as dicts, Keras 1 and 2 as lists of
+`[layer, node, tensor, kwargs]`. The files of Keras 2 count the calls of a nested model from 1 on,
+since such a model began with a call on its own inputs; those of Keras 3 do so only where they list
+a model's inputs and outputs.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, NoReturn
+
+from ..._core.config_arrays import restored
+from ..._core.errors import FileError
+from ...graph.spec import Call, TensorRef, refs
+
+CONSTANT = "_CONSTANT_VALUE"  # what tf.keras writes in the place of a layer's name
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 80
+
+
+def refuse(where: str, what: str, found: object, remedy: str = "") -> NoReturn:
+    """Raise the FileError for a part of a config.
+
+    Args:
+        where: The file and the path in it.
+        what: What it must be, to follow the place.
+        found: What is there instead.
+        remedy: What to do, as a full sentence.
+    """
+    shown = _short.repr(found)
+    raise FileError(f"{where}: {what}. Found: {shown}.{' ' if remedy else ''}{remedy}")
+
+
+class RawCalls(NamedTuple):
+    """The calls of one layer as the config has them.
+
+    Attributes:
+        calls: Their arguments; a TensorRef's `call` is still the number in the file.
+        modern: Whether Keras 3 wrote them.
+    """
+
+    calls: list[Call]
+    modern: bool
+
+
+def raw_calls(
+    layer: str,
+    nodes: Any,
+    where: str,
+    names: Iterable[str],
+    hints: dict[TensorRef, tuple[int | None, ...]],
+    *,
+    operation: bool,
+) -> RawCalls:
+    """Return the calls that an entry's `inbound_nodes` list.
+
+    Args:
+        layer: The name of the layer that is called.
+        nodes: The value of `inbound_nodes`.
+        where: The place, for messages.
+        names: The names of the model's layers.
+        hints: Takes the shapes that the file has for tensors.
+        operation: Whether the layer is an operation, for which a list of one tensor stays one.
+    """
+    if not isinstance(nodes, (list, tuple)):
+        refuse(where, "`inbound_nodes` must be a list", nodes)
+    modern = [isinstance(node, Mapping) and set(node) == {"args", "kwargs"} for node in nodes]
+    if len(set(modern)) > 1:
+        refuse(where, "`inbound_nodes` must all be Keras 3's, or all Keras 2's", nodes)
+    known = set(names)
+    calls = []
+    for number, node in enumerate(nodes):
+        place = f"{where}: inbound_nodes[{number}]"
+        if modern[0]:
+            args, kwargs = _Modern(place, known, hints).arguments(node)
+        else:
+            args, kwargs = _old_arguments(node, place, known, operation)
+            if operation:
+                kwargs.pop("name", None)  # TensorFlow's name of the operation
+        calls.append(Call(layer, *_settled(args, kwargs, modern[0], place)))
+    return RawCalls(calls, bool(modern) and modern[0])
+
+
+def _settled(
+    args: list[Any], kwargs: dict[str, Any], modern: bool, where: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments without what says nothing, and refuse a call on no tensor."""
+    kwargs = dict(kwargs)
+    if _is_empty(kwargs.get("mask")):
+        kwargs.pop("mask", None)
+    training = kwargs.pop("training", None)
+    if training is not None:
+        if training not in (0, 1):
+            refuse(where, "`training` must be true, false or null", training)
+        # Keras 3 overrules it by what the model is called with; Keras 1 and 2 kept to it.
+        if not modern:
+            kwargs["training"] = bool(training)
+    if not args and "inputs" in kwargs:
+        args = [kwargs.pop("inputs")]
+    if next(refs([args, kwargs]), None) is None:
+        refuse(where, "a call must be on some tensor", args)
+    return tuple(args), kwargs
+
+
+def _is_empty(mask: Any) -> bool:
+    """Return whether a mask, or a structure of masks, has none."""
+    if isinstance(mask, Mapping):
+        return all(map(_is_empty, mask.values()))
+    return mask is None or (isinstance(mask, list) and all(map(_is_empty, mask)))
+
+
+class _Modern:
+    """Reads what Keras 3 wrote for a call's arguments."""
+
+    def __init__(
+        self, where: str, names: set[str], hints: dict[TensorRef, tuple[int | None, ...]]
+    ) -> None:
+        self.where = where
+        self.names = names
+        self.hints = hints
+
+    def arguments(self, node: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        args, kwargs = node["args"], node["kwargs"]
+        if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
+            refuse(self.where, "`args` must be a list and `kwargs` a dict", node)
+        if not all(isinstance(key, str) for key in kwargs):
+            refuse(self.where, "`kwargs` must have names", list(kwargs))
+        return [self.value(arg) for arg in args], {k: self.value(v) for k, v in kwargs.items()}
+
+    def value(self, given: Any) -> Any:
+        if isinstance(given, (list, tuple)):
+            return [self.value(inner) for inner in given]
+        if not isinstance(given, Mapping):
+            return _plain(given, self.where)
+        if "class_name" not in given:
+            return {key: self.value(inner) for key, inner in given.items()}
+        content = given.get("config")
+        kind = given["class_name"]
+        if kind == "__ellipsis__":
+            return ...
+        if kind == "__tuple__":
+            items = given.get("items", content)
+            items = items.get("value") if isinstance(items, Mapping) else items
+            if isinstance(items, (list, tuple)):
+                return tuple(self.value(inner) for inner in items)
+        if isinstance(content, Mapping):
+            if kind == "__keras_tensor__":
+                return self._tensor(content)
+            if kind == "__slice__":
+                return self._slice(content)
+            if kind in ("__numpy__", "__tensor__"):
+                return self._array(given)
+            if kind == "DTypePolicy" and isinstance(content.get("name"), str):
+                return content["name"]
+        rule = "an argument must be a tensor, a plain value, a slice or an array"
+        refuse(self.where, rule, given, "Nothing else is rebuilt.")
+
+    def _tensor(self, content: Mapping[str, Any]) -> TensorRef:
+        ref = reference(content.get("keras_history"), self.where, self.names)
+        shape = shape_of(content.get("shape"))
+        if shape is not None:
+            self.hints[ref] = shape
+        return ref
+
+    def _slice(self, content: Mapping[str, Any]) -> slice:
+        parts = [self.value(content.get(part)) for part in ("start", "stop", "step")]
+        if not all(part is None or type(part) is int for part in parts):
+            refuse(self.where, "a slice must be of integers or null", dict(content))
+        return slice(*parts)
+
+    def _array(self, given: Mapping[str, Any]) -> Any:
+        try:
+            return restored(self.where, "args", dict(given))
+        except ValueError as error:
+            raise FileError(str(error)) from None
+
+
+def _old_arguments(
+    node: Any, where: str, names: set[str], operation: bool
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of a call as Keras 1 or 2 wrote it."""
+    found: list[Any] = []
+
+    def structure(given: Any) -> Any:
+        if _is_leaf(given):
+            if len(given) == 4:
+                found.append(given[3])
+            if given[0] == CONSTANT:
+                return _plain_tree(given[2], where)
+            return reference(given[:3], where, names)
+        if isinstance(given, (list, tuple)):
+            return [structure(inner) for inner in given]
+        if isinstance(given, Mapping):
+            return {key: structure(inner) for key, inner in given.items()}
+        refuse(where, "a call must list [layer, node, tensor]", node)
+
+    inputs = structure(node)
+    if not operation and isinstance(inputs, list) and len(inputs) == 1:
+        inputs = inputs[0]  # as Keras does: a layer is not called on a list of one tensor
+    given = [kwargs for kwargs in found if kwargs]
+    if not all(isinstance(kwargs, Mapping) and kwargs == given[0] for kwargs in given):
+        refuse(where, "the keyword arguments must be one dict", given)
+    if not all(isinstance(key, str) for kwargs in given for key in kwargs):
+        refuse(where, "the keyword arguments must have names", given)
+    kwargs = {key: _old_value(v, where, names) for key, v in (given[0] if given else {}).items()}
+    return [inputs], kwargs
+
+
+def _is_leaf(given: Any) -> bool:
+    is_list = isinstance(given, (list, tuple)) and len(given) in (3, 4)
+    return is_list and isinstance(given[0], str)
+
+
+def _old_value(given: Any, where: str, names: set[str]) -> Any:
+    """Return a keyword argument's value, in which a list may stand for a tensor."""
+    if _is_leaf(given) and given[0] in names and len(given) == 3:
+        return reference(given, where, names)
+    if isinstance(given, (list, tuple)):
+        return [_old_value(inner, where, names) for inner in given]
+    if isinstance(given, Mapping):
+        return {key: _old_value(inner, where, names) for key, inner in given.items()}
+    return _plain(given, where)
+
+
+def _plain_tree(given: Any, where: str) -> Any:
+    if isinstance(given, (list, tuple)):
+        return [_plain_tree(inner, where) for inner in given]
+    return _plain(given, where)
+
+
+def _plain(given: Any, where: str) -> Any:
+    if given is None or isinstance(given, (bool, int, float, str)):
+        return given
+    refuse(where, "an argument must be a plain value", given)
+
+
+def reference(given: Any, where: str, names: Iterable[str]) -> TensorRef:
+    """Return what `[layer, node, tensor]` means; its `call` is the number in the file."""
+    if not isinstance(given, (list, tuple)) or len(given) != 3 or not isinstance(given[0], str):
+        refuse(where, "a tensor must be [layer, node, tensor]", given)
+    layer, node, index = given
+    if type(node) is not int or type(index) is not int or min(node, index) < 0:
+        refuse(where, "a node and a tensor must be integers >= 0", given)
+    if layer not in names:
+        refuse(where, "a tensor must be of a layer of this model", layer)
+    return TensorRef(layer, node, index)
+
+
+def references(given: Any, where: str, names: Iterable[str]) -> Any:
+    """Return the structure that `input_layers` or `output_layers` means, of tensors as above."""
+    if isinstance(given, (list, tuple)):
+        if len(given) == 3 and isinstance(given[0], str):
+            return reference(given, where, names)
+        return [references(inner, where, names) for inner in given]
+    if isinstance(given, Mapping):
+        return {key: references(inner, where, names) for key, inner in given.items()}
+    refuse(where, "a tensor must be [layer, node, tensor]", given)
+
+
+def shape_of(given: Any) -> tuple[int | None, ...] | None:
+    """Return a shape as a tuple, or None where it is none."""
+    if not isinstance(given, (list, tuple)):
+        return None
+    sizes = tuple(given)
+    good = all(n is None or (type(n) is int and n >= 0) for n in sizes)
+    return sizes if good else None

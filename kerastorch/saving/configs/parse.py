@@ -1,0 +1,279 @@
+"""From a model's config, as any Keras wrote it, to one form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..._core.errors import FileError
+from ...graph.order import CycleError, ordered
+from ...graph.spec import Call as Call
+from ...graph.spec import LayerSpec as LayerSpec
+from ...graph.spec import ModelSpec as ModelSpec
+from ...graph.spec import TensorRef as TensorRef
+from ...graph.spec import refs
+from .entries import MODELS, Entry, built_shape, class_of, in_new_words, is_operation, name_of
+from .node_index import WRONG_NUMBERS, counted, first_numbers, require_certain
+from .nodes import RawCalls, raw_calls, references, refuse, shape_of
+from .shared_objects import AmbiguousError, Path, Sharing
+
+_DEPTH = 128  # of brackets: about forty models inside one another
+_LAYERS = 100_000
+_CALLS = 30_000  # of layers in one call of the model
+_REBUILD = (
+    "Its code is in no file: rebuild the class in PyTorch from `kerastorch.layers`, and load the "
+    "weights with `load_weights`."
+)
+
+
+def parse_model(config: Any, source: str, version: str | None = None) -> ModelSpec:
+    """Return what a model's config says.
+
+    Args:
+        config: Parsed JSON: the content of `config.json`, of the attribute `model_config` of an
+            .h5 file, or of what `model.to_json()` returns; of Keras 2, tf.keras or any Keras 3.
+        source: What error messages call it.
+        version: The version of Keras that wrote it, where that is known. Keras 3.0 to 3.2 counted
+            the calls of layers wrong, so that a few models are refused that may be theirs.
+
+    Raises:
+        FileError: it is no config of a Sequential or Functional model, or is not consistent.
+    """
+    _require_bounds(config, source)
+    return _Reader(source, version).root(config)
+
+
+def _require_bounds(config: Any, source: str) -> None:
+    level = [config]
+    for _ in range(_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (Mapping, list, tuple))
+            for inner in (outer.values() if isinstance(outer, Mapping) else outer)
+        ]
+        if not level:
+            return
+    raise FileError(f"{source}: a config must not be nested more than {_DEPTH} levels deep.")
+
+
+class _Reader:
+    """Reads one config; keeps what holds for all of it."""
+
+    def __init__(self, source: str, version: str | None) -> None:
+        self.source = source
+        self.version = version
+        self.count = 0
+        self.sharing = Sharing()
+
+    def root(self, config: Any) -> ModelSpec:
+        where = self.source
+        if not isinstance(config, Mapping):
+            refuse(where, "a model's config must be a dict", config)
+        if not isinstance(config.get("class_name"), str) or "config" not in config:
+            refuse(where, "a model must have a `class_name` and a `config`", list(config))
+        kind, content = class_of(config), config["config"]
+        if kind not in MODELS or (isinstance(content, Mapping) and "layers" not in content):
+            rule = "only Sequential and Functional models can be rebuilt from a config"
+            refuse(where, rule, kind, _REBUILD)
+        if self.version is None and isinstance(config.get("keras_version"), str):
+            self.version = config["keras_version"]
+        spec = self.model(config, where, ())
+        if (count := _calls_in(spec)) > _CALLS:
+            refuse(where, f"one call of the model must make {_CALLS} of layers at most", count)
+        return spec
+
+    def model(self, entry: Entry, where: str, path: Path | None) -> ModelSpec:
+        """Return the model that an entry with `class_name` and `config` describes."""
+        content = entry["config"]
+        if MODELS[entry["class_name"]] == "Sequential":
+            return self.sequential(entry, content, where, path)
+        if not isinstance(content, Mapping):
+            refuse(where, "the `config` of a Functional model must be a dict", content)
+        return self.functional(content, where, path)
+
+    # Sequential
+
+    def sequential(self, entry: Entry, content: Any, where: str, path: Path | None) -> ModelSpec:
+        if isinstance(content, (list, tuple)):  # until Keras 2.2.2
+            content = {"layers": content, "name": name_of(entry, where)}
+        if not isinstance(content, Mapping):
+            refuse(where, "the `config` of a Sequential model must be a dict or a list", content)
+        listed = self.entries(content, where)
+        layers = [self.layer(inner, place, path) for inner, place in listed]
+        for (_, place), layer in zip(listed[1:], layers[1:], strict=True):
+            if layer.class_name == "InputLayer":
+                refuse(f"{place} {layer.name!r}", "an InputLayer must come first", layer.name)
+        if layers and layers[0].class_name != "InputLayer":
+            layers[:0] = self.input_of(entry, content, layers[0])
+        self.require_names(layers, where)
+        name = name_of({"config": content}, where)
+        # Keras, too, reads `trainable` of the layers in a Sequential model, not of the model.
+        if "trainable" not in content and "dtype" not in content:
+            layers = [replace(layer, keras2=True) for layer in layers]
+        return ModelSpec("Sequential", name, True, tuple(layers), source=self.source)
+
+    def input_of(self, entry: Entry, content: Entry, first: LayerSpec) -> list[LayerSpec]:
+        """Return the InputLayer that a Sequential model without one begins with, if any."""
+        built = entry.get("build_config")
+        found = (
+            first.config.get("batch_input_shape"),
+            content.get("build_input_shape"),
+            built.get("input_shape") if isinstance(built, Mapping) else None,
+        )
+        shape = next((shape for shape in map(shape_of, found) if shape is not None), None)
+        if shape is None or first.model is not None:
+            return []
+        config: dict[str, Any] = {"batch_shape": shape, "name": f"{first.name}_input"}
+        if isinstance(first.config.get("dtype"), str):
+            config["dtype"] = first.config["dtype"].removeprefix("mixed_")
+        return [LayerSpec("InputLayer", config["name"], config)]
+
+    # Functional
+
+    def functional(self, content: Mapping[str, Any], where: str, path: Path | None) -> ModelSpec:
+        layers: list[LayerSpec] = []
+        raw: dict[str, RawCalls] = {}
+        hints: dict[TensorRef, tuple[int | None, ...]] = {}
+        entries = self.entries(content, where)
+        names = [name_of(entry, place) for entry, place in entries]
+        for (entry, place), name in zip(entries, names, strict=True):
+            layer = self.layer(entry, place, path)
+            nodes, here = entry.get("inbound_nodes", []), f"{place} {name!r}"
+            if layer.class_name == "InputLayer" and nodes:
+                refuse(here, "an InputLayer must not be called", nodes)
+            layers.append(layer)
+            raw[name] = raw_calls(name, nodes, here, names, hints, operation=layer.operation)
+        self.require_names(layers, where)
+        ends = {}
+        for key in ("input_layers", "output_layers"):
+            if key not in content:
+                refuse(where, f"a Functional model must have `{key}`", list(content))
+            ends[key] = references(content[key], f"{where}: {key}", names)
+        require_certain(raw, self.version, where)
+        inside, outside = first_numbers(layers, raw, ends)
+        inputs = [layer.name for layer in layers if layer.class_name == "InputLayer"]
+        counts = {name: 1 if name in inputs else len(found.calls) for name, found in raw.items()}
+        ends = {
+            key: counted(structure, outside, counts, inputs, f"{where}: {key}")
+            for key, structure in ends.items()
+        }
+        given = [ref.layer for ref in refs(ends["input_layers"])]
+        if not given or sorted(given) != sorted(inputs):
+            rule = f"`input_layers` must list the InputLayers {inputs}, each once"
+            refuse(where, rule, content["input_layers"])
+        if next(refs(ends["output_layers"]), None) is None:
+            refuse(where, "`output_layers` must list a tensor", content["output_layers"])
+        calls = {
+            (name, number): Call(
+                name,
+                counted(call.args, inside, counts, inputs, f"{where}: {name!r}"),
+                counted(call.kwargs, inside, counts, inputs, f"{where}: {name!r}"),
+                number,
+            )
+            for name, found in raw.items()
+            for number, call in enumerate(found.calls)
+        }
+        if any(found.calls and not found.modern for found in raw.values()):
+            layers = [replace(layer, keras2=True) for layer in layers]
+        return ModelSpec(
+            "Functional",
+            name_of({"config": content}, where),
+            content.get("trainable") is not False,
+            tuple(layers),
+            self.in_order(calls, counts, ends["output_layers"], where),
+            ends["input_layers"],
+            ends["output_layers"],
+            hints,
+            self.source,
+        )
+
+    def in_order(
+        self,
+        calls: Mapping[tuple[str, int], Call],
+        counts: Mapping[str, int],
+        outputs: Any,
+        where: str,
+    ) -> tuple[Call, ...]:
+        """Return the calls in Keras's order, or refuse where one leads to no output."""
+        try:
+            order = ordered(calls, outputs)
+        except CycleError as error:
+            refuse(where, "a layer must not need its own output", str(error))
+        needed = set(order)
+        unused = [f"call {node[1]} of {node[0]!r}" for node in calls if node not in needed]
+        unused += [f"{name!r}, never called" for name, count in counts.items() if not count]
+        if unused:
+            refuse(
+                where,
+                "every layer must be called, and every call lead to an output",
+                unused,
+                WRONG_NUMBERS,
+            )
+        return tuple(calls[node] for node in order)
+
+    # One entry
+
+    def entries(self, content: Mapping[str, Any], where: str) -> list[tuple[Entry, str]]:
+        """Return the entries of a model's `layers`, each with its place."""
+        found = content.get("layers")
+        if not isinstance(found, (list, tuple)):
+            refuse(where, "`layers` must be a list", found)
+        self.count += len(found)
+        if self.count > _LAYERS:
+            refuse(where, f"there must be {_LAYERS} layers at most", self.count)
+        listed = []
+        for number, entry in enumerate(found):
+            place = f"{where}: layers[{number}]"
+            if not isinstance(entry, Mapping):
+                refuse(place, "a layer must be a dict", entry)
+            if not isinstance(entry.get("class_name"), str) or "config" not in entry:
+                refuse(place, "a layer must have a `class_name` and a `config`", list(entry))
+            old = entry["class_name"] == "Sequential" and isinstance(entry["config"], (list, tuple))
+            if not old and not isinstance(entry["config"], Mapping):
+                refuse(place, "the `config` of a layer must be a dict", entry["config"])
+            listed.append((entry, place))
+        return listed
+
+    def require_names(self, layers: list[LayerSpec], where: str) -> None:
+        names = [layer.name for layer in layers]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            refuse(where, "the names of layers must differ", twice)
+
+    def layer(self, entry: Entry, where: str, path: Path | None) -> LayerSpec:
+        """Return what one entry says; `path` leads to its model, or is None inside an alias."""
+        name, class_name, config = name_of(entry, where), class_of(entry), entry["config"]
+        where = f"{where} {name!r}"
+        own = None if path is None else (*path, name)
+        alias = None
+        if own is not None:
+            try:
+                alias = self.sharing.alias(entry, name, own)
+            except AmbiguousError as error:
+                rule = "it must be clear which earlier layer this is the same object as"
+                refuse(where, rule, error.args[0], _REBUILD)
+        if class_name in MODELS and (isinstance(config, (list, tuple)) or "layers" in config):
+            model = self.model(entry, where, None if alias else own)
+            config = config if isinstance(config, Mapping) else {"layers": config}
+            return LayerSpec(model.kind, name, config, model=model, alias=alias)
+        operation = is_operation(entry)
+        if not operation:
+            class_name, config = in_new_words(class_name, config, where)
+        shape = built_shape(entry)
+        return LayerSpec(class_name, name, config, operation, None, shape, alias)
+
+
+def _calls_in(spec: ModelSpec) -> int:
+    """Return how many calls one of a model makes, those of the models in it included.
+
+    Models that call a model twice, which calls another twice, and so on, make more in a small
+    file than anybody can wait for.
+    """
+    inside = {
+        layer.name: 1 if layer.model is None else 1 + _calls_in(layer.model)
+        for layer in spec.layers
+    }
+    functional = spec.kind == "Functional"
+    return sum(inside[name] for name in ([c.layer for c in spec.calls] if functional else inside))

@@ -1,0 +1,1 @@
+"""Bytes to weights: what each kind of file holds."""

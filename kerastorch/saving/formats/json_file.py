@@ -1,0 +1,71 @@
+"""JSON of unknown origin: bounded in size, in depth and in number of values."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..._core.errors import FileError
+
+MOST_BYTES = 64 << 20
+_MOST_VALUES = 4_000_000
+_MOST_DEPTH = 200
+_MOST_DIGITS = 40
+
+
+def parsed(where: str, data: bytes | str) -> Any:
+    """Return what a JSON text holds; NaN and Infinity are read as Python's json writes them.
+
+    Args:
+        where: The file and the place in it, for error messages.
+        data: The text, in UTF-8 where it is bytes.
+
+    Raises:
+        FileError: it is no JSON, has a key twice, or is larger or deeper than a model's config.
+    """
+    if len(data) > MOST_BYTES:
+        raise FileError(f"{where}: JSON of more than {MOST_BYTES} bytes. Found: {len(data)}.")
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        if text.count(",") + text.count("[") + text.count("{") > _MOST_VALUES:
+            raise FileError(f"{where}: JSON of more than {_MOST_VALUES} values.")
+        value = json.loads(text, object_pairs_hook=_unrepeated, parse_int=_integer)
+    except FileError:
+        raise
+    except RecursionError:
+        raise FileError(f"{where}: JSON that is nested deeper than any model's config.") from None
+    except ValueError as error:  # json's and Unicode's errors are such
+        what = "no JSON that Keras writes"
+        raise FileError(f"{where}: {what}. Found: {str(error)[:200]}. Save it again.") from None
+    _check_depth(where, value)
+    return value
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        for key, _ in pairs:
+            if found.pop(key, pairs) is pairs:
+                raise ValueError(f"the key {key!r} twice")
+    return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)
+
+
+def _check_depth(where: str, value: Any) -> None:
+    level = [value]
+    for _ in range(_MOST_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (list, dict))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (list, dict))
+        ]
+        if not level:
+            return
+    raise FileError(f"{where}: JSON that is nested deeper than {_MOST_DEPTH} levels.")

@@ -1,0 +1,245 @@
+"""What a file is, told by its content and never by its name, and what it holds."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..._core import arguments
+from ..._core.errors import FileError
+from . import json_file, npy, zip_archive
+from .array_files import open_arrays
+from .byte_range import Window
+from .hdf5 import reader
+from .hdf5.keras3_layout import is_old, is_tree, tree_layers
+from .hdf5.legacy_layout import CONFIG, MODEL, legacy_layers, weights_of
+from .hdf5.objects import Group, Progress
+from .hdf5.shards import is_index, merged, shard_names
+from .in_memory import live_contents
+from .unsupported import check_directory, check_missing, refuse_file
+from .variables import variables_of
+from .weight_file import Contents, Layout, SavedLayer
+
+_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_PICKLED = "model.weights.npz"
+_MOST_METADATA = 1 << 20
+_START = 512  # bytes that tell what a file is
+_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+_EARLY_PICKLES = (b"(l", b"(d", b"(c", b"]q", b"}q", b"cnumpy")  # protocols 0 and 1
+_RESAVE = "Save it again with Keras: model.save('model.keras')."
+
+
+@contextmanager
+def open_contents(
+    source: Any, *, progress: Progress | None = None, pickles: bool = False
+) -> Iterator[Contents]:
+    """Open what Keras saved, whatever its name, or what Keras has in memory.
+
+    Files are `.keras` archives and their directories, HDF5 files of every layout, sharded weights
+    by their index, NumPy files, and configs in JSON. Nothing in a file is imported or called, and
+    arrays are read one by one when they are asked for, while this is open.
+
+    Args:
+        source: A path, or an object: a Keras layer or model, or arrays in a list or a dict.
+        progress: Called with the number of bytes as the arrays are read.
+        pickles: Whether arrays in pickles are read too; nothing in them is called either.
+
+    Yields:
+        What was found.
+
+    Raises:
+        FileError: the file is damaged, or is none that Keras writes, or has something unsafe.
+        FileNotFoundError: there is no such file.
+        ImportError: it is an HDF5 file and h5py is not installed.
+    """
+    path = arguments.path(open_contents.__name__, "source", source)
+    if not isinstance(path, Path):
+        yield live_contents(source)
+        return
+    with ExitStack() as stack:
+        yield _Opener(stack, path, progress, pickles).contents()
+
+
+class _Opener:
+    """Opens files, which the stack closes."""
+
+    def __init__(
+        self, stack: ExitStack, path: Path, progress: Progress | None, pickles: bool
+    ) -> None:
+        self.stack = stack
+        self.path = path
+        self.source = str(path)
+        self.progress = progress
+        self.pickles = pickles
+
+    def contents(self) -> Contents:
+        check_missing(self.path)
+        if self.path.is_dir():
+            return self.directory()
+        window = self.window(self.path)
+        start = window.taken(0, _START)
+        if start.startswith(zip_archive.SIGNATURE):
+            return self.zip(window)
+        if start.startswith(reader.SIGNATURE):
+            return self.hdf5(window)
+        if start.startswith((npy.MAGIC, *_PICKLES, *_EARLY_PICKLES)):
+            return self.arrays()
+        if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+            return self.json(window)
+        return refuse_file(self.source, window, start)
+
+    def window(self, path: Path) -> Window:
+        """Open a plain file that is not empty."""
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise FileError(f"{path}: neither a file nor a directory, but a device or a pipe.")
+        file = self.stack.enter_context(path.open("rb", buffering=0))
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            raise FileError(f"{path}: an empty file. Save or download it again.")
+        return Window(file, 0, size)
+
+    # Kinds of files
+
+    def zip(self, window: Window) -> Contents:
+        archive = zip_archive.Archive(self.source, window)
+        names = archive.members
+        if _CONFIG not in names and any(name.endswith(".npy") for name in names):
+            return self.arrays()
+        held = [name for name in (_WEIGHTS, _PICKLED) if name in names]
+        if _CONFIG not in names or not held:
+            what = f"a zip archive without {_CONFIG} and {_WEIGHTS}"
+            raise FileError(f"{self.source}: {what}. Found: {sorted(names)[:8]}. {_RESAVE}")
+        if len(held) > 1:
+            raise FileError(f"{self.source}: both {held[0]} and {held[1]}. {_RESAVE}")
+
+        def text(name: str, most: int) -> bytes:
+            return archive.window(name, most).readall() if name in names else b"{}"
+
+        read = self.weights if held == [_WEIGHTS] else self.pickled
+        return self.bundle("Keras .keras archive", text, lambda: read(archive.window(held[0])))
+
+    def directory(self) -> Contents:
+        present = {entry.name for entry in self.path.iterdir()}
+        if {_CONFIG, _WEIGHTS} <= present:
+            names = present & {_CONFIG, _METADATA, _WEIGHTS}
+            inside = {name: self.beside(self.path, name) for name in names}
+
+            def text(name: str, most: int) -> bytes:
+                return inside[name].taken(0, most + 1) if name in inside else b"{}"
+
+            return self.bundle(
+                "Keras .keras directory", text, lambda: self.weights(inside[_WEIGHTS])
+            )
+        indexes = sorted(name for name in present if name.endswith(".weights.json"))
+        if len(indexes) == 1:
+            return self.json(self.beside(self.path, indexes[0]), self.path)
+        return check_directory(self.source, present)
+
+    def bundle(
+        self, kind: str, text: Callable[[str, int], bytes], weights: Callable[[], Group]
+    ) -> Contents:
+        """Read a config, metadata and weights that are beside each other."""
+        config = json_file.parsed(f"{self.source}: {_CONFIG}", text(_CONFIG, json_file.MOST_BYTES))
+        metadata = json_file.parsed(f"{self.source}: {_METADATA}", text(_METADATA, _MOST_METADATA))
+        version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+        version = version if isinstance(version, str) else None
+        return self.tree(weights(), kind, config, version)
+
+    def weights(self, window: Window) -> Group:
+        """Read weights beside a config."""
+        root = reader.read_tree(f"{self.source}: {_WEIGHTS}", window)
+        if not is_tree(root):
+            what = f"{_WEIGHTS}: no weights as Keras 2.12 and later write them"
+            raise FileError(f"{self.source}: {what}. Found: {sorted(root.members)[:8]}. {_RESAVE}")
+        return root
+
+    def pickled(self, window: Window) -> Group:
+        """Read weights beside a config that are pickled Keras objects, where that is asked for."""
+        if not self.pickles:
+            what = f"{_PICKLED}: weights as pickled Keras objects, which are not read"
+            remedy = "Pass pickles=True: then arrays are read from them, and nothing is called"
+            raise FileError(f"{self.source}: {what}. {remedy}.")
+        return variables_of(zip_archive.Archive(f"{self.source}: {_PICKLED}", window))
+
+    def hdf5(self, window: Window) -> Contents:
+        if zip_archive.end_record(window) is not None:
+            raise FileError(f"{self.source}: an HDF5 file and a zip archive at once. {_RESAVE}")
+        root = reader.read_tree(self.source, window)
+        weights = weights_of(root)
+        if weights is not None:
+            return self.legacy(root, weights)
+        if is_tree(root):
+            return self.tree(root, "Keras weights file", None, None)
+        if CONFIG in root.attributes:
+            return self.legacy(root, Group("", {"layer_names": ()}, {}))
+        what = "an HDF5 file that no Keras wrote"
+        raise FileError(f"{self.source}: {what}. Found: {sorted(root.members)[:8]}. {_RESAVE}")
+
+    def legacy(self, root: Group, weights: Group) -> Contents:
+        layers, ignored = legacy_layers(self.source, weights, self.progress)
+        if weights is not root:
+            ignored += tuple(path for path in root.members if path != MODEL)
+        told = {**root.attributes, **weights.attributes}
+        text = told.get(CONFIG)
+        config = None
+        if isinstance(text, str):
+            config = json_file.parsed(f"{self.source}: @{CONFIG}", text)
+        kind = "Keras HDF5 model" if config is not None else "Keras HDF5 weights"
+        version, backend = (told.get(name) for name in ("keras_version", "backend"))
+        return Contents(
+            self.source,
+            kind,
+            version if isinstance(version, str) else None,
+            backend if isinstance(backend, str) else None,
+            "legacy",
+            config,
+            layers,
+            ignored,
+        )
+
+    def tree(self, root: Group, kind: str, config: Any, version: str | None) -> Contents:
+        layers, ignored = tree_layers(self.source, root, self.progress)
+        old = " of Keras 2.12 to 2.14" if is_old(root) else ""
+        layout: Layout = "tree"
+        return Contents(self.source, f"{kind}{old}", version, None, layout, config, layers, ignored)
+
+    def json(self, window: Window, directory: Path | None = None) -> Contents:
+        value = json_file.parsed(self.source, window.taken(0, json_file.MOST_BYTES + 1))
+        if is_index(value):
+            names = shard_names(self.source, value)
+            folder = self.path.parent if directory is None else directory
+            roots = {n: reader.read_tree(f"{folder / n}", self.beside(folder, n)) for n in names}
+            root = merged(self.source, roots, names)
+            return self.tree(root, "Keras sharded weights", None, None)
+        if not isinstance(value, dict) or "class_name" not in value:
+            what = "JSON that is neither a model's config nor an index of sharded weights"
+            raise FileError(f"{self.source}: {what}. Found: {str(value)[:100]}. {_RESAVE}")
+        version, backend = (value.get(name) for name in ("keras_version", "backend"))
+        layers: tuple[SavedLayer, ...] = ()
+        return Contents(
+            self.source,
+            "Keras config in JSON",
+            version if isinstance(version, str) else None,
+            backend if isinstance(backend, str) else None,
+            "tree",
+            value,
+            layers,
+        )
+
+    def arrays(self) -> Contents:
+        opened = open_arrays(self.path, progress=self.progress, pickles=self.pickles)
+        return self.stack.enter_context(opened)
+
+    def beside(self, folder: Path, name: str) -> Window:
+        """Open a file that is itself in a directory, and not a link to elsewhere."""
+        path = folder / name
+        if not path.exists():
+            raise FileError(f"{self.source}: no file {name} beside it. Save or download it again.")
+        if path.resolve().parent != folder.resolve():
+            what = f"{name}: a link to a file elsewhere. Found: {path.resolve()}"
+            raise FileError(f"{self.source}: {what}. Copy that file into the directory.")
+        return self.window(path)

@@ -1,0 +1,94 @@
+"""What is no file of Keras's, or one that cannot be read: what it is, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+from ..._core.errors import FileError
+from .byte_range import Window
+
+_KERAS = "Load it with the Keras that wrote it and save it: model.save('model.keras')."
+_STARTS = {
+    b"\x1f\x8b": "a gzip file: decompress it first",
+    b"BZh": "a bzip2 file: decompress it first",
+    b"\xfd7zXZ": "an xz file: decompress it first",
+    b"\x28\xb5\x2f\xfd": "a zstd file: decompress it first",
+    b"7z\xbc\xaf": "a 7-Zip archive: extract it first",
+    b"Rar!": "a RAR archive: extract it first",
+    b"PK\x05\x06": "an empty zip archive: save or download it again",
+    b"version https://git-lfs": "a Git LFS pointer and not the file itself: run `git lfs pull`",
+    b"<!DOCTYPE": "a web page and not the file itself: download it again",
+    b"<html": "a web page and not the file itself: download it again",
+}
+_YAML = (b"backend:", b"class_name:", b"config:", b"keras_version:", b"---", b"!!python")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint's index
+
+
+def check_missing(path: Path) -> None:
+    """Raise where nothing is at a path.
+
+    Raises:
+        FileError: it is the prefix of a TensorFlow checkpoint.
+        FileNotFoundError: there is nothing.
+    """
+    if path.exists():
+        return
+    if path.with_name(f"{path.name}.index").exists():
+        raise FileError(f"{path}: a TensorFlow checkpoint, which is not read. {_KERAS}")
+    where = f"There is no directory {path.parent} either." if not path.parent.exists() else ""
+    raise FileNotFoundError(f"{path}: no such file or directory. {where}".rstrip())
+
+
+def check_directory(source: str, present: set[str]) -> NoReturn:
+    """Raise what a directory is that holds no model as Keras saves it to one.
+
+    Args:
+        source: The directory.
+        present: The names in it.
+
+    Raises:
+        FileError: always.
+    """
+    if "saved_model.pb" in present or "keras_metadata.pb" in present:
+        what = "a TensorFlow SavedModel, which is not read"
+    elif present & {"_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt", "model_config"}:
+        what = "an Orbax checkpoint, which is not read"
+    elif "checkpoint" in present or any(name.endswith(".index") for name in present):
+        what = "a directory of TensorFlow checkpoints, which are not read"
+    else:
+        what = "a directory without config.json and model.weights.h5"
+    raise FileError(f"{source}: {what}. Found: {sorted(present)[:8]}. {_KERAS}")
+
+
+def refuse_file(source: str, window: Window, start: bytes) -> NoReturn:
+    """Raise what a file is that is none of Keras's.
+
+    Args:
+        source: The file.
+        window: Its bytes.
+        start: The first of them.
+
+    Raises:
+        FileError: always.
+    """
+    for signature, what in _STARTS.items():
+        if start.startswith(signature):
+            raise FileError(f"{source}: {what}.")
+    if start.lstrip().startswith(_YAML):
+        what = "a model in YAML, which Keras no longer reads either"
+        raise FileError(f"{source}: {what}. Save its config with model.to_json().")
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= window.size - 8:
+        what = "a safetensors file: load it with safetensors and load_state_dict"
+        raise FileError(f"{source}: {what}.")
+    if window.taken(max(window.size - 8, 0), 8) == _TABLE_END:
+        raise FileError(f"{source}: a TensorFlow checkpoint, which is not read. {_KERAS}")
+    at = 512
+    while at < window.size:
+        if window.taken(at, 8) == _HDF5:
+            what = f"an HDF5 file behind {at} bytes of other data, which no Keras writes"
+            raise FileError(f"{source}: {what}. {_KERAS}")
+        at *= 2
+    what = "no file that Keras writes, whatever its name"
+    raise FileError(f"{source}: {what}. Found: it starts with {start[:16]!r}. {_KERAS}")

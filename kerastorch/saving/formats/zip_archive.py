@@ -1,0 +1,187 @@
+"""Zip archives, read in place: nothing is extracted, and no size is believed unchecked."""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..._core.errors import FileError
+from .byte_range import Window
+
+SIGNATURE = b"PK\x03\x04"
+MOST_RATIO = 20  # of inflated to stored bytes; weights reach 2
+FREE_BYTES = 8 << 20  # to which any member may be inflated
+
+_END = b"PK\x05\x06"
+_END_SIZE = 22
+_MOST_COMMENT = 0xFFFF
+_MOST_MEMBERS = 10_000
+_MOST_DIRECTORY = 4 << 20
+_HEADER = struct.Struct("<4s5H3L2H")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_STEP = 1 << 20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_SAFE_FLAGS = 0x0806  # UTF-8 names and the two hints of deflate
+_LATER_SIZES = 0x0008  # the local header has no sizes: the directory has
+_AGAIN = "Save it again with Keras, or zip it again without compression."
+
+
+def end_record(window: Window) -> tuple[int, int] | None:
+    """Return the size and the offset of a zip's directory, or None where no zip ends the file."""
+    tail_at = max(window.size - _END_SIZE - _MOST_COMMENT, 0)
+    tail = window.taken(tail_at, _END_SIZE + _MOST_COMMENT)
+    at = tail.rfind(_END)
+    while at >= 0:
+        if len(tail) - at >= _END_SIZE:
+            size, offset, comment = struct.unpack_from("<LLH", tail, at + 12)
+            if at + _END_SIZE + comment == len(tail):
+                return size, offset
+        at = tail.rfind(_END, 0, at)
+    return None
+
+
+class Archive:
+    """A zip archive whose members are all checked.
+
+    Args:
+        source: The file, for error messages.
+        window: Its bytes.
+
+    Raises:
+        FileError: it is damaged, or has a member that no Keras writes.
+    """
+
+    def __init__(self, source: str, window: Window) -> None:
+        self.source = source
+        self._window = window
+        found = end_record(window)
+        if found is None:
+            raise FileError(f"{source}: a zip archive whose end is missing. Download it again.")
+        if found[0] > _MOST_DIRECTORY:
+            raise FileError(f"{source}: a zip directory of {found[0]} bytes. {_AGAIN}")
+        with self._refusing(""):
+            self._zip = zipfile.ZipFile(window)
+            self.members = self._checked()
+
+    def _refused(self, inside: str, what: str, remedy: str = _AGAIN) -> FileError:
+        return FileError(f"{self.source}: {inside!r}: {what}. {remedy}")
+
+    @contextmanager
+    def _refusing(self, inside: str) -> Iterator[None]:
+        try:
+            yield
+        except FileError:
+            raise
+        except (
+            zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, LookupError,
+            NotImplementedError, RuntimeError, struct.error, AttributeError,
+        ) as error:  # fmt: skip
+            what = f"a damaged zip archive. Found: {error}"
+            raise self._refused(inside, what, "Download or save it again.") from None
+
+    def _checked(self) -> dict[str, zipfile.ZipInfo]:
+        """Return the members by name, and where the data of each begins in `self._starts`."""
+        infos = self._zip.infolist()
+        if len(infos) > _MOST_MEMBERS:
+            raise self._refused("", f"more than {_MOST_MEMBERS} members. Found: {len(infos)}")
+        members: dict[str, zipfile.ZipInfo] = {}
+        for info in infos:
+            self._check(info)
+            if info.filename in members:
+                raise self._refused(info.filename, "two members of one name")
+            members[info.filename] = info
+        self._starts: dict[str, int] = {}
+        end = 0
+        for info in sorted(infos, key=lambda info: info.header_offset):
+            if info.header_offset < end or (end == 0 and info.header_offset != 0):
+                raise self._refused(info.filename, "a member that overlaps or follows other data")
+            self._starts[info.filename] = self._data_start(info)
+            end = self._starts[info.filename] + info.compress_size
+        if end > self._zip.start_dir:
+            raise self._refused("", "members that reach beyond the directory of the archive")
+        self._check_no_hdf5()
+        return members
+
+    def _check(self, info: zipfile.ZipInfo) -> None:
+        name = info.orig_filename
+        parts = name.removesuffix("/").split("/")
+        outside = {"", ".", ".."} & set(parts) or name[1:2] == ":"  # a drive
+        if outside or "\\" in name or "\0" in name or name != info.filename:
+            raise self._refused(name, "a member of an unsafe name")
+        if info.flag_bits & ~(_SAFE_FLAGS | _LATER_SIZES) or info.compress_type not in _METHODS:
+            raise self._refused(name, "an encrypted or unusually packed member")
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        folder = name.endswith("/") and not info.file_size
+        if kind and not stat.S_ISREG(kind) and not (folder and stat.S_ISDIR(kind)):
+            raise self._refused(name, "a link, a device or another member that is no plain file")
+        if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
+            raise self._refused(name, "an uncompressed member of two sizes")
+
+    def _data_start(self, info: zipfile.ZipInfo) -> int:
+        head = self._window.taken(info.header_offset, _HEADER.size)
+        magic, _, flags, method, _, _, _, _, _, name_size, extra = _HEADER.unpack(head)
+        raw = self._window.taken(info.header_offset + _HEADER.size, name_size)
+        name = raw.decode("utf-8" if flags & 0x0800 else "cp437")
+        if magic != SIGNATURE or name != info.orig_filename or method != info.compress_type:
+            raise self._refused(info.filename, "a member that its directory tells otherwise")
+        start: int = info.header_offset + _HEADER.size + name_size + extra
+        return start
+
+    def _check_no_hdf5(self) -> None:
+        """HDF5 libraries look for their signature at 512, 1024, 2048, ..."""
+        at = 512
+        while at < self._window.size:
+            if self._window.taken(at, 8) == _HDF5 and at not in self._starts.values():
+                raise self._refused("", f"a zip archive and an HDF5 file (at byte {at}) at once")
+            at *= 2
+
+    def window(self, name: str, most: int | None = None) -> Window:
+        """Return a member's bytes, checked against its CRC-32.
+
+        A stored member is read where it is, a deflated one is inflated in memory.
+
+        Args:
+            name: The member.
+            most: How many bytes it may have.
+
+        Raises:
+            FileError: it is larger, damaged, or far larger than its compressed bytes.
+        """
+        info = self.members[name]
+        size, packed = info.file_size, info.compress_size
+        if size > (size if most is None else most):
+            raise self._refused(name, f"more than {most} bytes. Found: {size}")
+        with self._refusing(name):
+            if info.compress_type == zipfile.ZIP_STORED:
+                found = Window(self._window.file, self._window.start + self._starts[name], size)
+                if _crc32(found) != info.CRC:
+                    raise zipfile.BadZipFile("another CRC-32 than the archive tells")
+                return found
+            if size > max(FREE_BYTES, MOST_RATIO * packed):
+                what = f"a member compressed to {packed} bytes. Found: {size} bytes inflated"
+                raise self._refused(name, what)
+            return self._inflated(info)
+
+    def _inflated(self, info: zipfile.ZipInfo) -> Window:
+        data = io.BytesIO()
+        with self._zip.open(info) as member:
+            while step := member.read(_STEP):
+                data.write(step)
+                if data.tell() > info.file_size:
+                    raise zipfile.BadZipFile("more bytes than the archive tells")
+        if data.tell() != info.file_size:
+            raise zipfile.BadZipFile(f"{data.tell()} of {info.file_size} bytes")
+        return Window(data, 0, info.file_size)
+
+
+def _crc32(window: Window) -> int:
+    crc, buffer = 0, bytearray(_STEP)
+    while count := window.readinto(buffer):
+        crc = zlib.crc32(memoryview(buffer)[:count], crc)
+    window.seek(0)
+    return crc

@@ -1,0 +1,1 @@
+"""Which array of a file goes into which parameter."""

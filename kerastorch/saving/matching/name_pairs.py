@@ -1,0 +1,92 @@
+"""Pairing modules with saved layers by what names they have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable
+
+from ..weights.module_weights import Leaf
+from ..weights.parameters import find_automatic_kind
+from ..weights.saved_layers_by_config import Names, Saved
+
+Level = tuple[Callable[[Names], Hashable], Callable[[Names, Names], bool]]  # a key, and a test
+
+
+def pair_by_names(
+    leaves: Iterable[Leaf],
+    layers: Iterable[Saved],
+    names_of: Callable[[Leaf], set[Names]],
+    levels: Iterable[Level],
+) -> list[tuple[Leaf, Saved]]:
+    """Return the modules and layers that have a name in common, which no other has.
+
+    First the whole paths are compared, then one may lack the front of the other's, then both
+    are written in one word.
+    """
+    names = {id(leaf): names_of(leaf) for leaf in leaves}
+    free = {id(leaf): leaf for leaf in leaves}
+    left = {id(saved): saved for saved in layers if saved.names}
+    pairs: list[tuple[Leaf, Saved]] = []
+    for key, agree in levels:
+        mine: dict[Hashable, set[int]] = {}
+        for one in free:
+            for name in names[one]:
+                mine.setdefault(key(name), set()).add(one)
+        found = {
+            other: {
+                one
+                for one in mine.get(key(saved.names), ())
+                if any(agree(name, saved.names) for name in names[one])
+            }
+            for other, saved in left.items()
+        }
+        claims: dict[int, list[int]] = {}
+        for other, ones in found.items():
+            for one in ones:
+                claims.setdefault(one, []).append(other)
+        for other, ones in found.items():
+            if len(ones) == 1 and len(claims[next(iter(ones))]) == 1:
+                pairs.append((free.pop(next(iter(ones))), left.pop(other)))
+    return pairs
+
+
+def drop_automatic_names(
+    pairs: list[tuple[Leaf, Saved]], leaves: Iterable[Leaf], layers: Iterable[Saved]
+) -> list[tuple[Leaf, Saved]]:
+    """Return the pairs without those by names such as dense_1, where not all of a class match.
+
+    The second model of a session has dense_2 where the first one has dense.
+    """
+    paired = {id(one) for pair in pairs for one in pair}
+    rest = [leaf.path.rpartition(".")[2] for leaf in leaves if id(leaf) not in paired]
+    rest += [saved.names[-1] for saved in layers if saved.names and id(saved) not in paired]
+    doubtful = {find_automatic_kind(name) for name in rest} - {None}
+    return [pair for pair in pairs if find_automatic_kind(pair[1].names[-1]) not in doubtful]
+
+
+def _whole(names: Names) -> Hashable:
+    return names
+
+
+def _last(names: Names) -> Hashable:
+    return names[-1]
+
+
+def _word(names: Names) -> Hashable:
+    return re.sub(r"[/.]", "_", "_".join(names))
+
+
+def _is_end(left: Names, right: Names) -> bool:
+    shorter = min(len(left), len(right))
+    return left[-shorter:] == right[-shorter:]
+
+
+def _same_word(left: Names, right: Names) -> bool:
+    return _word(left) == _word(right)
+
+
+LEVELS: tuple[Level, ...] = (
+    (_whole, lambda left, right: left == right),
+    (_last, _is_end),
+    (_word, _same_word),
+)

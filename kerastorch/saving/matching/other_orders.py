@@ -1,0 +1,86 @@
+"""Where a match by order might be another: layers that could be exchanged for one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import prod
+
+from torch import nn
+
+from ..weights.module_weights import Leaf
+from ..weights.saved_layers_by_config import Saved
+
+Queue = Sequence[tuple[Leaf, Saved]]
+_MOST = 12  # modules that a warning names
+
+
+def warn_of_other_orders(
+    module: nn.Module, queue: Queue, fits: Callable[[Leaf, Saved], bool]
+) -> list[str]:
+    """Return a warning for each set of modules that fit each other's layers as well.
+
+    Args:
+        module: What the modules are in.
+        queue: The modules with the layers of the source that they were matched with, in order.
+        fits: Whether a module takes a layer and, as far as is known, computes the same.
+    """
+    groups: dict[Hashable, list[list[tuple[Leaf, Saved]]]] = {}
+    for leaf, saved in queue:
+        sizes = tuple(prod(weight.shape) for weight in saved.weights)
+        similar = groups.setdefault(sizes, [])
+        for group in similar:
+            other_leaf, other = group[0]
+            if fits(leaf, other) and fits(other_leaf, saved):
+                group.append((leaf, saved))
+                break
+        else:
+            similar.append([(leaf, saved)])
+    found = []
+    for group in (group for similar in groups.values() for group in similar):
+        paths = [leaf.path for leaf, _ in group]
+        if any(not _is_chain(module, paths[0], path) for path in paths[1:]):
+            found.append(_describe(paths))
+    return found
+
+
+def warn_of_other_cuts(
+    module: nn.Module, queue: Queue, fits: Callable[[Leaf, Saved], bool]
+) -> list[str]:
+    """Return a warning for each two neighbours that could share their part of a list otherwise.
+
+    Args:
+        module: What the modules are in.
+        queue: The modules with their parts of a list of arrays, in order.
+        fits: Whether a module takes arrays.
+    """
+    found = []
+    for (first, ours), (second, theirs) in pairwise(queue):
+        weights, end = (*ours.weights, *theirs.weights), len(theirs.weights)
+        if len(ours.weights) == end or _is_chain(module, first.path, second.path):
+            continue  # of equal lengths, they are compared as layers
+        cut = replace(ours, weights=weights[:end]), replace(theirs, weights=weights[end:])
+        if fits(second, cut[0]) and fits(first, cut[1]):
+            found.append(_describe([first.path, second.path]))
+    return found
+
+
+def _is_chain(module: nn.Module, left: str, right: str) -> bool:
+    """Return whether the two modules are called in the order in which they are registered."""
+    common = module
+    for one, other in zip(left.split("."), right.split("."), strict=False):
+        if one != other:
+            break
+        common = common.get_submodule(one)
+    return type(common).forward is nn.Sequential.forward
+
+
+def _describe(paths: list[str]) -> str:
+    named = ", ".join(paths[:_MOST])
+    if len(paths) > _MOST:
+        named += f" and {len(paths) - _MOST} more"
+    return (
+        f"{named} fit in another order as well, and took the source's layers in the order in which "
+        "they are registered. Say which is which with `mapping=`, or check with `compare`."
+    )

@@ -1,0 +1,153 @@
+"""What the caller says of single modules and parameters, before the rest is matched."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import nn
+
+from ..formats.weight_file import Contents, Weight
+from ..weights.module_weights import Leaf
+from ..weights.parameters import Target
+from ..weights.saved_layers_by_config import Saved, Source
+from .load_plan import Match, Pair
+
+
+def apply_mapping(
+    match: Match,
+    module: nn.Module,
+    contents: Contents,
+    leaves: Sequence[Leaf],
+    source: Source,
+    mapping: Mapping[str, str | None],
+) -> tuple[list[Leaf], list[Saved], list[Leaf]]:
+    """Match what a mapping names.
+
+    Args:
+        match: Where to note what goes where, and what is wrong with the mapping.
+        module: The module.
+        contents: What the source holds.
+        leaves: The module's leaves.
+        source: The source's layers.
+        mapping: Paths of modules -> names or paths of saved layers; paths of parameters -> paths
+            of arrays; None for what is to stay as it is.
+
+    Returns:
+        The leaves and the layers that it does not name, and the leaves that it leaves out.
+    """
+    mapped = _Mapping(match, module, contents, leaves, source)
+    for path, name in mapping.items():
+        mapped.take_entry(path, name)
+    mapped.take_parameters()
+    return list(mapped.leaves.values()), mapped.layers, mapped.left_out
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a question that names what is most like a name that is not known, or ""."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+class _Mapping:
+    """What of a module and a source is still free, while a mapping is gone through."""
+
+    def __init__(
+        self,
+        match: Match,
+        module: nn.Module,
+        contents: Contents,
+        leaves: Iterable[Leaf],
+        source: Source,
+    ) -> None:
+        self.match = match
+        self.module = module
+        self.contents = contents
+        self.leaves = {leaf.path: leaf for leaf in leaves}
+        self.source = source
+        self.layers = list(source.layers)
+        self.left_out: list[Leaf] = []
+        self.weights = {weight.path: weight for saved in source.layers for weight in saved.weights}
+        self.parts: dict[str, list[tuple[Target, Weight | None]]] = {}
+
+    def take_entry(self, path: str, name: str | None) -> None:
+        """Take one entry."""
+        inside = [one for one in self.leaves if one == path or one.startswith(f"{path}.")]
+        if name is None and (inside or not path):
+            self.left_out += [self.leaves.pop(one) for one in inside or list(self.leaves)]
+        elif name is not None and path in self.leaves and self.leaves[path].targets:
+            saved = self.find_layer(path, name)
+            if saved is not None:
+                self.match.pair(self.contents, self.leaves.pop(path), saved, explicit=True)
+                self.layers = [layer for layer in self.layers if layer.path != saved.path]
+        else:
+            self.note_parameter(path, name)
+
+    def find_layer(self, path: str, name: str) -> Saved | None:
+        """Return the saved layer that a name or path means; None, and a problem, if not one."""
+        inner = [
+            Saved((), layer.path, layer.weights) for layer in self.contents.layers if layer.weights
+        ]
+        found: list[Saved] = []
+        for layers in (self.source.layers, inner):
+            exact = [saved for saved in layers if name in (saved.path, "/".join(saved.names))]
+            found = exact or [saved for saved in layers if saved.names[-1:] == (name,)]
+            if found:
+                break
+        if len(found) == 1:
+            return found[0]
+        known = [name for saved in self.source.layers for name in (saved.path, *saved.names[-1:])]
+        rule = "one saved layer" if found else "a saved layer"
+        said = f"mapping[{path!r}] must name {rule}. Received: {name!r}."
+        titles = ", ".join(saved.title for saved in self.source.layers)
+        self.match.problems.append(f"{said}{suggest(name, known)} There are: {titles}.")
+        return None
+
+    def note_parameter(self, path: str, name: str | None) -> None:
+        """Note the parameter and the array that an entry names."""
+        owner, _, last = path.rpartition(".")
+        known = {
+            leaf.target_path(target): (leaf, target)
+            for leaf in self.leaves.values()
+            for target in leaf.targets
+        }
+        if path in known:
+            leaf, target = known[path]
+        elif owner in self.leaves and self.leaves[owner].module._parameters.get(last) is not None:
+            leaf = self.leaves[owner]
+            target = Target(leaf.module, last, last, last)
+        else:
+            rule = "the path of a module or a parameter that takes weights"
+            hint = suggest(path, [*self.leaves, *known])
+            self.match.problems.append(f"mapping[{path!r}]: a key must be {rule}.{hint}")
+            return
+        if name is not None and name not in self.weights:
+            rule, every = "the path of an array of the source", ", ".join(self.weights)
+            said = f"mapping[{path!r}] must be {rule}. Received: {name!r}."
+            hint = suggest(name, self.weights)
+            self.match.problems.append(f"{said}{hint} There are: {every}.")
+            return
+        weight = None if name is None else self.weights[name]
+        self.parts.setdefault(leaf.path, []).append((target, weight))
+
+    def take_parameters(self) -> None:
+        """Match single parameters; what else their modules and layers have is left over."""
+        taken = set()
+        for path, chosen in self.parts.items():
+            leaf = self.leaves.pop(path)
+            given = {target: weight for target, weight in chosen if weight is not None}
+            self.match.pairs += [Pair(leaf.target_path(o), o, w) for o, w in given.items()]
+            self.match.problems += self.match.check(leaf, given)
+            named = {target.parameter for target, _ in chosen if target.owner is leaf.module}
+            rest = leaf.targets or [
+                Target(leaf.module, name, name, name)
+                for name, parameter in leaf.module._parameters.items()
+                if parameter is not None and name not in named
+            ]
+            said = [target for target, _ in chosen]
+            self.match.miss(leaf, [target for target in rest if target not in said])
+            taken |= {weight.path for weight in given.values()}
+        for layer in list(self.layers):
+            if any(weight.path in taken for weight in layer.weights):
+                self.layers.remove(layer)
+                self.match.leave(weight for weight in layer.weights if weight.path not in taken)

@@ -1,0 +1,187 @@
+"""Loading a whole model of Keras's: its config becomes modules, and its weights their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from .._core import arguments
+from .._core.errors import FileError, problem
+from ..graph.spec import ModelSpec
+from ..models.build import build_model
+from ..models.functional import Model
+from .configs.parse import parse_model
+from .formats.weight_file import Contents
+from .matching.copy import call_methods, commit, read_for_methods, staged
+from .matching.load_plan import Match
+from .matching.matcher import Matcher, own_modules, structural_names
+from .skeleton import make_skeleton
+from .weight_loading import Progress, reading, require, warn_of
+from .weights.module_weights import leaves_of
+from .weights.saved_layers_by_config import saved_layers
+from .weights.unbuilt import unbuilt
+
+_REMEDY = "The file is not of this model, or is damaged: save it again with Keras."
+_DIFFERENCES = "Let `custom_layers` make modules that compute what the file's layers do."
+
+
+def load_model(
+    path: Any,
+    *,
+    weights: Any = None,
+    custom_layers: Mapping[str, Callable[..., nn.Module]] | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    device: torch.device | str | int | None = None,
+    pickles: bool = False,
+    progress: Progress | None = None,
+) -> nn.Module:
+    """Load a Sequential or Functional model of Keras, of any version's file, without Keras.
+
+    Nothing in the file is imported or called. Every weight must find its layer, and every layer
+    its weights, in shapes that fit, before one of them is read; the layers then take the arrays
+    as they are read, without initial values of their own.
+
+    The model is in eval mode, since a Keras model infers unless it is trained: `.train()` it to
+    train it. Weights that were not trainable do not require gradients. The optimizer's state is
+    not loaded.
+
+    On the device "meta" the model is a skeleton: everything is checked and built, and no array is
+    read. `model.to_empty(device="cpu")` and `kerastorch.load_weights(model, path)` fill it. There
+    a config does without weights.
+
+    The headers of HDF5 files are read by HDF5's C library in this process: load what comes from
+    strangers in a process with few rights.
+
+    Args:
+        path: The path of a `.keras` archive or directory, of an HDF5 file of a whole model, or of
+            a config in JSON with `weights`; or a Keras model in memory.
+        weights: Where the weights are, if not at `path`: whatever `load_weights` takes.
+        custom_layers: Classes of your own -> functions that make a module from a layer's config.
+            The module's inputs and outputs are those of the Keras layer, channels last. It takes
+            the layer's arrays by the names of its parameters where these are Keras's names and
+            shapes, or by their shapes where these fit in one way only. Or it has a method
+            `load_keras_weights(self, weights)`, called without gradients, which gets a dict of
+            NumPy arrays: "kernel", "conv1/kernel"; Keras 3's files number the arrays of a layer,
+            so that these are "0" and "conv1/0" there. Layers of torch.nn and of this package take
+            theirs as Keras's layers of their kind have them.
+        custom_objects: Names of your own activations, initializers, regularizers and
+            constraints -> functions or classes.
+        device: Where the model is to live; by default torch's default device.
+        pickles: Whether arrays in pickles are read too; nothing in them is called.
+        progress: Called with the number of bytes as the arrays are read.
+
+    Returns:
+        The model. Its submodules have the names of Keras's layers.
+
+    Raises:
+        TypeError: `custom_layers` or `custom_objects` is no dict, or makes no module.
+        ValueError: a path is empty, or there is no such device.
+        FileError: the file is refused, has no config, has a layer that is not supported, or its
+            weights are not those of the model.
+    """
+    for name, given in (("custom_layers", custom_layers), ("custom_objects", custom_objects)):
+        if not isinstance(given, Mapping | None):
+            rule = "a dict of names, or None"
+            raise TypeError(problem(load_model.__name__, name, rule, given))
+    custom = {**dict.fromkeys(custom_layers or ()), **(custom_objects or {})}
+    path = arguments.path(load_model.__name__, "path", path)
+    weights = arguments.path(load_model.__name__, "weights", weights)
+    place = _checked_device(device)
+    on_meta = place is not None and place.type == "meta"
+    with reading(path, progress, pickles) as contents:
+        if contents.config is None:
+            what = "it has weights only, and no config that tells the model"
+            remedy = "Build the model yourself and call `load_weights`."
+            raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
+        spec = parse_model(contents.config, contents.source, contents.version)
+        # Constants of the config need values, on "meta" too.
+        with torch.device("cpu") if on_meta else nullcontext():
+            model = build_model(spec, custom_layers, custom_objects)
+        model._custom = custom
+        if place is not None and not on_meta:
+            model.to(place)
+        if weights is None:
+            if not any(layer.weights for layer in contents.layers) and leaves_of(model):
+                if on_meta:
+                    make_skeleton(model, None, contents.source)
+                    return model.eval()
+                what = "it has a config and no weights"
+                remedy = "Say where they are with `weights=`."
+                raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
+            cautions = _load(model, spec, contents, custom, on_meta)
+        else:
+            with reading(weights, progress, pickles) as others:
+                cautions = _load(model, spec, others, custom, on_meta)
+    warn_of(contents.source, load_model.__name__, cautions, stacklevel=3)
+    return model.eval()
+
+
+def _checked_device(device: torch.device | str | int | None) -> torch.device | None:
+    """Return the device that was asked for, or the default one where that is "meta".
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    if device is None:
+        default = torch.empty(0).device  # torch 2.6 tells that of a `with` in no other way
+        return default if default.type == "meta" else None
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except Exception as error:  # torch raises any of a dozen classes here
+        rule = "a device that torch has on this machine"
+        raise ValueError(problem(load_model.__name__, "device", rule, device)) from error
+    return found
+
+
+def _load(
+    model: Model, spec: ModelSpec, contents: Contents, custom: Mapping[str, Any], on_meta: bool
+) -> list[str]:
+    """Load all weights, and return what is to be warned of."""
+    match = _matched(model, spec, contents, custom)
+    if on_meta:
+        make_skeleton(model, match, contents.source)
+    else:
+        values, arrays = staged(match), read_for_methods(match)
+        call_methods(match, arrays, contents.source)
+        commit(values)
+    return match.warnings
+
+
+def _matched(
+    model: Model,
+    spec: ModelSpec,
+    contents: Contents,
+    custom: Mapping[str, Any] | None = None,
+) -> Match:
+    """Return what goes where by the model's own config; anything left over is an error."""
+    source = saved_layers(contents, spec)
+    names = structural_names(model)
+    matcher = Matcher(
+        model,
+        contents,
+        source,
+        names=names,
+        automatic=True,
+        custom=custom,
+        own=own_modules(names),
+    )
+    how = "order" if source.bare else "name" if contents.layout == "arrays" else "structure"
+    match = matcher.match(how)
+    for path, layer, input_shape in unbuilt(model):
+        found = match.shapes.get(layer)
+        try:
+            expected = None if input_shape is None else layer._shapes_for(input_shape)
+        except ValueError as error:
+            match.problems.append(f"{path}: {error}")
+            continue
+        if found is not None and expected is not None and found != expected:
+            what = f"{path} has the parameters {expected} by its input's shape {input_shape}"
+            match.problems.append(f"{what}. Found: {found}.")
+    if match.pairs or match.calls or matcher.leaves or source.layers:
+        require(model, contents, match, True, _REMEDY, _DIFFERENCES)
+    return match

@@ -1,0 +1,1 @@
+"""The weights of modules, and how Keras stores them."""

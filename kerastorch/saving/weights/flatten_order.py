@@ -1,0 +1,55 @@
+"""Which layers get flattened images: their weights go by the order of the image's axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...graph.spec import LayerSpec, ModelSpec, refs
+
+Names = tuple[str, ...]
+
+_PASSING = ("Dropout", "Activation", "BatchNormalization", "ReLU", "LeakyReLU", "ELU", "Softmax")
+_FLAT = ("Dense", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "Flatten", "InputLayer")
+
+
+def after_flatten(model: ModelSpec, outer: Names) -> set[Names]:
+    """Return the paths of names of layers whose input is an image flattened by the model.
+
+    Args:
+        model: The model.
+        outer: The names of the models around it.
+    """
+    layers = {layer.name: layer for layer in model.layers}
+    before = dict(_before(model))
+    found = set()
+    for layer in model.layers:
+        if layer.model is not None:
+            found |= after_flatten(layer.model, (*outer, layer.name))
+        source = _source(layers, before, layer.name)
+        if source is not None and source.class_name == "Flatten":
+            flattened = layers.get(before.get(source.name, ""))
+            first = source.config.get("data_format") == "channels_first"
+            if not first and (flattened is None or flattened.class_name not in _FLAT):
+                found.add((*outer, layer.name))
+    return found
+
+
+def _source(layers: dict[str, LayerSpec], before: dict[str, str], name: str) -> LayerSpec | None:
+    """Return the layer before one, past those that leave the order of the axes."""
+    for _ in layers:
+        name = before.get(name, "")
+        if name not in layers or layers[name].class_name not in _PASSING:
+            break
+    return layers.get(name)
+
+
+def _before(model: ModelSpec) -> Iterator[tuple[str, str]]:
+    """Yield each layer that has one before it, and that one."""
+    if model.kind == "Sequential":
+        names = [layer.name for layer in model.layers]
+        yield from zip(names[1:], names, strict=False)
+        return
+    for call in model.calls:
+        sources = [ref.layer for ref in refs([*call.args, *call.kwargs.values()])]
+        if len(sources) == 1:
+            yield call.layer, sources[0]

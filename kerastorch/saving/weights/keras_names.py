@@ -1,0 +1,93 @@
+"""Keras's names of a layer's weights: those that its config tells, and those in a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ... import layers
+from ..._core.registry import snake_case
+from ...graph.spec import LayerSpec
+from ...layers.base.stateless import Weightless
+from ..formats.weight_file import Weight
+
+Names = tuple[str, ...]
+
+_CONVOLUTION = re.compile(r"(Depthwise)?Conv[123]D(Transpose)?")
+_SCALED = ("LayerNormalization", "GroupNormalization", "BatchNormalization")
+_MOMENTS = ("moving_mean", "moving_variance")
+_RENORM = ("moving_stddev", "renorm_mean", "renorm_stddev")
+_MEASURED = ("mean", "variance", "count")
+_NOW = {  # what Keras 1 and 2 called otherwise
+    "W": "kernel",
+    "b": "bias",
+    "running_mean": "moving_mean",
+    "running_std": "moving_variance",
+    "depthwise_kernel": "kernel",
+}
+_KERAS_1 = re.compile(r".+_(W|b|gamma|beta|running_mean|running_std)")
+
+
+def kind_of(spec: LayerSpec) -> str:
+    """Return what a layer's group in a tree is named after: its class in snake_case."""
+    return snake_case(spec.class_name.rpartition(">")[2])
+
+
+def weight_names(spec: LayerSpec) -> Names | None:
+    """Return Keras's names of a layer's weights in its order; None where they are not known."""
+    own = _own_names(spec.class_name, spec.config)
+    inner = activation_spec(spec)
+    if own is None or inner is None:
+        return own
+    return (*own, *(weight_names(inner) or ()))
+
+
+def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
+    if name == "Dense" or _CONVOLUTION.fullmatch(name):
+        return ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
+    if name in _SCALED:
+        scaled = ("gamma",) if config.get("scale", True) else ()
+        centred = ("beta",) if config.get("center", True) else ()
+        moments = _MOMENTS if name == "BatchNormalization" else ()
+        return (*scaled, *centred, *moments, *(_RENORM if config.get("renorm") else ()))
+    if name == "Normalization":
+        return _MEASURED if config.get("mean") is None else ()
+    known = {"Embedding": ("embeddings",), "PReLU": ("alpha",)}
+    return () if name in _weightless(Weightless) else known.get(name)
+
+
+def _weightless(base: type[Weightless]) -> set[str]:
+    """Return the names of this package's layers without weights."""
+    package = f"{layers.__name__}."
+    subclasses: list[type[Weightless]] = base.__subclasses__()
+    found = {cls for cls in subclasses if cls.__module__.startswith(package)}
+    return {cls.__name__ for cls in found}.union(*(_weightless(cls) for cls in found))
+
+
+def activation_spec(spec: LayerSpec) -> LayerSpec | None:
+    """Return a layer's activation where that is a layer with weights, such as a PReLU."""
+    activation = spec.config.get("activation")
+    if not isinstance(activation, Mapping) or not isinstance(activation.get("class_name"), str):
+        return None
+    class_name, config = activation["class_name"], activation.get("config")
+    if not isinstance(config, Mapping):
+        return None
+    name = config.get("name")
+    name = name if isinstance(name, str) else snake_case(class_name)
+    inner = LayerSpec(class_name, name, config)
+    return inner if weight_names(inner) else None
+
+
+def name_parts(weight: Weight) -> tuple[Names, str | None]:
+    """Return a weight's name in an old file: the names before its own, and its own today.
+
+    The own name is None where it is a number only.
+    """
+    *before, last = weight.path.split("/")
+    last = re.sub(r":[0-9]+$", "", last)
+    if re.fullmatch(r"param_[0-9]+", last):
+        return (), None
+    found = None if before else _KERAS_1.fullmatch(last)
+    name = found[1] if found else last
+    return tuple(before), _NOW.get(name, name)

@@ -1,0 +1,54 @@
+"""The layers of a model that have no weights yet, and the shapes that give them some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..._core.errors import problem
+from ...layers.base.layer import Layer
+from ...models.functional import Model
+
+
+def initialize(model: Model) -> None:
+    """Give all weights that have no shape yet their shapes and initial values.
+
+    Args:
+        model: A model from `build_model`.
+
+    Raises:
+        ValueError: the shape of a layer's input is not known.
+    """
+    for name, layer, shape in unbuilt(model):
+        if shape is None:
+            remedy = "Call the model on a batch instead."
+            raise ValueError(problem(name, "input_shape", "known", shape, remedy))
+        layer.build(shape)
+
+
+def unbuilt(model: Model) -> Iterator[tuple[str, Layer, Any]]:
+    """Yield the layers that are not built, inside nested models and other layers too.
+
+    Yields:
+        Each one's path, itself, and the shape of its first input, None where it is not known.
+    """
+    seen: set[int] = set()
+    for path, layer, shape in _parts(model, ""):
+        if not layer.built and id(layer) not in seen:
+            seen.add(id(layer))
+            yield path, layer, shape
+
+
+def _parts(model: Model, prefix: str) -> Iterator[tuple[str, Layer, Any]]:
+    shapes = model.input_shapes
+    for name, layer in model.layers.items():
+        path, shape = f"{prefix}{name}", shapes.get(name)
+        if isinstance(layer, Model):
+            yield from _parts(layer, f"{path}/")
+        elif isinstance(layer, Layer):
+            yield path, layer, shape
+            inner = getattr(layer, "activation", None)
+            if isinstance(inner, Layer):
+                own: Any = layer
+                after = None if shape is None else own.compute_output_shape(shape)
+                yield f"{path}/activation", inner, after

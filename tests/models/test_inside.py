@@ -1,0 +1,441 @@
+"""What a rebuilt model does inside, where nothing else sees what goes between its layers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.testing import assert_close
+
+from kerastorch.layers import Conv2D, ReLU
+from kerastorch.models import base
+from kerastorch.models import functional as functional_module
+from kerastorch.models import inside as inside_module
+from kerastorch.models.build import build_model
+from kerastorch.models.held import Padded
+from kerastorch.saving.configs.parse import parse_model
+from kerastorch.saving.weights.unbuilt import initialize
+from tests.models.configs import functional, input_layer, layer, node, sequential, tensor
+
+SHAPE = (3, 5, 4, 2)  # that of the input, batch included
+
+
+def conv(name, before=None, **config):
+    nodes = None if before is None else [node(tensor(before))]
+    return layer("Conv2D", name, nodes, filters=4, kernel_size=[2, 3], padding="same", **config)
+
+
+def one(class_name, name, before=None, **config):
+    entry = layer(class_name, name, None if before is None else [node(tensor(before))], **config)
+    return {**entry, "module": "keras.layers"}
+
+
+def merged(class_name, name, *before, **config):
+    entry = layer(class_name, name, [node([tensor(each) for each in before])], **config)
+    return {**entry, "module": "keras.layers"}
+
+
+def add(name, *before):
+    return merged("Add", name, *before)
+
+
+def residual(activation="relu", axis=-1):
+    """Return a block whose first activation has two readers, and whose addition is an output."""
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        conv("conv0", "x"),
+        one("BatchNormalization", "bn0", "conv0", axis=axis),
+        one("Activation", "act0", "bn0", activation=activation),
+        conv("conv1", "act0"),
+        one("ReLU", "act1", "conv1"),
+        add("sum", "act0", "act1"),
+        one("Activation", "act2", "sum", activation=activation),
+        conv("conv2", "act2", activation="relu"),
+        one("Activation", "act3", "conv2", activation="tanh"),
+        add("last", "act3", "act2"),
+        one("ReLU", "act4", "last", max_value=1.5),
+    ]
+    return functional(*entries, inputs=["x", 0, 0], outputs=[["act4", 0, 0], ["sum", 0, 0]])
+
+
+def branched(activation="relu", axis=-1):
+    """Return a block with outputs that are, and are made of, what its activations get."""
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        conv("conv0", "x"),
+        one("BatchNormalization", "bn0", "conv0", axis=axis),
+        one("Dropout", "same", "bn0", rate=0.5),  # hands on its input where it drops nothing
+        one("Activation", "act0", "bn0", activation=activation),
+        conv("conv1", "x"),
+        conv("conv2", "conv1"),  # needs its input for the gradient
+        one("ReLU", "act1", "conv1"),
+    ]
+    names = ("act0", "same", "act1", "conv2")  # the last are called first
+    return functional(*entries, inputs=["x", 0, 0], outputs=[[name, 0, 0] for name in names])
+
+
+def plain(activation="relu", axis=-1):
+    return sequential(
+        input_layer("x", (None, *SHAPE[1:])),
+        conv("conv0"),
+        one("BatchNormalization", "bn0", axis=axis),
+        one("Activation", "act0", activation=activation),
+        one("Flatten", "flat"),
+        layer("Dense", "dense", units=3),
+        one("ReLU", "act1"),
+    )
+
+
+def images(activation="relu", axis=-1):
+    """Return all kinds of layers on images; the channels are the last axis, or axis 1."""
+    form = {"data_format": "channels_last" if axis == -1 else "channels_first"}
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        one("Permute", "turned", "x", dims=[2, 1, 3] if axis == -1 else [3, 2, 1]),
+        one("ZeroPadding2D", "pad", "turned", padding=[[1, 0], [0, 2]], **form),
+        conv("conv0", "pad", strides=[2, 1], **form),
+        one("BatchNormalization", "bn0", "conv0", axis=axis),
+        one("Activation", "act0", "bn0", activation=activation),
+        one("MaxPooling2D", "max", "act0", pool_size=[2, 1], strides=1, padding="same", **form),
+        one("AveragePooling2D", "mean", "max", pool_size=[1, 2], strides=1, padding="same", **form),
+        merged("Concatenate", "channels", "act0", "max", axis=axis),
+        merged("Concatenate", "rows", "mean", "max", axis=axis - 1 if axis == -1 else axis + 1),
+        merged("Concatenate", "columns", "rows", "rows", axis=2),
+        one("BatchNormalization", "bn1", "columns", axis=axis),
+        one("LeakyReLU", "leaky", "mean", negative_slope=0.3),
+        one("ELU", "elu", "max"),
+        merged("Subtract", "less", "leaky", "elu"),
+        merged("Multiply", "times", "less", "leaky"),
+        merged("Average", "middle", "times", "elu", "less"),
+        merged("Maximum", "most", "middle", "max"),
+        one("GlobalAveragePooling2D", "one", "most", keepdims=True, **form),
+        merged("Minimum", "least", "most", "middle"),
+        merged("Add", "several", "least", "most", "times", "one"),
+        merged("Add", "twice", "several", "several"),
+        conv("conv1", "twice", activation=activation, **form),
+    ]
+    names = ("conv1", "channels", "bn1")
+    return functional(*entries, inputs=["x", 0, 0], outputs=[[name, 0, 0] for name in names])
+
+
+def images_first(activation="relu"):
+    return images(activation, axis=1)
+
+
+MODELS = {
+    "functional": residual,
+    "branched": branched,
+    "sequential": plain,
+    "images": images,
+    "channels_first": images_first,
+}
+
+
+def built(config, custom_objects=None, **options):
+    torch.manual_seed(4)
+    parsed = parse_model(config, "config.json")
+    model = build_model(parsed, custom_objects=custom_objects, **options)
+    initialize(model)
+    return model
+
+
+def batch():
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
+
+
+def forbid(monkeypatch):
+    monkeypatch.setattr(functional_module, "is_allowed", lambda inputs: False)
+
+
+def address(held, slot):
+    padded = isinstance(held.inside[slot], Padded)
+    return None if padded else held[slot].data_ptr()
+
+
+def watch(monkeypatch):
+    """Return a dict that gets the layers called inside, and whether each overwrote an input."""
+    found = {}
+
+    def watched(layer, held, slots, *arguments):
+        addresses = [address(held, slot) for slot in slots]
+        if called := inside_module.is_called(layer, held, slots, *arguments):
+            found[layer.name] = address(held, arguments[-1]) in addresses
+        return called
+
+    monkeypatch.setattr(base, "is_called", watched)
+    return found
+
+
+def numbers(model, training, dtype=torch.float64):
+    """Return outputs, and in training gradients and buffers."""
+    model.to(dtype).train(training)
+    torch.manual_seed(5)
+    with torch.set_grad_enabled(training):
+        outputs = model(batch().to(dtype))
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        if not training:
+            return outputs
+        loss = sum(y.square().sum() for y in outputs)
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+    return [*outputs, *gradients, *model.buffers()]
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+@pytest.mark.parametrize("activation", ["relu", "silu", "softmax", "elu", "linear", torch.cos])
+@pytest.mark.parametrize("name", MODELS)
+def test_numbers_are_those_of_calls_from_outside(name, activation, training, monkeypatch):
+    objects = {"mine": activation} if callable(activation) else {}
+    config = MODELS[name]("mine" if objects else activation)
+    found = numbers(built(config, objects), training)
+    forbid(monkeypatch)
+    assert_close(found, numbers(built(config, objects), training))
+
+
+# Whether each layer that is called inside overwrites an input, in inference and in training
+EXPECTED = {
+    "functional": {
+        **dict.fromkeys(("conv0", "bn0", "conv1", "conv2"), (False, False)),
+        **dict.fromkeys(("act0", "act1"), (True, True)),
+        "sum": (False, False),  # the first activation needs its output, and the second may, too
+        "act2": (False, False),  # the sum is an output of the model
+        "act3": (True, False),  # the convolution's activation needs its output
+        "last": (False, False),
+        "act4": (False, False),
+    },
+    "branched": dict.fromkeys(("conv0", "bn0", "act0", "conv1", "conv2", "act1"), (False, False)),
+    "sequential": {
+        **dict.fromkeys(("conv0", "bn0", "dense"), (False, False)),
+        **dict.fromkeys(("act0", "act1"), (True, True)),
+    },
+}
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_is_overwritten(name, training, monkeypatch):
+    found = watch(monkeypatch)
+    numbers(built(MODELS[name]()), training)
+    assert found == {layer: both[training] for layer, both in EXPECTED[name].items()}
+
+
+@pytest.mark.parametrize("name", ["images", "channels_first"])
+def test_all_kinds_are_called_inside(name, monkeypatch):
+    found = watch(monkeypatch)
+    model = built(MODELS[name]())
+    numbers(model, False)
+    assert set(model.layers) - set(found) == {"x", "turned", "one"}
+
+
+def summed(before):
+    """Return the sum of two layers of a class, of which an activation is made."""
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        one(before, "left", "x"),
+        one(before, "right", "x"),
+        add("sum", "left", "right"),
+        one("ReLU", "act", "sum"),
+    ]
+    return functional(*entries, inputs=["x", 0, 0], outputs=[["act", 0, 0]])
+
+
+def test_a_sum_overwrites_what_is_its_alone(monkeypatch):
+    found = watch(monkeypatch)
+    built(summed("BatchNormalization"))(batch())
+    assert found["sum"]
+    assert found["act"]
+    built(summed("ReLU"))(batch())
+    assert not found["sum"]
+
+
+def test_images_keep_their_axes():
+    """Between the layers nothing turns them: one view comes in, none goes out."""
+    model = built(plain()).train()
+    y = model(batch())
+    names, found = [y.grad_fn], []
+    while names:
+        node = names.pop()
+        if node is not None:
+            found.append(node.name())
+            names += [before for before, _ in node.next_functions]
+    assert found.count("PermuteBackward0") <= 2  # before Flatten, and of the Dense layer's weight
+
+
+def test_nothing_else_sees_it(monkeypatch):
+    """A hook keeps what a layer gave, and an output of the model is not written over."""
+    model = built(residual()).eval()
+    kept, again = {}, {}
+
+    def keep(found):
+        for name in ("bn0", "conv1"):
+            model.get_submodule(name).register_forward_hook(
+                lambda module, args, y, name=name: found.setdefault(name, y)
+            )
+
+    keep(kept)
+    with torch.no_grad():
+        _, total = model(batch())
+        forbid(monkeypatch)
+        keep(again)
+        assert_close(total, model(batch())[1])
+    assert_close(kept, again)
+    assert (kept["bn0"] < 0).any()
+
+
+def ignore(*args):
+    return None
+
+
+HOOKS = {
+    "forward": lambda layer: layer.register_forward_hook(ignore),
+    "before forward": lambda layer: layer.register_forward_pre_hook(ignore),
+    "backward": lambda layer: layer.register_full_backward_hook(ignore),
+    "before backward": lambda layer: layer.register_full_backward_pre_hook(ignore),
+}
+EVERYWHERE = {
+    "forward": nn.modules.module.register_module_forward_hook,
+    "before forward": nn.modules.module.register_module_forward_pre_hook,
+    "backward": nn.modules.module.register_module_full_backward_hook,
+    "before backward": nn.modules.module.register_module_full_backward_pre_hook,
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_sees_its_layer_called(hook, monkeypatch):
+    model, found = built(plain()), watch(monkeypatch)
+    HOOKS[hook](model.bn0)
+    model(batch())
+    assert found == {"conv0": False, "act0": False, "dense": False, "act1": True}
+
+
+@pytest.mark.parametrize("hook", EVERYWHERE)
+def test_a_hook_of_all_modules_sees_all_layers_called(hook, monkeypatch):
+    model, found = built(plain()), watch(monkeypatch)
+    handle = EVERYWHERE[hook](ignore)
+    model(batch())
+    handle.remove()
+    assert found == {}
+
+
+class Capped(ReLU):
+    def forward(self, inputs):
+        return super().forward(inputs).clamp(max=0.5)
+
+
+class Keeping(Conv2D):
+    def forward(self, inputs):
+        self.kept = super().forward(inputs)
+        return self.kept
+
+
+def test_classes_of_others_do_what_they_say(monkeypatch):
+    found = watch(monkeypatch)
+    config = sequential(input_layer("x", (None, *SHAPE[1:])), conv("conv0"), one("ReLU", "act0"))
+    for entry, kind in zip(config["config"]["layers"][1:], (Keeping, Capped), strict=True):
+        entry.update(class_name=kind.__name__, module=None, registered_name=kind.__name__)
+    model = built(
+        config, custom_layers={kind.__name__: kind.from_config for kind in (Keeping, Capped)}
+    )
+    with torch.no_grad():
+        y = model(batch())
+    assert found == {}
+    assert float(y.max()) == 0.5
+    assert (model.conv0.kept < 0).any()
+
+
+def test_a_forward_in_the_place_of_the_layer_s_is_called():
+    model = built(plain()).eval()
+    model.act0.forward = torch.zeros_like
+    with torch.no_grad():
+        y = model(batch())
+    assert_close(y, model.act1(model.dense.bias.expand_as(y)))
+
+
+def test_a_module_in_the_place_of_a_layer_is_trusted_with_nothing(monkeypatch):
+    """An identity hands on what others may read."""
+    model = built(residual()).eval()
+    with torch.no_grad():
+        expected = model(batch())
+    model.bn0 = nn.Identity()
+    found = watch(monkeypatch)
+    with torch.no_grad():
+        outputs = model(batch())
+    assert not found["act0"]
+    assert "bn0" not in found
+    forbid(monkeypatch)
+    with torch.no_grad():
+        assert_close(outputs, model(batch()))
+    assert not torch.equal(outputs[0], expected[0])
+
+
+@pytest.mark.parametrize("activity", ["bn0", "act0"])
+def test_activity_terms_keep_their_numbers(activity, monkeypatch):
+    results = []
+    for _ in range(2):
+        model = built(plain())
+        model.get_submodule(activity).activity_regularizer = "l2"
+        y = model(batch())
+        (y.square().sum() + sum(model.losses)).backward()
+        results.append([p.grad for p in model.parameters()])
+        forbid(monkeypatch)
+    assert_close(*results)
+
+
+def test_what_does_not_go_together_is_told_by_the_layer():
+    model = built(residual())
+    model.act1 = nn.ConstantPad2d(1, 0.0)
+    with pytest.raises(ValueError, match="Add: `inputs` must be of sizes that are equal or 1"):
+        model(batch())
+    model = built(plain())
+    model.bn0 = Conv2D(3, 1, input_shape=(None, None, 5))
+    with pytest.raises(ValueError, match="Conv2D: `inputs` must be of 5 channels"):
+        model(batch())
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+@pytest.mark.parametrize("name", MODELS)
+def test_autocast_and_mixed_policies(name, training, monkeypatch):
+    config = MODELS[name]()
+    layers = config["config"]["layers"]
+    mixed = {"class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}
+    several = [{**e, "config": {**e["config"], "dtype": mixed}} for e in layers[1::2]]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = numbers(built(config), training, torch.float32)
+    layers[1::2] = several
+    found += numbers(built(config), training, torch.float32)
+    forbid(monkeypatch)
+    expected = numbers(built(config), training, torch.float32)
+    layers[:] = MODELS[name]()["config"]["layers"]
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = [*numbers(built(config), training, torch.float32), *expected]
+    assert_close(found, expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.parametrize("name", MODELS)
+def test_functional_transforms(name, monkeypatch):
+    model = built(MODELS[name]()).eval()
+    parameters = dict(model.named_parameters())
+
+    def loss(parameters, x):
+        y = functional_call(model, parameters, (x,))
+        return (y[0] if isinstance(y, list) else y).square().sum()
+
+    gradients = torch.func.grad(loss)
+    along = {name: torch.ones_like(p) for name, p in parameters.items()}
+    many = torch.stack([batch(), batch() + 1])
+
+    def results():
+        _, forward = torch.func.jvp(lambda p: loss(p, batch()), (parameters,), (along,))
+        several = torch.func.vmap(gradients, (None, 0))(parameters, many)
+        return [gradients(parameters, batch()), several, forward]
+
+    found = results()
+    forbid(monkeypatch)
+    assert_close(found, results(), rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_of_gradients():
+    model = built(plain("tanh")).double()
+    x = batch().double().requires_grad_()
+    assert torch.autograd.gradgradcheck(model, (x,), fast_mode=True)
