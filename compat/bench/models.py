@@ -8,7 +8,7 @@ rebuilds them. Images are 224 x 224, numbers float32.
 
 - `native`: the same network in plain PyTorch, in channels_last memory (`native.py`);
 - `keras`: Keras's own model on its torch backend;
-- `compiled`: ours by `torch.compile` with inductor's `freezing` and `cpp_wrapper`, as README tells,
+- `compiled`: ours by `torch.compile` with inductor's `freezing` and `cpp_wrapper` (see the guides),
   and `native compiled`: the hand-written network so;
 - `onnxruntime`: ours written by `torch.onnx.export`, in onnxruntime.
 
@@ -45,7 +45,7 @@ import kerastorch
 
 CLASSES = 1000
 SIZE = 224
-# In training torch's own normalization, which `native` uses, rounds by more: see README.
+# In training, torch's normalization in `native` rounds by more: see kerastorch/docs/numerics.md.
 TOLERANCE = {"inference": 2e-4, "train step": 2e-2}
 # (ratio, over, mode) -> bar, and whether larger is better
 BARS = {

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from kerastorch import apply_constraints, attach_constraints, regularization_loss
 from kerastorch.layers import Conv2D
+from tests.architecture.documents import labelled_block
 from tests.training.sharded import (
     BATCH,
     OPTIMIZERS,
@@ -186,43 +187,13 @@ def test_mixed_precision_is_that_of_torch(pair, cast):
 
 # A whole script
 
-SCRIPT = """\
-import os, torch, kerastorch
-from kerastorch.layers import Conv2D, Dense, Flatten
-from torch.distributed.fsdp import fully_shard
-
-if torch.cuda.is_available():
-    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.set_default_device("cuda")
-torch.distributed.init_process_group()  # nccl between GPUs, gloo without
-torch.manual_seed(0)  # the same first weights everywhere
-rules = {"kernel_regularizer": "l2", "kernel_constraint": "max_norm", "activation": "relu"}
-model = torch.nn.Sequential(Conv2D(32, 3, strides=2, padding="same", **rules), Flatten(), Dense(10))
-model(torch.zeros(1, 28, 28, 1))  # builds the layers: before sharding
-model.to(memory_format=torch.contiguous_format)  # the order that fully_shard takes
-fully_shard(model[-1])  # large layers or blocks by themselves,
-fully_shard(model)  # then the rest; or: model = DistributedDataParallel(model)
-optimizer = torch.optim.Adam(model.parameters())  # after sharding
-kerastorch.attach_constraints(optimizer, model)
-torch.manual_seed(torch.distributed.get_rank())  # each process has its own share of the data
-for _ in range(10):
-    inputs, labels = torch.rand(8, 28, 28, 1), torch.randint(10, (8,))
-    loss = torch.nn.functional.cross_entropy(model(inputs), labels)
-    optimizer.zero_grad()
-    (loss + kerastorch.regularization_loss(model)).backward()
-    optimizer.step()
-torch.distributed.destroy_process_group()
-"""
-
-
-def test_the_script_is_that_of_the_readme():
-    assert SCRIPT in (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = ROOT / "kerastorch" / "docs" / "distributed.md"
 
 
 @calls_sharded
 def test_a_script_trains_under_torchrun(tmp_path):
     file = tmp_path / "train.py"
-    file.write_text(SCRIPT, encoding="utf-8")
+    file.write_text(labelled_block(GUIDE, file.name), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     running = subprocess.Popen(
