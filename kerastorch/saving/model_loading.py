@@ -36,7 +36,6 @@ def load_model(
     custom_layers: Mapping[str, Callable[..., nn.Module]] | None = None,
     custom_objects: Mapping[str, Any] | None = None,
     device: torch.device | str | int | None = None,
-    pickles: bool = False,
     progress: Progress | None = None,
 ) -> nn.Module:
     """Load a Sequential or Functional model of Keras, of any version's file, without Keras.
@@ -71,7 +70,6 @@ def load_model(
         custom_objects: Names of your own activations, initializers, regularizers and
             constraints -> functions or classes.
         device: Where the model is to live; by default torch's default device.
-        pickles: Whether arrays in pickles are read too; nothing in them is called.
         progress: Called with the number of bytes as the arrays are read.
 
     Returns:
@@ -92,7 +90,7 @@ def load_model(
     weights = arguments.path(load_model.__name__, "weights", weights)
     place = _checked_device(device)
     on_meta = place is not None and place.type == "meta"
-    with reading(path, progress, pickles) as contents:
+    with reading(path, progress) as contents:
         if contents.config is None:
             what = "it has weights only, and no config that tells the model"
             remedy = "Build the model yourself and call `load_weights`."
@@ -114,7 +112,7 @@ def load_model(
                 raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
             cautions = _load(model, spec, contents, custom, on_meta)
         else:
-            with reading(weights, progress, pickles) as others:
+            with reading(weights, progress) as others:
                 cautions = _load(model, spec, others, custom, on_meta)
     warn_of(contents.source, load_model.__name__, cautions, stacklevel=3)
     return model.eval()

@@ -41,7 +41,6 @@ def load_weights(
     by: str | None = None,
     mapping: Mapping[str, str | None] | None = None,
     strict: bool = True,
-    pickles: bool = False,
     progress: Progress | None = None,
 ) -> LoadReport:
     """Load weights of Keras into a module, all of them or none.
@@ -72,7 +71,6 @@ def load_weights(
         strict: Whether everything on both sides must find its place, and compute the same.
             Otherwise what fits is loaded, and the report lists what was left as it was, and why:
             layers that the source lacks, and those of another shape, such as a new head.
-        pickles: Whether arrays in pickles are read too; nothing in them is called.
         progress: Called with the number of bytes as the arrays are read.
 
     Returns:
@@ -102,7 +100,7 @@ def load_weights(
         rule = "a dict of paths to paths, names or None; or None"
         raise TypeError(problem(owner, "mapping", rule, mapping))
     source = arguments.path(owner, "source", source)
-    with reading(source, progress, pickles) as opened:
+    with reading(source, progress) as opened:
         contents = _as_model(opened, source)
         match = _matched(module, contents, by, mapping, strict)
         values, arrays = staged(match), read_for_methods(match)
@@ -121,12 +119,12 @@ def warn_of(source: str, owner: str, cautions: Sequence[str], *, stacklevel: int
 
 
 @contextmanager
-def reading(source: Any, progress: Progress | None, pickles: bool) -> Iterator[Contents]:
+def reading(source: Any, progress: Progress | None) -> Iterator[Contents]:
     """Open a source; the tensors made meanwhile are without gradients, and can have them later."""
     with (
         torch.inference_mode(False),
         torch.no_grad(),
-        open_contents(source, progress=progress, pickles=pickles) as contents,
+        open_contents(source, progress=progress) as contents,
     ):
         yield contents
 

@@ -20,23 +20,18 @@ from .hdf5.legacy_layout import CONFIG, MODEL, legacy_layers, weights_of
 from .hdf5.objects import Group, Progress
 from .hdf5.shards import is_index, merged, shard_names
 from .in_memory import live_contents
-from .unsupported import check_directory, check_missing, refuse_file
-from .variables import variables_of
+from .unsupported import check_directory, check_missing, refuse_file, refuse_pickle
 from .weight_file import Contents, Layout, SavedLayer
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _PICKLED = "model.weights.npz"
 _MOST_METADATA = 1 << 20
 _START = 512  # bytes that tell what a file is
-_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
-_EARLY_PICKLES = (b"(l", b"(d", b"(c", b"]q", b"}q", b"cnumpy")  # protocols 0 and 1
 _RESAVE = "Save it again with Keras: model.save('model.keras')."
 
 
 @contextmanager
-def open_contents(
-    source: Any, *, progress: Progress | None = None, pickles: bool = False
-) -> Iterator[Contents]:
+def open_contents(source: Any, *, progress: Progress | None = None) -> Iterator[Contents]:
     """Open what Keras saved, whatever its name, or what Keras has in memory.
 
     Files are `.keras` archives and their directories, HDF5 files of every layout, sharded weights
@@ -46,7 +41,6 @@ def open_contents(
     Args:
         source: A path, or an object: a Keras layer or model, or arrays in a list or a dict.
         progress: Called with the number of bytes as the arrays are read.
-        pickles: Whether arrays in pickles are read too; nothing in them is called either.
 
     Yields:
         What was found.
@@ -61,20 +55,17 @@ def open_contents(
         yield live_contents(source)
         return
     with ExitStack() as stack:
-        yield _Opener(stack, path, progress, pickles).contents()
+        yield _Opener(stack, path, progress).contents()
 
 
 class _Opener:
     """Opens files, which the stack closes."""
 
-    def __init__(
-        self, stack: ExitStack, path: Path, progress: Progress | None, pickles: bool
-    ) -> None:
+    def __init__(self, stack: ExitStack, path: Path, progress: Progress | None) -> None:
         self.stack = stack
         self.path = path
         self.source = str(path)
         self.progress = progress
-        self.pickles = pickles
 
     def contents(self) -> Contents:
         check_missing(self.path)
@@ -86,7 +77,7 @@ class _Opener:
             return self.zip(window)
         if start.startswith(reader.SIGNATURE):
             return self.hdf5(window)
-        if start.startswith((npy.MAGIC, *_PICKLES, *_EARLY_PICKLES)):
+        if start.startswith(npy.MAGIC):
             return self.arrays()
         if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
             return self.json(window)
@@ -115,12 +106,18 @@ class _Opener:
             raise FileError(f"{self.source}: {what}. Found: {sorted(names)[:8]}. {_RESAVE}")
         if len(held) > 1:
             raise FileError(f"{self.source}: both {held[0]} and {held[1]}. {_RESAVE}")
+        if held == [_PICKLED]:
+            opened = f"zipfile.ZipFile({self.source!r}).open({_PICKLED!r})"
+            arrays = f"numpy.load({opened}, allow_pickle=True).items()"
+            layers = f"{{n: a.item() for n, a in {arrays} if n.startswith('layers/')}}"
+            refuse_pickle(f"{self.source}: {_PICKLED}", layers)
 
         def text(name: str, most: int) -> bytes:
             return archive.window(name, most).readall() if name in names else b"{}"
 
-        read = self.weights if held == [_WEIGHTS] else self.pickled
-        return self.bundle("Keras .keras archive", text, lambda: read(archive.window(held[0])))
+        return self.bundle(
+            "Keras .keras archive", text, lambda: self.weights(archive.window(_WEIGHTS))
+        )
 
     def directory(self) -> Contents:
         present = {entry.name for entry in self.path.iterdir()}
@@ -156,14 +153,6 @@ class _Opener:
             what = f"{_WEIGHTS}: no weights as Keras 2.12 and later write them"
             raise FileError(f"{self.source}: {what}. Found: {sorted(root.members)[:8]}. {_RESAVE}")
         return root
-
-    def pickled(self, window: Window) -> Group:
-        """Read weights beside a config that are pickled Keras objects, where that is asked for."""
-        if not self.pickles:
-            what = f"{_PICKLED}: weights as pickled Keras objects, which are not read"
-            remedy = "Pass pickles=True: then arrays are read from them, and nothing is called"
-            raise FileError(f"{self.source}: {what}. {remedy}.")
-        return variables_of(zip_archive.Archive(f"{self.source}: {_PICKLED}", window))
 
     def hdf5(self, window: Window) -> Contents:
         if zip_archive.end_record(window) is not None:
@@ -231,8 +220,7 @@ class _Opener:
         )
 
     def arrays(self) -> Contents:
-        opened = open_arrays(self.path, progress=self.progress, pickles=self.pickles)
-        return self.stack.enter_context(opened)
+        return self.stack.enter_context(open_arrays(self.path, progress=self.progress))
 
     def beside(self, folder: Path, name: str) -> Window:
         """Open a file that is itself in a directory, and not a link to elsewhere."""
