@@ -22,6 +22,7 @@ from kerastorch.saving.formats.array_files import open_arrays
 SECONDS = 60  # far more than any file takes; only what hangs gets there
 HARMLESS = {
     "builtins.id",
+    "compile",  # `ast.literal_eval` of a header; code that runs shows as "exec", too
     "object.__getattr__",
     "object.__setattr__",  # of an unbuilt layer's parameters, which change their class
     "os.listdir",
