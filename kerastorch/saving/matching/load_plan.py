@@ -18,8 +18,9 @@ from ..report import LoadEntry
 from ..weights.config_differences import caution, disagreements
 from ..weights.kernel_conversions import converted
 from ..weights.module_weights import Leaf, has_method
-from ..weights.parameters import KINDS, MERGED, Shape, Target
+from ..weights.parameters import MERGED, Shape, Target
 from ..weights.saved_layers_by_config import Saved
+from ..weights.torch_modules import KINDS
 from .own_modules import assign_weights, describe_misfit, name_uniquely, name_weights
 
 _LISTS = ("pairs", "calls", "missing", "unused", "differences", "warnings", "own_misfits")
