@@ -168,7 +168,7 @@ def _matched(
         custom=custom,
         own=own_modules(names),
     )
-    how = "order" if source.bare else "name" if contents.layout == "arrays" else "structure"
+    how = "order" if source.bare else "name" if contents.named_by_caller else "structure"
     match = matcher.match(how)
     for path, layer, input_shape in unbuilt(model):
         found = match.shapes.get(layer)

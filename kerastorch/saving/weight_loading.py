@@ -16,6 +16,7 @@ from .._core.errors import FileError, problem
 from ..graph.spec import ModelSpec
 from ..models.functional import Model
 from .configs.parse import parse_model
+from .formats.in_memory import is_live
 from .formats.open import open_contents
 from .formats.weight_file import Contents
 from .matching.copy import call_methods, commit, read_for_methods, staged
@@ -132,7 +133,7 @@ def reading(source: Any, progress: Progress | None) -> Iterator[Contents]:
 def _as_model(contents: Contents, source: Any) -> Contents:
     """Return a single live layer as a model of it, so that its config is compared as well."""
     alone = contents.layers[0] if len(contents.layers) == 1 else None
-    if contents.layout != "live" or contents.config is not None or alone is None or alone.path:
+    if not is_live(source) or contents.config is not None or alone is None or alone.path:
         return contents
     try:
         layer = {"class_name": type(source).__name__, "config": source.get_config()}

@@ -45,7 +45,7 @@ BFLOAT16 = torch.tensor([1.5, -2.0, 3e38], dtype=torch.bfloat16)
 def values(path: Path) -> dict[str, list[tuple]]:
     """Layer's path -> (path, name, array) of its weights, bfloat16 as a tensor."""
     with open_arrays(path) as contents:
-        assert contents.layout == "arrays"
+        assert contents.named_by_caller
         assert contents.source == str(path)
         found = {}
         for layer in contents.layers:
@@ -338,7 +338,7 @@ def test_a_bomb_of_many_members_is_refused(monkeypatch, tmp_path):
 def test_arrays_in_a_list():
     contents = array_contents([KERNEL, torch.from_numpy(BIAS), BFLOAT16, KERNEL[..., ::-1]])
     (layer,) = contents.layers
-    assert (layer.path, layer.name, contents.layout) == ("", None, "arrays")
+    assert (layer.path, layer.name, contents.named_by_caller) == ("", None, True)
     assert [(w.path, w.name, w.shape, w.dtype) for w in layer.weights] == [
         ("0", None, (1, 2, 3, 4), "float32"),
         ("1", None, (4,), "float32"),

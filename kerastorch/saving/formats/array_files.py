@@ -59,7 +59,8 @@ def open_arrays(
         def as_weight(path: str, name: str | None, value: _Stored) -> Weight:
             return _make_weight(f"{source}: {path}", path, name, value, progress)
 
-        yield Contents(source, kind, None, None, "arrays", None, grouped(stored, as_weight))
+        layers = grouped(stored, as_weight)
+        yield Contents(source, kind, layers, named_by_path=True, named_by_caller=True)
 
 
 @dataclass(frozen=True)

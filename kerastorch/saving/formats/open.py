@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from .hdf5.objects import Group, Progress
 from .hdf5.shards import is_index, merged, shard_names
 from .in_memory import live_contents
 from .unsupported import check_directory, check_missing, refuse_file, refuse_pickle
-from .weight_file import Contents, Layout, SavedLayer
+from .weight_file import Contents
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _PICKLED = "model.weights.npz"
@@ -178,23 +178,15 @@ class _Opener:
         if isinstance(text, str):
             config = json_file.parsed(f"{self.source}: @{CONFIG}", text)
         kind = "Keras HDF5 model" if config is not None else "Keras HDF5 weights"
-        version, backend = (told.get(name) for name in ("keras_version", "backend"))
         return Contents(
-            self.source,
-            kind,
-            version if isinstance(version, str) else None,
-            backend if isinstance(backend, str) else None,
-            "legacy",
-            config,
-            layers,
-            ignored,
+            self.source, kind, layers, **_find_writer(told), config=config, ignored=ignored
         )
 
     def tree(self, root: Group, kind: str, config: Any, version: str | None) -> Contents:
         layers, ignored = tree_layers(self.source, root, self.progress)
         old = " of Keras 2.12 to 2.14" if is_old(root) else ""
-        layout: Layout = "tree"
-        return Contents(self.source, f"{kind}{old}", version, None, layout, config, layers, ignored)
+        known: dict[str, Any] = {"version": version, "config": config, "ignored": ignored}
+        return Contents(self.source, f"{kind}{old}", layers, named_by_class=True, **known)
 
     def json(self, window: Window, directory: Path | None = None) -> Contents:
         value = json_file.parsed(self.source, window.taken(0, json_file.MOST_BYTES + 1))
@@ -207,17 +199,8 @@ class _Opener:
         if not isinstance(value, dict) or "class_name" not in value:
             what = "JSON that is neither a model's config nor an index of sharded weights"
             raise FileError(f"{self.source}: {what}. Found: {str(value)[:100]}. {_RESAVE}")
-        version, backend = (value.get(name) for name in ("keras_version", "backend"))
-        layers: tuple[SavedLayer, ...] = ()
-        return Contents(
-            self.source,
-            "Keras config in JSON",
-            version if isinstance(version, str) else None,
-            backend if isinstance(backend, str) else None,
-            "tree",
-            value,
-            layers,
-        )
+        kind = "Keras config in JSON"
+        return Contents(self.source, kind, (), **_find_writer(value), config=value)
 
     def arrays(self) -> Contents:
         return self.stack.enter_context(open_arrays(self.path, progress=self.progress))
@@ -231,3 +214,9 @@ class _Opener:
             what = f"{name}: a link to a file elsewhere. Found: {path.resolve()}"
             raise FileError(f"{self.source}: {what}. Copy that file into the directory.")
         return self.window(path)
+
+
+def _find_writer(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the version of Keras and the backend that a file says wrote it."""
+    found = {"version": told.get("keras_version"), "backend": told.get("backend")}
+    return {name: value if isinstance(value, str) else None for name, value in found.items()}

@@ -184,11 +184,10 @@ class Match:
             self.misfits.append(f"{what}. Found: {shapes} at {saved.title}.")
             return
         taken = {id(weight) for weight in found.values()}
-        merged = contents.layout == "tree"
         for target in leaf.targets:
             path = leaf.target_path(target)
             weight = found.get(target)
-            if weight is None and not (merged and target.name in MERGED):
+            if weight is None and not (contents.named_by_class and target.name in MERGED):
                 self.miss(leaf, [target])
                 continue
             self.pairs.append(Pair(path, target, weight))
@@ -217,8 +216,7 @@ class Match:
             what = f"{owner} takes {names}. Found the names {', '.join(given)} at {saved.title}"
             self.misfits.append(f"{what}, and shapes that do not tell which is which.")
             return
-        kind = saved.kind if contents.layout == "tree" else None
-        kind = snake_case(saved.spec.class_name) if saved.spec is not None else kind
+        kind = saved.kind if saved.spec is None else snake_case(saved.spec.class_name)
         if kind is not None and kind not in leaf.kinds:
             title = kind if saved.spec is None else saved.spec.class_name
             what = f"{owner} took the arrays of a {title} as {names}: the file has no names of them"

@@ -25,12 +25,12 @@ def saved_layers(contents: Contents, spec: ModelSpec | None = None) -> Source:
             the config says which of a class is which; a group of an old file has all weights of
             a nested model, and the config says which are whose.
     """
-    if spec is None or contents.layout == "arrays":
+    if spec is None or contents.named_by_caller:
         return saved_alone(contents)
     placed = _Placed(contents)
-    if contents.layout == "tree":
+    if contents.named_by_class:
         found = list(placed.in_tree(spec, "", ()))
-    elif contents.layout == "live":
+    elif contents.named_by_path:
         found = list(placed.in_memory(spec, ()))
     else:
         found = list(placed.in_groups(spec))
@@ -40,7 +40,7 @@ def saved_layers(contents: Contents, spec: ModelSpec | None = None) -> Source:
     known = tuple(
         replace(layer, flattened=layer.names in marked) for layer in found if layer.weights
     )
-    ordered = not left or contents.layout != "tree"
+    ordered = not left or not contents.named_by_class
     return Source((*known, *left), ordered, crossed=tuple(placed.crossed))
 
 
