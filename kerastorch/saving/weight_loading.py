@@ -195,7 +195,7 @@ def _matched(
             tried.append(matcher.match(how))
     match = tried[-1] if tried[-1].fits else _closest(tried)
     if match.how.endswith("order") and by is None and (match.missing or match.unused):
-        match.problems += _lines_of(match) if not strict else []
+        match.problems += _list_unmatched(contents, match) if not strict else []
     match.warnings[:0] = cautions
     require(module, contents, match, strict, _REMEDY if strict else f"{_MAPPING}.", _DIFFERENCES)
     return match
@@ -233,12 +233,16 @@ def _closest(tried: list[Match]) -> Match:
     return next(found, tried[-1])
 
 
-def _lines_of(match: Match) -> list[str]:
-    missing = [
-        f"{entry.target}{'' if entry.shape is None else f' {entry.shape}'}: the source has none"
-        for entry in match.missing
+def _list_unmatched(contents: Contents, match: Match) -> list[str]:
+    """Return a line for each parameter without an array, and for each array without a parameter."""
+    place = "source" if contents.format.endswith("in memory") else "file"
+    missing = [(entry, entry.target, f"is not in the {place}") for entry in match.missing]
+    unexpected = [(entry, entry.source, "matches no parameter") for entry in match.unused]
+    return [
+        f"{word}: {path}{'' if entry.shape is None else f' {entry.shape}'} {what}"
+        for word, entries in (("missing", missing), ("unexpected", unexpected))
+        for entry, path, what in entries
     ]
-    return missing + [f"{entry.source} {entry.shape}: nothing takes it" for entry in match.unused]
 
 
 def require(
@@ -264,11 +268,11 @@ def require(
     """
     lines = list(match.problems)
     if strict:
-        lines += match.hints + match.strict + _lines_of(match)
+        lines += match.hints + match.strict + _list_unmatched(contents, match)
     if not (match.pairs or match.calls or lines):
         lines.append("nothing was found to load")
         lines += [reason for one in match.skipped for reason in one.reasons]
-        lines += _lines_of(match)
+        lines += _list_unmatched(contents, match)
     remedies = [remedy] if len(lines) > len(match.own_misfits) else []
     if match.own_misfits:
         remedies.append(THREE_WAYS)
