@@ -17,7 +17,7 @@ from ..models.functional import Model
 from .configs.parse import parse_model
 from .formats.weight_file import Contents
 from .matching.copy import call_methods, commit, read_for_methods, staged
-from .matching.load_plan import Match
+from .matching.load_plan import LoadPlan
 from .matching.matcher import Matcher, own_modules, structural_names
 from .skeleton import make_skeleton
 from .weight_loading import Progress, reading, require, warn_of
@@ -155,7 +155,7 @@ def _matched(
     spec: ModelSpec,
     contents: Contents,
     custom: Mapping[str, Any] | None = None,
-) -> Match:
+) -> LoadPlan:
     """Return what goes where by the model's own config; anything left over is an error."""
     source = saved_layers(contents, spec)
     names = structural_names(model)
@@ -180,6 +180,6 @@ def _matched(
         if found is not None and expected is not None and found != expected:
             what = f"{path} has the parameters {expected} by its input's shape {input_shape}"
             match.problems.append(f"{what}. Found: {found}.")
-    if match.pairs or match.calls or matcher.leaves or source.layers:
+    if match.assignments or match.calls or matcher.leaves or source.layers:
         require(model, contents, match, True, _REMEDY, _DIFFERENCES)
     return match

@@ -20,7 +20,7 @@ from .formats.in_memory import is_live
 from .formats.open import open_contents
 from .formats.weight_file import Contents
 from .matching.copy import call_methods, commit, read_for_methods, staged
-from .matching.load_plan import Match, missing_entries, unused_entries
+from .matching.load_plan import LoadPlan, missing_entries, unused_entries
 from .matching.matcher import Matcher, own_modules, structural_names
 from .matching.own_modules import THREE_WAYS
 from .report import LoadEntry, LoadReport
@@ -155,7 +155,7 @@ def _matched(
     by: str | None,
     mapping: Mapping[str, str | None] | None,
     strict: bool,
-) -> Match:
+) -> LoadPlan:
     """Return the first match by which everything fits, or raise all that is wrong with it."""
     own, names, custom = None, {}, None
     if isinstance(module, Model):
@@ -189,12 +189,12 @@ def _matched(
     matcher = Matcher(module, contents, source, automatic=by == "name", **shared)
     hows = ("name", "name and order", "order") if by is None else (by,)
     attempts += [(matcher, how) for how in hows]
-    tried: list[Match] = []
+    tried: list[LoadPlan] = []
     for matcher, how in attempts:
         if not tried or (not tried[-1].fits and _is_worth_trying(how, tried, strict, mapping)):
             tried.append(matcher.match(how))
     match = tried[-1] if tried[-1].fits else _closest(tried)
-    if match.how.endswith("order") and by is None and (match.missing or match.unused):
+    if match.how.endswith("order") and by is None and (match.missing or match.unexpected):
         match.problems += _list_unmatched(contents, match) if not strict else []
     match.warnings[:0] = cautions
     require(module, contents, match, strict, _REMEDY if strict else f"{_MAPPING}.", _DIFFERENCES)
@@ -210,34 +210,34 @@ def _names_in(spec: ModelSpec) -> list[Any]:
 
 
 def _is_worth_trying(
-    how: str, tried: list[Match], strict: bool, mapping: Mapping[str, str | None] | None
+    how: str, tried: list[LoadPlan], strict: bool, mapping: Mapping[str, str | None] | None
 ) -> bool:
     """Return whether to go on with another way of matching, after those that did not fit.
 
     Names are always looked at. An order is, where it does not go against names that were found.
     """
-    named = any(match.pairs for match in tried)
+    named = any(match.assignments for match in tried)
     if not how.endswith("order"):
         return True
-    if not strict and any(match.pairs and not match.problems for match in tried):
+    if not strict and any(match.assignments and not match.problems for match in tried):
         return False
     if how == "name and order":
         return named
     return not (named and None in (mapping or {}).values())
 
 
-def _closest(tried: list[Match]) -> Match:
+def _closest(tried: list[LoadPlan]) -> LoadPlan:
     """Return the first match by names that found anything, else the last one."""
     by_names = [match for match in tried if not match.how.endswith("order")]
-    found = (match for match in by_names if match.pairs or (match.skipped and match.problems))
+    found = (match for match in by_names if match.assignments or (match.skipped and match.problems))
     return next(found, tried[-1])
 
 
-def _list_unmatched(contents: Contents, match: Match) -> list[str]:
+def _list_unmatched(contents: Contents, match: LoadPlan) -> list[str]:
     """Return a line for each parameter without an array, and for each array without a parameter."""
     place = "source" if contents.format.endswith("in memory") else "file"
     missing = [(entry, entry.target, f"is not in the {place}") for entry in match.missing]
-    unexpected = [(entry, entry.source, "matches no parameter") for entry in match.unused]
+    unexpected = [(entry, entry.source, "matches no parameter") for entry in match.unexpected]
     return [
         f"{word}: {path}{'' if entry.shape is None else f' {entry.shape}'} {what}"
         for word, entries in (("missing", missing), ("unexpected", unexpected))
@@ -248,7 +248,7 @@ def _list_unmatched(contents: Contents, match: Match) -> list[str]:
 def require(
     module: nn.Module,
     contents: Contents,
-    match: Match,
+    match: LoadPlan,
     strict: bool,
     remedy: str,
     differences_remedy: str,
@@ -269,12 +269,12 @@ def require(
     lines = list(match.problems)
     if strict:
         lines += match.hints + match.strict + _list_unmatched(contents, match)
-    if not (match.pairs or match.calls or lines):
+    if not (match.assignments or match.calls or lines):
         lines.append("nothing was found to load")
         lines += [reason for one in match.skipped for reason in one.reasons]
         lines += _list_unmatched(contents, match)
-    remedies = [remedy] if len(lines) > len(match.own_misfits) else []
-    if match.own_misfits:
+    remedies = [remedy] if len(lines) > len(match.own_mismatched) else []
+    if match.own_mismatched:
         remedies.append(THREE_WAYS)
     if strict and match.differences:
         lines += match.differences
@@ -286,9 +286,9 @@ def require(
         raise FileError(message)
 
 
-def _report(contents: Contents, match: Match, strict: bool) -> LoadReport:
+def _report(contents: Contents, match: LoadPlan, strict: bool) -> LoadReport:
     loaded = []
-    for pair in match.pairs:
+    for pair in match.assignments:
         weight = pair.weight
         shape = pair.target.shape if weight is None else weight.shape
         kind = "" if weight is None else weight.dtype
@@ -297,7 +297,7 @@ def _report(contents: Contents, match: Match, strict: bool) -> LoadReport:
     for call in match.calls:
         for weight in call.weights.values():
             loaded.append(LoadEntry(call.path, weight.path, weight.shape, weight.dtype))
-    missing, unused = list(match.missing), match.unused + match.left_out
+    missing, unused = list(match.missing), match.unexpected + match.left_out
     left = [] if strict else match.strict + match.differences
     warned = match.warnings + left
     for one in match.skipped:
