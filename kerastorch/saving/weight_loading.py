@@ -19,7 +19,7 @@ from .configs.parse import parse_model
 from .formats.in_memory import is_live
 from .formats.open import open_contents
 from .formats.weight_file import Contents
-from .matching.copy import call_methods, commit, read_for_methods, staged
+from .matching.copy import copy_weights
 from .matching.load_plan import LoadPlan, missing_entries, unused_entries
 from .matching.matcher import Matcher, own_modules, structural_names
 from .matching.own_modules import THREE_WAYS
@@ -104,9 +104,7 @@ def load_weights(
     with reading(source, progress) as opened:
         contents = _as_model(opened, source)
         match = _matched(module, contents, by, mapping, strict)
-        values, arrays = staged(match), read_for_methods(match)
-    call_methods(match, arrays, contents.source)
-    commit(values)
+        copy_weights(match, contents.source)
     report = _report(contents, match, strict)
     warn_of(contents.source, owner, report.warnings, stacklevel=3)
     return report

@@ -18,6 +18,22 @@ from .load_plan import Assignment, LoadPlan
 Staged = tuple[nn.Module, str, Tensor]  # a module, its parameter's name, and what to give it
 
 
+def copy_weights(plan: LoadPlan, source: str) -> None:
+    """Read all arrays, and give them to the modules once nothing can fail half-way.
+
+    Args:
+        plan: What goes where.
+        source: What messages call the source.
+
+    Raises:
+        FileError: an array cannot be read, or a module's method refused its arrays; the module is
+            unchanged.
+    """
+    values, arrays = staged(plan), read_for_methods(plan)
+    call_methods(plan, arrays, source)
+    commit(values)
+
+
 def staged(match: LoadPlan) -> list[Staged]:
     """Read every array into a tensor like the parameter that takes it; nothing is changed yet.
 
