@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ..formats.weight_file import Weight
 from ..weights.module_weights import Leaf
@@ -33,7 +34,7 @@ def apply_mapping(
     Returns:
         The leaves and the layers that it does not name, and the leaves that it leaves out.
     """
-    mapped = _Mapping(match, layers, leaves, source)
+    mapped = _Mapping(match, layers, source, {leaf.path: leaf for leaf in leaves})
     for path, name in mapping.items():
         mapped.take_entry(path, name)
     mapped.take_parameters()
@@ -46,23 +47,19 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+@dataclass
 class _Mapping:
     """What of a module and a source is still free, while a mapping is gone through."""
 
-    def __init__(
-        self,
-        match: LoadPlan,
-        matcher: LayerMatcher,
-        leaves: Iterable[Leaf],
-        source: Source,
-    ) -> None:
-        self.match = match
-        self.matcher = matcher
-        self.leaves = {leaf.path: leaf for leaf in leaves}
-        self.source = source
-        self.layers = list(source.layers)
+    match: LoadPlan
+    matcher: LayerMatcher
+    source: Source
+    leaves: dict[str, Leaf]
+
+    def __post_init__(self) -> None:
+        self.layers = list(self.source.layers)
         self.left_out: list[Leaf] = []
-        self.weights = {weight.path: weight for saved in source.layers for weight in saved.weights}
+        self.weights = {weight.path: weight for saved in self.layers for weight in saved.weights}
         self.parts: dict[str, list[tuple[Target, Weight | None]]] = {}
 
     def take_entry(self, path: str, name: str | None) -> None:
