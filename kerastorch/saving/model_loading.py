@@ -18,7 +18,7 @@ from .configs.parse import parse_model
 from .formats.weight_file import Contents
 from .matching.copy import copy_weights
 from .matching.load_plan import LoadPlan
-from .matching.matcher import Matcher, own_modules, structural_names
+from .matching.matcher import Matcher
 from .skeleton import make_skeleton
 from .weight_loading import Progress, reading, require, warn_of
 from .weights.module_weights import leaves_of
@@ -161,16 +161,7 @@ def _lacks_weights(model: Model, file: Contents, on_meta: bool) -> bool:
 def _plan_load(model: Model, spec: ModelSpec, contents: Contents) -> LoadPlan:
     """Return what goes where by the model's own config; anything left over is an error."""
     source = saved_layers(contents, spec)
-    names = structural_names(model)
-    matcher = Matcher(
-        model,
-        contents,
-        source,
-        names=names,
-        automatic=True,
-        custom=model._custom,
-        own=own_modules(names),
-    )
+    matcher = Matcher(model, contents, source, automatic=True)
     how = "order" if source.bare else "name" if contents.named_by_caller else "structure"
     plan = matcher.match(how)
     for path, layer, input_shape in unbuilt(model):

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from .formats.open import open_contents
 from .formats.weight_file import Contents
 from .matching.copy import copy_weights
 from .matching.load_plan import LoadPlan, missing_entries, unused_entries
-from .matching.matcher import Matcher, own_modules, structural_names
+from .matching.matcher import Matcher
 from .matching.own_modules import THREE_WAYS
 from .report import LoadEntry, LoadReport
 from .weights.saved_layers_by_config import saved_layers
@@ -155,36 +156,22 @@ def _matched(
     strict: bool,
 ) -> LoadPlan:
     """Return the first match by which everything fits, or raise all that is wrong with it."""
-    own, names, custom = None, {}, None
-    if isinstance(module, Model):
-        own, names, custom = module.spec, structural_names(module), module._custom
-    owned = own_modules(names)
-    cautions = []
-    spec = None
+    cautions, spec = [], None
     if contents.config is not None:
         try:
             spec = parse_model(contents.config, contents.source, contents.version)
         except FileError as error:
             cautions.append(f"the config was not used: {error}")
-    shared: dict[str, Any] = {
-        "mapping": mapping,
-        "names": names,
-        "custom": custom,
-        "own": owned,
-        "lenient": not strict,
-    }
+    make_matcher = partial(Matcher, module, contents, mapping=mapping, lenient=not strict)
     attempts = []
-    if own is not None and by is None:
+    if isinstance(module, Model) and by is None:
         # The layers may differ from the model's own config: they can be replaced and changed.
-        source = saved_layers(contents, own if spec is None else spec)
-        automatic = spec is None or _names_in(spec) == _names_in(own)
-        compares = spec is not None
-        matcher = Matcher(
-            module, contents, source, automatic=automatic, compares=compares, **shared
-        )
+        source = saved_layers(contents, module.spec if spec is None else spec)
+        automatic = spec is None or _names_in(spec) == _names_in(module.spec)
+        matcher = make_matcher(source=source, automatic=automatic, compares=spec is not None)
         attempts.append((matcher, "structure"))
     source = saved_layers(contents, spec)
-    matcher = Matcher(module, contents, source, automatic=by == "name", **shared)
+    matcher = make_matcher(source=source, automatic=by == "name")
     hows = ("name", "name and order", "order") if by is None else (by,)
     attempts += [(matcher, how) for how in hows]
     tried: list[LoadPlan] = []

@@ -36,10 +36,7 @@ class Matcher:
         contents: What the source holds.
         source: Its layers.
         mapping: What the caller says of single modules and parameters.
-        names: The names of modules that have others than their paths.
         automatic: Whether to trust names that Keras gave by itself, such as dense_1.
-        custom: The caller's own classes and functions by name; None for what makes modules.
-        own: The modules of the caller's own that stand for Keras layers, and their names.
         lenient: Whether a layer that does not fit is left out, rather than an error.
         compares: Whether modules must compute what the source's config says.
     """
@@ -50,19 +47,19 @@ class Matcher:
         contents: Contents,
         source: Source,
         mapping: Mapping[str, str | None] | None = None,
-        names: Mapping[nn.Module, Names] | None = None,
         automatic: bool = False,
-        custom: Mapping[str, Any] | None = None,
-        own: Mapping[nn.Module, Names] | None = None,
         lenient: bool = False,
         compares: bool = True,
     ) -> None:
         self.module = module
         self.mapping = dict(mapping or {})
-        self.names = {**(names or {}), **(own or {})}
+        self.names: dict[nn.Module, Names] = {}
+        custom: Mapping[str, Any] = {}
+        if isinstance(module, Model):
+            self.names, custom = structural_names(module), module._custom or {}
         self.automatic = automatic
         self.lenient = lenient
-        self.leaves = leaves_of(module, self._unmapped(own or {}))
+        self.leaves = leaves_of(module, self._unmapped(own_modules(self.names)))
         if isinstance(module, Model):  # in the config's order, also where layers were replaced
             places = {layer: place for place, layer in enumerate(self.names)}
             self.leaves.sort(key=lambda leaf: places.get(leaf.module, len(places)))
@@ -71,9 +68,7 @@ class Matcher:
             source, [self.names.get(leaf.module, tuple(leaf.path.split("."))) for leaf in whole]
         )
         channels_first = has_channels_first(module)
-        self.layers = LayerMatcher(
-            contents, custom or {}, compares, channels_first, self.source.bare
-        )
+        self.layers = LayerMatcher(contents, custom, compares, channels_first, self.source.bare)
 
     def _unmapped(self, own: Mapping[nn.Module, Names]) -> list[nn.Module]:
         """Return the modules of the caller's own of which the mapping names no part."""
