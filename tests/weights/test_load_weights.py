@@ -409,3 +409,15 @@ def test_optimizers_go_on_with_loaded_weights(tmp_path):
         assert all(p.grad.stride() == p.stride() for p in model.parameters() if p.ndim == 4)
         optimizer.step()
         keras.load_weights(model, tmp_path / "m.weights.h5")
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_what_does_not_match_is_listed_in_the_words_of_torch(in_memory, tmp_path):
+    arrays = {"0/kernel": np.ones((3, 2), "float32"), "0/scale": np.ones(2, "float32")}
+    np.savez(tmp_path / "a.npz", **arrays)
+    source = arrays if in_memory else tmp_path / "a.npz"
+    with pytest.raises(FileError) as error:
+        keras.load_weights(nn.Sequential(nn.Linear(3, 2)), source)
+    place = "source" if in_memory else "file"
+    assert f"\n  missing: 0.bias (2,) is not in the {place}\n" in str(error.value)
+    assert "\n  unexpected: 0/scale (2,) matches no parameter\n" in str(error.value)
