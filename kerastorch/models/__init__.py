@@ -1,1 +1,1 @@
-"""Keras's models as modules."""
+"""Keras models as PyTorch modules."""

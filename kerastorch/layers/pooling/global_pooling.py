@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from ..._core.registry import keras_layer
-from ..base.spatial import Spatial, data_format_of
+from ..base.spatial import SpatialChannelsFirst, data_format_of
 from ..base.stateless import Sizes
 
 
-class BaseGlobalPooling(Spatial):
+class BaseGlobalPooling(SpatialChannelsFirst):
     """A pooling over all of the `rank` spatial axes."""
+
+    returns_new_tensor = True
 
     def __init__(
         self,
@@ -24,14 +26,21 @@ class BaseGlobalPooling(Spatial):
         super().__init__(**kwargs)
         self.data_format = data_format_of(type(self).__name__, data_format)
         self.keepdims = keepdims
-        self._axes = tuple(range(self._first_axis, self._first_axis + self.rank))
+        self._axes = tuple(range(2, 2 + self.rank))
+
+    @property
+    def _output_rank(self) -> int | None:
+        return None if self.keepdims else 2
+
+    def _gradient_needs_output(self) -> bool:
+        return True
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         return (1,) * self.rank if self.keepdims else ()
 
 
 class _GlobalAveragePooling(BaseGlobalPooling):
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         keep = bool(self.keepdims)
         if x.dtype in (torch.float32, torch.float64):
             return x.mean(self._axes, keep)
@@ -40,10 +49,14 @@ class _GlobalAveragePooling(BaseGlobalPooling):
 
 
 class _GlobalMaxPooling(BaseGlobalPooling):
-    def _computed(self, x: Tensor) -> Tensor:
+    def _prepare_input(self, inputs: Any) -> Tensor:
+        x = super()._prepare_input(inputs)
         if 0 in x.shape[self._first_axis : self._first_axis + self.rank]:
             rule, layout = "of sizes of 1 at least", self.data_format
             self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
+        return x
+
+    def _compute(self, x: Tensor) -> Tensor:
         return x.amax(self._axes, bool(self.keepdims))
 
 
