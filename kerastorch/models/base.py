@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -13,8 +13,8 @@ from .._core.errors import problem
 from .._core.scripting import NotScriptable
 from ..graph.shapes import UNKNOWN, leaf, shapes_in
 from ..graph.spec import ModelSpec
-from ..layers.base.layer import Layer, is_exporting
-from .calls import Calls, ModuleCall, fill, flatten, layers_in
+from ..layers.base.layer import Layer
+from .calls import Calls, ModuleCall, call_module
 from .error_context import missing_layer, name_layer
 from .inputs import Input
 from .lowering import Kind, lower
@@ -240,41 +240,37 @@ class Model(NotScriptable, nn.Module):
             values: These in their slots; the others' get what is computed.
         """
         plan: Any = self._plan
-        modules: dict[str, Any] = self._modules
-        mode, program = select_mode(values[: len(self._inputs) or 1]), self._program
-        start = 0
-        first: tuple[int, ...] = ()
-        if mode is not None and program is not None and not program.is_current(modules):
-            program = None if is_compiling() else self._lower()
-            if program is not None and not program.is_current(modules):
-                program = None  # layers are to be built
-        if mode is not None and program is not None and program.instructions:
-            failed = program.run(values, modules, mode, self._call)
+        numbers: Iterable[int] = range(len(plan.calls))
+        mode = select_mode(values[: len(self._inputs) or 1])
+        program = None if mode is None else self._current_program()
+        if mode is not None and program is not None:
+            failed = program.run(values, self._modules, mode, self._call)
             if failed is None:
                 return
             program.restore(values)
-            first = tuple(n for n, reader in program.deferred if n < failed <= reader)
-            start = failed
-        for number in (*first, *range(start, len(plan.calls))):
+            numbers = (*program.deferred_at(failed), *range(failed, len(plan.calls)))
+        for number in numbers:
             call = plan.calls[number]
             self._call(call, values)
             for slot in call.dead:
                 values[slot] = None
 
+    def _current_program(self) -> Program | None:
+        """Return the program for the layers that there are now; None where there is none."""
+        program: Any = self._program
+        if not program.is_current(self._modules):
+            if is_compiling() or not self._lower().is_current(self._modules):  # to be built
+                return None
+            program = self._program
+        return program if program.instructions else None
+
     def _call(self, call: ModuleCall, values: list[Any]) -> None:
         """Call a layer as it is."""
-        modules: dict[str, Any] = self._modules
-        attribute, inputs = call.attribute, call.inputs
         try:
-            module = modules[attribute]
-            if inputs is None:
-                y = self._called(call, values)
-            else:
-                y = module([values[slot] for slot in inputs] if call.is_list else values[inputs[0]])
-            self._keep(y, module, call.outputs, values)
+            call_module(call, self._modules, values)
         except Exception as error:
             if not is_compiling():  # the compiler can trace no change of an error
-                self._name_layer(error, attribute)
+                self._name_layer(error, call.attribute)
             raise
 
     def _name_layer(self, error: Exception, attribute: str) -> None:
@@ -285,42 +281,6 @@ class Model(NotScriptable, nn.Module):
             raise missing_layer(self._title, name, attribute) from None
         nested = module._title if isinstance(module, Model) else None
         name_layer(error, self._title, name, nested)
-
-    def _keep(
-        self, y: Any, module: Any, kept: Sequence[tuple[int | None, int]], values: list[Any]
-    ) -> None:
-        """Put the outputs of a module that later steps need into their slots."""
-        for index, slot in kept:
-            if index is None or (index == 0 and isinstance(y, Tensor)):
-                values[slot] = y
-                continue
-            parts = [y] if isinstance(y, Tensor) else list(flatten(y))
-            if index >= len(parts):
-                owner, rule = type(module).__name__, f"{index + 1} at least"
-                raise ValueError(problem(owner, "outputs", rule, len(parts)))
-            values[slot] = parts[index]
-
-    def _called(self, call: ModuleCall, values: list[Any]) -> Any:
-        """Call a module with all its arguments; layers that have run keep their activity terms."""
-        modules: dict[str, Any] = self._modules
-        kept = self._terms(call.attribute, call.again) if call.again else {}
-        arguments = [fill(one, values) for one in call.args]
-        found = modules[call.attribute](*arguments, **fill(call.kwargs, values))
-        if is_exporting():  # nothing was added to them
-            return found
-        for layer, terms in kept.items():
-            layer._activity_losses[:0] = terms
-        return found
-
-    def _terms(self, attribute: str, again: Sequence[str]) -> dict[Layer, list[Tensor]]:
-        """Return the activity terms of the layers in a module that ran in one of others before."""
-        modules: dict[str, Any] = self._modules
-        terms = {one: one._activity_losses for one in layers_in(modules[attribute])}
-        found = {layer: own[:] for layer, own in terms.items() if own}
-        if not found or attribute in again:
-            return found
-        before = {layer for name in again for layer in layers_in(modules[name])}
-        return {layer: own for layer, own in found.items() if layer in before}
 
     @property
     def _title(self) -> str:

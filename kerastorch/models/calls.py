@@ -9,8 +9,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from .._core.arrays import from_array
+from .._core.errors import problem
 from ..graph.spec import ModelSpec, TensorRef, mapped, refs
-from ..layers.base.layer import Layer
+from ..layers.base.layer import Layer, is_exporting
 
 
 class Slot(NamedTuple):
@@ -100,6 +101,46 @@ def layers_in(module: nn.Module) -> Iterator[Layer]:
     for child in module._modules.values():
         if child is not None:
             yield from layers_in(child)
+
+
+def call_module(call: ModuleCall, modules: Mapping[str, Any], values: list[Any]) -> None:
+    """Call a module, and put the outputs that are kept into their slots."""
+    module, inputs = modules[call.attribute], call.inputs
+    if inputs is None:
+        y = _call_again(call, modules, values)
+    else:
+        y = module([values[slot] for slot in inputs] if call.is_list else values[inputs[0]])
+    for index, slot in call.outputs:
+        if index is None or (index == 0 and isinstance(y, Tensor)):
+            values[slot] = y
+            continue
+        parts = [y] if isinstance(y, Tensor) else list(flatten(y))
+        if index >= len(parts):
+            owner, rule = type(module).__name__, f"{index + 1} at least"
+            raise ValueError(problem(owner, "outputs", rule, len(parts)))
+        values[slot] = parts[index]
+
+
+def _call_again(call: ModuleCall, modules: Mapping[str, Any], values: list[Any]) -> Any:
+    """Call a module with all its arguments; layers that have run keep their activity terms."""
+    kept = _activity_losses(call, modules) if call.again else {}
+    found = modules[call.attribute](
+        *[fill(one, values) for one in call.args], **fill(call.kwargs, values)
+    )
+    if not is_exporting():  # nothing was added to them
+        for layer, terms in kept.items():
+            layer._activity_losses[:0] = terms
+    return found
+
+
+def _activity_losses(call: ModuleCall, modules: Mapping[str, Any]) -> dict[Layer, list[Tensor]]:
+    """Return the activity terms of the layers in a module that ran in one of others before."""
+    terms = {one: one._activity_losses for one in layers_in(modules[call.attribute])}
+    found = {layer: own[:] for layer, own in terms.items() if own}
+    if not found or call.attribute in call.again:
+        return found
+    before = {layer for name in call.again for layer in layers_in(modules[name])}
+    return {layer: own for layer, own in found.items() if layer in before}
 
 
 def plan_sequential(attributes: Mapping[str, str], layers: Mapping[str, nn.Module]) -> Calls:

@@ -56,14 +56,14 @@ class Program(NamedTuple):
         size: The number of slots in Keras's layout; there are as many with channels as axis 1.
         instructions: What to do, in order; none where nothing can be lowered.
         layers: The layers of `kerastorch.layers` that are called: the module's name, the state,
-            which is another object after a change, and whether the layer has hooks.
+            which is another number after a change, and whether the layer has hooks.
         others: The names and the classes of the other modules.
         deferred: The calls of padding that later calls do, and these calls' numbers.
     """
 
     size: int
     instructions: tuple[Instruction, ...]
-    layers: tuple[tuple[str, object, bool], ...]
+    layers: tuple[tuple[str, int, bool], ...]
     others: tuple[tuple[str, type], ...]
     deferred: tuple[tuple[int, int], ...]
 
@@ -71,7 +71,7 @@ class Program(NamedTuple):
         """Return whether the layers are what they were when the model was lowered."""
         for attribute, state, hooked in self.layers:
             module = modules.get(attribute)
-            if getattr(module, "_state", None) is not state or has_hooks(module) is not hooked:
+            if getattr(module, "_state", 0) != state or has_hooks(module) != hooked:
                 return False
         for attribute, kind in self.others:
             if type(modules.get(attribute)) is not kind:
@@ -120,6 +120,10 @@ class Program(NamedTuple):
             for slot in dead:
                 values[slot] = None
         return None
+
+    def deferred_at(self, number: int) -> tuple[int, ...]:
+        """Return the calls before one that have not run: paddings that later calls were to do."""
+        return tuple(padding for padding, reader in self.deferred if padding < number <= reader)
 
     def restore(self, values: list[Any]) -> None:
         """Give all values Keras's layout."""

@@ -21,6 +21,7 @@ from .config import Configured
 from .lazy import Buildable
 from .weights import Callback, Role
 
+_states = itertools.count(1)
 _counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 
 
@@ -85,14 +86,14 @@ class Layer(Configured, Buildable):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name != "training":
+        if name not in ("training", "__dict__"):  # Dynamo shares the latter with a proxy
             self._note_change()
         if name == "activity_regularizer":
             self._activity_losses.clear()  # they are the earlier one's
 
     def _note_change(self) -> None:
         """Let the models that were lowered with this layer notice that it is another one now."""
-        object.__setattr__(self, "_state", object())
+        object.__setattr__(self, "_state", next(_states))
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
         """Note a change of the dtype."""
@@ -378,6 +379,11 @@ class Layer(Configured, Buildable):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the activity terms out of copies: they belong to this layer's last call."""
         return {**super().__getstate__(), "_activity_losses": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become another layer than any that this process has."""
+        super().__setstate__(state)
+        self._note_change()
 
 
 def is_exporting() -> bool:
