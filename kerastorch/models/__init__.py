@@ -1,1 +1,1 @@
-"""Keras models as PyTorch modules."""
+"""Keras's models as modules."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..._core.arrays import find_remedy, from_array, to_array
 from ..._core.errors import problem
 from ..._core.layout import axes_moved
 from ..._core.registry import snake_case
+from .computation import Computation
 from .config import Configured
 from .lazy import Buildable
 from .weights import Callback, Role
@@ -43,7 +44,7 @@ class Variable(NamedTuple):
     constraint: Callback | None
 
 
-class Layer(Configured, Buildable):
+class Layer(Configured, Buildable, Computation):
     """A Keras layer as a PyTorch module: its name, weights, types of numbers, losses and config.
 
     Args:
@@ -285,73 +286,6 @@ class Layer(Configured, Buildable):
         if self.activity_regularizer is not None:
             self._record_activity(outputs)
         return outputs
-
-    def _prepare_input(self, inputs: Any) -> Any:
-        """Return the input of a call as `_compute` receives it, but for the layout."""
-        raise NotImplementedError
-
-    def _compute(self, x: Any) -> Tensor:
-        """Return the output, in `compute_layout`: the only computation of the layer.
-
-        A layer whose `overwrites_input` is set also has the argument `inplace`: whether it may
-        overwrite `x`, or for a list which tensor of it. A layer whose `_can_pad` says so has
-        `padding`: the zeros to add on both sides of each spatial axis.
-
-        Args:
-            x: A tensor of the compute dtype, or a list of them.
-        """
-        raise NotImplementedError
-
-    def _require_fit_of(self, x: Any) -> None:
-        """Raise the layer's own error where an input made the computation fail."""
-
-    # What a rebuilt model asks when it is lowered, to call `_compute` in the place of `forward`
-
-    compute_layout = "as_given"  # or "channels_first": axis 1; or "any": that of the input
-    input_rank: int | None = None  # None: any
-    takes_list = False
-    overwrites_input = False
-    returns_new_tensor = False  # else it may be the input, or a view of it
-    _orders: tuple[Any, Any] | None = None  # of the axes, to `compute_layout` and back
-
-    @property
-    def _channel_axis(self) -> int:
-        """The axis of the channels in the layout of the user."""
-        return -1
-
-    @property
-    def _output_rank(self) -> int | None:
-        """The rank of the output where it is not that of the input."""
-        return None
-
-    def _is_lowerable(self) -> bool:
-        """Return whether `forward` does no more than `_compute` where nothing is to be cast."""
-        return True
-
-    def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
-        """Return what `_compute` of a layer for any layout is told where channels are axis 1."""
-        return {}
-
-    def _gradient_needs_output(self) -> bool:
-        """Return whether the output must stay as it is in training."""
-        return True
-
-    def _is_nonnegative(self) -> bool:
-        """Return whether no output is below 0."""
-        return False
-
-    def _symmetric_padding(self) -> tuple[int, ...] | None:
-        """Return the zeros that a layer adds on both sides of each axis and does nothing else."""
-        return None
-
-    def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
-        """Return whether `_compute` can add zeros around its input.
-
-        Args:
-            padding: How many, on both sides of each spatial axis.
-            nonnegative: Whether no element of the input is below 0.
-        """
-        return False
 
     # Losses
 

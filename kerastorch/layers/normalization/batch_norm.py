@@ -263,12 +263,6 @@ class BatchNormalization(Layer):
     def forward(self, inputs: Any) -> Tensor:
         """Normalize a batch; in training, take its statistics into the moving ones.
 
-        Args:
-            inputs: A tensor or array.
-
-        Returns:
-            The output in the same layout.
-
         Raises:
             ValueError: the input has another number of channels, or one axis only.
         """
