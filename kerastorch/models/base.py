@@ -17,7 +17,7 @@ from ..layers.base.layer import Layer
 from .calls import Calls, ModuleCall, call_module
 from .error_context import missing_layer, name_layer
 from .inputs import Input
-from .lowering import Kind, lower
+from .lowering import Facts, lower
 from .originals import Originals
 from .program import Program, select_mode
 from .shape_inference import Shapes
@@ -212,12 +212,12 @@ class Model(NotScriptable, nn.Module):
 
     def _lower(self) -> Program:
         """Decide how the layers that there are now are called."""
-        kinds = [
-            None if one.shape is None or one.optional else Kind(len(one.shape), one.dtype)
+        inputs = [
+            None if one.shape is None or one.optional else Facts(len(one.shape), one.dtype)
             for one in self._inputs
         ]
         plan: Any = self._plan
-        self._program = program = lower(plan, self._modules, kinds)
+        self._program = program = lower(plan, self._modules, inputs)
         return program
 
     def _taken(self, value: Any, one: Input) -> Any:

@@ -228,14 +228,22 @@ def _call(
 
 
 def _with_last_uses(calls: Sequence[ModuleCall], outputs: Any) -> tuple[ModuleCall, ...]:
-    last = {slot: number for number, call in enumerate(calls) for slot in call.reads}
-    kept = slots_in(outputs)
-    return tuple(
-        call._replace(
-            dead=tuple(s for s in dict.fromkeys(call.reads) if last[s] == n and s not in kept)
-        )
-        for n, call in enumerate(calls)
-    )
+    dead = last_uses([call.reads for call in calls], slots_in(outputs))
+    return tuple(call._replace(dead=slots) for call, slots in zip(calls, dead, strict=True))
+
+
+def last_uses(reads: Sequence[Sequence[int]], kept: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return, for the slots that each step reads, those of them that no later step reads.
+
+    Args:
+        reads: The slots.
+        kept: Those that are read at the end.
+    """
+    last = {slot: n for n, slots in enumerate(reads) for slot in slots}
+    return [
+        tuple(slot for slot in dict.fromkeys(slots) if last[slot] == n and slot not in kept)
+        for n, slots in enumerate(reads)
+    ]
 
 
 def _run_again(modules: Iterable[tuple[str, nn.Module]]) -> list[tuple[str, ...]]:

@@ -22,32 +22,27 @@ from torch import Tensor
 from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
 from .._core.registry import LAYERS
 from ..layers.base.layer import Layer
-from .calls import Calls, ModuleCall, slots_in
+from .calls import Calls, ModuleCall, last_uses, slots_in
 from .program import WITH_GRADIENTS, WITHOUT_GRADIENTS, Instruction, Options, Program, has_hooks
 
 
-class Kind(NamedTuple):
-    """What is known of a value: its rank and dtype."""
-
-    rank: int
-    dtype: torch.dtype
-
-
-class _Fact(NamedTuple):
-    """What is known of the output of a lowered layer.
+class Facts(NamedTuple):
+    """What is known of a value.
 
     Attributes:
-        kind: Its rank and dtype.
+        rank: The number of axes.
+        dtype: The dtype.
         overwritable: The modes in which nothing but its single reader needs it.
         nonnegative: Whether no element is below 0.
     """
 
-    kind: Kind
+    rank: int
+    dtype: torch.dtype
     overwritable: frozenset[int] = frozenset()
     nonnegative: bool = False
 
 
-def lower(plan: Calls, modules: Mapping[str, Any], inputs: Sequence[Kind | None]) -> Program:
+def lower(plan: Calls, modules: Mapping[str, Any], inputs: Sequence[Facts | None]) -> Program:
     """Return the program of a model for the layers that it has now.
 
     Args:
@@ -76,10 +71,10 @@ def is_eligible(module: Any) -> bool:
 
 class _Lowering:
     def __init__(
-        self, plan: Calls, modules: Mapping[str, Any], inputs: Sequence[Kind | None]
+        self, plan: Calls, modules: Mapping[str, Any], inputs: Sequence[Facts | None]
     ) -> None:
         self.plan, self.modules = plan, modules
-        self.facts = {slot: _Fact(kind) for slot, kind in enumerate(inputs) if kind is not None}
+        self.facts = {slot: facts for slot, facts in enumerate(inputs) if facts is not None}
         self.instructions: list[Instruction] = []
         self.available = set(range(plan.size))  # slots, and slot + size where channels are axis 1
         self.outputs = slots_in(plan.outputs)
@@ -141,7 +136,7 @@ class _Lowering:
         if target not in self.available:
             self.available.add(target)
             source, orders = (slot, CHANNELS_FIRST) if first else (slot + size, CHANNELS_LAST)
-            order = orders[self.facts[slot].kind.rank - 2]
+            order = orders[self.facts[slot].rank - 2]
             function = partial(axes_moved, dims=order)
             self.instructions.append(
                 Instruction(number, function=function, inputs=(source,), output=target)
@@ -152,10 +147,10 @@ class _Lowering:
         """Let a layer's `_compute` run; return whether it can."""
         slots: Any = call.inputs
         slots = tuple(self.padded[slot][0] if slot in self.padded else slot for slot in slots)
-        kind = self.expect(number, slots, layer)
-        if kind is None:
+        facts = self.expect(number, slots, layer)
+        if facts is None:
             return False
-        rank, layout, axis = kind.rank, layer.compute_layout, layer._channel_axis
+        rank, layout, axis = facts.rank, layer.compute_layout, layer._channel_axis
         last = axis in (-1, rank - 1)
         first = layout == "any" and last and slots[0] + self.plan.size in self.available
         if layout == "channels_first" and axis not in (1, 1 - rank):
@@ -172,8 +167,8 @@ class _Lowering:
         self.available.discard(output)
         target = output + self.plan.size if moved else output
         self.available.add(target)
-        self.facts[output] = _Fact(
-            Kind(rank, kind.dtype), self.overwritable(slots, layer), layer._is_nonnegative()
+        self.facts[output] = Facts(
+            rank, facts.dtype, self.overwritable(slots, layer), layer._is_nonnegative()
         )
         modes = self.inplace_options(options, slots, layer)
         self.instructions.append(
@@ -188,22 +183,23 @@ class _Lowering:
         )
         return True
 
-    def expect(self, number: int, slots: Sequence[int], layer: Any) -> Kind | None:
-        """Return the rank and dtype of a layer's inputs; None where they need its `forward`."""
+    def expect(self, number: int, slots: Sequence[int], layer: Any) -> Facts | None:
+        """Return what is known of a layer's inputs; None where they need its `forward`."""
         dtype = getattr(torch, layer.compute_dtype)
         rank = layer.input_rank
         if len(slots) == 1 and rank is not None and slots[0] not in self.facts:
             # Of a module of the user's, or undeclared: to be checked when it is there.
-            self.facts[slots[0]] = _Fact(Kind(rank, dtype))
+            self.facts[slots[0]] = Facts(rank, dtype)
             function = partial(_require_kind, rank=rank, dtype=dtype)
             self.instructions.append(
                 Instruction(number, function=function, inputs=(slots[0],), output=slots[0])
             )
-        if any(slot not in self.facts for slot in slots):
+        facts = self.facts.get(slots[0])
+        if facts is None or facts.dtype is not dtype or rank not in (None, facts.rank):
             return None
-        kind, *others = {self.facts[slot].kind for slot in slots}
-        fits = not others and kind.dtype is dtype and rank in (None, kind.rank)
-        return kind if fits else None
+        others = [self.facts.get(slot) for slot in slots[1:]]
+        alike = all(one is not None and one[:2] == facts[:2] for one in others)
+        return facts if alike else None
 
     # What may be overwritten
 
@@ -260,17 +256,9 @@ class _Lowering:
         return True
 
     def with_last_uses(self) -> tuple[Instruction, ...]:
-        last = {slot: n for n, one in enumerate(self.instructions) for slot in one.inputs}
-        return tuple(
-            one._replace(
-                dead=tuple(
-                    slot
-                    for slot in dict.fromkeys(one.inputs)
-                    if last[slot] == n and slot not in self.outputs
-                )
-            )
-            for n, one in enumerate(self.instructions)
-        )
+        dead = last_uses([one.inputs for one in self.instructions], self.outputs)
+        both = zip(self.instructions, dead, strict=True)
+        return tuple(one._replace(dead=slots) for one, slots in both)
 
 
 def _require_kind(x: Any, rank: int, dtype: torch.dtype) -> Any:
