@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..._core.registry import keras_layer
-from ..base.spatial import SpatialChannelsFirst, data_format_of
+from ..base.spatial import Spatial, data_format_of
 from ..base.stateless import Sizes
 
 
-class BaseGlobalPooling(SpatialChannelsFirst):
+class BaseGlobalPooling(Spatial):
     """A pooling over all of the `rank` spatial axes."""
 
+    compute_layout = "any"
     returns_new_tensor = True
 
     def __init__(
@@ -26,25 +28,25 @@ class BaseGlobalPooling(SpatialChannelsFirst):
         super().__init__(**kwargs)
         self.data_format = data_format_of(type(self).__name__, data_format)
         self.keepdims = keepdims
-        self._axes = tuple(range(2, 2 + self.rank))
+        self._axes = tuple(range(self._first_axis, self._first_axis + self.rank))
 
     @property
     def _output_rank(self) -> int | None:
         return None if self.keepdims else 2
 
-    def _gradient_needs_output(self) -> bool:
-        return True
+    def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
+        return {"axes": tuple(range(2, rank))}
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         return (1,) * self.rank if self.keepdims else ()
 
 
 class _GlobalAveragePooling(BaseGlobalPooling):
-    def _compute(self, x: Tensor) -> Tensor:
-        keep = bool(self.keepdims)
+    def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
+        keep, axes = bool(self.keepdims), self._axes if axes is None else axes
         if x.dtype in (torch.float32, torch.float64):
-            return x.mean(self._axes, keep)
-        y = x.mean(self._axes, keep, dtype=torch.float32)
+            return x.mean(axes, keep)
+        y = x.mean(axes, keep, dtype=torch.float32)
         return y.to(x.dtype) if x.is_floating_point() else y
 
 
@@ -56,8 +58,8 @@ class _GlobalMaxPooling(BaseGlobalPooling):
             self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
         return x
 
-    def _compute(self, x: Tensor) -> Tensor:
-        return x.amax(self._axes, bool(self.keepdims))
+    def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
+        return x.amax(self._axes if axes is None else axes, bool(self.keepdims))
 
 
 @keras_layer
