@@ -21,6 +21,7 @@ class Kernel(LoRA):
 
     _settled: ClassVar[tuple[str, ...]]
     use_bias: bool
+    weight: Tensor
     bias: Tensor | None
     activation: Callable[[Tensor], Tensor]
 
@@ -41,6 +42,9 @@ class Kernel(LoRA):
 
     def _has(self, role: Role) -> bool:
         return bool(self.use_bias) if role.parameter == "bias" else super()._has(role)
+
+    def _prepare_input(self, inputs: Any) -> Tensor:
+        return self._made_to_fit(inputs, self.weight, self.bias)[0]
 
     def _made_to_fit(
         self, inputs: Any, weight: Tensor, bias: Tensor | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +15,14 @@ from ... import dtype_policies
 from ..._core import distributed
 from ..._core.arrays import find_remedy, from_array, to_array
 from ..._core.errors import problem
+from ..._core.layout import axes_moved
 from ..._core.registry import snake_case
+from .computation import Computation
 from .config import Configured
 from .lazy import Buildable
 from .weights import Callback, Role
 
+_states = itertools.count(1)
 _counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 
 
@@ -41,7 +44,7 @@ class Variable(NamedTuple):
     constraint: Callback | None
 
 
-class Layer(Configured, Buildable):
+class Layer(Configured, Buildable, Computation):
     """A Keras layer as a PyTorch module: its name, weights, types of numbers, losses and config.
 
     Args:
@@ -84,8 +87,19 @@ class Layer(Configured, Buildable):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
+        if name not in ("training", "__dict__"):  # Dynamo shares the latter with a proxy
+            self._note_change()
         if name == "activity_regularizer":
             self._activity_losses.clear()  # they are the earlier one's
+
+    def _note_change(self) -> None:
+        """Let the models that were lowered with this layer notice that it is another one now."""
+        object.__setattr__(self, "_state", next(_states))
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        """Note a change of the dtype."""
+        self._note_change()
+        return super()._apply(fn, recurse)
 
     # Weights
 
@@ -243,27 +257,35 @@ class Layer(Configured, Buildable):
         compute = dtype_policies.torch_dtype(policy.compute_dtype)
         return x.to(compute), compute
 
-    # Inside a rebuilt model, where nothing else sees what goes between its layers
+    # The computation
 
-    @property
-    def _moved_inside(self) -> bool | None:
-        """Whether `_inside` takes and gives an image with its channels second.
-
-        False means the user's layout; None means that either will do, and that it stays.
-        """
-        return None
-
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        """Return what `forward` would, without its checks, conversions and moves of axes.
+    def forward(self, inputs: Any) -> Tensor:
+        """Compute the output for a batch.
 
         Args:
-            x: A tensor, or a list of them where `forward` takes one.
-            spare: Whether it may be overwritten; for a list, which of them may.
+            inputs: A tensor or array.
 
         Returns:
-            A tensor that nothing else reads; or None where `forward` has more to do.
+            The output.
+
+        Raises:
+            ValueError: the layer cannot take such an input.
         """
-        return None
+        x = self._prepare_input(inputs)
+        orders = self._orders
+        try:
+            if orders is None:
+                outputs = self._compute(x)
+            else:
+                outputs = self._compute(axes_moved(x, orders[0]))
+                if outputs.ndim == x.ndim:
+                    outputs = axes_moved(outputs, orders[1])
+        except RuntimeError:
+            self._require_fit_of(x)
+            raise
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
 
     # Losses
 
@@ -291,6 +313,11 @@ class Layer(Configured, Buildable):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the activity terms out of copies: they belong to this layer's last call."""
         return {**super().__getstate__(), "_activity_losses": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become another layer than any that this process has."""
+        super().__setstate__(state)
+        self._note_change()
 
 
 def is_exporting() -> bool:

@@ -24,6 +24,9 @@ is_compiling = torch.compiler.is_dynamo_compiling
 class BaseConv(ConvArguments):
     """A convolution over `rank` spatial axes: `ConvArguments`, and how to compute with them."""
 
+    compute_layout = "channels_first"
+    returns_new_tensor = True
+
     # Before a call
 
     def _set_constants(self) -> None:
@@ -103,7 +106,10 @@ class BaseConv(ConvArguments):
         try:
             x = inputs if first is None else axes_moved(inputs, first)
             if is_compiling():
-                return self._compiled(x, weight, bias, special, sizes, last)
+                outputs = self._compute_compiled(x, weight, bias, special, sizes, last)
+                if self.activity_regularizer is not None:
+                    self._record_activity(outputs)
+                return outputs
             if special is None:
                 y = convolve(x, weight, bias, *sizes)
             else:
@@ -134,7 +140,7 @@ class BaseConv(ConvArguments):
             self._record_activity(outputs)
         return outputs
 
-    def _compiled(
+    def _compute_compiled(
         self,
         x: Tensor,
         weight: Tensor,
@@ -161,47 +167,66 @@ class BaseConv(ConvArguments):
         early = torch.is_grad_enabled() or is_inferring_one_size(x)
         before = elementwise and early and not any_size
         y = self.activation(y) if before else y
-        outputs = y if last is None else axes_moved(y, last)
-        outputs = outputs if before else self.activation(outputs)
-        if self.activity_regularizer is not None:
-            self._record_activity(outputs)
-        return outputs
+        if before:
+            return y if last is None else axes_moved(y, last)
+        if last is None:
+            return (
+                self._apply_as_given(self.activation, y) if self._stages[1] else self.activation(y)
+            )
+        return self.activation(axes_moved(y, last))
 
     @property
-    def _moved_inside(self) -> bool:
-        return self.data_format == "channels_last"
+    def input_rank(self) -> int:  # type: ignore[override]
+        """The rank of the input."""
+        return self.rank + 2
 
-    def _inside(self, x: Any, spare: Any, geometry: Any = None) -> Tensor | None:
-        ndim, convolve, special, sizes, _, _, more = self._constants
-        weight: Any = self._parameters.get("weight")
-        if weight is None or ndim == -1 or x.dtype is not weight.dtype or x.ndim != 4:
-            return None
-        if more and self._stages[1]:
-            return None
-        if geometry is not None:
-            special, sizes = None, geometry
-        bias, fresh = self._tensor("bias"), True
+    @property
+    def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
+        orders = self._constants[4:6]
+        return None if orders[0] is None else orders
+
+    def _compute(self, x: Tensor, *, padding: tuple[int, ...] | None = None) -> Tensor:
+        ndim, convolve, special, sizes, _, _, _ = self._constants
+        weight, bias = self._tensor("weight"), self._tensor("bias")
+        if ndim == -1:
+            x, weight, bias = self._made_to_fit(x, weight, bias)
+        if padding is not None:
+            sizes = self.strides, padding, self.dilation_rate, self.groups
         if is_compiling():
-            return self._compiled(x, weight, bias, special, sizes, None)
+            return self._compute_compiled(x, weight, bias, special, sizes, None)
         if special is None:
-            y = convolve(x, weight, bias, *sizes)
+            y, fresh = convolve(x, weight, bias, *sizes), True
         else:
             y, fresh = special(convolve, x, weight, bias, *sizes)
-        pointwise = self._stages[0]
+        pointwise, by_layout = self._stages
         if pointwise is not None:
             return pointwise(y) if fresh else self.activation(y)
-        return y if fresh else y.contiguous(memory_format=torch.channels_last)
+        if by_layout:
+            return self._apply_as_given(self.activation, y)
+        return y if fresh else self._apply_as_given(Tensor.contiguous, y)
 
-    def _inside_padded(self, x: Tensor, padding: tuple[int, ...]) -> Tensor | None:
-        """Do as `_inside` with zeros around the image.
+    def _apply_as_given(self, function: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+        """Return what a function makes of an output in the layout of the user."""
+        orders = self._orders
+        return (
+            function(y)
+            if orders is None
+            else axes_moved(function(axes_moved(y, orders[1])), orders[0])
+        )
 
-        Args:
-            x: (batch, channels, height, width).
-            padding: How many on both sides of the height, and of the width.
-        """
-        if self.padding != "valid" or self._constants[2] is not None:
-            return None
-        return self._inside(x, False, (self.strides, padding, self.dilation_rate, self.groups))
+    def _is_lowerable(self) -> bool:
+        # What a function of the user's returns may be anything.
+        return self._constants[0] != -1 and not self._stages[1]
+
+    def _gradient_needs_output(self) -> bool:
+        # A product's output is a view in training: to overwrite it costs copies.
+        return self._stages != (None, False) or self._constants[2] is convolve_places
+
+    def _is_nonnegative(self) -> bool:
+        return self.activation is activations.relu or self.activation is activations.relu6
+
+    def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
+        return self.padding == "valid" and self._constants[2] is None
 
 
 def _shortened(sizes: tuple[int, ...]) -> int | tuple[int, ...]:

@@ -80,7 +80,7 @@ class Rescaling(Weightless):
             config = {**config, **arrays}
         return super().from_config(config, custom_objects)
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         compute = dtype_policies.torch_dtype(self.compute_dtype)
         scale, offset = (
             c.to(dtype=compute, device=x.device if c.ndim else None) for c in self._constants

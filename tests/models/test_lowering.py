@@ -1,19 +1,15 @@
-"""What a rebuilt model does inside, where nothing else sees what goes between its layers."""
+"""What is decided about a model when it is built, and when a call goes through the plain layers."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.testing import assert_close
 
-from kerastorch.layers import Conv2D, ReLU
+from kerastorch.layers import Add, Conv2D, ReLU
 from kerastorch.models import base
-from kerastorch.models import functional as functional_module
-from kerastorch.models import inside as inside_module
 from kerastorch.models.build import build_model
-from kerastorch.models.held import Padded
 from kerastorch.saving.configs.parse import parse_model
 from kerastorch.saving.weights.unbuilt import initialize
 from tests.models.configs import functional, input_layer, layer, node, sequential, tensor
@@ -87,48 +83,10 @@ def plain(activation="relu", axis=-1):
     )
 
 
-def images(activation="relu", axis=-1):
-    """Return all kinds of layers on images; the channels are the last axis, or axis 1."""
-    form = {"data_format": "channels_last" if axis == -1 else "channels_first"}
-    entries = [
-        input_layer("x", (None, *SHAPE[1:])),
-        one("Permute", "turned", "x", dims=[2, 1, 3] if axis == -1 else [3, 2, 1]),
-        one("ZeroPadding2D", "pad", "turned", padding=[[1, 0], [0, 2]], **form),
-        conv("conv0", "pad", strides=[2, 1], **form),
-        one("BatchNormalization", "bn0", "conv0", axis=axis),
-        one("Activation", "act0", "bn0", activation=activation),
-        one("MaxPooling2D", "max", "act0", pool_size=[2, 1], strides=1, padding="same", **form),
-        one("AveragePooling2D", "mean", "max", pool_size=[1, 2], strides=1, padding="same", **form),
-        merged("Concatenate", "channels", "act0", "max", axis=axis),
-        merged("Concatenate", "rows", "mean", "max", axis=axis - 1 if axis == -1 else axis + 1),
-        merged("Concatenate", "columns", "rows", "rows", axis=2),
-        one("BatchNormalization", "bn1", "columns", axis=axis),
-        one("LeakyReLU", "leaky", "mean", negative_slope=0.3),
-        one("ELU", "elu", "max"),
-        merged("Subtract", "less", "leaky", "elu"),
-        merged("Multiply", "times", "less", "leaky"),
-        merged("Average", "middle", "times", "elu", "less"),
-        merged("Maximum", "most", "middle", "max"),
-        one("GlobalAveragePooling2D", "one", "most", keepdims=True, **form),
-        merged("Minimum", "least", "most", "middle"),
-        merged("Add", "several", "least", "most", "times", "one"),
-        merged("Add", "twice", "several", "several"),
-        conv("conv1", "twice", activation=activation, **form),
-    ]
-    names = ("conv1", "channels", "bn1")
-    return functional(*entries, inputs=["x", 0, 0], outputs=[[name, 0, 0] for name in names])
-
-
-def images_first(activation="relu"):
-    return images(activation, axis=1)
-
-
 MODELS = {
     "functional": residual,
     "branched": branched,
     "sequential": plain,
-    "images": images,
-    "channels_first": images_first,
 }
 
 
@@ -145,29 +103,23 @@ def batch():
 
 
 def forbid(monkeypatch):
-    monkeypatch.setattr(functional_module, "is_allowed", lambda inputs: False)
+    """Let every layer be called as it is."""
+    monkeypatch.setattr(base, "select_mode", lambda inputs: None)
 
 
-def address(held, slot):
-    padded = isinstance(held.inside[slot], Padded)
-    return None if padded else held[slot].data_ptr()
+def lowered(model, training=False):
+    """Return the layers that are lowered now, and whether each may overwrite an input."""
+    names = {attribute: name for name, attribute in model._attributes.items()}
+    program = model._program
+    assert program.is_current(model._modules)
+    return {
+        names[one.attribute]: "inplace" in one.options[int(training)]
+        for one in program.instructions
+        if one.attribute is not None
+    }
 
 
-def watch(monkeypatch):
-    """Return a dict that gets the layers called inside, and whether each overwrote an input."""
-    found = {}
-
-    def watched(layer, held, slots, *arguments):
-        addresses = [address(held, slot) for slot in slots]
-        if called := inside_module.is_called(layer, held, slots, *arguments):
-            found[layer.name] = address(held, arguments[-1]) in addresses
-        return called
-
-    monkeypatch.setattr(base, "is_called", watched)
-    return found
-
-
-def numbers(model, training, dtype=torch.float64):
+def results(model, training, dtype=torch.float64):
     """Return outputs, and in training gradients and buffers."""
     model.to(dtype).train(training)
     torch.manual_seed(5)
@@ -184,28 +136,30 @@ def numbers(model, training, dtype=torch.float64):
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 @pytest.mark.parametrize("activation", ["relu", "silu", "softmax", "elu", "linear", torch.cos])
 @pytest.mark.parametrize("name", MODELS)
-def test_numbers_are_those_of_calls_from_outside(name, activation, training, monkeypatch):
+def test_outputs_and_gradients_are_those_of_plain_calls(name, activation, training, monkeypatch):
     objects = {"mine": activation} if callable(activation) else {}
     config = MODELS[name]("mine" if objects else activation)
-    found = numbers(built(config, objects), training)
+    found = results(built(config, objects), training)
     forbid(monkeypatch)
-    assert_close(found, numbers(built(config, objects), training))
+    assert_close(found, results(built(config, objects), training))
 
 
-# Whether each layer that is called inside overwrites an input, in inference and in training
+# Whether each layer that is lowered overwrites an input, without gradients and with them
 EXPECTED = {
     "functional": {
         **dict.fromkeys(("conv0", "bn0", "conv1", "conv2"), (False, False)),
         **dict.fromkeys(("act0", "act1"), (True, True)),
-        "sum": (False, False),  # the first activation needs its output, and the second may, too
+        "sum": (True, False),  # the second activation's output, which its gradient needs
         "act2": (False, False),  # the sum is an output of the model
         "act3": (True, False),  # the convolution's activation needs its output
-        "last": (False, False),
-        "act4": (False, False),
+        "last": (True, False),
+        "act4": (True, True),
     },
-    "branched": dict.fromkeys(("conv0", "bn0", "act0", "conv1", "conv2", "act1"), (False, False)),
+    "branched": dict.fromkeys(
+        ("conv0", "bn0", "same", "act0", "conv1", "conv2", "act1"), (False, False)
+    ),
     "sequential": {
-        **dict.fromkeys(("conv0", "bn0", "dense"), (False, False)),
+        **dict.fromkeys(("conv0", "bn0", "flat", "dense"), (False, False)),
         **dict.fromkeys(("act0", "act1"), (True, True)),
     },
 }
@@ -213,43 +167,44 @@ EXPECTED = {
 
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 @pytest.mark.parametrize("name", EXPECTED)
-def test_what_is_overwritten(name, training, monkeypatch):
-    found = watch(monkeypatch)
-    numbers(built(MODELS[name]()), training)
-    assert found == {layer: both[training] for layer, both in EXPECTED[name].items()}
-
-
-@pytest.mark.parametrize("name", ["images", "channels_first"])
-def test_all_kinds_are_called_inside(name, monkeypatch):
-    found = watch(monkeypatch)
+def test_what_may_be_overwritten(name, training):
     model = built(MODELS[name]())
-    numbers(model, False)
-    assert set(model.layers) - set(found) == {"x", "turned", "one"}
+    assert lowered(model, training) == {k: both[training] for k, both in EXPECTED[name].items()}
 
 
-def summed(before):
+def summed(before, **config):
     """Return the sum of two layers of a class, of which an activation is made."""
     entries = [
         input_layer("x", (None, *SHAPE[1:])),
         one(before, "left", "x"),
         one(before, "right", "x"),
         add("sum", "left", "right"),
-        one("ReLU", "act", "sum"),
+        one("ReLU", "act", "sum", **config),
     ]
     return functional(*entries, inputs=["x", 0, 0], outputs=[["act", 0, 0]])
 
 
-def test_a_sum_overwrites_what_is_its_alone(monkeypatch):
-    found = watch(monkeypatch)
-    built(summed("BatchNormalization"))(batch())
-    assert found["sum"]
-    assert found["act"]
-    built(summed("ReLU"))(batch())
-    assert not found["sum"]
+@pytest.mark.parametrize("limit", [None, 6, 6.0])
+def test_sums_and_activations_overwrite_what_is_theirs_alone(limit):
+    model = built(summed("BatchNormalization", max_value=limit))
+    assert lowered(model)["sum"] and lowered(model, training=True)["sum"]
+    addresses = []
+    for module in (model.left, model.sum, model.act):
+        compute = module._compute
+        module._compute = lambda x, compute=compute, **options: (
+            addresses.append((y := compute(x, **options)).data_ptr()) or y
+        )
+    for way in (torch.no_grad, torch.enable_grad):
+        addresses.clear()
+        with way():
+            model(batch())
+        assert len({*addresses}) == 1 and len(addresses) == 3
+    assert not lowered(built(summed("ReLU")))["left"]  # the input is the user's
+    assert not lowered(built(summed("ReLU")), training=True)["sum"]
 
 
 def test_images_keep_their_axes():
-    """Between the layers nothing turns them: one view comes in, none goes out."""
+    """Between the layers nothing permutes them."""
     model = built(plain()).train()
     y = model(batch())
     names, found = [y.grad_fn], []
@@ -261,7 +216,7 @@ def test_images_keep_their_axes():
     assert found.count("PermuteBackward0") <= 2  # before Flatten, and of the Dense layer's weight
 
 
-def test_nothing_else_sees_it(monkeypatch):
+def test_hooks_see_what_a_layer_returned(monkeypatch):
     """A hook keeps what a layer gave, and an output of the model is not written over."""
     model = built(residual()).eval()
     kept, again = {}, {}
@@ -301,20 +256,29 @@ EVERYWHERE = {
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_hook_sees_its_layer_called(hook, monkeypatch):
-    model, found = built(plain()), watch(monkeypatch)
-    HOOKS[hook](model.bn0)
+def test_a_hooked_layer_is_called(hook):
+    model = built(plain())
+    before = lowered(model)
+    handle = HOOKS[hook](model.bn0)
     model(batch())
-    assert found == {"conv0": False, "act0": False, "dense": False, "act1": True}
+    # Of what the layer returns nothing is known, so that the next one is called as it is, too.
+    assert lowered(model) == {name: before[name] for name in ("conv0",)}
+    handle.remove()
+    model(batch())
+    assert lowered(model) == before
 
 
 @pytest.mark.parametrize("hook", EVERYWHERE)
-def test_a_hook_of_all_modules_sees_all_layers_called(hook, monkeypatch):
-    model, found = built(plain()), watch(monkeypatch)
+def test_a_hook_of_all_modules_sees_all_layers_called(hook):
+    model, seen = built(plain()).eval(), []
+    for module in model.children():
+        module.register_forward_hook(lambda module, *arguments: seen.append(module.name))
     handle = EVERYWHERE[hook](ignore)
-    model(batch())
-    handle.remove()
-    assert found == {}
+    try:
+        model(batch())
+    finally:
+        handle.remove()
+    assert seen == ["conv0", "bn0", "act0", "flat", "dense", "act1"]
 
 
 class Capped(ReLU):
@@ -328,8 +292,7 @@ class Keeping(Conv2D):
         return self.kept
 
 
-def test_classes_of_others_do_what_they_say(monkeypatch):
-    found = watch(monkeypatch)
+def test_classes_of_others_do_what_they_say():
     config = sequential(input_layer("x", (None, *SHAPE[1:])), conv("conv0"), one("ReLU", "act0"))
     for entry, kind in zip(config["config"]["layers"][1:], (Keeping, Capped), strict=True):
         entry.update(class_name=kind.__name__, module=None, registered_name=kind.__name__)
@@ -338,7 +301,7 @@ def test_classes_of_others_do_what_they_say(monkeypatch):
     )
     with torch.no_grad():
         y = model(batch())
-    assert found == {}
+    assert lowered(model) == {}
     assert float(y.max()) == 0.5
     assert (model.conv0.kept < 0).any()
 
@@ -357,11 +320,10 @@ def test_a_module_in_the_place_of_a_layer_is_trusted_with_nothing(monkeypatch):
     with torch.no_grad():
         expected = model(batch())
     model.bn0 = nn.Identity()
-    found = watch(monkeypatch)
     with torch.no_grad():
         outputs = model(batch())
-    assert not found["act0"]
-    assert "bn0" not in found
+    assert not lowered(model).get("act0")
+    assert "bn0" not in lowered(model)
     forbid(monkeypatch)
     with torch.no_grad():
         assert_close(outputs, model(batch()))
@@ -394,48 +356,128 @@ def test_what_does_not_go_together_is_told_by_the_layer():
 
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 @pytest.mark.parametrize("name", MODELS)
-def test_autocast_and_mixed_policies(name, training, monkeypatch):
-    config = MODELS[name]()
-    layers = config["config"]["layers"]
-    mixed = {"class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}
-    several = [{**e, "config": {**e["config"], "dtype": mixed}} for e in layers[1::2]]
+def test_under_autocast_the_layers_are_called(name, training, monkeypatch):
     with torch.autocast("cpu", torch.bfloat16):
-        found = numbers(built(config), training, torch.float32)
-    layers[1::2] = several
-    found += numbers(built(config), training, torch.float32)
+        found = results(built(MODELS[name]()), training, torch.float32)
+        forbid(monkeypatch)
+        assert_close(found, results(built(MODELS[name]()), training, torch.float32))
+
+
+def pooled(**config):
+    """Return zeros around what an activation gives, and a pooling of it."""
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        one("ReLU", "act", "x"),
+        one("ZeroPadding2D", "pad", "act", padding=1),
+        one("MaxPooling2D", "max", "pad", pool_size=3, **config),
+    ]
+    return functional(*entries, inputs=["x", 0, 0], outputs=[["max", 0, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "mixed_bfloat16"])
+def test_a_pooling_computes_in_its_own_type(dtype, monkeypatch):
+    """Where it pads by itself, too."""
+    found = built(pooled(dtype=dtype))(batch())
     forbid(monkeypatch)
-    expected = numbers(built(config), training, torch.float32)
-    layers[:] = MODELS[name]()["config"]["layers"]
-    with torch.autocast("cpu", torch.bfloat16):
-        expected = [*numbers(built(config), training, torch.float32), *expected]
-    assert_close(found, expected, rtol=1e-2, atol=1e-2)
+    assert_close(found, built(pooled(dtype=dtype))(batch()))
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
-@pytest.mark.parametrize("name", MODELS)
-def test_functional_transforms(name, monkeypatch):
-    model = built(MODELS[name]()).eval()
-    parameters = dict(model.named_parameters())
+@pytest.mark.parametrize(
+    ("name", "new", "message"),
+    [
+        ("act3", Add(), "Add: `inputs` must be a list"),
+        ("sum", ReLU(), "ReLU: `inputs` must be a tensor"),
+        ("sum", Conv2D(4, 1, input_shape=(5, 4, 4)), "Conv2D: `inputs` must be a tensor"),
+    ],
+)
+def test_lists_and_tensors_are_told_apart(name, new, message):
+    model = built(residual())
+    setattr(model, name, new)
+    with pytest.raises(ValueError, match=message):
+        model(batch())
 
-    def loss(parameters, x):
-        y = functional_call(model, parameters, (x,))
-        return (y[0] if isinstance(y, list) else y).square().sum()
 
-    gradients = torch.func.grad(loss)
-    along = {name: torch.ones_like(p) for name, p in parameters.items()}
-    many = torch.stack([batch(), batch() + 1])
+HANDING_ON = {
+    "nothing between": None,
+    "dropout": ("Dropout", {"rate": 0.5}),
+    "linear activation": ("Activation", {"activation": "linear"}),
+}
 
-    def results():
-        _, forward = torch.func.jvp(lambda p: loss(p, batch()), (parameters,), (along,))
-        several = torch.func.vmap(gradients, (None, 0))(parameters, many)
-        return [gradients(parameters, batch()), several, forward]
 
-    found = results()
+@pytest.mark.parametrize("between", HANDING_ON)
+def test_a_padding_comes_before_what_is_written_later(between):
+    """A module in the place of a layer may overwrite what it shares with a ZeroPadding2D."""
+    handing_on = HANDING_ON[between]
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        conv("conv0", "x"),
+        *([one(handing_on[0], "same", "conv0", **handing_on[1])] if handing_on else []),
+        one("ZeroPadding2D", "pad", "same" if handing_on else "conv0", padding=1),
+        one("ReLU", "act", "conv0"),
+        {**conv("conv1", "pad"), "padding": "valid"},
+    ]
+    names = ("conv1", "act")
+    config = functional(*entries, inputs=["x", 0, 0], outputs=[[name, 0, 0] for name in names])
+    model = built(config).eval()
+    with torch.no_grad():
+        expected = model(batch())
+        model.act = nn.ReLU(inplace=True)
+        assert_close(model(batch()), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*global hooks on modules:UserWarning")
+@pytest.mark.parametrize(
+    "hook", ["forward", pytest.param("before forward", marks=pytest.mark.sweep)]
+)
+def test_a_hook_of_all_modules_is_in_the_graph(hook):
+    model, seen = built(plain()), []
+    handle = EVERYWHERE[hook](lambda module, *arguments: seen.append(type(module).__name__))
+    try:
+        torch.compile(model, backend="eager")(batch())
+    finally:
+        handle.remove()
+        torch.compiler.reset()
+    assert {"Conv2D", "BatchNormalization", "Activation", "Dense", "ReLU"} <= set(seen)
+
+
+@pytest.mark.parametrize("way", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_what_an_activation_hands_on_is_not_overwritten(way):
+    """One that changes nothing gives the tensor that it got, which others may read."""
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        conv("conv0", "x"),
+        one("Activation", "same", "conv0", activation="linear"),
+        one("ReLU", "act", "same"),
+        one("Rescaling", "kept", "conv0", scale=1.0),
+    ]
+    names = ("kept", "act")  # the last are called first
+    config = functional(*entries, inputs=["x", 0, 0], outputs=[[name, 0, 0] for name in names])
+    with way():
+        kept, activated = built(config)(batch())
+    assert (kept < 0).any()
+    assert_close(activated, kept.relu())
+
+
+@pytest.mark.parametrize("amounts", [0, 1, [1, 2], [[1, 0], [0, 2]]], ids=str)
+@pytest.mark.parametrize(
+    "reader",
+    [
+        {"kernel_size": 3, "padding": "same"},
+        {"kernel_size": 3, "padding": "same", "strides": 2},
+        {"kernel_size": 1, "padding": "valid", "strides": 2},
+        {"kernel_size": [2, 1], "padding": "valid", "strides": [2, 1]},
+        {"kernel_size": 2, "padding": "valid", "dilation_rate": [1, 2], "groups": 2},
+        {"kernel_size": 3, "padding": "valid", "activation": "softmax"},
+    ],
+    ids=lambda one: ",".join(map(str, one.values())),
+)
+def test_whatever_reads_a_padded_image(reader, amounts, monkeypatch):
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        one("ZeroPadding2D", "pad", "x", padding=amounts),
+        layer("Conv2D", "conv", [node(tensor("pad"))], filters=4, **reader),
+    ]
+    config = functional(*entries, inputs=["x", 0, 0], outputs=[["conv", 0, 0]])
+    found = built(config)(batch())
     forbid(monkeypatch)
-    assert_close(found, results(), rtol=1e-4, atol=1e-5)
-
-
-def test_gradients_of_gradients():
-    model = built(plain("tanh")).double()
-    x = batch().double().requires_grad_()
-    assert torch.autograd.gradgradcheck(model, (x,), fast_mode=True)
+    assert_close(found, built(config)(batch()))

@@ -1,4 +1,4 @@
-"""What a rebuilt model does inside, compiled."""
+"""Lowered models, compiled."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import torch
 from torch.testing import assert_close
 
 from tests.models.configs import functional, input_layer
-from tests.models.test_inside import add, built, conv, one
-from tests.models.test_inside_random import batch, listed, trained
-from tests.models.test_inside_random import built as built_of
+from tests.models.test_lowering import add, built, conv, one
+from tests.models.test_lowering_random import batch, listed, trained
+from tests.models.test_lowering_random import built as built_of
 
 IMAGE = (None, 12, 11, 4)
 FORMS = ["ignore:`torch.jit.script(_method)?` is deprecated", "ignore:softmax.*:UserWarning"]
@@ -82,7 +82,7 @@ def test_inductor_gives_the_numbers(training):
 
 
 @pytest.mark.parametrize("training", [False, pytest.param(True, marks=pytest.mark.sweep)])
-def test_images_are_turned_once_on_the_way_in_and_once_on_the_way_out(training):
+def test_axes_move_once_on_the_way_in_and_once_on_the_way_out(training):
     turned = []
 
     def backend(graph, inputs):

@@ -1,4 +1,4 @@
-"""Random models give inside what they give where every layer is called as always."""
+"""Random models give the same lowered as where every layer is called as it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import random
 from collections import Counter
 from contextlib import nullcontext
-from functools import partialmethod
 
 import pytest
 import torch
@@ -17,13 +16,14 @@ from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 from kerastorch.layers import Conv2D, MaxPooling2D
-from kerastorch.models import base, functional
-from kerastorch.models import inside as inside_module
 from kerastorch.models.build import build_model
+from kerastorch.models.functional import Model
+from kerastorch.models.lowering import _Lowering as Lowering
+from kerastorch.models.program import Program
 from kerastorch.saving.configs.parse import parse_model
 from kerastorch.saving.weights.unbuilt import initialize
 from tests.models.random_graphs import IMAGE, random_functional, random_sequential
-from tests.models.test_inside import watch
+from tests.models.test_lowering import forbid, lowered
 
 QUICK, MANY = 40, 320
 SEEDS = [*range(QUICK), *(pytest.param(s, marks=pytest.mark.sweep) for s in range(QUICK, MANY))]
@@ -205,54 +205,57 @@ SCENES = [
 
 
 def both(scene, seed, monkeypatch, dtype=torch.float64, policies=False):
-    """Return what a scene finds with layers called inside, and with none."""
+    """Return what a scene finds with the model lowered, and with plain calls."""
     found = []
     for allowed in (True, False):
         with monkeypatch.context() as patch:
             if not allowed:
-                patch.setattr(functional, "is_allowed", lambda inputs: False)
+                forbid(patch)
             model = built(seed, policies)
             model = model if policies else model.to(dtype)
             found.append(scene(model, batch(seed, dtype), random.Random(seed)))
     return found
 
 
-def test_the_models_have_what_is_to_be_tested(monkeypatch):
-    """All kinds of layers are called inside, some overwrite, and some pad by themselves."""
+KINDS = [
+    *["Conv2D", "Dense", "BatchNormalization", "ReLU", "Activation", "LeakyReLU", "ELU", "Dropout"],
+    *["MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling2D", "ZeroPadding2D", "Flatten"],
+    *["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"],
+]
+
+
+def test_the_models_have_what_is_to_be_tested():
+    """All kinds of layers are lowered, some overwrite, and some pad by themselves."""
     counts = Counter()
-    found = watch(monkeypatch)
-
-    def padding(layer, *arguments, method):
-        y = method(layer, *arguments)
-        counts[f"padded by {type(layer).__name__}"] += y is not None
-        return y
-
-    for one in (Conv2D, MaxPooling2D):
-        method = partialmethod(padding, method=one._inside_padded)
-        monkeypatch.setattr(one, "_inside_padded", method)
     for seed in range(QUICK):
-        model = built(seed).double().train()
-        model(batch(seed))
-        kinds = {name: type(layer).__name__ for name, layer in model.layers.items()}
-        counts.update(kinds.get(name, "nested") for name in found)
-        counts["overwriting"] += sum(found.values())
-        found.clear()
-    assert min(counts[one.__name__] for one in inside_module._CALLED_INSIDE) > 2
+        outer = built(seed).double()
+        outer(batch(seed))
+        for model in (one for one in outer.modules() if isinstance(one, Model)):
+            found = lowered(model, training=True)
+            counts.update(type(model.layers[name]).__name__ for name in found)
+            counts["overwriting"] += sum(found.values())
+            counts["nested"] += len(found) if model is not outer else 0
+            for _, reader in model._program.deferred:
+                layer = model.get_submodule(model._plan.calls[reader].attribute)
+                counts[f"padded by {type(layer).__name__}"] += 1
+    assert min(counts[name] for name in KINDS) > 2
     assert min(counts[one] for one in ("nested", "overwriting")) > 9
     assert min(counts[f"padded by {one}"] for one in ("Conv2D", "MaxPooling2D")) > 2
 
 
 FAULTS = {
-    "_is_of_0_or_more": lambda maker: True,
-    "_is_spare": lambda held, slot, once: True,
-    "is_unseen": lambda module: type(module) in inside_module._CALLED_INSIDE,
+    "nonnegative": (MaxPooling2D, "_can_pad", lambda layer, padding, nonnegative: not layer._same),
+    "gradients": (Conv2D, "_gradient_needs_output", lambda layer: False),
+    "overwriting": (Lowering, "spare", lambda self, slot: self.facts[slot].overwritable),
+    "hooks": (Lowering, "hooked", staticmethod(lambda module: False)),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_found(name, monkeypatch):
-    monkeypatch.setattr(inside_module, name, FAULTS[name])
-    monkeypatch.setattr(base, "is_unseen", inside_module.is_unseen)
+    monkeypatch.setattr(*FAULTS[name])
+    if name == "hooks":
+        monkeypatch.setattr(Program, "is_current", lambda program, modules: True)
 
     def is_found(seed, scene):
         try:
@@ -261,12 +264,12 @@ def test_a_fault_is_found(name, monkeypatch):
             return True
         return False
 
-    scene = hooked if name == "is_unseen" else in_training
-    assert any(is_found(seed, scene) for seed in range(QUICK))
+    scenes = [hooked] if name == "hooks" else [in_training, without_gradients]
+    assert any(is_found(seed, scene) for seed in range(QUICK) for scene in scenes)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_numbers_are_those_of_calls_from_outside(seed, monkeypatch):
+def test_outputs_and_gradients_are_those_of_plain_calls(seed, monkeypatch):
     """In training, without gradients, and what else the seed says."""
     for scene in {in_training, without_gradients, SCENES[seed % len(SCENES)]}:
         found, expected = both(scene, seed, monkeypatch)
@@ -281,6 +284,6 @@ def test_single_precision(seed, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_types_are_those_of_calls_from_outside(seed, monkeypatch):
+def test_dtypes_are_those_of_plain_calls(seed, monkeypatch):
     found, expected = both(without_gradients, seed, monkeypatch, torch.float32, policies=True)
     assert_close(found, expected, rtol=5e-2, atol=5e-2, equal_nan=True)
