@@ -37,6 +37,7 @@ CASES = [
         **{**IMAGES, "other": [(2, 4, 5, 6)]},
         refused=[(3, 4, 7, 7), (3,)],
         refused_arguments=REFUSED_ARGUMENTS,
+        in_double=False,
     ),
     *cases(
         BatchNormalization,
@@ -45,6 +46,7 @@ CASES = [
         other=[(2, 4, 7, 8)],
         refused=[(3, 7, 5, 6), (3,)],
         refused_arguments=REFUSED_ARGUMENTS,
+        in_double=False,
         thorough=True,
     ),
     *cases(
@@ -55,6 +57,7 @@ CASES = [
         {**RENORM, "center": False, "axis": -1},
         **IMAGES,
         refused=[(3, 4, 5, 7)],
+        in_double=False,
         refused_arguments=[
             ("renorm_clipping", {"a": 1}, ValueError),
             ("renorm_clipping", {"rmax": 1, "rmin": 2}, ValueError),
@@ -68,6 +71,7 @@ CASES = [
         shape=(4, 3),
         other=[(4, 3)],
         refused=[(3, 4), (3,)],
+        in_double=False,
         refused_arguments=[("axis", 2, IndexError)],
     ),
 ]

@@ -29,7 +29,7 @@ IMAGES_FIRST: dict[str, Any] = {
     "other": [(3, 3, 9, 12), (1, 3, 11, 8), (4, 3, 12, 10)],
     "refused": [(3, 8, 9)],
 }
-POOL_SIZES = (2, (2, 3), (3, 2), (4, 5))
+POOL_SIZES = (2, (2, 3), (3, 2), (4, 3))
 STRIDES = (None, 1, (2, 1), (3, 2), (1, 3))
 REFUSED_ARGUMENTS = [
     ("pool_size", 0, ValueError),
@@ -73,7 +73,7 @@ CASES = [
     # Where "same" is uneven, Keras on torch repeats the border: see the recorded values.
     *(
         _pooling(AveragePooling2D, size, strides, "valid")
-        for size, strides in itertools.product((2, (2, 3), (4, 5)), STRIDES[:-1])
+        for size, strides in itertools.product((2, (2, 3), (4, 3)), STRIDES[:-1])
     ),
     _pooling(AveragePooling2D, (3, 5), 1, "same"),
     _pooling(AveragePooling2D, (3, 2), (1, 1), "same", agrees=False),
@@ -84,6 +84,7 @@ CASES = [
             {"keepdims": keepdims, **extra},
             **(IMAGES_FIRST if extra else IMAGES),
             refused_arguments=[("data_format", "x", ValueError)],
+            in_double=layer is GlobalMaxPooling2D,
         )
         for layer in (GlobalAveragePooling2D, GlobalMaxPooling2D)
         for keepdims in (False, True)

@@ -21,7 +21,6 @@ CASES = [
         {"rate": 0.6, "seed": -3, "noise_shape": [5, 1, None]},
         {"rate": 0.6, "seed": 2**30, "noise_shape": (1, 4)},
         {"rate": 0.3, "seed": 7},
-        {"rate": 0},
         {"rate": 1},
         shape=(5, 6, 4),
         other=[(5, 7, 4)],
@@ -35,6 +34,7 @@ CASES = [
     *cases(
         Dropout,
         {"rate": 0.3, "seed": 7, "noise_shape": (None, 1)},
+        {"rate": 0},
         shape=(30, 4),
         refused_arguments=REFUSED_ARGUMENTS,
         samples=True,
