@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kerastorch.activations.serialization import _ACTIVATIONS
+from kerastorch.activations.serialization import ACTIVATIONS
 from kerastorch.layers import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from tests.layers.case import cases
 
 MATRIX = {"shape": (3, 4), "other": [(2, 4), (5, 4)]}
-NAMES = sorted(set(_ACTIVATIONS.table) - {"threshold", "glu", "hard_sigmoid_keras2"})
+NAMES = sorted(set(ACTIVATIONS.table) - {"threshold", "glu", "hard_sigmoid_keras2"})
 # An unbuilt PReLU takes slopes of any rank.
 ANY_RANK = frozenset({"test_a_wrong_shaped_state_dict_is_an_error_and_changes_no_shape",
                       "test_a_wrong_state_dict_of_a_whole_model_names_the_layer"})  # fmt: skip
