@@ -51,15 +51,15 @@ PLAIN = "a built-in one that PyTorch, too, has as a module. Received: activation
 GROUPED = "a shape whose channels (axis -1) `groups` divides. Received: "
 # The owner, the argument and the start of the rest -> what causes the message
 VALUE_ERRORS = {
-    ("Conv2D", "strides", "1 where `dilation_rate` exceeds 1. Received: strides=(1, 2), "
-     "dilation_rate=(2, 1). No layer"): lambda: unbuilt(strides=(1, 2), dilation_rate=(2, 1)),
+    ("Conv2D", "strides", ("1 where `dilation_rate` exceeds 1. Received: strides=(1, 2), "
+     "dilation_rate=(2, 1). No layer")): lambda: unbuilt(strides=(1, 2), dilation_rate=(2, 1)),
     ("Conv2D", "filters", "divisible by `groups`. Received: filters=4, groups=3."):
         lambda: unbuilt(groups=3),
     ("Conv2D", "weights", ONE_OF.format("weights=[]")): lambda: unbuilt(weights=[]),
-    ("Conv2D", "input_shape", "a shape with a known number of channels, 1 at least (axis -1). "
-     "Received: input_shape=(None, 5, 6, None)"): lambda: built(input_shape=(5, 6, None)),
-    ("Conv2D", "input_shape", "a shape with a known number of channels, 1 at least (axis 1). "
-     "Received: input_shape=(None, 0, 5, 6)"): lambda: unbuilt(**FIRST).build((None, 0, 5, 6)),
+    ("Conv2D", "input_shape", ("a shape with a known number of channels, 1 at least (axis -1). "
+     "Received: input_shape=(None, 5, 6, None)")): lambda: built(input_shape=(5, 6, None)),
+    ("Conv2D", "input_shape", ("a shape with a known number of channels, 1 at least (axis 1). "
+     "Received: input_shape=(None, 0, 5, 6)")): lambda: unbuilt(**FIRST).build((None, 0, 5, 6)),
     ("Conv2D", "input_shape", GROUPED + "input_shape=(None, 5, 6, 3), groups=2"):
         lambda: built(groups=2),
     ("Conv2D", "input_shape", FITS + "input_shape=(2, 4, 6, 3), kernel_size=(2, 3), "
@@ -74,8 +74,8 @@ VALUE_ERRORS = {
         lambda: built(input_shape=(3, 5, 6), **FIRST)(zeros(2, 5, 6, 3)),
     ("Conv2D", "inputs", "a tensor or an array of real numbers. Received: inputs=array(['a']"):
         lambda: built()(np.array(["a"])),
-    ("Conv2D", "kernel_initializer", "a callable that returns an array of the shape (2, 3, 3, 4)."
-     " Received: kernel_initializer=<function"):
+    ("Conv2D", "kernel_initializer", ("a callable that returns an array of the shape (2, 3, 3, 4)."
+     " Received: kernel_initializer=<function")):
         lambda: built(kernel_initializer=lambda shape, dtype: zeros(2, 3)),
     ("Conv2D", "bias_initializer", "a callable that returns an array of the shape (4,)."):
         lambda: built(bias_initializer=NO_ARRAY),
@@ -102,8 +102,8 @@ VALUE_ERRORS = {
         lambda: Conv2D.from_torch(nn.ReLU()),
     ("Conv2D.from_torch", "module", "an initialized nn.Conv2d. Received: module=LazyConv2d"):
         lambda: Conv2D.from_torch(nn.LazyConv2d(4, 3)),
-    ("Conv2D.from_torch", "module.padding", "0 or what 'same' is at every size, since Keras has "
-     "no other padding. Received: module.padding=(2, 2), kernel_size=(3, 3)"):
+    ("Conv2D.from_torch", "module.padding", ("0 or what 'same' is at every size, since Keras has "
+     "no other padding. Received: module.padding=(2, 2), kernel_size=(3, 3)")):
         lambda: Conv2D.from_torch(nn.Conv2d(3, 4, 3, padding=2)),
     ("Conv2D.from_torch", "module.padding_mode", "'zeros'. Received: module.padding_mode='ref"):
         lambda: Conv2D.from_torch(nn.Conv2d(3, 4, 3, padding_mode="reflect")),
@@ -111,8 +111,8 @@ VALUE_ERRORS = {
         lambda: built(dtype="mixed_float16").to_torch(),
     ("Conv2D.to_torch", "activation", PLAIN + "PReLU(num_parameters=1)."):
         lambda: built(activation=nn.PReLU()).to_torch(),
-    ("Conv2D.to_torch", "input_size", "given, since this 'same' padding depends on it. Received: "
-     "input_size=None, strides=(2, 2)."): lambda: strided().to_torch(),
+    ("Conv2D.to_torch", "input_size", ("given, since this 'same' padding depends on it. Received: "
+     "input_size=None, strides=(2, 2).")): lambda: strided().to_torch(),
     ("Conv2D.to_torch", "input_size", "a positive integer or 2 of them. Received: input_size=(5, "):
         lambda: strided().to_torch((5, 6, 3)),
     ("Conv2D", "kernel_constraint", "a callable that returns the shape (2, 3, 3, 4) it was given."):
