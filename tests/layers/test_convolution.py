@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from kerastorch.layers import Conv2D
 from tests.layers.case import LayerCase, Shape, cases
@@ -10,26 +13,37 @@ from tests.layers.test_activation import NAMES
 
 SIZES = ((8, 9), (9, 12), (11, 8), (12, 10))  # a strided "same" pads each by another amount
 BATCHES = (2, 3, 1, 4)
-REFUSED_ARGUMENTS = [
-    ("filters", 0, ValueError),
-    ("kernel_size", (2, 0), ValueError),
-    ("kernel_size", (2, 3, 1), ValueError),
-    ("strides", -1, ValueError),
-    ("dilation_rate", (1,), ValueError),
-    ("padding", "causal", ValueError),
-    ("data_format", "NCHW", ValueError),
-    ("groups", 0, ValueError),
-    ("groups", 7, ValueError),
-    ("activation", "foo", ValueError),
-    ("colour", 3, ValueError),
-    ("lora_rank", -1, ValueError),
-    ("filters", 4.5, ValueError),
-    ("kernel_size", None, ValueError),
-    ("padding", ["same"], ValueError),
-    ("name", "a/b", ValueError),
-    ("trainable", 1, ValueError),
-    ("dtype", "half", ValueError),
-]
+NOT_TWO_POSITIVE_INTEGERS = (
+    *(0, -1, (0, 1), (1, 0), (-2, 3), (), (1,), (1, 1, 1), [1], "3", "abc", None, 3.0, (None, 1)),
+    *(("a", 1), object(), {}, {"a": 1}, False, np.zeros(3, int), np.array([0, 1]), range(3)),
+)
+NO_FUNCTION = (
+    *(object(), 3, 0.5, True, (), [], b"relu", "foo", "", " relu", "Relu6x", "keras.x"),
+    *("__import__", "os.system", "none", "None"),
+)
+REFUSED_VALUES = {
+    **dict.fromkeys(("kernel_size", "strides", "dilation_rate"), NOT_TWO_POSITIVE_INTEGERS),
+    "filters": (0, -1, 4.5, 4.0, None, float("nan"), False),
+    "groups": (0, -1, 3, 2.0, 8, -1.5, False),
+    "padding": ("causal", "full", "", "same ", "val id", "reflect", (1, 1), ["same"], ()),
+    "data_format": ("NCHW", "NHWC", "", "channels", 1, True, False, (), object()),
+    **dict.fromkeys(
+        (
+            *("kernel_regularizer", "bias_regularizer", "activity_regularizer", "activation"),
+            *("kernel_constraint", "bias_constraint", "kernel_initializer", "bias_initializer"),
+        ),
+        NO_FUNCTION,
+    ),
+    "dtype": ("int32x", "foo", "half", "float", "FLOAT32", "mixed", "mixed_float32", "int8", 3),
+    "name": ("a/b", "/", 3, 3.0, b"c", ("c",), True),
+    "trainable": (1, 0, None, "yes", np.True_, 1.0),
+    "lora_rank": (-1, 2.0, "2"),
+    **dict.fromkeys(
+        ("foo", "weights", "batch_input_shape", "padding_mode", "bias", "stride"), (1,)
+    ),
+}
+EVERY_REFUSED = [(name, v, ValueError) for name, values in REFUSED_VALUES.items() for v in values]
+REFUSED_ARGUMENTS = [(name, values[0], ValueError) for name, values in REFUSED_VALUES.items()]
 REFUSED_HERE = [
     ("kernel_size", "33", ValueError),
     ("input_shape", (5, -6, 3), ValueError),
@@ -113,6 +127,7 @@ CONV2D = {
                                  lora_rank=1, kernel_regularizer="l2", thorough=True, **FIRST,
                                  **SAME),
 }  # fmt: skip
+CONV2D["valid"] = replace(CONV2D["valid"], refused_arguments=EVERY_REFUSED)
 OTHER_ARGUMENTS: list[dict[str, Any]] = [
     *({"activation": name} for name in NAMES),
     {"kernel_regularizer": {"class_name": "L1L2", "config": {"l1": 0.1, "l2": 0.2}}},

@@ -15,6 +15,7 @@ from tests.layers.case import LayerCase, each_case, every_case, thorough_cases
 from tests.layers.contract import LayerContract, RowContract, WeightsContract, broken_assertions
 from tests.layers.contract.rows import assert_template
 from tests.layers.test_convolution import CONV2D
+from tests.models.random_graphs import ARGUMENTS, NOT_DRAWN
 from tests.torch_tools.exporting import WARNINGS, check_exported
 
 EVERY = every_case()
@@ -61,6 +62,11 @@ def move(inputs: Any, device: str) -> Any:
 def test_every_registered_layer_has_a_case() -> None:
     assert {case.layer for case in EVERY} == set(LAYERS.values())
     assert {getattr(layers, name) for name in layers.__all__} <= set(LAYERS.values())
+
+
+def test_random_models_have_every_layer_that_takes_an_image() -> None:
+    found = {case.name for case in EVERY if isinstance(case.shape, tuple) and len(case.shape) == 4}
+    assert found - set(ARGUMENTS) <= set(NOT_DRAWN)
 
 
 @each_case(EVERY)

@@ -27,7 +27,8 @@ def assert_template(message: str, owner: str, argument: str, value: Any) -> None
     refused by the namespace, such as "activation".
     """
     assert re.match(r"[\w.]+: `[\w.]+` must be .+\. Received: \w+", message, re.DOTALL), message
-    assert message.startswith((f"{owner}: ", f"{argument}: ", f"{owner.lower()}: ")), message
+    namespace = argument.rpartition("_")[2]
+    assert message.startswith((f"{owner}: ", f"{namespace}: ", f"{owner.lower()}: ")), message
     rule, _, received = message.partition("Received: ")
     assert "  " not in rule and message.endswith("."), message
     assert f"{argument}=" in received or repr(value) in message, message
