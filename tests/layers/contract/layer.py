@@ -95,6 +95,7 @@ class LayerContract:
         assert outputs.shape == layer.compute_output_shape(shapes)
         outputs.sum().backward()
         assert all(x.grad.shape == x.shape for x in tensors_of(inputs))
+        assert all(p.grad is None or not p.grad.any() for p in layer.parameters())
 
     # Modes, dtypes and devices
 
@@ -157,13 +158,22 @@ class LayerContract:
     # The rest of nn.Module
 
     def test_hooks_fire(self, case):
-        layer, fired = case.built(), []
-        inputs = case.inputs()
+        layer, fired = case.make(), []
+        inputs = mapped(lambda x: x.requires_grad_(), case.inputs())
+        one = not isinstance(inputs, list)  # to the gradients of a list's tensors torch adds none
         layer.register_forward_pre_hook(lambda module, args: fired.append("before"))
         layer.register_forward_hook(lambda module, args, outputs: outputs + 1)
+        if one:
+            layer.register_full_backward_pre_hook(lambda module, grads: fired.append("back"))
+            layer.register_full_backward_hook(lambda module, into, out: (into[0] * 2,))
         outputs = layer(inputs)
         assert fired == ["before"]
         assert_close(outputs, layer.forward(inputs) + 1)
+        outputs.sum().backward()
+        if one:
+            assert fired == ["before", "back"]
+            (expected,) = torch.autograd.grad(layer.forward(inputs).sum(), inputs)
+            assert_close(inputs.grad, expected * 2)
 
     def test_repr(self, case):
         layer = case.built()

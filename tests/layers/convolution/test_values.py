@@ -57,12 +57,6 @@ def test_outputs_are_the_oracle_s_at_every_size(case, device):
             assert y.shape == layer.compute_output_shape(shape)
 
 
-@EACH
-def test_outputs_in_single_precision(case):
-    layer, x = make(case), batch(case.shape)
-    assert_close(layer(x).double(), from_oracle(case, layer, x), rtol=1e-4, atol=1e-5)
-
-
 def test_the_comparison_with_the_oracle_can_fail():
     case = ROWS["same-grouped-strided"]
     layer, x = make(case, dtype="float64"), batch(case.shape, F64)
