@@ -47,6 +47,8 @@ class LayerCase:
         refused_here: The same for values that Keras accepts.
         thorough: Whether the slow checks run without `-m sweep`, as for the first row of a class.
         samples: Whether the layer is random in training.
+        integers: What becomes of integers and booleans: they are "kept" in their dtype, or
+            "converted" to the compute dtype; "" where the layer's own tests say it.
         exempt: The names of tests of the contract that do not apply.
         agrees: Whether Keras on torch computes the same.
         integers_agree: Whether Keras on torch computes the same of integers and booleans.
@@ -62,6 +64,7 @@ class LayerCase:
     refused_here: Sequence[Refused] = ()
     thorough: bool = False
     samples: bool = False
+    integers: str = ""
     exempt: frozenset[str] = field(default_factory=frozenset)
     agrees: bool = True
     integers_agree: bool = True

@@ -77,6 +77,7 @@ def _conv2d(
         REFUSED_HERE,
         thorough=thorough,
         integers_agree=False,
+        integers="converted",
     )
 
 

@@ -145,6 +145,7 @@ class Shapeless(Conv2D):
         (Draining, LayerContract, "test_a_call_leaves_its_input_alone", ()),
         (Stubborn, LayerContract, "test_it_follows_the_dtype_of_the_model", (torch.float16,)),
         (Detached, LayerContract, "test_gradients", ()),
+        (Stubborn, RowContract, "test_integers_and_booleans", ()),
         (Lenient, RowContract, "test_refused_shapes_change_nothing", ()),
         (Shapeless, RowContract, "test_output_shapes", ()),
         (Clinging, WeightsContract, "test_weights_round_trip", ()),

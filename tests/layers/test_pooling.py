@@ -58,6 +58,7 @@ def _pooling(layer: type, size: Any, strides: Any, padding: str, **options: Any)
         refused_arguments=REFUSED_ARGUMENTS,
         refused_here=[("padding", "no", ValueError)],
         integers_agree=layer is MaxPooling2D,
+        integers="kept" if layer is MaxPooling2D else "converted",
         **options,
     )
 
@@ -85,6 +86,7 @@ CASES = [
             **(IMAGES_FIRST if extra else IMAGES),
             refused_arguments=[("data_format", "x", ValueError)],
             in_double=layer is GlobalMaxPooling2D,
+            integers="kept" if layer is GlobalMaxPooling2D else "",
         )
         for layer in (GlobalAveragePooling2D, GlobalMaxPooling2D)
         for keepdims in (False, True)

@@ -25,6 +25,7 @@ CASES = [
         {"scale": ARRAY.astype("float64"), "offset": (1, 2, 3)},
         {"scale": np.float64(0.1), "offset": np.float32(3)},
         {"scale": 2, "offset": [[1.0], [2.0], [3.0], [4.0]]},
+        integers="converted",
         shape=(2, 4, 3),
         refused_arguments=[("scale", "a", ValueError), ("offset", "a", ValueError)],
     ),
@@ -35,6 +36,7 @@ CASES = [
             shape,
             refused_arguments=[("axis", 1.5, TypeError), ("colour", 3, ValueError)],
             in_double=False,
+            integers="converted",
             thorough=shape == (3, 4, 2, 5),
             exempt=EXEMPT,
         )

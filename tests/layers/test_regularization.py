@@ -22,6 +22,7 @@ CASES = [
         {"rate": 0.6, "seed": 2**30, "noise_shape": (1, 4)},
         {"rate": 0.3, "seed": 7},
         {"rate": 1},
+        integers="kept",
         shape=(5, 6, 4),
         other=[(5, 7, 4)],
         refused_arguments=[
@@ -35,6 +36,7 @@ CASES = [
         Dropout,
         {"rate": 0.3, "seed": 7, "noise_shape": (None, 1)},
         {"rate": 0},
+        integers="kept",
         shape=(30, 4),
         refused_arguments=REFUSED_ARGUMENTS,
         samples=True,
@@ -44,6 +46,7 @@ CASES = [
         {"rate": 0.4, "seed": 3},
         {"rate": 0.5, "seed": 3, "data_format": "channels_first"},
         {"rate": 0.0},
+        integers="kept",
         shape=(5, 3, 4, 6),
         other=[(2, 5, 7, 6)],
         refused=[(5, 3, 4)],

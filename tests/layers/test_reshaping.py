@@ -16,6 +16,7 @@ CASES = [
         {},
         FIRST,
         {"activity_regularizer": "l2"},
+        integers="kept",
         shape=(2, 3, 4, 5),
         other=[(3, 6, 7, 5), (1, 4, 3, 5)],
         refused=[()],
@@ -28,6 +29,7 @@ CASES = [
             shape,
             refused=[()],
             refused_arguments=[("data_format", "NCHW", ValueError)],
+            integers="kept",
         )
         for data_format in ("channels_last", "channels_first")
         for shape in ((3,), (3, 4), (3, 1), (2, 3, 4), (2, 3, 4, 5, 2))
@@ -35,6 +37,7 @@ CASES = [
     *cases(
         Reshape,
         {"target_shape": (-1, 3)},
+        integers="kept",
         shape=(2, 8, 9, 3),
         other=[(3, 8, 12, 3), (1, 8, 10, 3)],
         refused=[(2, 5, 7)],
@@ -66,6 +69,7 @@ CASES = [
         {"target_shape": (6, -1)},
         {"target_shape": (np.int64(2), 6)},
         {"target_shape": (3, 4)},
+        integers="kept",
         shape=(2, 3, 4),
         refused=[(2, 11)],
         refused_arguments=[("target_shape", None, TypeError)],
@@ -74,6 +78,7 @@ CASES = [
         Reshape,
         {"target_shape": ()},
         {"target_shape": (1,)},
+        integers="kept",
         shape=(5, 1),
         refused=[(5, 2)],
         refused_arguments=[("target_shape", (7,), ValueError)],
@@ -84,6 +89,7 @@ CASES = [
         (2, 8, 9, 3),
         [(3, 9, 12, 3), (1, 11, 8, 3)],
         refused=[(2, 8, 9)],
+        integers="kept",
         refused_arguments=[
             ("dims", (0, 1), ValueError),
             ("dims", (1, 1), ValueError),
@@ -113,6 +119,7 @@ CASES = [
         {},
         {"padding": 2},
         {"padding": (0, 3)},
+        integers="kept",
         **IMAGES,
         refused_arguments=[
             ("padding", (1, 2, 3), ValueError),
@@ -126,6 +133,7 @@ CASES = [
         {},
         {"cropping": 1},
         {"cropping": (0, 2)},
+        integers="kept",
         **{**IMAGES, "refused": [(8, 9, 3), (2, 2, 0, 3)]},
         refused_arguments=[("cropping", -1, ValueError), ("cropping", (1, 5), ValueError)],
     ),
@@ -133,6 +141,12 @@ CASES = [
         UpSampling2D,
         {"size": (2, 3)},
         {"size": 2},
+        integers="kept",
+        **IMAGES,
+        refused_arguments=[("size", 0, ValueError), ("interpolation", "foo", ValueError)],
+    ),
+    *cases(
+        UpSampling2D,
         *(
             {"size": size, "interpolation": "bilinear"}
             for size in ((2, 3), 2, (1, 3), (3, 2), (5, 1))

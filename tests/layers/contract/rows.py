@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import pickle
 import re
@@ -14,6 +15,9 @@ from torch.testing import assert_close
 
 from tests.layers.case import LayerCase
 from tests.layers.contract.checks import assert_no_trace, assert_same_state, mapped, state_of
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
+POLICIES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16}
 
 
 def unknown_batch(shape: Any) -> Any:
@@ -76,6 +80,22 @@ class RowContract:
         for made in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
             assert_same_state(made.state_dict(), layer.state_dict())
             self.assert_computes_the_same(case, layer, made)
+
+    def test_integers_and_booleans(self, case: LayerCase) -> None:
+        for dtype, (policy, computed) in itertools.product(INTEGERS, POLICIES.items()):
+            if not case.integers:
+                break
+            layer = case.built(dtype=policy)
+            given = mapped(lambda x, dtype=dtype: (x * 4).abs().to(dtype), case.inputs())
+            outputs = layer(given)
+            if case.integers == "kept":
+                exact = case.make(dtype="float64")(mapped(torch.Tensor.double, given))
+                assert outputs.dtype is dtype
+                assert torch.equal(outputs, exact.to(dtype)), dtype
+            else:
+                assert outputs.dtype is computed, dtype
+                inputs = mapped(lambda x, to=computed: x.to(to), given)
+                assert_close(layer.eval()(given), layer(inputs), rtol=0, atol=0)
 
     def assert_computes_the_same(self, case: LayerCase, layer: Any, made: Any) -> None:
         if not made.built:
