@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from kerastorch import apply_constraints, attach_constraints, config, regularization_loss
+from kerastorch import apply_constraints, config, regularization_loss
 from kerastorch.layers import Conv2D, Convolution2D
 from tests.layers.case import batch
-from tests.layers.contract import COPIES, step
+from tests.layers.contract import COPIES
 from tests.layers.convolution.rows import EACH, ROWS, is_channels_first, make
 
 # Losses and constraints
@@ -90,44 +90,6 @@ def test_a_regularizer_sees_the_kernel_in_keras_order():
     regularization_loss(layer).backward()
     assert seen == [(2, 3, 3, 4)]
     assert layer.weight.grad[3, 0, 1, 2] == 1 and layer.weight.grad.sum() == 1
-
-
-def test_there_is_no_loss_without_terms():
-    assert regularization_loss(nn.ReLU()) == 0
-    loss = regularization_loss(Conv2D(4, 3))
-    assert loss == 0 and not loss.requires_grad
-
-
-def test_constraints_run_after_each_step_of_what_was_stepped():
-    layer = Conv2D(4, (2, 3), input_shape=(5, 6, 3), bias_constraint="non_neg",
-                   kernel_constraint={"class_name": "MaxNorm", "config": {
-                       "max_value": 0.1, "axis": [0, 1, 2]}})  # fmt: skip
-
-    def norms():
-        return layer.kernel.detach().square().sum((0, 1, 2)).sqrt()
-
-    x = batch((2, 5, 6, 3))
-    optimizer = torch.optim.SGD([layer.weight], lr=0.1)
-    handle = attach_constraints(optimizer, layer)
-    with torch.no_grad():
-        layer.bias.fill_(-1.0)
-    step(layer, x, optimizer)
-    assert_close(norms(), torch.full((4,), 0.1))
-    assert layer.bias.eq(-1).all()
-    handle.remove()
-    step(layer, x, optimizer)
-    assert (norms() > 0.11).all()
-    apply_constraints(layer)
-    assert_close(norms(), torch.full((4,), 0.1))
-    assert layer.bias.eq(0).all()
-
-
-def test_constraints_reach_layers_built_later():
-    layer = Conv2D(4, (2, 3), kernel_constraint="non_neg")
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    attach_constraints(optimizer, layer)
-    step(layer, batch((2, 5, 6, 3)), optimizer)
-    assert (layer.kernel >= 0).all() and layer.kernel.any()
 
 
 # Arguments

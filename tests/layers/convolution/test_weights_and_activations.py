@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune, skip_init
+from torch.nn.utils import prune
 from torch.testing import assert_close
 
 from kerastorch import activations
@@ -73,12 +73,6 @@ def test_weights_in_plain_order_are_one_call_away():
     assert_close(layer(x), expected)
     prune.l1_unstructured(layer, "weight", amount=0.5)  # as PyTorch has it, for such weights only
     assert (layer.kernel == 0).sum() == 60
-
-
-def test_skip_init():
-    layer = skip_init(Conv2D, 5, (2, 3), input_shape=(7, 5, 4))
-    assert layer.built and {p.device.type for p in layer.parameters()} == {"cpu"}
-    assert layer.weight.stride() == Conv2D(5, (2, 3), input_shape=(7, 5, 4)).weight.stride()
 
 
 def test_an_nn_conv2d_takes_the_state_dict():
