@@ -31,15 +31,6 @@ OPTIMIZERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Keep steps this small from waiting for threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def conv(**arguments) -> Conv2D:
     return Conv2D(2, (2, 3), **{"input_shape": SHAPE, **arguments})
 
