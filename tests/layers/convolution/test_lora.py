@@ -1,7 +1,5 @@
 """Conv2D with LoRA: a frozen kernel and a trained difference of low rank."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch import nn
@@ -9,24 +7,9 @@ from torch.testing import assert_close
 
 from kerastorch import regularization_loss
 from kerastorch.layers import Conv2D
-from tests.layers.contract import LayerContract, Subject, assert_lazy, batch, state_of, step
+from tests.layers.contract import assert_lazy, batch, state_of, step
 
 NAMES = ["weight", "bias", "lora_kernel_a", "lora_kernel_b"]
-SUBJECTS = [
-    Subject(
-        "lora-grouped-same",
-        partial(Conv2D, 4, (3, 2), strides=(2, 1), padding="same", groups=2, lora_rank=1,
-                data_format="channels_first", kernel_regularizer="l2"),
-        (2, 6, 5, 4),
-        (3, 6, 8, 3),
-        ((2, 4, 5, 4), (6, 5, 4)),
-    ),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
-class TestContract(LayerContract):
-    pass
 
 
 def enabled(rank=2, lora_alpha=None, **arguments):

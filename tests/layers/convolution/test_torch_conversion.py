@@ -8,11 +8,11 @@ from torch.testing import assert_close
 
 from kerastorch import activations
 from kerastorch.layers import Conv2D
-from tests.layers.contract import assert_no_trace, assert_same_state, batch
-from tests.layers.convolution_cases import CONV2D
+from tests.layers.case import batch
+from tests.layers.contract import assert_no_trace, assert_same_state
+from tests.layers.convolution.rows import EACH, ROWS, is_channels_first, make
 
 F64 = torch.float64
-NAMES = {case.name: case for case in CONV2D}
 
 # (in, out, kernel), arguments of nn.Conv2d, expected padding of the layer
 NATIVE = {
@@ -74,12 +74,12 @@ def test_from_torch_takes_further_arguments():
     assert not Conv2D.from_torch(native, copy=True, trainable=False)(x).requires_grad
 
 
-@pytest.mark.parametrize("case", CONV2D, ids=lambda case: case.name)
+@EACH
 def test_to_torch(case):
-    layer, shape = Conv2D(**case.arguments, dtype="float64"), case.shapes[0]
+    layer, shape = make(case, dtype="float64"), case.shape
     x = batch(shape, F64)
-    expected, last = layer(x), not case.channels_first
-    plain = layer.to_torch(case.sizes[0])
+    expected, last = layer(x), not is_channels_first(case)
+    plain = layer.to_torch(shape[1:3] if last else shape[2:])
     assert type(plain) in (nn.Conv2d, nn.Sequential)
     assert not any(isinstance(module, Conv2D) for module in plain.modules())
     outputs = plain(x.permute(0, 3, 1, 2) if last else x)
@@ -95,8 +95,8 @@ def test_to_torch_is_one_module_where_one_will_do():
         "same-even": [nn.ZeroPad2d, nn.Conv2d],
     }
     for name, expected in kinds.items():
-        layer = Conv2D(**NAMES[name].arguments)
-        layer.build(NAMES[name].shapes[0])
+        layer = make(ROWS[name])
+        layer.build(ROWS[name].shape)
         plain = layer.to_torch()
         assert [type(m) for m in ([plain] if isinstance(plain, nn.Conv2d) else plain)] == expected
 

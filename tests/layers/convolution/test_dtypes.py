@@ -1,11 +1,10 @@
 """The types of numbers: policies, conversions, and torch.autocast."""
 
-import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
-from kerastorch import DTypePolicy, config
+from kerastorch import config
 from kerastorch.layers import Conv2D
 from tests.layers.contract import FLOATS, batch
 from tests.layers.oracle import convolve
@@ -63,44 +62,12 @@ def test_policies(policy, given, device):
     )
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (None, "float32"), ("float64", "float64"), ("mixed_float16", "mixed_float16"),
-        (torch.float16, "float16"), (torch.half, "float16"), (np.float64, "float64"),
-        (np.dtype("float16"), "float16"), (float, "float32"),
-        (DTypePolicy("mixed_bfloat16"), "mixed_bfloat16"),
-        ({"module": "keras", "class_name": "DTypePolicy", "config": {"name": "bfloat16"},
-          "registered_name": None}, "bfloat16"),
-        ({"class_name": "Policy", "config": {"name": "mixed_float16"}}, "mixed_float16"),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_ways_to_say_a_policy(given, expected):
-    layer = Conv2D(4, 3, dtype=given)
-    assert layer.dtype_policy == DTypePolicy(expected)
-    assert layer.get_config()["dtype"]["config"] == {"name": expected}
-    assert Conv2D.from_config(layer.get_config()).dtype_policy == layer.dtype_policy
-
-
 def test_the_default_is_the_config_s_when_the_layer_is_made():
     config.set_floatx("float64")
     layer = Conv2D(4, 3)
     config.set_floatx("float16")
     assert layer(batch((2, 5, 6, 3))).dtype is F64
     assert layer.weight.dtype is F64
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
-@pytest.mark.parametrize("to", [F16, BF16, F64], ids=str)
-def test_a_conversion_overrules_the_policy(policy, built, to):
-    layer = layer_of(policy) if built else Conv2D(4, (2, 3), padding="same", dtype=policy)
-    layer.to(to)
-    x = batch(SHAPE)
-    assert_right(layer(x), layer, x.to(to), to)
-    assert layer.dtype_policy == DTypePolicy(str(to).removeprefix("torch."))
-    assert layer.float().dtype_policy.variable_dtype == "float32"
 
 
 def test_an_initializer_is_told_the_type():
@@ -130,17 +97,6 @@ def test_without_autocast_nothing_is_cast():
 # torch.autocast
 
 
-@pytest.mark.parametrize("given", [F32, BF16, F64, torch.int32], ids=str)
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "bfloat16"])
-def test_under_autocast_torch_decides(policy, given, device):
-    layer, x = layer_of(policy, device=device), batch(SHAPE).mul(3).round().to(given)
-    with torch.autocast(device, torch.bfloat16):
-        outputs = layer(x.to(device))
-    assert_right(outputs, layer, x, BF16)
-    outputs.float().sum().backward()
-    assert {p.grad.dtype for p in layer.parameters()} == {POLICIES[policy][0]}
-
-
 @pytest.mark.parametrize("activation", ["relu", "softmax", "gelu", "silu"])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_autocast_does_what_it_does_to_plain_modules(activation, groups):
@@ -166,12 +122,3 @@ def test_a_first_call_under_autocast_builds_weights_of_the_policy():
         layer(batch(SHAPE)).float().sum().backward()
     assert {p.dtype for p in layer.parameters()} == {F32}
     assert layer.weight.grad.dtype is F32
-
-
-def test_the_default_dtype_of_torch_does_not_matter():
-    torch.set_default_dtype(F64)
-    try:
-        layer = Conv2D(4, (2, 3))
-        assert layer(batch(SHAPE)).dtype is layer.weight.dtype is F32
-    finally:
-        torch.set_default_dtype(F32)
