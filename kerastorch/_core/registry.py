@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from .config_arrays import Config, plain
 from .errors import problem
@@ -23,6 +23,7 @@ _NO_LAMBDA = "Save the model again with a function that has a name, or make the 
 _LAYER_MODULE = "keras.layers"
 LAYERS: dict[str, Any] = {}  # the layers of `keras.layers` by class name
 _Class = TypeVar("_Class", bound=type)
+T = TypeVar("T")
 
 
 def keras_layer(cls: _Class) -> _Class:
@@ -63,7 +64,7 @@ def callable_config(function: object) -> Config:
     }
 
 
-class Vocabulary:
+class Vocabulary(Generic[T]):
     """One of Keras's tables of names.
 
     Args:
@@ -89,7 +90,7 @@ class Vocabulary:
         self._layers = {} if layers is None else layers  # filled as the layers' files are imported
         self._own = set(self.table.values())
 
-    def get(self, identifier: Any) -> Any:
+    def get(self, identifier: Any) -> T | None:
         """Return the callable that `identifier` means; None stays None.
 
         Args:
@@ -105,7 +106,7 @@ class Vocabulary:
         if inspect.isclass(identifier):
             identifier = identifier()
         if callable(identifier):
-            return identifier
+            return cast(T, identifier)
         raise ValueError(
             problem(self.kind, "identifier", "a name, a config dict or a callable", identifier)
         )
@@ -139,7 +140,7 @@ class Vocabulary:
 
     def deserialize(
         self, config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
-    ) -> Any:
+    ) -> T | None:
         """Return the object that `config` describes.
 
         Args:
@@ -161,12 +162,12 @@ class Vocabulary:
                 raise TypeError(problem(self.kind, "config", rule, config))
             found = self.table.get(name)
         if found is None and isinstance(config, dict) and name in self._layers:
-            return self._layers[name].from_config(arguments, custom_objects)
-        if found is None:
+            found = self._layers[name].from_config(arguments, custom_objects)
+        elif found is None:
             raise ValueError(self._unknown(name))
-        if not inspect.isclass(found):
-            return found
-        return _instance(found, arguments)
+        elif inspect.isclass(found):
+            found = _instance(found, arguments)
+        return cast(T, found)
 
     def _function_config(self, function: FunctionType) -> Config | str:
         name = function.__name__
