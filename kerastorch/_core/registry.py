@@ -22,14 +22,24 @@ _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
 _NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
 _LAYER_MODULE = "keras.layers"
 LAYERS: dict[str, Any] = {}  # the layers of `keras.layers` by class name
+ALIASES: dict[str, str] = {}  # Keras's other names of them: "MaxPool2D" -> "MaxPooling2D"
 _Class = TypeVar("_Class", bound=type)
-T = TypeVar("T")
+Entry = TypeVar("Entry")
 
 
-def keras_layer(cls: _Class) -> _Class:
-    """Register a class as the layer of `keras.layers` of the same name."""
-    LAYERS[cls.__name__] = cls
-    return cls
+def keras_layer(*, aliases: Iterable[str] = ()) -> Callable[[_Class], _Class]:
+    """Register a class as the layer of `keras.layers` of the same name.
+
+    Args:
+        aliases: Keras's other names of the class.
+    """
+
+    def register(cls: _Class) -> _Class:
+        LAYERS[cls.__name__] = cls
+        ALIASES.update(dict.fromkeys(aliases, cls.__name__))
+        return cls
+
+    return register
 
 
 def snake_case(class_name: str) -> str:
@@ -64,7 +74,7 @@ def callable_config(function: object) -> Config:
     }
 
 
-class Vocabulary(Generic[T]):
+class Vocabulary(Generic[Entry]):
     """One of Keras's tables of names.
 
     Args:
@@ -90,7 +100,7 @@ class Vocabulary(Generic[T]):
         self._layers = {} if layers is None else layers  # filled as the layers' files are imported
         self._own = set(self.table.values())
 
-    def get(self, identifier: Any) -> T | None:
+    def get(self, identifier: Any) -> Entry | None:
         """Return the callable that `identifier` means; None stays None.
 
         Args:
@@ -106,7 +116,7 @@ class Vocabulary(Generic[T]):
         if inspect.isclass(identifier):
             identifier = identifier()
         if callable(identifier):
-            return cast(T, identifier)
+            return cast(Entry, identifier)
         raise ValueError(
             problem(self.kind, "identifier", "a name, a config dict or a callable", identifier)
         )
@@ -140,7 +150,7 @@ class Vocabulary(Generic[T]):
 
     def deserialize(
         self, config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
-    ) -> T | None:
+    ) -> Entry | None:
         """Return the object that `config` describes.
 
         Args:
@@ -167,7 +177,7 @@ class Vocabulary(Generic[T]):
             raise ValueError(self._unknown(name))
         elif inspect.isclass(found):
             found = _instance(found, arguments)
-        return cast(T, found)
+        return cast(Entry, found)
 
     def _function_config(self, function: FunctionType) -> Config | str:
         name = function.__name__

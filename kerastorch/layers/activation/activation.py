@@ -22,8 +22,10 @@ from ..base.stateless import Weightless
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+__all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax"]
 
-@keras_layer
+
+@keras_layer()
 class Activation(Weightless):
     """Applies an activation function.
 
@@ -50,6 +52,7 @@ class Activation(Weightless):
         tensor([0., 0., 0., 2.])
     """
 
+    keeps_flatten_order = True
     activation: Callable[[Tensor], Tensor]
 
     def __init__(self, activation: Any, **kwargs: Any) -> None:
@@ -81,7 +84,7 @@ class Activation(Weightless):
         return (overwriting or self.activation)(x)
 
 
-@keras_layer
+@keras_layer()
 class ReLU(Weightless):
     """Rectified linear unit: `max(x, 0)` with the default arguments.
 
@@ -112,6 +115,8 @@ class ReLU(Weightless):
         tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
     """
 
+    keeps_flatten_order = True
+
     def __init__(
         self,
         max_value: float | None = None,
@@ -139,7 +144,7 @@ class ReLU(Weightless):
         return super()._inside(x, spare)
 
 
-@keras_layer
+@keras_layer()
 class LeakyReLU(Weightless):
     """Leaky rectified linear unit: `x` above 0, `negative_slope * x` below.
 
@@ -166,6 +171,8 @@ class LeakyReLU(Weightless):
         tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
     """
 
+    keeps_flatten_order = True
+
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         if "alpha" in kwargs:
             negative_slope = kwargs.pop("alpha")
@@ -190,7 +197,7 @@ class LeakyReLU(Weightless):
         return activations.leaky_relu(x, self.negative_slope)
 
 
-@keras_layer
+@keras_layer()
 class ELU(Weightless):
     """Exponential linear unit: `x` above 0, `alpha * (exp(x) - 1)` below.
 
@@ -215,6 +222,7 @@ class ELU(Weightless):
         tensor([-2.,  0.,  3.])
     """
 
+    keeps_flatten_order = True
     _floats = True
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
@@ -232,7 +240,7 @@ class ELU(Weightless):
         return activations.elu(x, self.alpha)
 
 
-@keras_layer
+@keras_layer()
 class Softmax(Weightless):
     """Softmax: `exp(x)`, divided by its sum along an axis.
 
@@ -257,6 +265,8 @@ class Softmax(Weightless):
         tensor([0.2119, 0.5761, 0.2119])
     """
 
+    keeps_flatten_order = True
+    call_arguments = ("mask",)
     _floats = True
 
     def __init__(self, axis: int | Sequence[int] | None = -1, **kwargs: Any) -> None:

@@ -14,10 +14,13 @@ from ..._core import arguments
 from ..._core.errors import problem
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
-from ..base.weights import Role, Shape
+from ..base.lazy import declare_weight
+from ..base.weights import Shape
+
+__all__ = ["PReLU"]
 
 
-@keras_layer
+@keras_layer()
 class PReLU(Layer):
     """Parametric rectified linear unit: `x` above 0, `alpha * x` below, with `alpha` trained.
 
@@ -52,7 +55,7 @@ class PReLU(Layer):
         ((2, 8, 6, 3), (1, 1, 3))
     """
 
-    roles = (Role("alpha", "alpha", "alpha_initializer", "alpha_regularizer", "alpha_constraint"),)
+    roles = (declare_weight("alpha", "alpha"),)
     _written_when_set = ("activity_regularizer",)
     alpha: Tensor
     shared_axes: list[int] | None

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ... import activations
 from ..._core.errors import problem
 from .lora import LoRA
-from .weights import Role
 
 
 class Kernel(LoRA):
@@ -38,9 +37,6 @@ class Kernel(LoRA):
     def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
         """Decide how `forward` applies a new activation."""
         raise NotImplementedError
-
-    def _has(self, role: Role) -> bool:
-        return bool(self.use_bias) if role.parameter == "bias" else super()._has(role)
 
     def _made_to_fit(
         self, inputs: Any, weight: Tensor, bias: Tensor | None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -55,6 +56,12 @@ class Layer(Configured, Buildable):
     Raises:
         ValueError: an argument is refused, or there is none of that name.
     """
+
+    # Facts about a class that the models and files ask for
+    depends_on_training_mode: ClassVar[bool] = False
+    keeps_flatten_order: ClassVar[bool] = False  # gives the elements in the input's order
+    is_flat: ClassVar[bool] = False  # its output has no spatial axes, or none that it knows of
+    call_arguments: ClassVar[tuple[str, ...]] = ()  # what `forward` takes beside the inputs
 
     def __init__(
         self,
@@ -106,6 +113,16 @@ class Layer(Configured, Buildable):
             for role, parameter in found
             if parameter is not None
         ]
+
+    @classmethod
+    def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return Keras's names of the weights that files have of a layer with this config."""
+        defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
+        return tuple(
+            role.name
+            for role in cls.roles
+            if role.when is None or config.get(role.when, defaults.get(role.when))
+        )
 
     @property
     def weights(self) -> list[Tensor]:

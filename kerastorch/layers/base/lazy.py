@@ -16,7 +16,20 @@ from ..._core import distributed
 from ..._core.arrays import from_array
 from ..._core.errors import problem
 from ..._core.scripting import NotScriptable
-from .weights import LazyBuffer, Role, Shape
+from .weights import Callback, LazyBuffer, Role, Shape, _as_is
+
+
+def declare_weight(
+    parameter: str,
+    name: str,
+    view: Callback = _as_is,
+    empty: Callable[..., Tensor] = torch.empty,
+    when: str | None = None,
+) -> Role:
+    """Return the role of a parameter with Keras's three arguments, `<name>_initializer` etc."""
+    initializer, regularizer = f"{name}_initializer", f"{name}_regularizer"
+    constraint = f"{name}_constraint"
+    return Role(parameter, name, initializer, regularizer, constraint, view, empty, when=when)
 
 
 class Buildable(NotScriptable, LazyModuleMixin, nn.Module):
@@ -52,7 +65,7 @@ class Buildable(NotScriptable, LazyModuleMixin, nn.Module):
 
     def _has(self, role: Role) -> bool:
         """Return whether a layer with these arguments has the weight."""
-        return True
+        return role.when is None or bool(getattr(self, role.when))
 
     def _frozen(self, role: Role) -> bool:
         """Return whether the weight starts without gradients."""

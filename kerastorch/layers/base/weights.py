@@ -32,6 +32,7 @@ class Role(NamedTuple):
         empty: Makes an unfilled tensor of a shape in PyTorch's order.
         dtype: The type it has whatever the layer's policy; None where the policy decides.
         buffer: Whether it is a buffer, such as a moving mean, and not a parameter.
+        when: The layer's attribute that says whether it has the weight; None where it always has.
     """
 
     parameter: str
@@ -43,6 +44,7 @@ class Role(NamedTuple):
     empty: Callable[..., Tensor] = torch.empty
     dtype: torch.dtype | None = None
     buffer: bool = False
+    when: str | None = None
 
 
 class LazyBuffer(UninitializedBuffer):

@@ -14,8 +14,9 @@ from ..._core.arguments import Integers
 from ..._core.layout import empty_weight, kernel_view
 from ..._ops.window_arithmetic import output_size
 from ..base.kernel import Kernel
+from ..base.lazy import declare_weight
 from ..base.lora import LoRA
-from ..base.weights import Role, Shape
+from ..base.weights import Shape
 
 
 class ConvArguments(Kernel):
@@ -27,16 +28,8 @@ class ConvArguments(Kernel):
 
     rank: ClassVar[int]
     roles = (
-        Role(
-            "weight",
-            "kernel",
-            "kernel_initializer",
-            "kernel_regularizer",
-            "kernel_constraint",
-            view=kernel_view,
-            empty=empty_weight,
-        ),
-        Role("bias", "bias", "bias_initializer", "bias_regularizer", "bias_constraint"),
+        declare_weight("weight", "kernel", view=kernel_view, empty=empty_weight),
+        declare_weight("bias", "bias", when="use_bias"),
         *LoRA.roles,
     )
     _settled = (

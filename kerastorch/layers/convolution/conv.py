@@ -5,8 +5,10 @@ from __future__ import annotations
 from ..._core.registry import keras_layer
 from .torch_conversion import Exchangeable
 
+__all__ = ["Conv2D", "Convolution2D"]
 
-@keras_layer
+
+@keras_layer(aliases=["Convolution2D"])
 class Conv2D(Exchangeable):
     """A 2-D convolution layer: a kernel slides over height and width.
 
@@ -69,3 +71,6 @@ class Conv2D(Exchangeable):
     """
 
     rank = 2
+
+
+Convolution2D = Conv2D

@@ -15,11 +15,14 @@ from ..._core.layout import kernel_view
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..base.kernel import Kernel
+from ..base.lazy import declare_weight
 from ..base.lora import LoRA
-from ..base.weights import Role, Shape
+from ..base.weights import Shape
+
+__all__ = ["Dense"]
 
 
-@keras_layer
+@keras_layer()
 class Dense(Kernel):
     """A densely connected layer: `activation(inputs @ kernel + bias)` along the last axis.
 
@@ -75,20 +78,14 @@ class Dense(Kernel):
     """
 
     roles = (
-        Role(
-            "weight",
-            "kernel",
-            "kernel_initializer",
-            "kernel_regularizer",
-            "kernel_constraint",
-            view=kernel_view,
-        ),
-        Role("bias", "bias", "bias_initializer", "bias_regularizer", "bias_constraint"),
+        declare_weight("weight", "kernel", view=kernel_view),
+        declare_weight("bias", "bias", when="use_bias"),
         *LoRA.roles,
     )
     _written_when_set = ("activity_regularizer",)
     _written_last = ("lora_rank", "lora_alpha")
     _settled = ("units", "use_bias")
+    is_flat = True
 
     def __init__(
         self,

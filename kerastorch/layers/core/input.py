@@ -19,13 +19,15 @@ from ..base.stateless import Weightless
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+__all__ = ["InputLayer"]
+
 _TYPES = (
     *("float16", "bfloat16", "float32", "float64", "bool"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
 
 
-@keras_layer
+@keras_layer()
 class InputLayer(Weightless):
     """Checks an input's shape and gives it its type.
 
@@ -60,6 +62,7 @@ class InputLayer(Weightless):
         torch.float32
     """
 
+    is_flat = True  # the caller says in which order its elements are
     _declared = "float32"  # while the constructor of the base class is at work
 
     def __init__(

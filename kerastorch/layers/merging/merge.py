@@ -16,6 +16,8 @@ from ..._core.registry import keras_layer
 from ..._ops.tracing import by_element
 from ..base.stateless import Sizes, Weightless
 
+__all__ = ["Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"]
+
 
 class Merge(Weightless):
     """A layer that is called on a list of tensors."""
@@ -118,7 +120,7 @@ class Elementwise(Merge):
         return [x.to(kind)[(slice(None), *(None,) * (rank - x.ndim))] for x in tensors]
 
 
-@keras_layer
+@keras_layer()
 class Add(Elementwise):
     """The sum of a list of tensors.
 
@@ -152,7 +154,7 @@ class Add(Elementwise):
         return super()._inside(x, spare)
 
 
-@keras_layer
+@keras_layer()
 class Subtract(Elementwise):
     """The first of two tensors less the second.
 
@@ -174,7 +176,7 @@ class Subtract(Elementwise):
         return value
 
 
-@keras_layer
+@keras_layer()
 class Multiply(Elementwise):
     """The product of a list of tensors.
 
@@ -190,7 +192,7 @@ class Multiply(Elementwise):
         return y * x
 
 
-@keras_layer
+@keras_layer()
 class Average(Elementwise):
     """The mean of a list of tensors.
 
@@ -214,7 +216,7 @@ class Average(Elementwise):
         return total / len(tensors)
 
 
-@keras_layer
+@keras_layer()
 class Maximum(Elementwise):
     """The largest of the elements in each place of a list of tensors.
 
@@ -231,7 +233,7 @@ class Maximum(Elementwise):
         return torch.maximum(y, x)
 
 
-@keras_layer
+@keras_layer()
 class Minimum(Elementwise):
     """The smallest of the elements in each place of a list of tensors.
 
@@ -248,7 +250,7 @@ class Minimum(Elementwise):
         return torch.minimum(y, x)
 
 
-@keras_layer
+@keras_layer()
 class Concatenate(Merge):
     """A list of tensors behind one another along one axis.
 

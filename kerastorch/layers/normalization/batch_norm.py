@@ -15,16 +15,19 @@ from ..._core.layout import channels_back, channels_second
 from ..._core.registry import keras_layer
 from ..._ops.batch_norm import normalized, normalized_by_batch
 from ..base.layer import Layer
+from ..base.lazy import declare_weight
 from ..base.weights import Role, Shape
+
+__all__ = ["BatchNormalization"]
 
 B = TypeVar("B", bound="BatchNormalization")
 
-_RENORM = ("moving_stddev", "renorm_mean", "renorm_stddev")
 _CLIPPING = ("rmax", "rmin", "dmax")
 _MEAN, _VARIANCE = "moving_mean_initializer", "moving_variance_initializer"
+_STDDEV = "_stddev_initializer"
 
 
-@keras_layer
+@keras_layer()
 class BatchNormalization(Layer):
     """Normalizes its input by the mean and variance of each channel.
 
@@ -91,14 +94,16 @@ class BatchNormalization(Layer):
     """
 
     roles = (
-        Role("weight", "gamma", "gamma_initializer", "gamma_regularizer", "gamma_constraint"),
-        Role("bias", "beta", "beta_initializer", "beta_regularizer", "beta_constraint"),
+        declare_weight("weight", "gamma", when="scale"),
+        declare_weight("bias", "beta", when="center"),
         Role("running_mean", "moving_mean", _MEAN, buffer=True),
         Role("running_var", "moving_variance", _VARIANCE, buffer=True),
-        Role("moving_stddev", "moving_stddev", "_stddev_initializer", buffer=True),
-        Role("renorm_mean", "renorm_mean", _MEAN, buffer=True),
-        Role("renorm_stddev", "renorm_stddev", "_stddev_initializer", buffer=True),
+        Role("moving_stddev", "moving_stddev", _STDDEV, buffer=True, when="renorm"),
+        Role("renorm_mean", "renorm_mean", _MEAN, buffer=True, when="renorm"),
+        Role("renorm_stddev", "renorm_stddev", _STDDEV, buffer=True, when="renorm"),
     )
+    depends_on_training_mode = True
+    keeps_flatten_order = True
     _written_when_set = ("activity_regularizer",)
     _written_last = ("renorm", "renorm_clipping", "renorm_momentum")
     weight: Tensor | None
@@ -213,12 +218,6 @@ class BatchNormalization(Layer):
         return super().from_config(config, custom_objects)
 
     # Building
-
-    def _has(self, role: Role) -> bool:
-        if role.parameter in _RENORM:
-            return bool(self.renorm)
-        wanted = {"weight": self.scale, "bias": self.center}
-        return bool(wanted.get(role.parameter, True))
 
     def _stddev_initializer(self, shape: Shape, dtype: Any = None) -> Tensor:
         """Return the square root of the first moving variance, as Keras starts the deviations."""

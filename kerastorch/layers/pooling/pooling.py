@@ -16,6 +16,8 @@ from ..._ops.window_arithmetic import output_size
 from ..base.spatial import Spatial, data_format_of
 from ..base.stateless import Sizes
 
+__all__ = ["AveragePooling2D", "AvgPool2D", "MaxPool2D", "MaxPooling2D"]
+
 
 class BasePooling(Spatial):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
@@ -107,7 +109,7 @@ class _AveragePooling(BasePooling):
         return pool_average(x, self.pool_size, self.strides, self._same)
 
 
-@keras_layer
+@keras_layer(aliases=["MaxPool2D"])
 class MaxPooling2D(_MaxPooling):
     """Max pooling over height and width: the largest number of each window.
 
@@ -143,7 +145,7 @@ class MaxPooling2D(_MaxPooling):
     rank = 2
 
 
-@keras_layer
+@keras_layer(aliases=["AvgPool2D"])
 class AveragePooling2D(_AveragePooling):
     """Average pooling over height and width: the mean of each window.
 
@@ -165,3 +167,7 @@ class AveragePooling2D(_AveragePooling):
     """
 
     rank = 2
+
+
+MaxPool2D = MaxPooling2D
+AvgPool2D = AveragePooling2D

@@ -17,11 +17,13 @@ from ..._core.registry import keras_layer
 from ..base.layer import Layer
 from ..base.weights import Role, Shape
 
+__all__ = ["Normalization"]
+
 if TYPE_CHECKING:
     pass
 
 
-@keras_layer
+@keras_layer()
 class Normalization(Layer):
     """Subtracts a mean and divides by the root of a variance.
 
@@ -154,6 +156,11 @@ class Normalization(Layer):
             super().build(input_shape)
         else:
             self._aligned(self._given_mean, input_shape, "input_shape")
+
+    @classmethod
+    def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return Keras's names of the weights: none where the config has the mean."""
+        return super().weight_names(config) if config.get("mean") is None else ()
 
     def _has(self, role: Role) -> bool:
         return self._given_mean is None

@@ -16,8 +16,10 @@ from ..base.stateless import Weightless
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+__all__ = ["Rescaling"]
 
-@keras_layer
+
+@keras_layer()
 class Rescaling(Weightless):
     """Multiplies by `scale` and adds `offset`.
 

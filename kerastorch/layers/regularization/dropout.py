@@ -16,8 +16,10 @@ from ..._core.seeds import SeedGenerator
 from ..base.spatial import data_format_of
 from ..base.stateless import Weightless
 
+__all__ = ["Dropout", "SpatialDropout2D"]
 
-@keras_layer
+
+@keras_layer()
 class Dropout(Weightless):
     """Sets a fraction `rate` of the input to 0 and scales the rest by `1 / (1 - rate)`.
 
@@ -56,6 +58,8 @@ class Dropout(Weightless):
     """
 
     _written_last = ("noise_shape",)
+    depends_on_training_mode = True
+    keeps_flatten_order = True
 
     def __init__(
         self,
@@ -119,7 +123,7 @@ class Dropout(Weightless):
         return torch.where(kept.bool().broadcast_to(x.shape), x / keep, 0)
 
 
-@keras_layer
+@keras_layer()
 class SpatialDropout2D(Dropout):
     """Sets a fraction `rate` of the channels to 0, each as a whole, and scales the rest.
 

@@ -12,6 +12,8 @@ from ..._core.registry import keras_layer
 from ..base.spatial import Spatial, data_format_of
 from ..base.stateless import Sizes
 
+__all__ = ["ZeroPadding2D"]
+
 
 class BaseZeroPadding(Spatial):
     """Zeros around `rank` spatial axes; `ZeroPadding2D` documents the arguments."""
@@ -38,7 +40,7 @@ class BaseZeroPadding(Spatial):
         return F.pad(x, self._amounts) if x.ndim == 4 and x.dtype is self._compute else None
 
 
-@keras_layer
+@keras_layer()
 class ZeroPadding2D(BaseZeroPadding):
     """Zeros above, below, left and right of an image.
 

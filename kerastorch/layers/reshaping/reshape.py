@@ -16,8 +16,10 @@ from ..._core.registry import keras_layer
 from ..base.spatial import data_format_of
 from ..base.stateless import Weightless
 
+__all__ = ["Flatten", "Permute", "Reshape"]
 
-@keras_layer
+
+@keras_layer()
 class Flatten(Weightless):
     """Flattens the input, all but the batch.
 
@@ -43,6 +45,8 @@ class Flatten(Weightless):
         (2, 640)
     """
 
+    is_flat = True
+
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = data_format_of(type(self).__name__, data_format)
@@ -67,7 +71,7 @@ class Flatten(Weightless):
         return x.flatten(1)
 
 
-@keras_layer
+@keras_layer()
 class Reshape(Weightless):
     """Gives the input another shape, all but the batch.
 
@@ -136,7 +140,7 @@ class Reshape(Weightless):
         return x.reshape(x.shape[0], *self._resolved("inputs", x.shape))
 
 
-@keras_layer
+@keras_layer()
 class Permute(Weightless):
     """Puts the axes of the input in another order, all but the batch.
 

@@ -17,10 +17,12 @@ from ..base.layer import under_autocast
 from ..base.spatial import Spatial, data_format_of
 from ..base.stateless import Sizes
 
+__all__ = ["UpSampling2D"]
+
 _INTERPOLATIONS = ("nearest", "bilinear", *RADII)
 
 
-@keras_layer
+@keras_layer()
 class UpSampling2D(Spatial):
     """An image made larger by repeating or interpolating its rows and columns.
 

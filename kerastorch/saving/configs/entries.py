@@ -7,18 +7,12 @@ from typing import Any
 
 from ..._core.config_upgrade import modernised
 from ..._core.errors import FileError
+from ..._core.registry import ALIASES
 from ...operations.keras_ops import KERAS
 from .nodes import refuse, shape_of
 
 Entry = Mapping[str, Any]
 MODELS = {"Sequential": "Sequential", "Functional": "Functional", "Model": "Functional"}
-_RENAMED = {
-    "Convolution2D": "Conv2D",
-    "MaxPool2D": "MaxPooling2D",
-    "AvgPool2D": "AveragePooling2D",
-    "GlobalAvgPool2D": "GlobalAveragePooling2D",
-    "GlobalMaxPool2D": "GlobalMaxPooling2D",
-}
 _PACKAGES = ("builtins", "keras", "keras_core", "tensorflow", "tf_keras")
 _OPERATIONS = ("ops", "src.ops", "activations", "src.activations")
 _TENSORFLOW = ("TFOpLambda", "SlicingOpLambda")
@@ -57,7 +51,7 @@ def in_new_words(
         class_name, config = modernised(class_name, config)
     except ValueError as error:
         raise FileError(f"{where}: {error}") from None
-    return _RENAMED.get(class_name, class_name), config
+    return ALIASES.get(class_name, class_name), config
 
 
 def is_operation(entry: Entry) -> bool:
