@@ -10,6 +10,7 @@ import torch
 from kerastorch import layers
 from kerastorch._core.registry import ALIASES, LAYERS
 from kerastorch.layers.base.layer import Layer
+from kerastorch.saving.configs.entries import upgrade_entry
 
 REQUIRED = {
     "Activation": ["relu"],
@@ -79,3 +80,31 @@ def test_a_layer_depends_on_the_training_mode_where_its_class_says_so():
 
 def test_facts_are_off_unless_a_layer_declares_them():
     assert not (Layer.depends_on_training_mode or Layer.keeps_flatten_order or Layer.is_flat)
+
+
+OLD = [
+    ("Conv2D", {"nb_filter": 2, "nb_row": 3, "nb_col": 5, "border_mode": "same", "bias": False}),
+    ("Dense", {"output_dim": 4, "init": "uniform", "W_regularizer": None, "input_dim": 3}),
+    ("BatchNormalization", {"mode": 0, "axis": [3], "gamma_init": "one"}),
+    ("Dropout", {"p": 0.25}),
+    ("LeakyReLU", {"alpha": 0.125}),
+    ("InputLayer", {"batch_input_shape": [None, 3]}),
+    ("MaxPooling2D", {"border_mode": "same", "dim_ordering": "th"}),
+]
+
+
+@pytest.mark.parametrize("name, old", OLD)
+def test_an_old_config_gives_the_same_layer_directly_and_in_a_model(name, old):
+    before = dict(old)
+    layer = LAYERS[name].from_config({**old, "name": "a"})
+    _, upgraded = upgrade_entry(name, {**old, "name": "a"}, "here")
+    assert old == before
+    assert set(upgraded).isdisjoint(set(old) - {"axis", "input_dim"})
+    assert LAYERS[name].from_config(upgraded).get_config() == layer.get_config()
+    assert LAYERS[name].upgrade_config(upgraded) == upgraded
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_todays_config_needs_no_upgrade(name):
+    config = make(name).get_config()
+    assert LAYERS[name].upgrade_config(config) == config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,6 @@ from ..._ops import inplace_activations
 from ..._ops.tracing import by_element
 from ...activations.integers import relu_takes
 from ..base.stateless import Weightless
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax"]
 
@@ -171,6 +168,7 @@ class LeakyReLU(Weightless):
         tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
     """
 
+    renamed_arguments: ClassVar = {"alpha": "negative_slope"}
     keeps_flatten_order = True
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
@@ -181,14 +179,12 @@ class LeakyReLU(Weightless):
         self.negative_slope = _least_0(type(self).__name__, "negative_slope", negative_slope)
 
     @classmethod
-    def from_config(
-        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> Self:
-        """Make a layer from a config as every layer does; it may have Keras 2's `alpha`."""
-        if isinstance(config, Mapping) and "alpha" in config and "negative_slope" not in config:
-            renamed = {"negative_slope" if k == "alpha" else k: v for k, v in config.items()}
-            config = {**renamed, "negative_slope": plain(config["alpha"])}
-        return super().from_config(config, custom_objects)
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a config of any Keras as Keras 3 writes it; Keras 2 may have an array."""
+        upgraded = super().upgrade_config(config)
+        if "alpha" in config and "negative_slope" not in config:
+            upgraded["negative_slope"] = plain(config["alpha"])
+        return upgraded
 
     def _converts(self, dtype: torch.dtype) -> bool:
         return dtype is torch.bool

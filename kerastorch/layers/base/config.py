@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 from ... import activations, constraints, initializers, regularizers
+from ..._core.config_arrays import restored
 from ..._core.config_downgrade import as_read_by
+from ..._core.config_upgrade import upgrade_config
 from ..._core.constructor import OwnConstructor
 from ..._core.errors import problem
 
@@ -23,7 +25,7 @@ _VOCABULARIES: dict[str, Any] = {  # by the last word of an argument's name
 _COMMON = ("name", "trainable", "dtype")
 NOT_IN_CONFIG = ("autocast", "input_shape", "device", *_COMMON)
 _ONLY_WHEN_SET = ("lora_rank", "lora_alpha")
-_FROM_KERAS_2 = ("batch_input_shape",)  # what Sequential knows of its first layer
+_ABOUT_INPUTS = ("batch_input_shape", "input_dim")  # of Keras 1 and 2: a model reads it
 
 
 class Configured(OwnConstructor):
@@ -37,6 +39,7 @@ class Configured(OwnConstructor):
 
     _written_when_set: ClassVar[tuple[str, ...]] = ()
     _written_last: ClassVar[tuple[str, ...]] = ()
+    renamed_arguments: ClassVar[Mapping[str, str]] = {}  # names of Keras 1 and 2 -> of Keras 3
 
     def __setattr__(self, name: str, value: Any) -> None:
         vocabulary = _vocabulary(name)
@@ -101,6 +104,15 @@ class Configured(OwnConstructor):
         return shown
 
     @classmethod
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a config of any Keras as Keras 3 writes it.
+
+        Raises:
+            ValueError: Keras 1 computed something else.
+        """
+        return upgrade_config(cls.__name__, config, cls.renamed_arguments)
+
+    @classmethod
     def from_config(
         cls: type[C], config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> C:
@@ -115,12 +127,16 @@ class Configured(OwnConstructor):
         """
         if not isinstance(config, Mapping):
             raise TypeError(problem(f"{cls.__name__}.from_config", "config", "a dict", config))
-        arguments = {k: v for k, v in config.items() if k not in _FROM_KERAS_2}
         try:
+            arguments = cls.upgrade_config(config)
+            for argument in _ABOUT_INPUTS:
+                arguments.pop(argument, None)
             for argument, value in arguments.items():
                 vocabulary = _vocabulary(argument)
                 if vocabulary is not None and isinstance(value, (str, dict)):
                     arguments[argument] = vocabulary.deserialize(value, custom_objects)
+                else:
+                    arguments[argument] = restored(cls.__name__, argument, value)
             inspect.signature(cls).bind(**arguments)  # its message on what is missing is clearer
             return cls(**arguments)
         except (TypeError, ValueError) as error:  # Keras raises TypeError for both

@@ -19,6 +19,14 @@ class Kernel(LoRA):
     """
 
     _settled: ClassVar[tuple[str, ...]]
+    renamed_arguments: ClassVar = {
+        "bias": "use_bias",
+        "init": "kernel_initializer",
+        "W_regularizer": "kernel_regularizer",
+        "b_regularizer": "bias_regularizer",
+        "W_constraint": "kernel_constraint",
+        "b_constraint": "bias_constraint",
+    }
     use_bias: bool
     bias: Tensor | None
     activation: Callable[[Tensor], Tensor]

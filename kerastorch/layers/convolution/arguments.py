@@ -32,6 +32,12 @@ class ConvArguments(Kernel):
         declare_weight("bias", "bias", when="use_bias"),
         *LoRA.roles,
     )
+    renamed_arguments: ClassVar = {
+        **Kernel.renamed_arguments,
+        "nb_filter": "filters",
+        "border_mode": "padding",
+        "subsample": "strides",
+    }
     _settled = (
         "filters",
         "kernel_size",
@@ -96,6 +102,14 @@ class ConvArguments(Kernel):
         if input_shape is not None:
             shape = arguments.shape(owner, "input_shape", input_shape, rank + 1, batch=False)
             self.build((None, *shape))
+
+    @classmethod
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a config of any Keras as Keras 3 writes it; Keras 1 has two kernel sizes."""
+        upgraded = super().upgrade_config(config)
+        if "nb_row" in upgraded:
+            upgraded["kernel_size"] = (upgraded.pop("nb_row"), upgraded.pop("nb_col", None))
+        return upgraded
 
     def _check_relations(self) -> None:
         if self.filters % self.groups:

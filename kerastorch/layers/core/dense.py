@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -86,6 +86,7 @@ class Dense(Kernel):
     _written_last = ("lora_rank", "lora_alpha")
     _settled = ("units", "use_bias")
     is_flat = True
+    renamed_arguments: ClassVar = {**Kernel.renamed_arguments, "output_dim": "units"}
 
     def __init__(
         self,

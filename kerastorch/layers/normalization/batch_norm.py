@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ... import dtype_policies
+from ..._core.config_upgrade import require_keras_1
 from ..._core.errors import problem
 from ..._core.layout import channels_back, channels_second
 from ..._core.registry import keras_layer
@@ -19,8 +20,6 @@ from ..base.lazy import declare_weight
 from ..base.weights import Role, Shape
 
 __all__ = ["BatchNormalization"]
-
-B = TypeVar("B", bound="BatchNormalization")
 
 _CLIPPING = ("rmax", "rmin", "dmax")
 _MEAN, _VARIANCE = "moving_mean_initializer", "moving_variance_initializer"
@@ -102,6 +101,10 @@ class BatchNormalization(Layer):
         Role("renorm_mean", "renorm_mean", _MEAN, buffer=True, when="renorm"),
         Role("renorm_stddev", "renorm_stddev", _STDDEV, buffer=True, when="renorm"),
     )
+    renamed_arguments: ClassVar = {
+        "gamma_init": "gamma_initializer",
+        "beta_init": "beta_initializer",
+    }
     depends_on_training_mode = True
     keeps_flatten_order = True
     _written_when_set = ("activity_regularizer",)
@@ -198,24 +201,14 @@ class BatchNormalization(Layer):
         return clipping
 
     @classmethod
-    def from_config(
-        cls: type[B], config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> B:
-        """Make a layer from a config of Keras 2, tf.keras or any Keras 3.
-
-        Args:
-            config: The dict that `get_config` returned there; it is left as it is. The axis may
-                be a list of one, as tf.keras wrote it.
-            custom_objects: Your own names -> functions or classes.
-
-        Raises:
-            TypeError: the config is no mapping or lacks an argument, or an argument is refused.
-        """
-        if isinstance(config, Mapping):
-            axis = config.get("axis")
-            if isinstance(axis, (list, tuple)) and len(axis) == 1:
-                config = {**config, "axis": axis[0]}
-        return super().from_config(config, custom_objects)
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a config of any Keras as Keras 3 writes it; tf.keras has a list of one axis."""
+        upgraded = super().upgrade_config(config)
+        require_keras_1(upgraded.pop("mode", 0) == 0, cls.__name__, "mode", 0)
+        axis = upgraded.get("axis")
+        if isinstance(axis, (list, tuple)) and len(axis) == 1:
+            upgraded["axis"] = axis[0]
+        return upgraded
 
     # Building
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class BasePooling(Spatial):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
 
     _written_last = ("strides", "data_format")
+    renamed_arguments: ClassVar = {"border_mode": "padding"}
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from ..base.layer import Layer
 from ..base.weights import Role, Shape
 
 __all__ = ["Normalization"]
-
-if TYPE_CHECKING:
-    pass
 
 
 @keras_layer()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -58,6 +58,7 @@ class Dropout(Weightless):
     """
 
     _written_last = ("noise_shape",)
+    renamed_arguments: ClassVar = {"p": "rate"}
     depends_on_training_mode = True
     keeps_flatten_order = True
 
