@@ -49,6 +49,7 @@ class Activation(Weightless):
         tensor([0., 0., 0., 2.])
     """
 
+    argument_namespaces: ClassVar = {"activation": activations}
     keeps_flatten_order = True
     activation: Callable[[Tensor], Tensor]
 
@@ -58,9 +59,9 @@ class Activation(Weightless):
         if isinstance(self.activation, nn.Module) and not self.trainable:
             self.activation.requires_grad_(False)  # it is frozen with the layer
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "activation":
+    def _on_argument_change(self, argument: str) -> None:
+        super()._on_argument_change(argument)
+        if argument == "activation":
             self._is_elementwise = inplace_activations.is_elementwise(self.activation)
             self._in_place = inplace_activations.in_place(self.activation)
             self._takes_integers = inplace_activations.takes_integers(self.activation)

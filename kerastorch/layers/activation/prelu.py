@@ -14,8 +14,7 @@ from ..._core import arguments
 from ..._core.errors import problem
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
-from ..base.lazy import declare_weight
-from ..base.weights import Shape
+from ..base.weights import Shape, declare_weight
 
 __all__ = ["PReLU"]
 

@@ -13,12 +13,9 @@ from .lora import LoRA
 
 
 class Kernel(LoRA):
-    """A layer that applies a kernel to its input, adds a bias and applies an activation.
+    """A layer that applies a kernel to its input, adds a bias and applies an activation."""
 
-    A subclass names in `_settled` the arguments that cannot change once the layer is made.
-    """
-
-    _settled: ClassVar[tuple[str, ...]]
+    argument_namespaces: ClassVar = {"activation": activations}
     renamed_arguments: ClassVar = {
         "bias": "use_bias",
         "init": "kernel_initializer",
@@ -31,18 +28,14 @@ class Kernel(LoRA):
     bias: Tensor | None
     activation: Callable[[Tensor], Tensor]
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._settled and name in self.__dict__:
-            remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
-            rule = "left as the layer was made"
-            raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
-        super().__setattr__(name, value)
-        if name == "activation":
-            self._settle_activation(self.activation)
+    def _on_argument_change(self, argument: str) -> None:
+        super()._on_argument_change(argument)
+        if argument == "activation":
+            self._set_activation(self.activation)
             if isinstance(self.activation, nn.Module) and not self.trainable:
                 self.activation.requires_grad_(False)  # it is frozen with the layer
 
-    def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
+    def _set_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
         """Decide how `forward` applies a new activation."""
         raise NotImplementedError
 

@@ -5,44 +5,31 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ... import dtype_policies
+from ... import dtype_policies, regularizers
 from ..._core import distributed
 from ..._core.arrays import find_remedy, from_array, to_array
+from ..._core.config_upgrade import upgrade_config
+from ..._core.constructor import own_constructor
 from ..._core.errors import problem
 from ..._core.registry import snake_case
-from .config import Configured
+from . import config as config_module
 from .lazy import Buildable
-from .weights import Callback, Role
+from .weights import Callback, Role, Variable, write_weights
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 
 
-class Variable(NamedTuple):
-    """One weight of a built layer as Keras sees it.
-
-    Attributes:
-        name: Keras's name: "kernel".
-        parameter: The parameter itself.
-        value: The view of it in Keras's order; what is written to it reaches the parameter.
-        regularizer: What adds a loss term for it, or None.
-        constraint: What projects it after an optimizer step, or None.
-    """
-
-    name: str
-    parameter: Tensor
-    value: Tensor
-    regularizer: Callback | None
-    constraint: Callback | None
-
-
-class Layer(Configured, Buildable):
+class Layer(Buildable):
     """A Keras layer as a PyTorch module: its name, weights, types of numbers, losses and config.
 
     Args:
@@ -57,7 +44,14 @@ class Layer(Configured, Buildable):
         ValueError: an argument is refused, or there is none of that name.
     """
 
-    # Facts about a class that the models and files ask for
+    # What a class declares about its arguments
+    argument_namespaces: ClassVar[Mapping[str, Any]] = {"activity_regularizer": regularizers}
+    fixed_arguments: ClassVar[tuple[str, ...]] = ()  # cannot change once the layer is made
+    renamed_arguments: ClassVar[Mapping[str, str]] = {}  # names of Keras 1 and 2 -> of Keras 3
+    _written_when_set: ClassVar[tuple[str, ...]] = ()  # left out of configs unless they are set
+    _written_last: ClassVar[tuple[str, ...]] = ()  # after all others in configs
+
+    # What a class declares for models and files
     depends_on_training_mode: ClassVar[bool] = False
     keeps_flatten_order: ClassVar[bool] = False  # gives the elements in the input's order
     is_flat: ClassVar[bool] = False  # its output has no spatial axes, or none that it knows of
@@ -89,10 +83,81 @@ class Layer(Configured, Buildable):
         self.activity_regularizer = activity_regularizer
         self.name = _automatic_name(owner) if name is None else name
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Name the constructor after the class, and complete `argument_namespaces`."""
+        super().__init_subclass__(**arguments)
+        own_constructor(cls)
+        cls.argument_namespaces = config_module.collect_namespaces(cls)
+
     def __setattr__(self, name: str, value: Any) -> None:
+        """Resolve what is assigned to an argument, and refuse to change a fixed one."""
+        namespace = self.argument_namespaces.get(name)
+        if namespace is not None:
+            value = namespace.get(value)
+            vars(self).get("_modules", {}).pop(name, None)  # nn.Module lets no module be replaced
+        elif name in self.fixed_arguments and name in vars(self):
+            remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
+            rule = "left as the layer was made"
+            raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
         super().__setattr__(name, value)
-        if name == "activity_regularizer":
+        if namespace is not None:
+            self._on_argument_change(name)
+
+    def _on_argument_change(self, argument: str) -> None:
+        """Follow an assignment to an argument that is in `argument_namespaces`."""
+        if argument == "activity_regularizer":
             self._activity_losses.clear()  # they are the earlier one's
+
+    # The config
+
+    @classmethod
+    def arguments(cls) -> tuple[str, ...]:
+        """Return the names of all arguments of the constructor, the most special class's first."""
+        return config_module.list_arguments(cls)
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the constructor's arguments as `keras.layers` configs have them.
+
+        Args:
+            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
+                the newest.
+
+        Raises:
+            ValueError: the version is not known or lacks what the layer uses, or an argument is
+                a callable that no config can name.
+        """
+        return config_module.make_config(self, target)
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Make a layer from a config of any Keras.
+
+        Args:
+            config: The dict that `get_config` returned there; it is left as it is.
+            custom_objects: Your own names -> functions or classes.
+
+        Raises:
+            TypeError: the config is no mapping or lacks an argument, or an argument is refused.
+        """
+        return config_module.make_layer(cls, config, custom_objects)
+
+    @classmethod
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a config of any Keras as Keras 3 writes it.
+
+        Raises:
+            ValueError: Keras 1 computed something else.
+        """
+        return upgrade_config(cls.__name__, config, cls.renamed_arguments)
+
+    def _differing(self, **defaults: Any) -> list[str]:
+        """Return what a repr shows of arguments with these defaults, and of the dtype."""
+        shown = [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]
+        if self.dtype_policy.name != "float32":
+            shown.append(f"dtype={self.dtype_policy.name!r}")
+        return shown
 
     # Weights
 
@@ -178,23 +243,7 @@ class Layer(Configured, Buildable):
         Raises:
             ValueError: their number or a shape differs, or one is no array of real numbers.
         """
-        distributed.settle(self, "set_weights")
-        variables = self.variables
-        expected = [(v.name, tuple(v.value.shape)) for v in variables]
-        if isinstance(weights, (str, Tensor)) or not isinstance(weights, Iterable):
-            self._refuse("weights", f"a list of arrays for {expected}", weights)
-        weights = list(weights)
-        given = [from_array(value) for value in weights]
-        shapes = [
-            type(value).__name__ if array is None else tuple(array.shape)
-            for value, array in zip(weights, given, strict=True)
-        ]
-        if shapes != [shape for _, shape in expected]:
-            remedy = "" if self.built else "Build the layer first: `layer.build(input_shape)`."
-            self._refuse("weights", f"a list of arrays for {expected}", shapes, remedy)
-        views = [self._writable(variable) for variable in variables]
-        for view, value in zip(views, given, strict=True):
-            distributed.write(view, value)  # type: ignore[arg-type]
+        write_weights(self, weights)
 
     def _writable(self, variable: Variable) -> Tensor:
         """Return the view of a variable to write to, or raise where writing would be lost."""

@@ -16,23 +16,10 @@ from ..._core import distributed
 from ..._core.arrays import from_array
 from ..._core.errors import problem
 from ..._core.scripting import NotScriptable
-from .weights import Callback, LazyBuffer, Role, Shape, _as_is
+from .weights import LazyBuffer, Role, Shape
 
 
-def declare_weight(
-    parameter: str,
-    name: str,
-    view: Callback = _as_is,
-    empty: Callable[..., Tensor] = torch.empty,
-    when: str | None = None,
-) -> Role:
-    """Return the role of a parameter with Keras's three arguments, `<name>_initializer` etc."""
-    initializer, regularizer = f"{name}_initializer", f"{name}_regularizer"
-    constraint = f"{name}_constraint"
-    return Role(parameter, name, initializer, regularizer, constraint, view, empty, when=when)
-
-
-class Buildable(NotScriptable, LazyModuleMixin, nn.Module):
+class Buildable(LazyModuleMixin, nn.Module):
     """A module that is built lazily as torch's own Lazy modules are, or by `build`.
 
     A subclass lists its weights in `roles`, registers them with `_register_weights` at the end of
@@ -40,6 +27,7 @@ class Buildable(NotScriptable, LazyModuleMixin, nn.Module):
     """
 
     cls_to_become = None
+    __prepare_scriptable__ = NotScriptable.__prepare_scriptable__
     roles: ClassVar[tuple[Role, ...]] = ()
 
     # What a subclass says

@@ -1,17 +1,18 @@
-"""What the weights of a layer are to Keras."""
+"""The weights of a layer: what each one is to Keras."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer
 
+from ..._core import distributed
+from ..._core.arrays import from_array
+
 Shape = tuple[int, ...]
-
-
 Callback = Callable[[Tensor], Tensor]
 
 
@@ -45,6 +46,62 @@ class Role(NamedTuple):
     dtype: torch.dtype | None = None
     buffer: bool = False
     when: str | None = None
+
+
+def declare_weight(
+    parameter: str,
+    name: str,
+    view: Callback = _as_is,
+    empty: Callable[..., Tensor] = torch.empty,
+    when: str | None = None,
+) -> Role:
+    """Return the role of a parameter with Keras's three arguments, `<name>_initializer` etc."""
+    initializer, regularizer = f"{name}_initializer", f"{name}_regularizer"
+    constraint = f"{name}_constraint"
+    return Role(parameter, name, initializer, regularizer, constraint, view, empty, when=when)
+
+
+class Variable(NamedTuple):
+    """One weight of a built layer as Keras sees it.
+
+    Attributes:
+        name: Keras's name: "kernel".
+        parameter: The parameter itself.
+        value: The view of it in Keras's order; what is written to it reaches the parameter.
+        regularizer: What adds a loss term for it, or None.
+        constraint: What projects it after an optimizer step, or None.
+    """
+
+    name: str
+    parameter: Tensor
+    value: Tensor
+    regularizer: Callback | None
+    constraint: Callback | None
+
+
+def write_weights(layer: Any, weights: Sequence[Any]) -> None:
+    """Copy arrays in Keras's order of axes into the weights of a layer, all of them or none.
+
+    Raises:
+        ValueError: their number or a shape differs, or one is no array of real numbers.
+    """
+    distributed.settle(layer, "set_weights")
+    variables = layer.variables
+    expected = [(v.name, tuple(v.value.shape)) for v in variables]
+    if isinstance(weights, (str, Tensor)) or not isinstance(weights, Iterable):
+        layer._refuse("weights", f"a list of arrays for {expected}", weights)
+    weights = list(weights)
+    given = [from_array(value) for value in weights]
+    shapes = [
+        type(value).__name__ if array is None else tuple(array.shape)
+        for value, array in zip(weights, given, strict=True)
+    ]
+    if shapes != [shape for _, shape in expected]:
+        remedy = "" if layer.built else "Build the layer first: `layer.build(input_shape)`."
+        layer._refuse("weights", f"a list of arrays for {expected}", shapes, remedy)
+    views = [layer._writable(variable) for variable in variables]
+    for view, value in zip(views, given, strict=True):
+        distributed.write(view, value)  # type: ignore[arg-type]
 
 
 class LazyBuffer(UninitializedBuffer):

@@ -14,9 +14,8 @@ from ..._core.arguments import Integers
 from ..._core.layout import empty_weight, kernel_view
 from ..._ops.window_arithmetic import output_size
 from ..base.kernel import Kernel
-from ..base.lazy import declare_weight
 from ..base.lora import LoRA
-from ..base.weights import Shape
+from ..base.weights import Shape, declare_weight
 
 
 class ConvArguments(Kernel):
@@ -38,7 +37,7 @@ class ConvArguments(Kernel):
         "border_mode": "padding",
         "subsample": "strides",
     }
-    _settled = (
+    fixed_arguments = (
         "filters",
         "kernel_size",
         "strides",

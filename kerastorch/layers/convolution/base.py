@@ -60,12 +60,12 @@ class BaseConv(ConvArguments):
             return None, (_shortened(stride), _shortened(padding))
         return None, (stride, padding, dilation, self.groups)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name in ("activation", "activity_regularizer") and "_constants" in self.__dict__:
+    def _on_argument_change(self, argument: str) -> None:
+        super()._on_argument_change(argument)
+        if argument in ("activation", "activity_regularizer") and "_constants" in vars(self):
             self._set_constants()
 
-    def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
+    def _set_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
         """Decide where the activation goes: on the fresh output, or on the user's layout."""
         pointwise: Callable[[Tensor], Tensor] | None = None
         by_layout = not inplace_activations.is_elementwise(activation)

@@ -15,9 +15,8 @@ from ..._core.layout import kernel_view
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..base.kernel import Kernel
-from ..base.lazy import declare_weight
 from ..base.lora import LoRA
-from ..base.weights import Shape
+from ..base.weights import Shape, declare_weight
 
 __all__ = ["Dense"]
 
@@ -84,7 +83,7 @@ class Dense(Kernel):
     )
     _written_when_set = ("activity_regularizer",)
     _written_last = ("lora_rank", "lora_alpha")
-    _settled = ("units", "use_bias")
+    fixed_arguments = ("units", "use_bias")
     is_flat = True
     renamed_arguments: ClassVar = {**Kernel.renamed_arguments, "output_dim": "units"}
 
@@ -135,7 +134,7 @@ class Dense(Kernel):
         mixed = self._policy.compute_dtype != self._policy.variable_dtype
         self._never_fits = mixed or self.lora_enabled
 
-    def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
+    def _set_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
         self._in_place = inplace_activations.in_place(activation)
 
     # Shapes

@@ -16,8 +16,7 @@ from ..._core.layout import channels_back, channels_second
 from ..._core.registry import keras_layer
 from ..._ops.batch_norm import normalized, normalized_by_batch
 from ..base.layer import Layer
-from ..base.lazy import declare_weight
-from ..base.weights import Role, Shape
+from ..base.weights import Role, Shape, declare_weight
 
 __all__ = ["BatchNormalization"]
 
