@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from .. import activations
 from .._ops.convolution import CONVOLUTIONS, convolve_same
 from .._ops.pooling import pool_average, pool_max
-from ..layers.convolution.base import BaseConv
+from ..layers.convolution.base import Conv
 from ..layers.core.dense import Dense
 from ..layers.normalization.batch_norm import BatchNormalization
 from ..layers.pooling.pooling import BasePooling, _MaxPooling
@@ -133,8 +133,8 @@ def _convolution(module: Any) -> Convolution | None:
         padding = SAME if padding == SAME else (0,) * len(module.kernel_size)
     if getattr(module, "padding_mode", "zeros") != "zeros":
         return None
-    stride = module.strides if isinstance(module, BaseConv) else module.stride
-    dilation = module.dilation_rate if isinstance(module, BaseConv) else module.dilation
+    stride = module.strides if isinstance(module, Conv) else module.stride
+    dilation = module.dilation_rate if isinstance(module, Conv) else module.dilation
     return Convolution(weight, bias, stride, padding, dilation, module.groups)
 
 
@@ -166,7 +166,7 @@ def _pooling(module: Any) -> Pooling | None:
 _MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _PARTS: Mapping[tuple[type[nn.Module], ...], Callable[[Any], Any]] = {
-    (BaseConv, nn.Conv1d, nn.Conv2d, nn.Conv3d): _convolution,
+    (Conv, nn.Conv1d, nn.Conv2d, nn.Conv3d): _convolution,
     (Dense, nn.Linear): _product,
     (BatchNormalization, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d): _normalization,
     (BasePooling, *_MAX_POOLS, *_AVERAGE_POOLS): _pooling,

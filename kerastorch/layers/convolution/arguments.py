@@ -1,4 +1,4 @@
-"""ConvArguments: what a convolution of any rank is told, and the shapes that follow from it."""
+"""BaseConv: the arguments of a convolution of any rank, and the shapes that follow from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..base.lora import LoRA
 from ..base.weights import Shape, declare_weight
 
 
-class ConvArguments(Kernel):
+class BaseConv(Kernel):
     """The arguments of a convolution over `rank` spatial axes, and the shapes that they allow.
 
     `Conv2D` documents them. The weight is stored as PyTorch stores it, (filters,

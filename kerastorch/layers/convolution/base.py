@@ -1,12 +1,12 @@
-"""BaseConv: how a convolution of any rank is computed."""
+"""Conv: how a convolution of any rank is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ... import activations
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
@@ -16,13 +16,17 @@ from ..._ops.convolution_cpu import convolution_for, convolve_places
 from ..._ops.convolution_dynamic import convolve_any_size
 from ..._ops.tracing import is_inferring_one_size, is_training_any_size
 from ..._ops.window_arithmetic import fixed_padding
-from .arguments import ConvArguments
+from .arguments import BaseConv
+from .torch_conversion import make_from_torch, make_torch_modules
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 is_compiling = torch.compiler.is_dynamo_compiling
 
 
-class BaseConv(ConvArguments):
-    """A convolution over `rank` spatial axes: `ConvArguments`, and how to compute with them."""
+class Conv(BaseConv):
+    """A convolution over `rank` spatial axes."""
 
     # Before a call
 
@@ -202,6 +206,46 @@ class BaseConv(ConvArguments):
         if self.padding != "valid" or self._constants[2] is not None:
             return None
         return self._inside(x, False, (self.strides, padding, self.dilation_rate, self.groups))
+
+    # Plain PyTorch
+
+    @classmethod
+    def from_torch(cls, module: nn.Module, *, copy: bool = False, **arguments: Any) -> Self:
+        """Make a layer that computes what a plain PyTorch convolution computes.
+
+        Args:
+            module: An `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d` of this layer's rank.
+            copy: Whether the layer gets copies of the parameters; otherwise it shares them, and
+                `trainable=False` freezes them for both.
+            **arguments: Further arguments of the layer, such as `data_format` or `activation`.
+
+        Raises:
+            ValueError: Keras has no such convolution: other padding than "valid" or "same", or
+                another padding mode than zeros.
+        """
+        return make_from_torch(cls, module, copy, arguments)
+
+    def to_torch(
+        self, input_size: int | Sequence[int] | None = None, *, copy: bool = False
+    ) -> nn.Module:
+        """Return the plain PyTorch modules that compute what this layer computes.
+
+        They take and return (batch, channels, *spatial), whatever the layer's data format.
+
+        Args:
+            input_size: The sizes of the spatial axes; needed where "same" padding depends on
+                them, which is where a stride exceeds 1.
+            copy: Whether the modules get copies of the parameters; otherwise they share them.
+
+        Returns:
+            An `nn.Conv2d` (of the layer's rank), or an `nn.Sequential` of padding, convolution
+            and activation where there is more to do.
+
+        Raises:
+            ValueError: the padding depends on the size and none is given, or the layer does what
+                no plain module does.
+        """
+        return make_torch_modules(self, input_size, copy)
 
 
 def _shortened(sizes: tuple[int, ...]) -> int | tuple[int, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ..._core.registry import keras_layer
-from .torch_conversion import Exchangeable
+from .base import Conv
 
 __all__ = ["Conv2D", "Convolution2D"]
 
 
 @keras_layer(aliases=["Convolution2D"])
-class Conv2D(Exchangeable):
+class Conv2D(Conv):
     """A 2-D convolution layer: a kernel slides over height and width.
 
     Same as `keras.layers.Conv2D`, except that
