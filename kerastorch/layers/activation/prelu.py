@@ -55,7 +55,6 @@ class PReLU(Layer):
     """
 
     roles = (declare_weight("alpha", "alpha"),)
-    _written_when_set = ("activity_regularizer",)
     alpha: Tensor
     shared_axes: list[int] | None
 
@@ -87,11 +86,7 @@ class PReLU(Layer):
             )
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same.
-
-        Raises:
-            ValueError: it is no shape.
-        """
+        """Return the output's shape for an input's: the same."""
         return arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
 
     def _shapes_for(

@@ -16,7 +16,6 @@ L = TypeVar("L")
 
 _COMMON = ("name", "trainable", "dtype")
 NOT_IN_CONFIG = ("autocast", "input_shape", "device", *_COMMON)
-_ONLY_WHEN_SET = ("lora_rank", "lora_alpha")
 _ABOUT_INPUTS = ("batch_input_shape", "input_dim")  # of Keras 1 and 2: a model reads it
 
 
@@ -68,7 +67,7 @@ def make_config(layer: Any, target: str | None) -> Config:
             rule = "an attribute, too, since the config is read off the attributes"
             raise ValueError(problem(type(layer).__name__, argument, rule, None, remedy))
         value = getattr(layer, argument)
-        if argument in (*_ONLY_WHEN_SET, *layer._written_when_set) and not value:
+        if argument in layer._written_when_set and not value:
             continue
         namespace = layer.argument_namespaces.get(argument)
         config[argument] = value if namespace is None else namespace.serialize(value)

@@ -48,7 +48,7 @@ class Layer(Buildable):
     argument_namespaces: ClassVar[Mapping[str, Any]] = {"activity_regularizer": regularizers}
     fixed_arguments: ClassVar[tuple[str, ...]] = ()  # cannot change once the layer is made
     renamed_arguments: ClassVar[Mapping[str, str]] = {}  # names of Keras 1 and 2 -> of Keras 3
-    _written_when_set: ClassVar[tuple[str, ...]] = ()  # left out of configs unless they are set
+    _written_when_set: ClassVar[tuple[str, ...]] = ("activity_regularizer",)  # in configs
     _written_last: ClassVar[tuple[str, ...]] = ()  # after all others in configs
 
     # What a class declares for models and files

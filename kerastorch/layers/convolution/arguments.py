@@ -38,15 +38,10 @@ class BaseConv(Kernel):
         "subsample": "strides",
     }
     fixed_arguments = (
-        "filters",
-        "kernel_size",
-        "strides",
-        "padding",
-        "data_format",
-        "dilation_rate",
-        "groups",
-        "use_bias",
+        *("filters", "kernel_size", "strides", "padding", "data_format"),
+        *("dilation_rate", "groups", "use_bias"),
     )
+    _written_when_set = ("lora_rank", "lora_alpha")
 
     def __init__(
         self,

@@ -81,7 +81,7 @@ class Dense(Kernel):
         declare_weight("bias", "bias", when="use_bias"),
         *LoRA.roles,
     )
-    _written_when_set = ("activity_regularizer",)
+    _written_when_set = ("activity_regularizer", "lora_rank", "lora_alpha")
     _written_last = ("lora_rank", "lora_alpha")
     fixed_arguments = ("units", "use_bias")
     is_flat = True
@@ -140,11 +140,7 @@ class Dense(Kernel):
     # Shapes
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None.
-
-        Raises:
-            ValueError: the shape has less than two dimensions.
-        """
+        """Return the output's shape for an input's, batch included; None stays None."""
         shape = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 2)
         return (*shape[:-1], self.units)
 

@@ -138,11 +138,7 @@ class InputLayer(Weightless):
         return {k: v for k, v in as_read_by(written, target).items() if k not in left_out}
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same.
-
-        Raises:
-            ValueError: it is not the layer's.
-        """
+        """Return the output's shape for an input's: the same."""
         rank = len(self.batch_shape)
         shape = arguments.shape(type(self).__name__, "input_shape", input_shape, rank)
         self._require(shape, "input_shape")

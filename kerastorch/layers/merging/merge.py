@@ -40,11 +40,7 @@ class Merge(Weightless):
         return value
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> Sizes:
-        """Return the output's shape for a list of inputs' shapes; None stays None.
-
-        Raises:
-            ValueError: the shapes do not go together.
-        """
+        """Return the output's shape for a list of inputs' shapes; None stays None."""
         owner, shapes = type(self).__name__, []
         for given in self._list("input_shape", input_shape, "shapes"):
             if not isinstance(given, (list, tuple)):

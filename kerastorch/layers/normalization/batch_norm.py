@@ -106,7 +106,6 @@ class BatchNormalization(Layer):
     }
     depends_on_training_mode = True
     keeps_flatten_order = True
-    _written_when_set = ("activity_regularizer",)
     _written_last = ("renorm", "renorm_clipping", "renorm_momentum")
     weight: Tensor | None
     bias: Tensor | None
@@ -239,11 +238,7 @@ class BatchNormalization(Layer):
         return shape
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the input's shape.
-
-        Raises:
-            ValueError: the shape has no such axis.
-        """
+        """Return the input's shape."""
         shape = tuple(input_shape)
         if not -len(shape) <= self.axis < len(shape):
             self._refuse("input_shape", "a shape that has the axis", shape, axis=self.axis)

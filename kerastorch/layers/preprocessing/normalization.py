@@ -65,7 +65,6 @@ class Normalization(Layer):
         Role("variance", "variance", "_ones", buffer=True),
         Role("count", "count", "_zeros", dtype=torch.int32, buffer=True),
     )
-    _written_when_set = ("activity_regularizer",)
     _written_last = ("mean", "variance")
     _zeros, _ones = initializers.Zeros(), initializers.Ones()
     mean: Tensor
@@ -133,11 +132,7 @@ class Normalization(Layer):
     # Shapes
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same.
-
-        Raises:
-            ValueError: it is no shape.
-        """
+        """Return the output's shape for an input's: the same."""
         return arguments.any_shape(type(self).__name__, "input_shape", input_shape, 0)
 
     def build(self, input_shape: Sequence[int | None]) -> None:

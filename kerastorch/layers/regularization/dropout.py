@@ -180,11 +180,7 @@ class SpatialDropout2D(Dropout):
         return {key: written[key] for key in ("rate", "seed", "name", "dtype", "data_format")}
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same.
-
-        Raises:
-            ValueError: the shape has the wrong rank.
-        """
+        """Return the output's shape for an input's: the same."""
         return arguments.shape(type(self).__name__, "input_shape", input_shape, 4)
 
     def _computed(self, x: Tensor) -> Tensor:

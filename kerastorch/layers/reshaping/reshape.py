@@ -52,11 +52,7 @@ class Flatten(Weightless):
         self.data_format = data_format_of(type(self).__name__, data_format)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None.
-
-        Raises:
-            ValueError: the shape has no dimension.
-        """
+        """Return the output's shape for an input's, batch included; None stays None."""
         batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
         sizes = [n for n in rest if n is not None]
         return (batch, prod(sizes) if len(sizes) == len(rest) else None)
@@ -114,11 +110,7 @@ class Reshape(Weightless):
         self.target_shape = sizes
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None.
-
-        Raises:
-            ValueError: the sizes do not multiply to the same number of elements.
-        """
+        """Return the output's shape for an input's, batch included; None stays None."""
         batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
         if None in rest or None in self.target_shape:
             return (batch, *(None if n == -1 else n for n in self.target_shape))
@@ -182,11 +174,7 @@ class Permute(Weightless):
         self._order = (0, *axes)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None.
-
-        Raises:
-            ValueError: the shape has the wrong rank.
-        """
+        """Return the output's shape for an input's, batch included; None stays None."""
         rank = len(self._order)
         shape = arguments.shape(
             type(self).__name__, "input_shape", input_shape, rank, dims=self.dims
