@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Generic, TypeVar, cast
 
@@ -22,6 +24,7 @@ _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
 _NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
 _LAYER_MODULE = "keras.layers"
 LAYERS: dict[str, Any] = {}  # the layers of `keras.layers` by class name
+_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 ALIASES: dict[str, str] = {}  # Keras's other names of them: "MaxPool2D" -> "MaxPooling2D"
 _Class = TypeVar("_Class", bound=type)
 Entry = TypeVar("Entry")
@@ -47,6 +50,13 @@ def snake_case(class_name: str) -> str:
     name = re.sub(r"\W+", "", class_name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def automatic_name(class_name: str) -> str:
+    """Return Keras's automatic name: the class in snake_case, numbered from the second on."""
+    base = snake_case(class_name)
+    count = next(_counters[base])
+    return f"{base}_{count}" if count else base
 
 
 def is_automatic_name(name: str, kind: str) -> bool:

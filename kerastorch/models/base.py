@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from .._core.arrays import find_remedy, from_array
 from .._core.errors import problem
 from .._core.scripting import NotScriptable
+from .._ops.tracing import is_exporting
 from ..graph.shapes import UNKNOWN, leaf, shapes_in
 from ..graph.spec import ModelSpec
-from ..layers.base.layer import Layer, is_exporting
+from ..layers.base.layer import Layer
 from .error_context import missing_layer, name_layer
 from .held import Held
 from .inputs import Input

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
-import itertools
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ... import dtype_policies, regularizers
-from ..._core import distributed
-from ..._core.arrays import find_remedy, from_array, to_array
+from ..._core.arrays import find_remedy, from_array
 from ..._core.config_upgrade import upgrade_config
 from ..._core.constructor import own_constructor
 from ..._core.errors import problem
-from ..._core.registry import snake_case
+from ..._core.registry import automatic_name
+from ..._ops.tracing import is_exporting, under_autocast
 from . import config as config_module
 from .lazy import Buildable
-from .weights import Callback, Role, Variable, write_weights
+from .weights import Callback, Variable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 
 
 class Layer(Buildable):
@@ -81,7 +75,7 @@ class Layer(Buildable):
         self._activity_losses: list[Tensor] = []
         self.autocast = autocast
         self.activity_regularizer = activity_regularizer
-        self.name = _automatic_name(owner) if name is None else name
+        self.name = automatic_name(owner) if name is None else name
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Name the constructor after the class, and complete `argument_namespaces`."""
@@ -158,100 +152,6 @@ class Layer(Buildable):
         if self.dtype_policy.name != "float32":
             shown.append(f"dtype={self.dtype_policy.name!r}")
         return shown
-
-    # Weights
-
-    @property
-    def variables(self) -> list[Variable]:
-        """The weights as Keras sees them, in its order; none before the layer is built."""
-        if not self.built:
-            return []
-        found = ((role, self._tensor(role.parameter)) for role in self.roles)
-        return [
-            Variable(
-                role.name,
-                parameter,
-                role.view(parameter),
-                None if role.regularizer is None else getattr(self, role.regularizer),
-                None if role.constraint is None else getattr(self, role.constraint),
-            )
-            for role, parameter in found
-            if parameter is not None
-        ]
-
-    @classmethod
-    def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return Keras's names of the weights that files have of a layer with this config."""
-        defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
-        return tuple(
-            role.name
-            for role in cls.roles
-            if role.when is None or config.get(role.when, defaults.get(role.when))
-        )
-
-    @property
-    def weights(self) -> list[Tensor]:
-        """The parameters in Keras's order, each with its axes in PyTorch's."""
-        return [variable.parameter for variable in self.variables]
-
-    @property
-    def trainable_weights(self) -> list[Tensor]:
-        """The parameters that require gradients; none where `trainable` is False."""
-        return [w for w in self.weights if self._trainable and w.requires_grad]
-
-    @property
-    def non_trainable_weights(self) -> list[Tensor]:
-        """The other parameters."""
-        return [w for w in self.weights if not (self._trainable and w.requires_grad)]
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the weights are trained.
-
-        Setting it sets `requires_grad` of them all; as in Keras, of a kernel too that LoRA froze.
-        """
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: Any) -> None:
-        self._trainable = bool(value)
-        for parameter in self.parameters():
-            parameter.requires_grad = self._trainable
-
-    def _frozen(self, role: Role) -> bool:
-        return not self._trainable
-
-    def count_params(self) -> int:
-        """Return the number of weights' elements.
-
-        Raises:
-            ValueError: the layer is not built.
-        """
-        self._require_built("count_params")
-        return sum(weight.numel() for weight in self.weights)
-
-    def get_weights(self) -> list[np.ndarray[Any, Any]]:
-        """Return copies of all weights as arrays in Keras's order of axes; bfloat16 as float32."""
-        return [to_array(distributed.whole(variable.value)) for variable in self.variables]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Copy arrays into the weights, all of them or none.
-
-        Args:
-            weights: Arrays or tensors as `get_weights` and Keras's `get_weights` give them.
-
-        Raises:
-            ValueError: their number or a shape differs, or one is no array of real numbers.
-        """
-        write_weights(self, weights)
-
-    def _writable(self, variable: Variable) -> Tensor:
-        """Return the view of a variable to write to, or raise where writing would be lost."""
-        if not any(variable.parameter is tensor for tensor in self._tensors().values()):
-            remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
-            rule = "a parameter of its own, not one computed from others"
-            self._refuse(variable.name, rule, type(variable.parameter), remedy)
-        return variable.value
 
     # Types of numbers
 
@@ -357,21 +257,3 @@ class Layer(Buildable):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the activity terms out of copies: they belong to this layer's last call."""
         return {**super().__getstate__(), "_activity_losses": []}
-
-
-def is_exporting() -> bool:
-    """Return whether `torch.export` is at work; a graph that it makes has no losses."""
-    asked = getattr(torch.compiler, "is_exporting", None)  # new in torch 2.7
-    return asked is not None and asked()
-
-
-def under_autocast(device: str) -> bool:
-    """Return whether `torch.autocast` is on for a type of devices."""
-    return device != "meta" and torch.is_autocast_enabled(device)  # "meta" is an error there
-
-
-def _automatic_name(class_name: str) -> str:
-    """Return Keras's automatic name: the class in snake_case, numbered from the second on."""
-    base = snake_case(class_name)
-    count = next(_counters[base])
-    return f"{base}_{count}" if count else base

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer
 
 from ..._core import distributed
-from ..._core.arrays import from_array
+from ..._core.arrays import from_array, to_array
 
 Shape = tuple[int, ...]
 Callback = Callable[[Tensor], Tensor]
@@ -79,8 +80,17 @@ class Variable(NamedTuple):
     constraint: Callback | None
 
 
-def write_weights(layer: Any, weights: Sequence[Any]) -> None:
-    """Copy arrays in Keras's order of axes into the weights of a layer, all of them or none.
+def get_weights(layer: Any) -> list[np.ndarray[Any, Any]]:
+    """Return copies of all weights as arrays in Keras's order of axes; bfloat16 as float32."""
+    return [to_array(distributed.whole(variable.value)) for variable in layer.variables]
+
+
+def set_weights(layer: Any, weights: Sequence[Any]) -> None:
+    """Copy arrays into the weights, all of them or none.
+
+    Args:
+        layer: The layer; as a method, itself.
+        weights: Arrays or tensors as `get_weights` and Keras's `get_weights` give them.
 
     Raises:
         ValueError: their number or a shape differs, or one is no array of real numbers.
@@ -114,3 +124,33 @@ class LazyBuffer(UninitializedBuffer):
             memo[id(self)] = make(False, self.data.device, self.data.dtype)
         copied: LazyBuffer = memo[id(self)]
         return copied
+
+
+def infer_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
+    """Return all parameters' shapes for Keras's shapes of some, which go by Keras's names.
+
+    None where no input leads to them.
+    """
+    roles = {role.name: role for role in layer.roles if layer._has(role)}
+    if not saved or not saved.keys() <= roles.keys():
+        return None
+    try:
+        shapes = {roles[n].parameter: _unviewed(roles[n], shape) for n, shape in saved.items()}
+    except KeyError:  # a kernel of a rank that no kernel has
+        return None
+    input_shape = layer._input_shape_for(shapes)
+    if input_shape is None:
+        return None
+    try:
+        expected = layer._shapes_for(input_shape)
+    except (IndexError, ValueError):
+        return None
+    fits = all(expected.get(name) == shape for name, shape in shapes.items())
+    return expected if fits else None
+
+
+def _unviewed(role: Role, shape: Shape) -> Shape:
+    """Return the shape in PyTorch's order of what has a shape in Keras's order."""
+    came_from = role.view(torch.empty(tuple(range(len(shape))), device="meta")).shape
+    sizes = dict(zip(came_from, shape, strict=True))
+    return tuple(sizes[axis] for axis in range(len(shape)))
