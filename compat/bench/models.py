@@ -3,12 +3,13 @@
     python compat/bench/models.py                           # some 10 minutes
     python compat/bench/models.py --networks ResNet50 --skip compiled
 
-Keras makes ResNet50 and DenseNet121 of keras.applications and saves them; `kerastorch.load_model`
-rebuilds them. Images are 224 x 224, numbers float32.
+Keras makes ResNet50 and DenseNet121 of keras.applications, and a network like MobileNet of grouped
+convolutions, ReLU(6.0) and residual sums, and saves them; `kerastorch.load_model` rebuilds them.
+Images are 224 x 224, numbers float32.
 
 - `native`: the same network in plain PyTorch, in channels_last memory (`native.py`);
 - `keras`: Keras's own model on its torch backend;
-- `compiled`: ours by `torch.compile` with inductor's `freezing` and `cpp_wrapper`, as README tells,
+- `compiled`: ours by `torch.compile` with inductor's `freezing` and `cpp_wrapper` (see the guides),
   and `native compiled`: the hand-written network so;
 - `onnxruntime`: ours written by `torch.onnx.export`, in onnxruntime.
 
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from native import NATIVE
+from native import BLOCKS, EPSILON, NATIVE
 from timing import (
     CLOCKS,
     Rounds,
@@ -45,7 +46,7 @@ import kerastorch
 
 CLASSES = 1000
 SIZE = 224
-# In training torch's own normalization, which `native` uses, rounds by more: see README.
+# In training, torch's normalization in `native` rounds by more: see kerastorch/docs/numerics.md.
 TOLERANCE = {"inference": 2e-4, "train step": 2e-2}
 # (ratio, over, mode) -> bar, and whether larger is better
 BARS = {
@@ -99,8 +100,11 @@ def parse_arguments() -> argparse.Namespace:
 
 def made(network: str, keras: Any, device: str) -> Models:
     keras.utils.set_random_seed(1)
-    make = getattr(keras.applications, network)
-    theirs = make(weights=None, classes=CLASSES, classifier_activation=None)
+    if network == "MobileNet":
+        theirs = make_mobilenet(keras.layers, keras.Model)
+    else:
+        make = getattr(keras.applications, network)
+        theirs = make(weights=None, classes=CLASSES, classifier_activation=None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         theirs.save(path)
@@ -108,6 +112,29 @@ def made(network: str, keras: Any, device: str) -> Models:
     native = NATIVE[network](CLASSES)
     native.take(ours)
     return Models(network, theirs, ours, native.to(device).eval())
+
+
+def make_mobilenet(layers: Any, model: Any) -> Any:
+    """Return Keras's model of the blocks, which pads before strides as its MobileNetV2 does."""
+
+    def convolve(x: Any, name: str, filters: int, size: int, strides: int, **more: Any) -> Any:
+        if strides == 2:
+            x = layers.ZeroPadding2D(((0, 1), (0, 1)))(x)
+        padding = "valid" if strides == 2 else "same"
+        arguments = {"strides": strides, "padding": padding, "use_bias": False, **more}
+        x = layers.Conv2D(filters, size, name=name, **arguments)(x)
+        return layers.BatchNormalization(epsilon=EPSILON, name=name.replace("conv", "bn"))(x)
+
+    inputs = layers.Input((SIZE, SIZE, 3))
+    x = layers.ReLU(6.0)(convolve(inputs, "stem_conv", 32, 3, 2))
+    channels = 32
+    for number, (filters, strides) in enumerate(BLOCKS):
+        y = convolve(x, f"block{number}_conv0", channels, 3, strides, groups=channels)
+        y = convolve(layers.ReLU(6.0)(y), f"block{number}_conv1", filters, 1, 1)
+        x = layers.Add()([x, y]) if strides == 1 and channels == filters else y
+        channels = filters
+    x = layers.GlobalAveragePooling2D()(layers.ReLU(6.0)(x))
+    return model(inputs, layers.Dense(CLASSES, name="predictions")(x))
 
 
 def measure_inference(

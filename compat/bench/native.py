@@ -1,4 +1,4 @@
-"""ResNet50 and DenseNet121 of keras.applications as one writes them in plain PyTorch.
+"""ResNet50, DenseNet121 and a network like MobileNet as one writes them in plain PyTorch.
 
 For NHWC data of any size, in channels_last memory, with everything in place that may be. `layers`
 has the layers by their names in Keras, whose `state_dict`s have the same keys as kerastorch's.
@@ -130,7 +130,57 @@ class DenseNet121(Native):
         return self.top(x.mean((2, 3)))
 
 
-NATIVE: Mapping[str, type[ResNet50] | type[DenseNet121]] = {
+# (filters, stride) of the blocks of the network like MobileNet
+BLOCKS = [
+    *[(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)],
+    *[(512, 1)] * 5,
+    *[(1024, 2), (1024, 1)],
+]
+
+
+class Separable(nn.Module):
+    """A grouped 3x3 and a 1x1 convolution, and the sum with the input where it has their shape."""
+
+    def __init__(self, inputs: int, filters: int, stride: int) -> None:
+        super().__init__()
+        padding = 0 if stride == 2 else 1
+        self.conv0 = nn.Conv2d(inputs, inputs, 3, stride, padding, groups=inputs, bias=False)
+        self.conv1 = nn.Conv2d(inputs, filters, 1, bias=False)
+        self.bn0, self.bn1 = norm(inputs), norm(filters)
+        self.strided, self.summed = stride == 2, stride == 1 and inputs == filters
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.pad(x, (0, 1, 0, 1)) if self.strided else x
+        y = F.relu6(self.bn0(self.conv0(y)), inplace=True)
+        y = self.bn1(self.conv1(y))
+        if self.summed:
+            y += x
+        return y
+
+
+class MobileNet(Native):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 32, 3, 2, bias=False), norm(32)
+        self.layers = {"stem_conv": self.conv, "stem_bn": self.bn}
+        self.blocks, channels = nn.Sequential(), 32
+        for number, (filters, stride) in enumerate(BLOCKS):
+            block = Separable(channels, filters, stride)
+            self.blocks.append(block)
+            channels = filters
+            for part in ("conv0", "bn0", "conv1", "bn1"):
+                self.layers[f"block{number}_{part}"] = getattr(block, part)
+        self.top = nn.Linear(channels, classes)
+        self.layers["predictions"] = self.top
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        x = F.pad(inputs.permute(0, 3, 1, 2), (0, 1, 0, 1))
+        x = F.relu6(self.blocks(F.relu6(self.bn(self.conv(x)), inplace=True)), inplace=True)
+        return self.top(x.mean((2, 3)))
+
+
+NATIVE: Mapping[str, type[ResNet50] | type[DenseNet121] | type[MobileNet]] = {
     "ResNet50": ResNet50,
     "DenseNet121": DenseNet121,
+    "MobileNet": MobileNet,
 }

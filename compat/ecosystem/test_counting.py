@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kerastorch.layers import Conv2D, Dense
-from tests.layers.sized import WARNINGS
+from tests.torch_tools.exporting import WARNINGS
 
 SHAPE = (2, 9, 12, 4)
 # name -> Conv2D's arguments, and the output's height and width

@@ -14,7 +14,7 @@ import kerastorch
 from kerastorch.constraints import MaxNorm
 from kerastorch.layers import BatchNormalization, Conv2D, Flatten
 from tests.layers.contract import batch
-from tests.layers.sized import WARNINGS
+from tests.torch_tools.exporting import WARNINGS
 
 LIMIT = 0.5
 pytestmark = [

@@ -47,54 +47,14 @@ def on_new(do: Callable[[Any], Any], **arguments: Any) -> Callable[[Any], Any]:
     )
 
 
-NOT_TWO_POSITIVE_INTEGERS = (
-    *(0, -1, -7, (0, 1), (1, 0), (1, -1), (-2, 3), (), (1,), (1, 1, 1), [1], [2, 2, 2], "3", "abc"),
-    *(None, 3.0, 2.5, (None, 1), (1, None), ("a", 1), (1, "b"), object(), {}, {"a": 1}, False),
-    *(np.zeros(3, int), np.array([0, 1]), np.array([1, -1]), range(3), (float("nan"), 1)),
-)
-BAD_TYPES = (object(), 3, 0.5, True, (), [], b"relu")
-BAD_NAMES = ("foo", "", " relu", "Relu6x", "keras.x", "__import__", "os.system", "none", "None")
-
-
 def constructor_calls() -> Iterator[Call]:
-    for name, value in itertools.product(
-        ("kernel_size", "strides", "dilation_rate"), NOT_TWO_POSITIVE_INTEGERS
-    ):
-        yield Call(f"{name}={value!r}", constructed(**{name: value}))
-    for value in (0, -1, -4, 4.5, 4.0, 0.0, -0.5, None, float("nan"), float("-inf"), False):
-        yield Call(f"filters={value!r}", constructed(filters=value))
-    for value in (0, -1, -2, 3, 5, 7, 2.0, 8, 0.0, -1.5, False, 4.5):
-        yield Call(f"groups={value!r}", constructed(groups=value))
+    """Yield calls with more than one wrong argument; `tests/layers` has the rest as rows."""
     for filters, groups in ((5, 2), (6, 4), (3, 2), (10, 4), (1, 2)):
         yield Call(f"{filters=} {groups=}", constructed(filters=filters, groups=groups))
-    for value in ("causal", "full", "", "foo", "same ", "val id", "reflect", (1, 1), [1, 1], ()):
-        yield Call(f"padding={value!r}", constructed(padding=value))
-    for value in ("NCHW", "NHWC", "", "foo", "channels", 1, 0, True, False, (), object()):
-        yield Call(f"data_format={value!r}", constructed(data_format=value))
     for strides, dilation in (((2, 2), 2), ((1, 2), (2, 1)), (3, (1, 2)), ((2, 1), 3), (2, 5)):
         label = f"strides={strides} dilation_rate={dilation}"
         yield Call(label, constructed(strides=strides, dilation_rate=dilation))
-    for kind, value in itertools.product(("regularizer", "constraint"), BAD_TYPES + BAD_NAMES):
-        for weight in ("kernel", "bias"):
-            yield Call(f"{weight}_{kind}={value!r}", constructed(**{f"{weight}_{kind}": value}))
-    for value in BAD_TYPES + BAD_NAMES:
-        yield Call(f"activity_regularizer={value!r}", constructed(activity_regularizer=value))
-        yield Call(f"activation={value!r}", constructed(activation=value))
-        yield Call(f"kernel_initializer={value!r}", constructed(kernel_initializer=value))
-        yield Call(f"bias_initializer={value!r}", constructed(bias_initializer=value))
-    for value in ("int32x", "foo", "half", "float", "FLOAT32", "mixed", "mixed_float32", "int8", 3):
-        yield Call(f"dtype={value!r}", constructed(dtype=value))
-    for value in ("a/b", "/", 3, 3.0, b"c", ("c",), True):
-        yield Call(f"name={value!r}", constructed(name=value))
-    for value in (1, 0, None, "yes", np.True_, 1.0):
-        yield Call(f"trainable={value!r}", constructed(trainable=value))
-    for name in ("foo", "weights", "batch_input_shape", "padding_mode", "bias", "stride"):
-        yield Call(f"{name}=1", constructed(**{name: 1}))
-    for rank in (-1, -2, 2.0, "2"):
-        yield Call(f"lora_rank={rank!r}", constructed(lora_rank=rank))
     yield Call("lora and constraint", constructed(lora_rank=2, kernel_constraint="non_neg"))
-    yield Call("identity kernel", constructed(kernel_initializer="identity"))
-    yield Call("array of another shape", constructed(kernel_initializer=np.zeros((1, 2))))
     yield Call(
         "orthogonal penalty",
         on_built(lambda layer: layer.losses, kernel_regularizer="orthogonal_regularizer"),
@@ -295,4 +255,4 @@ def test_refused_where_keras_stumbles(run: Callable[[Any], Any], stumble: type[E
 
 
 def test_there_are_enough_invalid_calls() -> None:
-    assert len(CALLS) >= 300
+    assert len(CALLS) >= 90

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import kerastorch
-from compat.layers.test_conv2d import without_onednn
+from compat.layers.test_convolution import without_onednn
 from compat.models.test_models import compare_gradients, randomize, weighted
 from tests.models.random_graphs import IMAGE, random_functional
 

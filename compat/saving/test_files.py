@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zipfile
 from collections import Counter
 from io import BytesIO
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+import kerastorch
 from kerastorch import load_model
-from kerastorch._cli.inspect_file import inspect
 from kerastorch._core.errors import FileError
 from kerastorch.saving.formats.open import open_contents
 from kerastorch.saving.formats.weight_file import Contents
@@ -114,7 +115,7 @@ def counted(counts: dict[str, int], path: Path) -> int:
 def test_every_file_is_known():
     known = {*HDF5, *CONFIGS, SHARDS, DIRECTORY, FILES / "keras-3.15.1" / "seq_npz.keras"}
     others = {p for p in FILES.glob("*/*") if not is_part(p)} - known
-    assert {p.suffix for p in others} <= {".npz", ".npy", ".pkl", ".json"}
+    assert {p.suffix for p in others} <= {".npz", ".npy", ".json"}
     assert len(HDF5) > 60
 
 
@@ -122,7 +123,7 @@ def test_every_file_is_known():
 def test_what_is_in_a_file(path, tmp_path):
     contents, is_tree = opened(plain(path, tmp_path)), path in TREE_FILES
     writer = path.parent.name
-    assert contents.layout == ("tree" if is_tree else "legacy")
+    assert contents.named_by_class == is_tree
     assert len(contents.layers) == counted(TREES if is_tree else LISTS, path)
     version = MADE.get(path.name.split(".")[0], VERSIONS.get(writer, writer.split("-")[1]))
     assert contents.version == (None if path.name.endswith(".weights.h5") else version)
@@ -205,25 +206,18 @@ def test_a_config_alone(path):
     assert contents.version in (None, VERSIONS.get(writer, writer.split("-")[1]))
 
 
-def test_weights_as_pickled_objects_are_read_where_that_is_asked_for():
+def test_pickled_variables_are_refused_with_the_code_that_passes_them():
     path = FILES / "keras-3.15.1" / "seq_npz.keras"
-    with pytest.raises(FileError, match=r"weights as pickled Keras objects.* Pass pickles=True"):
+    with pytest.raises(FileError, match="a pickle of Python objects, which is not read") as error:
         opened(path)
-    with open_contents(path, pickles=True) as contents:
-        found = {layer.path: [w.read() for w in layer.weights] for layer in contents.layers}
-        assert contents.ignored == ("optimizer",)
-    with open_contents(path.with_name("seq_adam.keras")) as same:
-        for layer in same.layers:
-            for weight, value in zip(layer.weights, found.pop(layer.path), strict=True):
-                assert torch.equal(weight.read(), value) and weight.dtype == "float32"
-    assert not found
-    states = [
-        load_model(path.with_name(name), pickles=True).state_dict()
-        for name in ("seq_npz.keras", "seq_adam.keras")
-    ]
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-    assert inspect(path, pickles=True).loads
+    code = re.search(r"load_weights\(module, .*\)", str(error.value))[0]
+    saved = load_model(path.with_name("seq_adam.keras")).state_dict()
+    model = load_model(path.with_name("seq_adam.keras"))
+    for value in model.state_dict().values():
+        value.zero_()
+    names = {"zipfile": zipfile, "numpy": np, "load_weights": kerastorch.load_weights}
+    eval(code, {**names, "module": model})
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
 
 
 def test_a_compressed_file_is_refused():

@@ -16,7 +16,6 @@ import pytest
 
 from compat.security.hostile.parts import BIAS, GENUINE, KERNEL, SECRET, Place
 from compat.security.hostile.reading import ARRAYS, READERS, in_time, unexpected, watched
-from compat.security.hostile.variables import write_genuine
 from compat.security.hostile.write import HOSTILE, write
 from kerastorch._core.errors import FileError
 
@@ -112,18 +111,6 @@ def test_none_takes_more_memory_than_its_size_warrants(placed) -> None:
     assert done.stdout.count("\n") == len(names)
 
 
-@pytest.mark.parametrize("reader", READERS)
-def test_genuine_variables_are_read(reader: str, tmp_path) -> None:
-    place = Place(tmp_path / "genuine.variables.keras", tmp_path)
-    write_genuine(place)
-    found, said, events = reading(reader, place)
-    assert found is not None, said
-    assert not events
-    assert sorted(tensor.numel() for tensor in found) == [BIAS.size, KERNEL.size]
-    total = sum(float(tensor.sum()) for tensor in found)
-    assert total == pytest.approx(float(KERNEL.sum() + BIAS.sum()))
-
-
 # The files are what they say, and the checks can fail
 
 
@@ -138,13 +125,6 @@ def test_external_storage_gives_the_secret_to_hdf5(placed) -> None:
 def test_pickles_touch_the_outside(name: str, tmp_path) -> None:
     place = write(name, tmp_path)
     pickle.loads(place.path.read_bytes())
-    assert place.touched.exists()
-
-
-def test_pickled_variables_touch_the_outside(tmp_path) -> None:
-    place = write("mkdir.variables.keras", tmp_path)
-    with zipfile.ZipFile(place.path) as file, file.open("model.weights.npz") as inner:
-        np.load(inner, allow_pickle=True)["layers/conv2d"]
     assert place.touched.exists()
 
 

@@ -76,7 +76,6 @@ def convert(
     *,
     weights: Path | None = None,
     reference: Path | None = None,
-    pickles: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> Conversion:
     """Load a model of Keras's, compare it with a recording, and write its state dict.
@@ -90,7 +89,6 @@ def convert(
         weights: Where the weights are, if not in `source`.
         reference: What `compat/record_reference.py` recorded; by default the file that it writes
             beside `source`, where there is one.
-        pickles: Whether arrays in pickles are read too; nothing in them is called.
         progress: Called with the number of bytes as the arrays are read.
 
     Raises:
@@ -99,7 +97,7 @@ def convert(
         ImportError: a library is not installed.
     """
     save = _saver(output)
-    model = load_model(source, weights=weights, pickles=pickles, progress=progress)
+    model = load_model(source, weights=weights, progress=progress)
     recorded = reference or recorded_beside(source)
     comparison = None if recorded is None else compare(model, recorded)
     state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}

@@ -108,18 +108,17 @@ class FileSummary:
         return "\n".join(lines)
 
 
-def inspect(path: Path, *, pickles: bool = False) -> FileSummary:
+def inspect(path: Path) -> FileSummary:
     """Return what a file holds, without building a model or reading an array.
 
     Args:
         path: The file or directory.
-        pickles: Whether pickles of arrays are looked into, too; nothing in them is called.
 
     Raises:
         FileError: the file is damaged or none of Keras's.
         FileNotFoundError: there is no such file.
     """
-    with open_contents(path, pickles=pickles) as contents:
+    with open_contents(path) as contents:
         spec, problem = _spec_of(contents)
         layers = tuple(_layers_of(contents, spec))
         config = contents.config

@@ -19,7 +19,7 @@ from .streams import flush_errors, is_terminal, print_error, print_output, reser
 REFUSED, USAGE, DIFFERS, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 BIG = 50_000_000  # bytes from which on a progress bar is shown
 # How remedies name an argument -> how the command names it
-_OPTIONS = {"Pass pickles=True:": "Pass --pickles:", "with `weights=`": "with `--weights`"}
+_OPTIONS = {"with `weights=`": "with `--weights`"}
 _REFUSALS = (OSError, ValueError, TypeError, ImportError, MemoryError, RuntimeError)
 
 
@@ -95,11 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     converting.add_argument("--force", action="store_true", help="overwrite the output")
     converting.set_defaults(run=_convert)
     for command in (looking, converting):
-        command.add_argument(
-            "--pickles",
-            action="store_true",
-            help="read arrays in pickles; nothing in them is called",
-        )
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -111,7 +106,7 @@ def _path(text: str) -> Path:
 
 
 def _inspect(given: argparse.Namespace) -> int:
-    _show(inspect(given.file, pickles=given.pickles), given.json)
+    _show(inspect(given.file), given.json)
     return 0
 
 
@@ -129,7 +124,6 @@ def _convert(given: argparse.Namespace) -> int:
             given.output,
             weights=given.weights,
             reference=given.reference,
-            pickles=given.pickles,
             progress=progress,
         )
     _show(conversion, given.json)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from .._core.layout import axes_moved, weight_view
+from ..saving.weights.computations import SAME, Convolution, Normalization, Pooling, Product
 from .difference import as_inputs, measured
-from .operation import SAME, Convolution, Normalization, Pooling, Product
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from torch import Tensor
 from .. import activations
 from .._core.layout import axes_moved, channels_last, channels_second
 from ..activations import serialization
+from ..saving.weights.computations import SAME, Convolution, Product
 from . import attempts as attempts
 from .attempts import Attempts, Compute, Trial
 from .difference import as_inputs, as_outputs
-from .operation import SAME, Activation, Convolution, Product, activation_of, operation_of
+from .operation import Activation, activation_of, operation_of
 
 
 @dataclass(frozen=True)

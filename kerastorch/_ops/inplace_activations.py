@@ -47,11 +47,6 @@ def in_place(function: object) -> Callback | None:
     return _IN_PLACE.get(function) if isinstance(function, FunctionType) else None
 
 
-def keeps_its_output(function: object) -> bool:
-    """Return whether `in_place(function)` overwrites in training too, saving its output only."""
-    return in_place(function) is not None and function not in (silu, hard_silu, mish)
-
-
 # These save their output for the backward pass, so that nothing is lost by overwriting the input.
 def _leaky_relu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2, inplace=True)

@@ -13,13 +13,11 @@ from torch.nn import functional as F
 from .tracing import any_size
 from .window_arithmetic import Integers, flat, padding_of, same_padding
 
-_MAXIMA: dict[int, Callable[..., Tensor]] = {
+MAX_POOLINGS: dict[int, Callable[..., Tensor]] = {
     1: torch.max_pool1d,
     2: torch.max_pool2d,
     3: torch.max_pool3d,
 }
-
-
 _AVERAGES: dict[int, Callable[..., Tensor]] = {
     1: F.avg_pool1d,
     2: F.avg_pool2d,
@@ -36,7 +34,7 @@ def pool_max(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
         stride: One integer for each spatial axis.
         same: Whether to pad by TensorFlow's "same".
     """
-    op = _MAXIMA[x.ndim - 2]
+    op = MAX_POOLINGS[x.ndim - 2]
     if not same:
         return op(x, size, stride)
     if any_size():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .structure import flatten
+
 # What arguments of wrong types and values raise, in Python and in torch.
 ERRORS = (
     *(ValueError, TypeError, IndexError, KeyError, AttributeError),
@@ -44,14 +46,7 @@ def leaf(given: Any) -> Any:
 
 def shapes_in(structure: Any) -> Iterator[Any]:
     """Yield the shapes in a structure, in Keras's order."""
-    if isinstance(structure, Shape) or structure is UNKNOWN:
-        yield structure
-    elif isinstance(structure, (list, tuple)):
-        for inner in structure:
-            yield from shapes_in(inner)
-    elif isinstance(structure, Mapping):
-        for key in sorted(structure, key=str):
-            yield from shapes_in(structure[key])
+    return flatten(structure, (Shape, _Unknown))
 
 
 def broadcast(shapes: Iterable[Shape]) -> Shape:

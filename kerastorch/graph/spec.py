@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from .structure import flatten, map_structure
+
 
 class TensorRef(NamedTuple):
     """One output of one call of a layer.
@@ -94,27 +96,9 @@ class ModelSpec:
 
 def mapped(structure: Any, function: Callable[[TensorRef], Any]) -> Any:
     """Return a structure of lists, tuples and dicts with each TensorRef replaced."""
-    if isinstance(structure, TensorRef):
-        return function(structure)
-    if isinstance(structure, (list, tuple)):
-        found = [mapped(inner, function) for inner in structure]
-        return tuple(found) if isinstance(structure, tuple) else found
-    if isinstance(structure, Mapping):
-        return {key: mapped(inner, function) for key, inner in structure.items()}
-    return structure
+    return map_structure(function, structure, TensorRef)
 
 
 def refs(structure: Any) -> Iterator[TensorRef]:
-    """Yield the TensorRefs of a structure in Keras's order, in which the keys of dicts are sorted.
-
-    >>> [ref.layer for ref in refs({"b": TensorRef("x", 0, 0), "a": [TensorRef("y", 0, 0)]})]
-    ['y', 'x']
-    """
-    if isinstance(structure, TensorRef):
-        yield structure
-    elif isinstance(structure, (list, tuple)):
-        for inner in structure:
-            yield from refs(inner)
-    elif isinstance(structure, Mapping):
-        for key in sorted(structure, key=str):
-            yield from refs(structure[key])
+    """Yield the TensorRefs of a structure in Keras's order."""
+    return flatten(structure, TensorRef)

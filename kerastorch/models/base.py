@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -11,16 +11,15 @@ from torch import Tensor, nn
 from .._core.arrays import find_remedy, from_array
 from .._core.errors import problem
 from .._core.scripting import NotScriptable
-from .._ops.tracing import is_exporting
 from ..graph.shapes import UNKNOWN, leaf, shapes_in
 from ..graph.spec import ModelSpec
 from ..layers.base.layer import Layer
+from .calls import Calls, ModuleCall, call_module
 from .error_context import missing_layer, name_layer
-from .held import Held
 from .inputs import Input
-from .inside import is_called, is_unseen
+from .lowering import Facts, lower
 from .originals import Originals
-from .plan import Details, Plan, Step, filled, flat, layers_in
+from .program import Program, select_mode
 from .shape_inference import Shapes
 from .summary import summary
 
@@ -65,7 +64,8 @@ class Model(NotScriptable, nn.Module):
         self._custom: Mapping[str, Any] = {}  # the caller's own classes and functions by name
         self._inputs: tuple[Input, ...] = ()
         self._modes: tuple[tuple[str, bool], ...] = ()
-        self._plan: Plan | None = None
+        self._plan: Calls | None = None
+        self._program: Program | None = None
         self._constants: tuple[tuple[int, str], ...] = ()
         self._attributes: dict[str, str] = {}
         self._attributes = _attributes(self, list(layers))
@@ -207,7 +207,18 @@ class Model(NotScriptable, nn.Module):
         self._inputs = tuple(
             one._replace(dtype=fn(torch.empty(0, dtype=one.dtype)).dtype) for one in self._inputs
         )
+        self._lower()
         return self
+
+    def _lower(self) -> Program:
+        """Decide how the layers that there are now are called."""
+        inputs = [
+            None if one.shape is None or one.optional else Facts(len(one.shape), one.dtype)
+            for one in self._inputs
+        ]
+        plan: Any = self._plan
+        self._program = program = lower(plan, self._modules, inputs)
+        return program
 
     def _taken(self, value: Any, one: Input) -> Any:
         """Return one input as the layers take it; arrays go to the weights' device."""
@@ -222,36 +233,45 @@ class Model(NotScriptable, nn.Module):
             value = found if first is None else found.to(first.device)
         return one.standard(value, self)
 
-    def _run(self, steps: Sequence[Step], values: Held, allowed: bool) -> None:
-        """Call the layers.
+    def _run(self, values: list[Any]) -> None:
+        """Compute all values from the inputs and constants.
 
         Args:
-            steps: The calls in order.
-            values: The inputs and constants in their slots; the others' get the outputs.
-            allowed: Whether layers may be called inside.
+            values: These in their slots; the others' get what is computed.
         """
-        modules: dict[str, Any] = self._modules
-        for attribute, only, is_list, whole, dead, once, details in steps:
-            try:
-                module = modules[attribute]
-                if not (
-                    allowed
-                    and only is not None
-                    and whole is not None
-                    and is_unseen(module)
-                    and is_called(module, values, only, is_list, once, whole)
-                ):
-                    if only is None:
-                        y = self._called(attribute, details, values)
-                    else:
-                        y = module([values[slot] for slot in only] if is_list else values[only[0]])
-                    self._keep(y, module, details.outputs, values)
-                    del y
-            except Exception as error:
-                if not is_compiling():  # the compiler can trace no change of an error
-                    self._name_layer(error, attribute)
-                raise
-            values.drop(dead)
+        plan: Any = self._plan
+        numbers: Iterable[int] = range(len(plan.calls))
+        mode = select_mode(values[: len(self._inputs) or 1])
+        program = None if mode is None else self._current_program()
+        if mode is not None and program is not None:
+            failed = program.run(values, self._modules, mode, self._call)
+            if failed is None:
+                return
+            program.restore(values)
+            numbers = (*program.deferred_at(failed), *range(failed, len(plan.calls)))
+        for number in numbers:
+            call = plan.calls[number]
+            self._call(call, values)
+            for slot in call.dead:
+                values[slot] = None
+
+    def _current_program(self) -> Program | None:
+        """Return the program for the layers that there are now; None where there is none."""
+        program: Any = self._program
+        if not program.is_current(self._modules):
+            if is_compiling() or not self._lower().is_current(self._modules):  # to be built
+                return None
+            program = self._program
+        return program if program.instructions else None
+
+    def _call(self, call: ModuleCall, values: list[Any]) -> None:
+        """Call a layer as it is."""
+        try:
+            call_module(call, self._modules, values)
+        except Exception as error:
+            if not is_compiling():  # the compiler can trace no change of an error
+                self._name_layer(error, call.attribute)
+            raise
 
     def _name_layer(self, error: Exception, attribute: str) -> None:
         """Let an error tell that it comes from a layer of this model."""
@@ -261,42 +281,6 @@ class Model(NotScriptable, nn.Module):
             raise missing_layer(self._title, name, attribute) from None
         nested = module._title if isinstance(module, Model) else None
         name_layer(error, self._title, name, nested)
-
-    def _keep(
-        self, y: Any, module: Any, kept: Sequence[tuple[int | None, int]], values: Held
-    ) -> None:
-        """Put the outputs of a module that later steps need into their slots."""
-        for index, slot in kept:
-            if index is None or (index == 0 and isinstance(y, Tensor)):
-                values[slot] = y
-                continue
-            parts = [y] if isinstance(y, Tensor) else list(flat(y))
-            if index >= len(parts):
-                owner, rule = type(module).__name__, f"{index + 1} at least"
-                raise ValueError(problem(owner, "outputs", rule, len(parts)))
-            values[slot] = parts[index]
-
-    def _called(self, attribute: str, details: Details, values: Held) -> Any:
-        """Call a module with all its arguments; layers that have run keep their activity terms."""
-        modules: dict[str, Any] = self._modules
-        module, (args, kwargs, _, again) = modules[attribute], details
-        kept = self._terms(attribute, again) if again else {}
-        found = module(*[filled(arg, values) for arg in args], **filled(kwargs, values))
-        if is_exporting():  # nothing was added to them
-            return found
-        for layer, terms in kept.items():
-            layer._activity_losses[:0] = terms
-        return found
-
-    def _terms(self, attribute: str, again: Sequence[str]) -> dict[Layer, list[Tensor]]:
-        """Return the activity terms of the layers in a module that ran in one of others before."""
-        modules: dict[str, Any] = self._modules
-        terms = {one: one._activity_losses for one in layers_in(modules[attribute])}
-        found = {layer: own[:] for layer, own in terms.items() if own}
-        if not found or attribute in again:
-            return found
-        before = {layer for name in again for layer in layers_in(modules[name])}
-        return {layer: own for layer, own in found.items() if layer in before}
 
     @property
     def _title(self) -> str:
@@ -312,12 +296,13 @@ class Model(NotScriptable, nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what need not be picklable; `__setstate__` refers to the copy's layers."""
         replaced = self._originals.replaced(self._attributes, self.layers)
-        return {**self.__dict__, "_originals": replaced, "_custom": {}}
+        return {**self.__dict__, "_originals": replaced, "_custom": {}, "_program": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Refer to the copy's layers where the original was of the original layers."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._originals = Originals(self.layers, state["_originals"])
+        self._lower()
 
 
 def _attributes(model: nn.Module, names: Sequence[str]) -> dict[str, str]:

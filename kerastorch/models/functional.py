@@ -11,10 +11,8 @@ from ..graph.shapes import UNKNOWN, Shape, shapes_in, within
 from ..graph.spec import ModelSpec, mapped, refs
 from .base import CONSTANT
 from .base import Model as Model
-from .held import Held
+from .calls import Slot, fill, plan_functional
 from .inputs import Input
-from .inside import is_allowed
-from .plan import Slot, filled, plan_of
 from .shape_inference import Shapes, fill_functional
 
 
@@ -28,7 +26,7 @@ class Functional(Model):
         modes: Mapping[str, bool] | None = None,
     ) -> None:
         super().__init__(spec, layers, modes)
-        plan = plan_of(spec, self._attributes, layers)
+        plan = plan_functional(spec, self._attributes, layers)
         declared: list[Any] = [layers[ref.layer] for ref in _in_slots(spec.inputs)]
         self._inputs = tuple(Input.of(layer, sized=True) for layer in declared)
         self._plan = plan
@@ -36,6 +34,7 @@ class Functional(Model):
         for slot, tensor in plan.constants:
             self.register_buffer(f"{CONSTANT}{slot}", tensor.clone(), persistent=False)
         self._shapes(UNKNOWN, self._made())
+        self._lower()
 
     def _shapes(self, given: Any, found: Shapes) -> Shapes:
         refs_in = list(refs(self.spec.inputs))
@@ -65,27 +64,26 @@ class Functional(Model):
             ValueError: the inputs have another structure, or the model or a layer cannot take one.
         """
         plan: Any = self._plan  # set for good by the constructor
-        size, template, _, steps, outputs = plan
-        values = Held(size)
+        size, template, _, _, outputs = plan
+        values: list[Any] = [None for _ in range(2 * size)]
         if isinstance(template, Slot) and isinstance(inputs, Tensor):
             values[0] = self._inputs[0].standard(inputs, self)
         else:
             self._distribute(template, inputs, values)
-        allowed = is_allowed([values[slot] for slot in range(len(self._inputs))])
         for slot, name in self._constants:
             values[slot] = self._buffers[name]
-        self._run(steps, values, allowed)
-        return values[outputs.place] if isinstance(outputs, Slot) else filled(outputs, values)
+        self._run(values)
+        return values[outputs.index] if isinstance(outputs, Slot) else fill(outputs, values)
 
-    def _distribute(self, template: Any, given: Any, values: Held) -> None:
+    def _distribute(self, template: Any, given: Any, values: list[Any]) -> None:
         """Put the inputs into their slots."""
         if isinstance(template, Slot):
-            one = self._inputs[template.place]
+            one = self._inputs[template.index]
             if isinstance(given, dict) and set(given) == {one.name}:
                 given = given[one.name]
             elif isinstance(given, (list, tuple)) and len(given) == 1:
                 given = given[0]
-            values[template.place] = self._taken(given, one)
+            values[template.index] = self._taken(given, one)
         elif isinstance(template, dict):
             if len(template) == 1 and not isinstance(given, (list, tuple, dict)):
                 given = dict.fromkeys(template, given)
@@ -95,7 +93,7 @@ class Functional(Model):
                 self._distribute(inner, given[key], values)
         else:
             if isinstance(given, dict) and all(isinstance(inner, Slot) for inner in template):
-                names = [self._inputs[inner.place].name for inner in template]
+                names = [self._inputs[inner.index].name for inner in template]
                 if set(given) == set(names):
                     given = [given[name] for name in names]
             elif len(template) == 1 and not isinstance(given, (list, tuple)):
@@ -108,7 +106,7 @@ class Functional(Model):
     def _structure(self, template: Any) -> Any:
         """Return a structure of the inputs with their names."""
         if isinstance(template, Slot):
-            return self._inputs[template.place].name
+            return self._inputs[template.index].name
         if isinstance(template, dict):
             return {key: self._structure(inner) for key, inner in template.items()}
         return [self._structure(inner) for inner in template]

@@ -13,10 +13,8 @@ from ..graph.spec import ModelSpec
 from ..layers.base.layer import Layer
 from ..layers.core.input import InputLayer
 from .base import Model as Model
-from .held import Held
+from .calls import plan_sequential
 from .inputs import Input
-from .inside import is_allowed
-from .plan import Plan, Slot, steps_of
 from .shape_inference import Shapes, fill_sequential
 
 
@@ -31,14 +29,14 @@ class Sequential(Model):
     ) -> None:
         super().__init__(spec, layers, modes)
         called = {n: layer for n, layer in layers.items() if not isinstance(layer, InputLayer)}
-        steps = steps_of(self._attributes, called)
-        self._plan = Plan(len(steps) + 1, Slot(0), (), steps, Slot(len(steps)))
+        self._plan = plan_sequential(self._attributes, called)
         first = next(iter(layers.values()), None)
         if isinstance(first, InputLayer):
             self._inputs = (Input.of(first, sized=False),)
             self._shapes(UNKNOWN, self._made())
         elif isinstance(first, Layer):  # Keras then makes an input of the layer's compute dtype
             self._inputs = (Input("inputs", getattr(torch, first.compute_dtype), None),)
+        self._lower()
 
     def _shapes(self, given: Any, found: Shapes) -> Shapes:
         declared = self._inputs[0].shape if self._inputs else None
@@ -68,7 +66,8 @@ class Sequential(Model):
             if one.shape is not None or not isinstance(x, (list, tuple, dict)):
                 x = self._taken(x, one)
         plan: Any = self._plan  # set for good by the constructor
-        values = Held(plan.size)
+        # torch 2.6 cannot compile `[None] * size`.
+        values: list[Any] = [None for _ in range(2 * plan.size)]
         values[0] = x
-        self._run(plan.steps, values, is_allowed((x,)))
-        return values[plan.outputs.place]
+        self._run(values)
+        return values[plan.outputs.index]

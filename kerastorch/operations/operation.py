@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .._core.errors import problem
 from .._core.scripting import NotScriptable
 from ..graph.shapes import ERRORS, UNKNOWN, Shape, broadcast, shapes_in
+from ..graph.structure import map_structure
 from .keras_ops import KERAS, Entry
 from .tensorflow_ops import TENSORFLOW
 
@@ -94,18 +95,12 @@ class Operation(NotScriptable, nn.Module):
     def _shapes_with(self, size: int, args: Any, kwargs: Any) -> Any:
         """Return the output's shape where all unknown sizes are `size`."""
 
-        def made(value: Any) -> Any:
-            if isinstance(value, Shape):
-                sizes = [size if one is None else one for one in value]
-                return torch.empty(sizes, device="meta")
-            if isinstance(value, (list, tuple)):
-                found = [made(inner) for inner in value]
-                return tuple(found) if isinstance(value, tuple) else found
-            if isinstance(value, dict):
-                return {key: made(inner) for key, inner in value.items()}
-            return value
+        def make(shape: Shape) -> Tensor:
+            sizes = [size if one is None else one for one in shape]
+            return torch.empty(sizes, device="meta")
 
-        return _shape_of(self(*made(args), **made(kwargs)))
+        args, kwargs = map_structure(make, [args, kwargs], Shape)
+        return _shape_of(self(*args, **kwargs))
 
     def extra_repr(self) -> str:
         """Return the function and its arguments."""

@@ -16,9 +16,9 @@ from ..models.build import build_model
 from ..models.functional import Model
 from .configs.parse import parse_model
 from .formats.weight_file import Contents
-from .matching.copy import call_methods, commit, read_for_methods, staged
-from .matching.load_plan import Match
-from .matching.matcher import Matcher, own_modules, structural_names
+from .matching.copy import copy_weights
+from .matching.load_plan import LoadPlan
+from .matching.matcher import Matcher
 from .skeleton import make_skeleton
 from .weight_loading import Progress, reading, require, warn_of
 from .weights.module_weights import leaves_of
@@ -36,7 +36,6 @@ def load_model(
     custom_layers: Mapping[str, Callable[..., nn.Module]] | None = None,
     custom_objects: Mapping[str, Any] | None = None,
     device: torch.device | str | int | None = None,
-    pickles: bool = False,
     progress: Progress | None = None,
 ) -> nn.Module:
     """Load a Sequential or Functional model of Keras, of any version's file, without Keras.
@@ -71,7 +70,6 @@ def load_model(
         custom_objects: Names of your own activations, initializers, regularizers and
             constraints -> functions or classes.
         device: Where the model is to live; by default torch's default device.
-        pickles: Whether arrays in pickles are read too; nothing in them is called.
         progress: Called with the number of bytes as the arrays are read.
 
     Returns:
@@ -87,37 +85,48 @@ def load_model(
         if not isinstance(given, Mapping | None):
             rule = "a dict of names, or None"
             raise TypeError(problem(load_model.__name__, name, rule, given))
-    custom = {**dict.fromkeys(custom_layers or ()), **(custom_objects or {})}
     path = arguments.path(load_model.__name__, "path", path)
     weights = arguments.path(load_model.__name__, "weights", weights)
-    place = _checked_device(device)
-    on_meta = place is not None and place.type == "meta"
-    with reading(path, progress, pickles) as contents:
-        if contents.config is None:
-            what = "it has weights only, and no config that tells the model"
-            remedy = "Build the model yourself and call `load_weights`."
-            raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
-        spec = parse_model(contents.config, contents.source, contents.version)
-        # Constants of the config need values, on "meta" too.
-        with torch.device("cpu") if on_meta else nullcontext():
-            model = build_model(spec, custom_layers, custom_objects)
-        model._custom = custom
-        if place is not None and not on_meta:
-            model.to(place)
-        if weights is None:
-            if not any(layer.weights for layer in contents.layers) and leaves_of(model):
-                if on_meta:
-                    make_skeleton(model, None, contents.source)
-                    return model.eval()
-                what = "it has a config and no weights"
-                remedy = "Say where they are with `weights=`."
-                raise FileError(f"{contents.source}: {what}. Found: {contents.format}. {remedy}")
-            cautions = _load(model, spec, contents, custom, on_meta)
-        else:
-            with reading(weights, progress, pickles) as others:
-                cautions = _load(model, spec, others, custom, on_meta)
-    warn_of(contents.source, load_model.__name__, cautions, stacklevel=3)
+    target = _checked_device(device)
+    on_meta = target is not None and target.type == "meta"
+    with reading(path, progress) as file:
+        spec = _parse_config(file)
+        model = _build_on(target, spec, custom_layers, custom_objects)
+        if weights is None and _lacks_weights(model, file, on_meta):
+            make_skeleton(model, None, file.source)
+            return model.eval()
+        with nullcontext(file) if weights is None else reading(weights, progress) as source:
+            plan = _plan_load(model, spec, source)
+            if on_meta:
+                make_skeleton(model, plan, source.source)
+            else:
+                copy_weights(plan, source.source)
+    warn_of(file.source, load_model.__name__, plan.warnings, stacklevel=3)
     return model.eval()
+
+
+def _parse_config(file: Contents) -> ModelSpec:
+    """Return a file's config."""
+    if file.config is None:
+        what = "it has weights only, and no config that tells the model"
+        remedy = "Build the model yourself and call `load_weights`."
+        raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
+    return parse_model(file.config, file.source, file.version)
+
+
+def _build_on(
+    target: torch.device | None,
+    spec: ModelSpec,
+    custom_layers: Mapping[str, Callable[..., nn.Module]] | None,
+    custom_objects: Mapping[str, Any] | None,
+) -> Model:
+    """Return the model of a config, on a device unless that is "meta"."""
+    on_meta = target is not None and target.type == "meta"
+    # Constants of the config need values, on "meta" too.
+    with torch.device("cpu") if on_meta else nullcontext():
+        model = build_model(spec, custom_layers, custom_objects)
+    model._custom = {**dict.fromkeys(custom_layers or ()), **(custom_objects or {})}
+    return model if target is None or on_meta else model.to(target)
 
 
 def _checked_device(device: torch.device | str | int | None) -> torch.device | None:
@@ -138,50 +147,33 @@ def _checked_device(device: torch.device | str | int | None) -> torch.device | N
     return found
 
 
-def _load(
-    model: Model, spec: ModelSpec, contents: Contents, custom: Mapping[str, Any], on_meta: bool
-) -> list[str]:
-    """Load all weights, and return what is to be warned of."""
-    match = _matched(model, spec, contents, custom)
-    if on_meta:
-        make_skeleton(model, match, contents.source)
-    else:
-        values, arrays = staged(match), read_for_methods(match)
-        call_methods(match, arrays, contents.source)
-        commit(values)
-    return match.warnings
+def _lacks_weights(model: Model, file: Contents, on_meta: bool) -> bool:
+    """Return whether a file has no weights for a model that needs some, which "meta" allows."""
+    if any(layer.weights for layer in file.layers) or not leaves_of(model):
+        return False
+    if not on_meta:
+        what = "it has a config and no weights"
+        remedy = "Say where they are with `weights=`."
+        raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
+    return True
 
 
-def _matched(
-    model: Model,
-    spec: ModelSpec,
-    contents: Contents,
-    custom: Mapping[str, Any] | None = None,
-) -> Match:
+def _plan_load(model: Model, spec: ModelSpec, contents: Contents) -> LoadPlan:
     """Return what goes where by the model's own config; anything left over is an error."""
     source = saved_layers(contents, spec)
-    names = structural_names(model)
-    matcher = Matcher(
-        model,
-        contents,
-        source,
-        names=names,
-        automatic=True,
-        custom=custom,
-        own=own_modules(names),
-    )
-    how = "order" if source.bare else "name" if contents.layout == "arrays" else "structure"
-    match = matcher.match(how)
+    matcher = Matcher(model, contents, source, automatic=True)
+    how = "order" if source.bare else "name" if contents.named_by_caller else "structure"
+    plan = matcher.match(how)
     for path, layer, input_shape in unbuilt(model):
-        found = match.shapes.get(layer)
+        found = plan.shapes.get(layer)
         try:
             expected = None if input_shape is None else layer._shapes_for(input_shape)
         except ValueError as error:
-            match.problems.append(f"{path}: {error}")
+            plan.problems.append(f"{path}: {error}")
             continue
         if found is not None and expected is not None and found != expected:
             what = f"{path} has the parameters {expected} by its input's shape {input_shape}"
-            match.problems.append(f"{what}. Found: {found}.")
-    if match.pairs or match.calls or matcher.leaves or source.layers:
-        require(model, contents, match, True, _REMEDY, _DIFFERENCES)
-    return match
+            plan.problems.append(f"{what}. Found: {found}.")
+    if plan.assignments or plan.calls or matcher.leaves or source.layers:
+        require(model, contents, plan, True, _REMEDY, _DIFFERENCES)
+    return plan

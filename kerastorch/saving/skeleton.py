@@ -9,7 +9,7 @@ from torch import Tensor
 from .._core.errors import FileError
 from ..layers.base.layer import Layer
 from ..models.functional import Model
-from .matching.load_plan import Match
+from .matching.load_plan import LoadPlan
 from .matching.matcher import own_modules, structural_names
 from .weights.module_weights import has_method, leaves_of
 from .weights.unbuilt import unbuilt
@@ -17,7 +17,7 @@ from .weights.unbuilt import unbuilt
 _ADDED = "Load the model on a real device, or let `custom_layers` make modules without it."
 
 
-def make_skeleton(model: Model, match: Match | None, source: str) -> None:
+def make_skeleton(model: Model, match: LoadPlan | None, source: str) -> None:
     """Move a model that is not built to the device "meta", and build it there.
 
     Args:
@@ -28,7 +28,7 @@ def make_skeleton(model: Model, match: Match | None, source: str) -> None:
     Raises:
         FileError: a module has values that no file holds, or the shape of an input is not known.
     """
-    matched = [] if match is None else [pair.target.tensor for pair in match.pairs]
+    matched = [] if match is None else [pair.target.tensor for pair in match.assignments]
     problems = [
         f"{path} has values that Keras's files do not hold" for path in _own_values(model, matched)
     ]

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,11 +17,12 @@ from .._core.errors import FileError, problem
 from ..graph.spec import ModelSpec
 from ..models.functional import Model
 from .configs.parse import parse_model
+from .formats.in_memory import is_live
 from .formats.open import open_contents
 from .formats.weight_file import Contents
-from .matching.copy import call_methods, commit, read_for_methods, staged
-from .matching.load_plan import Match, missing_entries, unused_entries
-from .matching.matcher import Matcher, own_modules, structural_names
+from .matching.copy import copy_weights
+from .matching.load_plan import LoadPlan, missing_entries, unused_entries
+from .matching.matcher import Matcher
 from .matching.own_modules import THREE_WAYS
 from .report import LoadEntry, LoadReport
 from .weights.saved_layers_by_config import saved_layers
@@ -41,7 +43,6 @@ def load_weights(
     by: str | None = None,
     mapping: Mapping[str, str | None] | None = None,
     strict: bool = True,
-    pickles: bool = False,
     progress: Progress | None = None,
 ) -> LoadReport:
     """Load weights of Keras into a module, all of them or none.
@@ -72,7 +73,6 @@ def load_weights(
         strict: Whether everything on both sides must find its place, and compute the same.
             Otherwise what fits is loaded, and the report lists what was left as it was, and why:
             layers that the source lacks, and those of another shape, such as a new head.
-        pickles: Whether arrays in pickles are read too; nothing in them is called.
         progress: Called with the number of bytes as the arrays are read.
 
     Returns:
@@ -102,12 +102,10 @@ def load_weights(
         rule = "a dict of paths to paths, names or None; or None"
         raise TypeError(problem(owner, "mapping", rule, mapping))
     source = arguments.path(owner, "source", source)
-    with reading(source, progress, pickles) as opened:
+    with reading(source, progress) as opened:
         contents = _as_model(opened, source)
         match = _matched(module, contents, by, mapping, strict)
-        values, arrays = staged(match), read_for_methods(match)
-    call_methods(match, arrays, contents.source)
-    commit(values)
+        copy_weights(match, contents.source)
     report = _report(contents, match, strict)
     warn_of(contents.source, owner, report.warnings, stacklevel=3)
     return report
@@ -121,12 +119,12 @@ def warn_of(source: str, owner: str, cautions: Sequence[str], *, stacklevel: int
 
 
 @contextmanager
-def reading(source: Any, progress: Progress | None, pickles: bool) -> Iterator[Contents]:
+def reading(source: Any, progress: Progress | None) -> Iterator[Contents]:
     """Open a source; the tensors made meanwhile are without gradients, and can have them later."""
     with (
         torch.inference_mode(False),
         torch.no_grad(),
-        open_contents(source, progress=progress, pickles=pickles) as contents,
+        open_contents(source, progress=progress) as contents,
     ):
         yield contents
 
@@ -134,7 +132,7 @@ def reading(source: Any, progress: Progress | None, pickles: bool) -> Iterator[C
 def _as_model(contents: Contents, source: Any) -> Contents:
     """Return a single live layer as a model of it, so that its config is compared as well."""
     alone = contents.layers[0] if len(contents.layers) == 1 else None
-    if contents.layout != "live" or contents.config is not None or alone is None or alone.path:
+    if not is_live(source) or contents.config is not None or alone is None or alone.path:
         return contents
     try:
         layer = {"class_name": type(source).__name__, "config": source.get_config()}
@@ -156,47 +154,33 @@ def _matched(
     by: str | None,
     mapping: Mapping[str, str | None] | None,
     strict: bool,
-) -> Match:
+) -> LoadPlan:
     """Return the first match by which everything fits, or raise all that is wrong with it."""
-    own, names, custom = None, {}, None
-    if isinstance(module, Model):
-        own, names, custom = module.spec, structural_names(module), module._custom
-    owned = own_modules(names)
-    cautions = []
-    spec = None
+    cautions, spec = [], None
     if contents.config is not None:
         try:
             spec = parse_model(contents.config, contents.source, contents.version)
         except FileError as error:
             cautions.append(f"the config was not used: {error}")
-    shared: dict[str, Any] = {
-        "mapping": mapping,
-        "names": names,
-        "custom": custom,
-        "own": owned,
-        "lenient": not strict,
-    }
+    make_matcher = partial(Matcher, module, contents, mapping=mapping, lenient=not strict)
     attempts = []
-    if own is not None and by is None:
+    if isinstance(module, Model) and by is None:
         # The layers may differ from the model's own config: they can be replaced and changed.
-        source = saved_layers(contents, own if spec is None else spec)
-        automatic = spec is None or _names_in(spec) == _names_in(own)
-        compares = spec is not None
-        matcher = Matcher(
-            module, contents, source, automatic=automatic, compares=compares, **shared
-        )
+        source = saved_layers(contents, module.spec if spec is None else spec)
+        automatic = spec is None or _names_in(spec) == _names_in(module.spec)
+        matcher = make_matcher(source=source, automatic=automatic, compares=spec is not None)
         attempts.append((matcher, "structure"))
     source = saved_layers(contents, spec)
-    matcher = Matcher(module, contents, source, automatic=by == "name", **shared)
+    matcher = make_matcher(source=source, automatic=by == "name")
     hows = ("name", "name and order", "order") if by is None else (by,)
     attempts += [(matcher, how) for how in hows]
-    tried: list[Match] = []
+    tried: list[LoadPlan] = []
     for matcher, how in attempts:
         if not tried or (not tried[-1].fits and _is_worth_trying(how, tried, strict, mapping)):
             tried.append(matcher.match(how))
     match = tried[-1] if tried[-1].fits else _closest(tried)
-    if match.how.endswith("order") and by is None and (match.missing or match.unused):
-        match.problems += _lines_of(match) if not strict else []
+    if match.how.endswith("order") and by is None and (match.missing or match.unexpected):
+        match.problems += _list_unmatched(contents, match) if not strict else []
     match.warnings[:0] = cautions
     require(module, contents, match, strict, _REMEDY if strict else f"{_MAPPING}.", _DIFFERENCES)
     return match
@@ -211,41 +195,45 @@ def _names_in(spec: ModelSpec) -> list[Any]:
 
 
 def _is_worth_trying(
-    how: str, tried: list[Match], strict: bool, mapping: Mapping[str, str | None] | None
+    how: str, tried: list[LoadPlan], strict: bool, mapping: Mapping[str, str | None] | None
 ) -> bool:
     """Return whether to go on with another way of matching, after those that did not fit.
 
     Names are always looked at. An order is, where it does not go against names that were found.
     """
-    named = any(match.pairs for match in tried)
+    named = any(match.assignments for match in tried)
     if not how.endswith("order"):
         return True
-    if not strict and any(match.pairs and not match.problems for match in tried):
+    if not strict and any(match.assignments and not match.problems for match in tried):
         return False
     if how == "name and order":
         return named
     return not (named and None in (mapping or {}).values())
 
 
-def _closest(tried: list[Match]) -> Match:
+def _closest(tried: list[LoadPlan]) -> LoadPlan:
     """Return the first match by names that found anything, else the last one."""
     by_names = [match for match in tried if not match.how.endswith("order")]
-    found = (match for match in by_names if match.pairs or (match.skipped and match.problems))
+    found = (match for match in by_names if match.assignments or (match.skipped and match.problems))
     return next(found, tried[-1])
 
 
-def _lines_of(match: Match) -> list[str]:
-    missing = [
-        f"{entry.target}{'' if entry.shape is None else f' {entry.shape}'}: the source has none"
-        for entry in match.missing
+def _list_unmatched(contents: Contents, match: LoadPlan) -> list[str]:
+    """Return a line for each parameter without an array, and for each array without a parameter."""
+    place = "source" if contents.format.endswith("in memory") else "file"
+    missing = [(entry, entry.target, f"is not in the {place}") for entry in match.missing]
+    unexpected = [(entry, entry.source, "matches no parameter") for entry in match.unexpected]
+    return [
+        f"{word}: {path}{'' if entry.shape is None else f' {entry.shape}'} {what}"
+        for word, entries in (("missing", missing), ("unexpected", unexpected))
+        for entry, path, what in entries
     ]
-    return missing + [f"{entry.source} {entry.shape}: nothing takes it" for entry in match.unused]
 
 
 def require(
     module: nn.Module,
     contents: Contents,
-    match: Match,
+    match: LoadPlan,
     strict: bool,
     remedy: str,
     differences_remedy: str,
@@ -265,13 +253,13 @@ def require(
     """
     lines = list(match.problems)
     if strict:
-        lines += match.hints + match.strict + _lines_of(match)
-    if not (match.pairs or match.calls or lines):
+        lines += match.hints + match.strict + _list_unmatched(contents, match)
+    if not (match.assignments or match.calls or lines):
         lines.append("nothing was found to load")
         lines += [reason for one in match.skipped for reason in one.reasons]
-        lines += _lines_of(match)
-    remedies = [remedy] if len(lines) > len(match.own_misfits) else []
-    if match.own_misfits:
+        lines += _list_unmatched(contents, match)
+    remedies = [remedy] if len(lines) > len(match.own_mismatched) else []
+    if match.own_mismatched:
         remedies.append(THREE_WAYS)
     if strict and match.differences:
         lines += match.differences
@@ -283,9 +271,9 @@ def require(
         raise FileError(message)
 
 
-def _report(contents: Contents, match: Match, strict: bool) -> LoadReport:
+def _report(contents: Contents, match: LoadPlan, strict: bool) -> LoadReport:
     loaded = []
-    for pair in match.pairs:
+    for pair in match.assignments:
         weight = pair.weight
         shape = pair.target.shape if weight is None else weight.shape
         kind = "" if weight is None else weight.dtype
@@ -294,7 +282,7 @@ def _report(contents: Contents, match: Match, strict: bool) -> LoadReport:
     for call in match.calls:
         for weight in call.weights.values():
             loaded.append(LoadEntry(call.path, weight.path, weight.shape, weight.dtype))
-    missing, unused = list(match.missing), match.unused + match.left_out
+    missing, unused = list(match.missing), match.unexpected + match.left_out
     left = [] if strict else match.strict + match.differences
     warned = match.warnings + left
     for one in match.skipped:

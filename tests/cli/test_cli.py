@@ -327,8 +327,8 @@ def test_a_directory_is_no_output(run, digits, tmp_path):
         ),
         (["convert", "no.keras", "-o", "no.pt"], 1, "no.keras"),
         (["inspect", __file__], 1, "test_cli.py"),
-        (["inspect", FILES / "keras-3.15.1" / "gw_p5.pkl"], 1, "not read. Pass --pickles: then"),
-        (["inspect", FILES / "keras-3.15.1" / "seq_npz.keras"], 1, "not read. Pass --pickles: "),
+        (["inspect", FILES / "keras-3.15.1" / "gw_object.npy"], 1, "load_weights(module, numpy."),
+        (["inspect", FILES / "keras-3.15.1" / "seq_npz.keras"], 1, "load_weights(module, {n: a"),
         (
             ["convert", FILES / "keras-3.15.1" / "seq_adam.json", "-o", "no.pt"],
             1,
@@ -352,11 +352,6 @@ def test_refusals(run, arguments, code, message, tmp_path, monkeypatch):
     assert "error: " in err and "Traceback" not in err
     assert out == ""
     assert not list(tmp_path.iterdir())
-
-
-def test_pickles_are_read_when_asked_for(run):
-    code, out, _ = run("inspect", "--pickles", FILES / "keras-3.15.1" / "gw_p5.pkl")
-    assert code == 0 and "parameters: 74" in out
 
 
 @pytest.mark.parametrize(

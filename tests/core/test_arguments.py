@@ -249,3 +249,23 @@ def test_shape_shows_what_an_iterator_gave():
 def test_shape_says_whether_the_batch_counts(batch, words):
     with pytest.raises(ValueError, match=f"2 dimensions {words}"):
         arguments_module.shape("Owner", "argument", (), 2, batch=batch)
+
+
+# Each normalizer -> its arguments after the value, and its rule
+RULES = {
+    "positive_integer": ((), "a positive integer"),
+    "positive_integers": ((2,), "a positive integer or 2 of them"),
+    "pairs": ((2,), "an integer >= 0, 2 of them, or 2 pairs of them"),
+    "choice": ((("valid", "same"),), "'valid' or 'same', in any case"),
+    "number": (("a finite number >= 0",), "a finite number >= 0"),
+    "shape": ((3,), "a shape of 3 dimensions with the batch, each an integer >= 0 or None"),
+    "any_shape": ((2,), "a shape of 2 dimensions or more with the batch"),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_whole_message_of_each_normalizer(name):
+    arguments, rule = RULES[name]
+    with pytest.raises(ValueError) as caught:
+        getattr(arguments_module, name)("Owner", "argument", (-1,), *arguments)
+    assert str(caught.value) == f"Owner: `argument` must be {rule}. Received: argument=(-1,)."

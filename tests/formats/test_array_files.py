@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 import struct
+import warnings
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -12,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from kerastorch import load_weights
 from kerastorch._core.errors import FileError
 from kerastorch.layers import Conv2D
-from kerastorch.saving.formats import pickled, zip_archive
+from kerastorch.saving.formats import zip_archive
 from kerastorch.saving.formats.array_files import open_arrays
 from kerastorch.saving.formats.in_memory import array_contents, is_live, live_contents
 
@@ -39,10 +42,10 @@ ARRAYS = {
 BFLOAT16 = torch.tensor([1.5, -2.0, 3e38], dtype=torch.bfloat16)
 
 
-def values(path: Path, *, pickles: bool = False) -> dict[str, list[tuple]]:
+def values(path: Path) -> dict[str, list[tuple]]:
     """Layer's path -> (path, name, array) of its weights, bfloat16 as a tensor."""
-    with open_arrays(path, pickles=pickles) as contents:
-        assert contents.layout == "arrays"
+    with open_arrays(path) as contents:
+        assert contents.named_by_caller
         assert contents.source == str(path)
         found = {}
         for layer in contents.layers:
@@ -59,17 +62,17 @@ def values(path: Path, *, pickles: bool = False) -> dict[str, list[tuple]]:
         return found
 
 
-def plain(path: Path, **options: bool) -> list[np.ndarray]:
+def plain(path: Path) -> list[np.ndarray]:
     """The arrays of a file without layers, in order."""
-    found = values(path, **options)
+    found = values(path)
     assert list(found) == [""]
     assert [name for _, name, _ in found[""]] == [None] * len(found[""])
     return [array for _, _, array in found[""]]
 
 
-def refusal(path: Path, **options: bool) -> str:
+def refusal(path: Path) -> str:
     """What is said of a file, or of the first of its arrays, that is refused."""
-    with pytest.raises(FileError) as error, open_arrays(path, **options) as contents:
+    with pytest.raises(FileError) as error, open_arrays(path) as contents:
         for layer in contents.layers:
             for weight in layer.weights:
                 weight.read()
@@ -111,14 +114,6 @@ def test_npy(name, tmp_path):
 def test_npz(save, tmp_path):
     save(tmp_path / "a.npz", *ARRAYS.values())
     for found, array in zip(plain(tmp_path / "a.npz"), ARRAYS.values(), strict=True):
-        np.testing.assert_array_equal(found, array)
-
-
-@pytest.mark.parametrize("protocol", range(6))
-def test_pickles(protocol, tmp_path):
-    arrays = [array for array in ARRAYS.values() if array.size or protocol > 2]
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps(arrays, protocol))
-    for found, array in zip(plain(tmp_path / "a.pkl", pickles=True), arrays, strict=True):
         np.testing.assert_array_equal(found, array)
 
 
@@ -168,8 +163,8 @@ def test_headers_of_other_writers(header, version, tmp_path):
 
 
 def test_what_is_read_is_not_shared(tmp_path):
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps([BIAS], 5))
-    with open_arrays(tmp_path / "a.pkl", pickles=True) as contents:
+    np.save(tmp_path / "a.npy", BIAS)
+    with open_arrays(tmp_path / "a.npy") as contents:
         weight = contents.layers[0].weights[0]
         weight.read().zero_()
         np.testing.assert_array_equal(weight.read(), BIAS)
@@ -197,61 +192,34 @@ def test_reading_after_the_file_is_closed(name, tmp_path):
 # Pickles
 
 
-@pytest.mark.parametrize("value", [(KERNEL, BIAS), [KERNEL, BIAS]], ids=["tuple", "list"])
-def test_a_pickle_of_a_sequence(value, tmp_path):
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps(value))
-    assert len(plain(tmp_path / "a.pkl", pickles=True)) == 2
-
-
-def test_a_pickle_of_one_array(tmp_path):
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps(KERNEL))
-    (found,) = plain(tmp_path / "a.pkl", pickles=True)
-    np.testing.assert_array_equal(found, KERNEL)
+def in_object_array(path: Path) -> None:
+    objects = np.empty(2, object)
+    objects[:] = [KERNEL, BIAS]
+    if path.suffix == ".npy":
+        np.save(path, objects)
+    else:
+        np.savez(path, w=objects)
 
 
 @pytest.mark.parametrize(
-    "value",
-    [
-        {"conv": [KERNEL, BIAS], "empty": []},
-        {"conv/kernel": KERNEL, "conv/bias": BIAS},
-        {"conv": {"kernel": KERNEL, "bias": BIAS}},
-    ],
-    ids=["lists", "paths", "dicts"],
+    "name", [*(f"{protocol}.pkl" for protocol in range(6)), "objects.npy", "objects.npz"]
 )
-@pytest.mark.parametrize("file", ["a.pkl", "a.npy"])
-def test_a_pickle_of_layers(value, file, tmp_path):
-    if file == "a.pkl":
-        (tmp_path / file).write_bytes(pickle.dumps(value))
+def test_a_pickle_is_refused_with_the_code_that_passes_its_arrays(name, tmp_path):
+    if name.endswith(".pkl"):
+        content = pickle.dumps([KERNEL, BIAS], int(name[0]))
+        (tmp_path / name).write_bytes(content)
     else:
-        np.save(tmp_path / file, value)  # an array of one object
-    found = values(tmp_path / file, pickles=True)
-    assert list(found) == list(value) if "conv" in value else ["conv"]
-    kernel, bias = found["conv"]
-    assert kernel[1] == (None if isinstance(value.get("conv"), list) else "kernel")
-    np.testing.assert_array_equal(kernel[2], KERNEL)
-    np.testing.assert_array_equal(bias[2], BIAS)
-
-
-def test_arrays_of_python_2(tmp_path):
-    """Its pickles name other modules, and have the data in strings."""
-    (tmp_path / "a.pkl").write_bytes(
-        b"\x80\x02]q\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85"
-        b"U\x01b\x87Rq\x04(K\x01K\x02\x85cnumpy\ndtype\nq\x05U\x02f4K\x00K\x01\x87R(K\x03U\x01<NNN"
-        b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x08" + BIAS[:2].tobytes() + b"tba."
-    )
-    (found,) = plain(tmp_path / "a.pkl", pickles=True)
-    np.testing.assert_array_equal(found, BIAS[:2])
-
-
-def test_pickles_are_read_only_where_they_are_asked_for(tmp_path):
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps([KERNEL]))
-    objects = np.empty(2, object)
-    objects[:] = [KERNEL, BIAS]
-    np.save(tmp_path / "a.npy", objects)
-    np.savez(tmp_path / "a.npz", w=objects)
-    for name, count in (("a.pkl", 1), ("a.npy", 2), ("a.npz", 2)):
-        assert "Pass pickles=True" in refusal(tmp_path / name)
-        assert len(plain(tmp_path / name, pickles=True)) == count
+        in_object_array(tmp_path / name)
+    layer = Conv2D(4, (1, 2), input_shape=(5, 7, 3))
+    with pytest.raises(FileError, match="a pickle of Python objects, which is not read") as error:
+        load_weights(layer, tmp_path / name)
+    code = re.search(r"load_weights\(module, .*\)", str(error.value))[0]
+    names = {"pickle": pickle, "numpy": np, "load_weights": load_weights, "module": layer}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of the open file
+        eval(code, names)
+    np.testing.assert_array_equal(layer.get_weights()[0], KERNEL)
+    np.testing.assert_array_equal(layer.get_weights()[1], BIAS)
 
 
 class Called:
@@ -271,48 +239,12 @@ def call() -> None:
 def test_nothing_in_a_pickle_is_called(protocol, tmp_path):
     data = pickle.dumps([KERNEL, Called()], protocol)
     (tmp_path / "a.pkl").write_bytes(data)
-    assert "the name" in refusal(tmp_path / "a.pkl", pickles=True)
+    with pytest.raises(FileError, match="a pickle of Python objects"):
+        load_weights(Conv2D(4, (1, 2)), tmp_path / "a.pkl")
     assert not Called.happened
     pickle.loads(data)
     assert Called.happened
     Called.happened = False
-
-
-@pytest.mark.parametrize(
-    "value, said",
-    [
-        ([KERNEL, 1], "1: something else than an array"),
-        ([[KERNEL]], "0: something else than an array of real numbers. Found: list"),
-        ({"a": {"b": {"c": KERNEL}}}, "a/b: something else"),
-        ({1: KERNEL}, "a key that is no string"),
-        (7, "neither arrays in a list nor in a dict. Found: int"),
-        ([1.5], "an instruction that no array needs"),
-        ([{1, 2}], "an instruction that no array needs"),
-        ([np.array(["a"])], "an array of a type that is not read"),
-        ([np.array([1j])], "an array of a type that is not read"),
-        ([np.zeros(2, [("a", "f4")])], "an array with fields"),
-        ([np.array([KERNEL, None], object)], "0: something else"),
-        ([bytes], "the name"),
-    ],
-)
-def test_a_pickle_of_something_else(value, said, tmp_path):
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps(value, 4))
-    assert said in refusal(tmp_path / "a.pkl", pickles=True)
-
-
-def test_every_cut_pickle_is_refused(tmp_path):
-    for protocol in range(6):
-        data = pickle.dumps([KERNEL, BIAS], protocol)
-        for end in range(len(data)):
-            with pytest.raises(FileError):
-                pickled.unpickled("a.pkl", data[:end])
-
-
-def test_a_pickle_has_a_limit_of_steps(monkeypatch, tmp_path):
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps([KERNEL] * 9))
-    assert len(plain(tmp_path / "a.pkl", pickles=True)) == 9
-    monkeypatch.setattr(pickled, "MOST_STEPS", 40)
-    assert "more than 40 instructions" in refusal(tmp_path / "a.pkl", pickles=True)
 
 
 # What is refused
@@ -330,13 +262,15 @@ HEADER = "{{'descr': {}, 'fortran_order': {}, 'shape': {}, }}"
         ("'<f4'", "False", "(999999999999999999, 99)", b"", "impossible shape"),
         ("'<f4'", "False", "(0, 999999999999999999, 99)", b"", "impossible shape"),
         ("'<f4'", "False", "(" + "1, " * 33 + ")", b"abcd", "impossible shape"),
-        ("'<f4'", "False", "(-1,)", b"abcd", "no plain array"),
-        ("'<f4'", "False", "[1]", b"abcd", "no plain array"),
-        ("'<f4'", "0", "(1,)", b"abcd", "no plain array"),
-        ("[('a', '<f4')]", "False", "(1,)", b"abcd", "no plain array"),
-        ("__import__('os')", "False", "(1,)", b"abcd", "no plain array"),
-        ("'|f4'", "False", "(1,)", b"abcd", "not read. Found: '|f4'"),
-        ("'=f4'", "False", "(1,)", b"abcd", "not read. Found: '=f4'"),
+        ("'<f4'", "False", "(-1,)", b"abcd", "impossible shape"),
+        ("'<f4'", "False", "[1]", b"abcd", "shape is not valid"),
+        ("'<f4'", "0", "(1,)", b"abcd", "fortran_order is not a valid bool"),
+        ("[('a', '<f4')]", "False", "(1,)", b"abcd", "an array with fields"),
+        ("__import__('os')", "False", "(1,)", b"abcd", "no header"),
+        ("[('a', '<i2')]", "False", "(1,)", b"ab", "an array with fields"),
+        ("('|i1', (2,))", "False", "(1,)", b"ab", "an array with fields"),
+        ("'<f4'", "False", "(0x" + "f" * 8000 + ",)", b"abcd", "impossible shape"),
+        ("'<f4'", "False", "(" + "9" * 8000 + ",)", b"abcd", "no header"),
         ("'<f16'", "False", "(1,)", bytes(16), "not read. Found: '<f16'"),
         ("'|V4'", "False", "(1,)", b"abcd", "not read. Found: '|V4'"),
         ("'|S4'", "False", "(1,)", b"abcd", "not read. Found: '|S4'"),
@@ -357,15 +291,17 @@ def test_headers_that_are_refused(descr, order, shape, data, said, file, tmp_pat
 @pytest.mark.parametrize(
     "content, said",
     [
-        (b"\x93NUMPY", "no .npy file of version 1 or 2"),
-        (b"\x93NUMPY\3\0\0\0\0\0", "no .npy file of version 1 or 2"),
-        (b"\x93NUMPY\1\0\xff\xff{", "too long or cut off"),
-        (b"\x93NUMPY\2\0\xff\xff\xff\xff{", "too long or cut off"),
-        (npy("{" + " " * 12_000 + "}", b""), "too long or cut off"),
-        (npy("{}", b""), "no plain array"),
-        (npy("((((((", b""), "no plain array"),
-        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} + 1", b""), "no plain"),
-        (npy("{'shape': (1,), 'fortran_order': False, 'shape': (1,)}", b""), "no plain array"),
+        (b"\x93NUMPY", "no header"),
+        (b"\x93NUMPY\3\0\0\0\0\0", "no header of a plain array in .npy format 1 or 2: (3, 0)"),
+        (b"\x93NUMPY\1\0\xff\xff{", "EOF: reading array header"),
+        (b"\x93NUMPY\2\0\xff\xff\xff\xff{", "EOF: reading array header"),
+        (npy("{" + " " * 12_000 + "}", b""), "Header info length (12003) is large"),
+        (npy("{}", b""), "does not contain the correct keys"),
+        (npy("((((((", b""), "no header"),
+        (npy("(" * 9000, b""), "no header"),
+        (npy("-" * 9000 + "1", b""), "no header"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} + 1", b""), "no header"),
+        (npy("{'shape': (1,), 'fortran_order': False, 'shape': (1,)}", b""), "the correct keys"),
     ],
 )
 def test_starts_that_are_refused(content, said, tmp_path):
@@ -402,7 +338,7 @@ def test_a_bomb_of_many_members_is_refused(monkeypatch, tmp_path):
 def test_arrays_in_a_list():
     contents = array_contents([KERNEL, torch.from_numpy(BIAS), BFLOAT16, KERNEL[..., ::-1]])
     (layer,) = contents.layers
-    assert (layer.path, layer.name, contents.layout) == ("", None, "arrays")
+    assert (layer.path, layer.name, contents.named_by_caller) == ("", None, True)
     assert [(w.path, w.name, w.shape, w.dtype) for w in layer.weights] == [
         ("0", None, (1, 2, 3, 4), "float32"),
         ("1", None, (4,), "float32"),

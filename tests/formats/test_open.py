@@ -27,7 +27,7 @@ from tests.formats.keras_files import (
 @pytest.mark.parametrize("make", [tree, archive, directory])
 def test_a_tree_is_read(make, tmp_path):
     contents, weights = found(make(tmp_path / "x"))
-    assert contents.layout == "tree"
+    assert contents.named_by_class
     assert [(layer.path, layer.name) for layer in contents.layers] == [
         ("layers/conv2d", "c"),
         ("layers/flatten", None),
@@ -44,7 +44,8 @@ def test_a_tree_is_read(make, tmp_path):
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_legacy_file_is_read(whole, tmp_path):
     contents, weights = found(legacy(tmp_path / "x", whole=whole))
-    assert (contents.layout, contents.version, contents.backend) == ("legacy", "2.9", "theano")
+    assert (contents.version, contents.backend) == ("2.9", "theano")
+    assert not (contents.named_by_class or contents.named_by_path)
     assert contents.config == (CONFIG if whole else None)
     assert [(layer.path, len(layer.weights)) for layer in contents.layers] == [
         ("c", 2),
@@ -131,7 +132,7 @@ def test_a_config_alone_is_read(tmp_path):
 
 def test_arrays_are_read(tmp_path):
     np.savez(tmp_path / "x.npz", KERNEL, BIAS)
-    assert found(tmp_path / "x.npz")[0].layout == "arrays"
+    assert found(tmp_path / "x.npz")[0].named_by_caller
     np.save(tmp_path / "y.npy", BIAS)
     assert torch.equal(*found(tmp_path / "y.npy")[1].values(), torch.tensor(BIAS))
 
@@ -159,4 +160,4 @@ def test_shape_and_type_are_known_before_reading(tmp_path, monkeypatch):
 
 def test_an_object_is_no_path():
     contents, weights = found([KERNEL, BIAS])
-    assert len(weights) == 2 and contents.layout == "arrays"
+    assert len(weights) == 2 and contents.named_by_caller

@@ -1,0 +1,1 @@
+"""Tests of layers: one table of cases a family, and what every layer must do."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kerastorch import layers
+from tests.layers.case import every_case
 from tests.models.configs import (
     Config,
     functional,
@@ -120,6 +121,22 @@ ARGUMENTS: dict[str, Callable[[random.Random, Shape, str], Arguments]] = {
     "Concatenate": lambda d, s, f: {"axis": d.choice([-1, 1, len(s) - 1])},
 }
 OF_IMAGES = [name for name in ARGUMENTS if "2D" in name]
+
+
+def _add_the_rest() -> None:
+    """Draw the layers that have no arguments above from the rows of their tables."""
+    rows: dict[str, list[Arguments]] = {}
+    for case in every_case():
+        one_image = isinstance(case.shape, tuple) and len(case.shape) == 4
+        if case.agrees and one_image and case.name not in (*ARGUMENTS, *NOT_DRAWN):
+            rows.setdefault(case.name, []).append(case.arguments)
+    for name, found in sorted(rows.items()):
+        ARGUMENTS[name] = lambda d, s, f, found=found: {**d.choice(found)}
+        SINGLE.append(name)
+
+
+NOT_DRAWN = ("InputLayer", "Normalization")  # whose arguments are of one number of channels
+_add_the_rest()
 
 
 class Graph:

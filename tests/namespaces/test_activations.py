@@ -1,8 +1,6 @@
 """Activations against formulas written out in plain Python."""
 
-import copy
 import math
-import pickle
 
 import pytest
 import torch
@@ -10,9 +8,11 @@ import torch.nn.functional as F
 
 from kerastorch import activations
 from kerastorch._ops import inplace_activations
-from kerastorch.activations.serialization import ACTIVATIONS, TORCH_FUNCTIONS
+from kerastorch.activations.serialization import ACTIVATIONS
 
 NAMES = sorted(set(ACTIVATIONS.table) - {"swish", "hard_swish"})
+
+
 ALONG_AN_AXIS = ("softmax", "log_softmax", "glu", "sparsemax")
 
 
@@ -226,6 +226,8 @@ def test_what_is_foreign_is_never_elementwise(function):
 
 
 ALWAYS = ("relu", "relu6", "leaky_relu", "elu", "selu", "sigmoid", "tanh")
+
+
 WITHOUT_GRADIENT = ("silu", "hard_silu", "mish")
 
 
@@ -317,60 +319,3 @@ def test_sparsemax(x, expected):
     torch.testing.assert_close(
         activations.sparsemax(stacked.T, axis=0), activations.sparsemax(stacked).T
     )
-
-
-@pytest.mark.parametrize("name", [*NAMES, "swish", "hard_swish"])
-def test_get_and_serialize(name):
-    function = getattr(activations, name)
-    assert activations.get(name) is function
-    assert activations.get(function) is function
-    written = activations.serialize(function)
-    assert written == {"swish": "silu", "hard_swish": "hard_silu"}.get(name, name)
-    assert activations.deserialize(written) is function
-
-
-def test_none_is_linear():
-    assert activations.get(None) is activations.linear
-    assert activations.deserialize(None) is None
-    assert activations.serialize(None) is None
-    x = grid()
-    assert activations.linear(x) is x
-
-
-@pytest.mark.parametrize("identifier", [torch.nn.ReLU(), torch.nn.ReLU, F.relu, mine, torch.sin])
-def test_a_callable_stays_what_it_is(identifier):
-    assert activations.get(identifier) is identifier
-
-
-@pytest.mark.parametrize("identifier", ["nope", "ReLU", "", 5, [], {}])
-def test_refused_identifiers(identifier):
-    with pytest.raises(ValueError):
-        activations.get(identifier)
-
-
-@pytest.mark.parametrize(("function", "name"), TORCH_FUNCTIONS.items(), ids=str)
-def test_torch_functions_that_are_written_as_keras_names(function, name):
-    assert activations.serialize(function) == name
-    x = grid().requires_grad_()
-    theirs, ours = function(x), activations.get(name)(x)
-    assert torch.equal(theirs, ours)
-    weights = torch.linspace(-1, 2, ours.numel()).double().reshape(ours.shape)
-    gradients = [torch.autograd.grad(y, x, weights)[0] for y in (theirs, ours)]
-    assert torch.equal(*gradients)
-
-
-@pytest.mark.parametrize(
-    "function",
-    [F.leaky_relu, F.softmax, torch.softmax, torch.sin, torch.nn.ReLU(), len],
-)
-def test_torch_functions_that_mean_something_else_are_not_written(function):
-    with pytest.raises(ValueError):
-        activations.serialize(function)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_functions_can_be_copied_and_pickled(name):
-    function = activations.get(name)
-    in_place = inplace_activations.in_place(function)
-    assert copy.deepcopy(function) is pickle.loads(pickle.dumps(function)) is function
-    assert pickle.loads(pickle.dumps(in_place)) == in_place

@@ -21,7 +21,7 @@ from kerastorch.layers import (
     SpatialDropout2D,
     UpSampling2D,
 )
-from tests.comparison.test_compare import IMAGES, Keras
+from tests.comparison.models import IMAGES, Keras
 from tests.layers.contract import batch
 from tests.torch_tools.test_torch_tools import MODELS
 

@@ -95,61 +95,6 @@ def test_threshold(dtype):
 
 
 IMAGE = (1, 6, 4, 2)
-# name -> the layer and the shape of an input
-KEEPING = {
-    "Flatten": (layers.Flatten, IMAGE),
-    "Reshape": (partial(layers.Reshape, (8, -1)), IMAGE),
-    "Permute": (partial(layers.Permute, (3, 1, 2)), IMAGE),
-    "MaxPooling2D": (partial(layers.MaxPooling2D, padding="same", strides=1), IMAGE),
-    "GlobalMaxPooling2D": (layers.GlobalMaxPooling2D, IMAGE),
-    "ZeroPadding2D": (layers.ZeroPadding2D, IMAGE),
-    "Cropping2D": (layers.Cropping2D, IMAGE),
-    "UpSampling2D": (layers.UpSampling2D, IMAGE),
-    "Dropout": (partial(layers.Dropout, 0.5), IMAGE),
-    "Dropout of nothing": (partial(layers.Dropout, 0), IMAGE),
-    "SpatialDropout2D": (partial(layers.SpatialDropout2D, 0.5), IMAGE),
-    "Concatenate": (layers.Concatenate, None),
-    "Add": (layers.Add, None),
-    "Multiply": (layers.Multiply, None),
-    "Maximum": (layers.Maximum, None),
-    "Minimum": (layers.Minimum, None),
-}
-CONVERTING = {
-    "Dense": (partial(layers.Dense, 3, input_shape=(2,)), IMAGE),
-    "Conv2D": (partial(layers.Conv2D, 3, 2, activation="gelu", input_shape=IMAGE[1:]), IMAGE),
-    "BatchNormalization": (partial(layers.BatchNormalization, input_shape=IMAGE[1:]), IMAGE),
-    "Normalization": (partial(layers.Normalization, mean=1.0, variance=4.0), IMAGE),
-    "Rescaling": (partial(layers.Rescaling, 0.5, 1), IMAGE),
-    "AveragePooling2D": (partial(layers.AveragePooling2D, 2, padding="same"), IMAGE),
-    "PReLU": (partial(layers.PReLU, "ones", input_shape=IMAGE[1:]), IMAGE),
-    "ELU": (layers.ELU, IMAGE),
-    "Softmax": (layers.Softmax, IMAGE),
-    "ReLU": (partial(layers.ReLU, 6, 0.5, 1.5), IMAGE),
-    "ReLU without a threshold": (partial(layers.ReLU, 2.5, 2.0), IMAGE),
-}
-
-
-@EACH_TYPE
-@EACH_POLICY
-@pytest.mark.parametrize("make, shape", KEEPING.values(), ids=KEEPING)
-def test_layers_that_keep_the_type(make, shape, policy, dtype):
-    one = make(dtype=policy).eval()
-    x = [whole(dtype), whole(dtype).flip(0)] if shape is None else whole(dtype, shape)
-    found = one(x)
-    assert found.dtype is dtype
-    floats = [each.double() for each in x] if shape is None else x.double()
-    assert torch.equal(found, make(dtype="float64").eval()(floats).to(dtype))
-
-
-@EACH_TYPE
-@EACH_POLICY
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("make, shape", CONVERTING.values(), ids=CONVERTING)
-def test_layers_that_convert(make, shape, training, policy, dtype):
-    one, x = make(dtype=policy).train(training), whole(dtype, shape)
-    found = one(x)
-    assert found.dtype is POLICIES[policy]
-    assert torch.equal(found, one(x.to(POLICIES[policy])))
 
 
 @EACH_TYPE

@@ -24,12 +24,11 @@ from kerastorch.layers import (
     MaxPooling2D,
     ReLU,
 )
-from tests.layers.contract import batch
-from tests.layers.convolution_cases import CONV2D
+from tests.layers.case import batch
+from tests.layers.convolution.rows import ROWS, channels_of, is_channels_first, make
 from tests.torch_tools.test_torch_tools import MODELS, Joined
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
-NAMES = {case.name: case for case in CONV2D}
 WAYS = ("valid", "pointwise", "strided", "dilated", "same-odd", "same-even", "same-strided",
         "same-pointwise-strided", "same-dilated-odd", "same-grouped-strided",
         "same-depthwise-strided", "first-valid", "first-same-grouped-strided")  # fmt: skip
@@ -60,10 +59,10 @@ def numbers_of(model: nn.Module, x: Tensor, training: bool) -> list[Tensor]:
 
 def layer_of(name: str, **arguments) -> tuple[Conv2D, list[Tensor]]:
     """Return the layer of a case, and batches of several sizes for it."""
-    case = NAMES[name]
-    layer = Conv2D(**{"bias_initializer": "random_normal", **case.arguments, **arguments})
-    shapes = [(b, case.channels, h, w) if case.channels_first else (b, h, w, case.channels)
-              for b, h, w in SIZES]  # fmt: skip
+    case = ROWS[name]
+    layer, channels = make(case, **arguments), channels_of(case)
+    first = is_channels_first(case)
+    shapes = [(b, channels, h, w) if first else (b, h, w, channels) for b, h, w in SIZES]
     layer.build(shapes[0])
     return layer, [batch(shape) for shape in shapes]
 
@@ -118,7 +117,7 @@ def test_one_graph_for_all_sizes(name, training, device):
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ROWS)
 def test_one_graph_for_all_sizes_of_every_case(name, training):
     layer, inputs = layer_of(name, activation="silu")
     assert_compiles(layer, inputs, training, backend="aot_eager", dynamic=True)

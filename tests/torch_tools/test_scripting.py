@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from kerastorch.layers import Conv2D, Dense
-from tests.layers.sized import SIZED, WARNINGS
+from tests.layers.case import every_case, thorough_cases
 from tests.models.configs import chain, dense, layer, node, tensor
 from tests.models.test_build import built, operation
+from tests.torch_tools.exporting import WARNINGS
 
 pytestmark = pytest.mark.filterwarnings(*WARNINGS, "ignore:`torch.jit.:DeprecationWarning")
 
@@ -35,7 +36,7 @@ MODULES = {
     "an operation": lambda: nn.Sequential(
         built(chain(operation("Absolute", "abs", [node(tensor("x"))]))).abs
     ),
-    **{one.name: one.module for one in SIZED},
+    **{str(case): case.built for case in thorough_cases(every_case())},
 }
 
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 from torch.ao.quantization import quantize_dynamic
+from torch.optim.swa_utils import update_bn
 from torch.testing import assert_close
 
 import kerastorch
 from kerastorch.layers import Activation, BatchNormalization, Conv2D, Dense
-from tests.layers.contract import batch
+from tests.layers.contract import batch, state_of
 from tests.torch_tools.test_torch_tools import MODELS, Joined
 
 
@@ -104,3 +105,40 @@ def test_symbolic_traces_are_refused_and_exported_ones_are_graphs(name):
     graph = torch.export.export(model, (x,)).module()
     assert isinstance(graph, fx.GraphModule)
     assert_close(graph(x), model(x))
+
+
+# Tools that look for torch's own classes
+
+
+def test_update_bn_knows_torch_s_classes_only():
+    """This is the way to do what it does: each batch counts the same."""
+    model = nn.Sequential(BatchNormalization(input_shape=(5, 6, 3))).train()
+    batches = [batch((4, 5, 6, 3), seed=seed) * 2 + seed for seed in range(3)]
+    before = state_of(model)
+    update_bn(batches, model)
+    assert_close(model.state_dict(), before, rtol=0, atol=0)
+    norms = [m for m in model.modules() if isinstance(m, BatchNormalization)]
+    kept = [norm.momentum for norm in norms]
+    with torch.no_grad():
+        for n, x in enumerate(batches):
+            for norm in norms:
+                norm.momentum = n / (n + 1)
+            model(x)
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
+    means = torch.stack([x.mean((0, 1, 2)) for x in batches])
+    variances = torch.stack([x.var((0, 1, 2), correction=0) for x in batches])
+    assert_close(model[0].running_mean, means.mean(0))
+    assert_close(model[0].running_var, variances.mean(0))
+
+
+def test_conversions_of_torch_s_classes_leave_these_layers_alone():
+    model = nn.Sequential(Conv2D(4, (2, 3), input_shape=(5, 6, 3)), BatchNormalization())
+    x = batch((2, 5, 6, 3))
+    expected, strides = model(x), model[0].weight.stride()
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    assert list(converted) == list(model)
+    for order in (torch.contiguous_format, torch.channels_last):
+        nn.utils.convert_conv2d_weight_memory_format(model, order)
+    assert model[0].weight.stride() == strides
+    assert_close(model(x), expected)

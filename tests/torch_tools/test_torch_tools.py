@@ -12,7 +12,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, stack_module_state, vmap
 from torch.nn.utils import parametrizations, skip_init
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
@@ -290,8 +290,12 @@ def test_averages_are_projected_at_once():
 
 @pytest.mark.parametrize(
     ("cls", "arguments", "shape"),
-    [(Dense, {"units": 4}, (5,)), (BatchNormalization, {}, (4, 5, 3))],
-    ids=["dense", "norm"],
+    [
+        (Dense, {"units": 4}, (5,)),
+        (BatchNormalization, {}, (4, 5, 3)),
+        (Conv2D, {"filters": 5, "kernel_size": (2, 3)}, (7, 5, 4)),
+    ],
+    ids=["dense", "norm", "conv"],
 )
 def test_skip_init(cls, arguments, shape):
     layer = skip_init(cls, **arguments, input_shape=shape)
@@ -319,40 +323,3 @@ def test_parametrizations_are_those_of_torch_s_layers(norm, kind):
     layer(x).square().sum().backward()
     outputs.square().sum().backward()
     assert_close([p.grad for p in layer.parameters()], [p.grad for p in native.parameters()])
-
-
-# Tools that look for torch's own classes
-
-
-def test_update_bn_knows_torch_s_classes_only():
-    """This is the way to do what it does: each batch counts the same."""
-    model = nn.Sequential(BatchNormalization(input_shape=(5, 6, 3))).train()
-    batches = [batch((4, 5, 6, 3), seed=seed) * 2 + seed for seed in range(3)]
-    before = state_of(model)
-    update_bn(batches, model)
-    assert_close(model.state_dict(), before, rtol=0, atol=0)
-    norms = [m for m in model.modules() if isinstance(m, BatchNormalization)]
-    kept = [norm.momentum for norm in norms]
-    with torch.no_grad():
-        for n, x in enumerate(batches):
-            for norm in norms:
-                norm.momentum = n / (n + 1)
-            model(x)
-    for norm, momentum in zip(norms, kept, strict=True):
-        norm.momentum = momentum
-    means = torch.stack([x.mean((0, 1, 2)) for x in batches])
-    variances = torch.stack([x.var((0, 1, 2), correction=0) for x in batches])
-    assert_close(model[0].running_mean, means.mean(0))
-    assert_close(model[0].running_var, variances.mean(0))
-
-
-def test_conversions_of_torch_s_classes_leave_these_layers_alone():
-    model = nn.Sequential(Conv2D(4, (2, 3), input_shape=(5, 6, 3)), BatchNormalization())
-    x = batch((2, 5, 6, 3))
-    expected, strides = model(x), model[0].weight.stride()
-    converted = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    assert list(converted) == list(model)
-    for order in (torch.contiguous_format, torch.channels_last):
-        nn.utils.convert_conv2d_weight_memory_format(model, order)
-    assert model[0].weight.stride() == strides
-    assert_close(model(x), expected)

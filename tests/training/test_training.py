@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import copy
-import gc
-import pickle
-import weakref
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, prune
 
-from kerastorch import apply_constraints, attach_constraints, regularization_loss
+from kerastorch import apply_constraints, attach_constraints
 from kerastorch.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from kerastorch.layers import Conv2D
-from tests.layers.contract import saved_and_loaded
 
 SHAPE = (4, 5, 3)
+
+
 INPUTS = torch.linspace(-1, 1, 2 * 60).view(2, *SHAPE)
+
+
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
     "sgd-momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
@@ -30,15 +29,6 @@ OPTIMIZERS = {
     "adam-fused": lambda p: torch.optim.Adam(p, lr=0.1, fused=True),
     "adamw-fused": lambda p: torch.optim.AdamW(p, lr=0.1, fused=True),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Keep steps this small from waiting for threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def conv(**arguments) -> Conv2D:
@@ -74,138 +64,6 @@ class Tree(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return sum(branch(x) for branch in self.listed)
-
-
-# regularization_loss
-
-
-def test_the_loss_is_the_sum_over_the_whole_tree():
-    first = conv(kernel_regularizer="l2", bias_regularizer="l1", bias_initializer="ones")
-    second = conv(activity_regularizer="l2", kernel_regularizer=lambda w: w.abs().max())
-    outputs = nn.ReLU()(INPUTS)
-    tree = nn.ModuleDict({"a": Tree(first, conv()), "b": nn.Sequential(second)})
-    tree["a"](INPUTS)
-    tree["b"](outputs)
-    expected = (
-        0.01 * (first.get_weights()[0] ** 2).sum()
-        + 0.01 * 2
-        + np.abs(second.get_weights()[0]).max()
-        + 0.01 * (second(outputs) ** 2).sum().item() / 2
-    )
-    found = regularization_loss(tree)
-    assert found.shape == ()
-    assert found.item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    "model",
-    [conv(), Conv2D(2, 3, kernel_regularizer="l2"), Tree(conv()), nn.ReLU(), nn.Linear(2, 3)],
-    ids=["no regularizer", "not built", "tree", "no weights", "plain"],
-)
-def test_without_terms_the_loss_is_a_plain_zero(model):
-    found = regularization_loss(model)
-    assert found.shape == ()
-    assert found.item() == 0
-    assert not found.requires_grad
-
-
-def test_a_plain_zero_is_on_the_device_of_the_model():
-    assert regularization_loss(conv(device="meta")).device.type == "meta"
-
-
-def test_the_loss_has_the_gradients_of_its_terms():
-    layer = conv(kernel_regularizer="l2", bias_regularizer="l1", bias_initializer="ones")
-    regularization_loss(nn.Sequential(layer)).backward()
-    torch.testing.assert_close(layer.weight.grad, 0.02 * layer.weight.detach())
-    torch.testing.assert_close(layer.bias.grad, torch.full((2,), 0.01))
-
-
-def test_the_activity_term_has_gradients_through_the_layer():
-    layer = conv(activity_regularizer="l2")
-    outputs = layer(INPUTS)
-    regularization_loss(layer).backward(retain_graph=True)
-    (expected,) = torch.autograd.grad(0.01 * outputs.square().sum() / 2, layer.weight)
-    torch.testing.assert_close(layer.weight.grad, expected)
-
-
-def test_frozen_weights_have_no_terms():
-    kept = conv(kernel_regularizer="l2", bias_regularizer="l2", bias_initializer="ones")
-    frozen = conv(kernel_regularizer="l2", trainable=False)
-    model = nn.Sequential(kept, frozen)
-    kept.weight.requires_grad = False
-    assert regularization_loss(model).item() == pytest.approx(0.02)
-    kept.trainable = False
-    assert regularization_loss(model).item() == 0
-    kept.weight.requires_grad = True  # the layer's word counts, as in Keras
-    assert regularization_loss(model).item() == 0
-
-
-def test_a_frozen_layer_keeps_its_activity_term():
-    layer = conv(kernel_regularizer="l2", activity_regularizer="l2", trainable=False)
-    layer(INPUTS)
-    assert len(layer.losses) == 1
-    assert regularization_loss(layer).item() > 0
-
-
-def test_the_loss_of_float64_layers_is_float64():
-    layer = conv(kernel_regularizer="l2", bias_regularizer="l2", dtype="float64")
-    found = regularization_loss(layer)
-    assert found.dtype is torch.float64
-    assert found.item() == pytest.approx(0.01 * (layer.get_weights()[0] ** 2).sum(), rel=1e-14)
-
-
-def test_layers_of_different_types_add_up():
-    layers = [conv(kernel_regularizer="l2", dtype=name) for name in ("float64", "float32")]
-    total = regularization_loss(nn.Sequential(*layers))
-    assert total.item() == pytest.approx(sum(regularization_loss(x).item() for x in layers))
-
-
-def test_a_shared_layer_counts_once():
-    layer = conv(kernel_regularizer="l2")
-    alone = regularization_loss(layer)
-    assert torch.equal(regularization_loss(nn.ModuleList([layer, Tree(layer), layer])), alone)
-
-
-def test_asking_again_gives_the_same():
-    layer = conv(kernel_regularizer="l2", activity_regularizer="l1")
-    layer(INPUTS)
-    assert torch.equal(regularization_loss(layer), regularization_loss(layer))
-
-
-def test_a_second_call_replaces_the_activity_term():
-    layer = conv(activity_regularizer="l2")
-    layer(INPUTS)
-    expected = regularization_loss(layer)
-    layer(3 * INPUTS)
-    assert not torch.equal(regularization_loss(layer), expected)
-    layer(INPUTS)
-    assert torch.equal(regularization_loss(layer), expected)
-
-
-def squares(w: Tensor) -> Tensor:
-    """Return a penalty with an axis, which Keras sums."""
-    return w.flatten(0, -2).square().sum(0) if w.ndim > 1 else w.square()
-
-
-@pytest.mark.parametrize(
-    "regularizers",
-    [
-        {"kernel_regularizer": squares},
-        {"kernel_regularizer": squares, "bias_regularizer": "l2"},
-        {"kernel_regularizer": "l2", "bias_regularizer": squares},
-    ],
-    ids=["alone", "first", "second"],
-)
-def test_a_penalty_with_axes_is_summed(regularizers):
-    layer = conv(**regularizers, bias_initializer="ones")
-    factors = {squares: 1, "l2": 0.01}
-    expected = sum(
-        factors[function] * (value**2).sum()
-        for function, value in zip(regularizers.values(), layer.get_weights(), strict=False)
-    )
-    found = regularization_loss(layer)
-    assert found.shape == ()
-    assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
 # attach_constraints, apply_constraints
@@ -429,97 +287,6 @@ def test_a_step_that_a_scaler_skips_changes_nothing(make, constraint, unscale):
     assert torch.equal(layer.bias, twin.bias)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [lambda w: w[..., :1], lambda w: w.flatten(), lambda w: w.sum(), lambda w: w[None]],
-    ids=["fewer", "flat", "scalar", "more axes"],
-)
-def test_a_result_of_another_shape_is_refused(wrong):
-    layer = conv(kernel_constraint=wrong)
-    before = layer.get_weights()[0]
-    message = (
-        r"^Conv2D: `kernel_constraint` must be a callable that returns the shape \(2, 3, 3, 2\)"
-    )
-    with pytest.raises(ValueError, match=message):
-        apply_constraints(layer)
-    assert np.array_equal(layer.get_weights()[0], before)
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.0)
-    attach_constraints(optimizer, layer)
-    with pytest.raises(ValueError, match=message):
-        step(layer, optimizer)
-    assert np.array_equal(layer.get_weights()[0], before)
-
-
-COMPUTED = {
-    "weight norm": parametrizations.weight_norm,
-    "spectral norm": parametrizations.spectral_norm,
-    "pruned": lambda layer: prune.custom_from_mask(layer, "weight", layer.weight > 0),
-}
-NOT_A_PARAMETER = r"Conv2D: `kernel` must be a parameter of its own"
-
-
-@pytest.mark.parametrize("compute", COMPUTED.values(), ids=COMPUTED)
-def test_a_computed_weight_is_not_projected_but_an_error(compute):
-    layer = compute(conv(kernel_constraint="non_neg"))
-    with pytest.raises(ValueError, match=NOT_A_PARAMETER):
-        apply_constraints(layer)
-    with pytest.raises(ValueError, match=NOT_A_PARAMETER):
-        attach_constraints(sgd(layer), layer)
-
-
-def test_where_one_weight_is_refused_none_is_projected():
-    layer, computed = (conv(kernel_constraint="non_neg") for _ in range(2))
-    tree = Tree(layer, parametrizations.weight_norm(computed))
-    before = layer.get_weights()[0]
-    with pytest.raises(ValueError, match=NOT_A_PARAMETER):
-        apply_constraints(tree)
-    assert np.array_equal(layer.get_weights()[0], before)
-
-
-@pytest.mark.parametrize("compute", COMPUTED.values(), ids=COMPUTED)
-def test_a_weight_that_is_computed_later_is_an_error_at_the_step(compute):
-    layer, other = (conv(kernel_constraint="non_neg") for _ in range(2))
-    tree = Tree(layer, other)
-    optimizer = sgd(tree)
-    attach_constraints(optimizer, tree)
-    compute(layer)
-    with pytest.raises(ValueError, match=NOT_A_PARAMETER):
-        step(tree, optimizer)
-
-
-def test_a_computed_weight_of_another_optimizer_is_no_error():
-    computed, layer = (conv(kernel_constraint="non_neg") for _ in range(2))
-    tree = Tree(parametrizations.weight_norm(computed), layer)
-    optimizer = sgd(layer)
-    attach_constraints(optimizer, tree)
-    step(tree, optimizer)
-    assert (layer.kernel >= 0).all()
-
-
-@pytest.mark.parametrize("built", [True, False], ids=["built", "not built"])
-def test_an_optimizer_of_other_weights_is_refused(built):
-    shape = {"input_shape": SHAPE if built else None}
-    model = Tree(conv(kernel_constraint="non_neg", **shape))
-    with pytest.raises(
-        ValueError, match=r"^attach_constraints: `optimizer` must be one that steps"
-    ):
-        attach_constraints(sgd(Tree(conv())), model)
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [conv(), conv(use_bias=False, bias_constraint="non_neg")],
-    ids=["no constraint", "no bias"],
-)
-def test_a_model_without_constrained_weights_is_left_alone(layer):
-    twin = copy.deepcopy(layer)
-    optimizer, plain = sgd(layer), sgd(twin)
-    attach_constraints(optimizer, layer)
-    step(layer, optimizer)
-    step(twin, plain)
-    assert torch.equal(layer.weight, twin.weight)
-
-
 def test_attaching_twice_projects_once():
     layer = conv(kernel_constraint=Counting())
     optimizer, other = sgd(layer), sgd(layer)
@@ -536,124 +303,3 @@ def test_attaching_twice_projects_once():
     attach_constraints(optimizer, layer)
     step(layer, optimizer)
     assert counts(layer) == [3]
-
-
-COPIES = {
-    "deepcopy": copy.deepcopy,
-    "pickle": lambda pair: pickle.loads(pickle.dumps(pair)),
-    "torch.save": lambda pair: saved_and_loaded(pair, weights_only=False),
-}
-
-
-@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
-def test_a_copy_of_an_optimizer_has_no_hooks_until_they_are_attached_again(copied):
-    layer = conv(kernel_constraint=Counting())
-    optimizer = OPTIMIZERS["adam"](layer.parameters())
-    attach_constraints(optimizer, layer)
-    step(layer, optimizer)
-    twin, other = copied((layer, optimizer))
-    assert other.param_groups[0]["params"][0] is twin.weight
-    step(twin, other)
-    assert counts(twin) == [1]
-    attach_constraints(other, twin)
-    step(twin, other)
-    assert counts(layer, twin) == [1, 2]
-
-
-def test_loading_its_state_keeps_the_hooks_of_an_optimizer():
-    layer = conv(kernel_constraint=Counting())
-    optimizer = OPTIMIZERS["adam"](layer.parameters())
-    attach_constraints(optimizer, layer)
-    step(layer, optimizer)
-    optimizer.load_state_dict(saved_and_loaded(optimizer.state_dict(), weights_only=True))
-    step(layer, optimizer)
-    assert counts(layer) == [2]
-
-
-def test_an_optimizer_with_a_hook_is_saved_and_loaded():
-    layer = conv(kernel_constraint=lambda w: w * 0.5)
-    optimizer = OPTIMIZERS["adam"](layer.parameters())
-    attach_constraints(optimizer, layer)
-    step(layer, optimizer)
-    loaded = OPTIMIZERS["adam"](copy.deepcopy(layer).parameters())
-    loaded.load_state_dict(optimizer.state_dict())
-    pickled = pickle.loads(pickle.dumps(optimizer))
-    copied = copy.deepcopy(optimizer)
-    for other in (loaded, pickled, copied):
-        torch.testing.assert_close(other.state_dict(), optimizer.state_dict(), rtol=0, atol=0)
-
-
-def test_a_whole_training_run():
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        Conv2D(4, 3, activation="relu", kernel_constraint=UnitNorm([0, 1, 2])),
-        Conv2D(1, (2, 1), kernel_regularizer="l2", bias_constraint="non_neg"),
-    )
-    inputs = torch.randn(8, 6, 5, 2)
-    targets = inputs[:, 2:5, 1:4, :1]
-    model(inputs)
-    optimizer = OPTIMIZERS["adam"](model.parameters())
-    handle = attach_constraints(optimizer, model)
-    losses = []
-    for _ in range(30):
-        optimizer.zero_grad()
-        loss = (model(inputs) - targets).square().mean() + regularization_loss(model)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    handle.remove()
-    assert losses[-1] < 0.5 * losses[0]
-    norms = model[0].kernel.detach().square().sum((0, 1, 2)).sqrt()
-    torch.testing.assert_close(norms, torch.ones(4))
-    assert (model[1].bias >= 0).all()
-
-
-# Long runs
-
-
-def live_tensors() -> int:
-    gc.collect()
-    return sum(issubclass(type(found), Tensor) for found in gc.get_objects())
-
-
-def left_of(steps: int, act: Callable[[Tensor], object]) -> tuple[int, int]:
-    """Return how many inputs outlive `steps` calls, and by how much all tensors grew."""
-    refs = []
-    for n in range(steps):
-        if n == 10:
-            before = live_tensors()
-        inputs = INPUTS.clone().requires_grad_()  # kept alive by every graph that leads to it
-        refs.append(weakref.ref(inputs))
-        act(inputs)
-        del inputs
-    growth = live_tensors() - before
-    return sum(ref() is not None for ref in refs), growth
-
-
-@pytest.mark.parametrize("trained", [True, False], ids=["trained", "called"])
-def test_a_thousand_steps_with_activity_regularizers_leave_nothing(trained):
-    layers = [conv(activity_regularizer="l2"), conv(activity_regularizer="l1", activation="relu")]
-    model = Tree(*layers)
-    optimizer = sgd(model)
-
-    def act(inputs):
-        outputs = model(inputs)
-        if trained:
-            optimizer.zero_grad()
-            (outputs.square().mean() + regularization_loss(model)).backward()
-            optimizer.step()
-
-    inputs_left, growth = left_of(1000, act)
-    assert inputs_left <= 1  # the last one, by the terms of the last call
-    assert growth <= 2
-
-
-def test_the_count_of_what_is_left_tells():
-    layer = conv(activity_regularizer="l2")
-    kept = []
-
-    def act(inputs):
-        layer(inputs)
-        kept.extend(layer.losses)
-
-    assert left_of(30, act) >= (30, 20)

@@ -175,9 +175,12 @@ def changed(groups, **changes):
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"dense": None}, "d.weight: the source has none"),
-        ({"dense_1": [array(2, 4), array(4)]}, "d.weight: the source has none"),
-        ({"embedding": [array(2, 4)]}, "layers/embedding/vars/0 (2, 4): nothing takes it"),
+        ({"dense": None}, "missing: d.weight is not in the file"),
+        ({"dense_1": [array(2, 4), array(4)]}, "missing: d.weight is not in the file"),
+        (
+            {"embedding": [array(2, 4)]},
+            "unexpected: layers/embedding/vars/0 (2, 4) matches no parameter",
+        ),
         ({"dense": [array(2, 4)]}, "takes 2 weights: kernel, bias"),
         ({"dense": [array(2, 5), array(5)]}, "no input gives these shapes"),
         ({"dense": [array(3, 4), array(4)]}, "by its input's shape"),
@@ -406,3 +409,15 @@ def test_optimizers_go_on_with_loaded_weights(tmp_path):
         assert all(p.grad.stride() == p.stride() for p in model.parameters() if p.ndim == 4)
         optimizer.step()
         keras.load_weights(model, tmp_path / "m.weights.h5")
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_what_does_not_match_is_listed_in_the_words_of_torch(in_memory, tmp_path):
+    arrays = {"0/kernel": np.ones((3, 2), "float32"), "0/scale": np.ones(2, "float32")}
+    np.savez(tmp_path / "a.npz", **arrays)
+    source = arrays if in_memory else tmp_path / "a.npz"
+    with pytest.raises(FileError) as error:
+        keras.load_weights(nn.Sequential(nn.Linear(3, 2)), source)
+    place = "source" if in_memory else "file"
+    assert f"\n  missing: 0.bias (2,) is not in the {place}\n" in str(error.value)
+    assert "\n  unexpected: 0/scale (2,) matches no parameter\n" in str(error.value)

@@ -25,15 +25,17 @@ def array(*shape, dtype="float32"):
     return RANDOM.normal(size=shape).astype(dtype)
 
 
+ARRAYS = {"named_by_class": False, "named_by_path": True, "named_by_caller": True}
+
+
 def weight(path, value, name=None):
     tensor = torch.from_numpy(np.array(value))
     kind = str(tensor.dtype).removeprefix("torch.")
     return Weight(path, name, tuple(tensor.shape), kind, tensor.clone)
 
 
-def contents(*layers, layout="tree", config=None, **others):
-    told = {"version": None, "backend": None, **others}
-    return Contents("file", "a format", layout=layout, config=config, layers=layers, **told)
+def contents(*layers, named_by_class=True, **others):
+    return Contents("file", "a format", layers, named_by_class=named_by_class, **others)
 
 
 def tree(**groups):
@@ -53,7 +55,7 @@ def legacy(**groups):
         SavedLayer(layer, layer, tuple(weight(n, v, n.split("/")[-1]) for n, v in named.items()))
         for layer, named in groups.items()
     )
-    return contents(*layers, layout="legacy", version="2.15.0", backend="tensorflow")
+    return contents(*layers, named_by_class=False, version="2.15.0", backend="tensorflow")
 
 
 @pytest.fixture
@@ -387,11 +389,11 @@ def test_a_list_of_arrays_is_dealt_out(load):
     arrays = [array(3, 2), array(2), array(2, 1), array(1)]
     listed = SavedLayer("", None, tuple(weight(str(i), v) for i, v in enumerate(arrays)))
     model = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1))
-    report = load(model, contents(listed, layout="arrays"))
+    report = load(model, contents(listed, **ARRAYS))
     assert report.matched == "order"
     np.testing.assert_array_equal(stored(model[2].weight), arrays[2].T)
     with pytest.raises(FileError, match="Found: 4 arrays"):
-        load(nn.Linear(3, 2), contents(listed, layout="arrays"))
+        load(nn.Linear(3, 2), contents(listed, **ARRAYS))
 
 
 # As the caller says
@@ -471,7 +473,7 @@ def test_all_that_is_wrong_is_said_at_once_and_nothing_is_changed(load):
         "(2, 4) at layers/dense_1/vars/0",
         "1.bias",
         "LSTM",
-        "layers/embedding/vars/0 (2, 2): nothing takes it",
+        "unexpected: layers/embedding/vars/0 (2, 2) matches no parameter",
     ):
         assert part in said
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -636,7 +638,7 @@ def test_kernels_from_theano_are_flipped_and_only_those(load):
     source = legacy(
         c={"c/kernel": kernel, "c/bias": array(5)}, d={"d/kernel": matrix, "d/bias": array(2)}
     )
-    source = contents(*source.layers, layout="legacy", version="2.2.4", backend="theano")
+    source = contents(*source.layers, named_by_class=False, version="2.2.4", backend="theano")
     model = nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Linear(5, 2))
     load(model, source)
     np.testing.assert_array_equal(stored(model[0].weight), kernel[::-1, ::-1].transpose(3, 2, 0, 1))
@@ -647,7 +649,7 @@ def test_kernels_of_keras_1_are_turned_where_only_one_order_fits(load):
     def source(kernel):
         weights = (weight("conv_1_W", kernel, "conv_1_W"), weight("conv_1_b", array(5), "conv_1_b"))
         layer = SavedLayer("conv_1", "conv_1", weights)
-        return contents(layer, layout="legacy", version=None, backend="tensorflow")
+        return contents(layer, named_by_class=False, version=None, backend="tensorflow")
 
     module, first, last = nn.Conv2d(4, 5, (2, 3)), array(5, 4, 2, 3), array(2, 3, 4, 5)
     load(module, source(first))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -167,7 +166,6 @@ GENUINE: dict[str, Callable[[Place], object]] = {
     "genuine.weights.h5": lambda place: place.path.write_bytes(weights()),
     "genuine.h5": lambda place: _close(legacy(place.path)),
     "genuine.npz": lambda place: np.savez(place.path, KERNEL, BIAS),
-    "genuine.pkl": lambda place: place.path.write_bytes(pickle.dumps([KERNEL, BIAS], 0)),
 }
 
 

@@ -22,6 +22,7 @@ from kerastorch.saving.formats.array_files import open_arrays
 SECONDS = 60  # far more than any file takes; only what hangs gets there
 HARMLESS = {
     "builtins.id",
+    "compile",  # `ast.literal_eval` of a header; code that runs shows as "exec", too
     "object.__getattr__",
     "object.__setattr__",  # of an unbuilt layer's parameters, which change their class
     "os.listdir",
@@ -35,7 +36,7 @@ class TooLong(BaseException):
 
 
 def _arrays(path: Path) -> list[Tensor]:
-    with open_arrays(path, pickles=True) as contents:
+    with open_arrays(path) as contents:
         return [weight.read() for layer in contents.layers for weight in layer.weights]
 
 
@@ -45,7 +46,7 @@ def _weights(path: Path) -> list[Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a config that was not used
-            load_weights(layer, path, pickles=True)
+            load_weights(layer, path)
     except Exception:
         for parameter, value in zip(layer.parameters(), before, strict=True):
             if not torch.equal(parameter, value):
@@ -55,7 +56,7 @@ def _weights(path: Path) -> list[Tensor]:
 
 
 def _model(path: Path) -> list[Tensor]:
-    model = load_model(path, pickles=True)
+    model = load_model(path)
     return [value.detach() for value in model.state_dict().values()]
 
 

@@ -32,7 +32,7 @@ SECONDS = 60.0  # far more than a mutated file takes
 
 def has_config(path: Path) -> bool:
     """Read every array of a file, and tell whether it has a model's config, too."""
-    with open_contents(path, pickles=True) as contents:
+    with open_contents(path) as contents:
         for weight in (weight for layer in contents.layers for weight in layer.weights):
             found = weight.read()
             if (tuple(found.shape), str(found.dtype)) != (weight.shape, f"torch.{weight.dtype}"):
@@ -42,7 +42,7 @@ def has_config(path: Path) -> bool:
 
 def load(path: Path) -> None:
     """Load a model; every parameter of it must have its value."""
-    parameters = list(load_model(path, pickles=True).parameters())
+    parameters = list(load_model(path).parameters())
     if any(is_lazy(parameter) or parameter.is_meta for parameter in parameters):
         raise TypeError("a parameter without a value")
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ... import activations
 from ..._core.arrays import from_array
@@ -51,6 +52,8 @@ class Activation(Weightless):
 
     argument_namespaces: ClassVar = {"activation": activations}
     keeps_flatten_order = True
+    compute_layout = "any"
+    overwrites_input = True
     activation: Callable[[Tensor], Tensor]
 
     def __init__(self, activation: Any, **kwargs: Any) -> None:
@@ -70,16 +73,18 @@ class Activation(Weightless):
     def _converts(self, dtype: torch.dtype) -> bool:
         return not (self._takes_booleans if dtype is torch.bool else self._takes_integers)
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor, *, inplace: bool = False) -> Tensor:
+        if inplace and self._in_place is not None:
+            return self._in_place(x)
         if self._is_elementwise:
             return by_element(self.activation, x)
         return self.activation(x)
 
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        if x.dtype is not self._compute or not self._is_elementwise:
-            return None
-        overwriting = self._in_place if spare else None
-        return (overwriting or self.activation)(x)
+    def _is_lowerable(self) -> bool:
+        return self._is_elementwise
+
+    def _is_nonnegative(self) -> bool:
+        return self.activation is activations.relu or self.activation is activations.relu6
 
 
 @keras_layer()
@@ -114,6 +119,8 @@ class ReLU(Weightless):
     """
 
     keeps_flatten_order = True
+    compute_layout = "any"
+    overwrites_input = True
 
     def __init__(
         self,
@@ -131,15 +138,14 @@ class ReLU(Weightless):
     def _converts(self, dtype: torch.dtype) -> bool:
         return not relu_takes(dtype, self.negative_slope, self.max_value, self.threshold)
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor, *, inplace: bool = False) -> Tensor:
         slope, most, threshold = self.negative_slope, self.max_value, self.threshold
+        if inplace and not slope and not threshold and most in (None, 6):
+            return torch.relu_(x) if most is None else F.relu6(x, inplace=True)
         return by_element(lambda x: activations.relu(x, slope, most, threshold), x)
 
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        plain = not self.negative_slope and not self.threshold and self.max_value is None
-        if plain and spare and x.dtype is self._compute:
-            return torch.relu_(x)
-        return super()._inside(x, spare)
+    def _is_nonnegative(self) -> bool:
+        return not self.negative_slope
 
 
 @keras_layer()
@@ -171,6 +177,7 @@ class LeakyReLU(Weightless):
 
     renamed_arguments: ClassVar = {"alpha": "negative_slope"}
     keeps_flatten_order = True
+    compute_layout = "any"
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         if "alpha" in kwargs:
@@ -190,7 +197,7 @@ class LeakyReLU(Weightless):
     def _converts(self, dtype: torch.dtype) -> bool:
         return dtype is torch.bool
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         return activations.leaky_relu(x, self.negative_slope)
 
 
@@ -220,6 +227,7 @@ class ELU(Weightless):
     """
 
     keeps_flatten_order = True
+    compute_layout = "any"
     _floats = True
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
@@ -233,7 +241,7 @@ class ELU(Weightless):
         written = super().get_config(target)
         return {"name": written["name"], "alpha": self.alpha, **written}
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         return activations.elu(x, self.alpha)
 
 
@@ -282,7 +290,13 @@ class Softmax(Weightless):
             IndexError: the input has no such axis.
             ValueError: the mask does not fit.
         """
-        x = self._received(inputs)
+        x = self._prepare_input(inputs)
+        outputs = self._compute(x, None if mask is None else self._checked_mask(mask, x))
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _compute(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         given: Any = self.axis
         axes = tuple(given) if isinstance(given, (list, tuple)) else (given,)
         for axis in axes:
@@ -292,12 +306,11 @@ class Softmax(Weightless):
                 raise IndexError(problem(owner, "axis", rule, self.axis, inputs=shape))
         along = axes if len(axes) > 1 else axes[0]
         if mask is None:
-            return self._returned(activations.softmax(x, along))
-        kept = self._checked_mask(mask, x)
+            return activations.softmax(x, along)
         y = activations.softmax(
-            torch.where(kept, x, -3e4 if x.dtype is torch.float16 else -1e9), along
+            torch.where(mask, x, -3e4 if x.dtype is torch.float16 else -1e9), along
         )
-        return self._returned(torch.where(kept, y, 0.0))
+        return torch.where(mask, y, 0.0)
 
     def _checked_mask(self, mask: Any, x: Tensor) -> Tensor:
         found: Tensor | None = mask if isinstance(mask, Tensor) else from_array(mask)

@@ -112,21 +112,18 @@ class PReLU(Layer):
         fits = all(-len(alpha) < axis <= len(alpha) for axis in self.shared_axes or ())
         return (None, *alpha) if fits else None
 
-    def forward(self, inputs: Any) -> Tensor:
-        """Return the output for a tensor or array.
+    returns_new_tensor = True
 
-        Raises:
-            ValueError: the input has not the sizes that the layer was built for.
-        """
-        x, alpha = self._as_tensor(inputs), self.alpha
+    def _prepare_input(self, inputs: Any) -> Tensor:
+        return self._cast(self._as_tensor(inputs), self.alpha.dtype)[0]
+
+    def _compute(self, x: Tensor) -> Tensor:
+        alpha = self.alpha
         if not self._suits(x, alpha):
             rule = f"of a shape that suits the alpha of shape {tuple(alpha.shape)}"
             self._refuse("inputs", rule, tuple(x.shape), shared_axes=self.shared_axes)
         x, compute = self._cast(x, alpha.dtype)
-        outputs = F.relu(x) - alpha.to(compute) * F.relu(-x)  # Keras's: its gradient at 0 is 0
-        if self.activity_regularizer is not None:
-            self._record_activity(outputs)
-        return outputs
+        return F.relu(x) - alpha.to(compute) * F.relu(-x)  # Keras's: its gradient at 0 is 0
 
     def _suits(self, x: Tensor, alpha: Tensor) -> bool:
         """Return whether an input has the sizes of `alpha`; those of shared axes are not asked."""

@@ -25,6 +25,7 @@ class Kernel(LoRA):
         "b_constraint": "bias_constraint",
     }
     use_bias: bool
+    weight: Tensor
     bias: Tensor | None
     activation: Callable[[Tensor], Tensor]
 
@@ -38,6 +39,9 @@ class Kernel(LoRA):
     def _set_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
         """Decide how `forward` applies a new activation."""
         raise NotImplementedError
+
+    def _prepare_input(self, inputs: Any) -> Tensor:
+        return self._made_to_fit(inputs, self.weight, self.bias)[0]
 
     def _made_to_fit(
         self, inputs: Any, weight: Tensor, bias: Tensor | None

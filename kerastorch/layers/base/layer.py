@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -13,9 +14,11 @@ from ..._core.arrays import find_remedy, from_array
 from ..._core.config_upgrade import upgrade_config
 from ..._core.constructor import own_constructor
 from ..._core.errors import problem
+from ..._core.layout import axes_moved
 from ..._core.registry import automatic_name
 from ..._ops.tracing import is_exporting, under_autocast
 from . import config as config_module
+from .computation import Computation
 from .lazy import Buildable
 from .weights import Callback, Variable
 
@@ -23,7 +26,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Layer(Buildable):
+_states = itertools.count(1)
+
+
+class Layer(Buildable, Computation):
     """A Keras layer as a PyTorch module: its name, weights, types of numbers, losses and config.
 
     Args:
@@ -94,6 +100,8 @@ class Layer(Buildable):
             rule = "left as the layer was made"
             raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
         super().__setattr__(name, value)
+        if name not in ("training", "__dict__"):  # Dynamo shares the latter with a proxy
+            self._note_change()
         if namespace is not None:
             self._on_argument_change(name)
 
@@ -101,6 +109,15 @@ class Layer(Buildable):
         """Follow an assignment to an argument that is in `argument_namespaces`."""
         if argument == "activity_regularizer":
             self._activity_losses.clear()  # they are the earlier one's
+
+    def _note_change(self) -> None:
+        """Let the models that were lowered with this layer notice that it is another one now."""
+        object.__setattr__(self, "_state", next(_states))
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        """Note a change of the dtype."""
+        self._note_change()
+        return super()._apply(fn, recurse)
 
     # The config
 
@@ -209,27 +226,39 @@ class Layer(Buildable):
         compute = dtype_policies.torch_dtype(policy.compute_dtype)
         return x.to(compute), compute
 
-    # Inside a rebuilt model, where nothing else sees what goes between its layers
+    # The computation
 
-    @property
-    def _moved_inside(self) -> bool | None:
-        """Whether `_inside` takes and gives an image with its channels second.
-
-        False means the user's layout; None means that either will do, and that it stays.
-        """
-        return None
-
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        """Return what `forward` would, without its checks, conversions and moves of axes.
+    def forward(self, inputs: Any) -> Tensor:
+        """Compute the output for a batch.
 
         Args:
-            x: A tensor, or a list of them where `forward` takes one.
-            spare: Whether it may be overwritten; for a list, which of them may.
+            inputs: A tensor or array.
 
         Returns:
-            A tensor that nothing else reads; or None where `forward` has more to do.
+            The output.
+
+        Raises:
+            ValueError: the layer cannot take such an input.
         """
-        return None
+        x = self._prepare_input(inputs)
+        orders = self._orders
+        try:
+            if orders is None:
+                outputs = self._compute(x)
+            else:
+                outputs = self._compute(axes_moved(x, orders[0]))
+                if outputs.ndim == x.ndim:
+                    outputs = axes_moved(outputs, orders[1])
+        except RuntimeError:
+            self._require_fit_of(x)
+            raise
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _prepare_input(self, inputs: Any) -> Any:
+        """Return the input of a call in the compute dtype."""
+        return self._cast(self._as_tensor(inputs), dtype_policies.torch_dtype(self.dtype))[0]
 
     # Losses
 
@@ -257,3 +286,8 @@ class Layer(Buildable):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the activity terms out of copies: they belong to this layer's last call."""
         return {**super().__getstate__(), "_activity_losses": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become another layer than any that this process has."""
+        super().__setstate__(state)
+        self._note_change()

@@ -10,6 +10,7 @@ from torch import Tensor
 from ... import config
 from ..._core import arguments as arguments_module
 from ..._core.arguments import choice
+from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from .stateless import Sizes, Weightless
 
 
@@ -25,11 +26,16 @@ class Spatial(Weightless):
         return 1 if self.data_format == "channels_last" else 2
 
     @property
-    def _moved_inside(self) -> bool:
-        return self.data_format == "channels_last"
+    def _channel_axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
 
-    def _received(self, inputs: Any) -> Tensor:
-        x = super()._received(inputs)
+    @property
+    def input_rank(self) -> int:  # type: ignore[override]
+        """The rank of the input."""
+        return self.rank + 2
+
+    def _prepare_input(self, inputs: Any) -> Tensor:
+        x: Tensor = super()._prepare_input(inputs)
         if x.ndim != self.rank + 2:
             rule, layout = f"of {self.rank + 2} dimensions", self.data_format
             self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
@@ -63,6 +69,17 @@ class Spatial(Weightless):
         """Return the layer's own arguments."""
         shown = [n for n in type(self).arguments() if n in vars(self) and n not in _COMMON]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+
+
+class SpatialChannelsFirst(Spatial):
+    """A spatial layer that computes with the channels as axis 1."""
+
+    compute_layout = "channels_first"
+
+    @property
+    def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
+        rank = self.rank
+        return (CHANNELS_FIRST[rank], CHANNELS_LAST[rank]) if self._channel_axis == -1 else None
 
 
 _COMMON = ("name", "autocast", "activity_regularizer")

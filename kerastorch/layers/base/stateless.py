@@ -33,7 +33,7 @@ class Weightless(Layer):
         if input_shape is not None and not isinstance(input_shape, (list, tuple)):
             rule = "a shape without the batch"
             raise ValueError(problem(type(self).__name__, "input_shape", rule, input_shape))
-        self._compute = dtype_policies.torch_dtype(self._policy.compute_dtype)
+        self._torch_dtype = dtype_policies.torch_dtype(self._policy.compute_dtype)
         self._register_weights(torch.float32, None)
 
     def build(self, input_shape: Sequence[Any]) -> None:
@@ -55,45 +55,18 @@ class Weightless(Layer):
         """
         return arguments.any_shape(type(self).__name__, "input_shape", input_shape, 0)
 
-    def _received(self, inputs: Any) -> Tensor:
+    def _prepare_input(self, inputs: Any) -> Any:
         """Return an input as a tensor, a floating one in the compute dtype."""
-        if isinstance(inputs, Tensor) and inputs.dtype is self._compute:
+        if isinstance(inputs, Tensor) and inputs.dtype is self._torch_dtype:
             return inputs
         x = self._as_tensor(inputs)
         if x.is_floating_point() or x.is_complex() or self._converts(x.dtype):
-            x, _ = self._cast(x, self._compute)
+            x, _ = self._cast(x, self._torch_dtype)
         return x
 
     def _converts(self, dtype: torch.dtype) -> bool:
         """Return whether an integer type, or booleans, are cast to the compute dtype."""
         return self._floats
-
-    def forward(self, inputs: Any) -> Tensor:
-        """Compute the output for a batch.
-
-        Args:
-            inputs: A tensor or array.
-
-        Returns:
-            The output.
-
-        Raises:
-            ValueError: the layer cannot take such an input.
-        """
-        return self._returned(self._computed(self._received(inputs)))
-
-    def _computed(self, x: Tensor) -> Tensor:
-        """Return the output for an input of the right type of numbers."""
-        raise NotImplementedError
-
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        return self._computed(x) if x.dtype is self._compute else None
-
-    def _returned(self, outputs: Tensor) -> Tensor:
-        """Record the activity term of an output, and return the output."""
-        if self.activity_regularizer is not None:
-            self._record_activity(outputs)
-        return outputs
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
         """Follow `.half()` and the like, which change the type of weights elsewhere."""
@@ -101,7 +74,7 @@ class Weightless(Layer):
         found = fn(torch.empty(0, dtype=kind)).dtype
         if found is not kind:
             self._policy = dtype_policies.DTypePolicy(dtype_policies.name_of(found))
-            self._compute = found
+            self._torch_dtype = found
         return super()._apply(fn, recurse)
 
     def extra_repr(self) -> str:

@@ -14,7 +14,7 @@ from ..._core.arguments import positive_integers
 from ..._core.errors import problem
 from ..._ops.window_arithmetic import fixed_padding, same_padding
 from ...dtype_policies import name_of, policy
-from .arguments import BaseConv
+from .base import BaseConv
 
 C = TypeVar("C", bound=BaseConv)
 

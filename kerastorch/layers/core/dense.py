@@ -76,6 +76,7 @@ class Dense(Kernel):
         (10, 3)
     """
 
+    returns_new_tensor = True
     roles = (
         declare_weight("weight", "kernel", view=kernel_view),
         declare_weight("bias", "bias", when="use_bias"),
@@ -205,9 +206,24 @@ class Dense(Kernel):
             self._record_activity(outputs)
         return outputs
 
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        plain = self.activation is activations.linear and x.ndim == 2
-        return self.forward(x) if plain else None
+    def _compute(self, x: Tensor) -> Tensor:
+        weight, bias = self._tensor("weight"), self._tensor("bias")
+        if self._never_fits:
+            x, weight, bias = self._made_to_fit(x, weight, bias)
+        outputs = F.linear(x, weight, bias)
+        if self._in_place is None or torch.compiler.is_compiling():
+            return self.activation(outputs)
+        return self._in_place(outputs)
+
+    def _is_lowerable(self) -> bool:
+        # What a function of the user's returns may be anything.
+        return not self._never_fits and inplace_activations.is_elementwise(self.activation)
+
+    def _gradient_needs_output(self) -> bool:
+        return self.activation is not activations.linear
+
+    def _is_nonnegative(self) -> bool:
+        return self.activation is activations.relu
 
     def _require_rank(self, shape: tuple[int, ...]) -> None:
         if len(shape) < 2:

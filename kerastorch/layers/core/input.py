@@ -162,9 +162,6 @@ class InputLayer(Weightless):
         if len(shape) != len(self.batch_shape) or not same:
             self._refuse(argument, f"of the shape {self.batch_shape}", tuple(shape))
 
-    def _computed(self, x: Tensor) -> Tensor:
-        return x
-
 
 def dense(x: Tensor, owner: str, argument: str) -> Tensor:
     """Return a tensor that is neither sparse nor nested.

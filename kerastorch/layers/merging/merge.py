@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..._core.arguments import shape as checked_shape
 from ..._core.errors import problem
+from ..._core.layout import CHANNELS_FIRST
 from ..._core.registry import keras_layer
 from ..._ops.tracing import by_element
 from ..base.stateless import Sizes, Weightless
@@ -22,17 +23,16 @@ __all__ = ["Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "S
 class Merge(Weightless):
     """A layer that is called on a list of tensors."""
 
-    def _merged(self, tensors: list[Tensor]) -> Tensor:
-        raise NotImplementedError
+    compute_layout = "any"
+    takes_list = True
+    returns_new_tensor = True  # of several tensors; a list of one is never lowered
+
+    def _gradient_needs_output(self) -> bool:
+        return False
 
     def _merged_shape(self, argument: str, shapes: list[Sizes]) -> Sizes:
         """Return the output's shape, or raise where the shapes do not go together."""
         raise NotImplementedError
-
-    def _together(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Return tensors of one rank, or raise where they do not go together."""
-        self._merged_shape("inputs", [tuple(x.shape) for x in tensors])
-        return tensors
 
     def _list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
         if not isinstance(value, (list, tuple)) or not value:
@@ -49,20 +49,9 @@ class Merge(Weightless):
             shapes.append(checked_shape(owner, "input_shape", given, rank))
         return self._merged_shape("input_shape", shapes)
 
-    def forward(self, inputs: Any) -> Tensor:
-        """Merge a list of batches.
-
-        Args:
-            inputs: A list or tuple of tensors or arrays.
-
-        Returns:
-            One tensor.
-
-        Raises:
-            ValueError: the input is no such list, or the shapes do not go together.
-        """
-        tensors = [self._received(x) for x in self._list("inputs", inputs, "tensors")]
-        return self._returned(self._merged(self._together(tensors)))
+    def _prepare_input(self, inputs: Any) -> list[Tensor]:
+        prepare = super()._prepare_input
+        return [prepare(x) for x in self._list("inputs", inputs, "tensors")]
 
 
 class Elementwise(Merge):
@@ -76,10 +65,10 @@ class Elementwise(Merge):
         """Return what the layer makes of two tensors."""
         raise NotImplementedError
 
-    def _merged(self, tensors: list[Tensor]) -> Tensor:
-        y = tensors[0]
-        for x in tensors[1:]:
-            y = by_element(self._joined, y, x)
+    def _compute(self, x: list[Tensor]) -> Tensor:
+        y, *others = self._align(x)
+        for other in others:
+            y = by_element(self._joined, y, other)
         return y
 
     def _merged_shape(self, argument: str, shapes: list[Sizes]) -> Sizes:
@@ -101,17 +90,13 @@ class Elementwise(Merge):
                     merged[axis] = None
         return (batches[0] if batches else None, *merged[1:])
 
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        kind, ndim, batch = self._compute, x[0].ndim, x[0].shape[:1]
-        alike = all(one.dtype is kind and one.ndim == ndim and one.shape[:1] == batch for one in x)
-        return self._merged(x) if alike and len(x) > 1 else None
-
-    def _together(self, tensors: list[Tensor]) -> list[Tensor]:
+    def _align(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Return tensors of one rank and dtype, or raise where the shapes do not go together."""
         kind, shape = tensors[0].dtype, tensors[0].shape
         if shape and all(x.dtype is kind and x.shape == shape for x in tensors):  # the usual case
             return tensors
         kind = reduce(torch.promote_types, [x.dtype for x in tensors])
-        tensors = super()._together(tensors)
+        self._merged_shape("inputs", [tuple(x.shape) for x in tensors])
         rank = max(x.ndim for x in tensors)
         return [x.to(kind)[(slice(None), *(None,) * (rank - x.ndim))] for x in tensors]
 
@@ -138,16 +123,17 @@ class Add(Elementwise):
         tensor([[4, 6]])
     """
 
+    overwrites_input = True
+
     def _joined(self, y: Tensor, x: Tensor) -> Tensor:
         return y + x
 
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        if len(x) == 2 and any(spare):
-            y: Tensor
-            y, other = x if spare[0] else reversed(x)
-            if y.shape == other.shape and y.dtype is other.dtype is self._compute:
+    def _compute(self, x: list[Tensor], *, inplace: int | None = None) -> Tensor:
+        if inplace is not None and len(x) == 2:
+            y, other = x[inplace], x[1 - inplace]
+            if y.shape == other.shape:
                 return y.add_(other)
-        return super()._inside(x, spare)
+        return Elementwise._compute(self, x)  # quicker than by `super`
 
 
 @keras_layer()
@@ -205,11 +191,11 @@ class Average(Elementwise):
     def _joined(self, y: Tensor, x: Tensor) -> Tensor:
         return y + x
 
-    def _merged(self, tensors: list[Tensor]) -> Tensor:
-        total = super()._merged(tensors)
+    def _compute(self, x: list[Tensor]) -> Tensor:
+        total = super()._compute(x)
         if not total.is_floating_point():  # as TensorFlow divides integers
             total = total.double() if total.dtype.itemsize > 2 else total.float()
-        return total / len(tensors)
+        return total / len(x)
 
 
 @keras_layer()
@@ -297,25 +283,22 @@ class Concatenate(Merge):
         merged[axis] = along
         return tuple(merged)
 
-    def _together(self, tensors: list[Tensor]) -> list[Tensor]:
+    def _prepare_input(self, inputs: Any) -> list[Tensor]:
+        tensors = super()._prepare_input(inputs)
         shapes = [x.shape for x in tensors]
         if self.axis in (-1, len(shapes[0]) - 1):  # the usual case, in less time
             rest = shapes[0][:-1]
             if shapes[0] and all(shape[:-1] == rest for shape in shapes):
                 return tensors
-        return super()._together(tensors)
+        self._merged_shape("inputs", [tuple(shape) for shape in shapes])
+        return tensors
 
-    def _merged(self, tensors: list[Tensor]) -> Tensor:
-        return torch.cat(tensors, self.axis)
+    def _compute(self, x: list[Tensor], *, axis: int | None = None) -> Tensor:
+        return torch.cat(x, self.axis if axis is None else axis)
 
-    @property
-    def _moved_inside(self) -> bool:
-        return self.axis in (-1, 3)
-
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        if any(one.dtype is not self._compute or one.ndim != 4 for one in x):
-            return None
-        return torch.cat(x, 1 if self._moved_inside else self.axis)
+    def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
+        inside = -rank <= self.axis < rank
+        return {"axis": CHANNELS_FIRST[rank - 2].index(self.axis % rank)} if inside else {}
 
     def extra_repr(self) -> str:
         """Return the axis."""

@@ -249,20 +249,14 @@ class BatchNormalization(Layer):
     def forward(self, inputs: Any) -> Tensor:
         """Normalize a batch; in training, take its statistics into the moving ones.
 
-        Args:
-            inputs: A tensor or array.
-
-        Returns:
-            The output in the same layout.
-
         Raises:
             ValueError: the input has another number of channels, or one axis only.
         """
         moving, axis = self._tensor("running_mean"), self.axis
-        x, out = self._received(inputs, moving.dtype)
+        x, out = self._cast_input(inputs, moving.dtype)
         moved = axis not in (1, 1 - x.ndim)
         try:
-            y = self._normalized(channels_second(x, axis) if moved else x, moving)
+            y = self._compute(channels_second(x, axis) if moved else x)
         except (IndexError, RuntimeError):
             if x.ndim >= 2 and -x.ndim <= axis < x.ndim and x.shape[axis] == moving.shape[0]:
                 raise
@@ -275,18 +269,22 @@ class BatchNormalization(Layer):
             self._record_activity(outputs)
         return outputs
 
+    compute_layout = "channels_first"
+    returns_new_tensor = True
+
     @property
-    def _moved_inside(self) -> bool:
-        return self.axis in (-1, 3)
+    def _channel_axis(self) -> int:
+        return self.axis
 
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        moving = self._tensor("running_mean")
-        second = (x.ndim == 4 and self.axis in (-1, 3, 1)) or (x.ndim == 2 and self.axis in (-1, 1))
-        fits = x.dtype is moving.dtype and x.dtype in self._taken_as_they_are
-        return self._normalized(x, moving) if second and fits else None
+    def _is_lowerable(self) -> bool:
+        return self._tensor("running_mean").dtype in self._taken_as_they_are
 
-    def _normalized(self, x: Tensor, moving: Tensor) -> Tensor:
+    def _gradient_needs_output(self) -> bool:
+        return False
+
+    def _compute(self, x: Tensor) -> Tensor:
         """Normalize (batch, channels, ...) by the moving statistics, or in training by its own."""
+        moving = self._tensor("running_mean")
         if self.training and self._trainable:
             if x.shape[1:2] != moving.shape:  # torch would read past gamma, or repeat a statistic
                 raise RuntimeError("not that many channels")
@@ -296,7 +294,7 @@ class BatchNormalization(Layer):
             moving, variance = moving.to(x.dtype), variance.to(x.dtype)
         return normalized(x, *self._affine(x.dtype), moving, variance, self.epsilon)
 
-    def _received(self, inputs: Any, own: torch.dtype) -> tuple[Tensor, torch.dtype]:
+    def _cast_input(self, inputs: Any, own: torch.dtype) -> tuple[Tensor, torch.dtype]:
         """Return the input in the type to compute in, float32 at least, and the output's type.
 
         Args:

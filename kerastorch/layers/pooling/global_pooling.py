@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ class BaseGlobalPooling(Spatial):
     """A pooling over all of the `rank` spatial axes."""
 
     is_flat = True
+    compute_layout = "any"
+    returns_new_tensor = True
 
     def __init__(
         self,
@@ -30,25 +33,36 @@ class BaseGlobalPooling(Spatial):
         self.keepdims = keepdims
         self._axes = tuple(range(self._first_axis, self._first_axis + self.rank))
 
+    @property
+    def _output_rank(self) -> int | None:
+        return None if self.keepdims else 2
+
+    def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
+        return {"axes": tuple(range(2, rank))}
+
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         return (1,) * self.rank if self.keepdims else ()
 
 
 class _GlobalAveragePooling(BaseGlobalPooling):
-    def _computed(self, x: Tensor) -> Tensor:
-        keep = bool(self.keepdims)
+    def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
+        keep, axes = bool(self.keepdims), self._axes if axes is None else axes
         if x.dtype in (torch.float32, torch.float64):
-            return x.mean(self._axes, keep)
-        y = x.mean(self._axes, keep, dtype=torch.float32)
+            return x.mean(axes, keep)
+        y = x.mean(axes, keep, dtype=torch.float32)
         return y.to(x.dtype) if x.is_floating_point() else y
 
 
 class _GlobalMaxPooling(BaseGlobalPooling):
-    def _computed(self, x: Tensor) -> Tensor:
+    def _prepare_input(self, inputs: Any) -> Tensor:
+        x = super()._prepare_input(inputs)
         if 0 in x.shape[self._first_axis : self._first_axis + self.rank]:
             rule, layout = "of sizes of 1 at least", self.data_format
             self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
-        return x.amax(self._axes, bool(self.keepdims))
+        return x
+
+    def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
+        return x.amax(self._axes if axes is None else axes, bool(self.keepdims))
 
 
 @keras_layer(aliases=["GlobalAvgPool2D"])

@@ -9,19 +9,19 @@ from torch import Tensor
 
 from ..._core import arguments as arguments_module
 from ..._core.arguments import Integers
-from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
 from ..._core.registry import keras_layer
-from ..._ops.pooling import pool_average, pool_max
+from ..._ops.pooling import MAX_POOLINGS, pool_average, pool_max
 from ..._ops.window_arithmetic import output_size
-from ..base.spatial import Spatial, data_format_of
+from ..base.spatial import SpatialChannelsFirst, data_format_of
 from ..base.stateless import Sizes
 
 __all__ = ["AveragePooling2D", "AvgPool2D", "MaxPool2D", "MaxPooling2D"]
 
 
-class BasePooling(Spatial):
+class BasePooling(SpatialChannelsFirst):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
 
+    returns_new_tensor = True
     _written_last = ("strides", "data_format")
     renamed_arguments: ClassVar = {"border_mode": "padding"}
 
@@ -55,22 +55,12 @@ class BasePooling(Spatial):
             self._refuse(argument, rule, shape, remedy, pool_size=window, data_format=layout)
         return places
 
-    def _pooled(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+    def _require_fit_of(self, x: Tensor) -> None:
+        shape = tuple(x.shape)
+        self._new_sizes("inputs", shape, self._split(shape)[1])
 
-    def _computed(self, x: Tensor) -> Tensor:
-        try:
-            if self.data_format == "channels_first":
-                return self._pooled(x)
-            y = self._pooled(axes_moved(x, CHANNELS_FIRST[self.rank]))
-            return axes_moved(y, CHANNELS_LAST[self.rank])
-        except RuntimeError:
-            shape = tuple(x.shape)
-            self._new_sizes("inputs", shape, self._split(shape)[1])
-            raise
-
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        return self._pooled(x) if x.ndim == 4 and x.dtype is self._compute else None
+    def _gradient_needs_output(self) -> bool:
+        return False
 
 
 class _MaxPooling(BasePooling):
@@ -85,28 +75,23 @@ class _MaxPooling(BasePooling):
     ) -> None:
         super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
 
-    def _pooled(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor, *, padding: tuple[int, ...] | None = None) -> Tensor:
+        if padding is not None:
+            return MAX_POOLINGS[self.rank](x, self.pool_size, self.strides, padding)
         if x.dtype is torch.bool:
             return pool_max(x.byte(), self.pool_size, self.strides, self._same).bool()
         return pool_max(x, self.pool_size, self.strides, self._same)
 
-    def _inside_padded(self, x: Tensor, padding: tuple[int, ...]) -> Tensor | None:
-        """Do as `_inside` with zeros around an image that has nothing below them.
-
-        Args:
-            x: (batch, channels, height, width).
-            padding: How many on both sides of the height, and of the width.
-        """
+    def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
+        # A border of zeros is not above what is >= 0; so are the gradients, which are 0 there.
         fits = all(2 * pad <= size for pad, size in zip(padding, self.pool_size, strict=True))
-        if self._same or not fits or x.dtype is not self._compute:
-            return None
-        return torch.max_pool2d(x, self.pool_size, self.strides, padding)
+        return nonnegative and fits and not self._same
 
 
 class _AveragePooling(BasePooling):
     _floats = True
 
-    def _pooled(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         return pool_average(x, self.pool_size, self.strides, self._same)
 
 

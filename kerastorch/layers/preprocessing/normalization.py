@@ -203,25 +203,20 @@ class Normalization(Layer):
 
     # The computation
 
-    def forward(self, inputs: Any) -> Tensor:
-        """Normalize a tensor or array.
+    def _prepare_input(self, inputs: Any) -> Tensor:
+        x, compute = self._as_tensor(inputs), dtype_policies.torch_dtype(self.compute_dtype)
+        self._cast(x, compute)  # refuses complex numbers
+        return x.to(compute)
 
-        Raises:
-            ValueError: the input has not the sizes along `axis` that the layer has means for.
-        """
+    def _compute(self, x: Tensor) -> Tensor:
         mean, variance = self._given_mean, self._given_variance
         if mean is None or variance is None:
             mean, variance = self.mean, self.variance
-        x = self._as_tensor(inputs)
-        self._cast(x, mean.dtype)  # refuses complex numbers
-        compute = dtype_policies.torch_dtype(self.compute_dtype)
-        x, mean = x.to(compute), self._aligned(mean, x.shape, "inputs").to(compute)
+        compute = x.dtype
+        mean = self._aligned(mean, x.shape, "inputs").to(compute)
         variance = self._aligned(variance, x.shape, "inputs").to(compute)
         root = variance.sqrt().clamp(min=config.epsilon())
-        outputs = x * root + mean if self.invert else (x - mean) / root
-        if self.activity_regularizer is not None:
-            self._record_activity(outputs)
-        return outputs
+        return x * root + mean if self.invert else (x - mean) / root
 
     def _aligned(self, moment: Tensor, shape: Sequence[int | None], argument: str) -> Tensor:
         """Return a mean or variance with its axes where inputs of a shape have them."""

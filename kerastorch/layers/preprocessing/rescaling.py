@@ -61,7 +61,7 @@ class Rescaling(Weightless):
         written = super().get_config(target)
         return {**written, "scale": plain(self.scale), "offset": plain(self.offset)}
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         compute = dtype_policies.torch_dtype(self.compute_dtype)
         scale, offset = (
             c.to(dtype=compute, device=x.device if c.ndim else None) for c in self._constants

@@ -95,7 +95,7 @@ class Dropout(Weightless):
             self._refuse("noise_shape", rule, sizes)
         return sizes
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x
         return self._dropped(x, self.noise_shape)
@@ -104,7 +104,7 @@ class Dropout(Weightless):
         if self.rate == 1:
             return torch.zeros_like(x)
         if not x.is_floating_point():
-            x, _ = self._cast(x, self._compute)
+            x, _ = self._cast(x, self._torch_dtype)
         if self._seeds is None and noise_shape is None:
             return F.dropout(x, self.rate)
         if noise_shape is None:
@@ -183,7 +183,7 @@ class SpatialDropout2D(Dropout):
         """Return the output's shape for an input's: the same."""
         return arguments.shape(type(self).__name__, "input_shape", input_shape, 4)
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         if x.ndim != 4:
             rule = "of 4 dimensions"
             self._refuse("inputs", rule, tuple(x.shape), data_format=self.data_format)

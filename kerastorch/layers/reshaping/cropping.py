@@ -37,7 +37,7 @@ class BaseCropping(Spatial):
             self._refuse(argument, rule, shape, cropping=self.cropping, data_format=layout)
         return left
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         shape = tuple(x.shape)
         self._new_sizes("inputs", shape, self._split(shape)[1])
         return x[self._cuts]

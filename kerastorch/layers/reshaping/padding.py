@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +19,9 @@ __all__ = ["ZeroPadding2D"]
 class BaseZeroPadding(Spatial):
     """Zeros around `rank` spatial axes; `ZeroPadding2D` documents the arguments."""
 
+    compute_layout = "any"
+    returns_new_tensor = True
+
     def __init__(
         self,
         padding: Any = 1,
@@ -33,11 +37,20 @@ class BaseZeroPadding(Spatial):
         axes = zip(sizes, self.padding, strict=True)
         return tuple(None if n is None else n + sum(sides) for n, sides in axes)
 
-    def _computed(self, x: Tensor) -> Tensor:
-        return F.pad(x, self._amounts if self._first_axis == 2 else [0, 0, *self._amounts])
+    def _compute(self, x: Tensor, *, amounts: Sequence[int] | None = None) -> Tensor:
+        if amounts is None:
+            amounts = self._amounts if self._first_axis == 2 else [0, 0, *self._amounts]
+        return F.pad(x, amounts)
 
-    def _inside(self, x: Any, spare: Any) -> Tensor | None:
-        return F.pad(x, self._amounts) if x.ndim == 4 and x.dtype is self._compute else None
+    def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
+        return {"amounts": self._amounts}
+
+    def _gradient_needs_output(self) -> bool:
+        return False
+
+    def _symmetric_padding(self) -> tuple[int, ...] | None:
+        same = all(before == after for before, after in self.padding)
+        return tuple(before for before, _ in self.padding) if same else None
 
 
 @keras_layer()

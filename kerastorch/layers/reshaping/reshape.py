@@ -51,13 +51,17 @@ class Flatten(Weightless):
         super().__init__(**kwargs)
         self.data_format = data_format_of(type(self).__name__, data_format)
 
+    @property
+    def _output_rank(self) -> int | None:
+        return 2
+
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Return the output's shape for an input's, batch included; None stays None."""
         batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
         sizes = [n for n in rest if n is not None]
         return (batch, prod(sizes) if len(sizes) == len(rest) else None)
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         if x.ndim < 2:
             if x.ndim == 0:
                 self._refuse("inputs", "of 1 dimension or more", tuple(x.shape))
@@ -109,6 +113,10 @@ class Reshape(Weightless):
             self._refuse("target_shape", rule, given)
         self.target_shape = sizes
 
+    @property
+    def _output_rank(self) -> int | None:
+        return len(self.target_shape) + 1
+
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Return the output's shape for an input's, batch included; None stays None."""
         batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
@@ -126,7 +134,7 @@ class Reshape(Weightless):
         rest = size // known if inferred else 0
         return tuple(rest if n is None or n == -1 else n for n in self.target_shape)
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         if x.ndim == 0:
             self._refuse("inputs", "of 1 dimension or more", tuple(x.shape))
         return x.reshape(x.shape[0], *self._resolved("inputs", x.shape))
@@ -181,7 +189,7 @@ class Permute(Weightless):
         )
         return tuple(shape[axis] for axis in self._order)
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         if x.ndim != len(self._order):
             rule = f"of {len(self._order)} dimensions"
             self._refuse("inputs", rule, tuple(x.shape), dims=self.dims)

@@ -84,7 +84,7 @@ class UpSampling2D(Spatial):
         axes = zip(sizes, self.size, strict=True)
         return tuple(None if n is None else n * factor for n, factor in axes)
 
-    def _computed(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor) -> Tensor:
         return self._repeated(x) if self.interpolation == "nearest" else self._between(x)
 
     def _repeated(self, x: Tensor) -> Tensor:

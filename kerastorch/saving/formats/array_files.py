@@ -1,4 +1,4 @@
-"""Files of bare arrays: `.npy`, `.npz`, and, where they are asked for, pickles of them."""
+"""Files of bare arrays: `.npy` and `.npz`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from . import zip_archive
 from .byte_range import Window
 from .grouped_arrays import grouped
 from .npy import Form
-from .pickled import PickledArray, unpickled
+from .unsupported import refuse_pickle
 from .weight_file import Contents, Weight
 
 _SUFFIX = ".npy"
@@ -28,46 +27,40 @@ _NUMBERED = re.compile(r"arr_[0-9]{1,9}")
 
 @contextmanager
 def open_arrays(
-    path: Path, *, progress: Callable[[int], object] | None = None, pickles: bool = False
+    path: Path, *, progress: Callable[[int], object] | None = None
 ) -> Iterator[Contents]:
-    """Open a file of arrays, as `np.save`, `np.savez` or `pickle.dump` wrote it.
+    """Open a file of arrays, as `np.save` or `np.savez` wrote it.
 
-    The arrays are read one by one when they are asked for, while this is open. Of a pickle only
-    lists, dicts and arrays are taken; nothing that it names is imported or called.
+    The arrays are read one by one when they are asked for, while this is open.
 
     Args:
         path: The file.
         progress: Called with the number of bytes as the arrays are read.
-        pickles: Whether a pickle, and a `.npy` file of Python objects, is read at all.
 
     Yields:
         The arrays: those of a list as one layer without a path, in order; those with names under
         their layers, in the order in which the layers appear.
 
     Raises:
-        FileError: the file is damaged, holds something else than arrays of real numbers, or is a
-            pickle and `pickles` is False.
+        FileError: the file is damaged, or holds something else than arrays of real numbers.
     """
     source = str(path)
     with path.open("rb", buffering=0) as file:
         window = Window(file, 0, os.fstat(file.fileno()).st_size)
-        start = window.taken(0, len(npy_module.MAGIC))
-        if start.startswith(zip_archive.SIGNATURE):
+        stored: list[_Stored] | dict[str, _Stored]
+        if window.taken(0, len(zip_archive.SIGNATURE)) == zip_archive.SIGNATURE:
             kind = "NumPy .npz archive"
-            values = _of_members(zip_archive.Archive(source, window), window.size, pickles)
-        elif start == npy_module.MAGIC:
-            kind, values = "NumPy .npy file", _array(source, lambda: window, pickles)
+            stored = _find_members(zip_archive.Archive(source, window), window.size)
         else:
-            kind = "pickled arrays"
-            values = _of_pickle(source, window.taken(0, window.size), pickles)
-        if isinstance(values, (_Stored, PickledArray)):
-            values = [values]
+            kind = "NumPy .npy file"
+            pickled = f"numpy.load({source!r}, allow_pickle=True).tolist()"
+            stored = [_find_array(source, lambda: window, pickled)]
 
-        def as_weight(path: str, name: str | None, value: Any) -> Weight:
-            return _weight(f"{source}: {path}", path, name, value, progress)
+        def as_weight(path: str, name: str | None, value: _Stored) -> Weight:
+            return _make_weight(f"{source}: {path}", path, name, value, progress)
 
-        layers = grouped(values, as_weight)
-        yield Contents(source, kind, None, None, "arrays", None, layers)
+        layers = grouped(stored, as_weight)
+        yield Contents(source, kind, layers, named_by_path=True, named_by_caller=True)
 
 
 @dataclass(frozen=True)
@@ -79,24 +72,24 @@ class _Stored:
     at: int
 
 
-def _of_members(archive: zip_archive.Archive, size: int, pickles: bool) -> Any:
+def _find_members(archive: zip_archive.Archive, size: int) -> list[_Stored] | dict[str, _Stored]:
     """Return the arrays of an archive: a list where they are numbered, a dict by their names."""
     total = sum(info.file_size for info in archive.members.values())
     most = max(zip_archive.FREE_BYTES, zip_archive.MOST_RATIO * size)
     if total > most:
         what = f"arrays compressed to {size} bytes. Found: {total} bytes inflated"
         raise FileError(f"{archive.source}: {what}. Save them again with np.savez.")
-    found: dict[str, Any] = {}
+    found: dict[str, _Stored] = {}
     for member in archive.members:
         if not member.endswith(_SUFFIX):
             what = f"{member!r}: a member that is no array. Save the arrays with np.savez"
             raise FileError(f"{archive.source}: {what}.")
-        where, opened = f"{archive.source}: {member}", partial(archive.window, member)
-        found[member.removesuffix(_SUFFIX)] = _array(where, opened, pickles)
-    numbered = [name for name in found if _NUMBERED.fullmatch(name)]
-    if not numbered:
-        (only, *others) = found.values()
-        return found if others or isinstance(only, _Stored) else only
+        name = member.removesuffix(_SUFFIX)
+        pickled = f"numpy.load({archive.source!r}, allow_pickle=True)[{name!r}].tolist()"
+        opened = partial(archive.window, member)
+        found[name] = _find_array(f"{archive.source}: {member}", opened, pickled)
+    if not any(_NUMBERED.fullmatch(name) for name in found):
+        return found
     in_order = [f"arr_{i}" for i in range(len(found))]
     if set(in_order) != set(found):
         what = f"arrays that are not numbered without a gap. Found: {sorted(found)[:8]}"
@@ -104,51 +97,32 @@ def _of_members(archive: zip_archive.Archive, size: int, pickles: bool) -> Any:
     return [found[name] for name in in_order]
 
 
-def _array(where: str, opened: Callable[[], Window], pickles: bool) -> Any:
-    """Return the array of a file or a member, or the value of one of Python objects."""
+def _find_array(where: str, opened: Callable[[], Window], pickled: str) -> _Stored:
+    """Return the array of a file or a member; `pickled` is code that unpickles one of objects."""
     window = opened()
     form, at = npy_module.header(where, window.taken(0, npy_module.MOST_BYTES))
     if form is None:
-        return _of_pickle(where, window.taken(at, window.size - at), pickles)
+        refuse_pickle(where, pickled)
     if window.size - at != form.nbytes:
         what = f"{form.shape} of {form.dtype}. Found: {window.size - at} bytes, not {form.nbytes}"
         raise FileError(f"{where}: another size of data than of {what}. Save it again.")
     return _Stored(form, opened, at)
 
 
-def _of_pickle(where: str, data: bytes, pickles: bool) -> Any:
-    """Return what a pickle holds: one array, a list of them, or a dict of arrays or lists."""
-    if not pickles:
-        remedy = "Pass pickles=True: then arrays are read from it, and nothing in it is called"
-        raise FileError(f"{where}: a pickle of Python objects, which is not read. {remedy}.")
-    value = unpickled(where, data)
-    if isinstance(value, PickledArray) and isinstance(value.data, list):
-        value = value.data  # an array of objects
-        if len(value) == 1 and not isinstance(value[0], PickledArray):
-            (value,) = value
-    if not isinstance(value, (PickledArray, list, tuple, dict)):
-        what = f"neither arrays in a list nor in a dict. Found: {type(value).__name__}"
-        raise FileError(f"{where}: {what}. Pickle model.get_weights().")
-    return value
-
-
-def _weight(
-    where: str, path: str, name: str | None, value: Any, progress: Callable[[int], object] | None
+def _make_weight(
+    where: str,
+    path: str,
+    name: str | None,
+    stored: _Stored,
+    progress: Callable[[int], object] | None,
 ) -> Weight:
-    form = value.form if isinstance(value, (_Stored, PickledArray)) else None
-    if form is None:
-        what = f"something else than an array of real numbers. Found: {type(value).__name__}"
-        raise FileError(f"{where}: {what}. Save arrays in a list, or in a dict by their names.")
-
     def read() -> Tensor:
-        if isinstance(value, PickledArray):
-            return npy_module.tensor(where, form, bytearray(value.data))
-        window, found = value.open(), bytearray(form.nbytes)
+        window, found = stored.open(), bytearray(stored.form.nbytes)
         try:
-            window.fill(value.at, found, progress)
+            window.fill(stored.at, found, progress)
         except (OSError, EOFError, ValueError) as error:
             what = f"an array that cannot be read. Found: {error}"
             raise FileError(f"{where}: {what}. Open the file again.") from None
-        return npy_module.tensor(where, form, found)
+        return npy_module.tensor(where, stored.form, found)
 
-    return Weight(path, name, form.shape, form.dtype, read)
+    return Weight(path, name, stored.form.shape, stored.form.dtype, read)

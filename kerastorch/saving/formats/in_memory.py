@@ -53,10 +53,9 @@ def live_contents(value: Any) -> Contents:
         source=f"{type(value).__name__} {value.name!r}",
         format=f"{_top(base)} object in memory",
         version=version if _top(base) != "tensorflow" else None,
-        backend=None,
-        layout="live",
         config=_config(value),
         layers=layers,
+        named_by_path=True,
     )
 
 
@@ -85,7 +84,7 @@ def array_contents(values: Any, source: str = "arrays") -> Contents:
     if isinstance(values, Mapping) and not all(isinstance(key, str) for key in values):
         raise TypeError(problem(source, "source", "a dict by strings", list(values)[:5]))
     layers = grouped(values, as_weight)
-    return Contents(source, "arrays in memory", None, None, "arrays", None, layers)
+    return Contents(source, "arrays in memory", layers, named_by_path=True, named_by_caller=True)
 
 
 def _top(cls: type) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,18 @@ from .hdf5.legacy_layout import CONFIG, MODEL, legacy_layers, weights_of
 from .hdf5.objects import Group, Progress
 from .hdf5.shards import is_index, merged, shard_names
 from .in_memory import live_contents
-from .unsupported import check_directory, check_missing, refuse_file
-from .variables import variables_of
-from .weight_file import Contents, Layout, SavedLayer
+from .unsupported import check_directory, check_missing, refuse_file, refuse_pickle
+from .weight_file import Contents
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _PICKLED = "model.weights.npz"
 _MOST_METADATA = 1 << 20
 _START = 512  # bytes that tell what a file is
-_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
-_EARLY_PICKLES = (b"(l", b"(d", b"(c", b"]q", b"}q", b"cnumpy")  # protocols 0 and 1
 _RESAVE = "Save it again with Keras: model.save('model.keras')."
 
 
 @contextmanager
-def open_contents(
-    source: Any, *, progress: Progress | None = None, pickles: bool = False
-) -> Iterator[Contents]:
+def open_contents(source: Any, *, progress: Progress | None = None) -> Iterator[Contents]:
     """Open what Keras saved, whatever its name, or what Keras has in memory.
 
     Files are `.keras` archives and their directories, HDF5 files of every layout, sharded weights
@@ -46,7 +41,6 @@ def open_contents(
     Args:
         source: A path, or an object: a Keras layer or model, or arrays in a list or a dict.
         progress: Called with the number of bytes as the arrays are read.
-        pickles: Whether arrays in pickles are read too; nothing in them is called either.
 
     Yields:
         What was found.
@@ -61,20 +55,17 @@ def open_contents(
         yield live_contents(source)
         return
     with ExitStack() as stack:
-        yield _Opener(stack, path, progress, pickles).contents()
+        yield _Opener(stack, path, progress).contents()
 
 
 class _Opener:
     """Opens files, which the stack closes."""
 
-    def __init__(
-        self, stack: ExitStack, path: Path, progress: Progress | None, pickles: bool
-    ) -> None:
+    def __init__(self, stack: ExitStack, path: Path, progress: Progress | None) -> None:
         self.stack = stack
         self.path = path
         self.source = str(path)
         self.progress = progress
-        self.pickles = pickles
 
     def contents(self) -> Contents:
         check_missing(self.path)
@@ -86,7 +77,7 @@ class _Opener:
             return self.zip(window)
         if start.startswith(reader.SIGNATURE):
             return self.hdf5(window)
-        if start.startswith((npy.MAGIC, *_PICKLES, *_EARLY_PICKLES)):
+        if start.startswith(npy.MAGIC):
             return self.arrays()
         if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
             return self.json(window)
@@ -115,12 +106,18 @@ class _Opener:
             raise FileError(f"{self.source}: {what}. Found: {sorted(names)[:8]}. {_RESAVE}")
         if len(held) > 1:
             raise FileError(f"{self.source}: both {held[0]} and {held[1]}. {_RESAVE}")
+        if held == [_PICKLED]:
+            opened = f"zipfile.ZipFile({self.source!r}).open({_PICKLED!r})"
+            arrays = f"numpy.load({opened}, allow_pickle=True).items()"
+            layers = f"{{n: a.item() for n, a in {arrays} if n.startswith('layers/')}}"
+            refuse_pickle(f"{self.source}: {_PICKLED}", layers)
 
         def text(name: str, most: int) -> bytes:
             return archive.window(name, most).readall() if name in names else b"{}"
 
-        read = self.weights if held == [_WEIGHTS] else self.pickled
-        return self.bundle("Keras .keras archive", text, lambda: read(archive.window(held[0])))
+        return self.bundle(
+            "Keras .keras archive", text, lambda: self.weights(archive.window(_WEIGHTS))
+        )
 
     def directory(self) -> Contents:
         present = {entry.name for entry in self.path.iterdir()}
@@ -157,14 +154,6 @@ class _Opener:
             raise FileError(f"{self.source}: {what}. Found: {sorted(root.members)[:8]}. {_RESAVE}")
         return root
 
-    def pickled(self, window: Window) -> Group:
-        """Read weights beside a config that are pickled Keras objects, where that is asked for."""
-        if not self.pickles:
-            what = f"{_PICKLED}: weights as pickled Keras objects, which are not read"
-            remedy = "Pass pickles=True: then arrays are read from them, and nothing is called"
-            raise FileError(f"{self.source}: {what}. {remedy}.")
-        return variables_of(zip_archive.Archive(f"{self.source}: {_PICKLED}", window))
-
     def hdf5(self, window: Window) -> Contents:
         if zip_archive.end_record(window) is not None:
             raise FileError(f"{self.source}: an HDF5 file and a zip archive at once. {_RESAVE}")
@@ -189,23 +178,15 @@ class _Opener:
         if isinstance(text, str):
             config = json_file.parsed(f"{self.source}: @{CONFIG}", text)
         kind = "Keras HDF5 model" if config is not None else "Keras HDF5 weights"
-        version, backend = (told.get(name) for name in ("keras_version", "backend"))
         return Contents(
-            self.source,
-            kind,
-            version if isinstance(version, str) else None,
-            backend if isinstance(backend, str) else None,
-            "legacy",
-            config,
-            layers,
-            ignored,
+            self.source, kind, layers, **_find_writer(told), config=config, ignored=ignored
         )
 
     def tree(self, root: Group, kind: str, config: Any, version: str | None) -> Contents:
         layers, ignored = tree_layers(self.source, root, self.progress)
         old = " of Keras 2.12 to 2.14" if is_old(root) else ""
-        layout: Layout = "tree"
-        return Contents(self.source, f"{kind}{old}", version, None, layout, config, layers, ignored)
+        known: dict[str, Any] = {"version": version, "config": config, "ignored": ignored}
+        return Contents(self.source, f"{kind}{old}", layers, named_by_class=True, **known)
 
     def json(self, window: Window, directory: Path | None = None) -> Contents:
         value = json_file.parsed(self.source, window.taken(0, json_file.MOST_BYTES + 1))
@@ -218,21 +199,11 @@ class _Opener:
         if not isinstance(value, dict) or "class_name" not in value:
             what = "JSON that is neither a model's config nor an index of sharded weights"
             raise FileError(f"{self.source}: {what}. Found: {str(value)[:100]}. {_RESAVE}")
-        version, backend = (value.get(name) for name in ("keras_version", "backend"))
-        layers: tuple[SavedLayer, ...] = ()
-        return Contents(
-            self.source,
-            "Keras config in JSON",
-            version if isinstance(version, str) else None,
-            backend if isinstance(backend, str) else None,
-            "tree",
-            value,
-            layers,
-        )
+        kind = "Keras config in JSON"
+        return Contents(self.source, kind, (), **_find_writer(value), config=value)
 
     def arrays(self) -> Contents:
-        opened = open_arrays(self.path, progress=self.progress, pickles=self.pickles)
-        return self.stack.enter_context(opened)
+        return self.stack.enter_context(open_arrays(self.path, progress=self.progress))
 
     def beside(self, folder: Path, name: str) -> Window:
         """Open a file that is itself in a directory, and not a link to elsewhere."""
@@ -243,3 +214,9 @@ class _Opener:
             what = f"{name}: a link to a file elsewhere. Found: {path.resolve()}"
             raise FileError(f"{self.source}: {what}. Copy that file into the directory.")
         return self.window(path)
+
+
+def _find_writer(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the version of Keras and the backend that a file says wrote it."""
+    found = {"version": told.get("keras_version"), "backend": told.get("backend")}
+    return {name: value if isinstance(value, str) else None for name, value in found.items()}

@@ -21,6 +21,10 @@ _STARTS = {
     b"<!DOCTYPE": "a web page and not the file itself: download it again",
     b"<html": "a web page and not the file itself: download it again",
 }
+_PICKLES = (
+    *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)),
+    *(b"(l", b"(d", b"(c", b"]q", b"}q", b"cnumpy"),  # protocols 0 and 1
+)
 _YAML = (b"backend:", b"class_name:", b"config:", b"keras_version:", b"---", b"!!python")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint's index
@@ -62,6 +66,20 @@ def check_directory(source: str, present: set[str]) -> NoReturn:
     raise FileError(f"{source}: {what}. Found: {sorted(present)[:8]}. {_KERAS}")
 
 
+def refuse_pickle(where: str, arrays: str) -> NoReturn:
+    """Refuse pickled Python objects, which are never loaded, and say how to pass their arrays.
+
+    Args:
+        where: The file, and the member in it.
+        arrays: Python code that unpickles the arrays, for a user who trusts the file.
+
+    Raises:
+        FileError: always.
+    """
+    remedy = f"If you trust it, pass its arrays: load_weights(module, {arrays})"
+    raise FileError(f"{where}: a pickle of Python objects, which is not read. {remedy}.")
+
+
 def refuse_file(source: str, window: Window, start: bytes) -> NoReturn:
     """Raise what a file is that is none of Keras's.
 
@@ -76,6 +94,8 @@ def refuse_file(source: str, window: Window, start: bytes) -> NoReturn:
     for signature, what in _STARTS.items():
         if start.startswith(signature):
             raise FileError(f"{source}: {what}.")
+    if start.startswith(_PICKLES):
+        refuse_pickle(source, f"pickle.load(open({source!r}, 'rb'))")
     if start.lstrip().startswith(_YAML):
         what = "a model in YAML, which Keras no longer reads either"
         raise FileError(f"{source}: {what}. Save its config with model.to_json().")

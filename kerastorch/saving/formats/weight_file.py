@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
-
-Layout = Literal["tree", "legacy", "arrays", "live"]
 
 
 @dataclass(frozen=True)
@@ -51,24 +49,36 @@ class SavedLayer:
 class Contents:
     """All that was found in a file or a live object.
 
+    A new kind of container says by the flags what its layers' paths tell; nothing else asks for it.
+
     Attributes:
         source: What error messages call it: the file's path.
         format: What it is, in words: "Keras 3 .keras archive".
+        layers: The layers in the file's order.
         version: The version of Keras that wrote it, or None where it does not say.
         backend: The backend that wrote it: "theano" means flipped kernels; None if not said.
-        layout: "tree" for Keras 3's groups that are named after classes, "legacy" for groups
-            named after layers and in the model's order, "arrays" for a list of arrays without
-            layers, "live" for an object in memory.
         config: The model's config as parsed JSON, or None where there is none.
-        layers: The layers in the file's order, which a tree does not keep: it is sorted there.
         ignored: The paths of what is no layer's: the optimizer's and the metrics' groups.
+        named_by_class: Whether layers are in groups that are named after their classes, so that
+            their order is lost: Keras 3's files, which have LoRA's factors merged, too.
+        named_by_path: Whether a layer's path consists of its own name and those of the models
+            around it. Otherwise one layer has all weights of a nested model.
+        named_by_caller: Whether these names are the caller's, and need not be those of a model.
     """
 
     source: str
     format: str
-    version: str | None
-    backend: str | None
-    layout: Layout
-    config: Any
     layers: tuple[SavedLayer, ...]
+    version: str | None = None
+    backend: str | None = None
+    config: Any = None
     ignored: tuple[str, ...] = ()
+    named_by_class: bool = False
+    named_by_path: bool = False
+    named_by_caller: bool = False
+
+    @property
+    def may_be_keras1(self) -> bool:
+        """Whether Keras 1, whose kernels had another order of axes, may have written it."""
+        is_old = (self.version or "1").startswith(("0", "1"))
+        return is_old and not (self.named_by_class or self.named_by_path)

@@ -13,12 +13,28 @@ from ..._core.arrays import to_array
 from ..._core.errors import FileError
 from ...layers.base.layer import Layer
 from ..weights.parameters import METHOD
-from .load_plan import Match, Pair
+from .load_plan import Assignment, LoadPlan
 
 Staged = tuple[nn.Module, str, Tensor]  # a module, its parameter's name, and what to give it
 
 
-def staged(match: Match) -> list[Staged]:
+def copy_weights(plan: LoadPlan, source: str) -> None:
+    """Read all arrays, and give them to the modules once nothing can fail half-way.
+
+    Args:
+        plan: What goes where.
+        source: What messages call the source.
+
+    Raises:
+        FileError: an array cannot be read, or a module's method refused its arrays; the module is
+            unchanged.
+    """
+    values, arrays = staged(plan), read_for_methods(plan)
+    call_methods(plan, arrays, source)
+    commit(values)
+
+
+def staged(match: LoadPlan) -> list[Staged]:
     """Read every array into a tensor like the parameter that takes it; nothing is changed yet.
 
     For a layer that is not built yet this is the parameter to be; what the source lacks of such a
@@ -27,7 +43,7 @@ def staged(match: Match) -> list[Staged]:
     """
     values: dict[int, Staged] = {}
     paths: dict[int, str] = {}
-    for pair in match.pairs:
+    for pair in match.assignments:
         target, own = pair.target, id(pair.target.tensor)
         value = _like(target.owner, target.parameter, target.tensor, match)
         _fill(pair, value)
@@ -43,14 +59,14 @@ def staged(match: Match) -> list[Staged]:
     return list(values.values())
 
 
-def _like(owner: nn.Module, name: str, tensor: Tensor, match: Match) -> Tensor:
+def _like(owner: nn.Module, name: str, tensor: Tensor, match: LoadPlan) -> Tensor:
     if isinstance(owner, Layer) and owner in match.shapes:
         role = next(role for role in owner.roles if role.parameter == name)
         return owner._empty(role, match.shapes[owner][name])
     return torch.empty_like(tensor, device="cpu", requires_grad=False)
 
 
-def _fill(pair: Pair, value: Tensor) -> None:
+def _fill(pair: Assignment, value: Tensor) -> None:
     if pair.weight is None:
         value.zero_()
         return
@@ -91,7 +107,7 @@ def commit(values: list[Staged]) -> None:
             layer._become_built(found)
 
 
-def read_for_methods(match: Match) -> list[dict[str, np.ndarray[Any, Any]]]:
+def read_for_methods(match: LoadPlan) -> list[dict[str, np.ndarray[Any, Any]]]:
     """Read the arrays that modules of the caller's own take by their methods."""
     return [
         {name: to_array(weight.read()) for name, weight in call.weights.items()}
@@ -99,7 +115,9 @@ def read_for_methods(match: Match) -> list[dict[str, np.ndarray[Any, Any]]]:
     ]
 
 
-def call_methods(match: Match, arrays: list[dict[str, np.ndarray[Any, Any]]], source: str) -> None:
+def call_methods(
+    match: LoadPlan, arrays: list[dict[str, np.ndarray[Any, Any]]], source: str
+) -> None:
     """Give modules of the caller's own their arrays; where one fails, all are as they were.
 
     Raises:

@@ -18,7 +18,8 @@ from ..formats.weight_file import Contents
 from ..weights.module_weights import Leaf, has_method, leaves_of
 from ..weights.parameters import has_channels_first, is_known
 from ..weights.saved_layers_by_config import Names, Saved, Source
-from .load_plan import Match, unused_entries
+from .layer_matcher import LayerMatcher
+from .load_plan import LoadPlan, Skipped, unused_entries
 from .name_pairs import LEVELS, drop_automatic_names, pair_by_names
 from .other_orders import warn_of_other_cuts, warn_of_other_orders
 from .own_modules import merge_by_names
@@ -35,10 +36,7 @@ class Matcher:
         contents: What the source holds.
         source: Its layers.
         mapping: What the caller says of single modules and parameters.
-        names: The names of modules that have others than their paths.
         automatic: Whether to trust names that Keras gave by itself, such as dense_1.
-        custom: The caller's own classes and functions by name; None for what makes modules.
-        own: The modules of the caller's own that stand for Keras layers, and their names.
         lenient: Whether a layer that does not fit is left out, rather than an error.
         compares: Whether modules must compute what the source's config says.
     """
@@ -49,22 +47,19 @@ class Matcher:
         contents: Contents,
         source: Source,
         mapping: Mapping[str, str | None] | None = None,
-        names: Mapping[nn.Module, Names] | None = None,
         automatic: bool = False,
-        custom: Mapping[str, Any] | None = None,
-        own: Mapping[nn.Module, Names] | None = None,
         lenient: bool = False,
         compares: bool = True,
     ) -> None:
         self.module = module
-        self.contents = contents
         self.mapping = dict(mapping or {})
-        self.names = {**(names or {}), **(own or {})}
+        self.names: dict[nn.Module, Names] = {}
+        custom: Mapping[str, Any] = {}
+        if isinstance(module, Model):
+            self.names, custom = structural_names(module), module._custom or {}
         self.automatic = automatic
-        self.custom = dict(custom or {})
         self.lenient = lenient
-        self.compares = compares
-        self.leaves = leaves_of(module, self._unmapped(own or {}))
+        self.leaves = leaves_of(module, self._unmapped(own_modules(self.names)))
         if isinstance(module, Model):  # in the config's order, also where layers were replaced
             places = {layer: place for place, layer in enumerate(self.names)}
             self.leaves.sort(key=lambda leaf: places.get(leaf.module, len(places)))
@@ -72,6 +67,8 @@ class Matcher:
         self.source = merge_by_names(
             source, [self.names.get(leaf.module, tuple(leaf.path.split("."))) for leaf in whole]
         )
+        channels_first = has_channels_first(module)
+        self.layers = LayerMatcher(contents, custom, compares, channels_first, self.source.bare)
 
     def _unmapped(self, own: Mapping[nn.Module, Names]) -> list[nn.Module]:
         """Return the modules of the caller's own of which the mapping names no part."""
@@ -82,18 +79,16 @@ class Matcher:
             if not any(key.startswith(f"{paths[module]}.") for key in self.mapping)
         ]
 
-    def match(self, how: str) -> Match:
+    def match(self, how: str) -> LoadPlan:
         """Return what goes where.
 
         Args:
             how: "name", "order", "name and order" for the order of what has no name in common, or
                 "structure" for names that both have from the same config.
         """
-        match = Match(
-            how, has_channels_first(self.module), self.custom, self.lenient, self.compares
-        )
+        match = LoadPlan(how=how)
         leaves, layers, left_out = apply_mapping(
-            match, self.module, self.contents, self.leaves, self.source, self.mapping
+            match, self.layers, self.leaves, self.source, self.mapping
         )
         for leaf in leaves:
             if leaf.refusal:
@@ -112,13 +107,13 @@ class Matcher:
             self._note_rest(match, own, theirs)
         paths = [leaf.target_path(target) for leaf in self.leaves for target in leaf.targets]
         places = {path: place for place, path in enumerate(paths)}
-        match.pairs.sort(key=lambda pair: places.get(pair.path, len(places)))
+        match.assignments.sort(key=lambda pair: places.get(pair.path, len(places)))
         return match
 
     # By name
 
     def _match_by_name(
-        self, match: Match, own: _Side, theirs: list[Saved]
+        self, match: LoadPlan, own: _Side, theirs: list[Saved]
     ) -> tuple[_Side, list[Saved]]:
         """Pair what has a name in common, and return the rest."""
         how = match.how
@@ -133,23 +128,27 @@ class Matcher:
         paired = {id(one) for pair in pairs for one in pair}
         return own.without(paired), [saved for saved in theirs if id(saved) not in paired]
 
-    def _pair(self, match: Match, own: _Side, leaf: Leaf, saved: Saved) -> bool:
+    def _pair(self, match: LoadPlan, own: _Side, leaf: Leaf, saved: Saved) -> bool:
         """Pair a module, unless it is left out, with a layer; return whether they fit."""
         if own.is_left_out(leaf):
             match.left_out += unused_entries(saved.weights)
             return True
-        return match.pair(self.contents, leaf, saved, in_order=self.source.bare)
+        found = self.layers.match(leaf, saved)
+        if self.lenient and found.mismatched:
+            match.skipped.append(Skipped(leaf, saved, tuple(found.mismatched)))
+        else:
+            match.add_layer(found)
+        return not found.mismatched
 
-    def _note_rest(self, match: Match, own: _Side, theirs: list[Saved]) -> None:
+    def _note_rest(self, match: LoadPlan, own: _Side, theirs: list[Saved]) -> None:
         """Note what has no partner after matching by name."""
         for leaf in own.leaves:
-            match.miss(leaf, leaf.targets)
+            match.add_missing(leaf, leaf.targets)
             near = self._find_misspelled(leaf, theirs)
             if near is None:
                 continue
             what = f"{leaf.path}: the source has no layer of this name, but {near.title}"
-            trial = Match("name")
-            if trial.pair(self.contents, leaf, near) and trial.fits:
+            if self.layers.match(leaf, near).fits:
                 match.problems.append(f"{what} of the same shapes. Did you mean that?")
             else:
                 match.hints.append(f"{what}, which does not fit.")
@@ -158,7 +157,7 @@ class Matcher:
                 match.left_out += unused_entries(saved.weights)
             return
         for saved in theirs:
-            match.leave(saved.weights)
+            match.add_unexpected(saved.weights)
 
     def _find_misspelled(self, leaf: Leaf, layers: list[Saved]) -> Saved | None:
         """Return a layer that has almost a module's name."""
@@ -180,7 +179,7 @@ class Matcher:
 
     # By order
 
-    def _match_by_order(self, match: Match, own: _Side, theirs: list[Saved]) -> None:
+    def _match_by_order(self, match: LoadPlan, own: _Side, theirs: list[Saved]) -> None:
         everything = own.everything(self.leaves)
         if self.source.bare:
             queues = self._split_arrays(match, own.leaves, theirs, everything)
@@ -201,12 +200,12 @@ class Matcher:
         if not self.source.bare:
             paired = {id(one) for queue in queues for pair in queue for one in pair}
             for leaf in own.without(paired).leaves:
-                match.miss(leaf, leaf.targets)
+                match.add_missing(leaf, leaf.targets)
             for saved in theirs:
                 if id(saved) not in paired:
-                    match.leave(saved.weights)
+                    match.add_unexpected(saved.weights)
 
-    def _match_queue(self, match: Match, own: _Side, queue: list[tuple[Leaf, Saved]]) -> None:
+    def _match_queue(self, match: LoadPlan, own: _Side, queue: list[tuple[Leaf, Saved]]) -> None:
         """Pair modules and layers in order, and warn where that is in doubt."""
         before, bare = len(match.skipped), self.source.bare
         taken = [self._pair(match, own, leaf, saved) for leaf, saved in queue]
@@ -235,12 +234,11 @@ class Matcher:
                 match.warnings.append(f"{what}, which it does not fit. {_MAPPING}")
 
     def _fits(self, leaf: Leaf, saved: Saved) -> bool:
-        trial = Match("order", custom=self.custom, compares=self.compares)
-        paired = trial.pair(self.contents, leaf, saved, in_order=self.source.bare)
-        return paired and trial.fits and not trial.differences
+        found = self.layers.match(leaf, saved)
+        return found.fits and not found.differences
 
     def _queue_by_class(
-        self, match: Match, leaves: list[Leaf], layers: list[Saved]
+        self, match: LoadPlan, leaves: list[Leaf], layers: list[Saved]
     ) -> list[list[tuple[Leaf, Saved]]]:
         """Pair the layers of each class in order, since their order among classes is not known."""
         theirs: dict[str, list[Saved]] = {}
@@ -260,7 +258,7 @@ class Matcher:
         return [list(zip(own, theirs[kind], strict=False)) for kind, own in mine.items()]
 
     def _split_arrays(
-        self, match: Match, leaves: list[Leaf], layers: list[Saved], everything: list[Leaf]
+        self, match: LoadPlan, leaves: list[Leaf], layers: list[Saved], everything: list[Leaf]
     ) -> list[list[tuple[Leaf, Saved]]]:
         """Split a bare list of arrays between the modules, to each as many as it takes."""
         weights = [weight for layer in layers for weight in layer.weights]

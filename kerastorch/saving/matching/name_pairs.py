@@ -64,15 +64,7 @@ def drop_automatic_names(
     return [pair for pair in pairs if find_automatic_kind(pair[1].names[-1]) not in doubtful]
 
 
-def _whole(names: Names) -> Hashable:
-    return names
-
-
-def _last(names: Names) -> Hashable:
-    return names[-1]
-
-
-def _word(names: Names) -> Hashable:
+def _join(names: Names) -> str:
     return re.sub(r"[/.]", "_", "_".join(names))
 
 
@@ -81,12 +73,8 @@ def _is_end(left: Names, right: Names) -> bool:
     return left[-shorter:] == right[-shorter:]
 
 
-def _same_word(left: Names, right: Names) -> bool:
-    return _word(left) == _word(right)
-
-
 LEVELS: tuple[Level, ...] = (
-    (_whole, lambda left, right: left == right),
-    (_last, _is_end),
-    (_word, _same_word),
+    (lambda names: names, lambda left, right: left == right),
+    (lambda names: names[-1], _is_end),
+    (_join, lambda left, right: _join(left) == _join(right)),
 )

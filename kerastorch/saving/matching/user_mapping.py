@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from torch import nn
-
-from ..formats.weight_file import Contents, Weight
+from ..formats.weight_file import Weight
 from ..weights.module_weights import Leaf
 from ..weights.parameters import Target
 from ..weights.saved_layers_by_config import Saved, Source
-from .load_plan import Match, Pair
+from .layer_matcher import LayerMatcher
+from .load_plan import Assignment, LoadPlan
 
 
 def apply_mapping(
-    match: Match,
-    module: nn.Module,
-    contents: Contents,
+    match: LoadPlan,
+    layers: LayerMatcher,
     leaves: Sequence[Leaf],
     source: Source,
     mapping: Mapping[str, str | None],
@@ -26,8 +25,7 @@ def apply_mapping(
 
     Args:
         match: Where to note what goes where, and what is wrong with the mapping.
-        module: The module.
-        contents: What the source holds.
+        layers: Matches single modules with saved layers.
         leaves: The module's leaves.
         source: The source's layers.
         mapping: Paths of modules -> names or paths of saved layers; paths of parameters -> paths
@@ -36,7 +34,7 @@ def apply_mapping(
     Returns:
         The leaves and the layers that it does not name, and the leaves that it leaves out.
     """
-    mapped = _Mapping(match, module, contents, leaves, source)
+    mapped = _Mapping(match, layers, source, {leaf.path: leaf for leaf in leaves})
     for path, name in mapping.items():
         mapped.take_entry(path, name)
     mapped.take_parameters()
@@ -49,25 +47,19 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+@dataclass
 class _Mapping:
     """What of a module and a source is still free, while a mapping is gone through."""
 
-    def __init__(
-        self,
-        match: Match,
-        module: nn.Module,
-        contents: Contents,
-        leaves: Iterable[Leaf],
-        source: Source,
-    ) -> None:
-        self.match = match
-        self.module = module
-        self.contents = contents
-        self.leaves = {leaf.path: leaf for leaf in leaves}
-        self.source = source
-        self.layers = list(source.layers)
+    match: LoadPlan
+    matcher: LayerMatcher
+    source: Source
+    leaves: dict[str, Leaf]
+
+    def __post_init__(self) -> None:
+        self.layers = list(self.source.layers)
         self.left_out: list[Leaf] = []
-        self.weights = {weight.path: weight for saved in source.layers for weight in saved.weights}
+        self.weights = {weight.path: weight for saved in self.layers for weight in saved.weights}
         self.parts: dict[str, list[tuple[Target, Weight | None]]] = {}
 
     def take_entry(self, path: str, name: str | None) -> None:
@@ -78,7 +70,8 @@ class _Mapping:
         elif name is not None and path in self.leaves and self.leaves[path].targets:
             saved = self.find_layer(path, name)
             if saved is not None:
-                self.match.pair(self.contents, self.leaves.pop(path), saved, explicit=True)
+                found = self.matcher.match(self.leaves.pop(path), saved, explicit=True)
+                self.match.add_layer(found)
                 self.layers = [layer for layer in self.layers if layer.path != saved.path]
         else:
             self.note_parameter(path, name)
@@ -86,7 +79,9 @@ class _Mapping:
     def find_layer(self, path: str, name: str) -> Saved | None:
         """Return the saved layer that a name or path means; None, and a problem, if not one."""
         inner = [
-            Saved((), layer.path, layer.weights) for layer in self.contents.layers if layer.weights
+            Saved((), layer.path, layer.weights)
+            for layer in self.matcher.contents.layers
+            if layer.weights
         ]
         found: list[Saved] = []
         for layers in (self.source.layers, inner):
@@ -136,8 +131,10 @@ class _Mapping:
         for path, chosen in self.parts.items():
             leaf = self.leaves.pop(path)
             given = {target: weight for target, weight in chosen if weight is not None}
-            self.match.pairs += [Pair(leaf.target_path(o), o, w) for o, w in given.items()]
-            self.match.problems += self.match.check(leaf, given)
+            self.match.assignments += [
+                Assignment(leaf.target_path(o), o, w) for o, w in given.items()
+            ]
+            self.match.problems += self.matcher.check(self.match, leaf, given)
             named = {target.parameter for target, _ in chosen if target.owner is leaf.module}
             rest = leaf.targets or [
                 Target(leaf.module, name, name, name)
@@ -145,9 +142,11 @@ class _Mapping:
                 if parameter is not None and name not in named
             ]
             said = [target for target, _ in chosen]
-            self.match.miss(leaf, [target for target in rest if target not in said])
+            self.match.add_missing(leaf, [target for target in rest if target not in said])
             taken |= {weight.path for weight in given.values()}
         for layer in list(self.layers):
             if any(weight.path in taken for weight in layer.weights):
                 self.layers.remove(layer)
-                self.match.leave(weight for weight in layer.weights if weight.path not in taken)
+                self.match.add_unexpected(
+                    weight for weight in layer.weights if weight.path not in taken
+                )

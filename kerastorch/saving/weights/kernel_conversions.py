@@ -33,16 +33,16 @@ def converted(contents: Contents, saved: Saved, leaf: Leaf) -> tuple[Weight, ...
         if contents.backend == "theano" and any(len(w.shape) > 2 for w in weights):
             raise _refused(contents, saved, "kernels that Keras on Theano may have flipped")
         return weights
-    old = contents.layout == "legacy" and (contents.version or "1").startswith(("0", "1"))
     return tuple(
-        _spatial(contents, saved, leaf, weight, old) if len(weight.shape) > 2 else weight
+        _spatial(contents, saved, leaf, weight) if len(weight.shape) > 2 else weight
         for weight in weights
     )
 
 
-def _spatial(contents: Contents, saved: Saved, leaf: Leaf, weight: Weight, old: bool) -> Weight:
+def _spatial(contents: Contents, saved: Saved, leaf: Leaf, weight: Weight) -> Weight:
     """Return the kernel of a convolution in Keras 3's order and direction."""
-    if old and len(weight.shape) == 4 and _is_filters_first(contents, saved, leaf, weight):
+    may_be_moved = contents.may_be_keras1 and len(weight.shape) == 4
+    if may_be_moved and _is_filters_first(contents, saved, leaf, weight):
         rows, columns = weight.shape[2:]
         shape = (rows, columns, weight.shape[1], weight.shape[0])
         weight = replace(weight, shape=shape, read=_then(weight, kernel_view))

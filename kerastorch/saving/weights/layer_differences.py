@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import prod
@@ -20,6 +19,7 @@ from ...graph.spec import LayerSpec
 from ...layers.base.config import NOT_IN_CONFIG
 from ...layers.base.layer import Layer
 from .keras_names import weight_names
+from .torch_modules import is_equal
 
 # Arguments that do not change the outputs, or not alone: `data_format` is the inputs' as well.
 _NOT_COMPARED = (*NOT_IN_CONFIG, "data_format", "axis", "lora_rank", "lora_alpha")
@@ -66,17 +66,6 @@ def _config_of(layer: Layer) -> dict[str, Any]:
     except (TypeError, ValueError):
         names = [name for name in layer.arguments() if name not in layer.argument_namespaces]
         return {name: plain(getattr(layer, name)) for name in names if hasattr(layer, name)}
-
-
-def is_equal(left: Any, right: Any) -> bool:
-    """Return whether two values of configs are the same number, or the same otherwise."""
-    numbers = (int, float)
-    if isinstance(left, numbers) and isinstance(right, numbers):
-        return math.isclose(left, right, rel_tol=1e-6, abs_tol=0.0)
-    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-        pairs = zip(left, right, strict=False)
-        return len(left) == len(right) and all(is_equal(one, other) for one, other in pairs)
-    return bool(left == right)
 
 
 # Activations: what two functions compute counts, and not what they are called

@@ -11,7 +11,8 @@ from torch.nn.parameter import is_lazy
 
 from ..._core.errors import problem
 from ...layers.base.layer import Layer
-from .parameters import METHOD, Target, kinds_of, refusal_of, row_of, row_of_base, variables_of
+from .parameters import METHOD, Target, kinds_of, refusal_of, variables_of
+from .torch_modules import find_adapter
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _walk(
         seen.update(module.modules())
         yield _describe_own_module(module, path)
         return
-    if isinstance(module, Layer) or row_of(module) is not None:
+    if isinstance(module, Layer) or find_adapter(module) is not None:
         leaf = _leaf(module, path)
         if leaf.targets or leaf.refusal:
             yield leaf
@@ -103,7 +104,7 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
     if module in seen:
         return
     seen.add(module)
-    known = isinstance(module, Layer) or row_of_base(module) is not None
+    known = isinstance(module, Layer) or find_adapter(module, any_forward=True) is not None
     leaf = _leaf(module, path) if known else Leaf(path, module, (), ())
     if not isinstance(module, Layer):
         leaf = _add_raw_parameters(leaf)

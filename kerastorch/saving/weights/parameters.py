@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..._core.errors import problem
-from ..._core.layout import depthwise_view, kernel_view
 from ..._core.registry import is_automatic_name, snake_case
 from ...layers.base.layer import Layer
+from .torch_modules import KINDS, View, find_adapter, keep
 
 Shape = tuple[int, ...]
-View = Callable[[Tensor], Tensor]
 METHOD = "load_keras_weights"  # of modules that take Keras's arrays in a way of their own
 MERGED = ("lora_kernel_a", "lora_kernel_b")  # Keras 3's files hold them merged into the kernel
-
-
-def _as_is(tensor: Tensor) -> Tensor:
-    return tensor
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,7 @@ class Target:
     parameter: str
     name: str
     path: str
-    view: View = _as_is
+    view: View = keep
     others: tuple[View, ...] = ()
 
     @property
@@ -91,19 +83,17 @@ def kinds_of(module: nn.Module) -> tuple[str, ...]:
     if isinstance(module, Layer):
         classes = type(module).__mro__[: type(module).__mro__.index(Layer)]
         return tuple(snake_case(cls.__name__) for cls in classes)
-    row = row_of_base(module)
-    if row is None:
-        return ()
-    kinds: tuple[str, ...] = row[1]
-    return kinds[::-1] if _is_depthwise(module) else kinds[:1]
+    adapter = find_adapter(module, any_forward=True)
+    return () if adapter is None else adapter.kinds(module)
 
 
 def layer_kind(module: nn.Module) -> str:
     """Return the one Keras class, in snake_case, that a module is written as; "" if unknown."""
     if isinstance(module, Layer):
         return snake_case(type(module).__name__)
-    row = row_of(module)
-    return row[1][0] if row is not None else ""
+    adapter = find_adapter(module)
+    kinds = () if adapter is None else adapter.kinds(module)
+    return kinds[-1] if kinds else ""
 
 
 def variables_of(module: nn.Module) -> list[Target]:
@@ -117,11 +107,14 @@ def variables_of(module: nn.Module) -> list[Target]:
     """
     if isinstance(module, Layer):
         return _of_layer(module, "")
-    row = row_of_base(module)
-    if row is None:
+    adapter = find_adapter(module, any_forward=True)
+    if adapter is None:
         raise ValueError(refusal_of(module))
-    named: Sequence[Target] = row[2](module)
-    return [target for target in named if getattr(module, target.parameter, None) is not None]
+    return [
+        Target(module, name, keras, name, view, others)
+        for name, keras, view, others in adapter.weights(module)
+        if getattr(module, name, None) is not None
+    ]
 
 
 def _of_layer(layer: Layer, path: str) -> list[Target]:
@@ -150,106 +143,21 @@ def refusal_of(module: nn.Module) -> str:
     return problem("load_weights", "module", rule, type(module).__name__, remedy)
 
 
-def _kernel_and_bias(module: Any, others: tuple[View, ...] = ()) -> list[Target]:
-    return [
-        Target(module, "weight", "kernel", "weight", kernel_view, others),
-        Target(module, "bias", "bias", "bias"),
-    ]
-
-
-def _convolution(module: Any) -> list[Target]:
-    channels = partial(depthwise_view, channels=module.in_channels)
-    return _kernel_and_bias(module, (channels,) if _is_depthwise(module) else ())
-
-
-def _transposed(module: Any) -> list[Target]:
-    if module.groups != 1:
-        remedy = "Keras's transposed convolutions have no groups."
-        raise ValueError(problem(type(module).__name__, "groups", "1", module.groups, remedy))
-    return _kernel_and_bias(module)  # (in, out, *spatial) and (*spatial, out, in)
-
-
-def _normalization(module: Any) -> list[Target]:
-    pairs = {
-        "weight": "gamma",
-        "bias": "beta",
-        "running_mean": "moving_mean",
-        "running_var": "moving_variance",
-    }
-    return [Target(module, name, keras, name) for name, keras in pairs.items()]
-
-
-def _embedding(module: Any) -> list[Target]:
-    return [Target(module, "weight", "embeddings", "weight")]
-
-
-def _prelu(module: Any) -> list[Target]:
-    count = module.num_parameters
-    ones = [(1,) * axes for axes in range(1, 4)]  # the axes that share a slope
-    shapes = [(*shape, count) for shape in ones] + [(count, *shape) for shape in ones[1:]]
-    views = tuple(partial(_reshaped, shape=shape) for shape in shapes)
-    return [Target(module, "weight", "alpha", "weight", others=views)]
-
-
-def _reshaped(tensor: Tensor, shape: Shape) -> Tensor:
-    return tensor.view(shape)
-
-
-# A class of torch -> (the class, the Keras classes it is like, what lists its weights)
-_ROWS: tuple[tuple[Any, tuple[str, ...], Callable[[Any], list[Target]]], ...] = (
-    (nn.Conv1d, ("conv1d", "depthwise_conv1d"), _convolution),
-    (nn.Conv2d, ("conv2d", "depthwise_conv2d"), _convolution),
-    (nn.Conv3d, ("conv3d",), _convolution),
-    (nn.ConvTranspose1d, ("conv1d_transpose",), _transposed),
-    (nn.ConvTranspose2d, ("conv2d_transpose",), _transposed),
-    (nn.ConvTranspose3d, ("conv3d_transpose",), _transposed),
-    (nn.Linear, ("dense",), _kernel_and_bias),
-    (nn.BatchNorm1d, ("batch_normalization",), _normalization),
-    (nn.BatchNorm2d, ("batch_normalization",), _normalization),
-    (nn.BatchNorm3d, ("batch_normalization",), _normalization),
-    (nn.SyncBatchNorm, ("batch_normalization",), _normalization),
-    (nn.LayerNorm, ("layer_normalization",), _normalization),
-    (nn.GroupNorm, ("group_normalization",), _normalization),
-    (nn.Embedding, ("embedding",), _embedding),
-    (nn.PReLU, ("p_re_lu",), _prelu),
-)
-
-
-def row_of(module: nn.Module) -> Any:
-    """Return the row of a module's class, or of one that computes in that class's way."""
-    row = row_of_base(module)
-    return row if row is not None and type(module).forward is row[0].forward else None
-
-
-def row_of_base(module: nn.Module) -> Any:
-    """Return the row of the class that a module is of, whatever its `forward` does; else None."""
-    return next((row for row in _ROWS if isinstance(module, row[0])), None)
-
-
 def is_known(module: nn.Module) -> bool:
     """Return whether all parameters that a module has itself are weights of a Keras layer."""
     if isinstance(module, Layer):
         return True
-    row = row_of(module)
-    if row is None:
+    adapter = find_adapter(module)
+    if adapter is None:
         return False
-    names = {target.parameter for target in row[2](module)}
+    names = {weight.parameter for weight in adapter.weights(module)}
     return all(name in names for name, value in module._parameters.items() if value is not None)
 
 
 def has_channels_first(module: nn.Module) -> bool:
     """Return whether a module has convolutions of torch.nn in it."""
-    kinds = tuple(row[0] for row in _ROWS if "conv" in row[1][0])
-    return any(isinstance(part, kinds) for part in module.modules())
-
-
-def _is_depthwise(module: Any) -> bool:
-    convolution = isinstance(module, (nn.Conv1d, nn.Conv2d))
-    return convolution and module.groups == module.in_channels > 1
-
-
-# The Keras classes whose weights are known, in snake_case
-KINDS = frozenset(kind for row in _ROWS for kind in row[1])
+    adapters = (find_adapter(part, any_forward=True) for part in module.modules())
+    return any(adapter is not None and adapter.is_convolution for adapter in adapters)
 
 
 def find_automatic_kind(name: str) -> str | None:

@@ -67,18 +67,10 @@ class Source:
 
 def saved_alone(contents: Contents) -> Source:
     """Return the layers of a source of whose model nothing is known."""
-    if contents.layout == "tree":
+    if contents.named_by_class:
         return Source(tuple(_sorted_tree(contents)), ordered=False)
-    if contents.layout == "arrays":
-        layers = tuple(
-            Saved(_split(layer.path), layer.path, layer.weights)
-            for layer in contents.layers
-            if layer.weights
-        )
-        return Source(layers, ordered=True)
-    if contents.layout == "live":
-        layers = tuple(_joined(contents.layers))
-        return Source(layers, ordered=True)
+    if contents.named_by_path:
+        return Source(tuple(_joined(contents.layers)), ordered=True)
     found: list[Saved] = []
     doubts = []
     for layer in contents.layers:

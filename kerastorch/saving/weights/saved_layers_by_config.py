@@ -25,12 +25,12 @@ def saved_layers(contents: Contents, spec: ModelSpec | None = None) -> Source:
             the config says which of a class is which; a group of an old file has all weights of
             a nested model, and the config says which are whose.
     """
-    if spec is None or contents.layout == "arrays":
+    if spec is None or contents.named_by_caller:
         return saved_alone(contents)
     placed = _Placed(contents)
-    if contents.layout == "tree":
+    if contents.named_by_class:
         found = list(placed.in_tree(spec, "", ()))
-    elif contents.layout == "live":
+    elif contents.named_by_path:
         found = list(placed.in_memory(spec, ()))
     else:
         found = list(placed.in_groups(spec))
@@ -40,7 +40,7 @@ def saved_layers(contents: Contents, spec: ModelSpec | None = None) -> Source:
     known = tuple(
         replace(layer, flattened=layer.names in marked) for layer in found if layer.weights
     )
-    ordered = not left or contents.layout != "tree"
+    ordered = not left or not contents.named_by_class
     return Source((*known, *left), ordered, crossed=tuple(placed.crossed))
 
 
@@ -141,8 +141,8 @@ class _Placed:
         They are told apart by the layers' names in the weights' names; where these are bare, as
         in Keras 3.0 to 3.2, by the weights' names, which were then unique.
         """
-        inside = dict(_leaves(nested, ()))
-        elsewhere = set(_aliases(nested, (), False))
+        leaves = list(_leaves(nested, ()))
+        inside = {names: spec for names, spec, _ in leaves}
         by_end: dict[str, list[Names]] = {}
         for names, spec in inside.items():
             for end in _ends(spec):
@@ -158,8 +158,8 @@ class _Placed:
                 return
             found.setdefault(best[0], []).append(bare(group, weight))
         self.taken.add(group.path)
-        for names, spec in inside.items():
-            if names in found and names not in elsewhere:
+        for names, spec, is_alias in leaves:
+            if names in found and not is_alias:
                 path = f"{group.path}/{'/'.join(names[1:])}"
                 yield Saved(names, path, tuple(found[names]), kind_of(spec), spec)
 
@@ -199,25 +199,17 @@ def _grouped_by_class(
             yield layer, found[layer.name]
 
 
-def _leaves(spec: LayerSpec, outer: Names) -> Iterator[tuple[Names, LayerSpec]]:
-    names = (*outer, spec.name)
+def _leaves(
+    spec: LayerSpec, outer: Names, is_alias: bool = False
+) -> Iterator[tuple[Names, LayerSpec, bool]]:
+    """Yield the layers inside a model, and whether each is, or is in, one that came earlier."""
+    names, is_alias = (*outer, spec.name), is_alias or spec.alias is not None
     if spec.model is None:
-        yield names, spec
+        yield names, spec, is_alias
         return
     for inner in spec.model.layers:
         if not inner.operation:
-            yield from _leaves(inner, names)
-
-
-def _aliases(spec: LayerSpec, outer: Names, within: bool) -> Iterator[Names]:
-    """Yield the leaves that are the same object as an earlier one, or inside such a model."""
-    names, within = (*outer, spec.name), within or spec.alias is not None
-    if spec.model is None:
-        if within:
-            yield names
-        return
-    for inner in spec.model.layers:
-        yield from _aliases(inner, names, within)
+            yield from _leaves(inner, names, is_alias)
 
 
 def _of_group(group: SavedLayer, spec: LayerSpec) -> Saved:

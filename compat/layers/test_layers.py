@@ -1,0 +1,240 @@
+"""Every case of every layer beside Keras on torch."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from compat.layers.configurations import random_array, relative_difference
+from kerastorch.layers.base.layer import Layer
+from tests.layers.case import LayerCase, each_case, every_case
+
+keras = pytest.importorskip("keras")
+EVERY = every_case()
+EACH = each_case(EVERY)
+AGREEING = [case for case in EVERY if case.agrees]
+POLICIES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+TOLERANCE = {"float64": 1e-13, "float32": 5e-6, "float16": 5e-3, "bfloat16": 4e-2}
+
+
+@pytest.fixture(autouse=True)
+def _keras_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let both convolve without oneDNN, which computes one channel wrong on some processors.
+
+    `compat/torch_reports/one_channel_convolution.py` shows it.
+    """
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+
+
+def pair(case: LayerCase, **changed: Any) -> tuple[Any, Any]:
+    """Return our layer and Keras's, with the same random weights."""
+    arguments = {**case.arguments, "name": "one", **changed}
+    ours = case.layer(**arguments)
+    theirs = getattr(keras.layers, case.name)(**arguments)
+    generator = np.random.default_rng(5)
+    theirs.build(case.shape)
+    if theirs.get_weights():
+        ours.build(case.shape)
+        values = []
+        for weight in theirs.weights:
+            value = random_array(generator, tuple(weight.shape)) / 2
+            values.append(np.abs(value) + 0.1 if "variance" in weight.name else value)
+        theirs.set_weights(values), ours.set_weights(values)
+        getattr(theirs, "finalize_state", lambda: None)()
+    return ours, theirs
+
+
+def arrays(case: LayerCase, seed: int, dtype: str = "float32") -> Any:
+    generator = np.random.default_rng(seed)
+    if isinstance(case.shape, list):
+        return [random_array(generator, shape).astype(dtype) for shape in case.shape]
+    return random_array(generator, case.shape).astype(dtype)
+
+
+def as_tensors(given: Any, grad: bool = False) -> Any:
+    if isinstance(given, list):
+        return [torch.tensor(x, requires_grad=grad) for x in given]
+    return torch.tensor(given, requires_grad=grad)
+
+
+def called(layer: Any, x: Any, *, training: bool) -> torch.Tensor:
+    """Call either library's layer, with the same state of torch's global generator."""
+    torch.manual_seed(11)
+    if isinstance(layer, Layer):
+        return layer.train(training)(x)
+    return layer(x, training=training) if layer._call_has_training_arg else layer(x)
+
+
+def numbers(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().double().numpy()
+
+
+def kernel_order(layer: Any, parameter: Any, gradient: torch.Tensor) -> torch.Tensor:
+    """Return a gradient with the axes of Keras's weight."""
+    if parameter is getattr(layer, "weight", None) and hasattr(layer, "kernel"):
+        return gradient.permute(*range(2, gradient.ndim), 1, 0)
+    return gradient
+
+
+def results(layer: Any, x: Any, training: bool) -> list[torch.Tensor]:
+    """Return the output, the gradients of inputs and weights, and the loss terms."""
+    inputs = as_tensors(x, grad=True)
+    outputs = called(layer, inputs, training=training)
+    losses = [loss.detach() for loss in layer.losses]
+    if not outputs.requires_grad:  # dropped as a whole
+        return [outputs, *losses]
+    cotangent = torch.linspace(-1, 2, outputs.numel()).reshape(outputs.shape)
+    trained = [getattr(w, "value", w) for w in layer.trainable_weights]
+    wanted = [*(inputs if isinstance(inputs, list) else [inputs]), *trained]
+    found = torch.autograd.grad((outputs * cotangent).sum(), wanted, allow_unused=True)
+    gradients = [
+        kernel_order(layer, p, g) if isinstance(layer, Layer) and p is not None else g
+        for p, g in zip(wanted, found, strict=True)
+        if g is not None
+    ]
+    return [outputs.detach(), *losses, *gradients]
+
+
+@each_case(AGREEING)
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+def test_outputs_gradients_losses_and_states(case: LayerCase, training: bool) -> None:
+    ours, theirs = pair(case)
+    for seed in range(2):  # the second call draws another mask, and replaces the loss terms
+        x = arrays(case, seed)
+        found = [results(layer, x, training) for layer in (ours, theirs)]
+        for mine, yours in zip(*found, strict=True):
+            assert mine.dtype == yours.dtype
+            assert relative_difference(numbers(mine), numbers(yours), least=0.1) < 2e-5
+        for left, right in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+            assert relative_difference(left * 1.0, right * 1.0, least=0.1) < 1e-5
+
+
+@each_case(AGREEING)
+def test_dtype_policies(case: LayerCase) -> None:
+    for policy in POLICIES:
+        ours, theirs = pair(case, dtype=policy)
+        assert ours.compute_dtype == theirs.compute_dtype
+        assert [w.dtype for w in ours.weights] == [w.value.dtype for w in theirs.weights]
+        in_single = policy == "float64" and not case.in_double
+        most = 5e-6 if in_single else TOLERANCE[policy.removeprefix("mixed_")]
+        for given in ("float64", "float32", "float16"):
+            x = as_tensors(arrays(case, 2, given))
+            with torch.no_grad():
+                got = called(ours, x, training=False)
+                wanted = called(theirs, x, training=False)
+            assert got.dtype == (torch.float64 if in_single else wanted.dtype), (policy, given)
+            assert relative_difference(numbers(got), numbers(wanted), 0.1) < most, (policy, given)
+
+
+@each_case([case for case in AGREEING if case.integers_agree])
+def test_integers_and_booleans(case: LayerCase) -> None:
+    for dtype in ("int32", "int64", "uint8", "bool"):
+        ours, theirs = pair(case)
+        x = as_tensors(
+            [np.abs(a * 3).astype(dtype) for a in arrays(case, 3)]
+            if isinstance(case.shape, list)
+            else np.abs(arrays(case, 3) * 3).astype(dtype)
+        )
+        try:
+            wanted = called(theirs, x, training=False)
+        except RuntimeError as error:  # PyTorch lacks it
+            assert "not implemented" in str(error) or "not supported" in str(error)
+            continue
+        got = called(ours, x, training=False)
+        assert got.dtype == wanted.dtype, dtype
+        assert relative_difference(numbers(got), numbers(wanted)) < 1e-6, dtype
+
+
+TAKES_LESS = ("InputLayer", "ELU", "SpatialDropout2D")  # or has it in the caller's order
+
+
+@EACH
+def test_configs_travel_both_ways(case: LayerCase) -> None:
+    theirs = getattr(keras.layers, case.name)
+    base = {**case.arguments, "name": "n"}
+    extras = [{}, {"trainable": False, "dtype": "mixed_float16"}, {"activity_regularizer": "l2"}]
+    for extra in extras[:1] if case.name in TAKES_LESS else extras:
+        arguments = {**base, **extra}
+        config, wanted = (cls(**arguments).get_config() for cls in (case.layer, theirs))
+        assert config == wanted
+        assert list(config) == list(wanted)
+        kept = copy.deepcopy(wanted)
+        assert case.layer.from_config(wanted).get_config() == config
+        assert wanted == kept
+        assert theirs.from_config(config).get_config() == theirs.from_config(kept).get_config()
+        through = json.loads(json.dumps(config))
+        assert json.dumps(case.layer.from_config(through).get_config()) == json.dumps(config)
+
+
+def open_shapes(shape: Any) -> list[Any]:
+    """Return a shape with its batch unknown, and with each other size unknown."""
+    if isinstance(shape, list):
+        return [shape, [(None, *one[1:]) for one in shape]]
+    return [shape, *((*shape[:axis], None, *shape[axis + 1 :]) for axis in range(len(shape)))]
+
+
+@each_case(AGREEING)
+def test_shapes_and_weights(case: LayerCase) -> None:
+    ours, theirs = pair(case)
+    for shape in open_shapes(case.shape):
+        try:
+            wanted = theirs.compute_output_shape(shape)
+        except Exception:  # sizes that Keras, too, must know
+            continue
+        assert ours.compute_output_shape(shape) == tuple(wanted), shape
+    assert [v.name for v in ours.variables] == [w.name for w in theirs.weights]
+    assert ours.count_params() == theirs.count_params()
+    assert [w.requires_grad for w in ours.weights] == [w.trainable for w in theirs.weights]
+    for mine, yours in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert mine.dtype == yours.dtype and np.array_equal(mine, yours)
+
+
+def exception_of(library: Any, case: LayerCase, arguments: Any, *shapes: Any) -> Any:
+    """Return the type of what a layer raises when it is called on inputs of these shapes."""
+    try:
+        layer = getattr(library.layers, case.name)(**arguments)
+        for shape in shapes:
+            layer(as_tensors(arrays(replace(case, shape=shape), 0)))
+    except Exception as error:
+        return type(error)
+    return None
+
+
+@EACH
+def test_refused_arguments_raise_what_keras_raises(case: LayerCase) -> None:
+    for name, value, kind in case.refused_arguments:
+        arguments = case.with_argument(name, value)
+        assert exception_of(keras, case, arguments, case.shape) is kind, (name, value)
+    for name, value, kind in case.refused_here:
+        arguments = case.with_argument(name, value)
+        assert exception_of(keras, case, arguments, case.shape) is not kind, (name, value)
+
+
+@each_case(AGREEING)
+def test_refused_shapes_are_refused_by_keras(case: LayerCase) -> None:
+    for shape in case.refused:  # by torch where Keras lets the shape through to it
+        found = [exception_of(keras, case, case.arguments, *shapes)
+                 for shapes in ([shape], [case.shape, shape])]  # fmt: skip
+        assert {ValueError, RuntimeError, IndexError} & {*found}, (shape, found)
+
+
+def test_the_comparisons_can_fail() -> None:
+    case = next(case for case in EVERY if case.name == "Dense")
+    ours, theirs = pair(case)
+    with torch.no_grad():
+        ours.weight[0, 0] += 1e-3
+    x = arrays(case, 0)
+    found = [results(layer, x, False)[0] for layer in (ours, theirs)]
+    assert relative_difference(*map(numbers, found)) > 2e-5
+    assert exception_of(keras, case, case.arguments, case.shape) is None
+    a = np.ones((2, 3))
+    assert relative_difference(a, a) == 0.0
+    assert relative_difference(a + 1e-4, a) > 1e-5
+    assert relative_difference(a[:1], a) == float("inf")
+    assert relative_difference(np.full((2, 3), np.nan), a) == float("inf")

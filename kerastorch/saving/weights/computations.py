@@ -1,0 +1,102 @@
+"""What a layer computes before its activation, in a form whose parts can be exchanged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..._ops.convolution import CONVOLUTIONS, convolve_same
+from ..._ops.pooling import pool_average, pool_max
+
+Integers: TypeAlias = tuple[int, ...]
+Padding: TypeAlias = Integers | Literal["same"]
+
+SAME: Literal["same"] = "same"
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of (batch, channels, *spatial); `padding` is TensorFlow's "same" or even."""
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: Integers
+    padding: Padding
+    dilation: Integers
+    groups: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the output for an input."""
+        convolve = CONVOLUTIONS[self.weight.ndim - 2]
+        given = x.to(self.weight), self.weight, self.bias
+        if self.padding == SAME:
+            size = tuple(self.weight.shape[2:])
+            same = convolve_same(convolve, *given, size, self.stride, self.dilation, self.groups)
+            return same[0]
+        return convolve(*given, self.stride, self.padding, self.dilation, self.groups)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matrix product with the last axis."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the output for an input."""
+        return F.linear(x.to(self.weight), self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """A normalization of (batch, channels, ...); without a mean, by the batch's statistics."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+    mean: Tensor | None
+    variance: Tensor | None
+    epsilon: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the output for an input."""
+        held = (self.weight, self.bias, self.mean, self.variance)
+        weight, bias, mean, variance = (
+            None if tensor is None else tensor.to(x.device, x.dtype) for tensor in held
+        )
+        return F.batch_norm(x, mean, variance, weight, bias, mean is None, 0.0, self.epsilon)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """A pooling of (batch, channels, *spatial) that counts nothing it pads with."""
+
+    kind: Literal["max", "average"]
+    size: Integers
+    stride: Integers
+    padding: Padding
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the output for an input."""
+        pool = pool_max if self.kind == "max" else pool_average
+        if self.padding == SAME:
+            return pool(x, self.size, self.stride, True)
+        if self.kind == "max":
+            sides = [n for n in reversed(self.padding) for _ in range(2)]
+            return pool_max(F.pad(x, sides, value=-torch.inf), self.size, self.stride, False)
+        averages = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+        average: Any = averages[len(self.size)]
+        pooled: Tensor = average(x, self.size, self.stride, self.padding, False, False)
+        return pooled
+
+
+Computation: TypeAlias = Convolution | Product | Normalization | Pooling
+
+
+def detach(tensor: Tensor | None) -> Any:
+    """Return a tensor without its gradient; None stays None."""
+    return None if tensor is None else tensor.detach()

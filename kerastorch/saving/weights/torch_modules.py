@@ -1,0 +1,295 @@
+"""What the classes of torch.nn are to Keras: one adapter for each kind of layer.
+
+An adapter is all that matching, loading, saving and comparing know of such a class. To support
+another class, add an adapter to `ADAPTERS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from ..._core import arguments
+from ..._core.errors import problem, shown
+from ..._core.layout import depthwise_view, kernel_view
+from ..._ops.window_arithmetic import fixed_padding
+from .computations import SAME, Computation, Convolution, Normalization, Pooling, Product, detach
+
+Config = Mapping[str, Any]
+View = Callable[[Tensor], Tensor]
+
+_USE_KERASTORCH = "Use the layer of the same name from kerastorch.layers in its place."
+
+
+def keep(tensor: Tensor) -> Tensor:
+    """Return the tensor itself."""
+    return tensor
+
+
+class ModuleWeight(NamedTuple):
+    """A parameter or buffer of a module that is a weight of the Keras layer.
+
+    Attributes:
+        parameter: Its name in the module: "weight".
+        name: Its name in Keras: "kernel".
+        view: Views it in Keras's order of axes.
+        others: Views in other shapes that Keras may have it in.
+    """
+
+    parameter: str
+    name: str
+    view: View = keep
+    others: tuple[View, ...] = ()
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What the modules of some classes of torch.nn are to Keras.
+
+    Attributes:
+        classes: The classes -> the Keras classes in snake_case that they can stand for; the second
+            one is depthwise.
+        weights: Returns a module's weights in Keras's order, also those that it may lack. Raises
+            `ValueError` where the module computes what no Keras layer does.
+        differences: Yields where a module computes other values than a layer of a config.
+        training_difference: Returns where it does so in training only; empty where it does not.
+        computation: Returns what a module computes, or None where that is not known.
+        is_convolution: Whether they convolve, so that they take channels first.
+    """
+
+    classes: Mapping[Any, tuple[str, ...]]
+    weights: Callable[[Any], Sequence[ModuleWeight]]
+    differences: Callable[[Any, Config], Iterator[str]] = lambda module, config: iter(())
+    training_difference: Callable[[Any, Config], str] = lambda module, config: ""
+    computation: Callable[[Any], Computation | None] = lambda module: None
+    is_convolution: bool = False
+
+    def kinds(self, module: nn.Module) -> tuple[str, ...]:
+        """Return the Keras classes that a module can stand for, the likeliest first."""
+        kinds = next(kinds for cls, kinds in self.classes.items() if isinstance(module, cls))
+        return kinds[::-1] if _is_depthwise(module) else kinds[:1]
+
+
+def find_adapter(module: nn.Module, *, any_forward: bool = False) -> Adapter | None:
+    """Return the adapter of the class that a module is of, or None.
+
+    Args:
+        module: The module.
+        any_forward: Whether a subclass may have a `forward` of its own.
+    """
+    for adapter in ADAPTERS:
+        for cls in adapter.classes:
+            if isinstance(module, cls):
+                return adapter if any_forward or type(module).forward is cls.forward else None
+    return None
+
+
+def _is_depthwise(module: Any) -> bool:
+    return isinstance(module, (nn.Conv1d, nn.Conv2d)) and module.groups == module.in_channels > 1
+
+
+def _list_conv_weights(module: Any) -> list[ModuleWeight]:
+    depthwise = partial(depthwise_view, channels=module.in_channels)
+    others: tuple[View, ...] = (depthwise,) if _is_depthwise(module) else ()
+    return [ModuleWeight("weight", "kernel", kernel_view, others), _BIAS]
+
+
+def _compare_conv(module: Any, config: Config) -> Iterator[str]:
+    yield from _compare_steps(module, config)
+    if module.padding_mode != "zeros":
+        yield f"padding_mode={module.padding_mode!r}, where Keras pads with zeros"
+    padding = config.get("padding", "valid")
+    different = f"padding={module.padding!r}, where the source has padding={padding!r}"
+    if padding not in ("valid", "same"):
+        yield different
+        return
+    geometry = module.kernel_size, module.stride, module.dilation
+    own, wanted = module.padding, fixed_padding(padding, *geometry)
+    if own == padding:
+        return
+    if isinstance(own, str):
+        own = fixed_padding(own, *geometry)
+    if own != wanted:
+        if wanted is None:
+            different += ", which is uneven or goes by the input's size"
+        elif padding == "same":
+            different += f", which is {wanted}"
+        yield f"{different}. {_USE_KERASTORCH}"
+
+
+def _compute_conv(module: Any) -> Convolution | None:
+    padding = module.padding
+    if isinstance(padding, str):
+        padding = SAME if padding == SAME else (0,) * len(module.kernel_size)
+    if module.padding_mode != "zeros":
+        return None
+    weight, bias = detach(module.weight), detach(module.bias)
+    return Convolution(weight, bias, module.stride, padding, module.dilation, module.groups)
+
+
+def _list_transposed_weights(module: Any) -> tuple[ModuleWeight, ...]:
+    if module.groups != 1:
+        remedy = "Keras's transposed convolutions have no groups."
+        raise ValueError(problem(type(module).__name__, "groups", "1", module.groups, remedy))
+    return _KERNEL, _BIAS  # (in, out, *spatial) and (*spatial, out, in)
+
+
+def _compare_transposed(module: Any, config: Config) -> Iterator[str]:
+    yield from _compare_steps(module, config)
+    strides = _steps(config.get("strides", 1), module)
+    if strides is None or config.get("output_padding") is not None:
+        return
+    sizes = zip(module.kernel_size, strides, module.dilation, strict=True)
+    surplus = [(k - 1) * d + 1 - s for k, s, d in sizes]
+    padding = config.get("padding", "valid")
+    if padding == "same":
+        # What exceeds `input * stride` is cropped, an odd rest at the end, which torch never does.
+        wanted = [(0, -n) if n < 0 else None if n % 2 else (n // 2, 0) for n in surplus]
+    else:
+        wanted = [(0, max(-n, 0)) for n in surplus]
+    if list(zip(module.padding, module.output_padding, strict=True)) != wanted:
+        own = f"padding={module.padding}, output_padding={module.output_padding}"
+        exact = "no padding of torch's is the same" if None in wanted else f"that is {wanted}"
+        yield f"{own}, where the source has padding={padding!r}: {exact}"
+
+
+def _compare_steps(module: Any, config: Config) -> Iterator[str]:
+    """Yield where the stride or the dilation differs from the config's."""
+    for name, argument in (("stride", "strides"), ("dilation", "dilation_rate")):
+        own, wanted = getattr(module, name), _steps(config.get(argument, 1), module)
+        if wanted is not None and wanted != tuple(own):
+            yield f"{name}={own}, where the source has {argument}={wanted}"
+
+
+def _steps(value: Any, module: Any) -> tuple[int, ...] | None:
+    """Return a stride or dilation of a config for each axis; None where it is not valid."""
+    try:
+        return arguments.positive_integers("", "", value, len(module.kernel_size))
+    except ValueError:
+        return None
+
+
+def _compare_epsilon(module: Any, config: Config) -> Iterator[str]:
+    epsilon = config.get("epsilon", 1e-3)
+    if not is_equal(module.eps, epsilon):
+        remedy = f"Make the module with eps={epsilon!r}."
+        yield f"eps={module.eps!r}, where the source has epsilon={epsilon!r}. {remedy}"
+
+
+def _compare_group_norm(module: Any, config: Config) -> Iterator[str]:
+    yield from _compare_epsilon(module, config)
+    groups = config.get("groups", 32)
+    if module.num_groups != groups:
+        yield f"num_groups={module.num_groups}, where the source has groups={shown(groups)}"
+
+
+def _compare_momentum(module: Any, config: Config) -> str:
+    saved, own = config.get("momentum", 0.99), module.momentum
+    if not isinstance(saved, (int, float)) or is_equal(own, 1.0 - saved):
+        return ""
+    return f"momentum={own!r}; in training, the source's {saved!r} is {1.0 - saved:.6g} here"
+
+
+def _compute_batch_norm(module: Any) -> Normalization:
+    weights = (module.weight, module.bias, module.running_mean, module.running_var)
+    weight, bias, mean, variance = map(detach, weights)
+    return Normalization(weight, bias, mean, variance, module.eps)
+
+
+def is_equal(left: Any, right: Any) -> bool:
+    """Return whether two values of configs are the same number, or the same otherwise."""
+    numbers = (int, float)
+    if isinstance(left, numbers) and isinstance(right, numbers):
+        return math.isclose(left, right, rel_tol=1e-6, abs_tol=0.0)
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        pairs = zip(left, right, strict=False)
+        return len(left) == len(right) and all(is_equal(one, other) for one, other in pairs)
+    return bool(left == right)
+
+
+def _list_prelu_weights(module: Any) -> list[ModuleWeight]:
+    count, ones = module.num_parameters, [(1,) * axes for axes in range(1, 4)]  # shared axes
+    shapes = [(*shape, count) for shape in ones] + [(count, *shape) for shape in ones[1:]]
+    others = tuple(partial(Tensor.view, size=shape) for shape in shapes)
+    return [ModuleWeight("weight", "alpha", others=others)]
+
+
+def _compare_embedding(module: Any, config: Config) -> Iterator[str]:
+    if module.max_norm is not None:
+        yield f"max_norm={module.max_norm}, where Keras has none"
+
+
+def _compute_pooling(module: Any) -> Pooling:
+    rank = int(type(module).__name__[-2])
+    given = (module.kernel_size, module.stride, module.padding)
+    size, stride, padding = (n if isinstance(n, tuple) else (n,) * rank for n in given)
+    kind: Any = "max" if isinstance(module, _MAX_POOLS) else "average"
+    return Pooling(kind, size, stride, padding)
+
+
+_KERNEL, _BIAS = ModuleWeight("weight", "kernel", kernel_view), ModuleWeight("bias", "bias")
+_AFFINE = ModuleWeight("weight", "gamma"), ModuleWeight("bias", "beta")
+_MEAN = ModuleWeight("running_mean", "moving_mean")
+_VARIANCE = ModuleWeight("running_var", "moving_variance")
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+_AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+ADAPTERS = (
+    Adapter(
+        {
+            nn.Conv1d: ("conv1d", "depthwise_conv1d"),
+            nn.Conv2d: ("conv2d", "depthwise_conv2d"),
+            nn.Conv3d: ("conv3d",),
+        },
+        weights=_list_conv_weights,
+        differences=_compare_conv,
+        computation=_compute_conv,
+        is_convolution=True,
+    ),
+    Adapter(
+        {getattr(nn, f"ConvTranspose{rank}d"): (f"conv{rank}d_transpose",) for rank in (1, 2, 3)},
+        weights=_list_transposed_weights,
+        differences=_compare_transposed,
+        is_convolution=True,
+    ),
+    Adapter(
+        {nn.Linear: ("dense",)},
+        weights=lambda module: (_KERNEL, _BIAS),
+        computation=lambda module: Product(detach(module.weight), detach(module.bias)),
+    ),
+    Adapter(
+        dict.fromkeys(_BATCH_NORMS, ("batch_normalization",)),
+        weights=lambda module: (*_AFFINE, _MEAN, _VARIANCE),
+        differences=_compare_epsilon,
+        training_difference=_compare_momentum,
+        computation=_compute_batch_norm,
+    ),
+    Adapter(
+        {nn.LayerNorm: ("layer_normalization",)},
+        weights=lambda module: _AFFINE,
+        differences=_compare_epsilon,
+    ),
+    Adapter(
+        {nn.GroupNorm: ("group_normalization",)},
+        weights=lambda module: _AFFINE,
+        differences=_compare_group_norm,
+    ),
+    Adapter(
+        {nn.Embedding: ("embedding",)},
+        weights=lambda module: [ModuleWeight("weight", "embeddings")],
+        differences=_compare_embedding,
+    ),
+    Adapter({nn.PReLU: ("p_re_lu",)}, weights=_list_prelu_weights),
+    Adapter(
+        dict.fromkeys((*_MAX_POOLS, *_AVERAGE_POOLS), ()),
+        weights=lambda module: (),
+        computation=_compute_pooling,
+    ),
+)
+# The Keras classes whose weights are known, in snake_case
+KINDS = frozenset(kind for one in ADAPTERS for kinds in one.classes.values() for kind in kinds)

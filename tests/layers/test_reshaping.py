@@ -1,0 +1,188 @@
+"""Layers that change the shape of a tensor."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from kerastorch.layers import Cropping2D, Flatten, Permute, Reshape, UpSampling2D, ZeroPadding2D
+from tests.layers.case import LayerCase, batch, cases
+from tests.layers.test_pooling import IMAGES, IMAGES_FIRST
+
+FIRST = {"data_format": "channels_first"}
+CASES = [
+    *cases(
+        Flatten,
+        {},
+        FIRST,
+        {"activity_regularizer": "l2"},
+        integers="kept",
+        shape=(2, 3, 4, 5),
+        other=[(3, 6, 7, 5), (1, 4, 3, 5)],
+        refused=[()],
+        refused_arguments=[("data_format", "NCHW", ValueError)],
+    ),
+    *(
+        LayerCase(
+            Flatten,
+            {"data_format": data_format},
+            shape,
+            refused=[()],
+            refused_arguments=[("data_format", "NCHW", ValueError)],
+            integers="kept",
+        )
+        for data_format in ("channels_last", "channels_first")
+        for shape in ((3,), (3, 4), (3, 1), (2, 3, 4), (2, 3, 4, 5, 2))
+    ),
+    *cases(
+        Reshape,
+        {"target_shape": (-1, 3)},
+        integers="kept",
+        shape=(2, 8, 9, 3),
+        other=[(3, 8, 12, 3), (1, 8, 10, 3)],
+        refused=[(2, 5, 7)],
+        refused_arguments=[
+            ("target_shape", 3, TypeError),
+            ("target_shape", (-2, 3), ValueError),
+            ("target_shape", (-1, -1), ValueError),
+            ("target_shape", (5, 2), ValueError),
+            ("target_shape", (5, -1), ValueError),
+            ("target_shape", (0, -1), ValueError),
+        ],
+    ),
+    LayerCase(
+        Reshape,
+        {"target_shape": (-1,)},
+        (5, 3, 1),
+        refused_arguments=[("target_shape", (-1, -1), ValueError)],
+    ),
+    LayerCase(
+        Reshape,
+        {"target_shape": (None, 4)},  # None is written as an unknown size
+        (2, 3, 4),
+        refused=[(2, 5, 7)],
+        exempt=frozenset({"test_output_shapes", "test_refused_shapes_change_nothing"}),
+    ),
+    *cases(
+        Reshape,
+        {"target_shape": [-1, 2, 2]},
+        {"target_shape": (6, -1)},
+        {"target_shape": (np.int64(2), 6)},
+        {"target_shape": (3, 4)},
+        integers="kept",
+        shape=(2, 3, 4),
+        refused=[(2, 11)],
+        refused_arguments=[("target_shape", None, TypeError)],
+    ),
+    *cases(
+        Reshape,
+        {"target_shape": ()},
+        {"target_shape": (1,)},
+        integers="kept",
+        shape=(5, 1),
+        refused=[(5, 2)],
+        refused_arguments=[("target_shape", (7,), ValueError)],
+    ),
+    LayerCase(
+        Permute,
+        {"dims": (3, 1, 2)},
+        (2, 8, 9, 3),
+        [(3, 9, 12, 3), (1, 11, 8, 3)],
+        refused=[(2, 8, 9)],
+        integers="kept",
+        refused_arguments=[
+            ("dims", (0, 1), ValueError),
+            ("dims", (1, 1), ValueError),
+            ("dims", (1, 3), ValueError),
+            ("dims", 2, TypeError),
+        ],
+    ),
+    *(
+        LayerCase(
+            Permute,
+            {"dims": dims},
+            shape,
+            refused=[(*shape, 2)],
+            refused_arguments=[("dims", (1, 3), ValueError)],
+        )
+        for dims, shape in (
+            ((2, 1), (2, 3, 4)),
+            ([3, 1, 2], (2, 3, 4, 5)),
+            ((1,), (2, 3)),
+            ((4, 2, 1, 3), (2, 3, 4, 5, 6)),
+            ((), (2,)),
+        )
+    ),
+    *cases(
+        ZeroPadding2D,
+        {"padding": ((1, 2), (3, 0))},
+        {},
+        {"padding": 2},
+        {"padding": (0, 3)},
+        integers="kept",
+        **IMAGES,
+        refused_arguments=[
+            ("padding", (1, 2, 3), ValueError),
+            ("padding", 1.5, ValueError),
+            ("padding", (-1, 2), ValueError),
+        ],
+    ),
+    *cases(
+        Cropping2D,
+        {"cropping": ((1, 2), (1, 0))},
+        {},
+        {"cropping": 1},
+        {"cropping": (0, 2)},
+        integers="kept",
+        **{**IMAGES, "refused": [(8, 9, 3), (2, 2, 0, 3)]},
+        refused_arguments=[("cropping", -1, ValueError), ("cropping", (1, 5), ValueError)],
+    ),
+    *cases(
+        UpSampling2D,
+        {"size": (2, 3)},
+        {"size": 2},
+        integers="kept",
+        **IMAGES,
+        refused_arguments=[("size", 0, ValueError), ("interpolation", "foo", ValueError)],
+    ),
+    *cases(
+        UpSampling2D,
+        *(
+            {"size": size, "interpolation": "bilinear"}
+            for size in ((2, 3), 2, (1, 3), (3, 2), (5, 1))
+        ),
+        **IMAGES,
+        refused_arguments=[("size", 0, ValueError), ("interpolation", "foo", ValueError)],
+    ),
+    *cases(  # Keras on torch lacks these interpolations: see the recorded values of TensorFlow
+        UpSampling2D,
+        {"size": (2, 3), "interpolation": "bicubic"},
+        {"size": (1, 4), "interpolation": "lanczos3"},
+        {"size": (3, 2), "interpolation": "LANCZOS5"},
+        **IMAGES,
+        refused_arguments=[("interpolation", "area", ValueError)],
+        agrees=False,
+    ),
+    *(
+        LayerCase(
+            layer,
+            {**arguments, **FIRST},
+            **IMAGES_FIRST,
+            refused_arguments=[("data_format", "NCHW", ValueError)],
+            agrees=arguments.get("interpolation") != "bicubic",
+        )
+        for layer, arguments in (
+            (ZeroPadding2D, {"padding": ((1, 2), (3, 0))}),
+            (Cropping2D, {"cropping": ((1, 2), (1, 0))}),
+            (UpSampling2D, {"size": (3, 2)}),
+            (UpSampling2D, {"size": (2, 3), "interpolation": "bilinear"}),
+            (UpSampling2D, {"size": (2, 3), "interpolation": "bicubic"}),
+        )
+    ),
+]
+
+
+def test_channels_first_is_flattened_as_channels_last():
+    x = batch((2, 3, 4, 5))
+    moved = torch.movedim(x, 1, -1)
+    assert torch.equal(Flatten("channels_first")(x), Flatten()(moved))

@@ -1,0 +1,269 @@
+"""Initializers by name and config, and what they refuse."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from kerastorch import initializers
+
+# Names and configs.
+
+
+CONFIGS = [
+    ("Zeros", {}),
+    ("Ones", {}),
+    ("Constant", {"value": 0.0}),
+    ("Constant", {"value": [1, 2]}),
+    ("Identity", {}),
+    ("RandomNormal", {"seed": None, "mean": 0.0, "stddev": 0.05}),
+    ("TruncatedNormal", {"seed": 3, "mean": 1, "stddev": 2}),
+    ("RandomUniform", {"seed": None, "minval": -0.05, "maxval": 0.05}),
+    (
+        "VarianceScaling",
+        {
+            "seed": None,
+            "scale": 1.0,
+            "mode": "fan_in",
+            "distribution": "truncated_normal",
+            "input_axes": None,
+            "output_axes": [1],
+        },
+    ),
+    *(
+        (name, {"seed": 1, "input_axes": (0,), "output_axes": None})
+        for name in (
+            "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform",
+        )
+    ),
+    ("Orthogonal", {"seed": None, "gain": 1.0}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "written"), CONFIGS, ids=str)
+def test_configs(name, written):
+    cls = getattr(initializers, name)
+    initializer = cls.from_config(written)
+    assert initializer.get_config() == initializer.clone().get_config() == written
+    assert list(initializer.get_config()) == list(written)
+    assert initializers.serialize(initializer) == {
+        "module": "keras.initializers",
+        "class_name": name,
+        "config": written,
+        "registered_name": None,
+    }
+    again = pickle.loads(pickle.dumps(initializer))
+    assert type(again) is cls and again.get_config() == written
+    # tf.keras wrote a `dtype` too.
+    older = initializers.get({"class_name": name, "config": {**written, "dtype": "float32"}})
+    assert type(older) is cls and older.get_config() == written
+
+
+def test_configs_of_keras_2():
+    older = {"scale": 2.0, "mode": "fan_in", "distribution": "normal", "seed": 5}
+    initializer = initializers.get({"class_name": "VarianceScaling", "config": older})
+    assert initializer.get_config()["distribution"] == "truncated_normal"
+    assert torch.equal(initializer((4, 3)), initializers.HeNormal(seed=5)((4, 3)))
+
+
+ALIASES = {
+    "constant": "Constant",
+    "identity": "Identity",
+    "IdentityInitializer": "Identity",
+    "ones": "Ones",
+    "stft": "STFT",
+    "STFTInitializer": "STFT",
+    "zeros": "Zeros",
+    "glorot_normal": "GlorotNormal",
+    "glorot_uniform": "GlorotUniform",
+    "he_normal": "HeNormal",
+    "he_uniform": "HeUniform",
+    "lecun_normal": "LecunNormal",
+    "lecun_uniform": "LecunUniform",
+    "orthogonal": "Orthogonal",
+    "OrthogonalInitializer": "Orthogonal",
+    "random_normal": "RandomNormal",
+    "random_uniform": "RandomUniform",
+    "truncated_normal": "TruncatedNormal",
+    "variance_scaling": "VarianceScaling",
+}
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_aliases(alias, name):
+    cls = getattr(initializers, name)
+    assert getattr(initializers, alias) is cls
+    if name == "STFT":
+        pytest.importorskip("scipy")
+    if name != "Constant":
+        assert type(initializers.get(alias)) is type(initializers.get(name)) is cls
+    assert type(initializers.get(cls)) is cls
+
+
+@pytest.mark.parametrize(
+    ("name", "means"),
+    [("normal", "RandomNormal"), ("uniform", "RandomUniform"), ("zero", "Zeros"), ("one", "Ones")],
+)
+def test_short_names(name, means):
+    assert type(initializers.get(name)) is getattr(initializers, means)
+
+
+def test_the_base():
+    base = initializers.get("initializer")
+    assert type(base) is initializers.Initializer and base.get_config() == {}
+    with pytest.raises(NotImplementedError, match=r"^Initializer does not have `__call__"):
+        base((2,))
+
+
+class Ramp(initializers.Initializer):
+    def __init__(self, slope, dtype="float32"):
+        self.slope = slope
+        self.dtype = dtype
+
+    def __call__(self, shape, dtype=None):
+        return self.slope * torch.arange(math.prod(shape), dtype=torch.float32).reshape(shape)
+
+    def get_config(self):
+        return {"slope": self.slope, "dtype": self.dtype}
+
+
+def test_ones_own_class_keeps_its_dtype():
+    written = initializers.serialize(Ramp(2.0, "int8"))
+    again = initializers.deserialize(written, {"Ramp": Ramp})
+    assert again.get_config() == {"slope": 2.0, "dtype": "int8"}
+    assert torch.equal(again((2, 1)), torch.tensor([[0.0], [2.0]]))
+
+
+@pytest.mark.parametrize(
+    "values", [np.arange(6.0).reshape(2, 3), torch.arange(6).reshape(3, 2).T, np.float32(3)]
+)
+def test_an_array_as_an_initializer(values):
+    function = initializers.get(values)
+    shape = tuple(values.shape)
+    found = function(shape)
+    assert found.dtype is torch.float32 and found.is_contiguous()
+    assert np.array_equal(found.numpy(), np.asarray(values))
+    assert function(shape, dtype="float64").dtype is torch.float64
+
+
+@pytest.mark.parametrize(
+    ("attempt", "kind", "message"),
+    [
+        (
+            lambda: initializers.get("constant"),
+            KeyError,
+            "Constant: `config` must be one with a `value`. Received: config={}.",
+        ),
+        (
+            lambda: initializers.Constant([1.0, 2.0])((3,)),
+            ValueError,
+            (
+                "Constant: `shape` must be one that `value` broadcasts to. Received: shape=(3,), "
+                "value_shape=(2,)."
+            ),
+        ),
+        (
+            lambda: initializers.Identity()((2, 3, 4)),
+            ValueError,
+            "Identity: `shape` must be of rank 2. Received: shape=(2, 3, 4).",
+        ),
+        (
+            lambda: initializers.Orthogonal()((3,)),
+            ValueError,
+            "Orthogonal: `shape` must be of rank 2 or more. Received: shape=(3,).",
+        ),
+        (
+            lambda: initializers.HeNormal(seed=1.5),
+            ValueError,
+            "HeNormal: `seed` must be an integer, a `SeedGenerator` or None. Received: seed=1.5.",
+        ),
+        (
+            lambda: initializers.HeNormal(seed=np.int64(3)),
+            ValueError,
+            (
+                "HeNormal: `seed` must be an integer, a `SeedGenerator` or None. "
+                f"Received: seed={np.int64(3)!r}."
+            ),
+        ),
+        (
+            lambda: initializers.SeedGenerator("7"),
+            ValueError,
+            "SeedGenerator: `seed` must be an integer. Received: seed='7'.",
+        ),
+        (
+            lambda: initializers.VarianceScaling(0),
+            ValueError,
+            "VarianceScaling: `scale` must be a number above 0. Received: scale=0.",
+        ),
+        (
+            lambda: initializers.VarianceScaling(mode="fan"),
+            ValueError,
+            (
+                "VarianceScaling: `mode` must be 'fan_in', 'fan_out' or 'fan_avg'. "
+                "Received: mode='fan'."
+            ),
+        ),
+        (
+            lambda: initializers.VarianceScaling(distribution="poisson"),
+            ValueError,
+            (
+                "VarianceScaling: `distribution` must be 'truncated_normal', 'untruncated_normal' "
+                "or 'uniform'. Received: distribution='poisson'."
+            ),
+        ),
+        (
+            lambda: initializers.STFT(side="both"),
+            ValueError,
+            "STFT: `side` must be 'real' or 'imag'. Received: side='both'.",
+        ),
+        (
+            lambda: initializers.STFT(scaling="power"),
+            ValueError,
+            "STFT: `scaling` must be 'density', 'spectrum' or None. Received: scaling='power'.",
+        ),
+        (
+            lambda: initializers.STFT(window=None)((8, 2, 5)),
+            ValueError,
+            "STFT: `shape` must be (T, 1, F // 2 + 1). Received: shape=(8, 2, 5).",
+        ),
+        (
+            lambda: initializers.STFT(window=[1.0, 2.0])((8, 1, 5)),
+            ValueError,
+            "STFT: `window` must be of shape (8,). Received: window=(2,).",
+        ),
+        (
+            lambda: initializers.Zeros()((2,), dtype="float"),
+            ValueError,
+            (
+                "Zeros: `dtype` must be a torch dtype or one of 'float16', 'bfloat16', 'float32', "
+                "'float64', 'bool', 'int8', 'int16', 'int32', 'int64', 'uint8', 'uint16', "
+                "'uint32', 'uint64'. Received: dtype='float'."
+            ),
+        ),
+        (
+            lambda: initializers.get(np.ones(3))((2,)),
+            ValueError,
+            "initializer: `shape` must be (3,), that of the given array. Received: shape=(2,).",
+        ),
+        (
+            lambda: initializers.get(np.array(["a"])),
+            ValueError,
+            (
+                "initializer: `identifier` must be a name, a config dict, a callable or an array "
+                f"of numbers. Received: identifier={np.array(['a'])!r}."
+            ),
+        ),
+    ],
+)
+def test_messages(attempt, kind, message):
+    with pytest.raises(kind) as error:
+        attempt()
+    assert error.value.args == (message,)
+
+
+@pytest.mark.parametrize("identifier", ["nope", "Glorot_Uniform", "", 5, [1, 2], {}])
+def test_refused_identifiers(identifier):
+    with pytest.raises(ValueError):
+        initializers.get(identifier)
