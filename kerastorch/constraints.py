@@ -164,7 +164,7 @@ min_max_norm = MinMaxNorm
 non_neg = NonNeg
 unit_norm = UnitNorm
 
-_CONSTRAINTS = Vocabulary(
+_CONSTRAINTS: Vocabulary[Callable[[Tensor], Tensor]] = Vocabulary(
     "constraint",
     "keras.constraints",
     class_names((Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm)),
@@ -172,42 +172,24 @@ _CONSTRAINTS = Vocabulary(
 
 
 def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
-    """Return the constraint that `identifier` means; None stays None.
-
-    Args:
-        identifier: A name, a config dict, a class, an instance, or a function of one tensor.
+    """Return the constraint that a name, config dict, class, instance or function means.
 
     Raises:
-        ValueError: the name is unknown, or `identifier` is nothing callable.
+        ValueError: the name is unknown, or `identifier` is none of these.
 
     >>> get("max_norm").get_config()
     {'max_value': 2, 'axis': 0}
     """
-    found: Callable[[Tensor], Tensor] | None = _CONSTRAINTS.get(identifier)
-    return found
+    return _CONSTRAINTS.get(identifier)
 
 
 def serialize(constraint: Callable[[Tensor], Tensor] | None) -> Config | str | None:
-    """Return the config that Keras writes for `constraint`.
-
-    Raises:
-        ValueError: nothing can name it, such as a lambda.
-    """
+    """Return the config that Keras writes for a constraint."""
     return _CONSTRAINTS.serialize(constraint)
 
 
 def deserialize(
     config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
 ) -> Callable[[Tensor], Tensor] | None:
-    """Return the constraint that `config` describes.
-
-    Args:
-        config: A name, or a dict as any Keras wrote it.
-        custom_objects: Your own names -> functions or classes.
-
-    Raises:
-        ValueError: the name is unknown.
-        TypeError: the class does not take the arguments in `config`.
-    """
-    found: Callable[[Tensor], Tensor] | None = _CONSTRAINTS.deserialize(config, custom_objects)
-    return found
+    """Return the constraint that a config of any Keras describes; `custom_objects` come first."""
+    return _CONSTRAINTS.deserialize(config, custom_objects)

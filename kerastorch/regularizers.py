@@ -190,7 +190,7 @@ l2 = L2
 l1_l2 = L1L2
 orthogonal_regularizer = OrthogonalRegularizer
 
-_REGULARIZERS = Vocabulary(
+_REGULARIZERS: Vocabulary[Callable[[Tensor], Tensor]] = Vocabulary(
     "regularizer",
     "keras.regularizers",
     class_names((Regularizer, L1, L2, L1L2, OrthogonalRegularizer)),
@@ -198,42 +198,24 @@ _REGULARIZERS = Vocabulary(
 
 
 def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
-    """Return the regularizer that `identifier` means; None stays None.
-
-    Args:
-        identifier: A name, a config dict, a class, an instance, or a function of one tensor.
+    """Return the regularizer that a name, config dict, class, instance or function means.
 
     Raises:
-        ValueError: the name is unknown, or `identifier` is nothing callable.
+        ValueError: the name is unknown, or `identifier` is none of these.
 
     >>> get("l2").get_config()
     {'l2': 0.01}
     """
-    found: Callable[[Tensor], Tensor] | None = _REGULARIZERS.get(identifier)
-    return found
+    return _REGULARIZERS.get(identifier)
 
 
 def serialize(regularizer: Callable[[Tensor], Tensor] | None) -> Config | str | None:
-    """Return the config that Keras writes for `regularizer`.
-
-    Raises:
-        ValueError: nothing can name it, such as a lambda.
-    """
+    """Return the config that Keras writes for a regularizer."""
     return _REGULARIZERS.serialize(regularizer)
 
 
 def deserialize(
     config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
 ) -> Callable[[Tensor], Tensor] | None:
-    """Return the regularizer that `config` describes.
-
-    Args:
-        config: A name, or a dict as any Keras wrote it.
-        custom_objects: Your own names -> functions or classes.
-
-    Raises:
-        ValueError: the name is unknown.
-        TypeError: the class does not take the arguments in `config`.
-    """
-    found: Callable[[Tensor], Tensor] | None = _REGULARIZERS.deserialize(config, custom_objects)
-    return found
+    """Return the regularizer that a config of any Keras describes; `custom_objects` come first."""
+    return _REGULARIZERS.deserialize(config, custom_objects)

@@ -17,8 +17,8 @@ from ._ops.fused_optimizers import match_strides
 from ._ops.inplace_constraints import in_place
 from ._ops.l2_penalty import sum_of_squares
 from .dtype_policies import torch_dtype
-from .layers.base.layer import Layer, Variable
-from .layers.base.weights import Callback
+from .layers.base.layer import Layer
+from .layers.base.weights import Callback, Variable
 from .regularizers import L1, L1L2, L2
 
 _SUMS = (L1, L2, L1L2)  # the penalty on a weight is the sum of those on its parts

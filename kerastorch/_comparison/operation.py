@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from .. import activations
-from ..layers.convolution.base import BaseConv
+from ..layers.convolution.conv import Conv
 from ..layers.core.dense import Dense
 from ..layers.normalization.batch_norm import BatchNormalization
 from ..layers.pooling.pooling import BasePooling, _MaxPooling
@@ -37,7 +37,7 @@ def operation_of(module: nn.Module) -> Computation | None:
         held = (own.weight, own.bias, own.running_mean, own.running_var)
         weight, bias, mean, variance = map(detach, held)
         return Normalization(weight, bias, mean, variance, own.epsilon)
-    if not isinstance(own, (BaseConv, Dense)):
+    if not isinstance(own, (Conv, Dense)):
         adapter = find_adapter(module, any_forward=True)
         return None if adapter is None else adapter.computation(module)
     kernel = detach(own._merged(own.weight) if own.lora_enabled else own.weight)

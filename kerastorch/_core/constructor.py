@@ -16,12 +16,17 @@ class OwnConstructor:
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        inherited = cls.__init__
-        if "__init__" not in vars(cls) and isinstance(inherited, FunctionType):
-            # A metaclass or a wrapper costs time at each call and hides the signature.
-            parts = (inherited.__name__, inherited.__defaults__, inherited.__closure__)
-            copy = FunctionType(inherited.__code__, inherited.__globals__, *parts)
-            copy.__kwdefaults__ = inherited.__kwdefaults__
-            functools.update_wrapper(copy, inherited)
-            copy.__qualname__ = f"{cls.__qualname__}.__init__"
-            cls.__init__ = copy  # type: ignore[method-assign]
+        own_constructor(cls)
+
+
+def own_constructor(cls: Any) -> None:
+    """Give a class without an `__init__` of its own a copy of the inherited one."""
+    inherited = cls.__init__
+    if "__init__" not in vars(cls) and isinstance(inherited, FunctionType):
+        # A metaclass or a wrapper costs time at each call and hides the signature.
+        parts = (inherited.__name__, inherited.__defaults__, inherited.__closure__)
+        copy = FunctionType(inherited.__code__, inherited.__globals__, *parts)
+        copy.__kwdefaults__ = inherited.__kwdefaults__
+        functools.update_wrapper(copy, inherited)
+        copy.__qualname__ = f"{cls.__qualname__}.__init__"
+        cls.__init__ = copy

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from .config_arrays import Config, plain
 from .errors import problem
@@ -22,13 +24,25 @@ _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
 _NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
 _LAYER_MODULE = "keras.layers"
 LAYERS: dict[str, Any] = {}  # the layers of `keras.layers` by class name
+_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+ALIASES: dict[str, str] = {}  # Keras's other names of them: "MaxPool2D" -> "MaxPooling2D"
 _Class = TypeVar("_Class", bound=type)
+Entry = TypeVar("Entry")
 
 
-def keras_layer(cls: _Class) -> _Class:
-    """Register a class as the layer of `keras.layers` of the same name."""
-    LAYERS[cls.__name__] = cls
-    return cls
+def keras_layer(*, aliases: Iterable[str] = ()) -> Callable[[_Class], _Class]:
+    """Register a class as the layer of `keras.layers` of the same name.
+
+    Args:
+        aliases: Keras's other names of the class.
+    """
+
+    def register(cls: _Class) -> _Class:
+        LAYERS[cls.__name__] = cls
+        ALIASES.update(dict.fromkeys(aliases, cls.__name__))
+        return cls
+
+    return register
 
 
 def snake_case(class_name: str) -> str:
@@ -36,6 +50,13 @@ def snake_case(class_name: str) -> str:
     name = re.sub(r"\W+", "", class_name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def automatic_name(class_name: str) -> str:
+    """Return Keras's automatic name: the class in snake_case, numbered from the second on."""
+    base = snake_case(class_name)
+    count = next(_counters[base])
+    return f"{base}_{count}" if count else base
 
 
 def is_automatic_name(name: str, kind: str) -> bool:
@@ -63,7 +84,7 @@ def callable_config(function: object) -> Config:
     }
 
 
-class Vocabulary:
+class Vocabulary(Generic[Entry]):
     """One of Keras's tables of names.
 
     Args:
@@ -89,7 +110,7 @@ class Vocabulary:
         self._layers = {} if layers is None else layers  # filled as the layers' files are imported
         self._own = set(self.table.values())
 
-    def get(self, identifier: Any) -> Any:
+    def get(self, identifier: Any) -> Entry | None:
         """Return the callable that `identifier` means; None stays None.
 
         Args:
@@ -105,7 +126,7 @@ class Vocabulary:
         if inspect.isclass(identifier):
             identifier = identifier()
         if callable(identifier):
-            return identifier
+            return cast(Entry, identifier)
         raise ValueError(
             problem(self.kind, "identifier", "a name, a config dict or a callable", identifier)
         )
@@ -139,7 +160,7 @@ class Vocabulary:
 
     def deserialize(
         self, config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
-    ) -> Any:
+    ) -> Entry | None:
         """Return the object that `config` describes.
 
         Args:
@@ -161,12 +182,12 @@ class Vocabulary:
                 raise TypeError(problem(self.kind, "config", rule, config))
             found = self.table.get(name)
         if found is None and isinstance(config, dict) and name in self._layers:
-            return self._layers[name].from_config(arguments, custom_objects)
-        if found is None:
+            found = self._layers[name].from_config(arguments, custom_objects)
+        elif found is None:
             raise ValueError(self._unknown(name))
-        if not inspect.isclass(found):
-            return found
-        return _instance(found, arguments)
+        elif inspect.isclass(found):
+            found = _instance(found, arguments)
+        return cast(Entry, found)
 
     def _function_config(self, function: FunctionType) -> Config | str:
         name = function.__name__

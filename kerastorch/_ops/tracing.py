@@ -67,3 +67,14 @@ def any_size() -> bool:
     """Return whether the sizes stand for others, too: while compiling, exporting or tracing."""
     compiling = torch.compiler.is_compiling()
     return compiling or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+
+
+def is_exporting() -> bool:
+    """Return whether `torch.export` is at work; a graph that it makes has no losses."""
+    asked = getattr(torch.compiler, "is_exporting", None)  # new in torch 2.7
+    return asked is not None and asked()
+
+
+def under_autocast(device: str) -> bool:
+    """Return whether `torch.autocast` is on for a type of devices."""
+    return device != "meta" and torch.is_autocast_enabled(device)  # "meta" is an error there

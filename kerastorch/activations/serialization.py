@@ -75,7 +75,7 @@ TORCH_FUNCTIONS: dict[Callable[..., Any], str] = {
 }  # fmt: skip
 
 
-ACTIVATIONS = Vocabulary(
+ACTIVATIONS: Vocabulary[_Activation] = Vocabulary(
     "activation",
     "keras.activations",
     {
@@ -93,32 +93,22 @@ KERAS_2_NAMES: Mapping[str, _Activation] = {"hard_sigmoid": hard_sigmoid_keras2}
 
 
 def get(identifier: Any) -> _Activation:
-    """Return the activation that `identifier` means.
-
-    Args:
-        identifier: A name, a config dict, or anything callable, such as a function or an
-            `nn.Module`, which is returned as it is. None means `linear`.
+    """Return the activation that a name, config dict or callable means; None means `linear`.
 
     Raises:
-        ValueError: the name is unknown, or `identifier` is nothing callable.
+        ValueError: the name is unknown, or `identifier` is none of these.
 
     >>> get("swish") is silu
     True
     """
-    if identifier is None:
-        return linear
-    # A class is a callable here, as in Keras; the other three vocabularies make an instance.
-    is_class = inspect.isclass(identifier)
-    found: _Activation = identifier if is_class else ACTIVATIONS.get(identifier)
-    return found
+    # A class is a callable here, as in Keras; the other three namespaces make an instance.
+    found: Any = identifier if inspect.isclass(identifier) else ACTIVATIONS.get(identifier)
+    activation: _Activation = linear if found is None else found
+    return activation
 
 
 def serialize(activation: _Activation | None) -> Config | str | None:
-    """Return the config that Keras writes for `activation`: a bare name, or a dict for your own.
-
-    Raises:
-        ValueError: nothing can name it: a lambda, a module without `get_config`, or a function
-            of your own that is named as one of Keras's.
+    """Return the config that Keras writes for an activation.
 
     >>> serialize(silu), serialize(torch.tanh)
     ('silu', 'tanh')
@@ -129,14 +119,5 @@ def serialize(activation: _Activation | None) -> Config | str | None:
 def deserialize(
     config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
 ) -> _Activation | None:
-    """Return the activation that `config` describes.
-
-    Args:
-        config: A name, or a dict as any Keras wrote it.
-        custom_objects: Your own names -> functions or classes.
-
-    Raises:
-        ValueError: the name is unknown.
-    """
-    found: _Activation | None = ACTIVATIONS.deserialize(config, custom_objects)
-    return found
+    """Return the activation that a config of any Keras describes; `custom_objects` come first."""
+    return ACTIVATIONS.deserialize(config, custom_objects)

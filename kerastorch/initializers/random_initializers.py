@@ -15,7 +15,9 @@ from .._core.registry import Vocabulary
 from .._core.seeds import Seed, SeedGenerator, Shape, default_device
 from .base import DType, Initializer, as_dtype, as_shape
 
-_SEEDS = Vocabulary("seed", "keras.random", {"SeedGenerator": SeedGenerator})
+_SEEDS: Vocabulary[SeedGenerator] = Vocabulary(
+    "seed", "keras.random", {"SeedGenerator": SeedGenerator}
+)
 # What is left of a normal distribution's standard deviation when it is cut at two of them.
 _CUT_STDDEV = 0.87962566103423978
 

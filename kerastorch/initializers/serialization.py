@@ -49,7 +49,7 @@ def _fixed(values: Any) -> Callable[..., Tensor]:
     return initialize_fn
 
 
-_INITIALIZERS = Vocabulary(
+_INITIALIZERS: Vocabulary[Callable[..., Tensor]] = Vocabulary(
     "initializer",
     "keras.initializers",
     class_names(
@@ -70,11 +70,7 @@ _INITIALIZERS = Vocabulary(
 
 
 def get(identifier: Any) -> Callable[..., Tensor] | None:
-    """Return the initializer that `identifier` means; None stays None.
-
-    Args:
-        identifier: A name, a config dict, a class, an instance, a function of
-            `(shape, dtype=None)`, or an array, whose values the weight then gets.
+    """Return the initializer that a name, config dict, class, instance, function or array means.
 
     Raises:
         ValueError: the name is unknown, or `identifier` is none of these.
@@ -85,31 +81,16 @@ def get(identifier: Any) -> Callable[..., Tensor] | None:
     """
     if isinstance(identifier, (Tensor, np.ndarray, np.generic)):
         return _fixed(identifier)
-    found: Callable[..., Tensor] | None = _INITIALIZERS.get(identifier)
-    return found
+    return _INITIALIZERS.get(identifier)
 
 
 def serialize(initializer: Callable[..., Tensor] | None) -> Config | str | None:
-    """Return the config that Keras writes for `initializer`.
-
-    Raises:
-        ValueError: nothing can name it, such as a lambda.
-    """
+    """Return the config that Keras writes for an initializer."""
     return _INITIALIZERS.serialize(initializer)
 
 
 def deserialize(
     config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
 ) -> Callable[..., Tensor] | None:
-    """Return the initializer that `config` describes.
-
-    Args:
-        config: A name, or a dict as any Keras wrote it.
-        custom_objects: Your own names -> functions or classes.
-
-    Raises:
-        ValueError: the name is unknown.
-        TypeError: the class does not take the arguments in `config`.
-    """
-    found: Callable[..., Tensor] | None = _INITIALIZERS.deserialize(config, custom_objects)
-    return found
+    """Return the initializer that a config of any Keras describes; `custom_objects` come first."""
+    return _INITIALIZERS.deserialize(config, custom_objects)

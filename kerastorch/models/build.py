@@ -12,7 +12,6 @@ from .._core.registry import LAYERS, snake_case
 from ..activations.serialization import KERAS_2_NAMES
 from ..graph.shapes import ERRORS
 from ..graph.spec import Call, LayerSpec, ModelSpec, refs
-from ..layers.activation.activation import Softmax
 from ..layers.base.layer import Layer
 from ..operations.operation import Operation, key_of
 from ..saving.configs.entries import class_of
@@ -222,8 +221,7 @@ class _Builder:
             except TypeError as error:
                 raise FileError(f"{where}: {call.layer!r} ({module.key}): {error}") from error
         elif isinstance(module, (Layer, Model)):
-            if isinstance(module, Softmax):
-                named -= {"mask"}
+            named -= set(getattr(module, "call_arguments", ()))
             if len(call.args) != 1 or named:
                 what = f"a {type(module).__name__} must be called on its inputs alone"
                 found = f"{len(call.args)} arguments and {sorted(named)}"

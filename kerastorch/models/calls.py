@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from .._core.arrays import from_array
 from .._core.errors import problem
+from .._ops.tracing import is_exporting
 from ..graph.spec import ModelSpec, TensorRef, mapped, refs
-from ..layers.base.layer import Layer, is_exporting
+from ..layers.base.layer import Layer
 
 
 class Slot(NamedTuple):

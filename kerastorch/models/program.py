@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.modules import module as torch_module
 
 from .._core.layout import CHANNELS_LAST, axes_moved
-from .._ops.tracing import is_compiling_one_size
-from ..layers.base.layer import under_autocast
+from .._ops.tracing import is_compiling_one_size, under_autocast
 from .calls import ModuleCall
 
 WITHOUT_GRADIENTS, WITH_GRADIENTS, COMPILED = range(3)  # the modes of a run

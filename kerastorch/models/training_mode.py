@@ -9,12 +9,8 @@ from torch import nn
 from .._core.errors import FileError
 from ..graph.spec import ModelSpec
 from ..layers.base.layer import Layer
-from ..layers.normalization.batch_norm import BatchNormalization
-from ..layers.regularization.dropout import Dropout, SpatialDropout2D
 from ..operations.operation import Operation
 from .functional import Functional, Model
-
-_BY_MODE = (BatchNormalization, Dropout, SpatialDropout2D)
 
 
 def require_modes(spec: ModelSpec, model: Model) -> None:
@@ -50,5 +46,8 @@ def _modes(
         layer, mode, path = layers[name], outer if own is None else own, f"{prefix}{name}"
         if isinstance(layer, Model):
             yield from _modes(layer, mode, f"{path}/")
-        elif isinstance(layer, _BY_MODE) or not isinstance(layer, (Layer, Operation)):
+        elif isinstance(layer, Layer):
+            if layer.depends_on_training_mode:
+                yield path, layer, mode
+        elif not isinstance(layer, Operation):
             yield path, layer, mode

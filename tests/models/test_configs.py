@@ -487,8 +487,8 @@ def test_keras_1_in_the_words_of_keras_2():
     assert bn.config == {"name": "bn", "axis": -1, "momentum": 0.9, "epsilon": 0.1}
     assert pool.config["data_format"] == "channels_first"
     assert dropout.config == {"name": "drop", "rate": 0.25}
-    assert last.config["kernel_initializer"] == "random_normal"
-    assert "input_dim" not in last.config
+    assert last.config["kernel_initializer"] == "normal"  # a name of the initializer today, too
+    assert (last.config["units"], last.config["use_bias"]) == (4, False)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,10 @@ from ..._ops.tracing import by_element
 from ...activations.integers import relu_takes
 from ..base.stateless import Weightless
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+__all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax"]
 
 
-@keras_layer
+@keras_layer()
 class Activation(Weightless):
     """Applies an activation function.
 
@@ -51,6 +50,8 @@ class Activation(Weightless):
         tensor([0., 0., 0., 2.])
     """
 
+    argument_namespaces: ClassVar = {"activation": activations}
+    keeps_flatten_order = True
     compute_layout = "any"
     overwrites_input = True
     activation: Callable[[Tensor], Tensor]
@@ -61,9 +62,9 @@ class Activation(Weightless):
         if isinstance(self.activation, nn.Module) and not self.trainable:
             self.activation.requires_grad_(False)  # it is frozen with the layer
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "activation":
+    def _on_argument_change(self, argument: str) -> None:
+        super()._on_argument_change(argument)
+        if argument == "activation":
             self._is_elementwise = inplace_activations.is_elementwise(self.activation)
             self._in_place = inplace_activations.in_place(self.activation)
             self._takes_integers = inplace_activations.takes_integers(self.activation)
@@ -86,7 +87,7 @@ class Activation(Weightless):
         return self.activation is activations.relu or self.activation is activations.relu6
 
 
-@keras_layer
+@keras_layer()
 class ReLU(Weightless):
     """Rectified linear unit: `max(x, 0)` with the default arguments.
 
@@ -117,6 +118,7 @@ class ReLU(Weightless):
         tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
     """
 
+    keeps_flatten_order = True
     compute_layout = "any"
     overwrites_input = True
 
@@ -146,7 +148,7 @@ class ReLU(Weightless):
         return not self.negative_slope
 
 
-@keras_layer
+@keras_layer()
 class LeakyReLU(Weightless):
     """Leaky rectified linear unit: `x` above 0, `negative_slope * x` below.
 
@@ -173,6 +175,8 @@ class LeakyReLU(Weightless):
         tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
     """
 
+    renamed_arguments: ClassVar = {"alpha": "negative_slope"}
+    keeps_flatten_order = True
     compute_layout = "any"
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
@@ -183,14 +187,12 @@ class LeakyReLU(Weightless):
         self.negative_slope = _least_0(type(self).__name__, "negative_slope", negative_slope)
 
     @classmethod
-    def from_config(
-        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> Self:
-        """Make a layer from a config as every layer does; it may have Keras 2's `alpha`."""
-        if isinstance(config, Mapping) and "alpha" in config and "negative_slope" not in config:
-            renamed = {"negative_slope" if k == "alpha" else k: v for k, v in config.items()}
-            config = {**renamed, "negative_slope": plain(config["alpha"])}
-        return super().from_config(config, custom_objects)
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a config of any Keras as Keras 3 writes it; Keras 2 may have an array."""
+        upgraded = super().upgrade_config(config)
+        if "alpha" in config and "negative_slope" not in config:
+            upgraded["negative_slope"] = plain(config["alpha"])
+        return upgraded
 
     def _converts(self, dtype: torch.dtype) -> bool:
         return dtype is torch.bool
@@ -199,7 +201,7 @@ class LeakyReLU(Weightless):
         return activations.leaky_relu(x, self.negative_slope)
 
 
-@keras_layer
+@keras_layer()
 class ELU(Weightless):
     """Exponential linear unit: `x` above 0, `alpha * (exp(x) - 1)` below.
 
@@ -224,6 +226,7 @@ class ELU(Weightless):
         tensor([-2.,  0.,  3.])
     """
 
+    keeps_flatten_order = True
     compute_layout = "any"
     _floats = True
 
@@ -242,7 +245,7 @@ class ELU(Weightless):
         return activations.elu(x, self.alpha)
 
 
-@keras_layer
+@keras_layer()
 class Softmax(Weightless):
     """Softmax: `exp(x)`, divided by its sum along an axis.
 
@@ -267,6 +270,8 @@ class Softmax(Weightless):
         tensor([0.2119, 0.5761, 0.2119])
     """
 
+    keeps_flatten_order = True
+    call_arguments = ("mask",)
     _floats = True
 
     def __init__(self, axis: int | Sequence[int] | None = -1, **kwargs: Any) -> None:

@@ -14,10 +14,12 @@ from ..._core import arguments
 from ..._core.errors import problem
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
-from ..base.weights import Role, Shape
+from ..base.weights import Shape, declare_weight
+
+__all__ = ["PReLU"]
 
 
-@keras_layer
+@keras_layer()
 class PReLU(Layer):
     """Parametric rectified linear unit: `x` above 0, `alpha * x` below, with `alpha` trained.
 
@@ -52,8 +54,7 @@ class PReLU(Layer):
         ((2, 8, 6, 3), (1, 1, 3))
     """
 
-    roles = (Role("alpha", "alpha", "alpha_initializer", "alpha_regularizer", "alpha_constraint"),)
-    _written_when_set = ("activity_regularizer",)
+    roles = (declare_weight("alpha", "alpha"),)
     alpha: Tensor
     shared_axes: list[int] | None
 
@@ -85,11 +86,7 @@ class PReLU(Layer):
             )
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same.
-
-        Raises:
-            ValueError: it is no shape.
-        """
+        """Return the output's shape for an input's: the same."""
         return arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
 
     def _shapes_for(

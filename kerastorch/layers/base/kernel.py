@@ -10,38 +10,35 @@ from torch import Tensor, nn
 from ... import activations
 from ..._core.errors import problem
 from .lora import LoRA
-from .weights import Role
 
 
 class Kernel(LoRA):
-    """A layer that applies a kernel to its input, adds a bias and applies an activation.
+    """A layer that applies a kernel to its input, adds a bias and applies an activation."""
 
-    A subclass names in `_settled` the arguments that cannot change once the layer is made.
-    """
-
-    _settled: ClassVar[tuple[str, ...]]
+    argument_namespaces: ClassVar = {"activation": activations}
+    renamed_arguments: ClassVar = {
+        "bias": "use_bias",
+        "init": "kernel_initializer",
+        "W_regularizer": "kernel_regularizer",
+        "b_regularizer": "bias_regularizer",
+        "W_constraint": "kernel_constraint",
+        "b_constraint": "bias_constraint",
+    }
     use_bias: bool
     weight: Tensor
     bias: Tensor | None
     activation: Callable[[Tensor], Tensor]
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._settled and name in self.__dict__:
-            remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
-            rule = "left as the layer was made"
-            raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
-        super().__setattr__(name, value)
-        if name == "activation":
-            self._settle_activation(self.activation)
+    def _on_argument_change(self, argument: str) -> None:
+        super()._on_argument_change(argument)
+        if argument == "activation":
+            self._set_activation(self.activation)
             if isinstance(self.activation, nn.Module) and not self.trainable:
                 self.activation.requires_grad_(False)  # it is frozen with the layer
 
-    def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
+    def _set_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
         """Decide how `forward` applies a new activation."""
         raise NotImplementedError
-
-    def _has(self, role: Role) -> bool:
-        return bool(self.use_bias) if role.parameter == "bias" else super()._has(role)
 
     def _prepare_input(self, inputs: Any) -> Tensor:
         return self._made_to_fit(inputs, self.weight, self.bias)[0]

@@ -3,48 +3,33 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ... import dtype_policies
-from ..._core import distributed
-from ..._core.arrays import find_remedy, from_array, to_array
+from ... import dtype_policies, regularizers
+from ..._core.arrays import find_remedy, from_array
+from ..._core.config_upgrade import upgrade_config
+from ..._core.constructor import own_constructor
 from ..._core.errors import problem
 from ..._core.layout import axes_moved
-from ..._core.registry import snake_case
+from ..._core.registry import automatic_name
+from ..._ops.tracing import is_exporting, under_autocast
+from . import config as config_module
 from .computation import Computation
-from .config import Configured
 from .lazy import Buildable
-from .weights import Callback, Role
+from .weights import Callback, Variable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 _states = itertools.count(1)
-_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 
 
-class Variable(NamedTuple):
-    """One weight of a built layer as Keras sees it.
-
-    Attributes:
-        name: Keras's name: "kernel".
-        parameter: The parameter itself.
-        value: The view of it in Keras's order; what is written to it reaches the parameter.
-        regularizer: What adds a loss term for it, or None.
-        constraint: What projects it after an optimizer step, or None.
-    """
-
-    name: str
-    parameter: Tensor
-    value: Tensor
-    regularizer: Callback | None
-    constraint: Callback | None
-
-
-class Layer(Configured, Buildable, Computation):
+class Layer(Buildable, Computation):
     """A Keras layer as a PyTorch module: its name, weights, types of numbers, losses and config.
 
     Args:
@@ -58,6 +43,19 @@ class Layer(Configured, Buildable, Computation):
     Raises:
         ValueError: an argument is refused, or there is none of that name.
     """
+
+    # What a class declares about its arguments
+    argument_namespaces: ClassVar[Mapping[str, Any]] = {"activity_regularizer": regularizers}
+    fixed_arguments: ClassVar[tuple[str, ...]] = ()  # cannot change once the layer is made
+    renamed_arguments: ClassVar[Mapping[str, str]] = {}  # names of Keras 1 and 2 -> of Keras 3
+    _written_when_set: ClassVar[tuple[str, ...]] = ("activity_regularizer",)  # in configs
+    _written_last: ClassVar[tuple[str, ...]] = ()  # after all others in configs
+
+    # What a class declares for models and files
+    depends_on_training_mode: ClassVar[bool] = False
+    keeps_flatten_order: ClassVar[bool] = False  # gives the elements in the input's order
+    is_flat: ClassVar[bool] = False  # its output has no spatial axes, or none that it knows of
+    call_arguments: ClassVar[tuple[str, ...]] = ()  # what `forward` takes beside the inputs
 
     def __init__(
         self,
@@ -83,13 +81,33 @@ class Layer(Configured, Buildable, Computation):
         self._activity_losses: list[Tensor] = []
         self.autocast = autocast
         self.activity_regularizer = activity_regularizer
-        self.name = _automatic_name(owner) if name is None else name
+        self.name = automatic_name(owner) if name is None else name
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Name the constructor after the class, and complete `argument_namespaces`."""
+        super().__init_subclass__(**arguments)
+        own_constructor(cls)
+        cls.argument_namespaces = config_module.collect_namespaces(cls)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """Resolve what is assigned to an argument, and refuse to change a fixed one."""
+        namespace = self.argument_namespaces.get(name)
+        if namespace is not None:
+            value = namespace.get(value)
+            vars(self).get("_modules", {}).pop(name, None)  # nn.Module lets no module be replaced
+        elif name in self.fixed_arguments and name in vars(self):
+            remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
+            rule = "left as the layer was made"
+            raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
         super().__setattr__(name, value)
         if name not in ("training", "__dict__"):  # Dynamo shares the latter with a proxy
             self._note_change()
-        if name == "activity_regularizer":
+        if namespace is not None:
+            self._on_argument_change(name)
+
+    def _on_argument_change(self, argument: str) -> None:
+        """Follow an assignment to an argument that is in `argument_namespaces`."""
+        if argument == "activity_regularizer":
             self._activity_losses.clear()  # they are the earlier one's
 
     def _note_change(self) -> None:
@@ -101,105 +119,56 @@ class Layer(Configured, Buildable, Computation):
         self._note_change()
         return super()._apply(fn, recurse)
 
-    # Weights
+    # The config
 
-    @property
-    def variables(self) -> list[Variable]:
-        """The weights as Keras sees them, in its order; none before the layer is built."""
-        if not self.built:
-            return []
-        found = ((role, self._tensor(role.parameter)) for role in self.roles)
-        return [
-            Variable(
-                role.name,
-                parameter,
-                role.view(parameter),
-                None if role.regularizer is None else getattr(self, role.regularizer),
-                None if role.constraint is None else getattr(self, role.constraint),
-            )
-            for role, parameter in found
-            if parameter is not None
-        ]
+    @classmethod
+    def arguments(cls) -> tuple[str, ...]:
+        """Return the names of all arguments of the constructor, the most special class's first."""
+        return config_module.list_arguments(cls)
 
-    @property
-    def weights(self) -> list[Tensor]:
-        """The parameters in Keras's order, each with its axes in PyTorch's."""
-        return [variable.parameter for variable in self.variables]
-
-    @property
-    def trainable_weights(self) -> list[Tensor]:
-        """The parameters that require gradients; none where `trainable` is False."""
-        return [w for w in self.weights if self._trainable and w.requires_grad]
-
-    @property
-    def non_trainable_weights(self) -> list[Tensor]:
-        """The other parameters."""
-        return [w for w in self.weights if not (self._trainable and w.requires_grad)]
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the weights are trained.
-
-        Setting it sets `requires_grad` of them all; as in Keras, of a kernel too that LoRA froze.
-        """
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: Any) -> None:
-        self._trainable = bool(value)
-        for parameter in self.parameters():
-            parameter.requires_grad = self._trainable
-
-    def _frozen(self, role: Role) -> bool:
-        return not self._trainable
-
-    def count_params(self) -> int:
-        """Return the number of weights' elements.
-
-        Raises:
-            ValueError: the layer is not built.
-        """
-        self._require_built("count_params")
-        return sum(weight.numel() for weight in self.weights)
-
-    def get_weights(self) -> list[np.ndarray[Any, Any]]:
-        """Return copies of all weights as arrays in Keras's order of axes; bfloat16 as float32."""
-        return [to_array(distributed.whole(variable.value)) for variable in self.variables]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Copy arrays into the weights, all of them or none.
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the constructor's arguments as `keras.layers` configs have them.
 
         Args:
-            weights: Arrays or tensors as `get_weights` and Keras's `get_weights` give them.
+            target: A version of Keras, "3.0" to "3.15", whose reader the config is for; None for
+                the newest.
 
         Raises:
-            ValueError: their number or a shape differs, or one is no array of real numbers.
+            ValueError: the version is not known or lacks what the layer uses, or an argument is
+                a callable that no config can name.
         """
-        distributed.settle(self, "set_weights")
-        variables = self.variables
-        expected = [(v.name, tuple(v.value.shape)) for v in variables]
-        if isinstance(weights, (str, Tensor)) or not isinstance(weights, Iterable):
-            self._refuse("weights", f"a list of arrays for {expected}", weights)
-        weights = list(weights)
-        given = [from_array(value) for value in weights]
-        shapes = [
-            type(value).__name__ if array is None else tuple(array.shape)
-            for value, array in zip(weights, given, strict=True)
-        ]
-        if shapes != [shape for _, shape in expected]:
-            remedy = "" if self.built else "Build the layer first: `layer.build(input_shape)`."
-            self._refuse("weights", f"a list of arrays for {expected}", shapes, remedy)
-        views = [self._writable(variable) for variable in variables]
-        for view, value in zip(views, given, strict=True):
-            distributed.write(view, value)  # type: ignore[arg-type]
+        return config_module.make_config(self, target)
 
-    def _writable(self, variable: Variable) -> Tensor:
-        """Return the view of a variable to write to, or raise where writing would be lost."""
-        if not any(variable.parameter is tensor for tensor in self._tensors().values()):
-            remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
-            rule = "a parameter of its own, not one computed from others"
-            self._refuse(variable.name, rule, type(variable.parameter), remedy)
-        return variable.value
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Make a layer from a config of any Keras.
+
+        Args:
+            config: The dict that `get_config` returned there; it is left as it is.
+            custom_objects: Your own names -> functions or classes.
+
+        Raises:
+            TypeError: the config is no mapping or lacks an argument, or an argument is refused.
+        """
+        return config_module.make_layer(cls, config, custom_objects)
+
+    @classmethod
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a config of any Keras as Keras 3 writes it.
+
+        Raises:
+            ValueError: Keras 1 computed something else.
+        """
+        return upgrade_config(cls.__name__, config, cls.renamed_arguments)
+
+    def _differing(self, **defaults: Any) -> list[str]:
+        """Return what a repr shows of arguments with these defaults, and of the dtype."""
+        shown = [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]
+        if self.dtype_policy.name != "float32":
+            shown.append(f"dtype={self.dtype_policy.name!r}")
+        return shown
 
     # Types of numbers
 
@@ -287,6 +256,10 @@ class Layer(Configured, Buildable, Computation):
             self._record_activity(outputs)
         return outputs
 
+    def _prepare_input(self, inputs: Any) -> Any:
+        """Return the input of a call in the compute dtype."""
+        return self._cast(self._as_tensor(inputs), dtype_policies.torch_dtype(self.dtype))[0]
+
     # Losses
 
     @property
@@ -318,21 +291,3 @@ class Layer(Configured, Buildable, Computation):
         """Become another layer than any that this process has."""
         super().__setstate__(state)
         self._note_change()
-
-
-def is_exporting() -> bool:
-    """Return whether `torch.export` is at work; a graph that it makes has no losses."""
-    asked = getattr(torch.compiler, "is_exporting", None)  # new in torch 2.7
-    return asked is not None and asked()
-
-
-def under_autocast(device: str) -> bool:
-    """Return whether `torch.autocast` is on for a type of devices."""
-    return device != "meta" and torch.is_autocast_enabled(device)  # "meta" is an error there
-
-
-def _automatic_name(class_name: str) -> str:
-    """Return Keras's automatic name: the class in snake_case, numbered from the second on."""
-    base = snake_case(class_name)
-    count = next(_counters[base])
-    return f"{base}_{count}" if count else base

@@ -1,7 +1,8 @@
-"""Building: when weights get their shapes and their first values."""
+"""Buildable: the weights of a layer, and when they get their shapes and first values."""
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
@@ -16,10 +17,11 @@ from ..._core import distributed
 from ..._core.arrays import from_array
 from ..._core.errors import problem
 from ..._core.scripting import NotScriptable
-from .weights import LazyBuffer, Role, Shape
+from . import weights as weights_module
+from .weights import LazyBuffer, Role, Shape, Variable
 
 
-class Buildable(NotScriptable, LazyModuleMixin, nn.Module):
+class Buildable(LazyModuleMixin, nn.Module):
     """A module that is built lazily as torch's own Lazy modules are, or by `build`.
 
     A subclass lists its weights in `roles`, registers them with `_register_weights` at the end of
@@ -27,7 +29,9 @@ class Buildable(NotScriptable, LazyModuleMixin, nn.Module):
     """
 
     cls_to_become = None
+    __prepare_scriptable__ = NotScriptable.__prepare_scriptable__
     roles: ClassVar[tuple[Role, ...]] = ()
+    _trainable: bool
 
     # What a subclass says
 
@@ -52,11 +56,87 @@ class Buildable(NotScriptable, LazyModuleMixin, nn.Module):
 
     def _has(self, role: Role) -> bool:
         """Return whether a layer with these arguments has the weight."""
-        return True
+        return role.when is None or bool(getattr(self, role.when))
 
     def _frozen(self, role: Role) -> bool:
         """Return whether the weight starts without gradients."""
-        return False
+        return not self._trainable
+
+    # Weights
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The weights as Keras sees them, in its order; none before the layer is built."""
+        if not self.built:
+            return []
+        found = ((role, self._tensor(role.parameter)) for role in self.roles)
+        return [
+            Variable(
+                role.name,
+                parameter,
+                role.view(parameter),
+                None if role.regularizer is None else getattr(self, role.regularizer),
+                None if role.constraint is None else getattr(self, role.constraint),
+            )
+            for role, parameter in found
+            if parameter is not None
+        ]
+
+    @classmethod
+    def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return Keras's names of the weights that files have of a layer with this config."""
+        defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
+        return tuple(
+            role.name
+            for role in cls.roles
+            if role.when is None or config.get(role.when, defaults.get(role.when))
+        )
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The parameters in Keras's order, each with its axes in PyTorch's."""
+        return [variable.parameter for variable in self.variables]
+
+    @property
+    def trainable_weights(self) -> list[Tensor]:
+        """The parameters that require gradients; none where `trainable` is False."""
+        return [w for w in self.weights if self._trainable and w.requires_grad]
+
+    @property
+    def non_trainable_weights(self) -> list[Tensor]:
+        """The other parameters."""
+        return [w for w in self.weights if not (self._trainable and w.requires_grad)]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights are trained; setting it sets `requires_grad`, LoRA's kernel's too."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: Any) -> None:
+        self._trainable = bool(value)
+        for parameter in self.parameters():
+            parameter.requires_grad = self._trainable
+
+    def count_params(self) -> int:
+        """Return the number of weights' elements.
+
+        Raises:
+            ValueError: the layer is not built.
+        """
+        self._require_built("count_params")
+        return sum(weight.numel() for weight in self.weights)
+
+    get_weights = weights_module.get_weights
+    set_weights = weights_module.set_weights
+
+    def _writable(self, variable: Variable) -> Tensor:
+        """Return the view of a variable to write to, or raise where writing would be lost."""
+        if not any(variable.parameter is tensor for tensor in self._tensors().values()):
+            remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
+            rule = "a parameter of its own, not one computed from others"
+            self._refuse(variable.name, rule, type(variable.parameter), remedy)
+        return variable.value
 
     # Building
 
@@ -87,9 +167,9 @@ class Buildable(NotScriptable, LazyModuleMixin, nn.Module):
             self._build(self._as_tensor(inputs).shape, "inputs")
 
     def reset_parameters(self) -> None:
-        """Draw new initial values for all weights, in place; a layer not built yet stays so.
+        """Sample new initial values for all weights of a built layer, in place.
 
-        Where `fully_shard` has split them, every process must draw from the same seed.
+        Where `fully_shard` has split them, every process must sample with the same seed.
         """
         if self.built:
             distributed.settle(self, "reset_parameters")
@@ -221,28 +301,6 @@ class Buildable(NotScriptable, LazyModuleMixin, nn.Module):
         loaded = {name: self._empty(roles[name], shape) for name, shape in shapes.items()}
         self._materialize({**self._initial_values(absent), **loaded})
 
-    def _shapes_of_saved(self, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
-        """Return all parameters' shapes for Keras's shapes of some, which go by Keras's names.
-
-        None where no input leads to them.
-        """
-        roles = {role.name: role for role in self.roles if self._has(role)}
-        if not saved or not saved.keys() <= roles.keys():
-            return None
-        try:
-            shapes = {roles[n].parameter: _unviewed(roles[n], shape) for n, shape in saved.items()}
-        except KeyError:  # a kernel of a rank that no kernel has
-            return None
-        input_shape = self._input_shape_for(shapes)
-        if input_shape is None:
-            return None
-        try:
-            expected = self._shapes_for(input_shape)
-        except (IndexError, ValueError):
-            return None
-        fits = all(expected.get(name) == shape for name, shape in shapes.items())
-        return expected if fits else None
-
     def _become_built(self, values: Mapping[str, Tensor]) -> None:
         """Take tensors in PyTorch's order as all the weights that have no shape yet."""
         self._materialize(values)
@@ -288,10 +346,3 @@ def _is_lazy(tensor: Any) -> bool:
 def _uninitialized(buffer: bool, requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
     make: Any = LazyBuffer if buffer else UninitializedParameter
     return make(requires_grad, device, dtype)
-
-
-def _unviewed(role: Role, shape: Shape) -> Shape:
-    """Return the shape in PyTorch's order of what has a shape in Keras's order."""
-    came_from = role.view(torch.empty(tuple(range(len(shape))), device="meta")).shape
-    sizes = dict(zip(came_from, shape, strict=True))
-    return tuple(sizes[axis] for axis in range(len(shape)))

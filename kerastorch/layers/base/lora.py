@@ -24,7 +24,14 @@ class LoRA(Layer):
     """
 
     roles = tuple(
-        Role(name, name, f"_{name}_initializer", "kernel_regularizer", None, dtype=torch.float32)
+        Role(
+            name,
+            name,
+            f"_{name}_initializer",
+            "kernel_regularizer",
+            dtype=torch.float32,
+            when="lora_enabled",
+        )
         for name in _FACTORS
     )
     weight: Tensor
@@ -93,9 +100,6 @@ class LoRA(Layer):
         if rank:
             self.lora_rank, self.lora_alpha = self._checked_lora("lora_rank", rank, alpha)
             self.lora_enabled = True
-
-    def _has(self, role: Role) -> bool:
-        return self.lora_enabled if role.parameter in _FACTORS else super()._has(role)
 
     def _frozen(self, role: Role) -> bool:
         return super()._frozen(role) or (self.lora_enabled and role.parameter == "weight")

@@ -47,11 +47,7 @@ class Spatial(Weightless):
         return tuple(shape[:first]), tuple(shape[first:last]), tuple(shape[last:])
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the output's shape for an input's, batch included; None stays None.
-
-        Raises:
-            ValueError: the shape has the wrong rank, or the layer cannot take such an input.
-        """
+        """Return the output's shape for an input's, batch included; None stays None."""
         owner, layout = type(self).__name__, self.data_format
         shape = arguments_module.shape(
             owner, "input_shape", input_shape, self.rank + 2, data_format=layout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +26,6 @@ class Weightless(Layer):
     """
 
     roles = ()
-    _written_when_set: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
     _floats = False  # whether integers and booleans, too, are cast to the compute dtype
 
     def __init__(self, *, input_shape: Sequence[int | None] | None = None, **kwargs: Any) -> None:

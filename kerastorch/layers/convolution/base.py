@@ -1,234 +1,225 @@
-"""BaseConv: how a convolution of any rank is computed."""
+"""BaseConv: the arguments of a convolution of any rank, and the shapes that follow from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ... import activations
-from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
-from ..._ops import inplace_activations
-from ..._ops.convolution import convolve_same
-from ..._ops.convolution_cpu import convolution_for, convolve_places
-from ..._ops.convolution_dynamic import convolve_any_size
-from ..._ops.tracing import is_inferring_one_size, is_training_any_size
-from ..._ops.window_arithmetic import fixed_padding
-from .arguments import ConvArguments
-
-is_compiling = torch.compiler.is_dynamo_compiling
+from ... import config, dtype_policies
+from ..._core import arguments
+from ..._core.arguments import Integers
+from ..._core.layout import empty_weight, kernel_view
+from ..._ops.window_arithmetic import output_size
+from ..base.kernel import Kernel
+from ..base.lora import LoRA
+from ..base.weights import Shape, declare_weight
 
 
-class BaseConv(ConvArguments):
-    """A convolution over `rank` spatial axes: `ConvArguments`, and how to compute with them."""
+class BaseConv(Kernel):
+    """The arguments of a convolution over `rank` spatial axes, and the shapes that they allow.
 
-    compute_layout = "channels_first"
-    returns_new_tensor = True
+    `Conv2D` documents them. The weight is stored as PyTorch stores it, (filters,
+    channels / groups, *kernel_size), in channels_last memory order; `kernel` is Keras's view.
+    """
 
-    # Before a call
+    rank: ClassVar[int]
+    roles = (
+        declare_weight("weight", "kernel", view=kernel_view, empty=empty_weight),
+        declare_weight("bias", "bias", when="use_bias"),
+        *LoRA.roles,
+    )
+    renamed_arguments: ClassVar = {
+        **Kernel.renamed_arguments,
+        "nb_filter": "filters",
+        "border_mode": "padding",
+        "subsample": "strides",
+    }
+    fixed_arguments = (
+        *("filters", "kernel_size", "strides", "padding", "data_format"),
+        *("dilation_rate", "groups", "use_bias"),
+    )
+    _written_when_set = ("lora_rank", "lora_alpha")
 
-    def _set_constants(self) -> None:
-        """Keep together what `forward` needs at every call: one look-up is quicker than seven."""
-        last = self.data_format == "channels_last"
-        mixed = self._policy.compute_dtype != self._policy.variable_dtype
-        special, sizes = self._geometry()
-        # None: to move the axes checks it. -1: no input fits as it is.
-        ndim = -1 if mixed or self.lora_enabled else None if last else self.rank + 2
-        self._constants = (
-            ndim,
-            convolution_for(self.kernel_size, self.strides, self.groups),
-            special,
-            sizes,
-            CHANNELS_FIRST[self.rank] if last else None,
-            CHANNELS_LAST[self.rank] if last else None,
-            self._stages != (None, False) or self.activity_regularizer is not None,
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Integers,
+        strides: Integers = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Integers = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        *,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        input_shape: Sequence[int | None] | None = None,
+        device: torch.device | str | int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner, rank = type(self).__name__, self.rank
+        self.filters = arguments.positive_integer(owner, "filters", filters)
+        self.kernel_size = arguments.positive_integers(owner, "kernel_size", kernel_size, rank)
+        self.strides = arguments.positive_integers(owner, "strides", strides, rank)
+        self.padding = arguments.choice(owner, "padding", padding, ("valid", "same"))
+        data_format = config.image_data_format() if data_format is None else data_format
+        layouts = ("channels_last", "channels_first")
+        self.data_format = arguments.choice(owner, "data_format", data_format, layouts)
+        self.dilation_rate = arguments.positive_integers(
+            owner, "dilation_rate", dilation_rate, rank
         )
+        self.groups = arguments.positive_integer(owner, "groups", groups)
+        self.activation = activation
+        self.use_bias = use_bias
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.kernel_regularizer = kernel_regularizer
+        self.bias_regularizer = bias_regularizer
+        self.kernel_constraint = kernel_constraint
+        self.bias_constraint = bias_constraint
+        self._check_relations()
+        self._set_lora(lora_rank, lora_alpha)
+        self._set_constants()
+        self._register_weights(dtype_policies.torch_dtype(self.dtype), device)
+        if input_shape is not None:
+            shape = arguments.shape(owner, "input_shape", input_shape, rank + 1, batch=False)
+            self.build((None, *shape))
 
-    def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
-        """Return what wraps the convolution, None for nothing, and the last arguments to call.
+    @classmethod
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a config of any Keras as Keras 3 writes it; Keras 1 has two kernel sizes."""
+        upgraded = super().upgrade_config(config)
+        if "nb_row" in upgraded:
+            upgraded["kernel_size"] = (upgraded.pop("nb_row"), upgraded.pop("nb_col", None))
+        return upgraded
 
-        PyTorch takes one integer for equal sizes, and no argument for its default, in less time.
-        """
-        kernel_size, stride, dilation = self.kernel_size, self.strides, self.dilation_rate
-        places = (self.rank, self.groups, set(kernel_size)) == (2, 1, {1})
-        # An activation takes more memory on a product's output, which is a view, in training.
-        if places and (max(stride) > 1 or self._stages[0] is None):
-            return convolve_places, (stride, dilation, self.groups)
-        padding = fixed_padding(self.padding, kernel_size, stride, dilation)
-        if padding is None:
-            return convolve_same, (kernel_size, stride, dilation, self.groups)
-        if max(*dilation, self.groups) == 1:
-            return None, (_shortened(stride), _shortened(padding))
-        return None, (stride, padding, dilation, self.groups)
+    def _check_relations(self) -> None:
+        if self.filters % self.groups:
+            self._refuse("filters", "divisible by `groups`", self.filters, groups=self.groups)
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            remedy = "No layer of Keras has both above 1."
+            rule = "1 where `dilation_rate` exceeds 1"
+            dilation = self.dilation_rate
+            self._refuse("strides", rule, self.strides, remedy, dilation_rate=dilation)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name in ("activation", "activity_regularizer") and "_constants" in self.__dict__:
-            self._set_constants()
+    # Shapes
 
-    def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
-        """Decide where the activation goes: on the fresh output, or on the user's layout."""
-        pointwise: Callable[[Tensor], Tensor] | None = None
-        by_layout = not inplace_activations.is_elementwise(activation)
-        if not by_layout and activation is not activations.linear:
-            pointwise = inplace_activations.in_place(activation) or activation
-        self._stages = pointwise, by_layout
+    @property
+    def _channel_axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
 
-    # A call
-
-    def forward(self, inputs: Any) -> Tensor:
-        """Convolve a batch, add the bias and apply the activation.
-
-        Args:
-            inputs: A tensor or array in the layer's data format.
-
-        Returns:
-            The output in the same data format.
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the output's shape for an input's, batch included; None stays None.
 
         Raises:
-            ValueError: the input has the wrong rank, number of channels or size.
+            ValueError: the shape has the wrong rank, or the kernel does not fit into it.
         """
-        ndim, convolve, special, sizes, first, last, more = self._constants
-        parameters: dict[str, Any] = self._parameters
-        try:  # one look-up for both: nn.Module's attributes cost more
-            weight, bias = parameters["weight"], parameters["bias"]
-        except KeyError:  # one of them is computed from others
-            weight, bias = self.weight, self.bias
-        if (
-            not isinstance(inputs, Tensor)
-            or inputs.dtype is not weight.dtype
-            or (ndim is not None and inputs.ndim != ndim)
-        ):
-            inputs, weight, bias = self._made_to_fit(inputs, weight, bias)
-        fresh = True
-        try:
-            x = inputs if first is None else axes_moved(inputs, first)
-            if is_compiling():
-                outputs = self._compute_compiled(x, weight, bias, special, sizes, last)
-                if self.activity_regularizer is not None:
-                    self._record_activity(outputs)
-                return outputs
-            if special is None:
-                y = convolve(x, weight, bias, *sizes)
-            else:
-                y, fresh = special(convolve, x, weight, bias, *sizes)
-        except RuntimeError as error:
-            raise self._explained(error, inputs, weight) from error
-        if more or not fresh:
-            return self._finished(y, last, fresh)
-        return y if last is None else axes_moved(y, last)
+        shape = self._checked_shape(input_shape, "input_shape")
+        sizes = self._require_room("input_shape", shape)
+        if self._channel_axis == -1:
+            return (shape[0], *sizes, self.filters)
+        return (shape[0], self.filters, *sizes)
 
-    def _finished(self, y: Tensor, last: tuple[int, ...] | None, fresh: bool) -> Tensor:
-        """Return the output of a convolution: activated, in the user's layout, as whole memory.
+    def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
+        """Return the output's sizes along the spatial axes, or raise where the kernel is too big.
 
-        Args:
-            y: (batch, filters, *spatial).
-            last: The order of axes of the user's layout; None where it is that of `y`.
-            fresh: Whether `y` is all of a tensor that nothing else reads, and no view of it.
+        With "same" there is room in any shape but, as a real input, an empty one.
         """
-        pointwise, by_layout = self._stages
-        if pointwise is not None:  # out of place it makes a whole tensor of a part
-            y = pointwise(y) if fresh else self.activation(y)
-        outputs = y if last is None else axes_moved(y, last)
-        if by_layout:
-            outputs = self.activation(outputs)
-        elif not fresh and pointwise is None:
-            outputs = outputs.contiguous()
-        if self.activity_regularizer is not None:
-            self._record_activity(outputs)
-        return outputs
-
-    def _compute_compiled(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        special: Callable[..., tuple[Tensor, bool]] | None,
-        sizes: tuple[Any, ...],
-        last: tuple[int, ...] | None,
-    ) -> Tensor:
-        """Return the output in the form that `torch.compile` and `torch.export` take best.
-
-        The activation is out of place: before the axes go back it trains faster, and inductor
-        joins it with the convolution; after it any size compiles.
-        """
-        convolve = self._constants[1]
-        any_size = last is not None and is_training_any_size(x)
-        if any_size:
-            options = self.strides, self.dilation_rate, self.groups
-            y = convolve_any_size(x, weight, bias, *options, same=self.padding == "same")
-        elif special is None:
-            y = convolve(x, weight, bias, *sizes)
-        else:
-            y, _ = special(convolve, x, weight, bias, *sizes)
-        elementwise = self._stages[0] is not None
-        early = torch.is_grad_enabled() or is_inferring_one_size(x)
-        before = elementwise and early and not any_size
-        y = self.activation(y) if before else y
-        if before:
-            return y if last is None else axes_moved(y, last)
-        if last is None:
-            return (
-                self._apply_as_given(self.activation, y) if self._stages[1] else self.activation(y)
+        spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
+        sizes = [
+            output_size(n, k, s, d, self.padding)
+            for n, k, s, d in zip(
+                spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True
             )
-        return self.activation(axes_moved(y, last))
+        ]
+        same = self.padding == "same"
+        least = 0 if same and argument == "input_shape" else 1
+        if any(size is not None and size < least for size in sizes):
+            self._refuse(
+                argument,
+                "a shape that the kernel fits into",
+                tuple(shape),
+                "Use a larger input." if same else "Use a larger input, or padding='same'.",
+                kernel_size=self.kernel_size,
+                dilation_rate=self.dilation_rate,
+                data_format=self.data_format,
+            )
+        return sizes
 
-    @property
-    def input_rank(self) -> int:  # type: ignore[override]
-        """The rank of the input."""
-        return self.rank + 2
+    def _checked_shape(
+        self, input_shape: Sequence[int | None], argument: str
+    ) -> tuple[int | None, ...]:
+        owner, layout = type(self).__name__, self.data_format
+        return arguments.shape(owner, argument, input_shape, self.rank + 2, data_format=layout)
 
-    @property
-    def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
-        orders = self._constants[4:6]
-        return None if orders[0] is None else orders
+    def _shapes_for(
+        self, input_shape: Sequence[int | None], argument: str = "input_shape"
+    ) -> dict[str, Shape]:
+        shape = self._checked_shape(input_shape, argument)
+        channels = shape[self._channel_axis]
+        if not channels:
+            rule = (
+                f"a shape with a known number of channels, 1 at least (axis {self._channel_axis})"
+            )
+            self._refuse(argument, rule, shape, data_format=self.data_format)
+        if channels % self.groups:
+            rule = f"a shape whose channels (axis {self._channel_axis}) `groups` divides"
+            layout = self.data_format
+            self._refuse(argument, rule, shape, groups=self.groups, data_format=layout)
+        self._require_room(argument, shape)
+        shapes = {"weight": (self.filters, channels // self.groups, *self.kernel_size)}
+        if self.use_bias:
+            shapes["bias"] = (self.filters,)
+        if self.lora_rank:
+            kernel_shape = (*self.kernel_size, channels // self.groups, self.filters)
+            shapes.update(self._lora_shapes(kernel_shape, self.lora_rank))
+        return shapes
 
-    def _compute(self, x: Tensor, *, padding: tuple[int, ...] | None = None) -> Tensor:
-        ndim, convolve, special, sizes, _, _, _ = self._constants
-        weight, bias = self._tensor("weight"), self._tensor("bias")
-        if ndim == -1:
-            x, weight, bias = self._made_to_fit(x, weight, bias)
-        if padding is not None:
-            sizes = self.strides, padding, self.dilation_rate, self.groups
-        if is_compiling():
-            return self._compute_compiled(x, weight, bias, special, sizes, None)
-        if special is None:
-            y, fresh = convolve(x, weight, bias, *sizes), True
-        else:
-            y, fresh = special(convolve, x, weight, bias, *sizes)
-        pointwise, by_layout = self._stages
-        if pointwise is not None:
-            return pointwise(y) if fresh else self.activation(y)
-        if by_layout:
-            return self._apply_as_given(self.activation, y)
-        return y if fresh else self._apply_as_given(Tensor.contiguous, y)
+    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
+        weight = shapes.get("weight", ())
+        if len(weight) != self.rank + 2:
+            return None
+        shape: list[int | None] = [None] * (self.rank + 2)
+        shape[self._channel_axis] = weight[1] * self.groups
+        return shape
 
-    def _apply_as_given(self, function: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-        """Return what a function makes of an output in the layout of the user."""
-        orders = self._orders
-        return (
-            function(y)
-            if orders is None
-            else axes_moved(function(axes_moved(y, orders[1])), orders[0])
+    def _require_rank(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != self.rank + 2:
+            rule = f"of {self.rank + 2} dimensions"
+            self._refuse("inputs", rule, shape, data_format=self.data_format)
+
+    def _require_fit(self, shape: tuple[int, ...], weight: Tensor) -> None:
+        self._require_rank(shape)
+        channels = weight.shape[1] * self.groups
+        if shape[self._channel_axis] != channels:
+            rule = f"of {channels} channels along axis {self._channel_axis}"
+            self._refuse("inputs", rule, shape, data_format=self.data_format)
+        self._require_room("inputs", shape)
+
+    def extra_repr(self) -> str:
+        """Return the arguments that differ from the defaults."""
+        channels = self.weight.shape[1] * self.groups if self.built else None
+        sizes = f"{channels}, {self.filters}, kernel_size={self.kernel_size}"
+        differing = self._differing(
+            strides=(1,) * self.rank,
+            padding="valid",
+            data_format="channels_last",
+            dilation_rate=(1,) * self.rank,
+            groups=1,
+            use_bias=True,
+            lora_rank=None,
+            trainable=True,
         )
-
-    def _is_lowerable(self) -> bool:
-        # What a function of the user's returns may be anything.
-        return self._constants[0] != -1 and not self._stages[1]
-
-    def _gradient_needs_output(self) -> bool:
-        # A product's output is a view in training: to overwrite it costs copies.
-        return self._stages != (None, False) or self._constants[2] is convolve_places
-
-    def _is_nonnegative(self) -> bool:
-        return self.activation is activations.relu or self.activation is activations.relu6
-
-    def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
-        return self.padding == "valid" and self._constants[2] is None
-
-
-def _shortened(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
-    """Return one integer for equal sizes."""
-    return sizes[0] if len(set(sizes)) == 1 else sizes
+        return ", ".join([sizes, *differing])

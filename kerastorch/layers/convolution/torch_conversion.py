@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,8 +16,7 @@ from ..._ops.window_arithmetic import fixed_padding, same_padding
 from ...dtype_policies import name_of, policy
 from .base import BaseConv
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+C = TypeVar("C", bound=BaseConv)
 
 _CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _PADS: dict[int, type[nn.Module]] = {1: nn.ZeroPad1d, 2: nn.ZeroPad2d, 3: nn.ZeroPad3d}
@@ -50,105 +49,75 @@ _ALONG_LAST_AXIS: dict[Callable[..., Any], Callable[[int], nn.Module]] = {
 }
 
 
-class Exchangeable(BaseConv):
-    """A convolution that can be made from plain PyTorch, and be turned into it."""
+def make_from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str, Any]) -> C:
+    """Return a layer of a class for a plain convolution."""
+    owner, kind = f"{cls.__name__}.from_torch", _CONVOLUTIONS[cls.rank]
+    if not isinstance(module, kind) or any(map(is_lazy, module.parameters())):
+        raise ValueError(problem(owner, "module", f"an initialized nn.{kind.__name__}", module))
+    conv: Any = module
+    if conv.padding_mode != "zeros":
+        raise ValueError(problem(owner, "module.padding_mode", "'zeros'", conv.padding_mode))
+    dtype = arguments.pop("dtype", conv.weight.dtype)
+    if policy(owner, dtype).variable_dtype != name_of(conv.weight.dtype):
+        rule = f"a policy whose weights are {name_of(conv.weight.dtype)}, as the module's are"
+        raise ValueError(problem(owner, "dtype", rule, dtype, "Convert the module first."))
+    layer = cls(
+        conv.out_channels,
+        conv.kernel_size,
+        strides=conv.stride,
+        padding=_padding_of(owner, conv),
+        dilation_rate=conv.dilation,
+        groups=conv.groups,
+        use_bias=conv.bias is not None,
+        dtype=dtype,
+        device=conv.weight.device,
+        **arguments,
+    )
+    for name in ("weight", "bias"):
+        setattr(layer, name, _taken(getattr(conv, name), copy=copy))
+    layer._build(layer._input_shape_for({"weight": tuple(conv.weight.shape)}) or ())
+    layer._end_laziness()
+    if not layer.trainable:
+        layer.trainable = False
+    elif layer.lora_enabled:
+        layer.weight.requires_grad = False
+    return layer.train(conv.training)
 
-    @classmethod
-    def from_torch(cls, module: nn.Module, *, copy: bool = False, **arguments: Any) -> Self:
-        """Make a layer that computes what a plain PyTorch convolution computes.
 
-        Args:
-            module: An `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d` of this layer's rank.
-            copy: Whether the layer gets copies of the parameters; otherwise it shares them, and
-                `trainable=False` freezes them for both.
-            **arguments: Further arguments of the layer, such as `data_format` or `activation`.
-
-        Raises:
-            ValueError: Keras has no such convolution: other padding than "valid" or "same", or
-                another padding mode than zeros.
-        """
-        owner, kind = f"{cls.__name__}.from_torch", _CONVOLUTIONS[cls.rank]
-        if not isinstance(module, kind) or any(map(is_lazy, module.parameters())):
-            raise ValueError(problem(owner, "module", f"an initialized nn.{kind.__name__}", module))
-        conv: Any = module
-        if conv.padding_mode != "zeros":
-            raise ValueError(problem(owner, "module.padding_mode", "'zeros'", conv.padding_mode))
-        dtype = arguments.pop("dtype", conv.weight.dtype)
-        if policy(owner, dtype).variable_dtype != name_of(conv.weight.dtype):
-            rule = f"a policy whose weights are {name_of(conv.weight.dtype)}, as the module's are"
-            raise ValueError(problem(owner, "dtype", rule, dtype, "Convert the module first."))
-        layer = cls(
-            conv.out_channels,
-            conv.kernel_size,
-            strides=conv.stride,
-            padding=_padding_of(owner, conv),
-            dilation_rate=conv.dilation,
-            groups=conv.groups,
-            use_bias=conv.bias is not None,
-            dtype=dtype,
-            device=conv.weight.device,
-            **arguments,
-        )
-        for name in ("weight", "bias"):
-            setattr(layer, name, _taken(getattr(conv, name), copy=copy))
-        layer._build(layer._input_shape_for({"weight": tuple(conv.weight.shape)}) or ())
-        layer._end_laziness()
-        if not layer.trainable:
-            layer.trainable = False
-        elif layer.lora_enabled:
-            layer.weight.requires_grad = False
-        return layer.train(conv.training)
-
-    def to_torch(
-        self, input_size: int | Sequence[int] | None = None, *, copy: bool = False
-    ) -> nn.Module:
-        """Return the plain PyTorch modules that compute what this layer computes.
-
-        They take and return (batch, channels, *spatial), whatever the layer's data format.
-
-        Args:
-            input_size: The sizes of the spatial axes; needed where "same" padding depends on
-                them, which is where a stride exceeds 1.
-            copy: Whether the modules get copies of the parameters; otherwise they share them.
-
-        Returns:
-            An `nn.Conv2d` (of the layer's rank), or an `nn.Sequential` of padding, convolution
-            and activation where there is more to do.
-
-        Raises:
-            ValueError: the padding depends on the size and none is given, or the layer does what
-                no plain module does.
-        """
-        owner = f"{type(self).__name__}.to_torch"
-        if not self.built:
-            remedy = "Call it on a batch first, or `layer.build(input_shape)`."
-            raise ValueError(problem(owner, "layer", "built", self, remedy))
-        for variable in self.variables:
-            self._writable(variable)
-        if self.compute_dtype != self.dtype:
-            rule, remedy = "one that computes in its weights' type", "Use torch.autocast instead."
-            raise ValueError(problem(owner, "dtype", rule, self.dtype_policy.name, remedy))
-        activation = _activation_of(owner, self)
-        sides = _padding_for(owner, self, input_size)
-        even = all(before == after for before, after in sides)
-        conv = _CONVOLUTIONS[self.rank](
-            self.weight.shape[1] * self.groups,
-            self.filters,
-            self.kernel_size,
-            stride=self.strides,
-            padding=tuple(after for _, after in sides) if even else 0,
-            dilation=self.dilation_rate,
-            groups=self.groups,
-            bias=self.bias is not None,
-            device="meta",
-            dtype=self.weight.dtype,
-        )
-        merged = nn.Parameter(self._merged(self.weight).detach()) if self.lora_enabled else None
-        conv.weight = _taken(self.weight, copy=copy) if merged is None else merged
-        conv.bias = _taken(self.bias, copy=copy)
-        pad = None if even else _PADS[self.rank](tuple(n for side in reversed(sides) for n in side))
-        steps = [step for step in (pad, conv, activation) if step is not None]
-        return (steps[0] if len(steps) == 1 else nn.Sequential(*steps)).train(self.training)
+def make_torch_modules(
+    layer: BaseConv, input_size: int | Sequence[int] | None, copy: bool
+) -> nn.Module:
+    """Return the plain modules of a layer."""
+    owner = f"{type(layer).__name__}.to_torch"
+    if not layer.built:
+        remedy = "Call it on a batch first, or `layer.build(input_shape)`."
+        raise ValueError(problem(owner, "layer", "built", layer, remedy))
+    for variable in layer.variables:
+        layer._writable(variable)
+    if layer.compute_dtype != layer.dtype:
+        rule, remedy = "one that computes in its weights' type", "Use torch.autocast instead."
+        raise ValueError(problem(owner, "dtype", rule, layer.dtype_policy.name, remedy))
+    activation = _activation_of(owner, layer)
+    sides = _padding_for(owner, layer, input_size)
+    even = all(before == after for before, after in sides)
+    conv = _CONVOLUTIONS[layer.rank](
+        layer.weight.shape[1] * layer.groups,
+        layer.filters,
+        layer.kernel_size,
+        stride=layer.strides,
+        padding=tuple(after for _, after in sides) if even else 0,
+        dilation=layer.dilation_rate,
+        groups=layer.groups,
+        bias=layer.bias is not None,
+        device="meta",
+        dtype=layer.weight.dtype,
+    )
+    merged = nn.Parameter(layer._merged(layer.weight).detach()) if layer.lora_enabled else None
+    conv.weight = _taken(layer.weight, copy=copy) if merged is None else merged
+    conv.bias = _taken(layer.bias, copy=copy)
+    pad = None if even else _PADS[layer.rank](tuple(n for side in reversed(sides) for n in side))
+    steps = [step for step in (pad, conv, activation) if step is not None]
+    return (steps[0] if len(steps) == 1 else nn.Sequential(*steps)).train(layer.training)
 
 
 def _taken(parameter: Any, *, copy: bool) -> Any:

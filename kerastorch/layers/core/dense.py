@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,10 +16,12 @@ from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..base.kernel import Kernel
 from ..base.lora import LoRA
-from ..base.weights import Role, Shape
+from ..base.weights import Shape, declare_weight
+
+__all__ = ["Dense"]
 
 
-@keras_layer
+@keras_layer()
 class Dense(Kernel):
     """A densely connected layer: `activation(inputs @ kernel + bias)` along the last axis.
 
@@ -76,20 +78,15 @@ class Dense(Kernel):
 
     returns_new_tensor = True
     roles = (
-        Role(
-            "weight",
-            "kernel",
-            "kernel_initializer",
-            "kernel_regularizer",
-            "kernel_constraint",
-            view=kernel_view,
-        ),
-        Role("bias", "bias", "bias_initializer", "bias_regularizer", "bias_constraint"),
+        declare_weight("weight", "kernel", view=kernel_view),
+        declare_weight("bias", "bias", when="use_bias"),
         *LoRA.roles,
     )
-    _written_when_set = ("activity_regularizer",)
+    _written_when_set = ("activity_regularizer", "lora_rank", "lora_alpha")
     _written_last = ("lora_rank", "lora_alpha")
-    _settled = ("units", "use_bias")
+    fixed_arguments = ("units", "use_bias")
+    is_flat = True
+    renamed_arguments: ClassVar = {**Kernel.renamed_arguments, "output_dim": "units"}
 
     def __init__(
         self,
@@ -138,17 +135,13 @@ class Dense(Kernel):
         mixed = self._policy.compute_dtype != self._policy.variable_dtype
         self._never_fits = mixed or self.lora_enabled
 
-    def _settle_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
+    def _set_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
         self._in_place = inplace_activations.in_place(activation)
 
     # Shapes
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None.
-
-        Raises:
-            ValueError: the shape has less than two dimensions.
-        """
+        """Return the output's shape for an input's, batch included; None stays None."""
         shape = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 2)
         return (*shape[:-1], self.units)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,8 +16,7 @@ from ..._core.registry import keras_layer
 from ...dtype_policies import name_of
 from ..base.stateless import Weightless
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+__all__ = ["InputLayer"]
 
 _TYPES = (
     *("float16", "bfloat16", "float32", "float64", "bool"),
@@ -25,7 +24,7 @@ _TYPES = (
 )
 
 
-@keras_layer
+@keras_layer()
 class InputLayer(Weightless):
     """Checks an input's shape and gives it its type.
 
@@ -60,6 +59,8 @@ class InputLayer(Weightless):
         torch.float32
     """
 
+    renamed_arguments: ClassVar = {"batch_input_shape": "batch_shape"}
+    is_flat = True  # the caller says in which order its elements are
     _declared = "float32"  # while the constructor of the base class is at work
 
     def __init__(
@@ -136,22 +137,8 @@ class InputLayer(Weightless):
         left_out = [key for key in ("ragged", "optional") if not written[key]]  # early ones lack it
         return {k: v for k, v in as_read_by(written, target).items() if k not in left_out}
 
-    @classmethod
-    def from_config(
-        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> Self:
-        """Make a layer from a config as every layer does; it may have `batch_input_shape`."""
-        if isinstance(config, Mapping) and "batch_input_shape" in config:
-            renamed = {"batch_input_shape": "batch_shape"}
-            config = {renamed.get(key, key): value for key, value in config.items()}
-        return super().from_config(config, custom_objects)
-
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same.
-
-        Raises:
-            ValueError: it is not the layer's.
-        """
+        """Return the output's shape for an input's: the same."""
         rank = len(self.batch_shape)
         shape = arguments.shape(type(self).__name__, "input_shape", input_shape, rank)
         self._require(shape, "input_shape")

@@ -17,6 +17,8 @@ from ..._core.registry import keras_layer
 from ..._ops.tracing import by_element
 from ..base.stateless import Sizes, Weightless
 
+__all__ = ["Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"]
+
 
 class Merge(Weightless):
     """A layer that is called on a list of tensors."""
@@ -38,11 +40,7 @@ class Merge(Weightless):
         return value
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> Sizes:
-        """Return the output's shape for a list of inputs' shapes; None stays None.
-
-        Raises:
-            ValueError: the shapes do not go together.
-        """
+        """Return the output's shape for a list of inputs' shapes; None stays None."""
         owner, shapes = type(self).__name__, []
         for given in self._list("input_shape", input_shape, "shapes"):
             if not isinstance(given, (list, tuple)):
@@ -103,7 +101,7 @@ class Elementwise(Merge):
         return [x.to(kind)[(slice(None), *(None,) * (rank - x.ndim))] for x in tensors]
 
 
-@keras_layer
+@keras_layer()
 class Add(Elementwise):
     """The sum of a list of tensors.
 
@@ -138,7 +136,7 @@ class Add(Elementwise):
         return Elementwise._compute(self, x)  # quicker than by `super`
 
 
-@keras_layer
+@keras_layer()
 class Subtract(Elementwise):
     """The first of two tensors less the second.
 
@@ -160,7 +158,7 @@ class Subtract(Elementwise):
         return value
 
 
-@keras_layer
+@keras_layer()
 class Multiply(Elementwise):
     """The product of a list of tensors.
 
@@ -176,7 +174,7 @@ class Multiply(Elementwise):
         return y * x
 
 
-@keras_layer
+@keras_layer()
 class Average(Elementwise):
     """The mean of a list of tensors.
 
@@ -200,7 +198,7 @@ class Average(Elementwise):
         return total / len(x)
 
 
-@keras_layer
+@keras_layer()
 class Maximum(Elementwise):
     """The largest of the elements in each place of a list of tensors.
 
@@ -217,7 +215,7 @@ class Maximum(Elementwise):
         return torch.maximum(y, x)
 
 
-@keras_layer
+@keras_layer()
 class Minimum(Elementwise):
     """The smallest of the elements in each place of a list of tensors.
 
@@ -234,7 +232,7 @@ class Minimum(Elementwise):
         return torch.minimum(y, x)
 
 
-@keras_layer
+@keras_layer()
 class Concatenate(Merge):
     """A list of tensors behind one another along one axis.
 

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ... import dtype_policies
+from ..._core.config_upgrade import require_keras_1
 from ..._core.errors import problem
 from ..._core.layout import channels_back, channels_second
 from ..._core.registry import keras_layer
 from ..._ops.batch_norm import normalized, normalized_by_batch
 from ..base.layer import Layer
-from ..base.weights import Role, Shape
+from ..base.weights import Role, Shape, declare_weight
 
-B = TypeVar("B", bound="BatchNormalization")
+__all__ = ["BatchNormalization"]
 
-_RENORM = ("moving_stddev", "renorm_mean", "renorm_stddev")
 _CLIPPING = ("rmax", "rmin", "dmax")
 _MEAN, _VARIANCE = "moving_mean_initializer", "moving_variance_initializer"
+_STDDEV = "_stddev_initializer"
 
 
-@keras_layer
+@keras_layer()
 class BatchNormalization(Layer):
     """Normalizes its input by the mean and variance of each channel.
 
@@ -91,15 +92,20 @@ class BatchNormalization(Layer):
     """
 
     roles = (
-        Role("weight", "gamma", "gamma_initializer", "gamma_regularizer", "gamma_constraint"),
-        Role("bias", "beta", "beta_initializer", "beta_regularizer", "beta_constraint"),
+        declare_weight("weight", "gamma", when="scale"),
+        declare_weight("bias", "beta", when="center"),
         Role("running_mean", "moving_mean", _MEAN, buffer=True),
         Role("running_var", "moving_variance", _VARIANCE, buffer=True),
-        Role("moving_stddev", "moving_stddev", "_stddev_initializer", buffer=True),
-        Role("renorm_mean", "renorm_mean", _MEAN, buffer=True),
-        Role("renorm_stddev", "renorm_stddev", "_stddev_initializer", buffer=True),
+        Role("moving_stddev", "moving_stddev", _STDDEV, buffer=True, when="renorm"),
+        Role("renorm_mean", "renorm_mean", _MEAN, buffer=True, when="renorm"),
+        Role("renorm_stddev", "renorm_stddev", _STDDEV, buffer=True, when="renorm"),
     )
-    _written_when_set = ("activity_regularizer",)
+    renamed_arguments: ClassVar = {
+        "gamma_init": "gamma_initializer",
+        "beta_init": "beta_initializer",
+    }
+    depends_on_training_mode = True
+    keeps_flatten_order = True
     _written_last = ("renorm", "renorm_clipping", "renorm_momentum")
     weight: Tensor | None
     bias: Tensor | None
@@ -193,32 +199,16 @@ class BatchNormalization(Layer):
         return clipping
 
     @classmethod
-    def from_config(
-        cls: type[B], config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> B:
-        """Make a layer from a config of Keras 2, tf.keras or any Keras 3.
-
-        Args:
-            config: The dict that `get_config` returned there; it is left as it is. The axis may
-                be a list of one, as tf.keras wrote it.
-            custom_objects: Your own names -> functions or classes.
-
-        Raises:
-            TypeError: the config is no mapping or lacks an argument, or an argument is refused.
-        """
-        if isinstance(config, Mapping):
-            axis = config.get("axis")
-            if isinstance(axis, (list, tuple)) and len(axis) == 1:
-                config = {**config, "axis": axis[0]}
-        return super().from_config(config, custom_objects)
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a config of any Keras as Keras 3 writes it; tf.keras has a list of one axis."""
+        upgraded = super().upgrade_config(config)
+        require_keras_1(upgraded.pop("mode", 0) == 0, cls.__name__, "mode", 0)
+        axis = upgraded.get("axis")
+        if isinstance(axis, (list, tuple)) and len(axis) == 1:
+            upgraded["axis"] = axis[0]
+        return upgraded
 
     # Building
-
-    def _has(self, role: Role) -> bool:
-        if role.parameter in _RENORM:
-            return bool(self.renorm)
-        wanted = {"weight": self.scale, "bias": self.center}
-        return bool(wanted.get(role.parameter, True))
 
     def _stddev_initializer(self, shape: Shape, dtype: Any = None) -> Tensor:
         """Return the square root of the first moving variance, as Keras starts the deviations."""
@@ -248,11 +238,7 @@ class BatchNormalization(Layer):
         return shape
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the input's shape.
-
-        Raises:
-            ValueError: the shape has no such axis.
-        """
+        """Return the input's shape."""
         shape = tuple(input_shape)
         if not -len(shape) <= self.axis < len(shape):
             self._refuse("input_shape", "a shape that has the axis", shape, axis=self.axis)

@@ -12,10 +12,13 @@ from ..._core.registry import keras_layer
 from ..base.spatial import Spatial, data_format_of
 from ..base.stateless import Sizes
 
+__all__ = ["GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D"]
+
 
 class BaseGlobalPooling(Spatial):
     """A pooling over all of the `rank` spatial axes."""
 
+    is_flat = True
     compute_layout = "any"
     returns_new_tensor = True
 
@@ -62,7 +65,7 @@ class _GlobalMaxPooling(BaseGlobalPooling):
         return x.amax(self._axes if axes is None else axes, bool(self.keepdims))
 
 
-@keras_layer
+@keras_layer(aliases=["GlobalAvgPool2D"])
 class GlobalAveragePooling2D(_GlobalAveragePooling):
     """The mean over height and width.
 
@@ -94,7 +97,7 @@ class GlobalAveragePooling2D(_GlobalAveragePooling):
     rank = 2
 
 
-@keras_layer
+@keras_layer(aliases=["GlobalMaxPool2D"])
 class GlobalMaxPooling2D(_GlobalMaxPooling):
     """The largest number over height and width.
 
@@ -108,3 +111,7 @@ class GlobalMaxPooling2D(_GlobalMaxPooling):
     """
 
     rank = 2
+
+
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalMaxPool2D = GlobalMaxPooling2D

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,12 +15,15 @@ from ..._ops.window_arithmetic import output_size
 from ..base.spatial import SpatialChannelsFirst, data_format_of
 from ..base.stateless import Sizes
 
+__all__ = ["AveragePooling2D", "AvgPool2D", "MaxPool2D", "MaxPooling2D"]
+
 
 class BasePooling(SpatialChannelsFirst):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
 
     returns_new_tensor = True
     _written_last = ("strides", "data_format")
+    renamed_arguments: ClassVar = {"border_mode": "padding"}
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class _AveragePooling(BasePooling):
         return pool_average(x, self.pool_size, self.strides, self._same)
 
 
-@keras_layer
+@keras_layer(aliases=["MaxPool2D"])
 class MaxPooling2D(_MaxPooling):
     """Max pooling over height and width: the largest number of each window.
 
@@ -128,7 +131,7 @@ class MaxPooling2D(_MaxPooling):
     rank = 2
 
 
-@keras_layer
+@keras_layer(aliases=["AvgPool2D"])
 class AveragePooling2D(_AveragePooling):
     """Average pooling over height and width: the mean of each window.
 
@@ -150,3 +153,7 @@ class AveragePooling2D(_AveragePooling):
     """
 
     rank = 2
+
+
+MaxPool2D = MaxPooling2D
+AvgPool2D = AveragePooling2D

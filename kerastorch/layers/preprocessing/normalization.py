@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +17,10 @@ from ..._core.registry import keras_layer
 from ..base.layer import Layer
 from ..base.weights import Role, Shape
 
-if TYPE_CHECKING:
-    pass
+__all__ = ["Normalization"]
 
 
-@keras_layer
+@keras_layer()
 class Normalization(Layer):
     """Subtracts a mean and divides by the root of a variance.
 
@@ -66,7 +65,6 @@ class Normalization(Layer):
         Role("variance", "variance", "_ones", buffer=True),
         Role("count", "count", "_zeros", dtype=torch.int32, buffer=True),
     )
-    _written_when_set = ("activity_regularizer",)
     _written_last = ("mean", "variance")
     _zeros, _ones = initializers.Zeros(), initializers.Ones()
     mean: Tensor
@@ -134,11 +132,7 @@ class Normalization(Layer):
     # Shapes
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same.
-
-        Raises:
-            ValueError: it is no shape.
-        """
+        """Return the output's shape for an input's: the same."""
         return arguments.any_shape(type(self).__name__, "input_shape", input_shape, 0)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -154,6 +148,11 @@ class Normalization(Layer):
             super().build(input_shape)
         else:
             self._aligned(self._given_mean, input_shape, "input_shape")
+
+    @classmethod
+    def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return Keras's names of the weights: none where the config has the mean."""
+        return super().weight_names(config) if config.get("mean") is None else ()
 
     def _has(self, role: Role) -> bool:
         return self._given_mean is None

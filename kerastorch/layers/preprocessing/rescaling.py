@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from ... import config, dtype_policies
 from ..._core.arrays import from_array
-from ..._core.config_arrays import plain, restored
+from ..._core.config_arrays import plain
 from ..._core.registry import keras_layer
 from ..base.stateless import Weightless
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+__all__ = ["Rescaling"]
 
 
-@keras_layer
+@keras_layer()
 class Rescaling(Weightless):
     """Multiplies by `scale` and adds `offset`.
 
@@ -62,23 +60,6 @@ class Rescaling(Weightless):
         """Return the config as every layer does, arrays as Keras writes them."""
         written = super().get_config(target)
         return {**written, "scale": plain(self.scale), "offset": plain(self.offset)}
-
-    @classmethod
-    def from_config(
-        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> Self:
-        """Make a layer from a config as every layer does; it may hold arrays."""
-        if isinstance(config, Mapping):
-            try:
-                arrays = {
-                    name: restored(cls.__name__, name, config[name])
-                    for name in ("scale", "offset")
-                    if name in config
-                }
-            except ValueError as error:
-                raise TypeError(f"{cls.__name__}.from_config: {error}") from error
-            config = {**config, **arrays}
-        return super().from_config(config, custom_objects)
 
     def _compute(self, x: Tensor) -> Tensor:
         compute = dtype_policies.torch_dtype(self.compute_dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,8 +16,10 @@ from ..._core.seeds import SeedGenerator
 from ..base.spatial import data_format_of
 from ..base.stateless import Weightless
 
+__all__ = ["Dropout", "SpatialDropout2D"]
 
-@keras_layer
+
+@keras_layer()
 class Dropout(Weightless):
     """Sets a fraction `rate` of the input to 0 and scales the rest by `1 / (1 - rate)`.
 
@@ -56,6 +58,9 @@ class Dropout(Weightless):
     """
 
     _written_last = ("noise_shape",)
+    renamed_arguments: ClassVar = {"p": "rate"}
+    depends_on_training_mode = True
+    keeps_flatten_order = True
 
     def __init__(
         self,
@@ -119,7 +124,7 @@ class Dropout(Weightless):
         return torch.where(kept.bool().broadcast_to(x.shape), x / keep, 0)
 
 
-@keras_layer
+@keras_layer()
 class SpatialDropout2D(Dropout):
     """Sets a fraction `rate` of the channels to 0, each as a whole, and scales the rest.
 
@@ -175,11 +180,7 @@ class SpatialDropout2D(Dropout):
         return {key: written[key] for key in ("rate", "seed", "name", "dtype", "data_format")}
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same.
-
-        Raises:
-            ValueError: the shape has the wrong rank.
-        """
+        """Return the output's shape for an input's: the same."""
         return arguments.shape(type(self).__name__, "input_shape", input_shape, 4)
 
     def _compute(self, x: Tensor) -> Tensor:

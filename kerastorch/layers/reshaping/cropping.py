@@ -11,6 +11,8 @@ from ..._core.registry import keras_layer
 from ..base.spatial import Spatial, data_format_of
 from ..base.stateless import Sizes
 
+__all__ = ["Cropping2D"]
+
 
 class BaseCropping(Spatial):
     """Cuts at the ends of `rank` spatial axes; `Cropping2D` documents the arguments."""
@@ -41,7 +43,7 @@ class BaseCropping(Spatial):
         return x[self._cuts]
 
 
-@keras_layer
+@keras_layer()
 class Cropping2D(BaseCropping):
     """What is left of an image without some rows and columns at its sides.
 

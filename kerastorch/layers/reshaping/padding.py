@@ -13,6 +13,8 @@ from ..._core.registry import keras_layer
 from ..base.spatial import Spatial, data_format_of
 from ..base.stateless import Sizes
 
+__all__ = ["ZeroPadding2D"]
+
 
 class BaseZeroPadding(Spatial):
     """Zeros around `rank` spatial axes; `ZeroPadding2D` documents the arguments."""
@@ -51,7 +53,7 @@ class BaseZeroPadding(Spatial):
         return tuple(before for before, _ in self.padding) if same else None
 
 
-@keras_layer
+@keras_layer()
 class ZeroPadding2D(BaseZeroPadding):
     """Zeros above, below, left and right of an image.
 

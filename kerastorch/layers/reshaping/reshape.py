@@ -16,8 +16,10 @@ from ..._core.registry import keras_layer
 from ..base.spatial import data_format_of
 from ..base.stateless import Weightless
 
+__all__ = ["Flatten", "Permute", "Reshape"]
 
-@keras_layer
+
+@keras_layer()
 class Flatten(Weightless):
     """Flattens the input, all but the batch.
 
@@ -43,6 +45,8 @@ class Flatten(Weightless):
         (2, 640)
     """
 
+    is_flat = True
+
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = data_format_of(type(self).__name__, data_format)
@@ -52,11 +56,7 @@ class Flatten(Weightless):
         return 2
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None.
-
-        Raises:
-            ValueError: the shape has no dimension.
-        """
+        """Return the output's shape for an input's, batch included; None stays None."""
         batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
         sizes = [n for n in rest if n is not None]
         return (batch, prod(sizes) if len(sizes) == len(rest) else None)
@@ -71,7 +71,7 @@ class Flatten(Weightless):
         return x.flatten(1)
 
 
-@keras_layer
+@keras_layer()
 class Reshape(Weightless):
     """Gives the input another shape, all but the batch.
 
@@ -118,11 +118,7 @@ class Reshape(Weightless):
         return len(self.target_shape) + 1
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None.
-
-        Raises:
-            ValueError: the sizes do not multiply to the same number of elements.
-        """
+        """Return the output's shape for an input's, batch included; None stays None."""
         batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
         if None in rest or None in self.target_shape:
             return (batch, *(None if n == -1 else n for n in self.target_shape))
@@ -144,7 +140,7 @@ class Reshape(Weightless):
         return x.reshape(x.shape[0], *self._resolved("inputs", x.shape))
 
 
-@keras_layer
+@keras_layer()
 class Permute(Weightless):
     """Puts the axes of the input in another order, all but the batch.
 
@@ -186,11 +182,7 @@ class Permute(Weightless):
         self._order = (0, *axes)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None.
-
-        Raises:
-            ValueError: the shape has the wrong rank.
-        """
+        """Return the output's shape for an input's, batch included; None stays None."""
         rank = len(self._order)
         shape = arguments.shape(
             type(self).__name__, "input_shape", input_shape, rank, dims=self.dims

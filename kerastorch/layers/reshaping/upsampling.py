@@ -13,14 +13,16 @@ from ..._core.arguments import Integers
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
 from ..._core.registry import keras_layer
 from ..._ops.resize import RADII, resampled
-from ..base.layer import under_autocast
+from ..._ops.tracing import under_autocast
 from ..base.spatial import Spatial, data_format_of
 from ..base.stateless import Sizes
+
+__all__ = ["UpSampling2D"]
 
 _INTERPOLATIONS = ("nearest", "bilinear", *RADII)
 
 
-@keras_layer
+@keras_layer()
 class UpSampling2D(Spatial):
     """An image made larger by repeating or interpolating its rows and columns.
 

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..._core.config_upgrade import modernised
 from ..._core.errors import FileError
+from ..._core.registry import ALIASES, LAYERS
 from ...operations.keras_ops import KERAS
 from .nodes import refuse, shape_of
 
 Entry = Mapping[str, Any]
 MODELS = {"Sequential": "Sequential", "Functional": "Functional", "Model": "Functional"}
-_RENAMED = {
-    "Convolution2D": "Conv2D",
-    "MaxPool2D": "MaxPooling2D",
-    "AvgPool2D": "AveragePooling2D",
-    "GlobalAvgPool2D": "GlobalAveragePooling2D",
-    "GlobalMaxPool2D": "GlobalMaxPooling2D",
-}
 _PACKAGES = ("builtins", "keras", "keras_core", "tensorflow", "tf_keras")
 _OPERATIONS = ("ops", "src.ops", "activations", "src.activations")
 _TENSORFLOW = ("TFOpLambda", "SlicingOpLambda")
@@ -49,15 +42,17 @@ def class_of(entry: Entry) -> str:
     return name if package in _PACKAGES else f"{package}>{name}"
 
 
-def in_new_words(
+def upgrade_entry(
     class_name: str, config: Mapping[str, Any], where: str
 ) -> tuple[str, Mapping[str, Any]]:
-    """Return the class and the config of a layer in the words of Keras 2 and 3."""
+    """Return the class and the config of a layer as Keras 3 writes them."""
+    class_name = ALIASES.get(class_name, class_name)
     try:
-        class_name, config = modernised(class_name, config)
+        if class_name in LAYERS:
+            return class_name, LAYERS[class_name].upgrade_config(config)
     except ValueError as error:
         raise FileError(f"{where}: {error}") from None
-    return _RENAMED.get(class_name, class_name), config
+    return class_name, config
 
 
 def is_operation(entry: Entry) -> bool:

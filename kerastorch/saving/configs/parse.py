@@ -13,7 +13,7 @@ from ...graph.spec import LayerSpec as LayerSpec
 from ...graph.spec import ModelSpec as ModelSpec
 from ...graph.spec import TensorRef as TensorRef
 from ...graph.spec import refs
-from .entries import MODELS, Entry, built_shape, class_of, in_new_words, is_operation, name_of
+from .entries import MODELS, Entry, built_shape, class_of, is_operation, name_of, upgrade_entry
 from .node_index import WRONG_NUMBERS, counted, first_numbers, require_certain
 from .nodes import RawCalls, raw_calls, references, refuse, shape_of
 from .shared_objects import AmbiguousError, Path, Sharing
@@ -126,8 +126,9 @@ class _Reader:
         if shape is None or first.model is not None:
             return []
         config: dict[str, Any] = {"batch_shape": shape, "name": f"{first.name}_input"}
-        if isinstance(first.config.get("dtype"), str):
-            config["dtype"] = first.config["dtype"].removeprefix("mixed_")
+        dtype = first.config.get("dtype", first.config.get("input_dtype"))  # of Keras 1
+        if isinstance(dtype, str):
+            config["dtype"] = dtype.removeprefix("mixed_")
         return [LayerSpec("InputLayer", config["name"], config)]
 
     # Functional
@@ -260,7 +261,7 @@ class _Reader:
             return LayerSpec(model.kind, name, config, model=model, alias=alias)
         operation = is_operation(entry)
         if not operation:
-            class_name, config = in_new_words(class_name, config, where)
+            class_name, config = upgrade_entry(class_name, config, where)
         shape = built_shape(entry)
         return LayerSpec(class_name, name, config, operation, None, shape, alias)
 

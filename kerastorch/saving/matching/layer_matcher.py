@@ -13,6 +13,7 @@ from ... import dtype_policies
 from ..._core.errors import FileError
 from ..._core.registry import snake_case
 from ...layers.base.layer import Layer
+from ...layers.base.weights import infer_shapes
 from ..formats.weight_file import Contents, Weight
 from ..weights.config_differences import caution, disagreements
 from ..weights.kernel_conversions import converted
@@ -170,7 +171,7 @@ class LayerMatcher:
             if target.unbuilt and isinstance(target.owner, Layer):
                 owners.setdefault(target.owner, {})[target.name] = weight.shape
         for layer, shapes in owners.items():
-            expected = layer._shapes_of_saved(shapes)
+            expected = infer_shapes(layer, shapes)
             if expected is None:
                 owner = leaf.path or "the module"
                 what = f"{owner} is {layer!r}, which no input gives these shapes"

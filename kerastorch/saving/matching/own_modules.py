@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ...layers.base.layer import Layer
+from ...layers.base.weights import infer_shapes
 from ..formats.weight_file import Weight
 from ..weights.module_weights import Leaf
 from ..weights.parameters import METHOD, Target
@@ -279,7 +280,7 @@ def _fit_together(found: dict[Target, Weight]) -> bool:
     for target, weight in found.items():
         if target.unbuilt and isinstance(target.owner, Layer):
             unbuilt.setdefault(target.owner, {})[target.name] = weight.shape
-    return all(layer._shapes_of_saved(shapes) is not None for layer, shapes in unbuilt.items())
+    return all(infer_shapes(layer, shapes) is not None for layer, shapes in unbuilt.items())
 
 
 def _may_be_transposed(target: Target, weight: Weight) -> bool:

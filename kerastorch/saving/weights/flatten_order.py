@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..._core.registry import LAYERS
 from ...graph.spec import LayerSpec, ModelSpec, refs
 
 Names = tuple[str, ...]
-
-_PASSING = ("Dropout", "Activation", "BatchNormalization", "ReLU", "LeakyReLU", "ELU", "Softmax")
-_FLAT = ("Dense", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "Flatten", "InputLayer")
 
 
 def after_flatten(model: ModelSpec, outer: Names) -> set[Names]:
@@ -29,7 +27,7 @@ def after_flatten(model: ModelSpec, outer: Names) -> set[Names]:
         if source is not None and source.class_name == "Flatten":
             flattened = layers.get(before.get(source.name, ""))
             first = source.config.get("data_format") == "channels_first"
-            if not first and (flattened is None or flattened.class_name not in _FLAT):
+            if not first and (flattened is None or not _has_fact(flattened, "is_flat")):
                 found.add((*outer, layer.name))
     return found
 
@@ -38,9 +36,14 @@ def _source(layers: dict[str, LayerSpec], before: dict[str, str], name: str) -> 
     """Return the layer before one, past those that leave the order of the axes."""
     for _ in layers:
         name = before.get(name, "")
-        if name not in layers or layers[name].class_name not in _PASSING:
+        if name not in layers or not _has_fact(layers[name], "keeps_flatten_order"):
             break
     return layers.get(name)
+
+
+def _has_fact(layer: LayerSpec, fact: str) -> bool:
+    """Return whether a layer's class declares a fact about itself."""
+    return getattr(LAYERS.get(layer.class_name), fact, False)
 
 
 def _before(model: ModelSpec) -> Iterator[tuple[str, str]]:

@@ -6,19 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ... import layers
-from ..._core.registry import snake_case
+from ..._core.registry import LAYERS, snake_case
 from ...graph.spec import LayerSpec
-from ...layers.base.stateless import Weightless
 from ..formats.weight_file import Weight
 
 Names = tuple[str, ...]
 
+# Layers of Keras that this package has no class of.
 _CONVOLUTION = re.compile(r"(Depthwise)?Conv[123]D(Transpose)?")
-_SCALED = ("LayerNormalization", "GroupNormalization", "BatchNormalization")
-_MOMENTS = ("moving_mean", "moving_variance")
-_RENORM = ("moving_stddev", "renorm_mean", "renorm_stddev")
-_MEASURED = ("mean", "variance", "count")
+_SCALED = ("LayerNormalization", "GroupNormalization")
 _NOW = {  # what Keras 1 and 2 called otherwise
     "W": "kernel",
     "b": "bias",
@@ -44,25 +40,15 @@ def weight_names(spec: LayerSpec) -> Names | None:
 
 
 def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
-    if name == "Dense" or _CONVOLUTION.fullmatch(name):
+    if name in LAYERS:
+        found: Names = LAYERS[name].weight_names(config)
+        return found
+    if _CONVOLUTION.fullmatch(name):
         return ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
     if name in _SCALED:
         scaled = ("gamma",) if config.get("scale", True) else ()
-        centred = ("beta",) if config.get("center", True) else ()
-        moments = _MOMENTS if name == "BatchNormalization" else ()
-        return (*scaled, *centred, *moments, *(_RENORM if config.get("renorm") else ()))
-    if name == "Normalization":
-        return _MEASURED if config.get("mean") is None else ()
-    known = {"Embedding": ("embeddings",), "PReLU": ("alpha",)}
-    return () if name in _weightless(Weightless) else known.get(name)
-
-
-def _weightless(base: type[Weightless]) -> set[str]:
-    """Return the names of this package's layers without weights."""
-    package = f"{layers.__name__}."
-    subclasses: list[type[Weightless]] = base.__subclasses__()
-    found = {cls for cls in subclasses if cls.__module__.startswith(package)}
-    return {cls.__name__ for cls in found}.union(*(_weightless(cls) for cls in found))
+        return (*scaled, "beta") if config.get("center", True) else scaled
+    return ("embeddings",) if name == "Embedding" else None
 
 
 def activation_spec(spec: LayerSpec) -> LayerSpec | None:

@@ -22,9 +22,7 @@ from .keras_names import weight_names
 from .torch_modules import is_equal
 
 # Arguments that do not change the outputs, or not alone: `data_format` is the inputs' as well.
-_NOT_COMPARED = (*NOT_IN_CONFIG, "data_format", "axis", "lora_rank", "lora_alpha", "activation")
-_NOT_COMPARED_ENDS = ("_initializer", "_regularizer", "_constraint", "_config")
-
+_NOT_COMPARED = (*NOT_IN_CONFIG, "data_format", "axis", "lora_rank", "lora_alpha")
 _STEP = 37  # so that a few of the values below are of all sizes
 
 
@@ -46,19 +44,19 @@ def find_layer_differences(
         return
     if "activation" in base.arguments():
         yield from _compare_activations(layer, spec, custom)
-    config = {n: value for n, value in spec.config.items() if n == "axis" or _is_compared(n)}
+    config = {n: value for n, value in spec.config.items() if n == "axis" or _is_compared(base, n)}
     try:
         saved = base.from_config(config).get_config()
     except (TypeError, ValueError):  # a config that the class does not take
         return
     own = _config_of(layer)
     for name, value in saved.items():
-        if _is_compared(name) and name in own and not is_equal(own[name], value):
+        if _is_compared(base, name) and name in own and not is_equal(own[name], value):
             yield f"{name}={shown(own[name])}, where the source has {shown(value)}"
 
 
-def _is_compared(argument: str) -> bool:
-    return argument not in _NOT_COMPARED and not argument.endswith(_NOT_COMPARED_ENDS)
+def _is_compared(cls: type[Layer], argument: str) -> bool:
+    return argument not in _NOT_COMPARED and argument not in cls.argument_namespaces
 
 
 def _config_of(layer: Layer) -> dict[str, Any]:
@@ -66,8 +64,7 @@ def _config_of(layer: Layer) -> dict[str, Any]:
     try:
         return layer.get_config()
     except (TypeError, ValueError):
-        functions = ("activation", *_NOT_COMPARED_ENDS)
-        names = [name for name in layer.arguments() if not name.endswith(functions)]
+        names = [name for name in layer.arguments() if name not in layer.argument_namespaces]
         return {name: plain(getattr(layer, name)) for name in names if hasattr(layer, name)}
 
 

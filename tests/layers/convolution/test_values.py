@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from kerastorch._ops import convolution as convolution_module
 from kerastorch.layers import Conv2D
-from kerastorch.layers.convolution import base
+from kerastorch.layers.convolution import conv as base
 from tests.layers.case import batch
 from tests.layers.convolution.rows import EACH, ROWS, channels_of, geometry, is_channels_first, make
 from tests.layers.oracle import convolve
