@@ -8,7 +8,7 @@ import torch
 from kerastorch.layers import Conv2D, Dense
 from kerastorch.layers.base.layer import Layer
 
-CASES = [
+HAND_TUNED = [
     *[
         (Conv2D, {"filters": 4, "kernel_size": 3, "activation": name, **more})
         for name in (None, "relu", "silu", "softmax", torch.cos)
@@ -32,7 +32,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
-@pytest.mark.parametrize(("cls", "arguments"), CASES)
+@pytest.mark.parametrize(("cls", "arguments"), HAND_TUNED)
 def test_forward_is_the_template_around_compute(cls, arguments, training):
     layer = cls(**arguments)
     x = torch.randn((2, 6, 5, 4), generator=torch.Generator().manual_seed(1))
