@@ -97,6 +97,16 @@ def test_keras_and_its_files_are_never_imported(module):
     assert not forbidden(drop_functions(SOURCES[module]), FOREIGN)
 
 
+@pytest.mark.parametrize(
+    "folder, never",
+    [("kerastorch", {"tests", "compat"}), ("tests", {"compat", "keras", "tf_keras", "tensorflow"})],
+)
+def test_nothing_imports_what_stands_above_it(folder, never):
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert paths
+    assert not [str(path) for path in paths if list_outer_imports(path.read_text()) & never]
+
+
 def modules_after(statement: str) -> set[str]:
     """Return what a fresh interpreter has in `sys.modules` after a statement."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
