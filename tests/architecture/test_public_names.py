@@ -21,7 +21,7 @@ NAMES = {
         constraints initializers layers load_model load_weights regularization_loss regularizers
         save_weights saving
     """,
-    "kerastorch.layers": " ".join(keras.layers.__all__),  # see tests/layers/test_declarations.py
+    "kerastorch.layers": " ".join(keras.layers.__all__),  # see tests/layers/declarations/
     "kerastorch.saving": """
         FileError LoadEntry LoadReport load_model load_weights save_weights
     """,

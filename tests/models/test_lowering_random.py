@@ -22,8 +22,8 @@ from kerastorch.models.lowering import _Lowering as Lowering
 from kerastorch.models.program import Program
 from kerastorch.saving.configs.parse import parse_model
 from kerastorch.saving.weights.unbuilt import initialize
+from tests.models.lowered import forbid, lowered
 from tests.models.random_graphs import IMAGE, random_functional, random_sequential
-from tests.models.test_lowering import forbid, lowered
 
 QUICK, MANY = 40, 320
 SEEDS = [*range(QUICK), *(pytest.param(s, marks=pytest.mark.sweep) for s in range(QUICK, MANY))]
@@ -74,9 +74,6 @@ def trained(model, x, call=None):
     assert torch.equal(x, kept)
     gradients = [x.grad, *(p.grad for p in model.parameters())]
     return [*(y.detach() for y in listed(outputs)), *gradients, *model.buffers()]
-
-
-# What is done with a model, in double precision
 
 
 def in_training(model, x, draw):

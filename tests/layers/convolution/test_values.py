@@ -12,8 +12,8 @@ from kerastorch._ops import convolution as convolution_module
 from kerastorch.layers import Conv2D
 from kerastorch.layers.convolution import conv as base
 from tests.layers.case import batch
+from tests.layers.convolution.oracle import convolve
 from tests.layers.convolution.rows import EACH, ROWS, channels_of, geometry, is_channels_first, make
-from tests.layers.oracle import convolve
 
 F64 = torch.float64
 
