@@ -82,10 +82,7 @@ CASES = [
         integers="converted",
         shape=(3, 4, 5),
         other=[(2, 6, 5)],
-        refused_arguments=[
-            ("axis", 3, IndexError),
-            ("axis", (1, 3), IndexError),
-        ],
+        refused_arguments=[("axis", 3, IndexError), ("axis", (1, 3), IndexError)],
         integers_agree=False,
     ),
     *cases(

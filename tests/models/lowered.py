@@ -80,11 +80,7 @@ def plain(activation="relu", axis=-1):
     )
 
 
-MODELS = {
-    "functional": residual,
-    "branched": branched,
-    "sequential": plain,
-}
+MODELS = {"functional": residual, "branched": branched, "sequential": plain}
 
 
 def built(config, custom_objects=None, **options):

@@ -13,13 +13,7 @@ from torch import nn
 import kerastorch
 from kerastorch.saving import FileError
 from tests.models.building.examples import built
-from tests.models.configs import (
-    dense,
-    functional,
-    input_layer,
-    layer,
-    sequential,
-)
+from tests.models.configs import dense, functional, input_layer, layer, sequential
 from tests.models.test_replaced import backbone, nested, row
 
 DELETED = {

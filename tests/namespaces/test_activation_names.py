@@ -54,8 +54,7 @@ def test_torch_functions_that_are_written_as_keras_names(function, name):
 
 
 @pytest.mark.parametrize(
-    "function",
-    [F.leaky_relu, F.softmax, torch.softmax, torch.sin, torch.nn.ReLU(), len],
+    "function", [F.leaky_relu, F.softmax, torch.softmax, torch.sin, torch.nn.ReLU(), len]
 )
 def test_torch_functions_that_mean_something_else_are_not_written(function):
     with pytest.raises(ValueError):

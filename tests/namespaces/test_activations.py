@@ -41,11 +41,7 @@ FORMULAS = [
         {"threshold": 1.0, "max_value": 2.0, "negative_slope": 0.1},
         lambda x: min(x, 2) if x > 1 else 0.1 * (x - 1),
     ),
-    (
-        "relu",
-        {"max_value": 6, "negative_slope": 0.1},
-        lambda x: min(x, 6) if x > 0 else 0.1 * x,
-    ),
+    ("relu", {"max_value": 6, "negative_slope": 0.1}, lambda x: min(x, 6) if x > 0 else 0.1 * x),
     ("leaky_relu", {}, lambda x: x if x > 0 else 0.2 * x),
     ("relu6", {}, lambda x: held(x, 0, 6)),
     ("elu", {}, lambda x: x if x > 0 else math.expm1(x)),

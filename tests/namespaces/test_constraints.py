@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 from kerastorch import config, constraints
 
 # axis -> the axes that a norm runs over, of a kernel of rank 4
-AXES = {
-    0: (0,),
-    -1: (3,),
-    (0, 1, 2): (0, 1, 2),
-    None: (0, 1, 2, 3),
-    (): (),
-}
+AXES = {0: (0,), -1: (3,), (0, 1, 2): (0, 1, 2), None: (0, 1, 2, 3), (): ()}
 
 
 def kernel(dtype=torch.float64):

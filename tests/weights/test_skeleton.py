@@ -22,14 +22,7 @@ from tests.models.configs import (
     sequential,
     tensor,
 )
-from tests.weights.weight_files import (
-    TWO,
-    array,
-    changed,
-    json_file,
-    tree_file,
-    weights_of_two,
-)
+from tests.weights.weight_files import TWO, array, changed, json_file, tree_file, weights_of_two
 
 WAYS = {
     "device": lambda *args, **kwargs: kerastorch.load_model(*args, device="meta", **kwargs),

@@ -7,15 +7,7 @@ import torch
 from kerastorch.models.build import build_model
 from kerastorch.saving.configs.parse import parse_model
 from kerastorch.saving.weights.unbuilt import initialize
-from tests.models.configs import (
-    dense,
-    functional,
-    input_layer,
-    inside,
-    layer,
-    node,
-    tensor,
-)
+from tests.models.configs import dense, functional, input_layer, inside, layer, node, tensor
 
 
 def built(config, **kwargs):

@@ -11,13 +11,7 @@ from kerastorch.models.functional import Functional
 from kerastorch.saving.configs.parse import parse_model
 from kerastorch.saving.weights.unbuilt import initialize, unbuilt
 from tests.models.building.examples import built
-from tests.models.configs import (
-    chain,
-    dense,
-    input_layer,
-    layer,
-    sequential,
-)
+from tests.models.configs import chain, dense, input_layer, layer, sequential
 
 
 def test_layers_become_modules_under_their_names():

@@ -198,10 +198,7 @@ def test_code_in_a_config_is_not_run(name):
             wrong(dense("a", [node(tensor("x"))]), outputs=["a", 0, 1]),
             "a tensor must be one of the 1 outputs of 'a'. Found: number 1.",
         ),
-        (
-            sequential(input_layer("x"), sequential(input_layer("y", (None, 3)), name="inner")),
-            None,
-        ),
+        (sequential(input_layer("x"), sequential(input_layer("y", (None, 3)), name="inner")), None),
     ],
 )
 def test_what_cannot_be_computed_is_refused_when_it_is_made(config, message):

@@ -14,14 +14,7 @@ from kerastorch.models.sequential import Sequential
 from kerastorch.saving.configs.parse import parse_model
 from kerastorch.saving.weights.unbuilt import initialize
 from tests.models.building.examples import built, operation, shared, wrong
-from tests.models.configs import (
-    dense,
-    input_layer,
-    layer,
-    node,
-    sequential,
-    tensor,
-)
+from tests.models.configs import dense, input_layer, layer, node, sequential, tensor
 
 # The table
 

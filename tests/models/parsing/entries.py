@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from kerastorch.saving.configs.parse import parse_model
-from tests.models.configs import (
-    dense,
-    functional,
-    input_layer,
-    inside,
-    node,
-    tensor,
-)
+from tests.models.configs import dense, functional, input_layer, inside, node, tensor
 
 
 def parsed(config, version="3.15.1"):

@@ -8,14 +8,7 @@ import re
 import pytest
 
 from kerastorch._core.errors import FileError
-from tests.models.configs import (
-    chain,
-    dense,
-    input_layer,
-    node,
-    sequential,
-    tensor,
-)
+from tests.models.configs import chain, dense, input_layer, node, sequential, tensor
 from tests.models.parsing.entries import entry, nodes, parsed
 
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kerastorch._core.errors import FileError
-from tests.models.configs import (
-    chain,
-    dense,
-    input_layer,
-    layer,
-    sequential,
-)
+from tests.models.configs import chain, dense, input_layer, layer, sequential
 from tests.models.parsing.entries import names, parsed
 
 # Sequential

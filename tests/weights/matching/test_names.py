@@ -61,15 +61,13 @@ def test_a_name_that_two_have_is_no_name(load):
 def test_a_name_may_lack_the_front_but_not_differ_there(load):
     model = nn.ModuleDict({"decoder": nn.ModuleDict({"conv": nn.Linear(2, 2)})})
     source = tree(
-        layers__functional=("encoder", []),
-        layers__functional__layers__dense=("conv", conv(2, 2)),
+        layers__functional=("encoder", []), layers__functional__layers__dense=("conv", conv(2, 2))
     )
     with pytest.raises(FileError):
         load(model, source, by="name")
     wrapped = nn.ModuleDict({"module": model})
     source = tree(
-        layers__functional=("decoder", []),
-        layers__functional__layers__dense=("conv", conv(2, 2)),
+        layers__functional=("decoder", []), layers__functional__layers__dense=("conv", conv(2, 2))
     )
     assert load(wrapped, source).matched == "name"
 

@@ -189,8 +189,7 @@ def test_a_module_that_is_left_out_may_stand_anywhere(tmp_path):
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize(
-    ("module", "names"),
-    [(nn.LayerNorm(4), ("bias", "weight")), (nn.LayerNorm(4), ("b", "g"))],
+    ("module", "names"), [(nn.LayerNorm(4), ("bias", "weight")), (nn.LayerNorm(4), ("b", "g"))]
 )
 def test_names_that_are_not_keras_s_are_not_taken_in_their_order(module, names, strict):
     source = {f"p/{name}": array(4) for name in names}

@@ -36,15 +36,9 @@ from tests.weights.matching.sources import array, contents, conv, legacy, stored
             nn.BatchNorm2d(4),
             dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), (4,)),
         ),
-        (
-            nn.BatchNorm1d(4, affine=False),
-            dict.fromkeys(("moving_mean", "moving_variance"), (4,)),
-        ),
+        (nn.BatchNorm1d(4, affine=False), dict.fromkeys(("moving_mean", "moving_variance"), (4,))),
         (nn.BatchNorm3d(4, track_running_stats=False), dict.fromkeys(("gamma", "beta"), (4,))),
-        (
-            keras.Conv2D(5, (2, 4), input_shape=(6, 6, 3)),
-            {"kernel": (2, 4, 3, 5), "bias": (5,)},
-        ),
+        (keras.Conv2D(5, (2, 4), input_shape=(6, 6, 3)), {"kernel": (2, 4, 3, 5), "bias": (5,)}),
         (keras.Conv2D(5, 2, use_bias=False), {"kernel": None}),
     ],
     ids=lambda value: type(value).__name__,
