@@ -66,16 +66,6 @@ def test_arguments_are_checked():
         keras.load_weights(nn.Linear(2, 2), 3)
 
 
-def test_arrays_in_memory_load():
-    linear, kernel, bias = nn.Linear(3, 2), array(3, 2), array(2)
-    assert keras.load_weights(linear, [kernel, bias]).matched == "order"
-    np.testing.assert_array_equal(stored(linear.weight), kernel.T)
-    model = nn.ModuleDict({"b": nn.Linear(3, 2), "a": nn.Linear(3, 2)})
-    named = {"a/kernel": kernel, "a/bias": bias, "b/kernel": 2 * kernel, "b/bias": bias}
-    assert keras.load_weights(model, named).matched == "name"
-    np.testing.assert_array_equal(stored(model["b"].weight), 2 * kernel.T)
-
-
 def test_arrays_are_let_go_as_soon_as_they_are_parameters(tmp_path):
     width, count = 256, 12
     layers = [("Dense", {"units": width, "name": f"d{n}"}) for n in range(count)]

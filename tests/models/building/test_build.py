@@ -85,36 +85,3 @@ def test_layers_as_activations_become_parts_of_their_layer():
     assert isinstance(model.conv, Conv2D)
     assert isinstance(model.conv.activation, PReLU)
     assert list(model.state_dict()) == ["conv.weight", "conv.bias", "conv.activation.alpha"]
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"class_name": "ReLU", "config": {"max_value": 1.0}},
-        {"class_name": "LeakyReLU", "config": {"alpha": 0.5}},
-        {"class_name": "ELU", "config": {"alpha": 0.5}},
-        {"class_name": "Softmax", "config": {"axis": -1}},
-    ],
-)
-def test_each_of_them(config):
-    model = built(sequential(input_layer("x"), dense("a", activation=config)))
-    assert type(model.a.activation).__name__ == config["class_name"]
-
-
-def test_hard_sigmoid_of_keras_2_is_another_function():
-    x = torch.linspace(-4.0, 4.0, 8).reshape(2, 4)
-    entry = layer("Activation", "a", activation="hard_sigmoid", trainable=True)
-    new = built(sequential(input_layer("x"), entry))
-    old = {"class_name": "Sequential", "config": {"name": "m", "layers": [input_layer("x"), entry]}}
-    torch.testing.assert_close(new(x), torch.clamp(x / 6 + 0.5, 0, 1))
-    torch.testing.assert_close(built(old)(x), torch.clamp(0.2 * x + 0.5, 0, 1))
-    own = built(old, custom_objects={"hard_sigmoid": torch.tanh})
-    torch.testing.assert_close(own(x), torch.tanh(x))
-
-
-def test_custom_objects_are_names_of_functions():
-    model = built(
-        sequential(input_layer("x"), dense("a", activation="mine")),
-        custom_objects={"mine": torch.sin},
-    )
-    assert model.a.activation is torch.sin

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
-import pickle
 import weakref
 
 import pytest
@@ -15,6 +13,7 @@ from kerastorch import regularization_loss
 from kerastorch._core.errors import FileError
 from kerastorch.models.build import build_model
 from kerastorch.saving.configs.parse import parse_model
+from tests.layers.contract import COPIES
 from tests.models.building.examples import (
     ARRAYS,
     EXPECTED,
@@ -51,20 +50,12 @@ def test_a_state_dict_goes_into_another_one_built_or_not():
 
 
 @pytest.mark.parametrize("config", [shared(), sequential(input_layer("x"), dense("a", units=4))])
-@pytest.mark.parametrize("how", ["deepcopy", "pickle", "torch"])
+@pytest.mark.parametrize("how", COPIES)
 def test_a_copy_computes_the_same_and_is_its_own(config, how):
     model = built(config)
     x = torch.randn(2, 4)
     expected = model(x)
-    if how == "deepcopy":
-        other = copy.deepcopy(model)
-    elif how == "pickle":
-        other = pickle.loads(pickle.dumps(model))
-    else:
-        file = io.BytesIO()
-        torch.save(model, file)
-        file.seek(0)
-        other = torch.load(file, weights_only=False)
+    other = COPIES[how](model)
     assert torch.equal(other(x), expected)
     terms = [float(term.detach()) for term in model.losses]
     other(2 * x)
