@@ -224,8 +224,6 @@ STUMBLES: dict[str, tuple[Callable[[Any], Any], type[Exception]]] = {
     "output shape of ()": (on_new(lambda layer: layer.compute_output_shape(())), IndexError),
     "set_weights(None)": (on_built(lambda layer: layer.set_weights(None)), TypeError),
 }
-
-
 CALLS = {call.label: call.run for call in (*constructor_calls(), *input_calls(), *method_calls())}
 
 

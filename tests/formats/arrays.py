@@ -30,8 +30,6 @@ ARRAYS = {
     **{f"float{n}": np.array([0.5, -np.inf, np.nan], f"float{n}") for n in (16, 32, 64)},
     "empty": np.zeros((0, 3), "float32"),
 }
-
-
 BFLOAT16 = torch.tensor([1.5, -2.0, 3e38], dtype=torch.bfloat16)
 
 

@@ -21,8 +21,6 @@ DELETED = {
     "None": lambda model, name: setattr(model, name, None),
     "pop": lambda model, name: model._modules.pop(name),
 }
-
-
 MISSING = (
     "Functional 'model': `head` must be a torch.nn.Module. Received: head=None. Put a module in "
     "its place, `model.head = ...`; to leave the layer out, take torch.nn.Identity()."

@@ -11,8 +11,6 @@ from kerastorch._ops import inplace_activations
 from kerastorch.activations.serialization import ACTIVATIONS
 
 NAMES = sorted(set(ACTIVATIONS.table) - {"swish", "hard_swish"})
-
-
 ALONG_AN_AXIS = ("softmax", "log_softmax", "glu", "sparsemax")
 
 
@@ -222,8 +220,6 @@ def test_what_is_foreign_is_never_elementwise(function):
 
 
 ALWAYS = ("relu", "relu6", "leaky_relu", "elu", "selu", "sigmoid", "tanh")
-
-
 WITHOUT_GRADIENT = ("silu", "hard_silu", "mish")
 
 

@@ -180,9 +180,3 @@ def test_messages(attempt, kind, message):
     with pytest.raises(kind) as error:
         attempt()
     assert error.value.args == (message,)
-
-
-@pytest.mark.parametrize("identifier", ["nope", "Glorot_Uniform", "", 5, [1, 2], {}])
-def test_refused_identifiers(identifier):
-    with pytest.raises(ValueError):
-        initializers.get(identifier)

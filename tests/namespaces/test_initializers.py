@@ -36,11 +36,7 @@ def test_unseeded_calls_differ_and_follow_torch(name):
 
 
 SHAPE = (3, 5, 40, 24)  # fans 600 and 360
-
-
 UNIFORM, CUT, NORMAL = "uniform", "truncated_normal", "untruncated_normal"
-
-
 DISTRIBUTIONS = [
     ("GlorotUniform", {}, UNIFORM, 2 / 960),
     ("GlorotNormal", {}, CUT, 2 / 960),
@@ -93,8 +89,6 @@ DTYPES = {
     "float16": torch.float16,
     torch.float64: torch.float64,
 }
-
-
 ALL = [*RANDOM, "Zeros", "Ones", "Constant", "Identity"]
 
 

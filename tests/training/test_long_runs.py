@@ -9,12 +9,9 @@ import weakref
 from collections.abc import Callable
 
 import pytest
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kerastorch import attach_constraints, regularization_loss
-from kerastorch.constraints import UnitNorm
-from kerastorch.layers import Conv2D
 from tests.layers.contract import saved_and_loaded
 from tests.training.test_training import INPUTS, OPTIMIZERS, Counting, Tree, conv, counts, sgd, step
 

@@ -17,7 +17,6 @@ from tests.weights.weight_files import (
     array,
     json_file,
     sequential,
-    stored,
     tree_file,
     weights_of_two,
 )

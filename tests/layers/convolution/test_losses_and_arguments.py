@@ -1,6 +1,5 @@
 """Conv2D's losses, constraints and arguments, and the layer compiled."""
 
-import inspect
 import weakref
 
 import pytest
@@ -9,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from kerastorch import apply_constraints, config, regularization_loss
-from kerastorch.layers import Conv2D, Convolution2D
+from kerastorch.layers import Conv2D
 from tests.layers.case import batch
 from tests.layers.contract import COPIES
 from tests.layers.convolution.rows import EACH, is_channels_first, make

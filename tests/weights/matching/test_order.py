@@ -148,10 +148,3 @@ def test_single_parameters_are_mapped_as_they_are(load):
     load(model, source, mapping={"w": "vars/0", **turned})
     with pytest.raises(FileError, match="an array of the source"):
         load(model, source, mapping={"w": "nowhere"})
-
-
-@pytest.mark.parametrize("mapping", [{"nowhere": "a"}, {"0": "nowhere"}, {"nowhere": None}])
-def test_a_mapping_must_name_what_there_is(load, mapping):
-    source = tree(layers__dense=("a", conv(2, 2)))
-    with pytest.raises(FileError, match="nowhere"):
-        load(nn.Sequential(nn.Linear(2, 2)), source, mapping=mapping)

@@ -50,13 +50,6 @@ def test_an_order_that_does_not_fit_is_never_used_unasked(load):
     ]
 
 
-def test_names_that_fit_in_part_are_loaded_when_asked_not_to_be_strict(load):
-    source = tree(layers__dense=("first", conv(2, 2)), layers__dense_1=("top", conv(2, 9)))
-    model = nn.ModuleDict({"first": nn.Linear(2, 2), "head": nn.Linear(2, 3)})
-    report = load(model, source, strict=False)
-    assert (len(report.loaded), len(report.unused), len(report.missing)) == (2, 2, 2)
-
-
 def test_nothing_loaded_is_an_error(load):
     for source in (tree(), tree(layers__dense=("x", conv(2, 2)))):
         with pytest.raises(FileError):
