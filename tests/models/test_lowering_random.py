@@ -76,6 +76,9 @@ def trained(model, x, call=None):
     return [*(y.detach() for y in listed(outputs)), *gradients, *model.buffers()]
 
 
+# What is done with a model, in double precision
+
+
 def in_training(model, x, draw):
     return trained(model.train(), x)
 
