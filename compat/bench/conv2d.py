@@ -258,9 +258,7 @@ def answer(
             if row.network != TINY_NETWORK and row.ours_to_base.median > SINGLE_SHAPE_BAR:
                 again = _time(question, mode, variants[:2], timer, effort.times(3))
                 row = replace(
-                    again,
-                    keras_to_ours=row.keras_to_ours,
-                    first_try=row.ours_to_base.median,
+                    again, keras_to_ours=row.keras_to_ours, first_try=row.ours_to_base.median
                 )
         yield row
 

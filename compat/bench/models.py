@@ -30,15 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from native import BLOCKS, EPSILON, NATIVE
-from timing import (
-    CLOCKS,
-    Rounds,
-    Timer,
-    cuda_timer,
-    host_timer,
-    interleave,
-    keep_freed_memory,
-)
+from timing import CLOCKS, Rounds, Timer, cuda_timer, host_timer, interleave, keep_freed_memory
 from torch import Tensor, nn
 from variants import import_keras
 

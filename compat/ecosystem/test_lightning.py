@@ -19,9 +19,8 @@ from tests.torch_tools.exporting import WARNINGS
 LIMIT = 0.5
 pytestmark = [
     pytest.mark.filterwarnings(
-        *WARNINGS,
-        "ignore:The 'train_dataloader' does not have many workers",
-    ),
+        *WARNINGS, "ignore:The 'train_dataloader' does not have many workers"
+    )
 ]
 
 

@@ -89,25 +89,6 @@ def test_gradients_of_random_configurations(seed: int) -> None:
             assert relative_difference(mine, yours, least=0.1) < 1e-5, case
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    "initializer",
-    ["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "orthogonal"],
-)
-def test_seeded_layers_start_with_the_same_weights(initializer: str, dtype: str) -> None:
-    start = kerastorch.initializers.get(initializer)
-    config = {"class_name": type(start).__name__, "config": {"seed": 42}}
-    bias = {"class_name": "RandomNormal", "config": {"seed": -3}}
-    layers = [
-        library.layers.Conv2D(6, (3, 2), kernel_initializer=config, bias_initializer=bias, **common)
-        for library, common in ((kerastorch, {"dtype": dtype}), (keras, {"dtype": dtype}))
-    ]
-    for layer in layers:
-        layer.build((None, 9, 8, 4))
-    for mine, yours in zip(layers[0].get_weights(), layers[1].get_weights(), strict=True):
-        assert np.array_equal(mine, yours)
-
-
 def test_lora_follows_keras() -> None:
     generator = np.random.default_rng(4)
     arguments = {"filters": 4, "kernel_size": (3, 2), "lora_rank": 2, "lora_alpha": 5}

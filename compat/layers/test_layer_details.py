@@ -6,7 +6,6 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,32 +128,6 @@ def test_inputs_that_keras_takes_on_tensorflow_only(flag: str) -> None:
     config = {**plain, flag: True}  # as Keras writes it on TensorFlow
     ours = kerastorch.layers.InputLayer.from_config(config)
     assert ours.get_config() == config and list(ours.get_config()) == list(config)
-
-
-@pytest.mark.parametrize("flag", ["sparse", "ragged"])
-def test_models_of_such_inputs(flag: str, tmp_path: Path) -> None:
-    path = tmp_path / "model.keras"
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    model._layers[0].__dict__[flag] = True  # what saving writes
-    model.save(path)
-    loaded = kerastorch.load_model(path)
-    assert getattr(next(iter(loaded.layers.values())), flag) is True
-    x = torch.tensor([[0.0, 2.0, 0.0, 1.0], [3.0, 0.0, 0.0, 0.0]])
-    wanted = numbers(model(x))
-    for given in (x, x.to_sparse()):
-        assert relative_difference(numbers(loaded(given)), wanted) < 1e-6
-    # Keras on torch, too, takes sparse tensors where dense ones are declared.
-    assert relative_difference(numbers(model(x.to_sparse())), wanted) < 1e-6
-
-
-def test_a_model_with_a_way_that_keras_on_torch_lacks_is_loaded(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.Input((4, 3, 2)), keras.layers.UpSampling2D(2)])
-    model.layers[0].interpolation = "lanczos3"  # Keras on torch would refuse to build it
-    model.save(tmp_path / "model.keras")
-    loaded = kerastorch.load_model(tmp_path / "model.keras")
-    x = torch.from_numpy(random_array(np.random.default_rng(0), (1, 4, 3, 2)))
-    expected = kerastorch.layers.UpSampling2D(2, interpolation="lanczos3")(x)
-    assert torch.equal(loaded(x), expected)
 
 
 # Normalization and merging

@@ -1,8 +1,12 @@
-"""The layers' names and aliases beside Keras's."""
+"""The layers' names, aliases and positional arguments compared with Keras's."""
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import keras
+import numpy as np
 import pytest
 
 from kerastorch import layers
@@ -13,3 +17,18 @@ from kerastorch._core.registry import ALIASES
 def test_a_layer_has_the_name_and_the_aliases_of_keras(name: str) -> None:
     theirs = getattr(keras.layers, name)
     assert theirs.__name__ == ALIASES.get(name, name) == getattr(layers, name).__name__
+
+
+def positional(layer: type) -> dict[str, Any]:
+    """Return the defaults of the positional arguments."""
+    parameters = inspect.signature(layer).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+
+
+@pytest.mark.parametrize("name", layers.__all__)
+def test_a_layer_has_the_positional_arguments_of_keras(name: str) -> None:
+    ours, theirs = (positional(getattr(library, name)) for library in (layers, keras.layers))
+    assert list(ours) == list(theirs)
+    for argument, default in theirs.items():  # one integer stands for a tuple of it
+        one = ours[argument]
+        assert one == default or bool((np.asarray(default) == one).all()), argument

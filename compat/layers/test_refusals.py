@@ -216,10 +216,7 @@ STUMBLES: dict[str, tuple[Callable[[Any], Any], type[Exception]]] = {
     "dict": (on_new(lambda layer: layer({"a": BATCH})), KeyError),
     "complex": (on_built(lambda layer: layer(BATCH.astype("complex64"))), RuntimeError),
     "too small once built": (on_built(lambda layer: layer(BATCH[:, :2])), RuntimeError),
-    "empty once built": (
-        on_built(lambda layer: layer(BATCH[:, :0]), padding="same"),
-        RuntimeError,
-    ),
+    "empty once built": (on_built(lambda layer: layer(BATCH[:, :0]), padding="same"), RuntimeError),
     "build(7)": (on_new(lambda layer: layer.build(7)), TypeError),
     "build('abc')": (on_new(lambda layer: layer.build("abc")), TypeError),
     "build without channels": (on_new(lambda layer: layer.build((None, 7, 6, None))), TypeError),
@@ -227,8 +224,6 @@ STUMBLES: dict[str, tuple[Callable[[Any], Any], type[Exception]]] = {
     "output shape of ()": (on_new(lambda layer: layer.compute_output_shape(())), IndexError),
     "set_weights(None)": (on_built(lambda layer: layer.set_weights(None)), TypeError),
 }
-
-
 CALLS = {call.label: call.run for call in (*constructor_calls(), *input_calls(), *method_calls())}
 
 

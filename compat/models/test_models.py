@@ -236,18 +236,3 @@ def test_a_file_is_rebuilt_or_says_why_not(path):
     shape = model.input_shapes[next(iter(model.layers))]
     x = torch.zeros([2, *shape[1:]])
     assert model.eval()(x) is not None
-
-
-@pytest.mark.parametrize("writer", ["keras-2.13.1", "keras-2.15.1", "tf_keras-2.21"])
-def test_the_graph_of_keras_2_is_that_of_keras_3(writer):
-    specs = [
-        parse_model(config_of(FILES / folder / "fun_nested.json"), "config.json")
-        for folder in (writer, "keras-3.15.1")
-    ]
-    models = [build_model(spec).eval() for spec in specs]
-    for model in models:
-        initialize(model)
-    assert sorted(models[0].state_dict()) == sorted(models[1].state_dict())
-    models[0].load_state_dict(models[1].state_dict())
-    x = torch.randn(2, 8, 8, 3)
-    require_equal(models[0](x), models[1](x))

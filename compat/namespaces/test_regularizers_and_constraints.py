@@ -93,24 +93,6 @@ def test_refused_factors(name, argument, factor):
             getattr(module, name)(**{argument: factor})
 
 
-def test_refused_orthogonal_regularizers():
-    for module in (regularizers, keras.regularizers):
-        with pytest.raises(ValueError):
-            module.OrthogonalRegularizer(mode="diagonals")
-        with pytest.raises(ValueError):
-            module.OrthogonalRegularizer(factor=None)
-        with pytest.raises(ValueError):
-            module.OrthogonalRegularizer()(torch.ones(2, 3, 4))
-
-
-def test_the_base_regularizers():
-    x = torch.ones(2)
-    assert float(regularizers.Regularizer()(x)) == keras.regularizers.Regularizer()(x) == 0.0
-    for module in (regularizers, keras.regularizers):
-        with pytest.raises(NotImplementedError):
-            module.Regularizer().get_config()
-
-
 # Constraints.
 
 CONSTRAINTS = [
@@ -149,21 +131,3 @@ def test_constraints(name, arguments, dtype):
     written = keras.constraints.serialize(theirs)
     assert constraints.serialize(ours) == written
     assert constraints.serialize(constraints.deserialize(written)) == written
-
-
-def test_nonneg_of_what_is_not_finite():
-    w = torch.tensor([-0.0, 0.0, -1.0, math.nan, -math.inf, math.inf])
-    assert_same(constraints.NonNeg()(w), keras.constraints.NonNeg()(w))
-
-
-def test_epsilon_is_read_at_the_call():
-    w = torch.tensor([[3.0, 0.0], [4.0, 0.0]])
-    ours, theirs = constraints.UnitNorm(), keras.constraints.UnitNorm()
-    keras.config.set_epsilon(0.5)
-    config.set_epsilon(0.5)
-    try:
-        assert_same(ours(w), theirs(w))
-        assert float(ours(w)[0, 0]) == pytest.approx(3 / 5.5)
-    finally:
-        keras.config.set_epsilon(1e-7)
-        config.set_epsilon(1e-7)

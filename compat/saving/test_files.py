@@ -218,9 +218,3 @@ def test_pickled_variables_are_refused_with_the_code_that_passes_them():
     names = {"zipfile": zipfile, "numpy": np, "load_weights": kerastorch.load_weights}
     eval(code, {**names, "module": model})
     assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
-
-
-def test_a_compressed_file_is_refused():
-    (path,) = (p for p in HDF5 if p.suffix == ".gz")
-    with pytest.raises(FileError, match="a gzip file: decompress it first"):
-        opened(path)

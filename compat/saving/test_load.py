@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
 import kerastorch
+from compat.saving.models import (
+    FILES,
+    PARTS,
+    Sub,
+    arguments,
+    arrays_of,
+    assert_same_outputs,
+    randomize,
+)
 from kerastorch import layers
 from kerastorch.saving import FileError
 
-FILES = Path(__file__).parents[1] / "files"
 WRITERS = sorted(path.name for path in FILES.iterdir() if path.is_dir())
 MODELS = ("seq_adam", "fun_nested", "inits", "lora", "dt_bfloat16")
+
+
 # Files of one model that a writer made, whole ones and those whose config is in another file.
 WHOLE = (".keras", ".h5", "_legacy.h5")
-PARTS = (".weights.h5", "_w.h5", ".weights.json")
 
 
 def cases():
@@ -31,40 +38,6 @@ def cases():
             present = [path for path in found if path.exists()]
             if present:
                 yield pytest.param(present, id=f"{writer}-{model}")
-
-
-def arguments(path):
-    """How `load_model` takes a file: alone, or as the weights of the config beside it."""
-    if path.name.endswith(PARTS):
-        base = path.name.split(".")[0].removesuffix("_w")
-        for config in (f"{base}.json", f"{base}.keras"):
-            if (path.parent / config).exists():
-                return (path.parent / config,), {"weights": path}
-    return (path,), {}
-
-
-def arrays_of(model):
-    return {name: value.float().numpy() for name, value in model.state_dict().items()}
-
-
-def inputs_of(model):
-    """The same random inputs for both, in the structure that Keras's model tells."""
-    generator = torch.Generator().manual_seed(1)
-    symbols, structure = pytree.tree_flatten(getattr(model, "_inputs_struct", model.inputs[0]))
-    shapes = [tuple(n or 7 for n in one.shape[1:]) for one in symbols]
-    given = [torch.rand((3, *shape), generator=generator) for shape in shapes]
-    return pytree.tree_unflatten(given, structure)
-
-
-def assert_same_outputs(ours, theirs, rtol=1e-5, atol=1e-6):
-    given = inputs_of(theirs)
-    with torch.no_grad():
-        left, right = ours(given), theirs(given, training=False)
-    for one, other in zip(pytree.tree_leaves(left), pytree.tree_leaves(right), strict=True):
-        torch.testing.assert_close(one.float(), other.float(), rtol=rtol, atol=atol)
-
-
-# Every genuine file
 
 
 @pytest.mark.parametrize("paths", list(cases()))
@@ -169,19 +142,6 @@ def test_a_file_from_windows_loads():
     ]
 
 
-# Models that are no Sequential or Functional ones: into modules of one's own
-
-
-class Sub(nn.Module):
-    """The subclassed model of the files `subclass.*`."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.z = nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1)
-        self.blocks = nn.ModuleList(nn.Conv2d(2, 2, 1) for _ in range(2))
-        self.w = nn.Parameter(torch.zeros(2))
-
-
 @pytest.mark.parametrize("writer", ["keras-2.13.1", "keras-2.15.1"])
 def test_subclassed_models_load_by_a_mapping(writer):
     folder = FILES / writer
@@ -233,274 +193,3 @@ def test_the_weights_of_another_model_are_refused():
     for other in ("fun_nested.weights.h5", "lora.weights.h5"):
         with pytest.raises(FileError, match="nothing was changed"):
             kerastorch.load_model(folder / "seq_adam.json", weights=folder / other)
-
-
-# From live models, and back
-
-
-def nested():
-    """A model with a shared layer, nested models, an activation with weights, frozen parts."""
-    inside = keras.Input((6, 5, 3))
-    x = keras.layers.Conv2D(4, 3, padding="same", name="inner_a")(inside)
-    x = keras.layers.BatchNormalization(name="inner_bn")(x)
-    functional = keras.Model(inside, keras.layers.ReLU()(x), name="inner")
-    sequential = keras.Sequential(
-        [
-            keras.Input((6, 5, 4)),
-            keras.layers.Conv2D(2, (2, 1), activation=keras.layers.PReLU(shared_axes=[1, 2])),
-            keras.layers.BatchNormalization(center=False, trainable=False),
-        ],
-        name="tail",
-    )
-    given = keras.Input((6, 5, 3), name="image")
-    shared = keras.layers.Conv2D(3, 1, name="shared", dtype="float64")
-    x = shared(shared(given))
-    y = functional(x)
-    z = keras.layers.Concatenate()([keras.layers.Conv2D(4, 1, use_bias=False)(x), y])
-    out = keras.layers.Dense(3, name="head")(keras.layers.Flatten()(sequential(y)))
-    model = keras.Model(given, [out, keras.layers.GlobalAveragePooling2D()(z)], name="whole")
-    model(np.zeros((1, 6, 5, 3)))  # only a call builds an activation
-    randomize(model)
-    return model
-
-
-def randomize(model):
-    generator = np.random.default_rng(3)
-    values = [generator.uniform(0.5, 1.5, weight.shape) for weight in model.weights]
-    for weight, value in zip(model.weights, values, strict=True):
-        weight.assign(value.astype("float32"))
-
-
-def saved(model, folder):
-    model.save(folder / "m.keras")
-    model.save(folder / "m.h5")
-    model.save_weights(folder / "m.weights.h5")
-    (folder / "m.json").write_text(model.to_json())
-    yield kerastorch.load_model(model)
-    yield kerastorch.load_model(folder / "m.keras")
-    yield kerastorch.load_model(folder / "m.h5")
-    yield kerastorch.load_model(folder / "m.json", weights=folder / "m.weights.h5")
-    yield kerastorch.load_model(folder / "m.json", weights=folder / "m.h5")
-    yield kerastorch.load_model(model, weights=model.get_weights())
-
-
-def test_every_way_from_keras_gives_the_same_outputs(tmp_path):
-    theirs = nested()
-    for ours in saved(theirs, tmp_path):
-        assert_same_outputs(ours, theirs)
-        frozen = ours.layers["tail"].layers
-        batch_norm = next(m for m in frozen.values() if isinstance(m, layers.BatchNormalization))
-        assert not batch_norm.trainable
-        assert not any(p.requires_grad for p in batch_norm.parameters())
-        assert ours.layers["head"].weight.requires_grad
-
-
-def test_weights_go_back_to_keras(tmp_path):
-    theirs = nested()
-    theirs.save(tmp_path / "m.keras")
-    ours = kerastorch.load_model(tmp_path / "m.keras")
-    with torch.no_grad():
-        for tensor in ours.state_dict().values():
-            tensor.mul_(1.25)
-    kerastorch.save_weights(ours, tmp_path / "back.weights.h5")
-    theirs.load_weights(tmp_path / "back.weights.h5")
-    assert_same_outputs(ours, theirs)
-    again = kerastorch.load_model(tmp_path / "m.keras", weights=tmp_path / "back.weights.h5")
-    for name, value in again.state_dict().items():
-        assert torch.equal(value, ours.state_dict()[name])
-    kerastorch.load_weights(again, tmp_path / "m.keras")
-    assert kerastorch.load_weights(again, tmp_path / "back.weights.h5").matched == "structure"
-
-
-def written(path):
-    """All groups and arrays of a file, with their shapes, types and names."""
-    import h5py
-
-    found = {}
-
-    def note(name, member):
-        is_array = isinstance(member, h5py.Dataset)
-        shape = (member.shape, str(member.dtype)) if is_array else None
-        found[name] = (shape, dict(member.attrs))
-
-    with h5py.File(path) as file:
-        file.visititems(note)
-    return found
-
-
-@pytest.mark.parametrize("name", ["nested", "seq_adam", "fun_nested", "dt_bfloat16", "lora"])
-def test_the_file_is_the_one_that_keras_writes(tmp_path, name):
-    own = nested() if name == "nested" else None
-    theirs = own or keras.models.load_model(FILES / f"keras-3.15.1/{name}.keras", compile=False)
-    theirs.save(tmp_path / "m.keras")
-    theirs.save_weights(tmp_path / "theirs.weights.h5")
-    ours = kerastorch.load_model(tmp_path / "m.keras")
-    kerastorch.save_weights(ours, tmp_path / "ours.weights.h5")
-    assert written(tmp_path / "ours.weights.h5") == written(tmp_path / "theirs.weights.h5")
-
-
-def test_modules_of_ones_own_are_written_as_a_sequential_model(tmp_path):
-    module = nn.Sequential(
-        nn.Conv2d(3, 4, (2, 3), groups=1),
-        nn.ReLU(),
-        nn.BatchNorm2d(4, eps=1e-3),
-        nn.Conv2d(4, 6, 1, groups=2),
-        nn.Flatten(),
-        nn.Linear(6 * 5 * 4, 2),
-    ).eval()
-    for buffer in (module[2].running_mean, module[2].running_var):
-        buffer.uniform_(0.5, 1.5)
-    theirs = keras.Sequential(
-        [
-            keras.Input((6, 6, 3)),
-            keras.layers.Conv2D(4, (2, 3), activation="relu"),
-            keras.layers.BatchNormalization(),
-            keras.layers.Conv2D(6, 1, groups=2),
-            keras.layers.Permute((3, 1, 2)),
-            keras.layers.Flatten(),
-            keras.layers.Dense(2),
-        ]
-    )
-    kerastorch.save_weights(module, tmp_path / "m.weights.h5")
-    theirs.load_weights(tmp_path / "m.weights.h5")
-    x = torch.rand(2, 3, 6, 6)
-    with torch.no_grad():
-        expected = module(x)
-        found = theirs(x.permute(0, 2, 3, 1), training=False)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-
-
-def live(*more, **config):
-    return keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Conv2D(4, 3, **config), *more])
-
-
-def test_live_models_load_and_are_compared():
-    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1))
-    report = kerastorch.load_weights(module, live(padding="same"))
-    assert report.format == "keras object in memory"
-    with pytest.raises(FileError, match="'valid'"):
-        kerastorch.load_weights(module, live())
-    strided = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1))
-    with pytest.raises(FileError, match="uneven"):
-        kerastorch.load_weights(strided, live(strides=2, padding="same"))
-    with pytest.warns(UserWarning, match="uneven"):
-        kerastorch.load_weights(strided, live(strides=2, padding="same"), strict=False)
-
-
-def test_a_live_layer_loads_and_is_compared():
-    theirs = keras.layers.BatchNormalization(epsilon=1e-4)
-    theirs.build((None, 4))
-    with pytest.raises(FileError, match=r"eps=0\.0001"):
-        kerastorch.load_weights(nn.BatchNorm1d(4), theirs)
-    kerastorch.load_weights(nn.BatchNorm1d(4, eps=1e-4, momentum=0.01), theirs)
-    kerastorch.load_weights(layers.BatchNormalization(epsilon=1e-4), theirs)
-    with pytest.warns(UserWarning, match="momentum"):
-        kerastorch.load_weights(nn.BatchNorm1d(4, eps=1e-4), theirs)
-
-
-@pytest.mark.parametrize("model", [False, True])
-def test_hard_sigmoid_of_a_live_layer_is_that_of_its_keras(model):
-    theirs = keras.layers.Dense(2, activation="hard_sigmoid")
-    source = keras.Sequential([keras.Input((3,)), theirs]) if model else theirs
-    if not model:
-        theirs.build((None, 3))
-    kerastorch.load_weights(layers.Dense(2, "hard_sigmoid"), source)
-    with pytest.raises(FileError, match="activation='hard_sigmoid_keras2'"):
-        kerastorch.load_weights(layers.Dense(2, "hard_sigmoid_keras2"), source)
-
-
-def test_flattened_images_are_warned_of():
-    theirs = live(keras.layers.Flatten(), keras.layers.Dropout(0.1), keras.layers.Dense(2))
-    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, 2))
-    with pytest.warns(UserWarning, match="channels last"):
-        kerastorch.load_weights(module, theirs)
-    ours = nn.Sequential(layers.Conv2D(4, 3), nn.Flatten(), nn.Linear(64, 2))
-    assert not kerastorch.load_weights(ours, theirs).warnings
-    pooled = live(
-        keras.layers.GlobalAveragePooling2D(), keras.layers.Flatten(), keras.layers.Dense(2)
-    )
-    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2))
-    assert not kerastorch.load_weights(module, pooled).warnings
-
-
-def test_lora_is_loaded_apart_and_merged():
-    theirs = live()
-    layer = theirs.layers[0]
-    layer.enable_lora(2)
-    randomize(theirs)
-    ours = nn.Sequential(layers.Conv2D(4, 3, lora_rank=2))
-    kerastorch.load_weights(ours, theirs)
-    assert_same_outputs(ours, theirs, rtol=1e-4)
-    plain = nn.Sequential(layers.Conv2D(4, 3))
-    kerastorch.load_weights(plain, theirs)
-    assert_same_outputs(plain, theirs, rtol=1e-4)
-
-
-@keras.saving.register_keras_serializable("own")
-class Scaled(keras.layers.Layer):
-    """A layer of the user's own with a layer in it."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.inner = keras.layers.Dense(3)
-
-    def build(self, shape):
-        self.inner.build(shape)
-
-    def call(self, x):
-        return 2 * self.inner(x)
-
-
-class Attributes(keras.Model):
-    """A subclassed model, whose layers have names that nobody chose."""
-
-    def __init__(self):
-        super().__init__()
-        self.head, self.body = keras.layers.Dense(2), keras.layers.Dense(3)
-
-    def call(self, x):
-        return self.head(self.body(x))
-
-
-@pytest.mark.filterwarnings(
-    "ignore:.*:UserWarning"
-)  # the config, a class of one's own, is not used
-def test_a_subclassed_model_loads_by_the_names_of_its_attributes(tmp_path):
-    theirs = Attributes()
-    theirs(np.zeros((1, 4), "float32"))
-    randomize(theirs)
-    theirs.save(tmp_path / "m.keras")
-    theirs.save_weights(tmp_path / "m.weights.h5")
-    for name in ("m.keras", "m.weights.h5"):
-        ours = nn.Module()
-        ours.body, ours.head = nn.Linear(4, 3), nn.Linear(3, 2)
-        assert kerastorch.load_weights(ours, tmp_path / name).matched == "name"
-        for module, layer in ((ours.body, theirs.body), (ours.head, theirs.head)):
-            assert (module.weight.detach().numpy().T == layer.get_weights()[0]).all()
-            assert (module.bias.detach().numpy() == layer.get_weights()[1]).all()
-
-
-class TorchScaled(nn.Module):
-    def __init__(self, config):
-        super().__init__()
-        self.inner = nn.Linear(4, 3)
-
-    def forward(self, x):
-        return 2 * self.inner(x)
-
-
-def test_layers_of_ones_own_are_made_by_the_caller(tmp_path):
-    theirs = keras.Sequential([keras.Input((4,)), Scaled(), keras.layers.Dense(2)])
-    theirs.save(tmp_path / "m.keras")
-    with pytest.raises(FileError, match="Scaled"):
-        kerastorch.load_model(tmp_path / "m.keras")
-    with pytest.raises(TypeError, match="load_model: `custom_layers` must be a dict of names"):
-        kerastorch.load_model(tmp_path / "m.keras", custom_layers=[TorchScaled])
-    with pytest.raises(FileError, match="A module of your own takes arrays"):
-        kerastorch.load_model(tmp_path / "m.keras", custom_layers={"Scaled": lambda c: Sub()})
-    ours = kerastorch.load_model(tmp_path / "m.keras", custom_layers={"Scaled": TorchScaled})
-    assert_same_outputs(ours, theirs)
-    kerastorch.save_weights(ours, tmp_path / "m.weights.h5")
-    randomize(theirs)
-    theirs.load_weights(tmp_path / "m.weights.h5")
-    assert_same_outputs(ours, theirs)

@@ -41,10 +41,7 @@ HDF5 = [
     "keras-2.15.1/wrappers.h5",
     "tf_keras-2.21/seq_adam.h5",
 ]
-ARRAYS = [
-    "keras-3.15.1/gw_named.npz",
-    "keras-3.15.1/gw_pos.npz",
-]
+ARRAYS = ["keras-3.15.1/gw_named.npz", "keras-3.15.1/gw_pos.npz"]
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 LEAST, MOST = 8, 3000  # examples of each kind
 

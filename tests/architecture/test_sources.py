@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import os
 import subprocess
-import sys
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -30,8 +28,6 @@ PLAIN = (
 FOREIGN = {"keras", "tf_keras", "tensorflow", "h5py"}
 IMPORTED_IN = {"saving.formats.hdf5.reader": {"h5py"}}  # inside of functions
 DYNAMIC = {"importlib", "__import__"}
-SLOW = {*FOREIGN, "torch._dynamo", "torch._inductor", "safetensors", "scipy"}
-
 MOVES = {
     "permute", "movedim", "moveaxis", "transpose", "swapaxes", "swapdims", "rollaxis", "t",
     "T", "mT", "H", "mH", "einsum", "einops",
@@ -61,10 +57,6 @@ def asserts(source: str) -> list[int]:
 
 def forbidden(source: str, modules: set[str]) -> set[str]:
     return (list_outer_imports(source) | list_names(source) & DYNAMIC) & modules
-
-
-def slow(modules: set[str]) -> set[str]:
-    return {m for m in modules if any(m == s or m.startswith(f"{s}.") for s in SLOW)}
 
 
 def unexpected_entries(paths: list[str]) -> set[str]:
@@ -105,25 +97,6 @@ def test_nothing_imports_what_stands_above_it(folder, never):
     paths = sorted((ROOT / folder).rglob("*.py"))
     assert paths
     assert not [str(path) for path in paths if list_outer_imports(path.read_text()) & never]
-
-
-def modules_after(statement: str) -> set[str]:
-    """Return what a fresh interpreter has in `sys.modules` after a statement."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", f"{statement}\nimport sys\nprint(*sys.modules)"],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return set(done.stdout.split())
-
-
-def test_importing_it_imports_nothing_slow():
-    of_torch, of_both = modules_after("import torch"), modules_after("import kerastorch")
-    assert "kerastorch.layers.convolution.conv" in of_both
-    assert not slow(of_both - of_torch)
 
 
 def entries(root: Path) -> list[str]:
@@ -192,14 +165,6 @@ def test_imports_at_the_top_are_told_from_those_in_functions():
     source = "if 1:\n  import h5py\nclass A:\n  def f(self):\n    import keras"
     assert forbidden(source, FOREIGN) == {"h5py", "keras"}
     assert forbidden(drop_functions(source), FOREIGN) == {"h5py"}
-
-
-def test_the_slowness_check_tells():
-    assert slow({"torch._dynamo.config", "torch.nn", "h5py", "keras_like"}) == {
-        "torch._dynamo.config",
-        "h5py",
-    }
-    assert "xml.dom.minidom" in modules_after("import xml.dom.minidom")
 
 
 def test_the_top_level_check_tells(tmp_path):

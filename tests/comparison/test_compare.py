@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-import kerastorch
 from kerastorch import activations, compare, layers
 from kerastorch._comparison.recording import record, write_recording
 from tests.comparison.models import (
@@ -287,8 +285,3 @@ def test_a_list_and_a_dict_of_inputs():
     for inputs in ([IMAGES, IMAGES * 2], {"a": IMAGES, "b": IMAGES * 2}):
         result = compare(Sum(), reference, inputs)
         assert result.ok and len(result.layers) == 1
-
-
-def test_it_is_public():
-    assert kerastorch.compare is compare
-    assert Path(kerastorch.__file__).exists()

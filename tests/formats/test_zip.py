@@ -139,10 +139,7 @@ REFUSED = {
     ),
     "HDF5 too": (hdf5_within(), "a zip archive and an HDF5 file (at byte 512) at once"),
     "no directory": (b"PK\3\4" + bytes(99), "a zip archive whose end is missing"),
-    "damaged directory": (
-        patched(written(), "metadata.json", 0, b"PKPK"),
-        "a damaged zip archive",
-    ),
+    "damaged directory": (patched(written(), "metadata.json", 0, b"PKPK"), "a damaged zip archive"),
 }
 
 

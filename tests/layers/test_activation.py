@@ -12,8 +12,7 @@ from tests.layers.case import cases
 MATRIX = {"shape": (3, 4), "other": [(2, 4), (5, 4)]}
 NAMES = sorted(set(ACTIVATIONS.table) - {"threshold", "glu", "hard_sigmoid_keras2"})
 # An unbuilt PReLU takes slopes of any rank.
-ANY_RANK = frozenset({"test_a_wrong_shaped_state_dict_is_an_error_and_changes_no_shape",
-                      "test_a_wrong_state_dict_of_a_whole_model_names_the_layer"})  # fmt: skip
+ANY_RANK = frozenset({"test_a_wrong_shaped_state_dict_is_an_error_and_changes_no_shape"})
 CASES = [
     *cases(
         Activation,
@@ -82,10 +81,7 @@ CASES = [
         integers="converted",
         shape=(3, 4, 5),
         other=[(2, 6, 5)],
-        refused_arguments=[
-            ("axis", 3, IndexError),
-            ("axis", (1, 3), IndexError),
-        ],
+        refused_arguments=[("axis", 3, IndexError), ("axis", (1, 3), IndexError)],
         integers_agree=False,
     ),
     *cases(

@@ -8,129 +8,21 @@ from torch import nn
 from torch.testing import assert_close
 
 from kerastorch.layers import Add, Conv2D, ReLU
-from kerastorch.models import base
-from kerastorch.models.build import build_model
-from kerastorch.saving.configs.parse import parse_model
-from kerastorch.saving.weights.unbuilt import initialize
-from tests.models.configs import functional, input_layer, layer, node, sequential, tensor
-
-SHAPE = (3, 5, 4, 2)  # that of the input, batch included
-
-
-def conv(name, before=None, **config):
-    nodes = None if before is None else [node(tensor(before))]
-    return layer("Conv2D", name, nodes, filters=4, kernel_size=[2, 3], padding="same", **config)
-
-
-def one(class_name, name, before=None, **config):
-    entry = layer(class_name, name, None if before is None else [node(tensor(before))], **config)
-    return {**entry, "module": "keras.layers"}
-
-
-def merged(class_name, name, *before, **config):
-    entry = layer(class_name, name, [node([tensor(each) for each in before])], **config)
-    return {**entry, "module": "keras.layers"}
-
-
-def add(name, *before):
-    return merged("Add", name, *before)
-
-
-def residual(activation="relu", axis=-1):
-    """Return a block whose first activation has two readers, and whose addition is an output."""
-    entries = [
-        input_layer("x", (None, *SHAPE[1:])),
-        conv("conv0", "x"),
-        one("BatchNormalization", "bn0", "conv0", axis=axis),
-        one("Activation", "act0", "bn0", activation=activation),
-        conv("conv1", "act0"),
-        one("ReLU", "act1", "conv1"),
-        add("sum", "act0", "act1"),
-        one("Activation", "act2", "sum", activation=activation),
-        conv("conv2", "act2", activation="relu"),
-        one("Activation", "act3", "conv2", activation="tanh"),
-        add("last", "act3", "act2"),
-        one("ReLU", "act4", "last", max_value=1.5),
-    ]
-    return functional(*entries, inputs=["x", 0, 0], outputs=[["act4", 0, 0], ["sum", 0, 0]])
-
-
-def branched(activation="relu", axis=-1):
-    """Return a block with outputs that are, and are made of, what its activations get."""
-    entries = [
-        input_layer("x", (None, *SHAPE[1:])),
-        conv("conv0", "x"),
-        one("BatchNormalization", "bn0", "conv0", axis=axis),
-        one("Dropout", "same", "bn0", rate=0.5),  # hands on its input where it drops nothing
-        one("Activation", "act0", "bn0", activation=activation),
-        conv("conv1", "x"),
-        conv("conv2", "conv1"),  # needs its input for the gradient
-        one("ReLU", "act1", "conv1"),
-    ]
-    names = ("act0", "same", "act1", "conv2")  # the last are called first
-    return functional(*entries, inputs=["x", 0, 0], outputs=[[name, 0, 0] for name in names])
-
-
-def plain(activation="relu", axis=-1):
-    return sequential(
-        input_layer("x", (None, *SHAPE[1:])),
-        conv("conv0"),
-        one("BatchNormalization", "bn0", axis=axis),
-        one("Activation", "act0", activation=activation),
-        one("Flatten", "flat"),
-        layer("Dense", "dense", units=3),
-        one("ReLU", "act1"),
-    )
-
-
-MODELS = {
-    "functional": residual,
-    "branched": branched,
-    "sequential": plain,
-}
-
-
-def built(config, custom_objects=None, **options):
-    torch.manual_seed(4)
-    parsed = parse_model(config, "config.json")
-    model = build_model(parsed, custom_objects=custom_objects, **options)
-    initialize(model)
-    return model
-
-
-def batch():
-    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
-
-
-def forbid(monkeypatch):
-    """Let every layer be called as it is."""
-    monkeypatch.setattr(base, "select_mode", lambda inputs: None)
-
-
-def lowered(model, training=False):
-    """Return the layers that are lowered now, and whether each may overwrite an input."""
-    names = {attribute: name for name, attribute in model._attributes.items()}
-    program = model._program
-    assert program.is_current(model._modules)
-    return {
-        names[one.attribute]: "inplace" in one.options[int(training)]
-        for one in program.instructions
-        if one.attribute is not None
-    }
-
-
-def results(model, training, dtype=torch.float64):
-    """Return outputs, and in training gradients and buffers."""
-    model.to(dtype).train(training)
-    torch.manual_seed(5)
-    with torch.set_grad_enabled(training):
-        outputs = model(batch().to(dtype))
-        outputs = outputs if isinstance(outputs, list) else [outputs]
-        if not training:
-            return outputs
-        loss = sum(y.square().sum() for y in outputs)
-        gradients = torch.autograd.grad(loss, list(model.parameters()))
-    return [*outputs, *gradients, *model.buffers()]
+from tests.models.configs import functional, input_layer, layer, node, tensor
+from tests.models.lowered import (
+    MODELS,
+    SHAPE,
+    add,
+    batch,
+    built,
+    conv,
+    forbid,
+    lowered,
+    one,
+    plain,
+    residual,
+    results,
+)
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
@@ -214,120 +106,6 @@ def test_images_keep_their_axes():
             found.append(node.name())
             names += [before for before, _ in node.next_functions]
     assert found.count("PermuteBackward0") <= 2  # before Flatten, and of the Dense layer's weight
-
-
-def test_hooks_see_what_a_layer_returned(monkeypatch):
-    """A hook keeps what a layer gave, and an output of the model is not written over."""
-    model = built(residual()).eval()
-    kept, again = {}, {}
-
-    def keep(found):
-        for name in ("bn0", "conv1"):
-            model.get_submodule(name).register_forward_hook(
-                lambda module, args, y, name=name: found.setdefault(name, y)
-            )
-
-    keep(kept)
-    with torch.no_grad():
-        _, total = model(batch())
-        forbid(monkeypatch)
-        keep(again)
-        assert_close(total, model(batch())[1])
-    assert_close(kept, again)
-    assert (kept["bn0"] < 0).any()
-
-
-def ignore(*args):
-    return None
-
-
-HOOKS = {
-    "forward": lambda layer: layer.register_forward_hook(ignore),
-    "before forward": lambda layer: layer.register_forward_pre_hook(ignore),
-    "backward": lambda layer: layer.register_full_backward_hook(ignore),
-    "before backward": lambda layer: layer.register_full_backward_pre_hook(ignore),
-}
-EVERYWHERE = {
-    "forward": nn.modules.module.register_module_forward_hook,
-    "before forward": nn.modules.module.register_module_forward_pre_hook,
-    "backward": nn.modules.module.register_module_full_backward_hook,
-    "before backward": nn.modules.module.register_module_full_backward_pre_hook,
-}
-
-
-@pytest.mark.parametrize("hook", HOOKS)
-def test_a_hooked_layer_is_called(hook):
-    model = built(plain())
-    before = lowered(model)
-    handle = HOOKS[hook](model.bn0)
-    model(batch())
-    # Of what the layer returns nothing is known, so that the next one is called as it is, too.
-    assert lowered(model) == {name: before[name] for name in ("conv0",)}
-    handle.remove()
-    model(batch())
-    assert lowered(model) == before
-
-
-@pytest.mark.parametrize("hook", EVERYWHERE)
-def test_a_hook_of_all_modules_sees_all_layers_called(hook):
-    model, seen = built(plain()).eval(), []
-    for module in model.children():
-        module.register_forward_hook(lambda module, *arguments: seen.append(module.name))
-    handle = EVERYWHERE[hook](ignore)
-    try:
-        model(batch())
-    finally:
-        handle.remove()
-    assert seen == ["conv0", "bn0", "act0", "flat", "dense", "act1"]
-
-
-class Capped(ReLU):
-    def forward(self, inputs):
-        return super().forward(inputs).clamp(max=0.5)
-
-
-class Keeping(Conv2D):
-    def forward(self, inputs):
-        self.kept = super().forward(inputs)
-        return self.kept
-
-
-def test_classes_of_others_do_what_they_say():
-    config = sequential(input_layer("x", (None, *SHAPE[1:])), conv("conv0"), one("ReLU", "act0"))
-    for entry, kind in zip(config["config"]["layers"][1:], (Keeping, Capped), strict=True):
-        entry.update(class_name=kind.__name__, module=None, registered_name=kind.__name__)
-    model = built(
-        config, custom_layers={kind.__name__: kind.from_config for kind in (Keeping, Capped)}
-    )
-    with torch.no_grad():
-        y = model(batch())
-    assert lowered(model) == {}
-    assert float(y.max()) == 0.5
-    assert (model.conv0.kept < 0).any()
-
-
-def test_a_forward_in_the_place_of_the_layer_s_is_called():
-    model = built(plain()).eval()
-    model.act0.forward = torch.zeros_like
-    with torch.no_grad():
-        y = model(batch())
-    assert_close(y, model.act1(model.dense.bias.expand_as(y)))
-
-
-def test_a_module_in_the_place_of_a_layer_is_trusted_with_nothing(monkeypatch):
-    """An identity hands on what others may read."""
-    model = built(residual()).eval()
-    with torch.no_grad():
-        expected = model(batch())
-    model.bn0 = nn.Identity()
-    with torch.no_grad():
-        outputs = model(batch())
-    assert not lowered(model).get("act0")
-    assert "bn0" not in lowered(model)
-    forbid(monkeypatch)
-    with torch.no_grad():
-        assert_close(outputs, model(batch()))
-    assert not torch.equal(outputs[0], expected[0])
 
 
 @pytest.mark.parametrize("activity", ["bn0", "act0"])
@@ -423,21 +201,6 @@ def test_a_padding_comes_before_what_is_written_later(between):
         expected = model(batch())
         model.act = nn.ReLU(inplace=True)
         assert_close(model(batch()), expected)
-
-
-@pytest.mark.filterwarnings("ignore:.*global hooks on modules:UserWarning")
-@pytest.mark.parametrize(
-    "hook", ["forward", pytest.param("before forward", marks=pytest.mark.sweep)]
-)
-def test_a_hook_of_all_modules_is_in_the_graph(hook):
-    model, seen = built(plain()), []
-    handle = EVERYWHERE[hook](lambda module, *arguments: seen.append(type(module).__name__))
-    try:
-        torch.compile(model, backend="eager")(batch())
-    finally:
-        handle.remove()
-        torch.compiler.reset()
-    assert {"Conv2D", "BatchNormalization", "Activation", "Dense", "ReLU"} <= set(seen)
 
 
 @pytest.mark.parametrize("way", [torch.no_grad, torch.inference_mode, torch.enable_grad])

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from tests.models.configs import functional, input_layer
-from tests.models.test_lowering import add, built, conv, one
+from tests.models.lowered import add, built, conv, one
 from tests.models.test_lowering_random import batch, listed, trained
 from tests.models.test_lowering_random import built as built_of
 

@@ -22,8 +22,8 @@ from kerastorch.models.lowering import _Lowering as Lowering
 from kerastorch.models.program import Program
 from kerastorch.saving.configs.parse import parse_model
 from kerastorch.saving.weights.unbuilt import initialize
+from tests.models.lowered import forbid, lowered
 from tests.models.random_graphs import IMAGE, random_functional, random_sequential
-from tests.models.test_lowering import forbid, lowered
 
 QUICK, MANY = 40, 320
 SEEDS = [*range(QUICK), *(pytest.param(s, marks=pytest.mark.sweep) for s in range(QUICK, MANY))]

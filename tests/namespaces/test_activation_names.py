@@ -10,17 +10,7 @@ import torch.nn.functional as F
 from kerastorch import activations
 from kerastorch._ops import inplace_activations
 from kerastorch.activations.serialization import TORCH_FUNCTIONS
-from tests.namespaces.test_activations import NAMES, grid, mine
-
-
-@pytest.mark.parametrize("name", [*NAMES, "swish", "hard_swish"])
-def test_get_and_serialize(name):
-    function = getattr(activations, name)
-    assert activations.get(name) is function
-    assert activations.get(function) is function
-    written = activations.serialize(function)
-    assert written == {"swish": "silu", "hard_swish": "hard_silu"}.get(name, name)
-    assert activations.deserialize(written) is function
+from tests.namespaces.test_activations import NAMES, grid
 
 
 def test_none_is_linear():
@@ -29,17 +19,6 @@ def test_none_is_linear():
     assert activations.serialize(None) is None
     x = grid()
     assert activations.linear(x) is x
-
-
-@pytest.mark.parametrize("identifier", [torch.nn.ReLU(), torch.nn.ReLU, F.relu, mine, torch.sin])
-def test_a_callable_stays_what_it_is(identifier):
-    assert activations.get(identifier) is identifier
-
-
-@pytest.mark.parametrize("identifier", ["nope", "ReLU", "", 5, [], {}])
-def test_refused_identifiers(identifier):
-    with pytest.raises(ValueError):
-        activations.get(identifier)
 
 
 @pytest.mark.parametrize(("function", "name"), TORCH_FUNCTIONS.items(), ids=str)
@@ -54,8 +33,7 @@ def test_torch_functions_that_are_written_as_keras_names(function, name):
 
 
 @pytest.mark.parametrize(
-    "function",
-    [F.leaky_relu, F.softmax, torch.softmax, torch.sin, torch.nn.ReLU(), len],
+    "function", [F.leaky_relu, F.softmax, torch.softmax, torch.sin, torch.nn.ReLU(), len]
 )
 def test_torch_functions_that_mean_something_else_are_not_written(function):
     with pytest.raises(ValueError):

@@ -98,23 +98,24 @@ def test_a_home_that_is_not_known_counts_as_absent(monkeypatch):
     assert current() == DEFAULTS
 
 
-@pytest.mark.parametrize(
-    "key, value",
-    [
-        ("floatx", "float8"),
-        ("floatx", "Float32"),
-        ("floatx", None),
-        ("floatx", ["float32"]),
-        ("epsilon", "1e-7"),
-        ("epsilon", None),
-        ("epsilon", float("inf")),
-        ("epsilon", float("nan")),
-        ("epsilon", 10**400),
-        ("image_data_format", "last"),
-        ("image_data_format", {}),
-    ],
-    ids=lambda value: str(value)[:12],
-)
+WRONG = [
+    ("floatx", "float8"),
+    ("floatx", "Float32"),
+    ("floatx", None),
+    ("floatx", ["float32"]),
+    ("epsilon", "1e-7"),
+    ("epsilon", None),
+    ("epsilon", float("inf")),
+    ("epsilon", float("nan")),
+    ("epsilon", 10**400),
+    ("image_data_format", "last"),
+    ("image_data_format", None),
+    ("image_data_format", {}),
+]
+EACH_WRONG = pytest.mark.parametrize("key, value", WRONG, ids=lambda value: str(value)[:12])
+
+
+@EACH_WRONG
 def test_a_wrong_value_in_the_file_is_an_error_at_each_use(key, value, home):
     path = write(home / ".keras", {key: value})
     for _ in range(2):
@@ -176,23 +177,8 @@ def test_a_setter_keeps_the_rest_of_the_file(home):
     assert current() == ("float64", *list(OTHERS.values())[1:])
 
 
-@pytest.mark.parametrize(
-    "setter, value",
-    [
-        ("set_floatx", "float8"),
-        ("set_floatx", "Float32"),
-        ("set_floatx", None),
-        ("set_epsilon", "1e-7"),
-        ("set_epsilon", None),
-        ("set_epsilon", float("nan")),
-        ("set_epsilon", float("inf")),
-        ("set_epsilon", 10**400),
-        ("set_image_data_format", "last"),
-        ("set_image_data_format", None),
-    ],
-    ids=lambda value: str(value)[:12],
-)
-def test_setters_refuse_and_change_nothing(setter, value):
-    with pytest.raises(ValueError, match=f"^{setter}: `"):
-        getattr(config, setter)(value)
+@EACH_WRONG
+def test_setters_refuse_and_change_nothing(key, value):
+    with pytest.raises(ValueError, match=f"^set_{key}: `"):
+        getattr(config, f"set_{key}")(value)
     assert current() == DEFAULTS

@@ -14,26 +14,6 @@ from kerastorch import initializers
 # Constants.
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (0.5, [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]),
-        (True, [[1, 1, 1], [1, 1, 1]]),
-        (np.float32(2), [[2, 2, 2], [2, 2, 2]]),
-        ([1, 2, 3], [[1, 2, 3], [1, 2, 3]]),
-        (np.array([[1.0], [2.0]]), [[1, 1, 1], [2, 2, 2]]),
-        (torch.tensor([[1.0], [2.0]], requires_grad=True), [[1, 1, 1], [2, 2, 2]]),
-    ],
-)
-@pytest.mark.parametrize("dtype", ["float32", "int32", "float16"])
-def test_constants(value, expected, dtype):
-    found = initializers.Constant(value)((2, 3), dtype=dtype)
-    expected = torch.tensor(expected, dtype=torch.float64).to(getattr(torch, dtype))
-    assert torch.equal(found, expected) and found.is_contiguous()
-    again = initializers.deserialize(initializers.serialize(initializers.Constant(value)))
-    assert torch.equal(again((2, 3), dtype=dtype), expected)
-
-
 def test_a_constant_does_not_share_memory():
     value = np.ones((2, 3), dtype="float32")
     for initializer in (initializers.Constant(value), initializers.get(value)):
@@ -108,24 +88,6 @@ def test_stft_without_scipy(monkeypatch):
 
 
 # Fans.
-
-
-@pytest.mark.parametrize(
-    ("arguments", "fans"),
-    [
-        (((),), (1, 1)),
-        (((5,),), (5, 5)),
-        (((5, 3),), (5, 3)),
-        (((7, 5, 3),), (35, 21)),
-        (((3, 5, 4, 8),), (60, 120)),
-        (((3, 5, 4, 8), [0, 2], [-1]), (12, 8)),
-        (((3, 5, 4, 8), [0, 2], None), (60, 120)),
-        (((3, 5, 4, 8), None, [0]), (60, 120)),
-        (((3, 5, 4, 8), [], [1]), (1, 5)),
-    ],
-)
-def test_fans(arguments, fans):
-    assert initializers.compute_fans(*arguments) == fans
 
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=5))

@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 from kerastorch import config, constraints
 
 # axis -> the axes that a norm runs over, of a kernel of rank 4
-AXES = {
-    0: (0,),
-    -1: (3,),
-    (0, 1, 2): (0, 1, 2),
-    None: (0, 1, 2, 3),
-    (): (),
-}
+AXES = {0: (0,), -1: (3,), (0, 1, 2): (0, 1, 2), None: (0, 1, 2, 3), (): ()}
 
 
 def kernel(dtype=torch.float64):
@@ -117,73 +111,8 @@ def test_max_norm_is_a_limit_and_lets_the_rest_be(values, largest, axis):
     torch.testing.assert_close(projected[within], w[within], rtol=0, atol=1.1e-7)
 
 
-@pytest.mark.parametrize(
-    ("name", "written"),
-    [
-        ("MaxNorm", {"max_value": 2, "axis": 0}),
-        ("MaxNorm", {"max_value": 3.5, "axis": [0, 1, 2]}),
-        ("MaxNorm", {"max_value": 3.5, "axis": (0, 1)}),
-        ("MinMaxNorm", {"min_value": 0.0, "max_value": 1.0, "rate": 1.0, "axis": 0}),
-        ("MinMaxNorm", {"min_value": 0.5, "max_value": 2, "rate": 0.1, "axis": None}),
-        ("NonNeg", {}),
-        ("UnitNorm", {"axis": [0, 1]}),
-    ],
-)
-def test_configs(name, written):
-    cls = getattr(constraints, name)
-    constraint = cls.from_config(written)
-    assert constraint.get_config() == written
-    assert list(constraint.get_config()) == list(written)
-    assert constraints.serialize(constraint) == {
-        "module": "keras.constraints",
-        "class_name": name,
-        "config": written,
-        "registered_name": None,
-    }
-    again = constraints.deserialize(constraints.serialize(constraint))
-    assert type(again) is cls and again.get_config() == written
-    older = constraints.get({"class_name": name, "config": written})
-    assert type(older) is cls and older.get_config() == written
-
-
 def test_a_numpy_scalar_is_written_as_a_number():
     written = constraints.serialize(constraints.MaxNorm(np.float32(0.1), np.int64(1)))
     assert written["config"] == {"max_value": float(np.float32(0.1)), "axis": 1}
     assert type(written["config"]["max_value"]) is float
     assert type(written["config"]["axis"]) is int
-
-
-@pytest.mark.parametrize(
-    ("alias", "name"),
-    [
-        ("max_norm", "MaxNorm"),
-        ("min_max_norm", "MinMaxNorm"),
-        ("non_neg", "NonNeg"),
-        ("unit_norm", "UnitNorm"),
-    ],
-)
-def test_aliases(alias, name):
-    cls = getattr(constraints, name)
-    assert getattr(constraints, alias) is cls
-    for identifier in (alias, name, cls):
-        assert type(constraints.get(identifier)) is cls
-
-
-def test_an_unknown_name():
-    with pytest.raises(ValueError) as error:
-        constraints.get("maxnorm")
-    assert str(error.value) == (
-        "constraint: `name` must be one of Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm, "
-        "constraint, max_norm, min_max_norm, non_neg, unit_norm. Received: name='maxnorm'. Did "
-        "you mean 'max_norm'? Your own objects go in `custom_objects`."
-    )
-    assert constraints.get(None) is None
-
-
-def test_a_function_and_an_instance_stay_what_they_are():
-    def halved(w):
-        return w / 2
-
-    constraint = constraints.NonNeg()
-    assert constraints.get(halved) is halved
-    assert constraints.get(constraint) is constraint

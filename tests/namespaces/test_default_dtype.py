@@ -118,13 +118,6 @@ def test_comparisons_are_the_same(dtype):
         assert comparisons() == expected
 
 
-@pytest.mark.parametrize("dtype", DEFAULTS, ids=str)
-def test_the_loss_of_nothing_has_the_type_of_the_weights(dtype):
-    with default_dtype(dtype):
-        found = [loss.dtype for loss in losses_of_nothing()]
-    assert found == [torch.float32, torch.float64, torch.float32]
-
-
 def test_layers_beside_torch_s_own_in_float64():
     with default_dtype(torch.float64):
         before = nn.Sequential(nn.Linear(4, 5), Dense(3))

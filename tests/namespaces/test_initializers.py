@@ -1,4 +1,4 @@
-"""Initializers: recorded numbers, distributions, devices, configs."""
+"""Initializers: seeds, distributions and devices."""
 
 import copy
 import math
@@ -9,38 +9,20 @@ import torch
 
 from kerastorch import config, initializers
 
-# What Keras 3.15.1 on torch gives with seed 42, in the shape (3, 1, 2).
-RECORDED = [
-    ("GlorotNormal", {}, [1.0326626, 0.3635746, 0.1907106, -0.5953499, -0.1659872, -0.3172619]),
-    ("GlorotUniform", {}, [0.6242431, 0.6776986, -0.1912827, 0.750043, -0.1788973, 0.1647614]),
-    ("HeNormal", {}, [1.7886243, 0.6297296, 0.3303205, -1.0311764, -0.2874983, -0.5495138]),
-    ("HeUniform", {}, [1.0812207, 1.1738085, -0.3313113, 1.2991124, -0.3098593, 0.2853751]),
-    ("LecunNormal", {}, [1.2647483, 0.4452861, 0.2335719, -0.7291518, -0.203292, -0.3885649]),
-    ("LecunUniform", {}, [0.7645385, 0.8300079, -0.2342725, 0.9186113, -0.2191036, 0.2017907]),
-    ("Orthogonal", {}, [0.2816395, 0.2880182, 0.1961263, 0.9164672, -0.9392623, 0.2777292]),
-    ("RandomNormal", {}, [0.0168345, 0.0064405, 0.0117231, 0.0115167, -0.0561428, -0.0093164]),
-    ("RandomUniform", {}, [0.0382269, 0.0415004, -0.0117136, 0.0459306, -0.0109552, 0.0100895]),
-    ("TruncatedNormal", {}, [0.0963458, 0.0339209, 0.017793, -0.0555452, -0.0154863, -0.0296]),
-    (
-        "VarianceScaling",
-        {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"},
-        [0.1943883, 0.0743681, 0.1353669, 0.1329828, -0.6482815, -0.1075767],
-    ),
+RANDOM = [
+    *("GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform"),
+    *("Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling"),
 ]
 
 
-RANDOM = [name for name, _, _ in RECORDED]
-
-
-@pytest.mark.parametrize(("name", "arguments", "values"), RECORDED)
-def test_recorded_numbers(name, arguments, values):
-    initializer = getattr(initializers, name)(**arguments, seed=42)
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_seed_decides(name):
+    initializer = getattr(initializers, name)(seed=42)
     state = torch.get_rng_state()
     found = initializer((3, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)  # the global generator is not touched
-    torch.testing.assert_close(found, torch.tensor(values).reshape(3, 1, 2), rtol=1e-5, atol=1e-7)
     assert torch.equal(initializer([3, 1, 2], dtype="float32"), found)
-    assert not torch.equal(getattr(initializers, name)(**arguments, seed=43)((3, 1, 2)), found)
+    assert not torch.equal(getattr(initializers, name)(seed=43)((3, 1, 2)), found)
 
 
 @pytest.mark.parametrize("name", RANDOM)
@@ -54,11 +36,7 @@ def test_unseeded_calls_differ_and_follow_torch(name):
 
 
 SHAPE = (3, 5, 40, 24)  # fans 600 and 360
-
-
 UNIFORM, CUT, NORMAL = "uniform", "truncated_normal", "untruncated_normal"
-
-
 DISTRIBUTIONS = [
     ("GlorotUniform", {}, UNIFORM, 2 / 960),
     ("GlorotNormal", {}, CUT, 2 / 960),
@@ -93,19 +71,6 @@ def test_distributions(name, arguments, distribution, variance):
     assert 0.97 * limit * (0.75 if distribution == NORMAL else 1) < largest <= limit
 
 
-@pytest.mark.parametrize(
-    ("initializer", "mean"),
-    [
-        (initializers.RandomNormal(mean=5, stddev=0.1), 5),
-        (initializers.TruncatedNormal(mean=-3.0, stddev=0.1), -3),
-        (initializers.RandomUniform(minval=1, maxval=2), 1.5),
-    ],
-)
-def test_means(initializer, mean):
-    torch.manual_seed(0)
-    assert initializer((50, 40)).mean().item() == pytest.approx(mean, abs=0.05)
-
-
 @pytest.mark.parametrize("shape", [(4, 4), (7, 3), (3, 7), (2, 5, 3, 4), (2, 2, 1, 9)])
 @pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-12), (None, 1e-5), ("bfloat16", 0.05)])
 def test_orthogonal(shape, dtype, close):
@@ -124,8 +89,6 @@ DTYPES = {
     "float16": torch.float16,
     torch.float64: torch.float64,
 }
-
-
 ALL = [*RANDOM, "Zeros", "Ones", "Constant", "Identity"]
 
 
@@ -213,26 +176,3 @@ def test_seeds_are_taken_modulo_two_to_the_32(seed, same):
     expected = torch.normal(0.0, 0.05, (5,), generator=generator)
     assert torch.equal(initializers.RandomNormal(seed=seed)((5,)), expected)
     assert initializers.RandomNormal(seed=seed).get_config()["seed"] is seed
-
-
-@pytest.mark.parametrize("name", RANDOM)
-def test_seeds_in_configs(name):
-    cls = getattr(initializers, name)
-    generator = {
-        "module": "keras.random",
-        "class_name": "SeedGenerator",
-        "config": {"seed": 7, "name": "seed_generator"},
-        "registered_name": None,
-    }
-    for seed, written in (
-        (None, None),
-        (-3, -3),
-        (initializers.SeedGenerator(7), generator),
-        (generator, generator),
-    ):
-        initializer = cls(seed=seed)
-        assert initializer.get_config()["seed"] == written
-        again = initializers.deserialize(initializers.serialize(initializer))
-        assert type(again) is cls and again.get_config() == initializer.get_config()
-        if seed is not None:
-            assert torch.equal(again((2, 3)), initializer((2, 3)))

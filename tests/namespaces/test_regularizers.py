@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kerastorch import config, regularizers
+from kerastorch import regularizers
 
 X = [[1.0, -2.0, 0.5], [0.0, 3.0, -4.0]]
 SIZES, SQUARES = 10.5, 30.25
@@ -98,16 +98,6 @@ def test_orthogonal_regularizer_of_half_precision_is_float32(dtype):
     assert float(found) == pytest.approx(orthogonal(X) / 3, rel=0.02)
 
 
-def test_factors_are_rounded_to_floatx():
-    config.set_floatx("float64")
-    try:
-        assert regularizers.L1().get_config() == {"l1": 0.01}
-        assert regularizers.OrthogonalRegularizer().get_config()["factor"] == 0.01
-    finally:
-        config.set_floatx("float32")
-    assert regularizers.L1().get_config() == {"l1": FLOAT32_HUNDREDTH}
-
-
 # Keras takes a Python number, or what is a kind of one, and no other.
 REFUSED = [-0.5, -1, math.inf, -math.inf, math.nan, "0.1", np.float32(0.1), np.int64(1), [0.1]]
 
@@ -146,15 +136,6 @@ def test_refused_factors(name, argument, factor):
             lambda: regularizers.OrthogonalRegularizer()(torch.ones(2, 3, 4)),
             "OrthogonalRegularizer: `inputs` must be of rank 2. Received: inputs=(2, 3, 4).",
         ),
-        (
-            lambda: regularizers.get("l1_l2"),
-            (
-                "regularizer: `name` must be one of L1, L1L2, L2, OrthogonalRegularizer, "
-                "Regularizer, l1, l1l2, l2, orthogonal_regularizer, regularizer. "
-                "Received: name='l1_l2'. Did you mean 'l1l2'? "
-                "Your own objects go in `custom_objects`."
-            ),
-        ),
     ],
 )
 def test_messages(attempt, message):
@@ -168,61 +149,3 @@ def test_the_base():
     assert torch.equal(base(torch.ones(2, 3, dtype=torch.float64)), torch.tensor(0.0).double())
     with pytest.raises(NotImplementedError, match=r"^Regularizer does not have `get_config`\.$"):
         base.get_config()
-
-
-class Cubes(regularizers.Regularizer):
-    def __init__(self, factor):
-        self.factor = factor
-
-    def __call__(self, x):
-        return self.factor * (x**3).sum()
-
-    def get_config(self):
-        return {"factor": self.factor}
-
-
-def test_ones_own_class():
-    written = regularizers.serialize(Cubes(0.5))
-    assert written == {
-        "module": Cubes.__module__,
-        "class_name": "Cubes",
-        "config": {"factor": 0.5},
-        "registered_name": "Cubes",
-    }
-    again = regularizers.deserialize(written, {"Cubes": Cubes})
-    assert isinstance(again, Cubes) and again.factor == 0.5
-    with pytest.raises(TypeError):
-        regularizers.deserialize(written)
-
-
-@pytest.mark.parametrize(
-    ("alias", "name"),
-    [
-        ("l1", "L1"),
-        ("l2", "L2"),
-        ("l1_l2", "L1L2"),
-        ("orthogonal_regularizer", "OrthogonalRegularizer"),
-    ],
-)
-def test_aliases(alias, name):
-    assert getattr(regularizers, alias) is getattr(regularizers, name)
-
-
-# What the older ones wrote: Keras 2, tf.keras, Keras 3.
-@pytest.mark.parametrize(
-    "written",
-    [
-        {"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.25}},
-        {"class_name": "L2", "config": {"l2": 0.25}},
-        {
-            "module": "keras.regularizers",
-            "class_name": "L2",
-            "config": {"l2": 0.25},
-            "registered_name": None,
-        },
-    ],
-)
-def test_dialects(written):
-    regularizer = regularizers.get(written)
-    assert float(regularizer(torch.tensor(X))) == pytest.approx(0.25 * SQUARES)
-    assert regularizers.serialize(regularizer)["config"] == written["config"]

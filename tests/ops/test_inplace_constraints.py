@@ -14,8 +14,6 @@ WITH_AXIS = {
     "MinMaxNorm": lambda axis: constraints.MinMaxNorm(0.5, 0.8, 0.3, axis),
     "UnitNorm": lambda axis: constraints.UnitNorm(axis),
 }
-
-
 LAYOUTS = {"channels_last": empty_weight, "contiguous": torch.empty}
 CLOSE = {torch.float32: {"rtol": 1e-6, "atol": 0}, torch.float64: {"rtol": 1e-14, "atol": 0}}
 

@@ -39,11 +39,6 @@ def stays(name: str, dtype: torch.dtype) -> bool:
     return name == "linear" or (name in ("relu", "relu6") and dtype is not torch.bool)
 
 
-def goes_past_the_policy(name: str, dtype: torch.dtype) -> bool:
-    """Return whether an activation layer leaves it to the function which float type it gives."""
-    return name in ("tanh", "exponential") or (name == "leaky_relu" and dtype is not torch.bool)
-
-
 @EACH_TYPE
 @pytest.mark.parametrize("floatx", ["float32", "float64"])
 @pytest.mark.parametrize("name", NAMES)
@@ -55,19 +50,6 @@ def test_functions(name, floatx, dtype):
     found, expected = function(x), function(x.to(POLICIES[floatx]))
     assert found.dtype is wanted
     assert_close(found, expected.to(wanted))
-
-
-@EACH_TYPE
-@EACH_POLICY
-@pytest.mark.parametrize("name", NAMES)
-def test_activation_layers(name, policy, dtype):
-    x = whole(dtype)
-    wanted = torch.float32 if goes_past_the_policy(name, dtype) else POLICIES[policy]
-    wanted = dtype if stays(name, dtype) else wanted
-    found = layers.Activation(name, dtype=policy)(x)
-    assert found.dtype is wanted
-    floats = x.to(wanted if wanted.is_floating_point else torch.float32)
-    assert torch.equal(found, getattr(activations, name)(floats).to(wanted))
 
 
 @EACH_TYPE
@@ -118,66 +100,13 @@ def test_dropout_converts_what_it_scales(make, policy, dtype):
     assert not make(dtype=policy).train().__class__(1.0)(whole(dtype, IMAGE)).any()
 
 
-@EACH_TYPE
-@EACH_POLICY
-def test_layers_that_give_a_type_of_their_own(policy, dtype):
-    x = whole(dtype, IMAGE)
-    mean = layers.GlobalAveragePooling2D(dtype=policy)(x)
-    assert_close(mean, x.float().mean((1, 2)))
-    leaky = POLICIES[policy] if dtype is torch.bool else torch.float32
-    for one in (layers.LeakyReLU(0.5, dtype=policy), layers.ReLU(negative_slope=0.5, dtype=policy)):
-        assert_close(one(x), torch.nn.functional.leaky_relu(x.to(leaky), 0.5))
-
-
-@EACH_TYPE
-@EACH_POLICY
-def test_averages_of_integers(policy, dtype):
-    left, right = whole(dtype), whole(dtype).flip(1)
-    found = layers.Average(dtype=policy)([left, right])
-    wide = dtype in (torch.int32, torch.int64)
-    assert found.dtype is (torch.float64 if wide else torch.float32)
-    assert torch.equal(found, ((left + right).double() / 2).to(found.dtype))
-
-
 def test_an_average_keeps_large_integers():
     x = torch.tensor([[2**40 + 1]])
     assert layers.Average()([x, x]).item() == 2**40 + 1
 
 
-def test_booleans_cannot_be_subtracted():
-    with pytest.raises(RuntimeError, match="Subtraction"):
-        layers.Subtract()([whole(torch.bool)] * 2)
-
-
-@EACH_POLICY
-def test_relu_with_limits(policy):
-    x = torch.tensor([-5, -1, 0, 2, 3, 7])
-    for kind in (torch.uint8, torch.int32, torch.int64):
-        for limits in ({"max_value": 6}, {"threshold": 2.5}, {"max_value": 2.5, "threshold": 1}):
-            found = layers.ReLU(**limits, dtype=policy)(x.abs().to(kind))
-            assert found.dtype is kind
-            cut = {name: int(value) for name, value in limits.items()}  # as in Keras
-            assert torch.equal(found.double(), activations.relu(x.abs().double(), **cut))
-    assert layers.ReLU(6, 2, dtype=policy)(x).tolist() == [-10, -2, 0, 2, 3, 6]
-    assert layers.ReLU(6, 2, dtype=policy)(x).dtype is torch.int64
-    sloped = layers.ReLU(6, 2, 1, dtype=policy)
-    assert sloped(x).tolist() == [-12, -4, -2, 2, 3, 6] and sloped(x).dtype is torch.int64
-    assert sloped(x.to(torch.uint8)).dtype is sloped(x > 0).dtype is POLICIES[policy]
-
-
 def test_relu_of_booleans_without_autocast():
     assert layers.ReLU(autocast=False)(whole(torch.bool)).dtype is torch.float32
-
-
-@pytest.mark.parametrize("way", ["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"])
-@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
-def test_the_ends_of_a_type_are_not_passed(way, dtype):
-    ends = torch.iinfo(dtype)
-    for end in (ends.max, ends.min):
-        x = torch.full((1, 2, 4, 1), end, dtype=dtype)
-        found = layers.UpSampling2D((2, 3), interpolation=way)(x).flatten()
-        assert found.dtype is dtype
-        assert all(abs(value - end) <= abs(end) / 1e6 for value in found.tolist())
 
 
 CHAINS = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from kerastorch._ops.resize import RADII, resampled, weights
+from kerastorch._ops.resize import RADII, resampled
 from kerastorch.layers import UpSampling2D
 from tests.layers.contract import batch
 
@@ -62,33 +62,6 @@ def test_the_loops_tell_the_ways_apart():
     found = [longer(line, 2, way) for way in WAYS]
     for left, right in ((0, 1), (0, 2), (1, 2)):
         assert np.abs(found[left] - found[right]).max() > 1e-2
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_rows_add_up_to_one_and_are_their_own_mirror(way):
-    for size, factor in ((1, 3), (2, 2), (9, 2), (5, 7)):
-        matrix = weights(way, size, factor, torch.empty(0, dtype=torch.float64))
-        assert matrix.shape == (size * factor, size)
-        assert_close(matrix.sum(1), torch.ones(size * factor, dtype=torch.float64))
-        assert_close(matrix, matrix.flip(0, 1), rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("factor", [3, 5])
-@pytest.mark.parametrize("way", WAYS)
-def test_the_middle_of_an_odd_factor_is_the_pixel_itself(way, factor):
-    x = batch((1, 6, 5, 2))
-    outputs = UpSampling2D(factor, interpolation=way)(x)
-    middle = factor // 2
-    assert_close(outputs[:, middle::factor, middle::factor], x, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_a_shift_of_the_image_shifts_what_is_far_from_the_border(way):
-    x = batch((1, 20, 24, 1), torch.float64)
-    layer = UpSampling2D((2, 3), interpolation=way, dtype="float64")
-    left, right = layer(x), layer(x.roll((1, 1), (1, 2)))
-    inner = (slice(None), slice(14, -14), slice(21, -21))
-    assert_close(left.roll((2, 3), (1, 2))[inner], right[inner], rtol=1e-5, atol=1e-5)
 
 
 def test_a_factor_of_one_leaves_an_axis_alone():

@@ -85,23 +85,6 @@ def test_fixed_padding(arguments, expected):
     assert fixed_padding(*arguments) == expected
 
 
-@pytest.mark.parametrize(
-    "axis, before, after",
-    [
-        ((7, 2, 1, 1), 0, 1),
-        ((7, 3, 1, 1), 1, 1),
-        ((7, 3, 2, 1), 1, 1),
-        ((8, 3, 2, 1), 0, 1),
-        ((224, 7, 2, 1), 2, 3),
-        ((5, 1, 3, 1), 0, 0),
-        ((6, 3, 1, 4), 4, 4),
-    ],
-    ids=str,
-)
-def test_same_padding_of_known_cases(axis, before, after):
-    assert same_padding(*axis) == (before, after)
-
-
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_an_unknown_size_stays_unknown(padding):
     assert output_size(None, 3, 2, 1, padding) is None

@@ -11,8 +11,8 @@ from torch import nn
 
 from kerastorch.layers import Conv2D, Dense
 from tests.layers.case import every_case, thorough_cases
+from tests.models.building.examples import built, operation
 from tests.models.configs import chain, dense, layer, node, tensor
-from tests.models.test_build import built, operation
 from tests.torch_tools.exporting import WARNINGS
 
 pytestmark = pytest.mark.filterwarnings(*WARNINGS, "ignore:`torch.jit.:DeprecationWarning")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, stack_module_state, vmap
 from torch.nn.utils import parametrizations, skip_init
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
@@ -126,24 +126,6 @@ def test_safetensors_wants_the_contiguous_order(tmp_path):
         save_file(layer.state_dict(), tmp_path / "file")
 
 
-def doubled_elsewhere(model: nn.Module) -> None:
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(2)
-
-
-def test_another_process_writes_to_shared_weights():
-    layer, x = Conv2D(4, (2, 3), input_shape=(5, 6, 3)), batch((2, 5, 6, 3))
-    expected = 2 * layer(x)
-    process = torch.multiprocessing.get_context("spawn").Process(
-        target=doubled_elsewhere, args=(layer.share_memory(),)
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == 0
-    assert_close(layer(x), expected)
-
-
 # Whole models: types, devices and orders of memory
 
 
@@ -237,16 +219,6 @@ def test_a_model_s_derivatives_both_ways(loaded):
     assert_close(forward, (grad(total)(x) * along).sum())
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
-def test_checkpoints_in_a_model(loaded, reentrant):
-    model, x = loaded
-    expected, *gradients = numbers_of(model, x)
-    outputs = checkpoint(model, x.requires_grad_(), use_reentrant=reentrant)
-    outputs.square().sum().backward()
-    assert_close(outputs, expected)
-    assert_close([p.grad for p in model.parameters()], gradients)
-
-
 def test_a_reentrant_checkpoint_has_no_gradient_of_activity_terms():
     """It computes without gradients first; torch advises against it."""
     layer, x = (
@@ -256,18 +228,6 @@ def test_a_reentrant_checkpoint_has_no_gradient_of_activity_terms():
     for reentrant in (False, True):
         checkpoint(layer, x.requires_grad_(), use_reentrant=reentrant)
         assert regularization_loss(layer).requires_grad is not reentrant
-
-
-def test_averages_of_a_model(loaded):
-    model, x = loaded
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.75))
-    average.update_parameters(model)
-    first = state_of(model)
-    doubled_elsewhere(model)
-    average.update_parameters(model)
-    for name, p in average.module.named_parameters():
-        assert_close(p.detach(), 1.25 * first[name])
-    assert average(x).shape == model(x).shape
 
 
 def test_averages_are_projected_at_once():

@@ -19,17 +19,9 @@ from kerastorch.regularizers import L1, L1L2, L2, OrthogonalRegularizer
 from tests.training.two_processes import RANKS
 
 SHAPE = (8, 8, 3)
-
-
 BATCH = 4
-
-
 FILTER = [0, 1, 2]
-
-
 ROOT = Path(__file__).parents[2]
-
-
 calls_sharded = pytest.mark.skipif(
     not hasattr(torch.cpu.Stream, "record_event"),
     reason="this torch calls no model on a CPU that `fully_shard` has sharded",

@@ -39,8 +39,6 @@ COMPUTED = {
     "spectral norm": parametrizations.spectral_norm,
     "pruned": lambda layer: prune.custom_from_mask(layer, "weight", layer.weight > 0),
 }
-
-
 NOT_A_PARAMETER = r"Conv2D: `kernel` must be a parameter of its own"
 
 

@@ -9,12 +9,9 @@ import weakref
 from collections.abc import Callable
 
 import pytest
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kerastorch import attach_constraints, regularization_loss
-from kerastorch.constraints import UnitNorm
-from kerastorch.layers import Conv2D
 from tests.layers.contract import saved_and_loaded
 from tests.training.test_training import INPUTS, OPTIMIZERS, Counting, Tree, conv, counts, sgd, step
 
@@ -48,44 +45,6 @@ def test_loading_its_state_keeps_the_hooks_of_an_optimizer():
     optimizer.load_state_dict(saved_and_loaded(optimizer.state_dict(), weights_only=True))
     step(layer, optimizer)
     assert counts(layer) == [2]
-
-
-def test_an_optimizer_with_a_hook_is_saved_and_loaded():
-    layer = conv(kernel_constraint=lambda w: w * 0.5)
-    optimizer = OPTIMIZERS["adam"](layer.parameters())
-    attach_constraints(optimizer, layer)
-    step(layer, optimizer)
-    loaded = OPTIMIZERS["adam"](copy.deepcopy(layer).parameters())
-    loaded.load_state_dict(optimizer.state_dict())
-    pickled = pickle.loads(pickle.dumps(optimizer))
-    copied = copy.deepcopy(optimizer)
-    for other in (loaded, pickled, copied):
-        torch.testing.assert_close(other.state_dict(), optimizer.state_dict(), rtol=0, atol=0)
-
-
-def test_a_whole_training_run():
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        Conv2D(4, 3, activation="relu", kernel_constraint=UnitNorm([0, 1, 2])),
-        Conv2D(1, (2, 1), kernel_regularizer="l2", bias_constraint="non_neg"),
-    )
-    inputs = torch.randn(8, 6, 5, 2)
-    targets = inputs[:, 2:5, 1:4, :1]
-    model(inputs)
-    optimizer = OPTIMIZERS["adam"](model.parameters())
-    handle = attach_constraints(optimizer, model)
-    losses = []
-    for _ in range(30):
-        optimizer.zero_grad()
-        loss = (model(inputs) - targets).square().mean() + regularization_loss(model)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    handle.remove()
-    assert losses[-1] < 0.5 * losses[0]
-    norms = model[0].kernel.detach().square().sum((0, 1, 2)).sqrt()
-    torch.testing.assert_close(norms, torch.ones(4))
-    assert (model[1].bias >= 0).all()
 
 
 # Long runs

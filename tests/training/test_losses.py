@@ -55,14 +55,6 @@ def test_the_loss_has_the_gradients_of_its_terms():
     torch.testing.assert_close(layer.bias.grad, torch.full((2,), 0.01))
 
 
-def test_the_activity_term_has_gradients_through_the_layer():
-    layer = conv(activity_regularizer="l2")
-    outputs = layer(INPUTS)
-    regularization_loss(layer).backward(retain_graph=True)
-    (expected,) = torch.autograd.grad(0.01 * outputs.square().sum() / 2, layer.weight)
-    torch.testing.assert_close(layer.weight.grad, expected)
-
-
 def test_frozen_weights_have_no_terms():
     kept = conv(kernel_regularizer="l2", bias_regularizer="l2", bias_initializer="ones")
     frozen = conv(kernel_regularizer="l2", trainable=False)
@@ -73,13 +65,6 @@ def test_frozen_weights_have_no_terms():
     assert regularization_loss(model).item() == 0
     kept.weight.requires_grad = True  # the layer's word counts, as in Keras
     assert regularization_loss(model).item() == 0
-
-
-def test_a_frozen_layer_keeps_its_activity_term():
-    layer = conv(kernel_regularizer="l2", activity_regularizer="l2", trainable=False)
-    layer(INPUTS)
-    assert len(layer.losses) == 1
-    assert regularization_loss(layer).item() > 0
 
 
 def test_the_loss_of_float64_layers_is_float64():
@@ -105,16 +90,6 @@ def test_asking_again_gives_the_same():
     layer = conv(kernel_regularizer="l2", activity_regularizer="l1")
     layer(INPUTS)
     assert torch.equal(regularization_loss(layer), regularization_loss(layer))
-
-
-def test_a_second_call_replaces_the_activity_term():
-    layer = conv(activity_regularizer="l2")
-    layer(INPUTS)
-    expected = regularization_loss(layer)
-    layer(3 * INPUTS)
-    assert not torch.equal(regularization_loss(layer), expected)
-    layer(INPUTS)
-    assert torch.equal(regularization_loss(layer), expected)
 
 
 def squares(w: Tensor) -> Tensor:

@@ -15,11 +15,7 @@ from kerastorch.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, Unit
 from kerastorch.layers import Conv2D
 
 SHAPE = (4, 5, 3)
-
-
 INPUTS = torch.linspace(-1, 1, 2 * 60).view(2, *SHAPE)
-
-
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
     "sgd-momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),

@@ -11,6 +11,7 @@ from torch import nn
 import kerastorch
 from kerastorch.layers import Dense, Normalization
 from kerastorch.saving import FileError
+from tests.models.building.examples import built, operation
 from tests.models.configs import (
     chain,
     dense,
@@ -21,15 +22,7 @@ from tests.models.configs import (
     sequential,
     tensor,
 )
-from tests.models.test_build import built, operation
-from tests.weights.test_load_weights import (
-    TWO,
-    array,
-    changed,
-    json_file,
-    tree_file,
-    weights_of_two,
-)
+from tests.weights.weight_files import TWO, array, changed, json_file, tree_file, weights_of_two
 
 WAYS = {
     "device": lambda *args, **kwargs: kerastorch.load_model(*args, device="meta", **kwargs),

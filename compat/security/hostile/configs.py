@@ -50,10 +50,7 @@ def code(place: Place) -> dict[str, Any]:
     """Return a function's bytecode as Keras writes it, which touches the outside when called."""
     source = f"lambda x: __import__('os').mkdir({str(place.touched)!r}) or x"
     text = base64.b64encode(marshal.dumps(compile(source, "<x>", "eval").co_consts[0])).decode()
-    return {
-        "class_name": "__lambda__",
-        "config": {"code": text, "defaults": None, "closure": None},
-    }
+    return {"class_name": "__lambda__", "config": {"code": text, "defaults": None, "closure": None}}
 
 
 def _lambda(place: Place) -> dict[str, Any]:

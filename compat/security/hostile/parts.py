@@ -65,12 +65,7 @@ class Case:
 
 
 def layer(class_name: str, module: str = "keras.layers", **config: Any) -> dict[str, Any]:
-    return {
-        "module": module,
-        "class_name": class_name,
-        "config": config,
-        "registered_name": None,
-    }
+    return {"module": module, "class_name": class_name, "config": config, "registered_name": None}
 
 
 def input_layer() -> dict[str, Any]:

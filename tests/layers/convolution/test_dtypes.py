@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from kerastorch import config
 from kerastorch.layers import Conv2D
 from tests.layers.contract import FLOATS, batch
-from tests.layers.oracle import convolve
+from tests.layers.convolution.oracle import convolve
 
 F16, BF16, F32, F64 = FLOATS
 # policy -> type of the weights, type of the output

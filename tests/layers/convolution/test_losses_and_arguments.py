@@ -1,6 +1,5 @@
 """Conv2D's losses, constraints and arguments, and the layer compiled."""
 
-import inspect
 import weakref
 
 import pytest
@@ -9,10 +8,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from kerastorch import apply_constraints, config, regularization_loss
-from kerastorch.layers import Conv2D, Convolution2D
+from kerastorch.layers import Conv2D
 from tests.layers.case import batch
 from tests.layers.contract import COPIES
-from tests.layers.convolution.rows import EACH, ROWS, is_channels_first, make
+from tests.layers.convolution.rows import EACH, is_channels_first, make
 
 # Losses and constraints
 
@@ -130,33 +129,6 @@ def test_the_default_data_format_is_the_config_s_when_the_layer_is_made():
     assert Conv2D(4, 3, data_format="Channels_First", padding="SAME").padding == "same"
 
 
-def test_the_signature_is_keras_s():
-    required = inspect.Parameter.empty
-    keras = {
-        "filters": required,
-        "kernel_size": required,
-        "strides": 1,
-        "padding": "valid",
-        "data_format": None,
-        "dilation_rate": 1,
-        "groups": 1,
-        "activation": None,
-        "use_bias": True,
-        "kernel_initializer": "glorot_uniform",
-        "bias_initializer": "zeros",
-        "kernel_regularizer": None,
-        "bias_regularizer": None,
-        "activity_regularizer": None,
-        "kernel_constraint": None,
-        "bias_constraint": None,
-    }
-    parameters = inspect.signature(Conv2D).parameters.values()
-    positional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    assert [(p.name, p.default) for p in positional] == list(keras.items())
-    assert Conv2D(4, 3).strides == Conv2D(4, 3).dilation_rate == (1, 1)
-    assert Convolution2D is Conv2D
-
-
 BASE = {"filters": 4, "kernel_size": (2, 3), "name": "base", "kernel_initializer": "ones",
         "bias_initializer": "ones"}  # fmt: skip
 # argument -> what it is changed to, and what is else given to both layers
@@ -246,31 +218,3 @@ def test_a_layer_never_called_compiles(way):
     x = batch((2, 5, 6, 3))
     outputs = torch.compile(layer, backend="eager", fullgraph=True)(x)
     assert_close(outputs, layer(x))
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
-@pytest.mark.parametrize(("name", "training"), [("valid", True), ("same-grouped-strided", False)])
-def test_inductor(name, training):
-    torch.compiler.reset()
-    case = ROWS[name]
-    layer = make(case, activation="relu")
-    compiled = torch.compile(layer, fullgraph=True)
-    x = batch(case.shape)
-    with torch.set_grad_enabled(training):
-        expected = layer(x)
-        outputs = compiled(x)
-        assert_close(outputs, expected)
-        if training:
-            found = torch.autograd.grad(outputs.square().sum(), layer.weights)
-            assert_close(found, torch.autograd.grad(expected.square().sum(), layer.weights))
-
-
-def test_activity_losses_of_a_compiled_layer():
-    torch.compiler.reset()
-    layer = Conv2D(4, (2, 3), activity_regularizer="l2", input_shape=(5, 6, 3))
-    compiled = torch.compile(layer, backend="aot_eager")
-    y = compiled(batch((2, 5, 6, 3)))
-    assert_close(layer.losses, [y.square().sum() * 0.01 / 2])
-    (found,) = torch.autograd.grad(regularization_loss(layer), layer.weight)
-    layer(batch((2, 5, 6, 3)))
-    assert_close(found, torch.autograd.grad(regularization_loss(layer), layer.weight)[0])

@@ -12,8 +12,8 @@ from kerastorch._ops import convolution as convolution_module
 from kerastorch.layers import Conv2D
 from kerastorch.layers.convolution import conv as base
 from tests.layers.case import batch
+from tests.layers.convolution.oracle import convolve
 from tests.layers.convolution.rows import EACH, ROWS, channels_of, geometry, is_channels_first, make
-from tests.layers.oracle import convolve
 
 F64 = torch.float64
 
@@ -89,36 +89,6 @@ def test_gradients_are_the_oracle_s(case, device):
     grad = layer.weight.grad.permute(2, 3, 1, 0).cpu()
     layer.kernel.detach().copy_(dkernel)
     assert_close((grad * dkernel).sum(), (from_oracle(case, layer, x) * along).sum())
-
-
-@EACH
-def test_both_layouts_agree(case):
-    layer, x = make(case, dtype="float64"), batch(case.shape, F64)
-    layer.build(x.shape)
-    there, back = ((0, 2, 3, 1), (0, 3, 1, 2)) if is_channels_first(case) else (
-        (0, 3, 1, 2), (0, 2, 3, 1))  # fmt: skip
-    other = {True: "channels_last", False: "channels_first"}[is_channels_first(case)]
-    mirror = make(case, dtype="float64", data_format=other)
-    mirror.load_state_dict(layer.state_dict())
-    assert_close(mirror(x.permute(there)).permute(back), layer(x))
-
-
-@EACH
-def test_groups_are_layers_of_their_own_side_by_side(case):
-    groups = case.arguments.get("groups", 1)
-    axis = 1 if is_channels_first(case) else -1
-    layer, x = make(case, dtype="float64"), batch(case.shape, F64)
-    whole = layer(x)
-    kernels = np.split(layer.get_weights()[0], groups, axis=-1)
-    biases = np.split(np.asarray([*layer.get_weights(), np.zeros(layer.filters)][1]), groups)
-    parts = []
-    for part, kernel, bias in zip(x.chunk(groups, axis), kernels, biases, strict=True):
-        single = make(case, dtype="float64", filters=layer.filters // groups, groups=1,
-                      use_bias=True)  # fmt: skip
-        single.build(part.shape)
-        single.set_weights([kernel, bias])
-        parts.append(single(part))
-    assert_close(torch.cat(parts, axis), whole)
 
 
 # The four ways to pad "same"

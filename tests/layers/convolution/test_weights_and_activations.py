@@ -1,7 +1,5 @@
 """Conv2D as a module: its weights, and the function or module that is its activation."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,7 @@ from kerastorch import activations
 from kerastorch.layers import Conv2D
 from tests.layers.case import batch
 from tests.layers.contract import step
-from tests.layers.convolution.rows import EACH, ROWS, make
+from tests.layers.convolution.rows import EACH, make
 
 F64 = torch.float64
 
@@ -27,28 +25,6 @@ def test_the_memory_of_weights_and_gradients(case):
     assert layer.weight.stride() == layer.weight.grad.stride() == expected
     assert layer.weight.shape == (layer.filters, inputs, *layer.kernel_size)
     assert layer.double().weight.stride() == layer.weight.grad.stride() == expected
-
-
-@pytest.mark.parametrize("name", ["pointwise", "depthwise", "grouped", "valid"])
-@pytest.mark.parametrize(
-    "optimizer",
-    [partial(torch.optim.SGD, lr=0.01, momentum=0.9), partial(torch.optim.AdamW, lr=0.01)],
-    ids=["sgd", "adamw"],
-)
-def test_fused_optimizers_do_what_plain_ones_do(name, optimizer):
-    case, x = ROWS[name], batch(ROWS[name].shape)
-    plain, fused = make(case), make(case)
-    plain.build(x.shape)
-    fused.load_state_dict(plain.state_dict())
-    assert fused.weight.stride() == plain.weight.stride()
-    optimizers = [
-        optimizer(plain.parameters(), foreach=False),
-        optimizer(fused.parameters(), fused=True),
-    ]
-    for _ in range(3):
-        for layer, each in zip((plain, fused), optimizers, strict=True):
-            step(layer, x, each)
-    assert_close(dict(fused.named_parameters()), dict(plain.named_parameters()))
 
 
 def test_the_kernel_is_a_view_in_keras_order():
@@ -73,17 +49,6 @@ def test_weights_in_plain_order_are_one_call_away():
     assert_close(layer(x), expected)
     prune.l1_unstructured(layer, "weight", amount=0.5)  # as PyTorch has it, for such weights only
     assert (layer.kernel == 0).sum() == 60
-
-
-def test_an_nn_conv2d_takes_the_state_dict():
-    layer = Conv2D(5, (2, 3), input_shape=(7, 5, 4), bias_initializer="random_normal")
-    native = nn.Conv2d(4, 5, (2, 3))
-    native.load_state_dict(layer.state_dict())
-    x = batch((2, 7, 5, 4))
-    assert_close(native(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), layer(x))
-    lazy = Conv2D(5, (2, 3))
-    lazy.load_state_dict(nn.Conv2d(4, 5, (2, 3)).state_dict())
-    assert lazy.kernel.shape == (2, 3, 4, 5)
 
 
 def test_none_as_an_initializer_is_glorot_uniform():

@@ -1,0 +1,1 @@
+"""What the classes of layers declare, and how they are made."""
