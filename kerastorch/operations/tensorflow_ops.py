@@ -1,7 +1,7 @@
 """The functions of TensorFlow that a Functional model of tf.keras may have between its layers.
 
-TensorFlow makes a Python number a tensor of the other argument's type, and refuses two tensors of
-different types, which a file can therefore not have.
+TensorFlow casts a Python number to the other argument's dtype, and refuses two tensors of different
+dtypes, which a file can therefore not have.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from torch import Tensor
 
 from .. import activations
 from .._core.errors import problem
-from .elementwise import cast
+from .elementwise import Unary, cast
 from .keras_ops import Entry
-from .reductions import axes_of, expanded, get_item, reshape, squeezed, transposed
+from .reductions import axes_of
+from .shaping import expanded, get_item, reshape, squeezed, swapped, transposed
 
 
 class _Binary:
-    """A function of torch of two tensors, one of which may be a number or numbers."""
+    """A torch function of two tensors, one of which may be a number or a list of numbers."""
 
     def __init__(
         self, function: Callable[[Tensor, Tensor], Tensor], *, floats: bool = False
@@ -46,18 +47,8 @@ def _require_floats(x: Tensor) -> None:
         raise ValueError(problem("TFOpLambda", "inputs", "of floating point", x.dtype))
 
 
-class _Unary:
-    """A function of torch of one tensor."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self.function = function
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
 class _Reduction:
-    """A function of torch over axes."""
+    """A torch reduction over axes."""
 
     def __init__(self, function: Callable[..., Tensor], *, floats: bool = False) -> None:
         self.function = function
@@ -108,11 +99,9 @@ def _l2_normalize(x: Tensor, axis: Any = None, epsilon: float = 1e-12) -> Tensor
 def _matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
     like = a if isinstance(a, Tensor) else b
     a, b = _like(a, like), _like(b, like)
-    return torch.matmul(_turned(a) if transpose_a else a, _turned(b) if transpose_b else b)
-
-
-def _turned(x: Tensor) -> Tensor:
-    return transposed(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+    return torch.matmul(
+        swapped(a, -2, -1) if transpose_a else a, swapped(b, -2, -1) if transpose_b else b
+    )
 
 
 def _reshape(tensor: Tensor, shape: Any) -> Tensor:
@@ -137,11 +126,11 @@ def _clip(x: Tensor, clip_value_min: Any, clip_value_max: Any) -> Tensor:
 
 def _getitem(x: Tensor, slice_spec: Any) -> Tensor:
     parts = slice_spec if isinstance(slice_spec, (list, tuple)) else [slice_spec]
-    return get_item(x, [_part(part) for part in parts])
+    return get_item(x, [_to_index(part) for part in parts])
 
 
-def _part(given: Any) -> Any:
-    """Return an index from what tf.keras writes: slices and the ellipsis as dicts."""
+def _to_index(given: Any) -> Any:
+    """Return an index from its config, where slices and the ellipsis are dicts."""
     if not isinstance(given, Mapping):
         return given
     if given.get("class_name") == "__ellipsis__":
@@ -182,14 +171,11 @@ _BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "math.maximum": torch.maximum,
     "math.minimum": torch.minimum,
 }
-_FLOATING: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "math.truediv": torch.divide,
-    "math.divide": torch.divide,
-}
 TENSORFLOW: Mapping[str, Entry] = {
-    **{name: Entry(_Unary(function), "same") for name, function in _UNARY.items()},
+    **{name: Entry(Unary(function), "same") for name, function in _UNARY.items()},
     **{name: Entry(_Binary(function), "broadcast") for name, function in _BINARY.items()},
-    **{n: Entry(_Binary(f, floats=True), "broadcast") for n, f in _FLOATING.items()},
+    "math.truediv": Entry(_Binary(torch.divide, floats=True), "broadcast"),
+    "math.divide": Entry(_Binary(torch.divide, floats=True), "broadcast"),
     "nn.leaky_relu": Entry(_leaky_relu, "same"),
     "nn.gelu": Entry(_gelu, "same"),
     "nn.silu": Entry(_silu, "same"),
