@@ -1,12 +1,11 @@
-"""Lowering: what is decided once about a model, so that a call need not ask.
+"""Lowering: decide once about a model what a run need not decide.
 
-- Feature maps stay (batch, channels, *spatial) from layer to layer.
-- An activation or a sum overwrites its input where nothing else reads that: in training only what
-  no gradient needs.
-- A convolution or a pooling adds the zeros of the ZeroPadding2D before it.
+- Feature maps stay (batch, channels, *spatial) between layers.
+- An activation or a sum overwrites a single-use input, in training only if no gradient needs it.
+- A convolution or a pooling does the padding of the ZeroPadding2D before it.
 
-That is for layers of exactly the classes of `kerastorch.layers`, without hooks or an activity
-regularizer, on inputs of their compute dtype. Everything else is called as it is.
+This applies to layers of exactly the classes of `kerastorch.layers`, without hooks or an activity
+regularizer, on inputs of their compute dtype. All other layers are called plainly.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from .program import WITH_GRADIENTS, WITHOUT_GRADIENTS, Instruction, Options, Pr
 
 
 class Facts(NamedTuple):
-    """What is known of a value.
+    """What is known about a value.
 
     Attributes:
         rank: The number of axes.
         dtype: The dtype.
-        overwritable: The modes in which nothing but its single reader needs it.
+        overwritable: The modes in which its single reader may overwrite it.
         nonnegative: Whether no element is below 0.
     """
 
@@ -43,23 +42,17 @@ class Facts(NamedTuple):
 
 
 def lower(plan: Calls, modules: Mapping[str, Any], inputs: Sequence[Facts | None]) -> Program:
-    """Return the program of a model for the layers that it has now.
-
-    Args:
-        plan: The plain calls.
-        modules: The modules by their attributes.
-        inputs: What is known of the inputs.
-    """
+    """Return the program for plain calls, the current modules and what is known of the inputs."""
     return _Lowering(plan, modules, inputs).program()
 
 
 def is_registered(module: Any) -> bool:
-    """Return whether a module is a layer of exactly a class of `kerastorch.layers`."""
+    """Return whether a module's class is one of `kerastorch.layers` and no subclass."""
     return LAYERS.get(type(module).__name__) is type(module)
 
 
 def is_eligible(module: Any) -> bool:
-    """Return whether nothing but its class says what a module does, apart from hooks."""
+    """Return whether its class alone defines what a module computes, apart from hooks."""
     return (
         is_registered(module)
         and module._compiled_call_impl is None
@@ -76,20 +69,19 @@ class _Lowering:
         self.plan, self.modules = plan, modules
         self.facts = {slot: facts for slot, facts in enumerate(inputs) if facts is not None}
         self.instructions: list[Instruction] = []
-        self.available = set(range(plan.size))  # slots, and slot + size where channels are axis 1
+        self.available = set(range(plan.size))  # slots, or slot + size with channels as axis 1
         self.outputs = slots_in(plan.outputs)
         self.reads = Counter(slot for call in plan.calls for slot in call.reads)
         self.reads.update(self.outputs)
-        self.padded: dict[int, tuple[int, tuple[int, ...]]] = {}  # output -> input and zeros
+        self.padded: dict[int, tuple[int, tuple[int, ...]]] = {}  # output -> input and padding
         self.deferred: list[tuple[int, int]] = []
 
     def program(self) -> Program:
         for number, call in enumerate(self.plan.calls):
             layer = self.modules.get(call.attribute)
-            if call.inputs is None or not self.may_compute(call, layer):
-                self.call(number, call)
-            elif not self.defer_padding(number, call, layer) and not self.compute(
-                number, call, layer
+            if not (
+                self.may_compute(call, layer)
+                and (self.defer_padding(number, call, layer) or self.compute(number, call, layer))
             ):
                 self.call(number, call)
         for slot in self.outputs:
@@ -108,12 +100,13 @@ class _Lowering:
 
     @staticmethod
     def hooked(module: Any) -> bool:
-        """Return whether a module has hooks, apart from those of a lazy layer."""
+        """Return whether a module has hooks, apart from a lazy layer's own."""
         return has_hooks(module) and module.built
 
     def may_compute(self, call: ModuleCall, layer: Any) -> bool:
         return (
-            is_eligible(layer)
+            call.inputs is not None
+            and is_eligible(layer)
             and not self.hooked(layer)
             and call.is_list is layer.takes_list
             and (not call.is_list or len(call.reads) > 1)
@@ -121,30 +114,27 @@ class _Lowering:
             and call.outputs[0][0] in (None, 0)
         )
 
-    # The instructions
-
     def call(self, number: int, call: ModuleCall) -> None:
-        """Call a module as it is, on what has Keras's layout."""
+        """Make a plain call, on values in Keras's layout."""
         for slot in dict.fromkeys(call.reads):
             self.move(number, slot, False)
         self.instructions.append(Instruction(number, call, inputs=call.reads))
 
     def move(self, number: int, slot: int, first: bool) -> int:
-        """Return the slot of a value with its channels as axis 1, or in Keras's layout."""
+        """Return the slot of a value with channels as axis 1, or in Keras's layout."""
         size = self.plan.size
         target = slot + size if first else slot
         if target not in self.available:
             self.available.add(target)
             source, orders = (slot, CHANNELS_FIRST) if first else (slot + size, CHANNELS_LAST)
-            order = orders[self.facts[slot].rank - 2]
-            function = partial(axes_moved, dims=order)
+            function = partial(axes_moved, dims=orders[self.facts[slot].rank - 2])
             self.instructions.append(
                 Instruction(number, function=function, inputs=(source,), output=target)
             )
         return target
 
     def compute(self, number: int, call: ModuleCall, layer: Any) -> bool:
-        """Let a layer's `_compute` run; return whether it can."""
+        """Run a layer's `_compute` if possible; return whether it is."""
         slots: Any = call.inputs
         slots = tuple(self.padded[slot][0] if slot in self.padded else slot for slot in slots)
         facts = self.expect(number, slots, layer)
@@ -170,7 +160,6 @@ class _Lowering:
         self.facts[output] = Facts(
             rank, facts.dtype, self.overwritable(slots, layer), layer._is_nonnegative()
         )
-        modes = self.inplace_options(options, slots, layer)
         self.instructions.append(
             Instruction(
                 number,
@@ -178,17 +167,17 @@ class _Lowering:
                 inputs=inputs,
                 is_list=call.is_list,
                 output=target,
-                options=modes,
+                options=self.inplace_options(options, slots, layer),
             )
         )
         return True
 
     def expect(self, number: int, slots: Sequence[int], layer: Any) -> Facts | None:
-        """Return what is known of a layer's inputs; None where they need its `forward`."""
+        """Return what is known of a layer's inputs, None if they need its `forward`."""
         dtype = getattr(torch, layer.compute_dtype)
         rank = layer.input_rank
         if len(slots) == 1 and rank is not None and slots[0] not in self.facts:
-            # Of a module of the user's, or undeclared: to be checked when it is there.
+            # From a user's module, or undeclared: checked in the run.
             self.facts[slots[0]] = Facts(rank, dtype)
             function = partial(_require_kind, rank=rank, dtype=dtype)
             self.instructions.append(
@@ -201,17 +190,15 @@ class _Lowering:
         alike = all(one is not None and one[:2] == facts[:2] for one in others)
         return facts if alike else None
 
-    # What may be overwritten
-
     def overwritable(self, slots: Sequence[int], layer: Any) -> frozenset[int]:
         """Return the modes in which the only reader of a layer's output may overwrite it."""
         if layer.returns_new_tensor:
             needed = layer._gradient_needs_output()
             return frozenset({WITHOUT_GRADIENTS} if needed else {WITHOUT_GRADIENTS, WITH_GRADIENTS})
-        return self.spare(slots[0]) & {WITHOUT_GRADIENTS}  # it may be the input
+        return self.spare(slots[0]) & {WITHOUT_GRADIENTS}  # may be the input itself
 
     def spare(self, slot: int) -> frozenset[int]:
-        """Return the modes in which the reader of a slot may overwrite it."""
+        """Return the modes in which the reader of a single-use slot may overwrite it."""
         single = slot in self.facts and self.reads[slot] == 1
         return self.facts[slot].overwritable if single else frozenset()
 
@@ -227,24 +214,21 @@ class _Lowering:
                     found[mode] = {**options, "inplace": inplace}
         return found[0], found[1], found[2]
 
-    # Padding
-
     def defer_padding(self, number: int, call: ModuleCall, layer: Any) -> bool:
-        """Let the reader of a padded value add the zeros by itself; return whether it can."""
+        """Fuse padding into the reader of its output if possible; return whether it is."""
         padding, slot, output = layer._symmetric_padding(), call.reads[0], call.outputs[0][1]
         if padding is None or self.reads[output] != 1 or output in self.outputs:
             return False
         reading = next(n for n, one in enumerate(self.plan.calls) if output in one.reads)
         reader_call = self.plan.calls[reading]
         reader = self.modules.get(reader_call.attribute)
-        # Until the reader runs, nothing may overwrite what is to be padded.
+        # Nothing may overwrite the unpadded value before the reader runs.
         if reading > number + 1 and not self.spare(slot):
             return False
-        if reader_call.inputs is None or not self.may_compute(reader_call, reader):
+        if not self.may_compute(reader_call, reader) or not isinstance(reader, Layer):
             return False
-        if not isinstance(reader, Layer) or reader._channel_axis != layer._channel_axis:
-            return False
-        if reader.compute_dtype != layer.compute_dtype:
+        own = layer._channel_axis, layer.compute_dtype
+        if (reader._channel_axis, reader.compute_dtype) != own:
             return False
         nonnegative = slot in self.facts and self.facts[slot].nonnegative
         if not reader._can_pad(padding, nonnegative):
@@ -262,7 +246,7 @@ class _Lowering:
 
 
 def _require_kind(x: Any, rank: int, dtype: torch.dtype) -> Any:
-    """Return a value of a rank and dtype; of any other the layer's `forward` must be called."""
+    """Return a value of this rank and dtype; another needs the layer's `forward`."""
     if isinstance(x, Tensor) and x.ndim == rank and x.dtype is dtype:
         return x
     raise ValueError("of another rank or dtype")

@@ -79,38 +79,31 @@ def is_integer(x: Tensor) -> bool:
     return not (x.is_floating_point() or x.is_complex())
 
 
-class Unary:
-    """A torch function of one tensor, after casting integers or booleans as Keras does."""
+def unary(
+    function: Callable[[Tensor], Tensor],
+    *,
+    floats: bool = False,
+    booleans: torch.dtype | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """Return a torch function that casts integers to `floatx()`, or booleans, as Keras does."""
 
-    def __init__(
-        self,
-        function: Callable[[Tensor], Tensor],
-        *,
-        floats: bool = False,
-        booleans: torch.dtype | None = None,
-    ) -> None:
-        self.function = function
-        self.floats = floats
-        self.booleans = booleans
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the function of one tensor."""
-        if self.floats and is_integer(x):
+    def compute(x: Tensor) -> Tensor:
+        if floats and is_integer(x):
             x = x.to(floatx())
-        elif self.booleans is not None and x.dtype is torch.bool:
-            x = x.to(self.booleans)
-        return self.function(x)
+        elif booleans is not None and x.dtype is torch.bool:
+            x = x.to(booleans)
+        return function(x)
+
+    return compute
 
 
-class Binary:
-    """A torch function of two tensors or numbers."""
+def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Return a torch function of two tensors that also accepts numbers."""
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
-        self.function = function
+    def compute(x1: Any, x2: Any) -> Tensor:
+        return function(*_as_tensors(x1, x2))
 
-    def __call__(self, x1: Any, x2: Any) -> Tensor:
-        """Return the function of two tensors or numbers."""
-        return self.function(*_as_tensors(x1, x2))
+    return compute
 
 
 def absolute(x: Tensor) -> Tensor:
@@ -160,17 +153,15 @@ def mod(x1: Any, x2: Any) -> Tensor:
     return torch.remainder(x1, x2)
 
 
-class Extreme:
-    """The larger or the smaller of two."""
+def extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Return torch's maximum or minimum with Keras's result dtype."""
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
-        self.function = function
-
-    def __call__(self, x1: Any, x2: Any) -> Tensor:
-        """Return the function of two tensors or numbers."""
+    def compute(x1: Any, x2: Any) -> Tensor:
         dtype = _result_dtype(*_arrays_as_tensors(x1, x2))
         a, b = _as_tensors(x1, x2)
-        return self.function(a.to(dtype), b.to(dtype))
+        return function(a.to(dtype), b.to(dtype))
+
+    return compute
 
 
 def matmul(x1: Any, x2: Any) -> Tensor:

@@ -77,43 +77,37 @@ def product(
     return x
 
 
-class Outermost:
-    """The largest or smallest element along axes."""
+def extremum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return torch's `amax` or `amin` with Keras's arguments."""
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self.function = function
-
-    def __call__(
-        self, x: Tensor, axis: Any = None, keepdims: bool = False, initial: None = None
+    def compute(
+        x: Tensor, axis: Any = None, keepdims: bool = False, initial: None = None
     ) -> Tensor:
-        """Return the extremum along axes, None for all."""
         if initial is not None:
             raise ValueError(problem("operation", "initial", "null", initial))
         axes = axes_of(axis, keepdims, bare=True)
-        return self.function(x) if axes is None else self.function(x, axes, keepdims)
+        return function(x) if axes is None else function(x, axes, keepdims)
+
+    return compute
 
 
-class Place:
-    """The index of the largest or smallest element along an axis."""
+def arg_extremum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return torch's `argmax` or `argmin` with Keras's arguments and dtype."""
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self.function = function
-
-    def __call__(self, x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        """Return the index along an axis, of the flattened tensor for None."""
+    def compute(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
         x = x.to(torch.uint8) if x.dtype is torch.bool else x
-        return self.function(x, dim=axis, keepdim=keepdims).int()
+        return function(x, dim=axis, keepdim=keepdims).int()
+
+    return compute
 
 
-class Truth:
-    """Whether any is, or all are, true along axes."""
+def any_or_all(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return torch's `any` or `all` with Keras's arguments and dtype."""
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self.function = function
+    def compute(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return function(x, dim=axes_of(axis), keepdim=keepdims).to(torch.bool)
 
-    def __call__(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """Return booleans, reduced along axes, None for all."""
-        return self.function(x, dim=axes_of(axis), keepdim=keepdims).to(torch.bool)
+    return compute
 
 
 def normalized(x: Tensor, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> Tensor:

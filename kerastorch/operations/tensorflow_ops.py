@@ -14,26 +14,24 @@ from torch import Tensor
 
 from .. import activations
 from .._core.errors import problem
-from .elementwise import Unary, cast
+from .elementwise import cast, unary
 from .keras_ops import Entry
 from .reductions import axes_of
 from .shaping import expanded, get_item, reshape, squeezed, swapped, transposed
 
 
-class _Binary:
-    """A torch function of two tensors, one of which may be a number or a list of numbers."""
+def _binary(
+    function: Callable[[Tensor, Tensor], Tensor], *, floats: bool = False
+) -> Callable[..., Tensor]:
+    """Return a torch function of two tensors that also accepts numbers and lists of numbers."""
 
-    def __init__(
-        self, function: Callable[[Tensor, Tensor], Tensor], *, floats: bool = False
-    ) -> None:
-        self.function = function
-        self.floats = floats
-
-    def __call__(self, x: Any, y: Any) -> Tensor:
+    def compute(x: Any, y: Any) -> Tensor:
         like = x if isinstance(x, Tensor) else y
-        if self.floats:
+        if floats:
             _require_floats(like)
-        return self.function(*(_like(value, like) for value in (x, y)))
+        return function(*(_like(value, like) for value in (x, y)))
+
+    return compute
 
 
 def _like(value: Any, like: Tensor) -> Tensor:
@@ -47,19 +45,15 @@ def _require_floats(x: Tensor) -> None:
         raise ValueError(problem("TFOpLambda", "inputs", "of floating point", x.dtype))
 
 
-class _Reduction:
-    """A torch reduction over axes."""
-
-    def __init__(self, function: Callable[..., Tensor], *, floats: bool = False) -> None:
-        self.function = function
-        self.floats = floats
-
-    def __call__(self, input_tensor: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+def _reduction(function: Callable[..., Tensor], *, floats: bool = False) -> Callable[..., Tensor]:
+    def compute(input_tensor: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
         x = input_tensor
-        if self.floats:
+        if floats:
             _require_floats(x)
         axes = axes_of(axis) or tuple(range(x.ndim))
-        return self.function(x, axes, bool(keepdims)).to(x.dtype)
+        return function(x, axes, bool(keepdims)).to(x.dtype)
+
+    return compute
 
 
 def _prod(x: Tensor, axes: Sequence[int], keepdims: bool) -> Tensor:
@@ -172,21 +166,21 @@ _BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "math.minimum": torch.minimum,
 }
 TENSORFLOW: Mapping[str, Entry] = {
-    **{name: Entry(Unary(function), "same") for name, function in _UNARY.items()},
-    **{name: Entry(_Binary(function), "broadcast") for name, function in _BINARY.items()},
-    "math.truediv": Entry(_Binary(torch.divide, floats=True), "broadcast"),
-    "math.divide": Entry(_Binary(torch.divide, floats=True), "broadcast"),
+    **{name: Entry(unary(function), "same") for name, function in _UNARY.items()},
+    **{name: Entry(_binary(function), "broadcast") for name, function in _BINARY.items()},
+    "math.truediv": Entry(_binary(torch.divide, floats=True), "broadcast"),
+    "math.divide": Entry(_binary(torch.divide, floats=True), "broadcast"),
     "nn.leaky_relu": Entry(_leaky_relu, "same"),
     "nn.gelu": Entry(_gelu, "same"),
     "nn.silu": Entry(_silu, "same"),
     "nn.softmax": Entry(_softmax, "same"),
     "nn.log_softmax": Entry(_log_softmax, "same"),
     "math.l2_normalize": Entry(_l2_normalize, "same"),
-    "math.reduce_mean": Entry(_Reduction(torch.mean, floats=True)),
-    "math.reduce_sum": Entry(_Reduction(torch.sum)),
-    "math.reduce_max": Entry(_Reduction(torch.amax)),
-    "math.reduce_min": Entry(_Reduction(torch.amin)),
-    "math.reduce_prod": Entry(_Reduction(_prod)),
+    "math.reduce_mean": Entry(_reduction(torch.mean, floats=True)),
+    "math.reduce_sum": Entry(_reduction(torch.sum)),
+    "math.reduce_max": Entry(_reduction(torch.amax)),
+    "math.reduce_min": Entry(_reduction(torch.amin)),
+    "math.reduce_prod": Entry(_reduction(_prod)),
     "linalg.matmul": Entry(_matmul),
     "reshape": Entry(_reshape),
     "compat.v1.transpose": Entry(_transpose),

@@ -303,8 +303,8 @@ def test_activations_with_weights_and_nested_models_have_their_places(tmp_path):
 
 
 MISSING = (
-    "Functional 'model': `head` must be a torch.nn.Module. Received: head=None. Put a module in "
-    "its place, `model.head = ...`; to leave the layer out, take torch.nn.Identity()."
+    "Functional 'model': `head` must be a torch.nn.Module. Received: head=None. Assign a module, "
+    "`model.head = ...`; to skip the layer, use torch.nn.Identity()."
 )
 
 
