@@ -79,7 +79,7 @@ def is_integer(x: Tensor) -> bool:
     return not (x.is_floating_point() or x.is_complex())
 
 
-def unary(
+def wrap_unary(
     function: Callable[[Tensor], Tensor],
     *,
     floats: bool = False,
@@ -97,7 +97,7 @@ def unary(
     return compute
 
 
-def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+def wrap_binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     """Return a torch function of two tensors that also accepts numbers."""
 
     def compute(x1: Any, x2: Any) -> Tensor:
@@ -153,7 +153,7 @@ def mod(x1: Any, x2: Any) -> Tensor:
     return torch.remainder(x1, x2)
 
 
-def extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+def wrap_extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     """Return torch's maximum or minimum with Keras's result dtype."""
 
     def compute(x1: Any, x2: Any) -> Tensor:

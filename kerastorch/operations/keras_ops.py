@@ -10,25 +10,24 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
 
 from .. import activations
 from .._core.registry import snake_case
 from . import reductions, shaping
 from .elementwise import (
     absolute,
-    binary,
     cast,
     clip,
     divide,
-    extreme,
     floor_divide,
     matmul,
     mod,
     rounded,
     subtract,
-    unary,
     where,
+    wrap_binary,
+    wrap_extreme,
+    wrap_unary,
 )
 
 Rule = Literal["same", "broadcast", "run"]
@@ -47,58 +46,42 @@ class Entry(NamedTuple):
     rule: Rule = "run"
 
 
-_UNARY: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "Negative": torch.negative,
-    "Sqrt": torch.sqrt,
-    "Rsqrt": torch.rsqrt,
-    "Log": torch.log,
-    "Log1p": torch.log1p,
-    "Tanh": torch.tanh,
-    "Sin": torch.sin,
-    "Cos": torch.cos,
-    "Sign": torch.sign,
-    "Reciprocal": torch.reciprocal,
-    "LogicalNot": torch.logical_not,
-    "Erf": torch.erf,
-}
-_BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "Add": torch.add,
-    "Multiply": torch.multiply,
-    "Power": torch.pow,
-    "Greater": torch.greater,
-    "GreaterEqual": torch.greater_equal,
-    "Less": torch.less,
-    "LessEqual": torch.less_equal,
-    "Equal": torch.eq,
-    "NotEqual": torch.not_equal,
-    "LogicalAnd": torch.logical_and,
-    "LogicalOr": torch.logical_or,
-}
-_ACTIVATIONS = (  # named like the functions of `activations`
+# Names of which the functions of torch and of `activations` are the snake case
+_UNARY = (
+    *("Negative", "Sqrt", "Rsqrt", "Log", "Log1p", "Tanh", "Sin", "Cos", "Sign"),
+    *("Reciprocal", "LogicalNot", "Erf"),
+)
+_BINARY = (
+    *("Add", "Multiply", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual"),
+    *("LogicalAnd", "LogicalOr"),
+)
+_ACTIVATIONS = (
     *("Celu", "Elu", "Gelu", "HardShrink", "HardSigmoid", "HardSilu", "HardTanh"),
     *("LeakyRelu", "LogSigmoid", "LogSoftmax", "Relu", "Relu6", "Selu", "Sigmoid", "Silu"),
     *("SoftShrink", "Softmax", "Softplus", "Softsign", "SparsePlus", "SparseSigmoid"),
     *("Sparsemax", "Squareplus", "TanhShrink", "Threshold"),
 )
 KERAS: Mapping[str, Entry] = {
-    **{name: Entry(unary(function), "same") for name, function in _UNARY.items()},
-    **{name: Entry(binary(function), "broadcast") for name, function in _BINARY.items()},
+    **{n: Entry(wrap_unary(getattr(torch, snake_case(n))), "same") for n in _UNARY},
+    **{n: Entry(wrap_binary(getattr(torch, snake_case(n))), "broadcast") for n in _BINARY},
+    "Power": Entry(wrap_binary(torch.pow), "broadcast"),
+    "Equal": Entry(wrap_binary(torch.eq), "broadcast"),
     **{n: Entry(getattr(activations, snake_case(n)), "same") for n in _ACTIVATIONS},
     "ReLU": Entry(activations.relu, "same"),
     "Absolute": Entry(absolute, "same"),
-    "Square": Entry(unary(torch.square, booleans=torch.int32), "same"),
-    "Exp": Entry(unary(torch.exp, floats=True), "same"),
-    "Expm1": Entry(unary(torch.expm1, floats=True), "same"),
-    "Floor": Entry(unary(torch.floor, floats=True), "same"),
-    "Ceil": Entry(unary(torch.ceil, floats=True), "same"),
+    "Square": Entry(wrap_unary(torch.square, booleans=torch.int32), "same"),
+    "Exp": Entry(wrap_unary(torch.exp, floats=True), "same"),
+    "Expm1": Entry(wrap_unary(torch.expm1, floats=True), "same"),
+    "Floor": Entry(wrap_unary(torch.floor, floats=True), "same"),
+    "Ceil": Entry(wrap_unary(torch.ceil, floats=True), "same"),
     "Round": Entry(rounded, "same"),
     "Subtract": Entry(subtract, "broadcast"),
     "Divide": Entry(divide, "broadcast"),
     "TrueDivide": Entry(divide, "broadcast"),
     "FloorDivide": Entry(floor_divide, "broadcast"),
     "Mod": Entry(mod, "broadcast"),
-    "Maximum": Entry(extreme(torch.maximum), "broadcast"),
-    "Minimum": Entry(extreme(torch.minimum), "broadcast"),
+    "Maximum": Entry(wrap_extreme(torch.maximum), "broadcast"),
+    "Minimum": Entry(wrap_extreme(torch.minimum), "broadcast"),
     "Matmul": Entry(matmul),
     "Clip": Entry(clip, "same"),
     "Where": Entry(where, "broadcast"),
@@ -108,14 +91,14 @@ KERAS: Mapping[str, Entry] = {
     "Std": Entry(reductions.deviation),
     "Sum": Entry(reductions.summed),
     "Prod": Entry(reductions.product),
-    "Max": Entry(reductions.extremum(torch.amax)),
-    "Min": Entry(reductions.extremum(torch.amin)),
-    "Amax": Entry(reductions.extremum(torch.amax)),
-    "Amin": Entry(reductions.extremum(torch.amin)),
-    "Argmax": Entry(reductions.arg_extremum(torch.argmax)),
-    "Argmin": Entry(reductions.arg_extremum(torch.argmin)),
-    "Any": Entry(reductions.any_or_all(torch.any)),
-    "All": Entry(reductions.any_or_all(torch.all)),
+    "Max": Entry(reductions.wrap_extremum(torch.amax)),
+    "Min": Entry(reductions.wrap_extremum(torch.amin)),
+    "Amax": Entry(reductions.wrap_extremum(torch.amax)),
+    "Amin": Entry(reductions.wrap_extremum(torch.amin)),
+    "Argmax": Entry(reductions.wrap_arg_extremum(torch.argmax)),
+    "Argmin": Entry(reductions.wrap_arg_extremum(torch.argmin)),
+    "Any": Entry(reductions.wrap_any_or_all(torch.any)),
+    "All": Entry(reductions.wrap_any_or_all(torch.all)),
     "Normalize": Entry(reductions.normalized, "same"),
     "Glu": Entry(activations.glu),
     "Reshape": Entry(shaping.reshape),
@@ -125,7 +108,7 @@ KERAS: Mapping[str, Entry] = {
     "Stack": Entry(shaping.stacked),
     "Squeeze": Entry(shaping.squeezed),
     "ExpandDims": Entry(shaping.expanded),
-    "Ravel": Entry(unary(torch.ravel)),
+    "Ravel": Entry(wrap_unary(torch.ravel)),
     "GetItem": Entry(shaping.get_item),
     "Flip": Entry(shaping.flipped, "same"),
     "Split": Entry(shaping.parted),

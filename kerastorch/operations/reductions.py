@@ -77,7 +77,7 @@ def product(
     return x
 
 
-def extremum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def wrap_extremum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return torch's `amax` or `amin` with Keras's arguments."""
 
     def compute(
@@ -91,7 +91,7 @@ def extremum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return compute
 
 
-def arg_extremum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def wrap_arg_extremum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return torch's `argmax` or `argmin` with Keras's arguments and dtype."""
 
     def compute(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
@@ -101,7 +101,7 @@ def arg_extremum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return compute
 
 
-def any_or_all(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def wrap_any_or_all(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return torch's `any` or `all` with Keras's arguments and dtype."""
 
     def compute(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from .. import activations
 from .._core.errors import problem
-from .elementwise import cast, unary
+from .elementwise import cast, wrap_unary
 from .keras_ops import Entry
 from .reductions import axes_of
 from .shaping import expanded, get_item, reshape, squeezed, swapped, transposed
 
 
-def _binary(
+def _wrap_binary(
     function: Callable[[Tensor, Tensor], Tensor], *, floats: bool = False
 ) -> Callable[..., Tensor]:
     """Return a torch function of two tensors that also accepts numbers and lists of numbers."""
@@ -45,7 +45,9 @@ def _require_floats(x: Tensor) -> None:
         raise ValueError(problem("TFOpLambda", "inputs", "of floating point", x.dtype))
 
 
-def _reduction(function: Callable[..., Tensor], *, floats: bool = False) -> Callable[..., Tensor]:
+def _wrap_reduction(
+    function: Callable[..., Tensor], *, floats: bool = False
+) -> Callable[..., Tensor]:
     def compute(input_tensor: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
         x = input_tensor
         if floats:
@@ -138,49 +140,30 @@ def _to_index(given: Any) -> Any:
     return slice(*sizes)
 
 
-_UNARY: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "math.negative": torch.negative,
-    "math.abs": torch.abs,
-    "math.square": torch.square,
-    "math.sqrt": torch.sqrt,
-    "math.rsqrt": torch.rsqrt,
-    "math.exp": torch.exp,
-    "math.log": torch.log,
-    "math.sigmoid": torch.sigmoid,
-    "math.tanh": torch.tanh,
-    "math.softplus": activations.softplus,
-    "nn.relu": activations.relu,
-    "nn.relu6": activations.relu6,
-    "nn.elu": activations.elu,
-    "nn.selu": activations.selu,
-    "identity": activations.linear,
-    "stop_gradient": torch.detach,
-}
-_BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "__operators__.add": torch.add,
-    "math.add": torch.add,
-    "math.subtract": torch.subtract,
-    "math.multiply": torch.multiply,
-    "math.pow": torch.pow,
-    "math.maximum": torch.maximum,
-    "math.minimum": torch.minimum,
-}
+_TORCH_UNARY = ("negative", "abs", "square", "sqrt", "rsqrt", "exp", "log", "sigmoid", "tanh")
+_TORCH_BINARY = ("add", "subtract", "multiply", "pow", "maximum", "minimum")
+_ACTIVATIONS = ("relu", "relu6", "elu", "selu")
 TENSORFLOW: Mapping[str, Entry] = {
-    **{name: Entry(unary(function), "same") for name, function in _UNARY.items()},
-    **{name: Entry(_binary(function), "broadcast") for name, function in _BINARY.items()},
-    "math.truediv": Entry(_binary(torch.divide, floats=True), "broadcast"),
-    "math.divide": Entry(_binary(torch.divide, floats=True), "broadcast"),
+    **{f"math.{n}": Entry(wrap_unary(getattr(torch, n)), "same") for n in _TORCH_UNARY},
+    **{f"math.{n}": Entry(_wrap_binary(getattr(torch, n)), "broadcast") for n in _TORCH_BINARY},
+    **{f"nn.{n}": Entry(wrap_unary(getattr(activations, n)), "same") for n in _ACTIVATIONS},
+    "math.softplus": Entry(wrap_unary(activations.softplus), "same"),
+    "identity": Entry(wrap_unary(activations.linear), "same"),
+    "stop_gradient": Entry(wrap_unary(torch.detach), "same"),
+    "__operators__.add": Entry(_wrap_binary(torch.add), "broadcast"),
+    "math.truediv": Entry(_wrap_binary(torch.divide, floats=True), "broadcast"),
+    "math.divide": Entry(_wrap_binary(torch.divide, floats=True), "broadcast"),
     "nn.leaky_relu": Entry(_leaky_relu, "same"),
     "nn.gelu": Entry(_gelu, "same"),
     "nn.silu": Entry(_silu, "same"),
     "nn.softmax": Entry(_softmax, "same"),
     "nn.log_softmax": Entry(_log_softmax, "same"),
     "math.l2_normalize": Entry(_l2_normalize, "same"),
-    "math.reduce_mean": Entry(_reduction(torch.mean, floats=True)),
-    "math.reduce_sum": Entry(_reduction(torch.sum)),
-    "math.reduce_max": Entry(_reduction(torch.amax)),
-    "math.reduce_min": Entry(_reduction(torch.amin)),
-    "math.reduce_prod": Entry(_reduction(_prod)),
+    "math.reduce_mean": Entry(_wrap_reduction(torch.mean, floats=True)),
+    "math.reduce_sum": Entry(_wrap_reduction(torch.sum)),
+    "math.reduce_max": Entry(_wrap_reduction(torch.amax)),
+    "math.reduce_min": Entry(_wrap_reduction(torch.amin)),
+    "math.reduce_prod": Entry(_wrap_reduction(_prod)),
     "linalg.matmul": Entry(_matmul),
     "reshape": Entry(_reshape),
     "compat.v1.transpose": Entry(_transpose),
