@@ -23,8 +23,7 @@ class Trial:
     """A layer that differs, and what it should return.
 
     Attributes:
-        layer: Its name.
-        module: The module compared with it.
+        module: The module compared with the layer.
         run: Runs the module with other tensors in its call.
         taken: The module's input in the model.
         given: The module's output in the model.

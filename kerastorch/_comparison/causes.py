@@ -47,13 +47,7 @@ class Cause:
 
 
 class Rule(NamedTuple):
-    """One known mistake.
-
-    Attributes:
-        name: Its name.
-        text: What is wrong and what to do; "{}" stands for what an attempt changed.
-        attempts: Yields the layer's computation without the mistake.
-    """
+    """One known mistake; "{}" in `text` stands for what an attempt changed."""
 
     name: str
     text: str
@@ -155,28 +149,23 @@ def _find_layer_cause(trial: Trial) -> Cause | None:
     op, own = operation_of(trial.module), activation_of(trial.module)
     if own is None and (name := _find_missing_activation(trial)) is not None:
         return _activation_cause(trial, name)
-    finish = own or _LINEAR[1]
-    found = _apply_rules(trial, op, finish)
+    found = _apply_rules(trial, op, own or _LINEAR[1])
     if found is not None:
-        return Cause(found[0], trial.layer, found[1])
-    if (name := _find_last_activation(trial, op or trial.run)) is not None and (
-        own is None or op is not None
-    ):
-        if own is None:
+        return found
+    if own is None or op is not None:
+        name = _find_last_activation(trial, op or trial.run)
+        if name is not None and own is None:
             return _activation_cause(trial, name)
-        return Cause(
-            "activation",
-            trial.layer,
-            f"its activation is {_name_activation(own)}, Keras's is `{name}`.",
-        )
+        if name is not None:
+            text = f"its activation is {_name_activation(own)}, Keras's is `{name}`."
+            return Cause("activation", trial.layer, text)
     if op is None and (name := _find_last_activation(trial, lambda x: x)) is not None:
         return Cause("activation", trial.layer, f"Keras computes `{name}` here. Use that.")
     if op is not None and own is None:
         for name, activation in ACTIVATIONS.items():
-            found = _apply_rules(trial, op, activation)
+            found = _apply_rules(trial, op, activation, f" (Keras then applies `{name}`.)")
             if found is not None:
-                text = f"{found[1]} (Keras then applies `{name}`.)"
-                return Cause(found[0], trial.layer, text)
+                return found
     return None
 
 
@@ -195,16 +184,16 @@ def _find_missing_activation(trial: Trial) -> str | None:
     return None
 
 
-def _apply_rules(trial: Trial, op: Any, finish: Activation) -> tuple[str, str] | None:
+def _apply_rules(trial: Trial, op: Any, finish: Activation, suffix: str = "") -> Cause | None:
     for rule in RULES:
         for compute, exchanged in rule.attempts(trial, op):
             if _agrees(trial, compute, finish):
-                return rule.name, rule.text.format(exchanged)
+                return Cause(rule.name, trial.layer, rule.text.format(exchanged) + suffix)
     return None
 
 
 def _find_last_activation(trial: Trial, compute: Compute) -> str | None:
-    """Return the last activation with which a computation agrees."""
+    """Return the activation with which a computation agrees if it is applied last."""
     names = (name for name, act in ACTIVATIONS.items() if _agrees(trial, compute, act))
     return next(names, None)
 

@@ -48,7 +48,7 @@ def build_model(
         TypeError: a function in `custom_layers` returns no module.
     """
     builder = _Builder(spec.source, custom_layers or {}, custom_objects or {})
-    builder.make(spec, ())
+    builder.make_layers(spec, ())
     builder.require_all()
     model = builder.assemble(spec, ())
     _require_one_mode(spec, model)
@@ -71,20 +71,20 @@ class _Builder:
         self.problems: list[str] = []
         self.unsupported: dict[str, None] = {}
 
-    def make(self, spec: ModelSpec, path: Path) -> None:
+    def make_layers(self, spec: ModelSpec, path: Path) -> None:
         """Make all layers of a model and its nested models, except aliases."""
         for layer in spec.layers:
             own = (*path, layer.name)
             if layer.alias is not None:
                 continue
-            if layer.model is not None and self.factory(layer.class_name) is None:
-                self.make(layer.model, own)
+            if layer.model is not None and self.find_factory(layer.class_name) is None:
+                self.make_layers(layer.model, own)
             else:
                 module = self.module(layer, own)
                 if module is not None:
                     self.made[own] = module
 
-    def factory(self, class_name: str) -> Factory | None:
+    def find_factory(self, class_name: str) -> Factory | None:
         """Return the caller's function for a class, with or without its package: "my>Layer"."""
         names = (class_name, class_name.rpartition(">")[2])
         return next(
@@ -94,18 +94,18 @@ class _Builder:
     def module(self, layer: LayerSpec, path: Path) -> nn.Module | None:
         """Return the module of one layer, or None after recording a problem."""
         class_name, config = layer.class_name, dict(layer.config)
-        factory = self.factory(class_name)
+        factory = self.find_factory(class_name)
         if factory is not None:
-            return self.custom(factory, class_name, config)
+            return self.make_custom(factory, class_name, config)
         where = f"{'/'.join(path)!r} ({class_name})"
         if layer.operation:
-            return self.operation(layer, where)
+            return self.make_operation(layer, where)
         if class_name not in LAYERS:
             code = " its code is not run;" if class_name in _CODE else ""
             self.add_problem(class_name, f"{where}:{code} not supported")
             return None
         try:
-            return self.layer(class_name, config, keras2=layer.keras2)
+            return self.make_layer(class_name, config, keras2=layer.keras2)
         except ERRORS as error:
             self.add_problem(class_name, f"{where}: {error}"[:_MAX_CHARACTERS])
             return None
@@ -114,7 +114,7 @@ class _Builder:
         self.problems.append(text)
         self.unsupported[class_name] = None
 
-    def custom(self, factory: Factory, class_name: str, config: dict[str, Any]) -> nn.Module:
+    def make_custom(self, factory: Factory, class_name: str, config: dict[str, Any]) -> nn.Module:
         """Return the caller's module for a layer, frozen if the layer is."""
         found = factory(config)
         argument = f"custom_layers[{class_name!r}]"
@@ -131,7 +131,7 @@ class _Builder:
                 found.trainable = False
         return found
 
-    def operation(self, layer: LayerSpec, where: str) -> nn.Module | None:
+    def make_operation(self, layer: LayerSpec, where: str) -> nn.Module | None:
         key = key_of(layer.class_name, layer.config)
         if not Operation.is_known(key):
             shown = "" if key == layer.class_name else f" {key}:"
@@ -142,28 +142,28 @@ class _Builder:
         arguments = {k: v for k, v in layer.config.items() if k not in left_out}
         return Operation(key, layer.name, arguments)
 
-    def layer(self, class_name: str, config: dict[str, Any], *, keras2: bool) -> nn.Module:
+    def make_layer(self, class_name: str, config: dict[str, Any], *, keras2: bool) -> nn.Module:
         """Return a layer of this package."""
         activation = config.get("activation")
         if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
-            config["activation"] = self.activation(activation, keras2=keras2)
+            config["activation"] = self.make_activation(activation, keras2=keras2)
         objects = {**KERAS_2_NAMES, **self.custom_objects} if keras2 else self.custom_objects
         name = config.get("name", snake_case(class_name))
         made: Layer = LAYERS[class_name].from_config({**config, "name": "layer"}, objects)
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made
 
-    def activation(self, given: Mapping[str, Any], *, keras2: bool) -> Any:
+    def make_activation(self, given: Mapping[str, Any], *, keras2: bool) -> Any:
         """Return the layer that is another's activation, or a function's config unchanged."""
         class_name, config = given.get("class_name"), dict(given["config"])
         if not isinstance(class_name, str) or class_name in self.custom_objects:
             return given
-        factory = self.factory(class_name)
+        factory = self.find_factory(class_name)
         if factory is not None:
-            return self.custom(factory, class_name, config)
+            return self.make_custom(factory, class_name, config)
         if class_of(given) not in LAYERS:
             return given
-        return self.layer(class_name, config, keras2=keras2)
+        return self.make_layer(class_name, config, keras2=keras2)
 
     def require_all(self) -> None:
         """Raise a FileError that lists all problems, if any."""
@@ -191,7 +191,7 @@ class _Builder:
         where = f"{self.source}: {'/'.join(path) or spec.name!r}"
         modes: dict[str, bool] = {}
         for call in spec.calls:
-            self.check(call, layers[call.layer], where)
+            self.check_call(call, layers[call.layer], where)
             mode = call.kwargs.get("training")
             if mode is not None:
                 modes[call.layer] = mode
@@ -202,7 +202,7 @@ class _Builder:
         except ValueError as error:
             raise FileError(f"{where}: {error}"[:_MAX_CHARACTERS]) from error
 
-    def check(self, call: Call, module: nn.Module, where: str) -> None:
+    def check_call(self, call: Call, module: nn.Module, where: str) -> None:
         """Refuse a call with arguments that the module does not accept."""
         named = set(call.kwargs) - {"training"}
         if isinstance(module, Operation):

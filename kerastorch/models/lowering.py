@@ -43,7 +43,7 @@ class Facts(NamedTuple):
 
 def lower(plan: Calls, modules: Mapping[str, Any], inputs: Sequence[Facts | None]) -> Program:
     """Return the program for plain calls, the current modules and what is known of the inputs."""
-    return _Lowering(plan, modules, inputs).program()
+    return _Lowering(plan, modules, inputs).make_program()
 
 
 def is_registered(module: Any) -> bool:
@@ -76,16 +76,18 @@ class _Lowering:
         self.padded: dict[int, tuple[int, tuple[int, ...]]] = {}  # output -> input and padding
         self.deferred: list[tuple[int, int]] = []
 
-    def program(self) -> Program:
+    def make_program(self) -> Program:
         for number, call in enumerate(self.plan.calls):
             layer = self.modules.get(call.attribute)
             if not (
                 self.may_compute(call, layer)
-                and (self.defer_padding(number, call, layer) or self.compute(number, call, layer))
+                and (
+                    self.defer_padding(number, call, layer) or self.add_compute(number, call, layer)
+                )
             ):
-                self.call(number, call)
+                self.add_call(number, call)
         for slot in self.outputs:
-            self.move(len(self.plan.calls), slot, False)
+            self.add_move(len(self.plan.calls), slot, False)
         lowered = any(one.attribute is not None for one in self.instructions)
         names = [call.attribute for call in self.plan.calls]
         modules: dict[str, Any] = {name: self.modules.get(name) for name in names}
@@ -93,13 +95,13 @@ class _Lowering:
         return Program(
             self.plan.size,
             self.with_last_uses() if lowered else (),
-            tuple((name, one._state, self.hooked(one)) for name, one in own.items()),
+            tuple((name, one._state, self.has_user_hooks(one)) for name, one in own.items()),
             tuple((name, type(one)) for name, one in modules.items() if name not in own),
             tuple(self.deferred),
         )
 
     @staticmethod
-    def hooked(module: Any) -> bool:
+    def has_user_hooks(module: Any) -> bool:
         """Return whether a module has hooks, apart from a lazy layer's own."""
         return has_hooks(module) and module.built
 
@@ -107,20 +109,20 @@ class _Lowering:
         return (
             call.inputs is not None
             and is_eligible(layer)
-            and not self.hooked(layer)
+            and not self.has_user_hooks(layer)
             and call.is_list is layer.takes_list
             and (not call.is_list or len(call.reads) > 1)
             and len(call.outputs) == 1
             and call.outputs[0][0] in (None, 0)
         )
 
-    def call(self, number: int, call: ModuleCall) -> None:
+    def add_call(self, number: int, call: ModuleCall) -> None:
         """Make a plain call, on values in Keras's layout."""
         for slot in dict.fromkeys(call.reads):
-            self.move(number, slot, False)
+            self.add_move(number, slot, False)
         self.instructions.append(Instruction(number, call, inputs=call.reads))
 
-    def move(self, number: int, slot: int, first: bool) -> int:
+    def add_move(self, number: int, slot: int, first: bool) -> int:
         """Return the slot of a value with channels as axis 1, or in Keras's layout."""
         size = self.plan.size
         target = slot + size if first else slot
@@ -133,11 +135,11 @@ class _Lowering:
             )
         return target
 
-    def compute(self, number: int, call: ModuleCall, layer: Any) -> bool:
+    def add_compute(self, number: int, call: ModuleCall, layer: Any) -> bool:
         """Run a layer's `_compute` if possible; return whether it is."""
         slots: Any = call.inputs
         slots = tuple(self.padded[slot][0] if slot in self.padded else slot for slot in slots)
-        facts = self.expect(number, slots, layer)
+        facts = self.require_inputs(number, slots, layer)
         if facts is None:
             return False
         rank, layout, axis = facts.rank, layer.compute_layout, layer._channel_axis
@@ -150,7 +152,7 @@ class _Lowering:
         options = layer._channels_first_arguments(rank) if first and layout == "any" else {}
         if call.reads[0] in self.padded:
             options = {**options, "padding": self.padded[call.reads[0]][1]}
-        inputs = tuple(self.move(number, slot, first) for slot in slots)
+        inputs = tuple(self.add_move(number, slot, first) for slot in slots)
         ((_, output),) = call.outputs
         rank = rank if layer._output_rank is None else layer._output_rank
         moved = first and rank > 2
@@ -158,7 +160,7 @@ class _Lowering:
         target = output + self.plan.size if moved else output
         self.available.add(target)
         self.facts[output] = Facts(
-            rank, facts.dtype, self.overwritable(slots, layer), layer._is_nonnegative()
+            rank, facts.dtype, self.output_modes(slots, layer), layer._is_nonnegative()
         )
         self.instructions.append(
             Instruction(
@@ -172,7 +174,7 @@ class _Lowering:
         )
         return True
 
-    def expect(self, number: int, slots: Sequence[int], layer: Any) -> Facts | None:
+    def require_inputs(self, number: int, slots: Sequence[int], layer: Any) -> Facts | None:
         """Return what is known of a layer's inputs, None if they need its `forward`."""
         dtype = getattr(torch, layer.compute_dtype)
         rank = layer.input_rank
@@ -190,14 +192,14 @@ class _Lowering:
         alike = all(one is not None and one[:2] == facts[:2] for one in others)
         return facts if alike else None
 
-    def overwritable(self, slots: Sequence[int], layer: Any) -> frozenset[int]:
+    def output_modes(self, slots: Sequence[int], layer: Any) -> frozenset[int]:
         """Return the modes in which the only reader of a layer's output may overwrite it."""
         if layer.returns_new_tensor:
             needed = layer._gradient_needs_output()
             return frozenset({WITHOUT_GRADIENTS} if needed else {WITHOUT_GRADIENTS, WITH_GRADIENTS})
-        return self.spare(slots[0]) & {WITHOUT_GRADIENTS}  # may be the input itself
+        return self.modes_to_overwrite(slots[0]) & {WITHOUT_GRADIENTS}  # may be the input itself
 
-    def spare(self, slot: int) -> frozenset[int]:
+    def modes_to_overwrite(self, slot: int) -> frozenset[int]:
         """Return the modes in which the reader of a single-use slot may overwrite it."""
         single = slot in self.facts and self.reads[slot] == 1
         return self.facts[slot].overwritable if single else frozenset()
@@ -208,7 +210,10 @@ class _Lowering:
         found = [options, options, options]
         if layer.overwrites_input:
             for mode in (WITHOUT_GRADIENTS, WITH_GRADIENTS):
-                index = next((i for i, slot in enumerate(slots) if mode in self.spare(slot)), None)
+                index = next(
+                    (i for i, slot in enumerate(slots) if mode in self.modes_to_overwrite(slot)),
+                    None,
+                )
                 if index is not None:
                     inplace = index if layer.takes_list else True
                     found[mode] = {**options, "inplace": inplace}
@@ -223,7 +228,7 @@ class _Lowering:
         reader_call = self.plan.calls[reading]
         reader = self.modules.get(reader_call.attribute)
         # Nothing may overwrite the unpadded value before the reader runs.
-        if reading > number + 1 and not self.spare(slot):
+        if reading > number + 1 and not self.modes_to_overwrite(slot):
             return False
         if not self.may_compute(reader_call, reader) or not isinstance(reader, Layer):
             return False
@@ -233,7 +238,7 @@ class _Lowering:
         nonnegative = slot in self.facts and self.facts[slot].nonnegative
         if not reader._can_pad(padding, nonnegative):
             return False
-        if self.expect(number, (slot,), layer) is None:
+        if self.require_inputs(number, (slot,), layer) is None:
             return False
         self.padded[output] = slot, padding
         self.deferred.append((number, reading))
