@@ -1,7 +1,7 @@
-"""What a layer would compute if one thing about it were otherwise.
+"""A layer's computation with one property changed, for each known mistake.
 
-Each function of this file yields attempts: a computation, to be run on what the reference's layer
-took, and in words what was exchanged.
+Each function yields attempts: a computation to run on the input of the reference's layer, and a
+description of what was changed.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ from .difference import as_inputs, measured
 
 @dataclass(frozen=True)
 class Trial:
-    """A layer that differs, and what it should do.
+    """A layer that differs, and what it should return.
 
     Attributes:
-        layer: Its name.
-        module: The module that stands for it.
-        run: Runs the module on other inputs in the place of those it took.
-        taken: What it took in the model.
-        given: What it gave out there.
-        inputs: What the reference's layer took.
-        expected: What the reference's layer gave out.
-        weights: Keras's name -> the reference's weight; empty where they are not recorded.
-        images: What of the reference, flattened, is the layer's input or output.
+        module: The module compared with the layer.
+        run: Runs the module with other tensors in its call.
+        taken: The module's input in the model.
+        given: The module's output in the model.
+        inputs: The inputs of the reference's layer.
+        expected: The output of the reference's layer.
+        weights: Keras's name -> the reference's weight; empty if not recorded.
+        images: The recorded arrays that the layer's input or output is flattened from.
         rtol: The largest relative difference that agrees.
     """
 
@@ -47,7 +46,7 @@ class Trial:
     rtol: float
 
     def agrees(self, found: Any, expected: Tensor) -> bool:
-        """Return whether `found` is what is expected."""
+        """Return whether `found` is within the tolerance of `expected`."""
         return isinstance(found, Tensor) and measured(found, expected).relative <= self.rtol
 
 
@@ -56,11 +55,8 @@ Attempt: TypeAlias = tuple[Compute, str]
 Attempts: TypeAlias = Callable[[Trial, Any], Iterator[Attempt]]
 
 
-# What an attempt exchanges
-
-
 def padded(padding: Any) -> Attempts:
-    """Pad by this amount on both sides, or by TensorFlow's rule."""
+    """Pad by this amount on both sides, or by TensorFlow's 'same'."""
 
     def attempts(trial: Trial, op: Any) -> Iterator[Attempt]:
         if isinstance(op, (Convolution, Pooling)):
@@ -73,20 +69,20 @@ def padded(padding: Any) -> Attempts:
 
 
 def uncounted(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Count nothing of what is padded."""
-    if isinstance(op, Pooling):  # it counts nothing it pads with, other than its module may
+    """Exclude the padding from the average."""
+    if isinstance(op, Pooling):  # which excludes it, as its module may not
         yield op, ""
 
 
 def pooled_otherwise(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Take the mean for the maximum, and the other way round."""
+    """Exchange average and maximum."""
     if isinstance(op, Pooling):
         kind: Any = "average" if op.kind == "max" else "max"
         yield replace(op, kind=kind), kind
 
 
 def reweighted(kinds: Any, change: Callable[[Tensor], Tensor]) -> Attempts:
-    """Change the weight of operations of these kinds."""
+    """Change the weight of operations of these classes."""
 
     def attempts(trial: Trial, op: Any) -> Iterator[Attempt]:
         if isinstance(op, kinds):
@@ -113,19 +109,19 @@ def turned(weight: Tensor) -> Tensor:
 
 
 def permuted(weight: Tensor) -> Tensor:
-    """Return the weight that this one would be, had Keras's kernel been permuted, not reshaped."""
+    """Return the permuted kernel that this weight is the reshaped one of."""
     outs, ins, *sides = weight.shape
     return weight_view(weight.contiguous().reshape(*sides, ins, outs))
 
 
 def unbiased(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Leave the bias out."""
+    """Drop the bias."""
     if isinstance(op, (Convolution, Product)) and op.bias is not None:
         yield replace(op, bias=None), ""
 
 
 def biased(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Add the bias that the difference itself tells, where it is one number a channel."""
+    """Add the bias that follows from the difference, if that is constant in each channel."""
     if not isinstance(op, (Convolution, Product)):
         return
     bare = replace(op, bias=None)
@@ -135,26 +131,25 @@ def biased(trial: Trial, op: Any) -> Iterator[Attempt]:
         axis = 1 if isinstance(op, Convolution) else y.ndim - 1
         for wanted in as_inputs(trial.expected):
             if wanted.shape == y.shape and y.numel() > y.shape[axis]:
-                y = y + _usual_offset(wanted.to(y) - y, wanted, axis)
+                y = y + _median_offset(wanted.to(y) - y, wanted, axis)
                 break
         return y
 
     yield compute, "none" if op.bias is None else "another"
 
 
-def _usual_offset(apart: Tensor, expected: Tensor, axis: int) -> Tensor:
-    """Return the usual difference in each channel; where a relu made zeros, they tell nothing."""
-    telling = torch.where(expected == 0, torch.nan, apart)
-    channels = telling.unbind(axis)
-    usual = torch.stack([channel.flatten().nanmedian() for channel in channels])
-    return usual.reshape([-1 if n == axis else 1 for n in range(apart.ndim)])
+def _median_offset(difference: Tensor, expected: Tensor, axis: int) -> Tensor:
+    """Return the median difference in each channel, without the zeros that a relu made."""
+    channels = torch.where(expected == 0, torch.nan, difference).unbind(axis)
+    medians = torch.stack([channel.flatten().nanmedian() for channel in channels])
+    return medians.reshape([-1 if n == axis else 1 for n in range(difference.ndim)])
 
 
 _EPSILONS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-7, 1e-2, 1e-8, 0.0)
 
 
 def other_epsilon(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Try the usual epsilons, then the one that the difference itself tells."""
+    """Try the usual epsilons, then the one that follows from the difference."""
     if isinstance(op, Normalization):
         for epsilon in (*_EPSILONS, *_solved_epsilons(trial, op)):
             if epsilon != op.epsilon:
@@ -165,7 +160,7 @@ def _solved_epsilons(trial: Trial, op: Normalization) -> Iterator[float]:
     """Solve `scale * (x - mean) / sqrt(variance + epsilon) + offset = expected`."""
     if op.mean is None or op.variance is None:
         return
-    channel = int(op.variance.argmin())  # where it tells most
+    channel = int(op.variance.argmin())  # where epsilon matters most
     undivided = replace(op, variance=torch.ones_like(op.variance), epsilon=0.0)
     offset = 0.0 if op.bias is None else op.bias[channel]
     for x, wanted in zip(as_inputs(trial.inputs[0]), as_inputs(trial.expected), strict=False):
@@ -178,7 +173,7 @@ def _solved_epsilons(trial: Trial, op: Normalization) -> Iterator[float]:
 
 
 def by_the_batch(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Normalize by the statistics of the batch."""
+    """Normalize by batch statistics."""
     if isinstance(op, Normalization) and op.mean is not None:
         yield replace(op, mean=None, variance=None), ""
 
@@ -191,9 +186,8 @@ def by_moving_statistics(trial: Trial, op: Any) -> Iterator[Attempt]:
         yield replace(op, mean=mean, variance=variance), ""
 
 
-_WEIGHTS: dict[type, dict[str, str]] = {
-    Convolution: {"kernel": "weight", "bias": "bias"},
-    Product: {"kernel": "weight", "bias": "bias"},
+_WEIGHTS: dict[type, dict[str, str]] = {  # Keras's names -> the parts of a computation
+    **{kind: {"kernel": "weight", "bias": "bias"} for kind in (Convolution, Product)},
     Normalization: {
         "gamma": "weight",
         "beta": "bias",
@@ -204,24 +198,22 @@ _WEIGHTS: dict[type, dict[str, str]] = {
 
 
 def recorded(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Take all weights from the reference."""
-    names = _WEIGHTS.get(type(op), {})
-    if trial.weights:
-        theirs = {
-            part: _shaped(trial.weights.get(name), getattr(op, part))
-            for name, part in names.items()
-        }
-        wrong = [
-            f"`{name}`"
-            for name, part in names.items()
-            if not _alike(getattr(op, part), theirs[part], trial)
-        ]
-        if wrong:
-            yield replace(op, **theirs), " and ".join(wrong)
+    """Use the reference's weights."""
+    if not trial.weights:
+        return
+    theirs: dict[str, Tensor | None] = {}
+    wrong = []
+    for name, part in _WEIGHTS.get(type(op), {}).items():
+        ours = getattr(op, part)
+        theirs[part] = _to_torch_order(trial.weights.get(name), ours)
+        if not _are_equal(ours, theirs[part], trial):
+            wrong.append(f"`{name}`")
+    if wrong:
+        yield replace(op, **theirs), " and ".join(wrong)
 
 
-def _shaped(array: Tensor | None, like: Tensor | None) -> Tensor | None:
-    """Return a weight of Keras's in PyTorch's order of axes, a depthwise one included."""
+def _to_torch_order(array: Tensor | None, like: Tensor | None) -> Tensor | None:
+    """Return a Keras weight, depthwise or not, in PyTorch's order of axes."""
     if array is None or array.ndim < 2:
         return array
     weight = weight_view(array)
@@ -231,7 +223,7 @@ def _shaped(array: Tensor | None, like: Tensor | None) -> Tensor | None:
     return weight
 
 
-def _alike(ours: Tensor | None, theirs: Tensor | None, trial: Trial) -> bool:
+def _are_equal(ours: Tensor | None, theirs: Tensor | None, trial: Trial) -> bool:
     if ours is None or theirs is None:
         return ours is theirs
     return trial.agrees(ours, theirs)

@@ -1,6 +1,6 @@
-"""Why a layer gives out other numbers: the known mistakes, each tried on the reference's input.
+"""Why a layer's output differs: the known mistakes, each tried on the reference's input.
 
-A mistake is the likely cause only if the numbers agree once it is mended.
+A mistake is the likely cause only if the values agree once it is corrected.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Cause:
     """The likely cause of a difference.
 
     Attributes:
-        name: What it is called: "padding".
+        name: Its name: "padding".
         layer: The layer that differs.
         text: What is wrong, and what to do.
-        outside: Whether the model may well make up for it outside of the layer.
+        outside: Whether the model may compensate for it outside the layer.
     """
 
     name: str
@@ -42,18 +42,12 @@ class Cause:
     outside: bool = False
 
     def __str__(self) -> str:
-        """Return it as a sentence."""
+        """Return the layer and the text."""
         return f"`{self.layer}`: {self.text}"
 
 
 class Rule(NamedTuple):
-    """One known mistake.
-
-    Attributes:
-        name: What it is called.
-        text: What is wrong and what to do; "{}" stands for what an attempt exchanged.
-        attempts: Yields what the layer would compute without the mistake.
-    """
+    """One known mistake; "{}" in `text` stands for what an attempt changed."""
 
     name: str
     text: str
@@ -63,7 +57,7 @@ class Rule(NamedTuple):
 RULES = (
     Rule(
         "padding",
-        "it pads by {}, where Keras pads by TensorFlow's 'same', whose odd rest comes after. "
+        "it pads by {}, where Keras pads by TensorFlow's 'same', whose odd element comes after. "
         "Use the layer of `kerastorch.layers` with padding='same', or pad with "
         "`torch.nn.functional.pad` yourself.",
         attempts.padded(SAME),
@@ -75,7 +69,7 @@ RULES = (
     ),
     Rule(
         "padding counted",
-        "it counts the zeros that it pads with, which Keras does not. Use count_include_pad=False.",
+        "its average includes the padding, which Keras excludes. Use count_include_pad=False.",
         attempts.uncounted,
     ),
     Rule("pooling", "Keras pools by {}. Use that pooling.", attempts.pooled_otherwise),
@@ -103,38 +97,32 @@ RULES = (
         attempts.reweighted((Convolution, Product), attempts.permuted),
     ),
     Rule("bias", "Keras's layer has no bias. Use bias=False.", attempts.unbiased),
-    Rule(
-        "epsilon",
-        "its epsilon is {}. Set it to Keras's.",
-        attempts.other_epsilon,
-    ),
+    Rule("epsilon", "its epsilon is {}. Set it to Keras's.", attempts.other_epsilon),
     Rule(
         "statistics",
-        "it normalizes by the batch's own statistics, Keras by the moving ones. Use "
+        "it normalizes by batch statistics, Keras by moving ones. Use "
         "track_running_stats=True, load the moving statistics, and call `model.eval()`.",
         attempts.by_moving_statistics,
     ),
     Rule(
         "statistics",
-        "the reference was normalized by the batch's own statistics, as in training. Record it "
-        "with training=False.",
+        "the reference was normalized by batch statistics, as in training. Record it with "
+        "training=False.",
         attempts.by_the_batch,
     ),
     Rule(
         "weights",
-        "with the reference's weights it agrees, so that its own are not the reference's: {}. "
-        "Load them anew.",
+        "with the reference's weights it agrees, so its own weights differ: {}. Load them again.",
         attempts.recorded,
     ),
     Rule(
         "bias",
-        "Keras adds another constant to each channel; here it has {}. Load the bias of Keras's "
-        "layer.",
+        "Keras adds another constant to each channel; here it has {}. Load Keras's bias.",
         attempts.biased,
     ),
 )
 
-_MOST_PLACES = 100  # where an input is looked for in one that may be it, padded
+_MOST_OFFSETS = 100  # at which an input is searched for in a padded one
 _LINEAR: tuple[str, Activation] = ("linear", activations.linear)
 ACTIVATIONS: dict[str, Activation] = {
     **serialization.ACTIVATIONS.table,
@@ -151,80 +139,79 @@ def find_cause(trial: Trial) -> Cause | None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if _agrees(trial, trial.run, _LINEAR[1]):
-            return input_cause(trial) or _before(trial)
+            return input_cause(trial) or _find_cause_before(trial)
         if any(map(partial(_is_padded, trial), trial.taken, trial.inputs)):
-            trial = replace(trial, inputs=trial.taken)  # what follows is tried on what it took
-        return _of_the_layer(trial)
+            trial = replace(trial, inputs=trial.taken)
+        return _find_layer_cause(trial)
 
 
-def _of_the_layer(trial: Trial) -> Cause | None:
+def _find_layer_cause(trial: Trial) -> Cause | None:
     op, own = operation_of(trial.module), activation_of(trial.module)
-    if own is None and (name := _still_to_come(trial)) is not None:
-        return _activation_outside(trial, name)
-    finish = own or _LINEAR[1]
-    found = _by_the_rules(trial, op, finish)
+    if own is None and (name := _find_missing_activation(trial)) is not None:
+        return _activation_cause(trial, name)
+    found = _apply_rules(trial, op, own or _LINEAR[1])
     if found is not None:
-        return Cause(found[0], trial.layer, found[1])
-    if (name := _ending(trial, op or trial.run)) is not None and (own is None or op is not None):
-        if own is None:
-            return _activation_outside(trial, name)
-        return Cause(
-            "activation", trial.layer, f"its activation is {_word(own)}, Keras's is `{name}`."
-        )
-    if op is None and (name := _ending(trial, lambda x: x)) is not None:
+        return found
+    if own is None or op is not None:
+        name = _find_last_activation(trial, op or trial.run)
+        if name is not None and own is None:
+            return _activation_cause(trial, name)
+        if name is not None:
+            text = f"its activation is {_name_activation(own)}, Keras's is `{name}`."
+            return Cause("activation", trial.layer, text)
+    if op is None and (name := _find_last_activation(trial, lambda x: x)) is not None:
         return Cause("activation", trial.layer, f"Keras computes `{name}` here. Use that.")
     if op is not None and own is None:
         for name, activation in ACTIVATIONS.items():
-            found = _by_the_rules(trial, op, activation)
+            found = _apply_rules(trial, op, activation, f" (Keras then applies `{name}`.)")
             if found is not None:
-                text = f"{found[1]} (Keras then applies `{name}`.)"
-                return Cause(found[0], trial.layer, text)
+                return found
     return None
 
 
-def _activation_outside(trial: Trial, name: str) -> Cause:
+def _activation_cause(trial: Trial, name: str) -> Cause:
     text = f"Keras applies `{name}` to its output. Apply it after this layer."
     return Cause("activation", trial.layer, text, outside=True)
 
 
-def _still_to_come(trial: Trial) -> str | None:
-    """Return the activation that makes what the layer gave out agree, whatever it took."""
+def _find_missing_activation(trial: Trial) -> str | None:
+    """Return the activation with which the layer's output agrees, whatever its input was."""
     for view in as_outputs(trial.given):
         if view.shape == trial.expected.shape:
             for name, act in ACTIVATIONS.items():
-                if trial.agrees(_tried(act, view), trial.expected):
+                if trial.agrees(_compute(act, view), trial.expected):
                     return name
     return None
 
 
-def _by_the_rules(trial: Trial, op: Any, finish: Activation) -> tuple[str, str] | None:
+def _apply_rules(trial: Trial, op: Any, finish: Activation, suffix: str = "") -> Cause | None:
     for rule in RULES:
         for compute, exchanged in rule.attempts(trial, op):
             if _agrees(trial, compute, finish):
-                return rule.name, rule.text.format(exchanged)
+                return Cause(rule.name, trial.layer, rule.text.format(exchanged) + suffix)
     return None
 
 
-def _ending(trial: Trial, compute: Compute) -> str | None:
-    """Return the activation that makes it agree when it comes last."""
+def _find_last_activation(trial: Trial, compute: Compute) -> str | None:
+    """Return the activation with which a computation agrees if it is applied last."""
     names = (name for name, act in ACTIVATIONS.items() if _agrees(trial, compute, act))
     return next(names, None)
 
 
 def _agrees(trial: Trial, compute: Compute, finish: Activation) -> bool:
-    """Return whether a computation gives what is expected, in any layout of its inputs."""
+    """Return whether a computation gives the expected output, in any layout of its inputs."""
     layouts = [list(as_inputs(tensor)) for tensor in trial.inputs]
-    for place in (0, -1):
-        inputs = [views[place] for views in layouts]
-        for view in as_outputs(_tried(compute, *inputs)):
+    for layout in (0, -1):
+        inputs = [views[layout] for views in layouts]
+        for view in as_outputs(_compute(compute, *inputs)):
             fits = view.shape == trial.expected.shape
-            if fits and trial.agrees(_tried(finish, view), trial.expected):
+            if fits and trial.agrees(_compute(finish, view), trial.expected):
                 return True
     return False
 
 
-def _tried(compute: Compute, *inputs: Tensor) -> Tensor:
-    """Return a computation's output, or an empty tensor where the inputs do not fit."""
+def _compute(compute: Compute, *inputs: Tensor) -> Tensor:
+    """Return a computation's output, or an empty tensor if it refuses the inputs."""
     try:
         outputs = compute(*inputs)
     except (RuntimeError, ValueError, TypeError, IndexError):
@@ -232,45 +219,43 @@ def _tried(compute: Compute, *inputs: Tensor) -> Tensor:
     return outputs if isinstance(outputs, Tensor) else torch.empty(0)
 
 
-def _word(activation: Any) -> str:
+def _name_activation(activation: Any) -> str:
     return f"`{getattr(activation, '__name__', type(activation).__name__)}`"
 
 
-# What a layer takes
-
-
 def took_the_right(trial: Trial) -> bool:
-    """Return whether a layer's input was right, if not in the form in which Keras's layer has it.
-
-    It may be padded already, or in another order of axes; or else what it led to is right.
-    """
+    """Return whether a layer's input was right, though maybe padded or in another order of axes."""
     same = all(
         trial.agrees(taken, wanted) or _is_padded(trial, taken, wanted)
         for taken, wanted in zip(trial.taken, trial.inputs, strict=False)
     )
-    led_there = trial.agrees(trial.given, trial.expected) or _still_to_come(trial) is not None
-    return same or led_there or input_cause(trial) is not None
+    return (
+        same
+        or trial.agrees(trial.given, trial.expected)
+        or _find_missing_activation(trial) is not None
+        or input_cause(trial) is not None
+    )
 
 
 def _is_padded(trial: Trial, found: Tensor, wanted: Tensor) -> bool:
-    """Return whether one tensor has the other inside, with more around it along some axes."""
+    """Return whether one tensor is the other, padded along some axes."""
     for view in as_inputs(wanted):
         if found.ndim == view.ndim > 2 and found.shape[0] == view.shape[0]:
             more = [own - inner for own, inner in zip(found.shape, view.shape, strict=True)]
-            if min(more) >= 0 < max(more) and math.prod(n + 1 for n in more) <= _MOST_PLACES:
-                for place in itertools.product(*(range(n + 1) for n in more)):
-                    inside = (slice(a, a + n) for a, n in zip(place, view.shape, strict=True))
+            if min(more) >= 0 < max(more) and math.prod(n + 1 for n in more) <= _MOST_OFFSETS:
+                for offset in itertools.product(*(range(n + 1) for n in more)):
+                    inside = (slice(a, a + n) for a, n in zip(offset, view.shape, strict=True))
                     if trial.agrees(found[tuple(inside)], view):
                         return True
     return False
 
 
 def input_cause(trial: Trial) -> Cause | None:
-    """Return the known mistake by which a layer took another input, or None."""
-    return _flatten_order(trial) or _sides_swapped(trial)
+    """Return the known mistake in a layer's input, or None."""
+    return _find_flatten_order(trial) or _find_swapped_sides(trial)
 
 
-def _flatten_order(trial: Trial) -> Cause | None:
+def _find_flatten_order(trial: Trial) -> Cause | None:
     for image in trial.images:
         for moved in (channels_second(image, -1), channels_last(image)):
             flat = moved.flatten(1)
@@ -284,29 +269,29 @@ def _flatten_order(trial: Trial) -> Cause | None:
     return None
 
 
-def _sides_swapped(trial: Trial) -> Cause | None:
+def _find_swapped_sides(trial: Trial) -> Cause | None:
     for taken, wanted in zip(trial.taken, trial.inputs, strict=False):
         for order in ((0, 2, 1, 3), (0, 1, 3, 2)):
             if wanted.ndim == 4 and trial.agrees(taken, axes_moved(wanted, order)):
                 text = (
-                    "height and width of what it takes are swapped. Keras's order is (batch, "
-                    "height, width, channels), PyTorch's (batch, channels, height, width)."
+                    "height and width of its input are swapped. Keras's order is (batch, height, "
+                    "width, channels), PyTorch's (batch, channels, height, width)."
                 )
                 return Cause("input height and width", trial.layer, text)
     return None
 
 
-def _before(trial: Trial) -> Cause:
+def _find_cause_before(trial: Trial) -> Cause:
     same = all(map(trial.agrees, trial.taken, trial.inputs))
     if same and len(trial.taken) == len(trial.inputs):
         text = (
-            "on the same input it agrees when it is run once more: it gives other numbers each "
-            "time, or something changes its output."
+            "on the same input it agrees when it is run again: its values change from call to "
+            "call, or something changes its output."
         )
         return Cause("not repeatable", trial.layer, text)
     text = (
-        "on the reference's input it agrees, but in the model it takes another one. Look at what "
-        "comes between the layer before it and this one; if all differences before are near "
-        "`rtol`, rounding adds up and a larger `rtol` will do."
+        "on the reference's input it agrees, but its input in the model differs. Check what comes "
+        "between the previous layer and this one; if all earlier differences are near `rtol`, "
+        "rounding errors add up, and a larger `rtol` is enough."
     )
     return Cause("input", trial.layer, text)

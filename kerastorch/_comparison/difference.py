@@ -1,4 +1,4 @@
-"""How far two arrays of numbers are apart, whichever of the two has its channels last."""
+"""The difference of two tensors, either of which may have its channels last."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Measure(NamedTuple):
 
     Attributes:
         absolute: The largest absolute difference; infinite where the shapes differ.
-        relative: That, divided by the largest absolute number expected.
+        relative: That, divided by the largest absolute value expected.
     """
 
     absolute: float
@@ -28,36 +28,35 @@ APART = Measure(math.inf, math.inf)
 
 
 def measured(found: Tensor, expected: Tensor) -> Measure:
-    """Return how far `found` is from `expected`; equal infinities and nan at one place are equal.
+    """Return the difference of two tensors; infinities and nan equal themselves.
 
-    A `found` of another shape is taken as (batch, channels, *spatial) where it fits then. If it
-    fits either way, the nearer way counts.
+    Of the two layouts of `found` that fit the expected shape, the nearer counts.
     """
     fitting = [view for view in as_outputs(found) if view.shape == expected.shape]
-    return min((_measured(view, expected) for view in fitting), default=APART)
+    return min((_measure_same_shape(view, expected) for view in fitting), default=APART)
 
 
 def as_outputs(found: Tensor) -> Iterator[Tensor]:
-    """Yield an output as it is, and as if its channels were to come last."""
+    """Yield an output as it is, and with its axis 1 moved to the end."""
     yield found
     if found.ndim > 2:
         yield channels_last(found)
 
 
 def as_inputs(recorded: Tensor) -> Iterator[Tensor]:
-    """Yield a recorded input as it is, and with its last axis second."""
+    """Yield a recorded input as it is, and with its last axis moved to axis 1."""
     yield recorded
     if recorded.ndim > 2:
         yield channels_second(recorded, -1)
 
 
-def _measured(found: Tensor, expected: Tensor) -> Measure:
+def _measure_same_shape(found: Tensor, expected: Tensor) -> Measure:
     if not expected.numel():
         return Measure(0.0, 0.0)
     a, b = found.detach().cpu().double(), expected.detach().cpu().double()
     equal = (a == b) | (a.isnan() & b.isnan())
-    apart = torch.where(equal, 0.0, (a - b).abs())
-    absolute = apart.nan_to_num(nan=math.inf, posinf=math.inf).max().item()
+    difference = torch.where(equal, 0.0, (a - b).abs())
+    absolute = difference.nan_to_num(nan=math.inf, posinf=math.inf).max().item()
     largest = torch.where(b.isfinite(), b.abs(), 0.0).max().item()
     if not absolute:
         return Measure(0.0, 0.0)

@@ -1,4 +1,4 @@
-"""What a module computes before its activation, be it of torch.nn or of this package."""
+"""What a module of torch.nn or of this package computes before its activation."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Activation: TypeAlias = Callable[[Tensor], Tensor]
 
 
 def operation_of(module: nn.Module) -> Computation | None:
-    """Return what a module of PyTorch or of this package computes, None where it is not known."""
+    """Return what a module computes, or None if that is unknown."""
     own: Any = module
     if isinstance(own, BasePooling):
         padding: Any = SAME if own._same else (0,) * own.rank
         kind: Any = "max" if isinstance(own, _MaxPooling) else "average"
         return Pooling(kind, own.pool_size, own.strides, padding)
     if isinstance(own, BatchNormalization):
-        held = (own.weight, own.bias, own.running_mean, own.running_var)
-        weight, bias, mean, variance = map(detach, held)
+        tensors = (own.weight, own.bias, own.running_mean, own.running_var)
+        weight, bias, mean, variance = map(detach, tensors)
         return Normalization(weight, bias, mean, variance, own.epsilon)
     if not isinstance(own, (Conv, Dense)):
         adapter = find_adapter(module, any_forward=True)
@@ -44,12 +44,13 @@ def operation_of(module: nn.Module) -> Computation | None:
     if isinstance(own, Dense):
         return Product(kernel, detach(own.bias))
     padding = SAME if own.padding == SAME else (0,) * len(own.kernel_size)
-    rates = own.dilation_rate, own.groups
-    return Convolution(kernel, detach(own.bias), own.strides, padding, *rates)
+    return Convolution(
+        kernel, detach(own.bias), own.strides, padding, own.dilation_rate, own.groups
+    )
 
 
 def activation_of(module: nn.Module) -> Activation | None:
-    """Return the activation that a module ends with, or None where it has none."""
+    """Return the activation that a module ends with, or None."""
     activation = getattr(module, "activation", None)
     if not callable(activation) or activation is activations.linear:
         return None

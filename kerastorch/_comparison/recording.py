@@ -1,8 +1,8 @@
-"""Recordings: what every layer of a Keras model gives out for a batch, in arrays.
+"""Recordings: the inputs and outputs of every layer of a Keras model for one batch, as arrays.
 
-This file knows NumPy and the standard library only, and imports nothing of the package, so that
-`compat/record_reference.py` can run it where Keras lives and PyTorch may not. Keras's objects are
-known by their attributes, whatever their version and backend.
+This file imports only NumPy and the standard library, so that `compat/record_reference.py` can run
+it where Keras is installed and PyTorch may not be. It uses Keras's objects by their attributes,
+whatever their version and backend.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _ABOUT = "about.json"
 
 
 class Call(NamedTuple):
-    """One call of a layer; arrays stand for themselves, in the order that Keras has them in.
+    """One call of a layer, with arrays in Keras's order of axes.
 
     Attributes:
-        layer: The layer's name, after those of the models that it is in: "encoder/conv1".
+        layer: The layer's path of names: "encoder/conv1".
         kind: Its class: "Conv2D".
-        inputs: What it took.
-        outputs: What it gave out.
+        inputs: Its inputs.
+        outputs: Its outputs.
     """
 
     layer: str
@@ -40,16 +40,16 @@ class Call(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """A model's inputs and outputs, and those of all its layers. Equal arrays are one object.
+    """The inputs and outputs of a model and of all its layers. Equal arrays are one object.
 
     Attributes:
         model: The model's name.
-        keras: The version of Keras, or None where it is not known.
-        backend: The backend that computed it, or None where it is not known.
-        inputs: The inputs: an array, or a list or dict of them.
+        keras: The version of Keras, or None if unknown.
+        backend: The backend, or None if unknown.
+        inputs: An array, or a list or dict of them.
         outputs: The outputs, in order.
         calls: All calls in the order in which they ended.
-        weights: Layer -> Keras's bare name -> weight; empty if not recorded.
+        weights: Layer -> Keras's name in the layer -> weight; empty if not recorded.
     """
 
     model: str
@@ -69,19 +69,19 @@ def record(
     backend: str | None = None,
     weights: bool = True,
 ) -> Recording:
-    """Run a Keras model on a batch, and keep what every layer takes and gives out.
+    """Run a Keras model on a batch, and record the inputs and outputs of every layer.
 
     Args:
         model: A model of Keras 2 or 3, on any backend.
-        inputs: An array, or a list or dict of them, as the model takes it.
-        keras: The version of Keras, to be written down.
-        backend: The backend, to be written down.
-        weights: Whether to keep the layers' weights, too.
+        inputs: An array, or a list or dict of them, as the model accepts it.
+        keras: The version of Keras, for the recording.
+        backend: The backend, for the recording.
+        weights: Whether to record the layers' weights, too.
     """
     layers = dict(_inner_layers(model, ""))
     calls: list[Call] = []
     keep = _Pool().keep
-    with _watched(layers, calls, keep):
+    with _recording_calls(layers, calls, keep):
         outputs = model(inputs, training=False)
     kept = {path: _own_weights(layer) for path, layer in layers.items()} if weights else {}
     return Recording(
@@ -96,7 +96,7 @@ def record(
 
 
 def leaves(structure: Any) -> Iterator[Any]:
-    """Yield what nested lists, tuples and dicts hold, None left out; dicts by sorted keys."""
+    """Yield the leaves of nested lists, tuples and dicts except None; dicts by sorted keys."""
     if isinstance(structure, Mapping):
         for key in sorted(structure):
             yield from leaves(structure[key])
@@ -108,7 +108,7 @@ def leaves(structure: Any) -> Iterator[Any]:
 
 
 def mapped(function: Callable[[Any], Any], structure: Any) -> Any:
-    """Return nested lists and dicts with `function` applied to all that they hold."""
+    """Return nested lists and dicts with `function` applied to the leaves."""
     if isinstance(structure, Mapping):
         return {key: mapped(function, inner) for key, inner in structure.items()}
     if isinstance(structure, (list, tuple)):
@@ -116,17 +116,14 @@ def mapped(function: Callable[[Any], Any], structure: Any) -> Any:
     return function(structure)
 
 
-# Watching a live model
-
-
 class _Pool:
-    """Arrays, each kept once."""
+    """Arrays, with equal ones stored once."""
 
     def __init__(self) -> None:
         self._kept: dict[bytes, Array] = {}
 
     def keep(self, value: Any) -> Array:
-        """Return a copy of any backend's tensor, or the equal array that is kept already."""
+        """Return any backend's tensor as an array, the same object for equal ones."""
         if hasattr(value, "detach"):
             value = value.detach().cpu()
             value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
@@ -139,7 +136,7 @@ class _Pool:
 
 
 def _inner_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Yield every layer and operation inside a model once, with its path of names."""
+    """Yield every layer and operation inside a model once, with its path."""
     waiting, seen = [(prefix, model)], {id(model)}
     while waiting:
         prefix, outer = waiting.pop()
@@ -152,7 +149,7 @@ def _inner_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _children(layer: Any) -> list[Any]:
-    operations = getattr(layer, "operations", None)  # a Functional's, layers or not
+    operations = getattr(layer, "operations", None)  # of a Functional model, layers included
     if operations is not None:
         return list(operations)
     flatten = getattr(layer, "_flatten_layers", None)
@@ -162,14 +159,14 @@ def _children(layer: Any) -> list[Any]:
 
 
 @contextmanager
-def _watched(
+def _recording_calls(
     layers: Mapping[str, Any], calls: list[Call], keep: Callable[[Any], Array]
 ) -> Iterator[None]:
-    """Let every layer's `call` write down what it takes and gives out, for a while."""
+    """Replace every layer's `call` by one that records, inside the context."""
     before = [(vars(layer), vars(layer).get("call")) for layer in layers.values()]
     try:
         for path, layer in layers.items():
-            vars(layer)["call"] = _writing_down(path, layer, calls, keep)
+            vars(layer)["call"] = _wrap_call(path, layer, calls, keep)
         yield
     finally:
         for attributes, call in before:
@@ -179,40 +176,36 @@ def _watched(
                 attributes["call"] = call
 
 
-def _writing_down(
+def _wrap_call(
     path: str, layer: Any, calls: list[Call], keep: Callable[[Any], Array]
 ) -> Callable[..., Any]:
     call = layer.call
 
+    def keep_arrays(structure: Any) -> tuple[Array, ...]:
+        found = (leaf for leaf in leaves(structure) if hasattr(leaf, "shape"))
+        return tuple(keep(leaf) for leaf in found if hasattr(leaf, "dtype"))
+
     @functools.wraps(call)
-    def watched(*args: Any, **kwargs: Any) -> Any:
+    def record_call(*args: Any, **kwargs: Any) -> Any:
         given = [*args, *(value for name, value in kwargs.items() if "mask" not in name)]
-        inputs = tuple(keep(leaf) for leaf in leaves(given) if _is_array(leaf))
+        inputs = keep_arrays(given)
         outputs = call(*args, **kwargs)
-        found = tuple(keep(leaf) for leaf in leaves(outputs) if _is_array(leaf))
-        calls.append(Call(path, type(layer).__name__, inputs, found))
+        calls.append(Call(path, type(layer).__name__, inputs, keep_arrays(outputs)))
         return outputs
 
-    return watched
+    return record_call
 
 
 def _own_weights(layer: Any) -> dict[str, Any]:
-    """Return a layer's weights by name where it has no layers inside, which have their own."""
+    """Return a layer's weights by name, or none if it has inner layers, which are recorded too."""
     if _children(layer) or not hasattr(layer, "get_weights"):
         return {}
     names = [variable.name.split("/")[-1].split(":")[0] for variable in layer.weights]
     return dict(zip(names, layer.get_weights(), strict=True))
 
 
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype")
-
-
-# Files
-
-
 def write_recording(recording: Recording, path: Path) -> None:
-    """Write a recording as an `.npz` file without pickles; equal arrays are kept once."""
+    """Write a recording as an `.npz` file without pickles; equal arrays are stored once."""
     arrays: dict[str, Array] = {}
     names: dict[int, str] = {}
 
@@ -227,14 +220,11 @@ def write_recording(recording: Recording, path: Path) -> None:
         "keras": recording.keras,
         "backend": recording.backend,
         "inputs": mapped(number, recording.inputs),
-        "outputs": [number(array) for array in recording.outputs],
+        "outputs": mapped(number, recording.outputs),
         "calls": [
-            {
-                "layer": call.layer,
-                "kind": call.kind,
-                "inputs": [number(array) for array in call.inputs],
-                "outputs": [number(array) for array in call.outputs],
-            }
+            call._replace(
+                inputs=mapped(number, call.inputs), outputs=mapped(number, call.outputs)
+            )._asdict()
             for call in recording.calls
         ],
         "weights": mapped(number, recording.weights),
@@ -246,13 +236,10 @@ def write_recording(recording: Recording, path: Path) -> None:
 
 
 def as_recording(arrays: Mapping[str, Array]) -> Recording:
-    """Return the recording that a file's arrays hold.
-
-    Args:
-        arrays: Member of the `.npz` -> array.
+    """Return the recording in the arrays of an `.npz` file, by its members.
 
     Raises:
-        ValueError: they are no recording, and the message says what is wrong.
+        ValueError: they are no recording; the message says what is wrong.
     """
     if _ABOUT not in arrays or arrays[_ABOUT].dtype != np.uint8:
         raise ValueError(f"it has no {_ABOUT!r}")
@@ -265,13 +252,13 @@ def as_recording(arrays: Mapping[str, Array]) -> Recording:
             keras=about["keras"],
             backend=about["backend"],
             inputs=mapped(arrays.__getitem__, about["inputs"]),
-            outputs=_looked_up(arrays, about["outputs"]),
+            outputs=tuple(arrays[name] for name in about["outputs"]),
             calls=tuple(
                 Call(
                     str(call["layer"]),
                     str(call["kind"]),
-                    _looked_up(arrays, call["inputs"]),
-                    _looked_up(arrays, call["outputs"]),
+                    tuple(arrays[name] for name in call["inputs"]),
+                    tuple(arrays[name] for name in call["outputs"]),
                 )
                 for call in about["calls"]
             ),
@@ -279,7 +266,3 @@ def as_recording(arrays: Mapping[str, Array]) -> Recording:
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"its {_ABOUT!r} is damaged: {error!r}") from error
-
-
-def _looked_up(arrays: Mapping[str, Array], names: list[str]) -> tuple[Array, ...]:
-    return tuple(arrays[name] for name in names)

@@ -1,4 +1,4 @@
-"""Comparison: what `compare` found, as a table and in plain data."""
+"""Comparison: the result of `compare`, as a table and as plain data."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .causes import Cause
 
 @dataclass(frozen=True)
 class LayerDifference:
-    """How far one output of one call of a layer is from the reference's.
+    """The difference of one output of one call of a layer from the reference's.
 
     Attributes:
-        layer: The layer's name in the reference, after those of the models that it is in.
+        layer: The layer's path in the reference: "encoder/conv1".
         kind: Its class there.
-        call: Which call of the layer it is, from 0.
-        output: Which output of the call it is, from 0.
+        call: The index of the call among the layer's calls.
+        output: The index of the output.
         shape: The reference's shape.
-        found: The model's shape; it may have the channels second.
+        found: The model's shape, possibly with the channels second.
         absolute: The largest absolute difference.
-        relative: That, divided by the largest absolute number of the reference.
-        ok: Whether it is within the tolerance, or made up for by what comes after it.
+        relative: That, divided by the largest absolute value of the reference.
+        ok: Whether it is within the tolerance, or compensated for later in the model.
         note: Why it is ok though it differs; empty otherwise.
     """
 
@@ -41,17 +41,17 @@ class LayerDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model's numbers beside the reference's; `print` shows it as a table.
+    """The result of `compare`; `print` shows it as a table.
 
     Attributes:
         ok: Whether all outputs and all layers agree.
         layers: The layers that both have, in the order in which the model called them.
-        first: The first of them that differs, else the first output that does, or None.
-        cause: What that one's difference vanishes with, or None.
+        first: The first of them that differs, else the first output that differs, or None.
+        cause: The likely cause of that difference, or None.
         outputs: The model's outputs.
         missing: The reference's layers that the model has no module for, or does not call.
-        error: Why the model stopped on the reference's inputs, or None.
-        reference: What it was compared with.
+        error: The error that stopped the model on the reference's inputs, or None.
+        reference: What the model was compared with.
         rtol: The tolerance.
     """
 
@@ -66,12 +66,12 @@ class Comparison:
     rtol: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it in dicts, lists, strings and numbers; what is infinite is None."""
+        """Return it as dicts, lists, strings and numbers, with None for infinity."""
         found: dict[str, Any] = _without_infinities(asdict(self))
         return found
 
     def __str__(self) -> str:
-        """Return a table of all layers, and below it what to know of the first that differs."""
+        """Return a table of all layers, and remarks on the first that differs."""
         heads = ("layer", "class", "shape", "absolute", "relative", "")
         lines = [heads, *map(_cells, (*self.layers, *self.outputs))]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -99,20 +99,17 @@ class Comparison:
 
 
 def _label(row: LayerDifference) -> str:
-    """Return a layer's name, and which call and output it is where there are several."""
+    """Return a layer's name, with the call and output after the first."""
     call = f" call {row.call + 1}" if row.call else ""
     output = f" output {row.output + 1}" if row.output else ""
     return f"{row.layer}{call}{output}"
 
 
 def _cells(row: LayerDifference) -> tuple[str, ...]:
-    shape = (
-        str(row.shape)
-        if sorted(row.shape) == sorted(row.found)
-        else (f"{row.shape}, here {row.found}")
-    )
-    verdict = "ok" if row.ok else "differs"
-    verdict = f"{verdict}: {row.note}" if row.note else verdict
+    shape = str(row.shape)
+    if sorted(row.shape) != sorted(row.found):
+        shape += f", here {row.found}"
+    verdict = ("ok" if row.ok else "differs") + (f": {row.note}" if row.note else "")
     return _label(row), row.kind, shape, f"{row.absolute:.1e}", f"{row.relative:.1e}", verdict
 
 

@@ -1,4 +1,4 @@
-"""compare: a model's numbers beside those of a Keras model, layer by layer."""
+"""compare: a model's values next to those of a Keras model, layer by layer."""
 
 from __future__ import annotations
 
@@ -32,28 +32,27 @@ FORMAT = "an .npz file that compat/record_reference.py wrote"
 def compare(
     model: nn.Module, reference: Any, inputs: Any = None, *, rtol: float = 1e-5
 ) -> Comparison:
-    """Run a model beside a Keras model, and tell where they first differ, and why.
+    """Run a model, and report where and why it first differs from a Keras model.
 
-    It runs in evaluation mode, without gradients, and is left as it was. Its modules are known by
-    their names: `model.encoder.conv1` is the Keras layer "conv1" in the model "encoder". They may
-    be layers of Keras or plain ones of PyTorch, in either layout. For the first one that differs
-    the known mistakes are tried on the reference's own input to it: another padding than "same",
-    height and width swapped, another epsilon, another order of flattening, a flipped, transposed
-    or reshaped kernel, another activation or bias, other weights or statistics.
+    It runs in evaluation mode, without gradients, and its modes are restored. Modules are matched
+    by name: `model.encoder.conv1` is the Keras layer "conv1" in the model "encoder". They may be
+    layers of Keras or of PyTorch, in either layout. For the first that differs, the known mistakes
+    are tried on the reference's own input: other padding than "same", swapped height and width,
+    another epsilon, another flatten order, a flipped, transposed or reshaped kernel, another
+    activation or bias, other weights or statistics.
 
     Args:
-        model: What `load_model` returned, or any module with submodules that are named like the
-            layers of the reference.
-        reference: The path of what `compat/record_reference.py` recorded where Keras lives, or a
-            live Keras model, whatever its backend.
+        model: What `load_model` returned, or any module with submodules named like the layers of
+            the reference.
+        reference: The path of a file that `compat/record_reference.py` wrote where Keras is
+            installed, or a live Keras model of any backend.
         inputs: A batch for a live model: an array, or a list or dict of them. A recording has its
             own.
-        rtol: The largest difference that is none, relative to the largest number of the output.
+        rtol: The tolerance, relative to the largest absolute value of the output.
 
     Raises:
-        ValueError: an argument is refused, the file is no recording, or the two have nothing in
-            common.
-        FileNotFoundError: there is no such file.
+        ValueError: an argument is invalid, the file is no recording, or no module matches.
+        FileNotFoundError: the file does not exist.
 
     Example:
         >>> import numpy as np
@@ -71,7 +70,7 @@ def compare(
         raise ValueError(problem("compare", "model", "a torch.nn.Module", type(model).__name__))
     if not (isinstance(rtol, (int, float)) and 0 <= rtol < math.inf):
         raise ValueError(problem("compare", "rtol", "a number >= 0", rtol))
-    recording, name = _recording_of(reference, inputs)
+    recording, name = _get_recording(reference, inputs)
     layers = list(dict.fromkeys(call.layer for call in recording.calls))
     modules = matched(model, layers)
     found = run(model, recording.inputs, modules, partial(_nearness, recording, rtol))
@@ -84,7 +83,7 @@ def compare(
 
 
 def _nearness(recording: Recording, rtol: float, found: Run) -> tuple[int, ...]:
-    """Return how many outputs agree, and how many have the right shape at least."""
+    """Return how many outputs agree, and how many have at least the right shape."""
     pairs = [
         (output, torch.from_numpy(expected))
         for output, expected in zip(found.outputs, recording.outputs, strict=False)
@@ -94,7 +93,7 @@ def _nearness(recording: Recording, rtol: float, found: Run) -> tuple[int, ...]:
     return sum(n <= rtol for n in distances), sum(n < math.inf for n in distances)
 
 
-def _recording_of(reference: Any, inputs: Any) -> tuple[Recording, str]:
+def _get_recording(reference: Any, inputs: Any) -> tuple[Recording, str]:
     reference = arguments.path("compare", "reference", reference)
     if isinstance(reference, Path):
         if inputs is not None:
@@ -105,19 +104,13 @@ def _recording_of(reference: Any, inputs: Any) -> tuple[Recording, str]:
         rule = f"a Keras model, or the path of {FORMAT}"
         raise ValueError(problem("compare", "reference", rule, type(reference).__name__))
     if inputs is None:
-        rule = "a batch for the Keras model"
-        raise ValueError(problem("compare", "inputs", rule, inputs))
+        raise ValueError(problem("compare", "inputs", "a batch for the Keras model", inputs))
     with torch.no_grad():
         return record(reference, inputs), f"the Keras model {reference.name}"
 
 
 def read_recording(path: Path) -> Recording:
-    """Return what a file recorded.
-
-    Raises:
-        ValueError: it is no recording.
-        FileNotFoundError: there is no such file.
-    """
+    """Return the recording in a file, or raise ValueError if it is none."""
     message = problem("compare", "reference", FORMAT, str(path))
     with path.open("rb") as file:
         if not file.read(len(SIGNATURE)).startswith(SIGNATURE):
@@ -131,7 +124,7 @@ def read_recording(path: Path) -> Recording:
 
 
 class _Comparing:
-    """All that one comparison knows."""
+    """One comparison of a run with a recording."""
 
     def __init__(
         self, recording: Recording, modules: dict[str, nn.Module], found: Run, rtol: float
@@ -141,24 +134,28 @@ class _Comparing:
         self._run = found
         self._rtol = rtol
         recorded = {(call.layer, n): call for call, n in _numbered(recording.calls)}
-        keys = ((taken.layer, taken.call) for taken in found.calls)
-        pairs = zip(map(recorded.get, keys), found.calls, strict=True)
-        self._pairs = [(call, taken) for call, taken in pairs if call is not None]
+        self._pairs = [
+            (recorded[taken.layer, taken.call], taken)
+            for taken in found.calls
+            if (taken.layer, taken.call) in recorded
+        ]
         self._taken = {id(call): taken for call, taken in self._pairs}
-        self._outputs = [] if found.error else self._output_rows()
+        self._outputs = [] if found.error else self._compare_outputs()
 
     def result(self, reference: str) -> Comparison:
-        """Return what `compare` returns."""
-        self._require_a_run()
+        """Return the result of `compare`."""
+        self._require_run()
         first: LayerDifference | None = None
         cause: Cause | None = None
         rows = []
         for call, taken in self._pairs:
             for n, expected in enumerate(call.outputs):
-                row = self._row(call, taken, n, expected)
+                output = taken.outputs[n] if n < len(taken.outputs) else None
+                row = self._compare(call.layer, call.kind, taken.call, n, output, expected)
                 if not row.ok and first is None:
-                    likely = self._cause(call, taken, n)
-                    if likely is not None and likely.outside and self._is_made_up(likely, expected):
+                    trial = None if n else self._trial(call, taken)
+                    likely = None if trial is None else find_cause(trial)
+                    if likely and likely.outside and self._is_compensated(likely, expected):
                         row = replace(row, ok=True, note=f"{likely.name} comes after it")
                     else:
                         first, cause = row, likely
@@ -183,10 +180,10 @@ class _Comparing:
 
     @property
     def outputs_fit(self) -> bool:
-        """Whether the outputs, at least, have the shapes of the reference's."""
+        """Whether the outputs have the reference's shapes, up to the order of axes."""
         return all(sorted(row.shape) == sorted(row.found) for row in self._outputs)
 
-    def _require_a_run(self) -> None:
+    def _require_run(self) -> None:
         error = self._run.error
         if error is not None and not self._pairs:
             shapes = [array.shape for array in leaves(self._recording.inputs)]
@@ -194,22 +191,18 @@ class _Comparing:
             message = problem("compare", "model", rule, f"{type(error).__name__}: {error}")
             raise ValueError(message) from error
 
-    def _row(self, call: Call, taken: Taken, n: int, expected: Any) -> LayerDifference:
-        found = taken.outputs[n] if n < len(taken.outputs) else None
-        return self._difference(call.layer, call.kind, taken.call, n, found, expected)
-
-    def _output_rows(self) -> list[LayerDifference]:
+    def _compare_outputs(self) -> list[LayerDifference]:
         found, expected = self._run.outputs, self._recording.outputs
         if len(found) != len(expected) or not all(isinstance(o, Tensor) for o in found):
             rule = f"one that returns {len(expected)} tensors, as the reference does"
             kinds = [type(output).__name__ for output in found]
             raise ValueError(problem("compare", "model", rule, kinds))
         return [
-            self._difference(f"output {n}", "", 0, 0, ours, theirs)
+            self._compare(f"output {n}", "", 0, 0, ours, theirs)
             for n, (ours, theirs) in enumerate(zip(found, expected, strict=True))
         ]
 
-    def _difference(
+    def _compare(
         self, layer: str, kind: str, call: int, n: int, found: Tensor | None, expected: Any
     ) -> LayerDifference:
         measure = APART if found is None else measured(found, torch.from_numpy(expected))
@@ -217,34 +210,32 @@ class _Comparing:
         ok = measure.relative <= self._rtol
         return LayerDifference(layer, kind, call, n, expected.shape, shape, *measure, ok)
 
-    # The cause
-
-    def _cause(self, call: Call, taken: Taken, n: int) -> Cause | None:
-        trial = self._trial(call, taken)
-        return None if n or trial is None else find_cause(trial)
-
     def _trial(self, call: Call, taken: Taken) -> Trial | None:
-        """Return the layer as a trial, or None where it takes or gives no tensor."""
+        """Return the trial of a layer, or None if it has no tensor as input or output."""
         given = [leaf for leaf in leaves([taken.args, taken.kwargs]) if isinstance(leaf, Tensor)]
         if not (given and taken.outputs and call.inputs and call.outputs):
             return None
         module, device = self._modules[call.layer], given[0].device
-        kept = self._recording.weights.get(call.layer, {})
+
+        def to_tensor(array: Any) -> Tensor:
+            return torch.from_numpy(array).to(device)
+
+        weights = self._recording.weights.get(call.layer, {})
         return Trial(
             layer=call.layer,
             module=module,
             run=rerun(module, taken),
             taken=tuple(given),
             given=taken.outputs[0],
-            inputs=tuple(torch.from_numpy(array).to(device) for array in call.inputs),
-            expected=torch.from_numpy(call.outputs[0]).to(device),
-            weights={name: torch.from_numpy(array).to(device) for name, array in kept.items()},
-            images=tuple(torch.from_numpy(array).to(device) for array in self._images(call)),
+            inputs=tuple(map(to_tensor, call.inputs)),
+            expected=to_tensor(call.outputs[0]),
+            weights={name: to_tensor(array) for name, array in weights.items()},
+            images=tuple(map(to_tensor, self._unflattened(call))),
             rtol=self._rtol,
         )
 
-    def _images(self, call: Call) -> list[Any]:
-        """Return the recorded arrays that are a layer's input or output once they are flat."""
+    def _unflattened(self, call: Call) -> list[Any]:
+        """Return the recorded arrays that a layer's input or output is flattened from."""
         flat = [array for array in (*call.inputs[:1], *call.outputs) if array.ndim == 2]
         known = [array for c in self._recording.calls for array in (*c.inputs, *c.outputs)]
         return [
@@ -253,37 +244,35 @@ class _Comparing:
             if array.ndim > 2 and any(_is_flat(array, other) for other in flat)
         ]
 
-    def _is_made_up(self, cause: Cause, expected: Any) -> bool:
-        """Return whether the model makes up for what a layer lacks, after the layer."""
+    def _is_compensated(self, cause: Cause, expected: Any) -> bool:
+        """Return whether the model compensates for a difference after the layer."""
         if cause.name == "flatten order":  # by the order of the weights that follow
             return bool(self._outputs) and all(row.ok for row in self._outputs)
-        return self._arrives(expected, set())
+        return self._reaches_reader(expected, set())
 
-    def _arrives(self, expected: Any, seen: set[int]) -> bool:
-        """Return whether what a layer should give out is what a later one takes, or an output."""
+    def _reaches_reader(self, expected: Any, seen: set[int]) -> bool:
+        """Return whether an expected output is the input of a later layer, or a right output."""
         seen.add(id(expected))
         rows = zip(self._recording.outputs, self._outputs, strict=False)
         if any(output is expected and row.ok for output, row in rows):
             return True
         for call in self._recording.calls:
-            if any(array is expected for array in call.inputs):
-                taken = self._taken.get(id(call))
-                if taken is not None:
-                    trial = self._trial(call, taken)
-                    right = trial is not None and took_the_right(trial)
-                else:
-                    right = any(
-                        self._arrives(array, seen)
-                        for array in call.outputs
-                        if id(array) not in seen
-                    )
-                if right:
-                    return True
+            if all(array is not expected for array in call.inputs):
+                continue
+            taken = self._taken.get(id(call))
+            if taken is not None:
+                trial = self._trial(call, taken)
+                right = trial is not None and took_the_right(trial)
+            else:
+                outputs = (array for array in call.outputs if id(array) not in seen)
+                right = any(self._reaches_reader(array, seen) for array in outputs)
+            if right:
+                return True
         return False
 
 
 def _numbered(calls: tuple[Call, ...]) -> Iterator[tuple[Call, int]]:
-    """Yield each call with the number of the layer's calls before it."""
+    """Yield each call with its index among the layer's calls."""
     counts: Counter[str] = Counter()
     for call in calls:
         yield call, counts[call.layer]

@@ -8,32 +8,28 @@ from typing import Any
 
 from .spec import Call, refs
 
-Node = tuple[str, int]  # a layer and which of its calls
+Node = tuple[str, int]  # a layer and the index of one of its calls
 
 
 class CycleError(ValueError):
-    """A call that needs its own result; the argument is its layer."""
+    """A call that needs its own result; the argument is the layer."""
 
 
 def ordered(calls: Mapping[Node, Call], outputs: Any) -> list[Node]:
-    """Return the calls that the outputs need, in the order that Keras makes them in.
+    """Return the calls that the outputs need, in Keras's order.
 
-    The order matters where a layer that is called twice remembers something, such as a moving
-    mean. Keras goes by depth, the number of calls between a call and the outputs, the deepest
-    first; all calls of one layer count as deep as the deepest of those that come after them.
-
-    Args:
-        calls: All calls by their layer and number.
-        outputs: The structure of the outputs.
+    The order matters where a layer with state, such as a moving mean, is called twice. Keras sorts
+    by depth, the number of calls between a call and the outputs, the deepest first. All calls of
+    one layer are at least as deep as its later calls.
 
     Raises:
         CycleError: a call needs its own result.
     """
     depths: dict[Node, int] = {}
-    of_layers: dict[str, int] = {}
-    for node in reversed(_parents_first(calls, outputs)):
-        depth = max(depths.setdefault(node, 0), of_layers.get(node[0], 0))
-        of_layers[node[0]] = depths[node] = depth
+    layer_depths: dict[str, int] = {}
+    for node in reversed(_sort_parents_first(calls, outputs)):
+        depth = max(depths.setdefault(node, 0), layer_depths.get(node[0], 0))
+        layer_depths[node[0]] = depths[node] = depth
         for parent in _parents(calls, node):
             depths[parent] = max(depth + 1, depths.get(parent, 0))
     by_depth = defaultdict(list)
@@ -43,22 +39,20 @@ def ordered(calls: Mapping[Node, Call], outputs: Any) -> list[Node]:
 
 
 def _parents(calls: Mapping[Node, Call], node: Node) -> Iterator[Node]:
-    """Yield the calls whose results a call takes; inputs of the model are no calls."""
+    """Yield the calls whose results a call reads; inputs of the model are no calls."""
     call = calls[node]
     for ref in refs([list(call.args), call.kwargs]):
         if ref[:2] in calls:
             yield ref[:2]
 
 
-def _parents_first(calls: Mapping[Node, Call], outputs: Any) -> list[Node]:
+def _sort_parents_first(calls: Mapping[Node, Call], outputs: Any) -> list[Node]:
     """Return the calls that the outputs need by depth-first search, each after its parents."""
     done: dict[Node, None] = {}
     for ref in refs(outputs):
-        if ref[:2] not in calls:
+        if ref[:2] not in calls or ref[:2] in done:
             continue
-        path: dict[Node, Iterator[Node]] = {}
-        if ref[:2] not in done:
-            path[ref[:2]] = _parents(calls, ref[:2])
+        path: dict[Node, Iterator[Node]] = {ref[:2]: _parents(calls, ref[:2])}
         while path:
             node, waiting = next(reversed(path.items()))
             parent = next((p for p in waiting if p not in done), None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .structure import flatten
 
-# What arguments of wrong types and values raise, in Python and in torch.
+# What Python and torch raise for arguments of a wrong type or value.
 ERRORS = (
     *(ValueError, TypeError, IndexError, KeyError, AttributeError),
     *(OverflowError, RuntimeError, ZeroDivisionError),
@@ -15,14 +15,12 @@ ERRORS = (
 
 
 class Shape(tuple[int | None, ...]):
-    """The shape of one tensor, batch included, as a leaf of a structure; None is not known."""
+    """The shape of one tensor, batch included, as a leaf of a structure; None is unknown."""
 
     __slots__ = ()
 
 
 class _Unknown:
-    """What stands for the shape of a tensor that nothing is known of."""
-
     def __repr__(self) -> str:
         return "UNKNOWN"
 
@@ -30,11 +28,11 @@ class _Unknown:
         return "UNKNOWN"
 
 
-UNKNOWN = _Unknown()
+UNKNOWN = _Unknown()  # the shape of a tensor of which not even the rank is known
 
 
 def leaf(given: Any) -> Any:
-    """Return a structure of lists and dicts of shapes with a `Shape` for each."""
+    """Return a structure of lists and dicts of shapes with a `Shape` for each shape."""
     if given is UNKNOWN or isinstance(given, Shape):
         return given
     if isinstance(given, Mapping):
@@ -50,10 +48,10 @@ def shapes_in(structure: Any) -> Iterator[Any]:
 
 
 def broadcast(shapes: Iterable[Shape]) -> Shape:
-    """Return the shape that shapes have together.
+    """Return the shape that shapes broadcast to.
 
     Raises:
-        ValueError: they do not go together.
+        ValueError: they do not broadcast.
     """
     listed = list(shapes)
     rank = max(map(len, listed))
@@ -69,13 +67,13 @@ def broadcast(shapes: Iterable[Shape]) -> Shape:
 
 
 def within(given: Any, declared: Shape) -> Shape:
-    """Return an input's shape as a model takes it, with its own sizes where none are given."""
+    """Return an input's shape at the declared rank, with declared sizes for unknown ones."""
     if not isinstance(given, Shape):
         return declared
     if len(given) == len(declared) + 1 and given[-1] in (1, None):
-        given = Shape(given[:-1])
+        given = given[:-1]
     elif len(given) == len(declared) - 1 and declared[-1] == 1:
-        given = Shape((*given, 1))
+        given = (*given, 1)
     if len(given) != len(declared):
         raise ValueError(f"an input must be of the shape {tuple(declared)}, not {tuple(given)}")
     return Shape(own if size is None else size for size, own in zip(given, declared, strict=True))

@@ -1,4 +1,4 @@
-"""What a model's config says, in one form whatever Keras wrote it."""
+"""A model's config in one form, whichever Keras wrote it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class TensorRef(NamedTuple):
 
     Attributes:
         layer: The layer's name in its model.
-        call: Which of its calls inside this model, from 0 on; 0 for an InputLayer.
-        index: Which of that call's outputs, from 0 on.
+        call: The index of the call among the layer's calls in this model; 0 for an InputLayer.
+        index: The index of the output.
     """
 
     layer: str
@@ -30,9 +30,8 @@ class Call:
     Attributes:
         layer: The layer's name.
         args: The positional arguments: structures with TensorRef leaves.
-        kwargs: The keyword arguments. `training` is among them only where it holds whatever the
-            model is called with.
-        number: Which of the layer's calls it is, from 0 on.
+        kwargs: The keyword arguments; `training` only where it is fixed.
+        number: The index of the call among the layer's calls.
     """
 
     layer: str
@@ -46,15 +45,14 @@ class LayerSpec:
     """One entry of a model's list of layers.
 
     Attributes:
-        class_name: The class in Keras 3's own spelling, "Conv2D"; an operation's: "GetItem".
+        class_name: The class in Keras 3's spelling: "Conv2D", or "GetItem" for an operation.
         name: The layer's name, unique in its model.
         config: The arguments of its constructor.
-        operation: Whether it is an operation such as `keras.ops.add` and no layer; it has then
-            no place in weight files.
+        operation: Whether it is an operation such as `keras.ops.add`, absent from weight files.
         model: A nested model.
-        input_shape: The shape or shapes that it was built with, where the file says them.
-        alias: The path of names of the earlier layer that this entry is the same object as.
-        keras2: Whether Keras 1 or 2 wrote it, in whose configs a few names mean something else.
+        input_shape: The shape or shapes that it was built with, if the file has them.
+        alias: The path of the earlier layer that this entry is the same object as.
+        keras2: Whether Keras 1 or 2 wrote it; a few names mean something else there.
     """
 
     class_name: str
@@ -74,7 +72,7 @@ class ModelSpec:
     Attributes:
         kind: "Sequential" or "Functional".
         name: The model's name.
-        trainable: Whether its weights are trained when it is trained by itself.
+        trainable: Whether its weights are trainable.
         layers: The layers in the config's order, InputLayers and operations included.
         calls: What is computed, in order; none for a Sequential model.
         inputs: The structure of the inputs, with TensorRef leaves; None for a Sequential model.

@@ -7,12 +7,7 @@ from typing import Any
 
 
 def flatten(structure: Any, kind: Any = None) -> Iterator[Any]:
-    """Yield the leaves of a structure.
-
-    Args:
-        structure: Nested lists, tuples and dicts.
-        kind: A class, which may be one of tuples: only its instances are leaves then. By default
-            all that is no list, tuple or dict is one.
+    """Yield the leaves of a structure: the instances of `kind`, by default all but containers.
 
     Example:
         >>> list(flatten({"b": 1, "a": [2, (None, 3)]}, int))
@@ -31,7 +26,7 @@ def flatten(structure: Any, kind: Any = None) -> Iterator[Any]:
 
 
 def map_structure(function: Callable[[Any], Any], structure: Any, kind: Any = None) -> Any:
-    """Return a structure with `function` applied to its leaves, which `flatten` explains.
+    """Return a structure with `function` applied to its leaves, as defined by `flatten`.
 
     Example:
         >>> map_structure(str, {"b": 1, "a": [2, (None, 3)]}, int)

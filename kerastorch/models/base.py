@@ -1,8 +1,9 @@
-"""Model: what Sequential and Functional models have in common."""
+"""Model: the base class of Sequential and Functional."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -18,36 +19,35 @@ from .calls import Calls, ModuleCall, call_module
 from .error_context import missing_layer, name_layer
 from .inputs import Input
 from .lowering import Facts, lower
-from .originals import Originals
 from .program import Program, select_mode
-from .shape_inference import Shapes
+from .shape_inference import Shapes, find_replaced
 from .summary import summary
 
 is_compiling = torch.compiler.is_dynamo_compiling
-CONSTANT = "_constant_"  # what the names of the buffers of arrays in the config begin with
+CONSTANT = "_constant_"  # prefix of the buffers for arrays in the config
 
 
 class Model(NotScriptable, nn.Module):
-    """A model rebuilt from its config; `Sequential` and `Functional` are the two kinds.
+    """A model rebuilt from its config, `Sequential` or `Functional`.
 
-    Its submodules are the layers, under their names in Keras, as attributes: `model.conv1`. A name
-    that no attribute can have is changed there: each "." becomes "_", an empty name "_", and "_"
-    is added as often as needed where the attribute exists already. `layers` has the true names.
+    Its layers are attributes under their Keras names: `model.conv1`. In a name that no attribute
+    can have, each "." becomes "_", an empty name becomes "_", and "_" is appended until the name
+    is free. `layers` has the original names.
 
-    `.train()` and `.eval()` decide what Keras's argument `training` decides; a layer that a model
-    of Keras 2 called with a `training` of its own keeps to that.
+    `.train()` and `.eval()` set Keras's argument `training`, except for layers that a model of
+    Keras 2 calls with a fixed `training`.
 
     Args:
-        spec: What the config says.
-        layers: The modules by the layers' names, in the order of the config.
-        modes: The layers whose mode is fixed, and whether it is that of training.
+        spec: The model's config.
+        layers: The modules by layer name, in the order of the config.
+        modes: Layer -> the fixed training mode.
 
     Attributes:
-        spec: What the config says.
+        spec: The model's config.
         name: The model's name.
 
     Raises:
-        ValueError: a layer cannot take an input of the shape that it gets.
+        ValueError: a layer does not accept its input shape.
     """
 
     def __init__(
@@ -59,48 +59,46 @@ class Model(NotScriptable, nn.Module):
         super().__init__()
         self.spec = spec
         self.name = spec.name
-        self._given: Any = UNKNOWN  # the first input's shape that was asked about
+        self._given: Any = UNKNOWN  # the first input shape passed to compute_output_shape
         self._trainable = spec.trainable
-        self._custom: Mapping[str, Any] = {}  # the caller's own classes and functions by name
+        self._custom: Mapping[str, Any] = {}  # by name
         self._inputs: tuple[Input, ...] = ()
         self._modes: tuple[tuple[str, bool], ...] = ()
         self._plan: Calls | None = None
         self._program: Program | None = None
         self._constants: tuple[tuple[int, str], ...] = ()
-        self._attributes: dict[str, str] = {}
-        self._attributes = _attributes(self, list(layers))
+        self._attributes: dict[str, str] = {}  # layer name -> attribute
+        self._attributes = _name_attributes(self, list(layers))
         for name, layer in layers.items():
             self.add_module(self._attributes[name], layer)
-        self._originals = Originals(self.layers)
+        self._originals: dict[str, weakref.ref[nn.Module]] = {}  # frees modules once replaced
+        self._keep_originals(())
         self._modes = tuple((self._attributes[name], mode) for name, mode in (modes or {}).items())
         self.train(self.training)
 
     @property
     def layers(self) -> dict[str, nn.Module]:
-        """The layers by their names in Keras, in its order, InputLayers and operations included.
-
-        One that was deleted, or is None, is not among them.
-        """
+        """The layers by Keras name in Keras's order, without deleted ones and those set to None."""
         found = ((name, self._modules.get(own)) for name, own in self._attributes.items())
         return {name: module for name, module in found if module is not None}
 
     @property
     def input_shapes(self) -> dict[str, Any]:
-        """The shape or shapes of each layer's first input, by its name, batch included.
+        """The shape or shapes of each layer's first input, by name, batch included.
 
-        They are those for the inputs that the model declares, or was first asked about. A layer of
-        whose input nothing is known is not listed.
+        They follow from the declared inputs, or from those first passed to `compute_output_shape`.
+        Layers of unknown input shape are not listed.
         """
         return self._known_shapes(self._given)[0]
 
     @property
     def output_shapes(self) -> dict[str, Any]:
-        """The same as `input_shapes` for the outputs."""
+        """The same as `input_shapes`, for the outputs."""
         return self._known_shapes(self._given)[1]
 
     @property
     def trainable(self) -> bool:
-        """Whether the weights are trained; setting it sets it for all layers."""
+        """Whether the weights are trainable; setting it sets it for all layers."""
         return self._trainable
 
     @trainable.setter
@@ -114,76 +112,69 @@ class Model(NotScriptable, nn.Module):
 
     @property
     def losses(self) -> list[Tensor]:
-        """Keras's loss terms of all layers: of the outputs of the last call, then of the weights.
-
-        A layer that the model calls several times has a term for each of these calls.
-        """
+        """Keras's losses of all layers: of each output in the last call, then of the weights."""
         layers = [module for module in self.modules() if isinstance(module, Layer)]
         terms = [(layer.losses, len(layer._activity_losses)) for layer in layers]
         of_outputs = [term for losses, count in terms for term in losses[:count]]
         return of_outputs + [term for losses, count in terms for term in losses[count:]]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the output's shape, or a structure of them, for the inputs'; None stays None.
+        """Return the output's shape, or a structure of them; None stays None.
 
-        Where a module does not tell the shape of its output, it is UNKNOWN.
+        The output shape of a module that does not define it is UNKNOWN.
 
         Args:
-            input_shape: A shape with the batch, or a structure of them as the model takes inputs.
+            input_shape: A shape with the batch, or a structure of them like the model's inputs.
 
         Raises:
-            ValueError: a layer cannot take an input of such a shape.
+            ValueError: a layer does not accept such an input.
             AttributeError: a layer is missing.
         """
         self._require_layers()
         given = leaf(input_shape)
-        shapes = self._shapes(given, self._made())
+        shapes = self._infer_shapes(given)
         if not self._declares and UNKNOWN in shapes_in(self._given):
             self._given = given
         return shapes.result
 
     @property
     def _declares(self) -> bool:
-        """Whether the model says what shapes it takes."""
+        """Whether the model declares input shapes."""
         return any(one.shape is not None for one in self._inputs)
 
-    def _made(self, strict: bool = True) -> Shapes:
-        """Return what `_shapes` is to fill."""
+    def _infer_shapes(self, given: Any, strict: bool = True) -> Shapes:
+        """Return the shapes of all values for a structure of the inputs' shapes."""
         layers = self.layers
-        replaced = self._originals.replaced(self._attributes, layers)
-        return Shapes(self.spec, layers, replaced, strict)
+        replaced = find_replaced(self._originals, self._attributes, layers)
+        found = Shapes(self.spec, layers, replaced, strict)
+        self._fill_shapes(given, found)
+        return found
 
-    def _shapes(self, given: Any, found: Shapes) -> Shapes:
-        """Return the shapes inside for a structure of those of the inputs."""
+    def _fill_shapes(self, given: Any, found: Shapes) -> None:
         raise NotImplementedError
 
     def _known_shapes(self, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what is known of the shapes of the layers' inputs and outputs.
-
-        Args:
-            given: The structure of the shapes of the model's inputs; None where they are not known.
-        """
+        """Return the known shapes of the layers' inputs and outputs, for those of the model."""
         if given is None and not self._declares:
             return {}, {}
         given = UNKNOWN if given is None else given
         try:
-            shapes = self._shapes(given, self._made(strict=False))
-        except ValueError:  # the model does not take such an input
+            shapes = self._infer_shapes(given, strict=False)
+        except ValueError:  # the model does not accept such an input
             return {}, {}
-        both = shapes.inputs, shapes.outputs
         inputs, outputs = (
             {name: shape for name, shape in found.items() if UNKNOWN not in shapes_in(shape)}
-            for found in both
+            for found in (shapes.inputs, shapes.outputs)
         )
         return inputs, outputs
 
     def _require_layers(self) -> None:
-        """Raise where a layer that is called was deleted or set to None."""
+        """Raise if a layer other than an InputLayer was deleted or set to None."""
         for name in self._attributes.keys() - self.layers.keys() - {x.name for x in self._inputs}:
             raise missing_layer(self._title, name, self._attributes[name])
 
     def train(self, mode: bool = True) -> Model:
-        """Set the mode of all layers but those whose mode is fixed."""
+        """Set the mode of all layers except those with a fixed mode."""
         super().train(mode)
         modules: dict[str, Any] = self._modules
         for attribute, fixed in self._modes:
@@ -192,10 +183,7 @@ class Model(NotScriptable, nn.Module):
         return self
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
-        """Let the inputs follow `.half()` and the like as the layers do.
-
-        Constants of the config get their values anew where they leave the device "meta".
-        """
+        """Convert the inputs' dtypes as the layers', and refill constants that leave "meta"."""
         buffers: Any = self._buffers
         on_meta = {name for _, name in self._constants if buffers[name].is_meta}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -211,7 +199,7 @@ class Model(NotScriptable, nn.Module):
         return self
 
     def _lower(self) -> Program:
-        """Decide how the layers that there are now are called."""
+        """Make the program for the current layers."""
         inputs = [
             None if one.shape is None or one.optional else Facts(len(one.shape), one.dtype)
             for one in self._inputs
@@ -220,8 +208,8 @@ class Model(NotScriptable, nn.Module):
         self._program = program = lower(plan, self._modules, inputs)
         return program
 
-    def _taken(self, value: Any, one: Input) -> Any:
-        """Return one input as the layers take it; arrays go to the weights' device."""
+    def _prepare_input(self, value: Any, one: Input) -> Any:
+        """Return one input as the layers accept it; arrays go to the weights' device."""
         if not isinstance(value, Tensor):
             if value is None and one.optional:
                 return None
@@ -234,11 +222,7 @@ class Model(NotScriptable, nn.Module):
         return one.standard(value, self)
 
     def _run(self, values: list[Any]) -> None:
-        """Compute all values from the inputs and constants.
-
-        Args:
-            values: These in their slots; the others' get what is computed.
-        """
+        """Compute all values in place from the inputs and constants in their slots."""
         plan: Any = self._plan
         numbers: Iterable[int] = range(len(plan.calls))
         mode = select_mode(values[: len(self._inputs) or 1])
@@ -256,25 +240,25 @@ class Model(NotScriptable, nn.Module):
                 values[slot] = None
 
     def _current_program(self) -> Program | None:
-        """Return the program for the layers that there are now; None where there is none."""
+        """Return the program for the current layers, or None."""
         program: Any = self._program
         if not program.is_current(self._modules):
-            if is_compiling() or not self._lower().is_current(self._modules):  # to be built
+            if is_compiling() or not self._lower().is_current(self._modules):  # not built yet
                 return None
             program = self._program
         return program if program.instructions else None
 
     def _call(self, call: ModuleCall, values: list[Any]) -> None:
-        """Call a layer as it is."""
+        """Make a plain call."""
         try:
             call_module(call, self._modules, values)
         except Exception as error:
-            if not is_compiling():  # the compiler can trace no change of an error
+            if not is_compiling():  # the compiler cannot trace a change of an error
                 self._name_layer(error, call.attribute)
             raise
 
     def _name_layer(self, error: Exception, attribute: str) -> None:
-        """Let an error tell that it comes from a layer of this model."""
+        """Add the model and the layer to the message of an error."""
         name = next(name for name, own in self._attributes.items() if own == attribute)
         module = self._modules.get(attribute)
         if module is None:
@@ -294,19 +278,23 @@ class Model(NotScriptable, nn.Module):
         return summary(self, Model)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what need not be picklable; `__setstate__` refers to the copy's layers."""
-        replaced = self._originals.replaced(self._attributes, self.layers)
+        """Return the state without what may not be picklable."""
+        replaced = find_replaced(self._originals, self._attributes, self.layers)
         return {**self.__dict__, "_originals": replaced, "_custom": {}, "_program": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Refer to the copy's layers where the original was of the original layers."""
+        """Take the copied layers for the originals, except those that replaced one."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._originals = Originals(self.layers, state["_originals"])
+        self._keep_originals(state["_originals"])
         self._lower()
 
+    def _keep_originals(self, replaced: Collection[str]) -> None:
+        layers = self.layers.items()
+        self._originals = {n: weakref.ref(layer) for n, layer in layers if n not in replaced}
 
-def _attributes(model: nn.Module, names: Sequence[str]) -> dict[str, str]:
-    """Return the attribute of each layer, as `Model` tells."""
+
+def _name_attributes(model: nn.Module, names: Sequence[str]) -> dict[str, str]:
+    """Return the attribute of each layer, as documented in `Model`."""
 
     def is_taken(name: str) -> bool:
         own = (vars(model), model._parameters, model._buffers, model._modules)

@@ -1,8 +1,8 @@
-"""From what a config says to modules, by closed tables; weights get their shapes later."""
+"""Build modules from a model's config, by closed tables; weights get their shapes later."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -17,13 +17,12 @@ from ..operations.operation import Operation, key_of
 from ..saving.configs.entries import class_of
 from .functional import Functional, Model
 from .sequential import Sequential
-from .training_mode import require_modes
 
 Factory = Callable[[dict[str, Any]], nn.Module]
 Path = tuple[str, ...]
 
-_LONGEST, _MOST = 500, 100  # characters and lines of a message
-_CODE = ("Lambda", "TorchModuleWrapper", "TFSMLayer")  # the code that they hold is not run
+_MAX_CHARACTERS, _MAX_PROBLEMS = 500, 100  # in a message
+_CODE = ("Lambda", "TorchModuleWrapper", "TFSMLayer")  # contain code, which is not run
 _REMEDY = (
     "Give a function that makes a module of a layer's config, "
     "`custom_layers={{{names}}}`; or rebuild the model in PyTorch and use `load_weights`."
@@ -35,32 +34,32 @@ def build_model(
     custom_layers: Mapping[str, Factory] | None = None,
     custom_objects: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Return the module of a model; no weight has a shape yet.
+    """Return the module of a model, with lazy weights.
 
     Args:
-        spec: What the model's config says.
+        spec: The model's config.
         custom_layers: Class names of layers or operations -> functions that return a module for
-            a layer's config. They come before this package's own.
-        custom_objects: The caller's own names of activations, initializers, regularizers and
-            constraints -> functions or classes.
+            a layer's config. They take precedence over this package's own.
+        custom_objects: Names of activations, initializers, regularizers and constraints ->
+            functions or classes.
 
     Raises:
-        FileError: layers are not supported, or refuse their config or the shape of their input.
+        FileError: layers are not supported, or refuse their config or input shape.
         TypeError: a function in `custom_layers` returns no module.
     """
     builder = _Builder(spec.source, custom_layers or {}, custom_objects or {})
-    builder.make(spec, ())
+    builder.make_layers(spec, ())
     builder.require_all()
     model = builder.assemble(spec, ())
-    require_modes(spec, model)
+    _require_one_mode(spec, model)
     if not spec.trainable:
         for parameter in model.parameters():
-            parameter.requires_grad = False  # `requires_grad_` refuses those without a shape
+            parameter.requires_grad = False  # `requires_grad_` refuses lazy ones
     return model
 
 
 class _Builder:
-    """Makes all layers, then puts them together; keeps what cannot be made."""
+    """Make all layers, then assemble them; collect the problems."""
 
     def __init__(
         self, source: str, custom_layers: Mapping[str, Factory], custom_objects: Mapping[str, Any]
@@ -72,56 +71,54 @@ class _Builder:
         self.problems: list[str] = []
         self.unsupported: dict[str, None] = {}
 
-    # The layers
-
-    def make(self, spec: ModelSpec, path: Path) -> None:
-        """Make all layers of a model that are no other's, those of nested models included."""
+    def make_layers(self, spec: ModelSpec, path: Path) -> None:
+        """Make all layers of a model and its nested models, except aliases."""
         for layer in spec.layers:
             own = (*path, layer.name)
             if layer.alias is not None:
                 continue
-            if layer.model is not None and self.factory(layer.class_name) is None:
-                self.make(layer.model, own)
+            if layer.model is not None and self.find_factory(layer.class_name) is None:
+                self.make_layers(layer.model, own)
             else:
                 module = self.module(layer, own)
                 if module is not None:
                     self.made[own] = module
 
-    def factory(self, class_name: str) -> Factory | None:
-        """Return the caller's function for a class; its name may follow a package's: "my>Layer"."""
+    def find_factory(self, class_name: str) -> Factory | None:
+        """Return the caller's function for a class, with or without its package: "my>Layer"."""
         names = (class_name, class_name.rpartition(">")[2])
         return next(
             (self.custom_layers[name] for name in names if name in self.custom_layers), None
         )
 
     def module(self, layer: LayerSpec, path: Path) -> nn.Module | None:
-        """Return the module of one layer, or None after noting why there is none."""
+        """Return the module of one layer, or None after recording a problem."""
         class_name, config = layer.class_name, dict(layer.config)
-        factory = self.factory(class_name)
+        factory = self.find_factory(class_name)
         if factory is not None:
-            return self.custom(factory, class_name, config)
+            return self.make_custom(factory, class_name, config)
         where = f"{'/'.join(path)!r} ({class_name})"
         if layer.operation:
-            return self.operation(layer, where)
+            return self.make_operation(layer, where)
         if class_name not in LAYERS:
             code = " its code is not run;" if class_name in _CODE else ""
-            self.problems.append(f"{where}:{code} not supported")
-            self.unsupported[class_name] = None
+            self.add_problem(class_name, f"{where}:{code} not supported")
             return None
         try:
-            return self.layer(class_name, config, keras2=layer.keras2)
+            return self.make_layer(class_name, config, keras2=layer.keras2)
         except ERRORS as error:
-            self.problems.append(f"{where}: {error}"[:_LONGEST])
-            self.unsupported[class_name] = None
+            self.add_problem(class_name, f"{where}: {error}"[:_MAX_CHARACTERS])
             return None
 
-    def custom(self, factory: Factory, class_name: str, config: dict[str, Any]) -> nn.Module:
-        """Return the caller's module for a layer, frozen where the layer is."""
+    def add_problem(self, class_name: str, text: str) -> None:
+        self.problems.append(text)
+        self.unsupported[class_name] = None
+
+    def make_custom(self, factory: Factory, class_name: str, config: dict[str, Any]) -> nn.Module:
+        """Return the caller's module for a layer, frozen if the layer is."""
         found = factory(config)
-        argument, rule = (
-            f"custom_layers[{class_name!r}]",
-            "a function that returns a torch.nn.Module",
-        )
+        argument = f"custom_layers[{class_name!r}]"
+        rule = "a function that returns a torch.nn.Module"
         if not isinstance(found, nn.Module):
             raise TypeError(problem("build_model", argument, rule, found))
         if any(found is module for module in self.made.values()):
@@ -134,52 +131,47 @@ class _Builder:
                 found.trainable = False
         return found
 
-    def operation(self, layer: LayerSpec, where: str) -> nn.Module | None:
+    def make_operation(self, layer: LayerSpec, where: str) -> nn.Module | None:
         key = key_of(layer.class_name, layer.config)
         if not Operation.is_known(key):
             shown = "" if key == layer.class_name else f" {key}:"
-            self.problems.append(f"{where}:{shown} not supported")
-            self.unsupported[layer.class_name] = None
+            self.add_problem(layer.class_name, f"{where}:{shown} not supported")
             return None
         tensorflow = key != layer.class_name
         left_out = ("name", "trainable", "dtype", "function") if tensorflow else ("name",)
         arguments = {k: v for k, v in layer.config.items() if k not in left_out}
         return Operation(key, layer.name, arguments)
 
-    def layer(self, class_name: str, config: dict[str, Any], *, keras2: bool) -> nn.Module:
+    def make_layer(self, class_name: str, config: dict[str, Any], *, keras2: bool) -> nn.Module:
         """Return a layer of this package."""
         activation = config.get("activation")
         if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
-            config["activation"] = self.activation(activation, keras2=keras2)
+            config["activation"] = self.make_activation(activation, keras2=keras2)
         objects = {**KERAS_2_NAMES, **self.custom_objects} if keras2 else self.custom_objects
         name = config.get("name", snake_case(class_name))
         made: Layer = LAYERS[class_name].from_config({**config, "name": "layer"}, objects)
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made
 
-    def activation(self, given: Mapping[str, Any], *, keras2: bool) -> Any:
-        """Return the layer that is another's activation, or the config of a function as it is."""
+    def make_activation(self, given: Mapping[str, Any], *, keras2: bool) -> Any:
+        """Return the layer that is another's activation, or a function's config unchanged."""
         class_name, config = given.get("class_name"), dict(given["config"])
         if not isinstance(class_name, str) or class_name in self.custom_objects:
             return given
-        factory = self.factory(class_name)
+        factory = self.find_factory(class_name)
         if factory is not None:
-            return self.custom(factory, class_name, config)
+            return self.make_custom(factory, class_name, config)
         if class_of(given) not in LAYERS:
             return given
-        return self.layer(class_name, config, keras2=keras2)
+        return self.make_layer(class_name, config, keras2=keras2)
 
     def require_all(self) -> None:
-        """Raise with all that cannot be made.
-
-        Raises:
-            FileError: there is such a thing.
-        """
+        """Raise a FileError that lists all problems, if any."""
         if not self.problems:
             return
-        shown = self.problems[:_MOST]
-        if len(self.problems) > _MOST:
-            shown.append(f"and {len(self.problems) - _MOST} more")
+        shown = self.problems[:_MAX_PROBLEMS]
+        if len(self.problems) > _MAX_PROBLEMS:
+            shown.append(f"and {len(self.problems) - _MAX_PROBLEMS} more")
         listed = "".join(f"\n  {one}" for one in shown)
         names = ", ".join(f'"{name}": ...' for name in self.unsupported) or '"Name": ...'
         count = len(self.problems)
@@ -187,10 +179,8 @@ class _Builder:
         remedy = _REMEDY.format(names=names)
         raise FileError(f"{self.source}: {what} be rebuilt.{listed}\n{remedy}")
 
-    # The models
-
     def assemble(self, spec: ModelSpec, path: Path) -> Model:
-        """Return the module of a model whose layers are made."""
+        """Return the module of a model from its layers."""
         layers: dict[str, nn.Module] = {}
         for layer in spec.layers:
             own = (*path, layer.name)
@@ -201,7 +191,7 @@ class _Builder:
         where = f"{self.source}: {'/'.join(path) or spec.name!r}"
         modes: dict[str, bool] = {}
         for call in spec.calls:
-            self.check(call, layers[call.layer], where)
+            self.check_call(call, layers[call.layer], where)
             mode = call.kwargs.get("training")
             if mode is not None:
                 modes[call.layer] = mode
@@ -210,10 +200,10 @@ class _Builder:
         try:
             return kind(spec, layers, modes)
         except ValueError as error:
-            raise FileError(f"{where}: {error}"[:_LONGEST]) from error
+            raise FileError(f"{where}: {error}"[:_MAX_CHARACTERS]) from error
 
-    def check(self, call: Call, module: nn.Module, where: str) -> None:
-        """Refuse a call with arguments that the module does not take."""
+    def check_call(self, call: Call, module: nn.Module, where: str) -> None:
+        """Refuse a call with arguments that the module does not accept."""
         named = set(call.kwargs) - {"training"}
         if isinstance(module, Operation):
             try:
@@ -231,7 +221,7 @@ class _Builder:
                 )
 
     def check_outputs(self, spec: ModelSpec, layers: Mapping[str, nn.Module], where: str) -> None:
-        """Refuse an output of a layer that has no so many."""
+        """Refuse an output index that a layer does not have."""
         used = [[list(call.args), call.kwargs] for call in spec.calls]
         for ref in refs([used, spec.inputs, spec.outputs]):
             count = _output_count(layers[ref.layer])
@@ -241,10 +231,46 @@ class _Builder:
 
 
 def _output_count(module: nn.Module) -> int | None:
-    """Return how many outputs a module has; None where that is not known."""
+    """Return the number of a module's outputs, or None if unknown."""
     if isinstance(module, Functional):
         return len(list(refs(module.spec.outputs)))
     if isinstance(module, Sequential):
         last = list(module.layers.values())[-1:]
         return _output_count(last[0]) if last else 1
     return 1 if isinstance(module, Layer) else None
+
+
+def _require_one_mode(spec: ModelSpec, model: Model) -> None:
+    """Refuse a layer called with two values of `training`, since a module has one mode."""
+    found: dict[int, set[bool | None]] = {}
+    names: dict[int, str] = {}
+    for path, module, mode in _modes(model, None, ""):
+        names.setdefault(id(module), path)
+        found.setdefault(id(module), set()).add(mode)
+    wrong = [names[one] for one, modes in found.items() if len(modes) > 1]
+    if wrong:
+        what = "a layer must be called with one `training` throughout"
+        raise FileError(
+            f"{spec.source}: {what}. Found: two for {', '.join(map(repr, wrong))}. Rebuild the "
+            "model in PyTorch, and load the weights with `load_weights`."
+        )
+
+
+def _modes(
+    model: Model, outer: bool | None, prefix: str
+) -> Iterator[tuple[str, nn.Module, bool | None]]:
+    """Yield the modules that depend on the training mode, with the mode of each call."""
+    if isinstance(model, Functional):
+        calls = [(call.layer, call.kwargs.get("training")) for call in model.spec.calls]
+    else:
+        calls = [(name, None) for name in model.layers]
+    layers = model.layers
+    for name, own in calls:
+        layer, mode, path = layers[name], outer if own is None else own, f"{prefix}{name}"
+        if isinstance(layer, Model):
+            yield from _modes(layer, mode, f"{path}/")
+        elif isinstance(layer, Layer):
+            if layer.depends_on_training_mode:
+                yield path, layer, mode
+        elif not isinstance(layer, Operation):
+            yield path, layer, mode

@@ -1,4 +1,4 @@
-"""The calls of a model's layers, and the slots that their arguments and outputs are kept in."""
+"""The plain calls of a model's layers, and the slots of their arguments and outputs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from .._core.arrays import from_array
 from .._core.errors import problem
 from .._ops.tracing import is_exporting
 from ..graph.spec import ModelSpec, TensorRef, mapped, refs
+from ..graph.structure import flatten, map_structure
 from ..layers.base.layer import Layer
 
 
 class Slot(NamedTuple):
-    """Where a tensor is kept: its index in the list of values of a call of the model."""
+    """The index of a tensor in the list of values of a run."""
 
     index: int  # type: ignore[assignment]
 
@@ -28,10 +29,10 @@ class ModuleCall(NamedTuple):
         attribute: The name of the layer's module.
         args: The positional arguments with a Slot for each tensor.
         kwargs: The keyword arguments.
-        outputs: Which outputs are kept, None for all as one, and in which slot.
-        again: The modules called before, by their names, that have layers which run here again.
-        inputs: The slots in the only argument, where that is a tensor or a list of tensors; else
-            None, and where `again` has any.
+        outputs: The index of each output that is used, None for all as one, and its slot.
+        again: The modules called before that contain layers which run again in this call.
+        inputs: The slots in the only argument, if that is a tensor or a list of tensors and
+            `again` is empty; else None.
         is_list: Whether that argument is a list.
         reads: The slots in all arguments.
         dead: The slots that no later call reads.
@@ -49,7 +50,7 @@ class ModuleCall(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """What a call of a model does.
+    """What a run of a model computes.
 
     Attributes:
         size: The number of slots.
@@ -78,25 +79,13 @@ def fill(template: Any, values: Sequence[Any]) -> Any:
     return template
 
 
-def flatten(structure: Any) -> Iterator[Any]:
-    """Yield the leaves of a structure in Keras's order, in which the keys of dicts are sorted."""
-    if isinstance(structure, Mapping):
-        for key in sorted(structure, key=str):
-            yield from flatten(structure[key])
-    elif isinstance(structure, (list, tuple)) and not isinstance(structure, Slot):
-        for inner in structure:
-            yield from flatten(inner)
-    else:
-        yield structure
-
-
 def slots_in(structure: Any) -> tuple[int, ...]:
     """Return the slots in a structure."""
-    return tuple(one.index for one in flatten(structure) if isinstance(one, Slot))
+    return tuple(slot.index for slot in flatten(structure, Slot))
 
 
 def layers_in(module: nn.Module) -> Iterator[Layer]:
-    """Yield the layers in a module, itself included; one that it has twice may come twice."""
+    """Yield the layers in a module, itself included; shared ones may be repeated."""
     if isinstance(module, Layer):
         yield module
     for child in module._modules.values():
@@ -105,7 +94,7 @@ def layers_in(module: nn.Module) -> Iterator[Layer]:
 
 
 def call_module(call: ModuleCall, modules: Mapping[str, Any], values: list[Any]) -> None:
-    """Call a module, and put the outputs that are kept into their slots."""
+    """Call a module, and store the outputs that are used in their slots."""
     module, inputs = modules[call.attribute], call.inputs
     if inputs is None:
         y = _call_again(call, modules, values)
@@ -123,19 +112,17 @@ def call_module(call: ModuleCall, modules: Mapping[str, Any], values: list[Any])
 
 
 def _call_again(call: ModuleCall, modules: Mapping[str, Any], values: list[Any]) -> Any:
-    """Call a module with all its arguments; layers that have run keep their activity terms."""
+    """Call a module with all its arguments; layers that ran before keep their activity losses."""
     kept = _activity_losses(call, modules) if call.again else {}
-    found = modules[call.attribute](
-        *[fill(one, values) for one in call.args], **fill(call.kwargs, values)
-    )
-    if not is_exporting():  # nothing was added to them
+    found = modules[call.attribute](*fill(call.args, values), **fill(call.kwargs, values))
+    if not is_exporting():  # which records none
         for layer, terms in kept.items():
             layer._activity_losses[:0] = terms
     return found
 
 
 def _activity_losses(call: ModuleCall, modules: Mapping[str, Any]) -> dict[Layer, list[Tensor]]:
-    """Return the activity terms of the layers in a module that ran in one of others before."""
+    """Return the activity losses of a module's layers that ran before in this run."""
     terms = {one: one._activity_losses for one in layers_in(modules[call.attribute])}
     found = {layer: own[:] for layer, own in terms.items() if own}
     if not found or call.attribute in call.again:
@@ -145,15 +132,15 @@ def _activity_losses(call: ModuleCall, modules: Mapping[str, Any]) -> dict[Layer
 
 
 def plan_sequential(attributes: Mapping[str, str], layers: Mapping[str, nn.Module]) -> Calls:
-    """Return what a Sequential model does: each call reads the output of the one before.
+    """Return the calls of a Sequential model: each layer reads the previous one's output.
 
     Args:
-        attributes: The modules' names by the layers'.
-        layers: The modules by the layers' names, without inputs.
+        attributes: The modules' attributes by layer name.
+        layers: The modules in order, without InputLayers.
     """
-    again = _run_again((attributes[name], layer) for name, layer in layers.items())
+    again = _find_run_again((attributes[name], layer) for name, layer in layers.items())
     calls = [
-        _call(attributes[name], (Slot(slot),), {}, ((None, slot + 1),), again[slot])
+        _make_call(attributes[name], (Slot(slot),), {}, ((None, slot + 1),), again[slot])
         for slot, name in enumerate(layers)
     ]
     last = Slot(len(calls))
@@ -163,12 +150,12 @@ def plan_sequential(attributes: Mapping[str, str], layers: Mapping[str, nn.Modul
 def plan_functional(
     spec: ModelSpec, attributes: Mapping[str, str], layers: Mapping[str, Any]
 ) -> Calls:
-    """Return what a Functional model does.
+    """Return the calls of a Functional model.
 
     Args:
-        spec: What its config says.
-        attributes: The modules' names by the layers'.
-        layers: The modules by the layers' names.
+        spec: The model's config.
+        attributes: The modules' attributes by layer name.
+        layers: The modules by layer name.
     """
     slots: dict[TensorRef, Slot] = {}
     constants: list[tuple[int, Tensor]] = []
@@ -176,35 +163,31 @@ def plan_functional(
     def slot(ref: TensorRef) -> Slot:
         return slots.setdefault(ref, Slot(len(slots) + len(constants)))
 
-    def with_constants(structure: Any) -> Any:
-        if isinstance(structure, (np.ndarray, Tensor)):
-            tensor = from_array(structure)
-            if tensor is not None:
-                constants.append((len(slots) + len(constants), tensor))
-                return Slot(constants[-1][0])
-        if isinstance(structure, (list, tuple)) and not isinstance(structure, Slot):
-            found = [with_constants(inner) for inner in structure]
-            return tuple(found) if isinstance(structure, tuple) else found
-        if isinstance(structure, Mapping):
-            return {key: with_constants(inner) for key, inner in structure.items()}
-        return structure
+    def to_slot(found: Any) -> Any:
+        if isinstance(found, TensorRef):
+            return slot(found)
+        tensor = from_array(found)
+        if tensor is None:
+            return found
+        constants.append((len(slots) + len(constants), tensor))
+        return Slot(constants[-1][0])
 
     inputs = mapped(spec.inputs, slot)
-    again = _run_again((attributes[call.layer], layers[call.layer]) for call in spec.calls)
+    again = _find_run_again((attributes[call.layer], layers[call.layer]) for call in spec.calls)
     used = {*refs([[list(call.args), call.kwargs] for call in spec.calls]), *refs(spec.outputs)}
     indexes: dict[tuple[str, int], list[int]] = {}
     for ref in sorted(used):
         indexes.setdefault(ref[:2], []).append(ref.index)
     calls = []
     for call, before in zip(spec.calls, again, strict=True):
-        args = with_constants(mapped(call.args, slot))
         given = {name: value for name, value in call.kwargs.items() if name != "training"}
-        kwargs = with_constants(mapped(given, slot))
+        leaves = (TensorRef, np.ndarray, Tensor)
+        args, kwargs = map_structure(to_slot, (tuple(call.args), given), leaves)
         outputs = tuple(
             (index, slot(TensorRef(call.layer, call.number, index)).index)
             for index in indexes.get((call.layer, call.number), [])
         )
-        calls.append(_call(attributes[call.layer], args, kwargs, outputs, before))
+        calls.append(_make_call(attributes[call.layer], args, kwargs, outputs, before))
     found = mapped(spec.outputs, slot)
     if isinstance(found, list) and len(found) == 1:
         found = found[0]  # as Keras's models do
@@ -212,7 +195,7 @@ def plan_functional(
     return Calls(size, inputs, tuple(constants), _with_last_uses(calls, found), found)
 
 
-def _call(
+def _make_call(
     attribute: str,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
@@ -221,9 +204,9 @@ def _call(
 ) -> ModuleCall:
     only = args[0] if len(args) == 1 and not kwargs and not again else None
     is_list = isinstance(only, list)
-    tensors: list[Any] = only if isinstance(only, list) else [only]
-    alone = bool(tensors) and all(isinstance(one, Slot) for one in tensors)
-    inputs = tuple(one.index for one in tensors) if alone else None
+    tensors: Any = only if is_list else [only]
+    direct = bool(tensors) and all(isinstance(one, Slot) for one in tensors)
+    inputs = tuple(one.index for one in tensors) if direct else None
     reads = slots_in([list(args), kwargs])
     return ModuleCall(attribute, args, kwargs, outputs, again, inputs, is_list, reads, ())
 
@@ -234,12 +217,7 @@ def _with_last_uses(calls: Sequence[ModuleCall], outputs: Any) -> tuple[ModuleCa
 
 
 def last_uses(reads: Sequence[Sequence[int]], kept: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return, for the slots that each step reads, those of them that no later step reads.
-
-    Args:
-        reads: The slots.
-        kept: Those that are read at the end.
-    """
+    """Return, of the slots that each step reads, those that neither a later step nor `kept` has."""
     last = {slot: n for n, slots in enumerate(reads) for slot in slots}
     return [
         tuple(slot for slot in dict.fromkeys(slots) if last[slot] == n and slot not in kept)
@@ -247,8 +225,8 @@ def last_uses(reads: Sequence[Sequence[int]], kept: Sequence[int]) -> list[tuple
     ]
 
 
-def _run_again(modules: Iterable[tuple[str, nn.Module]]) -> list[tuple[str, ...]]:
-    """Return, for modules that run one after the other, where the layers in each ran before."""
+def _find_run_again(modules: Iterable[tuple[str, nn.Module]]) -> list[tuple[str, ...]]:
+    """Return, for each module in order, the modules in which its layers first ran before."""
     first: dict[Layer, str] = {}
     found = []
     for name, module in modules:

@@ -1,4 +1,4 @@
-"""Errors of layers: they tell which layer of which model they come from."""
+"""Errors of layers, with the names of the layer and the model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import torch
 
 from .._core.errors import problem
 
-_REMEDY = "Put a module in its place, `{code}`; to leave the layer out, take torch.nn.Identity()."
+_REMEDY = "Assign a module, `{code}`; to skip the layer, use torch.nn.Identity()."
 
-# In these the one argument is the message, and nothing else.
-_PLAIN = (
+_WITH_MESSAGE_ONLY = (  # classes whose one argument is the message
     AssertionError,
     AttributeError,
     Exception,
@@ -27,20 +26,19 @@ _PLAIN = (
 
 
 def name_layer(error: Exception, model: str, layer: str, nested: str | None) -> None:
-    """Put a model and a layer of it before the message of an error, which stays the same object.
+    """Prefix the message of an error with the model and the layer, in place.
 
-    An error of any other class keeps its arguments, which its constructor or whoever catches it
-    may depend on; it gets a note from Python 3.11 on, and nothing before.
+    An error of a class with other arguments keeps them, since its constructor or handlers may
+    depend on them; it gets a note from Python 3.11 on.
 
     Args:
-        error: What the layer raised.
+        error: The layer's error.
         model: The title of the model: "Functional 'resnet50'".
         layer: The layer's name in it.
-        nested: The title of the layer where it is a model itself, which has put its own layer
-            there by then: the two become one path.
+        nested: The title of the layer if it is a model, whose prefix is merged into one path.
     """
     message = str(error)
-    if type(error) in _PLAIN and error.args == (message,):
+    if type(error) in _WITH_MESSAGE_ONLY and error.args == (message,):
         inner = f"{nested}, layer '"
         if nested is not None and message.startswith(inner):
             error.args = (f"{model}, layer '{layer}/{message[len(inner) :]}",)
@@ -51,15 +49,9 @@ def name_layer(error: Exception, model: str, layer: str, nested: str | None) -> 
 
 
 def missing_layer(model: str, layer: str, attribute: str) -> AttributeError:
-    """Return the error for a layer whose module was deleted, or is None.
-
-    Args:
-        model: The title of the model: "Functional 'resnet50'".
-        layer: The layer's name in it.
-        attribute: The name of its module.
-    """
-    assignment = f"model.{attribute} = ..."
+    """Return the error for a layer whose module was deleted, or is None."""
+    code = f"model.{attribute} = ..."
     if not attribute.isidentifier():
-        assignment = f"setattr(model, {attribute!r}, ...)"
-    remedy = _REMEDY.format(code=assignment)
+        code = f"setattr(model, {attribute!r}, ...)"
+    remedy = _REMEDY.format(code=code)
     return AttributeError(problem(model, layer, "a torch.nn.Module", None, remedy))

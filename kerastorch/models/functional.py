@@ -1,4 +1,4 @@
-"""Sequential and Functional: Keras's models as PyTorch modules."""
+"""Functional: Keras's graphs of layers as a PyTorch module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .shape_inference import Shapes, fill_functional
 
 
 class Functional(Model):
-    """A model whose layers form a graph; `Model` tells the rest."""
+    """A model whose layers form a graph; see `Model`."""
 
     def __init__(
         self,
@@ -33,10 +33,10 @@ class Functional(Model):
         self._constants = tuple((slot, f"{CONSTANT}{slot}") for slot, _ in plan.constants)
         for slot, tensor in plan.constants:
             self.register_buffer(f"{CONSTANT}{slot}", tensor.clone(), persistent=False)
-        self._shapes(UNKNOWN, self._made())
+        self._infer_shapes(UNKNOWN)
         self._lower()
 
-    def _shapes(self, given: Any, found: Shapes) -> Shapes:
+    def _fill_shapes(self, given: Any, found: Shapes) -> None:
         refs_in = list(refs(self.spec.inputs))
         if given is UNKNOWN:
             given = [UNKNOWN for _ in refs_in]
@@ -48,22 +48,22 @@ class Functional(Model):
         slots = zip(_in_slots(self.spec.inputs), self._inputs, strict=True)
         declared = {ref: Shape(one.shape or ()) for ref, one in slots}
         own = {ref: within(s, declared[ref]) for ref, s in zip(refs_in, shapes, strict=True)}
-        return fill_functional(found, self.spec, own)
+        fill_functional(found, self.spec, own)
 
     def forward(self, inputs: Any) -> Any:
         """Compute the outputs.
 
         Args:
-            inputs: A tensor or array, or a structure of them as Keras's model takes it: a list in
-                the order of the inputs, or a dict by their names.
+            inputs: A tensor or array, or a structure of them as for Keras's model: a list in the
+                order of the inputs, or a dict by name.
 
         Returns:
-            The outputs in the structure that Keras's model has.
+            The outputs in the structure of Keras's model.
 
         Raises:
-            ValueError: the inputs have another structure, or the model or a layer cannot take one.
+            ValueError: the structure, an input or a layer's input is not accepted.
         """
-        plan: Any = self._plan  # set for good by the constructor
+        plan: Any = self._plan  # never changed after the constructor
         size, template, _, _, outputs = plan
         values: list[Any] = [None for _ in range(2 * size)]
         if isinstance(template, Slot) and isinstance(inputs, Tensor):
@@ -76,19 +76,19 @@ class Functional(Model):
         return values[outputs.index] if isinstance(outputs, Slot) else fill(outputs, values)
 
     def _distribute(self, template: Any, given: Any, values: list[Any]) -> None:
-        """Put the inputs into their slots."""
+        """Store the inputs in their slots."""
         if isinstance(template, Slot):
             one = self._inputs[template.index]
             if isinstance(given, dict) and set(given) == {one.name}:
                 given = given[one.name]
             elif isinstance(given, (list, tuple)) and len(given) == 1:
                 given = given[0]
-            values[template.index] = self._taken(given, one)
+            values[template.index] = self._prepare_input(given, one)
         elif isinstance(template, dict):
             if len(template) == 1 and not isinstance(given, (list, tuple, dict)):
                 given = dict.fromkeys(template, given)
             if not isinstance(given, dict) or set(given) != set(template):
-                self._refuse("inputs", f"a dict of {self._structure(template)}", _sketch(given))
+                self._refuse("inputs", f"a dict of {self._input_names(template)}", _describe(given))
             for key, inner in template.items():
                 self._distribute(inner, given[key], values)
         else:
@@ -99,30 +99,30 @@ class Functional(Model):
             elif len(template) == 1 and not isinstance(given, (list, tuple)):
                 given = [given]
             if not isinstance(given, (list, tuple)) or len(given) != len(template):
-                self._refuse("inputs", f"a list of {self._structure(template)}", _sketch(given))
+                self._refuse("inputs", f"a list of {self._input_names(template)}", _describe(given))
             for inner, value in zip(template, given, strict=True):
                 self._distribute(inner, value, values)
 
-    def _structure(self, template: Any) -> Any:
-        """Return a structure of the inputs with their names."""
+    def _input_names(self, template: Any) -> Any:
+        """Return the structure of the inputs' names."""
         if isinstance(template, Slot):
             return self._inputs[template.index].name
         if isinstance(template, dict):
-            return {key: self._structure(inner) for key, inner in template.items()}
-        return [self._structure(inner) for inner in template]
+            return {key: self._input_names(inner) for key, inner in template.items()}
+        return [self._input_names(inner) for inner in template]
 
 
 def _in_slots(inputs: Any) -> list[Any]:
-    """Return the inputs in the order of their slots: that of the structure as it is written."""
+    """Return the inputs in the order of their slots: that of the structure, dicts unsorted."""
     found: list[Any] = []
     mapped(inputs, found.append)
     return found
 
 
-def _sketch(given: Any) -> Any:
-    """Return a structure with the shape of each tensor, for a message."""
+def _describe(given: Any) -> Any:
+    """Return a structure with the shapes of the tensors, for a message."""
     if isinstance(given, dict):
-        return {key: _sketch(inner) for key, inner in given.items()}
+        return {key: _describe(inner) for key, inner in given.items()}
     if isinstance(given, (list, tuple)):
-        return [_sketch(inner) for inner in given]
+        return [_describe(inner) for inner in given]
     return tuple(given.shape) if hasattr(given, "shape") else given

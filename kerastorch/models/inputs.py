@@ -1,4 +1,4 @@
-"""What a model takes in: each input in the type and the rank that its InputLayer declares."""
+"""A model's inputs, in the dtype and rank that their InputLayers declare."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Input(NamedTuple):
 
     Attributes:
         name: The name of its InputLayer.
-        dtype: The type that it is cast to.
-        shape: Its shape, batch included; None where any will do.
+        dtype: The dtype that it is cast to.
+        shape: Its shape, batch included; None for any.
         optional: Whether it may be None.
-        sized: Whether its sizes, too, must be those of the shape, but for the batch.
+        sized: Whether its sizes must match, apart from the batch, or only the rank.
     """
 
     name: str
@@ -30,18 +30,17 @@ class Input(NamedTuple):
 
     @classmethod
     def of(cls, layer: InputLayer, *, sized: bool) -> Input:
-        """Return what an InputLayer declares."""
+        """Return the input that an InputLayer declares."""
         dtype: torch.dtype = getattr(torch, layer.dtype)
         return cls(layer.name, dtype, layer.batch_shape, layer.optional, sized)
 
     def standard(self, x: Tensor, owner: Any) -> Tensor:
-        """Return an input as the layers take it.
+        """Return an input in the declared dtype and rank.
 
-        As in Keras, an axis of size 1 at the end may be there or not, and what is sparse is made
-        dense.
+        As in Keras, a last axis of size 1 may be added or missing, and sparse tensors become dense.
 
         Raises:
-            ValueError: it has another shape, is nested, or has complex numbers.
+            ValueError: it has another shape, is nested, or is complex.
         """
         x = dense(x, owner._title, self.name)
         wanted = self.shape

@@ -1,12 +1,11 @@
-"""Lowering: what is decided once about a model, so that a call need not ask.
+"""Lowering: decide once about a model what a run need not decide.
 
-- Feature maps stay (batch, channels, *spatial) from layer to layer.
-- An activation or a sum overwrites its input where nothing else reads that: in training only what
-  no gradient needs.
-- A convolution or a pooling adds the zeros of the ZeroPadding2D before it.
+- Feature maps stay (batch, channels, *spatial) between layers.
+- An activation or a sum overwrites a single-use input, in training only if no gradient needs it.
+- A convolution or a pooling does the padding of the ZeroPadding2D before it.
 
-That is for layers of exactly the classes of `kerastorch.layers`, without hooks or an activity
-regularizer, on inputs of their compute dtype. Everything else is called as it is.
+This applies to layers of exactly the classes of `kerastorch.layers`, without hooks or an activity
+regularizer, on inputs of their compute dtype. All other layers are called plainly.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from .program import WITH_GRADIENTS, WITHOUT_GRADIENTS, Instruction, Options, Pr
 
 
 class Facts(NamedTuple):
-    """What is known of a value.
+    """What is known about a value.
 
     Attributes:
         rank: The number of axes.
         dtype: The dtype.
-        overwritable: The modes in which nothing but its single reader needs it.
+        overwritable: The modes in which its single reader may overwrite it.
         nonnegative: Whether no element is below 0.
     """
 
@@ -43,23 +42,17 @@ class Facts(NamedTuple):
 
 
 def lower(plan: Calls, modules: Mapping[str, Any], inputs: Sequence[Facts | None]) -> Program:
-    """Return the program of a model for the layers that it has now.
-
-    Args:
-        plan: The plain calls.
-        modules: The modules by their attributes.
-        inputs: What is known of the inputs.
-    """
-    return _Lowering(plan, modules, inputs).program()
+    """Return the program for plain calls, the current modules and what is known of the inputs."""
+    return _Lowering(plan, modules, inputs).make_program()
 
 
 def is_registered(module: Any) -> bool:
-    """Return whether a module is a layer of exactly a class of `kerastorch.layers`."""
+    """Return whether a module's class is one of `kerastorch.layers` and no subclass."""
     return LAYERS.get(type(module).__name__) is type(module)
 
 
 def is_eligible(module: Any) -> bool:
-    """Return whether nothing but its class says what a module does, apart from hooks."""
+    """Return whether its class alone defines what a module computes, apart from hooks."""
     return (
         is_registered(module)
         and module._compiled_call_impl is None
@@ -76,24 +69,25 @@ class _Lowering:
         self.plan, self.modules = plan, modules
         self.facts = {slot: facts for slot, facts in enumerate(inputs) if facts is not None}
         self.instructions: list[Instruction] = []
-        self.available = set(range(plan.size))  # slots, and slot + size where channels are axis 1
+        self.available = set(range(plan.size))  # slots, or slot + size with channels as axis 1
         self.outputs = slots_in(plan.outputs)
         self.reads = Counter(slot for call in plan.calls for slot in call.reads)
         self.reads.update(self.outputs)
-        self.padded: dict[int, tuple[int, tuple[int, ...]]] = {}  # output -> input and zeros
+        self.padded: dict[int, tuple[int, tuple[int, ...]]] = {}  # output -> input and padding
         self.deferred: list[tuple[int, int]] = []
 
-    def program(self) -> Program:
+    def make_program(self) -> Program:
         for number, call in enumerate(self.plan.calls):
             layer = self.modules.get(call.attribute)
-            if call.inputs is None or not self.may_compute(call, layer):
-                self.call(number, call)
-            elif not self.defer_padding(number, call, layer) and not self.compute(
-                number, call, layer
+            if not (
+                self.may_compute(call, layer)
+                and (
+                    self.defer_padding(number, call, layer) or self.add_compute(number, call, layer)
+                )
             ):
-                self.call(number, call)
+                self.add_call(number, call)
         for slot in self.outputs:
-            self.move(len(self.plan.calls), slot, False)
+            self.add_move(len(self.plan.calls), slot, False)
         lowered = any(one.attribute is not None for one in self.instructions)
         names = [call.attribute for call in self.plan.calls]
         modules: dict[str, Any] = {name: self.modules.get(name) for name in names}
@@ -101,53 +95,51 @@ class _Lowering:
         return Program(
             self.plan.size,
             self.with_last_uses() if lowered else (),
-            tuple((name, one._state, self.hooked(one)) for name, one in own.items()),
+            tuple((name, one._state, self.has_user_hooks(one)) for name, one in own.items()),
             tuple((name, type(one)) for name, one in modules.items() if name not in own),
             tuple(self.deferred),
         )
 
     @staticmethod
-    def hooked(module: Any) -> bool:
-        """Return whether a module has hooks, apart from those of a lazy layer."""
+    def has_user_hooks(module: Any) -> bool:
+        """Return whether a module has hooks, apart from a lazy layer's own."""
         return has_hooks(module) and module.built
 
     def may_compute(self, call: ModuleCall, layer: Any) -> bool:
         return (
-            is_eligible(layer)
-            and not self.hooked(layer)
+            call.inputs is not None
+            and is_eligible(layer)
+            and not self.has_user_hooks(layer)
             and call.is_list is layer.takes_list
             and (not call.is_list or len(call.reads) > 1)
             and len(call.outputs) == 1
             and call.outputs[0][0] in (None, 0)
         )
 
-    # The instructions
-
-    def call(self, number: int, call: ModuleCall) -> None:
-        """Call a module as it is, on what has Keras's layout."""
+    def add_call(self, number: int, call: ModuleCall) -> None:
+        """Make a plain call, on values in Keras's layout."""
         for slot in dict.fromkeys(call.reads):
-            self.move(number, slot, False)
+            self.add_move(number, slot, False)
         self.instructions.append(Instruction(number, call, inputs=call.reads))
 
-    def move(self, number: int, slot: int, first: bool) -> int:
-        """Return the slot of a value with its channels as axis 1, or in Keras's layout."""
+    def add_move(self, number: int, slot: int, first: bool) -> int:
+        """Return the slot of a value with channels as axis 1, or in Keras's layout."""
         size = self.plan.size
         target = slot + size if first else slot
         if target not in self.available:
             self.available.add(target)
             source, orders = (slot, CHANNELS_FIRST) if first else (slot + size, CHANNELS_LAST)
-            order = orders[self.facts[slot].rank - 2]
-            function = partial(axes_moved, dims=order)
+            function = partial(axes_moved, dims=orders[self.facts[slot].rank - 2])
             self.instructions.append(
                 Instruction(number, function=function, inputs=(source,), output=target)
             )
         return target
 
-    def compute(self, number: int, call: ModuleCall, layer: Any) -> bool:
-        """Let a layer's `_compute` run; return whether it can."""
+    def add_compute(self, number: int, call: ModuleCall, layer: Any) -> bool:
+        """Run a layer's `_compute` if possible; return whether it is."""
         slots: Any = call.inputs
         slots = tuple(self.padded[slot][0] if slot in self.padded else slot for slot in slots)
-        facts = self.expect(number, slots, layer)
+        facts = self.require_inputs(number, slots, layer)
         if facts is None:
             return False
         rank, layout, axis = facts.rank, layer.compute_layout, layer._channel_axis
@@ -160,7 +152,7 @@ class _Lowering:
         options = layer._channels_first_arguments(rank) if first and layout == "any" else {}
         if call.reads[0] in self.padded:
             options = {**options, "padding": self.padded[call.reads[0]][1]}
-        inputs = tuple(self.move(number, slot, first) for slot in slots)
+        inputs = tuple(self.add_move(number, slot, first) for slot in slots)
         ((_, output),) = call.outputs
         rank = rank if layer._output_rank is None else layer._output_rank
         moved = first and rank > 2
@@ -168,9 +160,8 @@ class _Lowering:
         target = output + self.plan.size if moved else output
         self.available.add(target)
         self.facts[output] = Facts(
-            rank, facts.dtype, self.overwritable(slots, layer), layer._is_nonnegative()
+            rank, facts.dtype, self.output_modes(slots, layer), layer._is_nonnegative()
         )
-        modes = self.inplace_options(options, slots, layer)
         self.instructions.append(
             Instruction(
                 number,
@@ -178,17 +169,17 @@ class _Lowering:
                 inputs=inputs,
                 is_list=call.is_list,
                 output=target,
-                options=modes,
+                options=self.inplace_options(options, slots, layer),
             )
         )
         return True
 
-    def expect(self, number: int, slots: Sequence[int], layer: Any) -> Facts | None:
-        """Return what is known of a layer's inputs; None where they need its `forward`."""
+    def require_inputs(self, number: int, slots: Sequence[int], layer: Any) -> Facts | None:
+        """Return what is known of a layer's inputs, None if they need its `forward`."""
         dtype = getattr(torch, layer.compute_dtype)
         rank = layer.input_rank
         if len(slots) == 1 and rank is not None and slots[0] not in self.facts:
-            # Of a module of the user's, or undeclared: to be checked when it is there.
+            # From a user's module, or undeclared: checked in the run.
             self.facts[slots[0]] = Facts(rank, dtype)
             function = partial(_require_kind, rank=rank, dtype=dtype)
             self.instructions.append(
@@ -201,17 +192,15 @@ class _Lowering:
         alike = all(one is not None and one[:2] == facts[:2] for one in others)
         return facts if alike else None
 
-    # What may be overwritten
-
-    def overwritable(self, slots: Sequence[int], layer: Any) -> frozenset[int]:
+    def output_modes(self, slots: Sequence[int], layer: Any) -> frozenset[int]:
         """Return the modes in which the only reader of a layer's output may overwrite it."""
         if layer.returns_new_tensor:
             needed = layer._gradient_needs_output()
             return frozenset({WITHOUT_GRADIENTS} if needed else {WITHOUT_GRADIENTS, WITH_GRADIENTS})
-        return self.spare(slots[0]) & {WITHOUT_GRADIENTS}  # it may be the input
+        return self.modes_to_overwrite(slots[0]) & {WITHOUT_GRADIENTS}  # may be the input itself
 
-    def spare(self, slot: int) -> frozenset[int]:
-        """Return the modes in which the reader of a slot may overwrite it."""
+    def modes_to_overwrite(self, slot: int) -> frozenset[int]:
+        """Return the modes in which the reader of a single-use slot may overwrite it."""
         single = slot in self.facts and self.reads[slot] == 1
         return self.facts[slot].overwritable if single else frozenset()
 
@@ -221,35 +210,35 @@ class _Lowering:
         found = [options, options, options]
         if layer.overwrites_input:
             for mode in (WITHOUT_GRADIENTS, WITH_GRADIENTS):
-                index = next((i for i, slot in enumerate(slots) if mode in self.spare(slot)), None)
+                index = next(
+                    (i for i, slot in enumerate(slots) if mode in self.modes_to_overwrite(slot)),
+                    None,
+                )
                 if index is not None:
                     inplace = index if layer.takes_list else True
                     found[mode] = {**options, "inplace": inplace}
         return found[0], found[1], found[2]
 
-    # Padding
-
     def defer_padding(self, number: int, call: ModuleCall, layer: Any) -> bool:
-        """Let the reader of a padded value add the zeros by itself; return whether it can."""
+        """Fuse padding into the reader of its output if possible; return whether it is."""
         padding, slot, output = layer._symmetric_padding(), call.reads[0], call.outputs[0][1]
         if padding is None or self.reads[output] != 1 or output in self.outputs:
             return False
         reading = next(n for n, one in enumerate(self.plan.calls) if output in one.reads)
         reader_call = self.plan.calls[reading]
         reader = self.modules.get(reader_call.attribute)
-        # Until the reader runs, nothing may overwrite what is to be padded.
-        if reading > number + 1 and not self.spare(slot):
+        # Nothing may overwrite the unpadded value before the reader runs.
+        if reading > number + 1 and not self.modes_to_overwrite(slot):
             return False
-        if reader_call.inputs is None or not self.may_compute(reader_call, reader):
+        if not self.may_compute(reader_call, reader) or not isinstance(reader, Layer):
             return False
-        if not isinstance(reader, Layer) or reader._channel_axis != layer._channel_axis:
-            return False
-        if reader.compute_dtype != layer.compute_dtype:
+        own = layer._channel_axis, layer.compute_dtype
+        if (reader._channel_axis, reader.compute_dtype) != own:
             return False
         nonnegative = slot in self.facts and self.facts[slot].nonnegative
         if not reader._can_pad(padding, nonnegative):
             return False
-        if self.expect(number, (slot,), layer) is None:
+        if self.require_inputs(number, (slot,), layer) is None:
             return False
         self.padded[output] = slot, padding
         self.deferred.append((number, reading))
@@ -262,7 +251,7 @@ class _Lowering:
 
 
 def _require_kind(x: Any, rank: int, dtype: torch.dtype) -> Any:
-    """Return a value of a rank and dtype; of any other the layer's `forward` must be called."""
+    """Return a value of this rank and dtype; another needs the layer's `forward`."""
     if isinstance(x, Tensor) and x.ndim == rank and x.dtype is dtype:
         return x
     raise ValueError("of another rank or dtype")

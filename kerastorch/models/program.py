@@ -1,4 +1,4 @@
-"""The program that a lowered model runs in place of the plain calls of its layers."""
+"""The program that a lowered model runs instead of the plain calls of its layers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ Options = Mapping[str, Any]
 class Instruction(NamedTuple):
     """One step of a program.
 
-    Values are kept by slot: the one at `slot` in Keras's layout, the same with its channels as
-    axis 1 at `slot + size`.
+    A value in Keras's layout is stored in its slot, with channels as axis 1 in `slot + size`.
 
     Attributes:
-        number: The number of the call that it stands for, or prepares.
-        call: The call that is made as it is; else None.
-        attribute: The module whose `_compute` runs; else None.
-        function: What runs where neither is given.
+        number: The index of the call that it computes or prepares.
+        call: The plain call to make, or None.
+        attribute: The module whose `_compute` runs, or None.
+        function: What runs if neither is given.
         inputs: The slots of the input.
         is_list: Whether the input is a list of them.
         output: The slot of the output.
@@ -49,15 +48,15 @@ class Instruction(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What a model runs in place of its plain calls, as long as its layers are what they were.
+    """The instructions that replace a model's plain calls until a layer is changed.
 
     Attributes:
-        size: The number of slots in Keras's layout; there are as many with channels as axis 1.
-        instructions: What to do, in order; none where nothing can be lowered.
-        layers: The layers of `kerastorch.layers` that are called: the module's name, the state,
-            which is another number after a change, and whether the layer has hooks.
-        others: The names and the classes of the other modules.
-        deferred: The calls of padding that later calls do, and these calls' numbers.
+        size: The number of slots in Keras's layout.
+        instructions: The instructions; none if nothing can be lowered.
+        layers: The attribute, the state number and whether there are hooks, of each layer of
+            `kerastorch.layers`. A change of a layer changes its state number.
+        others: The attribute and the class of each other module.
+        deferred: The indices of padding calls, and those of the calls that do the padding.
     """
 
     size: int
@@ -67,7 +66,7 @@ class Program(NamedTuple):
     deferred: tuple[tuple[int, int], ...]
 
     def is_current(self, modules: Mapping[str, Any]) -> bool:
-        """Return whether the layers are what they were when the model was lowered."""
+        """Return whether no layer was changed since the model was lowered."""
         for attribute, state, hooked in self.layers:
             module = modules.get(attribute)
             if getattr(module, "_state", 0) != state or has_hooks(module) != hooked:
@@ -84,28 +83,13 @@ class Program(NamedTuple):
         mode: int,
         call_module: Callable[[ModuleCall, list[Any]], None],
     ) -> int | None:
-        """Compute all values.
-
-        Args:
-            values: The inputs and constants in their slots; the others' get what is computed.
-            modules: The modules by their attributes.
-            mode: One of the modes of a run.
-            call_module: Calls a module as it is.
+        """Compute all values in place.
 
         Returns:
-            The number of the call whose computation failed, before which all was done; or None.
+            The index of the call that failed, all before it being done; None after success.
         """
-        for (
-            number,
-            call,
-            attribute,
-            function,
-            inputs,
-            is_list,
-            output,
-            options,
-            dead,
-        ) in self.instructions:
+        for instruction in self.instructions:
+            number, call, attribute, function, inputs, is_list, output, options, dead = instruction
             if call is not None:
                 call_module(call, values)
             else:
@@ -121,11 +105,11 @@ class Program(NamedTuple):
         return None
 
     def deferred_at(self, number: int) -> tuple[int, ...]:
-        """Return the calls before one that have not run: paddings that later calls were to do."""
+        """Return the padding calls before a call that have been deferred to it or a later one."""
         return tuple(padding for padding, reader in self.deferred if padding < number <= reader)
 
     def restore(self, values: list[Any]) -> None:
-        """Give all values Keras's layout."""
+        """Move all values to Keras's layout."""
         for slot in range(self.size):
             moved = values[self.size + slot]
             if values[slot] is None and moved is not None:
@@ -143,11 +127,7 @@ def has_hooks(module: Any) -> bool:
 
 
 def select_mode(inputs: Sequence[Any]) -> int | None:
-    """Return the mode in which a program may run now; None where the layers must be called.
-
-    Args:
-        inputs: Those of the model.
-    """
+    """Return the mode for a run on these inputs of the model, None for plain calls."""
     if (
         torch_module._global_forward_hooks
         or torch_module._global_forward_pre_hooks

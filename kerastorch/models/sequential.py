@@ -19,7 +19,7 @@ from .shape_inference import Shapes, fill_sequential
 
 
 class Sequential(Model):
-    """A model whose layers are called one after the other; `Model` tells the rest."""
+    """A model whose layers are called one after the other; see `Model`."""
 
     def __init__(
         self,
@@ -33,28 +33,28 @@ class Sequential(Model):
         first = next(iter(layers.values()), None)
         if isinstance(first, InputLayer):
             self._inputs = (Input.of(first, sized=False),)
-            self._shapes(UNKNOWN, self._made())
+            self._infer_shapes(UNKNOWN)
         elif isinstance(first, Layer):  # Keras then makes an input of the layer's compute dtype
             self._inputs = (Input("inputs", getattr(torch, first.compute_dtype), None),)
         self._lower()
 
-    def _shapes(self, given: Any, found: Shapes) -> Shapes:
+    def _fill_shapes(self, given: Any, found: Shapes) -> None:
         declared = self._inputs[0].shape if self._inputs else None
         if declared is not None:
             given = within(given, Shape(declared))
-        return fill_sequential(found, self.spec, given)
+        fill_sequential(found, self.spec, given)
 
     def forward(self, inputs: Any) -> Any:
         """Compute the output.
 
         Args:
-            inputs: A tensor or array; a dict of one by the input's name will do.
+            inputs: A tensor or array, also as a list of one, or a dict by the input's name.
 
         Returns:
             The last layer's output.
 
         Raises:
-            ValueError: the model, or a layer, cannot take such an input.
+            ValueError: the model, or a layer, does not accept such an input.
         """
         x = inputs
         if self._inputs:
@@ -64,8 +64,8 @@ class Sequential(Model):
             elif isinstance(x, (list, tuple)) and len(x) == 1:
                 x = x[0]
             if one.shape is not None or not isinstance(x, (list, tuple, dict)):
-                x = self._taken(x, one)
-        plan: Any = self._plan  # set for good by the constructor
+                x = self._prepare_input(x, one)
+        plan: Any = self._plan  # never changed after the constructor
         # torch 2.6 cannot compile `[None] * size`.
         values: list[Any] = [None for _ in range(2 * plan.size)]
         values[0] = x

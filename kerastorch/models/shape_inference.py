@@ -1,8 +1,9 @@
-"""Which shapes the tensors inside a model have, before anything is computed."""
+"""Infer the shapes of the tensors inside a model before anything is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import weakref
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from torch import nn
@@ -14,17 +15,17 @@ from ..layers.base.layer import Layer
 
 
 class Shapes:
-    """The shapes inside a model for one call of it.
+    """The shapes inside a model for one shape of its inputs.
 
     Args:
-        spec: What the model's config says.
-        layers: The layers that there are, by name.
-        replaced: The names of those that are not what the config says, or missing.
-        strict: Whether a layer that refuses its input is an error; else its output is unknown.
+        spec: The model's config.
+        layers: The current layers by name.
+        replaced: The layers that are not the config's, or missing.
+        strict: Whether a layer that refuses its input is an error; else its output is UNKNOWN.
 
     Attributes:
-        inputs: Each layer's input at its first call, by its name.
-        outputs: Each layer's output then.
+        inputs: The input of each layer's first call.
+        outputs: The output of that call.
         result: The model's output.
     """
 
@@ -43,17 +44,17 @@ class Shapes:
         self.outputs: dict[str, Any] = {}
         self.result: Any = UNKNOWN
 
-    def called(self, name: str, args: Any, kwargs: Mapping[str, Any], changed: bool) -> Any:
-        """Note a call of a layer, and return the shape of its output.
+    def infer_call(self, name: str, args: Any, kwargs: Mapping[str, Any], changed: bool) -> Any:
+        """Record a call of a layer, and return the shape of its output.
 
         Args:
             name: The layer.
-            args: The shapes in its arguments.
-            kwargs: The same for those with names.
-            changed: Whether its input need not have the shape that the file says.
+            args: The shapes in the positional arguments.
+            kwargs: The shapes in the keyword arguments.
+            changed: Whether the shape in the file may not hold for its input.
 
         Raises:
-            ValueError: the layer cannot take inputs of such shapes.
+            ValueError: the layer does not accept inputs of such shapes.
         """
         given = args[0] if len(args) == 1 else list(args)
         known = UNKNOWN not in shapes_in([list(args), kwargs])
@@ -72,7 +73,7 @@ class Shapes:
             except ERRORS as error:
                 if self.strict:
                     raise ValueError(f"{name!r}: {error}") from error
-            except Exception:  # whatever a module of the user's raises
+            except Exception:  # of a user's module
                 if self.strict:
                     raise
         self.inputs.setdefault(name, given)
@@ -80,18 +81,26 @@ class Shapes:
         return found
 
 
-def fill_functional(found: Shapes, spec: ModelSpec, given: Mapping[TensorRef, Any]) -> Shapes:
-    """Return the shapes inside a Functional model.
+def find_replaced(
+    originals: Mapping[str, weakref.ref[nn.Module]],
+    names: Iterable[str],
+    modules: Mapping[str, nn.Module],
+) -> frozenset[str]:
+    """Return the names whose module is missing or not the original."""
+    return frozenset(
+        name
+        for name in names
+        if name not in modules or name not in originals or originals[name]() is not modules[name]
+    )
 
-    What the file says of a tensor counts only while nothing on the way to it was changed.
 
-    Args:
-        found: Where to note them.
-        spec: What its config says.
-        given: The shapes of its inputs.
+def fill_functional(found: Shapes, spec: ModelSpec, given: Mapping[TensorRef, Any]) -> None:
+    """Infer the shapes inside a Functional model from those of its inputs.
+
+    A shape in the file counts only as long as nothing before it was changed.
 
     Raises:
-        ValueError: a layer cannot take an input of such a shape.
+        ValueError: a layer does not accept its input shape.
     """
     known: dict[TensorRef, Any] = dict(given)
     for ref, shape in given.items():
@@ -100,70 +109,57 @@ def fill_functional(found: Shapes, spec: ModelSpec, given: Mapping[TensorRef, An
 
     def shape_of(ref: TensorRef) -> Any:
         shape = known.get(ref, UNKNOWN)
-        says = shape is UNKNOWN and ref[:2] not in changed and ref in spec.hints
-        return Shape(spec.hints[ref]) if says else shape
+        hinted = shape is UNKNOWN and ref[:2] not in changed and ref in spec.hints
+        return Shape(spec.hints[ref]) if hinted else shape
 
     for call in spec.calls:
         args, kwargs = mapped(call.args, shape_of), mapped(call.kwargs, shape_of)
-        others = any(ref[:2] in changed for ref in refs([list(call.args), call.kwargs]))
-        result = found.called(call.layer, args, kwargs, others)
-        others |= call.layer in found.replaced
+        differs = any(ref[:2] in changed for ref in refs([list(call.args), call.kwargs]))
+        result = found.infer_call(call.layer, args, kwargs, differs)
+        differs |= call.layer in found.replaced
         for index, shape in enumerate(shapes_in(result)):
             ref = TensorRef(call.layer, call.number, index)
             known[ref] = shape
-            others |= _differ(shape, spec.hints.get(ref))
-        if others:
+            differs |= _differ(shape, spec.hints.get(ref))
+        if differs:
             changed.add((call.layer, call.number))
-    found.result = single(mapped(spec.outputs, shape_of))
-    return found
+    result = mapped(spec.outputs, shape_of)
+    is_single = isinstance(result, list) and len(result) == 1  # as Keras's models do
+    found.result = result[0] if is_single else result
 
 
-def fill_sequential(found: Shapes, spec: ModelSpec, given: Any) -> Shapes:
-    """Return the shapes inside a Sequential model, as `fill_functional` does.
-
-    Args:
-        found: Where to note them.
-        spec: What its config says.
-        given: The structure of its inputs' shapes.
-
-    Raises:
-        ValueError: a layer cannot take an input of such a shape.
-    """
+def fill_sequential(found: Shapes, spec: ModelSpec, given: Any) -> None:
+    """Infer the shapes inside a Sequential model, as `fill_functional` does."""
     changed = False
     for layer in spec.layers:
         if layer.class_name == "InputLayer":
             found.inputs[layer.name] = found.outputs[layer.name] = given
             continue
         changed |= _differ(given, layer.input_shape)
-        given = found.called(layer.name, (given,), {}, changed)
+        given = found.infer_call(layer.name, (given,), {}, changed)
         changed |= layer.name in found.replaced
     found.result = given
-    return found
 
 
-def _differ(shape: Any, said: Any) -> bool:
-    """Return whether a known shape is another than the file says; None may be any size."""
-    said = said if said is None else leaf(said)
-    if not isinstance(shape, Shape) or not isinstance(said, Shape):
+def _differ(shape: Any, hint: Any) -> bool:
+    """Return whether a known shape contradicts the file's; None matches any size."""
+    hint = hint if hint is None else leaf(hint)
+    if not isinstance(shape, Shape) or not isinstance(hint, Shape):
         return False
-    sizes = zip(shape, said, strict=False)
-    return len(shape) != len(said) or any(None not in pair and len({*pair}) > 1 for pair in sizes)
+    sizes = zip(shape, hint, strict=False)
+    return len(shape) != len(hint) or any(None not in pair and len({*pair}) > 1 for pair in sizes)
 
 
 def _require_fit(layer: Layer, shape: Any) -> None:
-    """Raise where a layer is built for inputs of other sizes.
-
-    Raises:
-        ValueError: it is.
-    """
+    """Raise a ValueError if a layer is built for inputs of other sizes."""
     tensors = layer._tensors() if layer.built else {}
-    own = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if not own or not isinstance(shape, Shape):
+    if not tensors or not isinstance(shape, Shape):
         return
     try:
         wanted = layer._shapes_for(shape)
-    except ERRORS:  # sizes that are not known, or what `compute_output_shape` refuses as well
+    except ERRORS:  # unknown sizes, or ones that `compute_output_shape` refuses as well
         return
+    own = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if any(own.get(name, size) != size for name, size in wanted.items()):
         rule = "of the sizes that the layer is built for"
         raise ValueError(problem(type(layer).__name__, "input_shape", rule, tuple(shape)))
@@ -195,8 +191,3 @@ def _output_shape(module: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
             shape = UNKNOWN if shape is UNKNOWN else _output_shape(inner, (shape,), {})
         return shape
     return UNKNOWN
-
-
-def single(structure: Any) -> Any:
-    """Return the one element of a list, as Keras's models do with their outputs; else all."""
-    return structure[0] if isinstance(structure, list) and len(structure) == 1 else structure

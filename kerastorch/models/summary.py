@@ -15,12 +15,7 @@ _INDENT = "  "
 
 
 def summary(model: Any, kind: type[nn.Module]) -> str:
-    """Return a model as a table of its layers, those of nested models indented, and totals.
-
-    Args:
-        model: The model.
-        kind: The class of nested models.
-    """
+    """Return a table of a model's layers and totals; layers of nested models are indented."""
     rows = [_TITLES, *_rows(model, model._given, "", kind)]
     connected = any(row[3] for row in rows[1:])
     columns = list(zip(*rows, strict=True))[: 4 if connected else 3]
@@ -28,8 +23,8 @@ def summary(model: Any, kind: type[nn.Module]) -> str:
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     lines = [
         "  ".join(
-            cell.rjust(width) if place == 2 else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=False))
+            cell.rjust(width) if column == 2 else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=False))
         ).rstrip()
         for row in rows
     ]
@@ -56,7 +51,7 @@ def _kind(layer: nn.Module) -> str:
 
 
 def _sources(spec: ModelSpec) -> dict[str, list[str]]:
-    """Return the tensors that each layer is called on, as Keras shows them."""
+    """Return the tensors that each layer is called on, in Keras's notation."""
     found: dict[str, list[str]] = {}
     for call in spec.calls:
         tensors = refs([list(call.args), call.kwargs])
@@ -96,7 +91,7 @@ def _totals(model: nn.Module) -> list[str]:
 
 
 def _kept_buffers(model: nn.Module) -> list[Any]:
-    """Return the buffers that are weights of Keras's, each once, and no constants."""
+    """Return the persistent buffers, which are weights of Keras, each once."""
     found: dict[int, Any] = {}
     for module in model.modules():
         for name, buffer in module._buffers.items():

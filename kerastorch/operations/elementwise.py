@@ -1,8 +1,8 @@
-"""Element by element: the operations of `keras.ops` with Keras's types of numbers."""
+"""Elementwise operations of `keras.ops`, with Keras's rules for dtypes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,51 +12,47 @@ from .. import config
 from .._core.arrays import from_array
 from .._core.errors import problem
 
+_BY_RANK = (
+    *(torch.bool, torch.int32, torch.int64, torch.float16, torch.bfloat16),
+    *(torch.float32, torch.float64),
+)
+TYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8"),
+    *("float16", "bfloat16", "float32", "float64"),
+)
+
 
 def as_tensor(value: Any, like: Tensor) -> Tensor:
     """Return a tensor, number, list or array as a tensor on the device of another."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (bool, int, float)):
-        return torch.as_tensor(value, dtype=_type_of(value), device=like.device)
-    if isinstance(value, (list, tuple)):
-        kinds = [_type_of(number) for number in _numbers(value)]
-        kind = max(kinds, key=_RANK.index, default=torch.int32)
-        return torch.as_tensor(value, dtype=kind, device=like.device)
+    if isinstance(value, (bool, int, float, list, tuple)):
+        return torch.as_tensor(value, dtype=_dtype_of(value), device=like.device)
     found = from_array(value)
     if found is None:
         raise TypeError(problem("operation", "argument", "a tensor or numbers", value))
     return found.to(like.device)
 
 
-_RANK = [torch.bool, torch.int32, torch.int64, torch.float16, torch.bfloat16]
-_RANK += [torch.float32, torch.float64]
-
-
-def _numbers(values: Sequence[Any]) -> list[Any]:
-    found = []
-    for value in values:
-        found += _numbers(value) if isinstance(value, (list, tuple)) else [value]
-    return found
-
-
-def _type_of(number: Any) -> torch.dtype:
-    if isinstance(number, bool):
+def _dtype_of(value: Any) -> torch.dtype:
+    if isinstance(value, bool):
         return torch.bool
-    if isinstance(number, int):
-        return torch.int32 if -(2**31) <= number < 2**31 else torch.int64
-    if isinstance(number, float):
+    if isinstance(value, int):
+        return torch.int32 if -(2**31) <= value < 2**31 else torch.int64
+    if isinstance(value, float):
         return floatx()
-    raise TypeError(problem("operation", "argument", "a tensor or numbers", number))
+    if isinstance(value, (list, tuple)):
+        return max(map(_dtype_of, value), key=_BY_RANK.index, default=torch.int32)
+    raise TypeError(problem("operation", "argument", "a tensor or numbers", value))
 
 
 def floatx() -> torch.dtype:
-    """Return the default floating type."""
+    """Return the default floating-point dtype."""
     found: torch.dtype = getattr(torch, config.floatx())
     return found
 
 
-def _both(x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
+def _as_tensors(x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
     like = x1 if isinstance(x1, Tensor) else x2
     return as_tensor(x1, like), as_tensor(x2, like)
 
@@ -65,13 +61,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float))
 
 
-def promoted(x1: Any, x2: Any) -> torch.dtype:
-    """Return the type that two arguments share, in which a Python number has little say."""
+def _result_dtype(x1: Any, x2: Any) -> torch.dtype:
+    """Return the dtype that two arguments promote to; a Python number is weakly typed."""
     if _is_number(x1) or _is_number(x2):
         number, x = (x1, x2) if _is_number(x1) else (x2, x1)
         if isinstance(number, bool) or x.is_floating_point():
-            kind: torch.dtype = x.dtype
-            return kind
+            dtype: torch.dtype = x.dtype
+            return dtype
         if isinstance(number, float):
             return floatx()
         return torch.int32 if x.dtype is torch.bool else x.dtype
@@ -79,62 +75,52 @@ def promoted(x1: Any, x2: Any) -> torch.dtype:
 
 
 def is_integer(x: Tensor) -> bool:
-    """Tell whether a tensor holds integers or booleans."""
+    """Return whether a tensor holds integers or booleans."""
     return not (x.is_floating_point() or x.is_complex())
 
 
-# Element by element
+def wrap_unary(
+    function: Callable[[Tensor], Tensor],
+    *,
+    floats: bool = False,
+    booleans: torch.dtype | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """Return a torch function that casts integers to `floatx()`, or booleans, as Keras does."""
 
-
-class Unary:
-    """A function of torch of one tensor, integers made floats or booleans made integers first."""
-
-    def __init__(
-        self,
-        function: Callable[[Tensor], Tensor],
-        *,
-        floats: bool = False,
-        booleans: torch.dtype | None = None,
-    ) -> None:
-        self.function = function
-        self.floats = floats
-        self.booleans = booleans
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the function of one tensor, converted where Keras does so."""
-        if self.floats and is_integer(x):
+    def compute(x: Tensor) -> Tensor:
+        if floats and is_integer(x):
             x = x.to(floatx())
-        elif self.booleans is not None and x.dtype is torch.bool:
-            x = x.to(self.booleans)
-        return self.function(x)
+        elif booleans is not None and x.dtype is torch.bool:
+            x = x.to(booleans)
+        return function(x)
+
+    return compute
 
 
-class Binary:
-    """A function of torch of two tensors."""
+def wrap_binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Return a torch function of two tensors that also accepts numbers."""
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
-        self.function = function
+    def compute(x1: Any, x2: Any) -> Tensor:
+        return function(*_as_tensors(x1, x2))
 
-    def __call__(self, x1: Any, x2: Any) -> Tensor:
-        """Return the function of two tensors or numbers."""
-        return self.function(*_both(x1, x2))
+    return compute
 
 
 def absolute(x: Tensor) -> Tensor:
-    """Return the absolute values; booleans stay as they are."""
+    """Return the absolute values; booleans are returned as they are."""
     return x if x.dtype is torch.bool else torch.abs(x)
 
 
 def rounded(x: Tensor, decimals: int = 0) -> Tensor:
-    """Round to the nearest even, and keep the type of integers."""
+    """Round half to even; integers keep their dtype."""
     if is_integer(x) and x.dtype is not torch.bool:
         return torch.round(x.to(floatx()), decimals=decimals).to(x.dtype)
     return torch.round(x, decimals=decimals)
 
 
 def subtract(x1: Any, x2: Any) -> Tensor:
-    """Return the difference; a boolean counts as a number of the other type."""
-    x1, x2 = _both(x1, x2)
+    """Return the difference; a boolean is cast to the other's dtype."""
+    x1, x2 = _as_tensors(x1, x2)
     if x1.dtype is torch.bool:
         x1 = x1.to(x2.dtype)
     if x2.dtype is torch.bool:
@@ -143,64 +129,59 @@ def subtract(x1: Any, x2: Any) -> Tensor:
 
 
 def divide(x1: Any, x2: Any) -> Tensor:
-    """Return the quotient, of integers too a floating one."""
-    return torch.divide(*_arrays(x1, x2))
+    """Return the quotient, in floating point for integers too."""
+    return torch.divide(*_arrays_as_tensors(x1, x2))
 
 
 def floor_divide(x1: Any, x2: Any) -> Tensor:
-    """Return the quotient rounded down, in the type that both promote to."""
-    x1, x2 = _arrays(x1, x2)
-    return torch.floor_divide(x1, x2).to(promoted(x1, x2))
+    """Return the quotient rounded down, in the dtype that both promote to."""
+    x1, x2 = _arrays_as_tensors(x1, x2)
+    return torch.floor_divide(x1, x2).to(_result_dtype(x1, x2))
 
 
-def _arrays(x1: Any, x2: Any) -> tuple[Any, Any]:
-    """Return two arguments with all but Python numbers as tensors."""
-    a, b = _both(x1, x2)
+def _arrays_as_tensors(x1: Any, x2: Any) -> tuple[Any, Any]:
+    """Return two arguments as tensors, except for Python numbers."""
+    a, b = _as_tensors(x1, x2)
     return (x1 if _is_number(x1) else a), (x2 if _is_number(x2) else b)
 
 
 def mod(x1: Any, x2: Any) -> Tensor:
-    """Return the remainder with the sign of the divisor; that of booleans is an int32."""
-    x1, x2 = _both(x1, x2)
+    """Return the remainder with the sign of the divisor; for booleans an int32."""
+    x1, x2 = _as_tensors(x1, x2)
     if x1.dtype is x2.dtype is torch.bool:
         x1, x2 = x1.int(), x2.int()
     return torch.remainder(x1, x2)
 
 
-class Extreme:
-    """The larger or the smaller of two."""
+def wrap_extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Return torch's maximum or minimum with Keras's result dtype."""
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
-        self.function = function
+    def compute(x1: Any, x2: Any) -> Tensor:
+        dtype = _result_dtype(*_arrays_as_tensors(x1, x2))
+        a, b = _as_tensors(x1, x2)
+        return function(a.to(dtype), b.to(dtype))
 
-    def __call__(self, x1: Any, x2: Any) -> Tensor:
-        """Return the function of two tensors or numbers."""
-        kind = promoted(*_arrays(x1, x2))
-        a, b = _both(x1, x2)
-        return self.function(a.to(kind), b.to(kind))
+    return compute
 
 
 def matmul(x1: Any, x2: Any) -> Tensor:
-    """Return the product of matrices in the type that Keras gives it."""
-    x1, x2 = _both(x1, x2)
-    kind = torch.promote_types(x1.dtype, x2.dtype)
+    """Return the matrix product in Keras's result dtype."""
+    x1, x2 = _as_tensors(x1, x2)
+    dtype = torch.promote_types(x1.dtype, x2.dtype)
     if x1.dtype is x2.dtype is torch.int8:
-        kind = torch.int32
-    compute = floatx() if kind is torch.bool else kind
-    if kind is torch.float16 and x1.is_cpu:
+        dtype = torch.int32
+    compute = floatx() if dtype is torch.bool else dtype
+    if dtype is torch.float16 and x1.is_cpu:
         compute = torch.float32
-    return torch.matmul(x1.to(compute), x2.to(compute)).to(kind)
+    return torch.matmul(x1.to(compute), x2.to(compute)).to(dtype)
 
 
 def clip(x: Tensor, x_min: Any, x_max: Any) -> Tensor:
-    """Limit a tensor from both sides."""
+    """Clip a tensor to a range; booleans become int32."""
     low, high = as_tensor(x_min, x), as_tensor(x_max, x)
-    kind = x.dtype
-    if kind is torch.bool:
-        x = x.int()
-    if kind is torch.float16 and x.is_cpu:
+    if x.dtype is torch.float16 and x.is_cpu:
         return torch.clip(x.float(), low, high).half()
-    return torch.clip(x, low, high)
+    return torch.clip(x.int() if x.dtype is torch.bool else x, low, high)
 
 
 def where(condition: Tensor, x1: Any, x2: Any) -> Tensor:
@@ -210,13 +191,7 @@ def where(condition: Tensor, x1: Any, x2: Any) -> Tensor:
 
 
 def cast(x: Tensor, dtype: str) -> Tensor:
-    """Convert a tensor to a type of the closed table, or raise ValueError."""
+    """Cast a tensor to a dtype of the closed table, or raise ValueError."""
     if dtype not in TYPES:
         raise ValueError(problem("Cast", "dtype", f"one of {', '.join(TYPES)}", dtype))
     return x.to(getattr(torch, dtype))
-
-
-TYPES = (
-    *("bool", "int8", "int16", "int32", "int64", "uint8"),
-    *("float16", "bfloat16", "float32", "float64"),
-)

@@ -20,11 +20,11 @@ _ENTRIES: Mapping[str, Entry] = {
     **KERAS,
     **{f"tf.{name}": entry for name, entry in TENSORFLOW.items()},
 }
-_SIZES = (5040, 10080)  # what many numbers divide, in the place of a size that is not known
+_SIZES = (5040, 10080)  # with many divisors, to stand for an unknown size
 
 
 def key_of(class_name: str, config: Mapping[str, Any]) -> str:
-    """Return how messages and this file call an operation: "Add", "tf.math.add"."""
+    """Return the key of an operation: "Add", "tf.math.add"."""
     if class_name in ("TFOpLambda", "SlicingOpLambda"):
         return f"tf.{config.get('function')}"
     return class_name
@@ -34,12 +34,12 @@ class Operation(NotScriptable, nn.Module):
     """A function of `keras.ops`, or of TensorFlow between the layers of tf.keras.
 
     Args:
-        key: Which one: "Add", "tf.math.add".
+        key: Its key: "Add", "tf.math.add".
         name: Its name in the model.
-        arguments: The arguments that its config holds.
+        arguments: The arguments in its config.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: the key is unknown.
     """
 
     def __init__(self, key: str, name: str, arguments: Mapping[str, Any]) -> None:
@@ -52,11 +52,11 @@ class Operation(NotScriptable, nn.Module):
 
     @staticmethod
     def is_known(key: str) -> bool:
-        """Return whether there is an operation of that name."""
+        """Return whether there is an operation with this key."""
         return key in _ENTRIES
 
     def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Raise a TypeError where the function does not take such arguments."""
+        """Raise a TypeError if the function does not accept these arguments."""
         inspect.signature(_ENTRIES[self.key].function).bind(*args, **self.arguments, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -64,36 +64,36 @@ class Operation(NotScriptable, nn.Module):
         return _ENTRIES[self.key].function(*args, **self.arguments, **kwargs)
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the output's shape for arguments that have a `Shape` in each tensor's place.
+        """Return the output's shape for arguments with a `Shape` for each tensor.
 
         Raises:
-            ValueError: the function cannot take tensors of these shapes.
+            ValueError: the function does not accept tensors of these shapes.
         """
         rule = _ENTRIES[self.key].rule
         shapes = list(shapes_in([args, kwargs]))
         if rule == "same":
             return shapes[0]
         if rule == "broadcast":
-            return broadcast([Shape(one) for one in _all_shapes([*args, *kwargs.values()])])
+            return broadcast(map(_to_shape, [*args, *kwargs.values()]))
         try:
-            found = [self._shapes_with(size, args, kwargs) for size in _SIZES]
+            found = [self._infer_shape(size, args, kwargs) for size in _SIZES]
         except ERRORS as error:
-            open_ = any(size is None for shape in shapes for size in shape)
-            if open_ and (isinstance(error, RuntimeError) or self._takes_ones(args, kwargs)):
-                return UNKNOWN  # other sizes may do
+            unknown = any(size is None for shape in shapes for size in shape)
+            if unknown and (isinstance(error, RuntimeError) or self._accepts_ones(args, kwargs)):
+                return UNKNOWN  # other sizes may be accepted
             raise ValueError(f"{self.key}: {error}") from error
-        return _agreed(*found)
+        return _merge_shapes(*found)
 
-    def _takes_ones(self, args: Any, kwargs: Any) -> bool:
-        """Return whether the function can take tensors whose unknown sizes are 1."""
+    def _accepts_ones(self, args: Any, kwargs: Any) -> bool:
+        """Return whether the function accepts tensors whose unknown sizes are 1."""
         try:
-            self._shapes_with(1, args, kwargs)
+            self._infer_shape(1, args, kwargs)
         except ERRORS:
             return False
         return True
 
-    def _shapes_with(self, size: int, args: Any, kwargs: Any) -> Any:
-        """Return the output's shape where all unknown sizes are `size`."""
+    def _infer_shape(self, size: int, args: Any, kwargs: Any) -> Any:
+        """Return the output's shape with `size` for all unknown sizes."""
 
         def make(shape: Shape) -> Tensor:
             sizes = [size if one is None else one for one in shape]
@@ -107,20 +107,17 @@ class Operation(NotScriptable, nn.Module):
         return ", ".join([self.key, *(f"{k}={v!r}" for k, v in self.arguments.items())])
 
 
-def _all_shapes(values: list[Any]) -> list[Any]:
-    """Return the shapes of tensors, arrays, lists and numbers."""
-    return [
-        value if isinstance(value, Shape) else tuple(torch.as_tensor(value).shape)
-        for value in values
-    ]
+def _to_shape(value: Any) -> Shape:
+    """Return the shape of a tensor, array, list or number."""
+    return value if isinstance(value, Shape) else Shape(torch.as_tensor(value).shape)
 
 
 def _shape_of(value: Any) -> Any:
     return Shape(value.shape) if isinstance(value, Tensor) else [_shape_of(one) for one in value]
 
 
-def _agreed(one: Any, other: Any) -> Any:
+def _merge_shapes(one: Any, other: Any) -> Any:
     """Return a shape with None where two differ."""
     if isinstance(one, Shape):
         return Shape(a if a == b else None for a, b in zip(one, other, strict=True))
-    return [_agreed(a, b) for a, b in zip(one, other, strict=True)]
+    return [_merge_shapes(a, b) for a, b in zip(one, other, strict=True)]

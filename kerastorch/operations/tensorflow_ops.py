@@ -1,7 +1,7 @@
 """The functions of TensorFlow that a Functional model of tf.keras may have between its layers.
 
-TensorFlow makes a Python number a tensor of the other argument's type, and refuses two tensors of
-different types, which a file can therefore not have.
+TensorFlow casts a Python number to the other argument's dtype, and refuses two tensors of different
+dtypes, which a file can therefore not have.
 """
 
 from __future__ import annotations
@@ -14,25 +14,24 @@ from torch import Tensor
 
 from .. import activations
 from .._core.errors import problem
-from .elementwise import cast
+from .elementwise import cast, wrap_unary
 from .keras_ops import Entry
-from .reductions import axes_of, expanded, get_item, reshape, squeezed, transposed
+from .reductions import axes_of
+from .shaping import expanded, get_item, reshape, squeezed, swapped, transposed
 
 
-class _Binary:
-    """A function of torch of two tensors, one of which may be a number or numbers."""
+def _wrap_binary(
+    function: Callable[[Tensor, Tensor], Tensor], *, floats: bool = False
+) -> Callable[..., Tensor]:
+    """Return a torch function of two tensors that also accepts numbers and lists of numbers."""
 
-    def __init__(
-        self, function: Callable[[Tensor, Tensor], Tensor], *, floats: bool = False
-    ) -> None:
-        self.function = function
-        self.floats = floats
-
-    def __call__(self, x: Any, y: Any) -> Tensor:
+    def compute(x: Any, y: Any) -> Tensor:
         like = x if isinstance(x, Tensor) else y
-        if self.floats:
+        if floats:
             _require_floats(like)
-        return self.function(*(_like(value, like) for value in (x, y)))
+        return function(*(_like(value, like) for value in (x, y)))
+
+    return compute
 
 
 def _like(value: Any, like: Tensor) -> Tensor:
@@ -46,29 +45,17 @@ def _require_floats(x: Tensor) -> None:
         raise ValueError(problem("TFOpLambda", "inputs", "of floating point", x.dtype))
 
 
-class _Unary:
-    """A function of torch of one tensor."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self.function = function
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
-class _Reduction:
-    """A function of torch over axes."""
-
-    def __init__(self, function: Callable[..., Tensor], *, floats: bool = False) -> None:
-        self.function = function
-        self.floats = floats
-
-    def __call__(self, input_tensor: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+def _wrap_reduction(
+    function: Callable[..., Tensor], *, floats: bool = False
+) -> Callable[..., Tensor]:
+    def compute(input_tensor: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
         x = input_tensor
-        if self.floats:
+        if floats:
             _require_floats(x)
         axes = axes_of(axis) or tuple(range(x.ndim))
-        return self.function(x, axes, bool(keepdims)).to(x.dtype)
+        return function(x, axes, bool(keepdims)).to(x.dtype)
+
+    return compute
 
 
 def _prod(x: Tensor, axes: Sequence[int], keepdims: bool) -> Tensor:
@@ -108,11 +95,9 @@ def _l2_normalize(x: Tensor, axis: Any = None, epsilon: float = 1e-12) -> Tensor
 def _matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
     like = a if isinstance(a, Tensor) else b
     a, b = _like(a, like), _like(b, like)
-    return torch.matmul(_turned(a) if transpose_a else a, _turned(b) if transpose_b else b)
-
-
-def _turned(x: Tensor) -> Tensor:
-    return transposed(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+    return torch.matmul(
+        swapped(a, -2, -1) if transpose_a else a, swapped(b, -2, -1) if transpose_b else b
+    )
 
 
 def _reshape(tensor: Tensor, shape: Any) -> Tensor:
@@ -137,11 +122,11 @@ def _clip(x: Tensor, clip_value_min: Any, clip_value_max: Any) -> Tensor:
 
 def _getitem(x: Tensor, slice_spec: Any) -> Tensor:
     parts = slice_spec if isinstance(slice_spec, (list, tuple)) else [slice_spec]
-    return get_item(x, [_part(part) for part in parts])
+    return get_item(x, [_to_index(part) for part in parts])
 
 
-def _part(given: Any) -> Any:
-    """Return an index from what tf.keras writes: slices and the ellipsis as dicts."""
+def _to_index(given: Any) -> Any:
+    """Return an index from its config, where slices and the ellipsis are dicts."""
     if not isinstance(given, Mapping):
         return given
     if given.get("class_name") == "__ellipsis__":
@@ -155,52 +140,30 @@ def _part(given: Any) -> Any:
     return slice(*sizes)
 
 
-_UNARY: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "math.negative": torch.negative,
-    "math.abs": torch.abs,
-    "math.square": torch.square,
-    "math.sqrt": torch.sqrt,
-    "math.rsqrt": torch.rsqrt,
-    "math.exp": torch.exp,
-    "math.log": torch.log,
-    "math.sigmoid": torch.sigmoid,
-    "math.tanh": torch.tanh,
-    "math.softplus": activations.softplus,
-    "nn.relu": activations.relu,
-    "nn.relu6": activations.relu6,
-    "nn.elu": activations.elu,
-    "nn.selu": activations.selu,
-    "identity": activations.linear,
-    "stop_gradient": torch.detach,
-}
-_BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "__operators__.add": torch.add,
-    "math.add": torch.add,
-    "math.subtract": torch.subtract,
-    "math.multiply": torch.multiply,
-    "math.pow": torch.pow,
-    "math.maximum": torch.maximum,
-    "math.minimum": torch.minimum,
-}
-_FLOATING: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "math.truediv": torch.divide,
-    "math.divide": torch.divide,
-}
+_TORCH_UNARY = ("negative", "abs", "square", "sqrt", "rsqrt", "exp", "log", "sigmoid", "tanh")
+_TORCH_BINARY = ("add", "subtract", "multiply", "pow", "maximum", "minimum")
+_ACTIVATIONS = ("relu", "relu6", "elu", "selu")
 TENSORFLOW: Mapping[str, Entry] = {
-    **{name: Entry(_Unary(function), "same") for name, function in _UNARY.items()},
-    **{name: Entry(_Binary(function), "broadcast") for name, function in _BINARY.items()},
-    **{n: Entry(_Binary(f, floats=True), "broadcast") for n, f in _FLOATING.items()},
+    **{f"math.{n}": Entry(wrap_unary(getattr(torch, n)), "same") for n in _TORCH_UNARY},
+    **{f"math.{n}": Entry(_wrap_binary(getattr(torch, n)), "broadcast") for n in _TORCH_BINARY},
+    **{f"nn.{n}": Entry(wrap_unary(getattr(activations, n)), "same") for n in _ACTIVATIONS},
+    "math.softplus": Entry(wrap_unary(activations.softplus), "same"),
+    "identity": Entry(wrap_unary(activations.linear), "same"),
+    "stop_gradient": Entry(wrap_unary(torch.detach), "same"),
+    "__operators__.add": Entry(_wrap_binary(torch.add), "broadcast"),
+    "math.truediv": Entry(_wrap_binary(torch.divide, floats=True), "broadcast"),
+    "math.divide": Entry(_wrap_binary(torch.divide, floats=True), "broadcast"),
     "nn.leaky_relu": Entry(_leaky_relu, "same"),
     "nn.gelu": Entry(_gelu, "same"),
     "nn.silu": Entry(_silu, "same"),
     "nn.softmax": Entry(_softmax, "same"),
     "nn.log_softmax": Entry(_log_softmax, "same"),
     "math.l2_normalize": Entry(_l2_normalize, "same"),
-    "math.reduce_mean": Entry(_Reduction(torch.mean, floats=True)),
-    "math.reduce_sum": Entry(_Reduction(torch.sum)),
-    "math.reduce_max": Entry(_Reduction(torch.amax)),
-    "math.reduce_min": Entry(_Reduction(torch.amin)),
-    "math.reduce_prod": Entry(_Reduction(_prod)),
+    "math.reduce_mean": Entry(_wrap_reduction(torch.mean, floats=True)),
+    "math.reduce_sum": Entry(_wrap_reduction(torch.sum)),
+    "math.reduce_max": Entry(_wrap_reduction(torch.amax)),
+    "math.reduce_min": Entry(_wrap_reduction(torch.amin)),
+    "math.reduce_prod": Entry(_wrap_reduction(_prod)),
     "linalg.matmul": Entry(_matmul),
     "reshape": Entry(_reshape),
     "compat.v1.transpose": Entry(_transpose),

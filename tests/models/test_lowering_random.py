@@ -246,8 +246,12 @@ def test_the_models_have_what_is_to_be_tested():
 FAULTS = {
     "nonnegative": (MaxPooling2D, "_can_pad", lambda layer, padding, nonnegative: not layer._same),
     "gradients": (Conv2D, "_gradient_needs_output", lambda layer: False),
-    "overwriting": (Lowering, "spare", lambda self, slot: self.facts[slot].overwritable),
-    "hooks": (Lowering, "hooked", staticmethod(lambda module: False)),
+    "overwriting": (
+        Lowering,
+        "modes_to_overwrite",
+        lambda self, slot: self.facts[slot].overwritable,
+    ),
+    "hooks": (Lowering, "has_user_hooks", staticmethod(lambda module: False)),
 }
 
 

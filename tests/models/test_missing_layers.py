@@ -22,8 +22,8 @@ DELETED = {
     "pop": lambda model, name: model._modules.pop(name),
 }
 MISSING = (
-    "Functional 'model': `head` must be a torch.nn.Module. Received: head=None. Put a module in "
-    "its place, `model.head = ...`; to leave the layer out, take torch.nn.Identity()."
+    "Functional 'model': `head` must be a torch.nn.Module. Received: head=None. Assign a module, "
+    "`model.head = ...`; to skip the layer, use torch.nn.Identity()."
 )
 
 
