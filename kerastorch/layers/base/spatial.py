@@ -1,4 +1,4 @@
-"""Spatial: layers without weights that work on images, in either data format."""
+"""Spatial: the base of the layers without weights over spatial axes, in either data format."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from ... import config
 from ..._core import arguments as arguments_module
 from ..._core.arguments import choice
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
-from .stateless import Sizes, Weightless
+from .stateless import Weightless
+from .weights import Sizes
+
+_NOT_SHOWN = ("name", "autocast", "activity_regularizer")
 
 
 class Spatial(Weightless):
-    """A weightless layer over `rank` spatial axes, in either data format."""
+    """A layer without weights over `rank` spatial axes, in either data format."""
 
     rank: ClassVar[int]
     data_format: str
@@ -42,12 +45,12 @@ class Spatial(Weightless):
         return x
 
     def _split(self, shape: Sequence[int | None]) -> tuple[Sizes, Sizes, Sizes]:
-        """Return a shape's parts before, in and after the spatial axes."""
+        """Split a shape into the parts before, in and after the spatial axes."""
         first, last = self._first_axis, self._first_axis + self.rank
         return tuple(shape[:first]), tuple(shape[first:last]), tuple(shape[last:])
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the output's shape for an input's, batch included; None stays None."""
+        """Return the output shape for an input shape, batch included; unknown sizes are None."""
         owner, layout = type(self).__name__, self.data_format
         shape = arguments_module.shape(
             owner, "input_shape", input_shape, self.rank + 2, data_format=layout
@@ -56,18 +59,15 @@ class Spatial(Weightless):
         return (*before, *self._new_sizes("input_shape", shape, sizes), *after)
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
-        """Return the output's spatial sizes, or raise where the input has no room for them.
+        """Return the output's spatial sizes for an input's, or raise if the input is too small.
 
-        Args:
-            argument: What the caller gave the shape as, for the error message.
-            shape: The whole shape.
-            sizes: Its spatial part.
+        The error names `argument` and shows the complete `shape`.
         """
         raise NotImplementedError
 
     def extra_repr(self) -> str:
         """Return the layer's own arguments."""
-        shown = [n for n in type(self).arguments() if n in vars(self) and n not in _COMMON]
+        shown = [n for n in type(self).arguments() if n in vars(self) and n not in _NOT_SHOWN]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
 
 
@@ -80,9 +80,6 @@ class SpatialChannelsFirst(Spatial):
     def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
         rank = self.rank
         return (CHANNELS_FIRST[rank], CHANNELS_LAST[rank]) if self._channel_axis == -1 else None
-
-
-_COMMON = ("name", "autocast", "activity_regularizer")
 
 
 def data_format_of(owner: str, data_format: Any) -> str:
