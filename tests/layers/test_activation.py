@@ -86,6 +86,7 @@ CASES = [
             ("axis", 3, IndexError),
             ("axis", (1, 3), IndexError),
         ],
+        refused_here=[("axis", (1, 1), ValueError), ("axis", (0, -3), ValueError)],
         integers_agree=False,
     ),
     *cases(

@@ -37,8 +37,7 @@ class Activation(Weightless):
         **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
-        - Input: any.
-        - Output: the same.
+        - Input and output: any.
 
     Raises:
         ValueError: An argument is invalid.

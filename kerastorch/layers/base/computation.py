@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -11,13 +11,13 @@ from torch import Tensor
 class Computation:
     """The computation of a layer, and what it declares about it.
 
-    A lowered model calls `_compute` in place of `forward`; the declarations here say what it may
-    do then. The defaults are right for any layer whose `forward` is the template.
+    A lowered model calls `_compute` instead of `forward`, within these declarations. The defaults
+    are right for any layer whose `forward` is the template.
 
     Attributes:
         compute_layout: The layout of the input and output of `_compute`: "as_given" is that of
             the user, "channels_first" has the channels as axis 1, "any" accepts both.
-        input_rank: The rank of the input; None for any.
+        rank: The number of spatial axes; None for a layer without.
         takes_list: Whether the input is a list of tensors.
         overwrites_input: Whether `_compute` has the argument `inplace`: True where it may
             overwrite its input, or for a list the index of the tensor that it may overwrite.
@@ -25,11 +25,16 @@ class Computation:
     """
 
     compute_layout = "as_given"
-    input_rank: int | None = None
+    rank: ClassVar[int | None] = None
     takes_list = False
     overwrites_input = False
     returns_new_tensor = False
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
+
+    @property
+    def input_rank(self) -> int | None:
+        """The rank of the input; None for any."""
+        return None if self.rank is None else self.rank + 2
 
     def _prepare_input(self, inputs: Any) -> Any:
         """Convert the input of a call to what `_compute` receives, except for the layout."""

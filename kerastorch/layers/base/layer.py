@@ -70,7 +70,7 @@ class Layer(Buildable, Computation):
         super().__init__()
         owner = type(self).__name__
         for argument, value in unknown.items():
-            remedy = f"It takes {', '.join(self.arguments())}."
+            remedy = f"It accepts {', '.join(self.arguments())}."
             self._refuse(argument, "one of its arguments", value, remedy)
         if name is not None and (not isinstance(name, str) or "/" in name):
             self._refuse("name", "a string without '/'", name)
@@ -97,7 +97,7 @@ class Layer(Buildable, Computation):
             vars(self).get("_modules", {}).pop(name, None)  # nn.Module lets no module be replaced
         elif name in self.fixed_arguments and name in vars(self):
             remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
-            rule = "left as the layer was made"
+            rule = "left unchanged"
             raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
         super().__setattr__(name, value)
         if name not in ("training", "__dict__"):  # Dynamo shares the latter with a proxy
@@ -121,10 +121,7 @@ class Layer(Buildable, Computation):
 
     # The config
 
-    @classmethod
-    def arguments(cls) -> tuple[str, ...]:
-        """Return the names of all arguments of the constructor, those of subclasses first."""
-        return config_module.list_arguments(cls)
+    arguments = classmethod(config_module.list_arguments)
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
         """Return the constructor's arguments as `keras.layers` configs have them.

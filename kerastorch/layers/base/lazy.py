@@ -188,6 +188,13 @@ class Buildable(LazyModuleMixin, nn.Module):
         if self.built:
             self._end_laziness()
 
+    def _assign_weight_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Assign the initializers, regularizers and constraints among constructor arguments."""
+        for role in self.roles:
+            for name in (role.initializer, role.regularizer, role.constraint):
+                if name is not None and name in arguments:
+                    setattr(self, name, arguments[name])
+
     def _tensors(self) -> dict[str, Tensor]:
         """Return the layer's own parameters and buffers by name."""
         named = itertools.chain(self._parameters.items(), self._buffers.items())

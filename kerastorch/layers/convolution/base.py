@@ -15,7 +15,7 @@ from ..._core.layout import empty_weight, kernel_view
 from ..._ops.window_arithmetic import output_size
 from ..base.kernel import Kernel
 from ..base.lora import LoRA
-from ..base.spatial import data_format_of
+from ..base.stateless import data_format_of
 from ..base.weights import Shape, Sizes, declare_weight
 
 
@@ -81,12 +81,7 @@ class BaseConv(Kernel):
         self.groups = arguments.positive_integer(owner, "groups", groups)
         self.activation = activation
         self.use_bias = use_bias
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
-        self.kernel_regularizer = kernel_regularizer
-        self.bias_regularizer = bias_regularizer
-        self.kernel_constraint = kernel_constraint
-        self.bias_constraint = bias_constraint
+        self._assign_weight_arguments(locals())
         self._check_relations()
         self._set_lora(lora_rank, lora_alpha)
         self._cache_call_constants()

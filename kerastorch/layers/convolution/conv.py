@@ -172,11 +172,6 @@ class Conv(BaseConv):
         return self._apply_as_given(self.activation, y) if by_layout else self.activation(y)
 
     @property
-    def input_rank(self) -> int:  # type: ignore[override]
-        """The rank of the input."""
-        return self.rank + 2
-
-    @property
     def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
         first, last = self._constants[4:6]
         return None if first is None else (first, last)
@@ -280,13 +275,10 @@ class Conv2D(Conv):
         activation: A name from `kerastorch.activations`, or any callable; it receives the output
             in the layer's data format.
         use_bias: Whether a bias is added.
-        kernel_initializer: Initializer of the kernel; None means "glorot_uniform", as in Keras.
-        bias_initializer: Initializer of the bias; None as for the kernel.
-        kernel_regularizer: Regularizer of the kernel.
-        bias_regularizer: Regularizer of the bias.
+        kernel_initializer, bias_initializer: None means "glorot_uniform", as in Keras.
+        kernel_regularizer, bias_regularizer: Regularizers of the weights.
         activity_regularizer: Regularizer of the output; its loss is divided by the batch size.
-        kernel_constraint: Constraint of the kernel; see `kerastorch.attach_constraints`.
-        bias_constraint: Constraint of the bias.
+        kernel_constraint, bias_constraint: See `kerastorch.attach_constraints`.
         lora_rank: The rank of a low-rank update to train in place of the kernel.
         lora_alpha: The scale of that update, times the rank.
         input_shape: The shape of one sample; the layer is then built at once.

@@ -37,13 +37,10 @@ class Dense(Kernel):
         units: The size of the output's last axis.
         activation: A name from `kerastorch.activations`, or any callable.
         use_bias: Whether a bias is added.
-        kernel_initializer: Initializer of the kernel; None means "glorot_uniform", as in Keras.
-        bias_initializer: Initializer of the bias; None as for the kernel.
-        kernel_regularizer: Regularizer of the kernel.
-        bias_regularizer: Regularizer of the bias.
+        kernel_initializer, bias_initializer: None means "glorot_uniform", as in Keras.
+        kernel_regularizer, bias_regularizer: Regularizers of the weights.
         activity_regularizer: Regularizer of the output; its loss is divided by the batch size.
-        kernel_constraint: Constraint of the kernel; see `kerastorch.attach_constraints`.
-        bias_constraint: Constraint of the bias.
+        kernel_constraint, bias_constraint: See `kerastorch.attach_constraints`.
         lora_rank: The rank of a low-rank update to train in place of the kernel.
         lora_alpha: The scale of that update, times the rank. As in Keras's Dense, building the
             layer sets it to the rank; only `enable_lora` keeps another one.
@@ -108,12 +105,7 @@ class Dense(Kernel):
         self.units = arguments.positive_integer(owner, "units", units)
         self.activation = activation
         self.use_bias = use_bias
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
-        self.kernel_regularizer = kernel_regularizer
-        self.bias_regularizer = bias_regularizer
-        self.kernel_constraint = kernel_constraint
-        self.bias_constraint = bias_constraint
+        self._assign_weight_arguments(locals())
         if quantization_config is not None:
             remedy = "Quantized layers are not supported."
             self._refuse("quantization_config", "None", quantization_config, remedy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -61,9 +61,7 @@ class Elementwise(Merge):
     A tensor of lower rank gets its missing axes, of size 1, after its batch.
     """
 
-    def _combine(self, y: Tensor, x: Tensor) -> Tensor:
-        """Merge two tensors of one rank and dtype."""
-        raise NotImplementedError
+    _combine: ClassVar[Any]  # the function of two tensors
 
     def _compute(self, x: list[Tensor]) -> Tensor:
         y, *others = self._align(x)
@@ -125,8 +123,7 @@ class Add(Elementwise):
 
     overwrites_input = True
 
-    def _combine(self, y: Tensor, x: Tensor) -> Tensor:
-        return y + x
+    _combine = staticmethod(operator.add)
 
     def _compute(self, x: list[Tensor], *, inplace: int | None = None) -> Tensor:
         if inplace is not None and len(x) == 2:
@@ -148,8 +145,7 @@ class Subtract(Elementwise):
         tensor([[-2, -1]])
     """
 
-    def _combine(self, y: Tensor, x: Tensor) -> Tensor:
-        return y - x
+    _combine = staticmethod(operator.sub)
 
     def _check_list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
         if not isinstance(value, (list, tuple)) or len(value) != 2:
@@ -169,8 +165,7 @@ class Multiply(Elementwise):
         tensor([[3, 8]])
     """
 
-    def _combine(self, y: Tensor, x: Tensor) -> Tensor:
-        return y * x
+    _combine = staticmethod(operator.mul)
 
 
 @keras_layer()
@@ -187,8 +182,7 @@ class Average(Elementwise):
         tensor([[2.0000, 2.5000]], dtype=torch.float64)
     """
 
-    def _combine(self, y: Tensor, x: Tensor) -> Tensor:
-        return y + x
+    _combine = staticmethod(operator.add)
 
     def _compute(self, x: list[Tensor]) -> Tensor:
         total = super()._compute(x)
@@ -209,8 +203,7 @@ class Maximum(Elementwise):
         tensor([[3, 5]])
     """
 
-    def _combine(self, y: Tensor, x: Tensor) -> Tensor:
-        return torch.maximum(y, x)
+    _combine = staticmethod(torch.maximum)
 
 
 @keras_layer()
@@ -225,8 +218,7 @@ class Minimum(Elementwise):
         tensor([[1, 4]])
     """
 
-    def _combine(self, y: Tensor, x: Tensor) -> Tensor:
-        return torch.minimum(y, x)
+    _combine = staticmethod(torch.minimum)
 
 
 @keras_layer()

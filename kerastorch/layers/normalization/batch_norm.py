@@ -48,16 +48,12 @@ class BatchNormalization(Layer):
         axis: The channel axis.
         momentum: Momentum of the moving statistics.
         epsilon: Added to the variance.
-        center: Whether beta is added.
+        center: Whether to add beta.
         scale: Whether to multiply by gamma.
-        beta_initializer: Initializer of beta.
-        gamma_initializer: Initializer of gamma.
-        moving_mean_initializer: Initializer of the moving mean.
-        moving_variance_initializer: Initializer of the moving variance.
-        beta_regularizer: Regularizer of beta.
-        gamma_regularizer: Regularizer of gamma.
-        beta_constraint: Constraint of beta; see `kerastorch.attach_constraints`.
-        gamma_constraint: Constraint of gamma.
+        beta_initializer, gamma_initializer: Initializers of the parameters.
+        moving_mean_initializer, moving_variance_initializer: Initializers of the statistics.
+        beta_regularizer, gamma_regularizer: Regularizers of the parameters.
+        beta_constraint, gamma_constraint: See `kerastorch.attach_constraints`.
         renorm: Whether to correct the batch's statistics towards the moving ones in training
             (arXiv:1702.03275).
         renorm_clipping: The limits of that correction: a dict of "rmax", "rmin" and "dmax".
@@ -108,9 +104,6 @@ class BatchNormalization(Layer):
     bias: Tensor | None
     running_mean: Tensor
     running_var: Tensor
-    moving_stddev: Tensor
-    renorm_mean: Tensor
-    renorm_stddev: Tensor
     moving_variance_initializer: Any
 
     def __init__(
@@ -147,14 +140,7 @@ class BatchNormalization(Layer):
         self.epsilon = self._check_number("epsilon", epsilon)
         self.center = center
         self.scale = scale
-        self.beta_initializer = beta_initializer
-        self.gamma_initializer = gamma_initializer
-        self.moving_mean_initializer = moving_mean_initializer
-        self.moving_variance_initializer = moving_variance_initializer
-        self.beta_regularizer = beta_regularizer
-        self.gamma_regularizer = gamma_regularizer
-        self.beta_constraint = beta_constraint
-        self.gamma_constraint = gamma_constraint
+        self._assign_weight_arguments(locals())
         self.renorm = renorm
         self.renorm_clipping = self._check_clipping(renorm_clipping) if renorm else renorm_clipping
         self.renorm_momentum = renorm_momentum
@@ -163,8 +149,6 @@ class BatchNormalization(Layer):
         self._register_weights(dtype_policies.torch_dtype(self.dtype), device)
         if input_shape is not None:
             self.build((None, *input_shape))
-
-    # Arguments
 
     def _check_axis(self, axis: Any) -> int:
         if isinstance(axis, str) or (isinstance(axis, float) and not axis.is_integer()):
@@ -202,8 +186,6 @@ class BatchNormalization(Layer):
             upgraded["axis"] = axis[0]
         return upgraded
 
-    # Building
-
     def _stddev_initializer(self, shape: Shape, dtype: Any = None) -> Tensor:
         """Return the square root of the initial moving variance, as in Keras."""
         return torch.sqrt(torch.as_tensor(self.moving_variance_initializer(shape, dtype=dtype)))
@@ -236,8 +218,6 @@ class BatchNormalization(Layer):
         if not -len(shape) <= self.axis < len(shape):
             self._refuse("input_shape", "a shape that has the axis", shape, axis=self.axis)
         return shape
-
-    # The computation
 
     def forward(self, inputs: Any) -> Tensor:
         """Normalize a batch; in training, update the moving statistics.
@@ -330,12 +310,13 @@ class BatchNormalization(Layer):
         clipping: dict[str, Any] = self.renorm_clipping  # type: ignore[assignment]
         with torch.no_grad():
             deviation = (variance + self.epsilon).sqrt()
-            moving_deviation = self.renorm_stddev.to(x.dtype).clamp(min=self.epsilon**0.5)
+            moving_deviation: Tensor = self._tensor("renorm_stddev").to(x.dtype)
+            moving_deviation = moving_deviation.clamp(min=self.epsilon**0.5)
             r = deviation / moving_deviation
             rmin, rmax = clipping.get("rmin"), clipping.get("rmax")
             if rmin is not None or rmax is not None:
                 r = r.clamp(rmin, rmax)
-            d = (mean - self.renorm_mean.to(x.dtype)) / moving_deviation
+            d: Tensor = (mean - self._tensor("renorm_mean").to(x.dtype)) / moving_deviation
             if (dmax := clipping.get("dmax")) is not None:
                 d = d.clamp(-dmax, dmax)
             _update(self._tensor("renorm_mean"), mean, self.renorm_momentum)

@@ -13,7 +13,7 @@ from ..._core.arguments import Integers
 from ..._core.registry import keras_layer
 from ..._ops.pooling import MAX_POOLINGS, pool_average, pool_max
 from ..._ops.window_arithmetic import output_size
-from ..base.spatial import Spatial, SpatialChannelsFirst, data_format_of
+from ..base.stateless import Spatial, SpatialChannelsFirst, data_format_of
 from ..base.weights import Sizes
 
 __all__ = [
@@ -213,17 +213,12 @@ class GlobalAveragePooling2D(_GlobalAveragePooling):
     integers and booleans give float32, whatever the layer's dtype is.
 
     Args:
-        data_format: "channels_last" or "channels_first"; by default that of `kerastorch.config`.
+        data_format, **kwargs: As in `MaxPooling2D`.
         keepdims: Whether height and width stay as axes of size 1.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
-        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
-          "channels_first".
+        - Input: as in `MaxPooling2D`.
         - Output: (batch, channels); with `keepdims` the input's with height and width 1.
-
-    Raises:
-        ValueError: An argument is invalid.
 
     Example:
         >>> import torch

@@ -13,8 +13,7 @@ from ..._core import arguments
 from ..._core.errors import problem
 from ..._core.registry import keras_layer
 from ..._core.seeds import SeedGenerator
-from ..base.spatial import data_format_of
-from ..base.stateless import Weightless
+from ..base.stateless import Weightless, data_format_of
 from ..base.weights import Sizes
 
 __all__ = ["Dropout", "SpatialDropout2D"]
@@ -134,10 +133,7 @@ class SpatialDropout2D(Dropout):
     Args:
         rate: The fraction of channels to drop, from 0 to 1.
         data_format: "channels_last" or "channels_first"; by default that of `kerastorch.config`.
-        seed: An integer, or None.
-        name: The layer's name.
-        dtype: The dtype policy.
-        **kwargs: `trainable`, `autocast`, `activity_regularizer` and `input_shape`.
+        seed, name, dtype, **kwargs: As in `Dropout`.
 
     Shape:
         - Input: (batch, height, width, channels), or (batch, channels, height, width) with

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..._core import arguments
 from ..._core.registry import keras_layer
-from ..base.spatial import Spatial, data_format_of
+from ..base.stateless import Spatial, data_format_of
 from ..base.weights import Sizes
 
 __all__ = ["Cropping2D", "ZeroPadding2D"]

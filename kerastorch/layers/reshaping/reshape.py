@@ -13,8 +13,7 @@ from ..._core import arguments
 from ..._core.errors import problem
 from ..._core.layout import axes_moved, channels_last
 from ..._core.registry import keras_layer
-from ..base.spatial import data_format_of
-from ..base.stateless import Weightless
+from ..base.stateless import Weightless, data_format_of
 from ..base.weights import Sizes
 
 __all__ = ["Flatten", "Permute", "Reshape"]

@@ -14,7 +14,7 @@ from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
 from ..._core.registry import keras_layer
 from ..._ops.resize import RADII, resampled
 from ..._ops.tracing import under_autocast
-from ..base.spatial import Spatial, data_format_of
+from ..base.stateless import Spatial, data_format_of
 from ..base.weights import Sizes
 
 __all__ = ["UpSampling2D"]
@@ -37,19 +37,14 @@ class UpSampling2D(Spatial):
 
     Args:
         size: The factors for height and width: an integer for both, or two.
-        data_format: "channels_last" or "channels_first"; by default that of `kerastorch.config`.
         interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5"; upper case is
             accepted. The last three are matrix products along each axis, so that a value that is
             not finite spreads over its channel.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
+        data_format, **kwargs: As in `ZeroPadding2D`.
 
     Shape:
-        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
-          "channels_first".
+        - Input: as in `ZeroPadding2D`.
         - Output: the same with height and width times their factors.
-
-    Raises:
-        ValueError: An argument is invalid.
 
     Example:
         >>> import torch
