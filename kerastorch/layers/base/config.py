@@ -45,8 +45,17 @@ def list_arguments(cls: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def make_config(layer: Any, target: str | None) -> Config:
-    """Return the config of a layer for the Keras of version `target`, None for the newest."""
+def get_config(layer: Any, target: str | None = None) -> Config:
+    """Return the constructor's arguments as `keras.layers` configs have them.
+
+    Args:
+        layer: The layer; as a method, itself.
+        target: The version of Keras that will read it, "3.0" to "3.15"; None for the newest.
+
+    Raises:
+        ValueError: The version is unknown or lacks what the layer uses, or an argument is
+            a callable that no config can name.
+    """
     config: Config = {
         "name": layer.name,
         "trainable": layer.trainable,

@@ -122,18 +122,7 @@ class Layer(Buildable, Computation):
     # The config
 
     arguments = classmethod(config_module.list_arguments)
-
-    def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the constructor's arguments as `keras.layers` configs have them.
-
-        Args:
-            target: The version of Keras that will read it, "3.0" to "3.15"; None for the newest.
-
-        Raises:
-            ValueError: The version is unknown or lacks what the layer uses, or an argument is
-                a callable that no config can name.
-        """
-        return config_module.make_config(self, target)
+    get_config = config_module.get_config
 
     @classmethod
     def from_config(

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ... import config, dtype_policies
 from ..._core import arguments as arguments_module
-from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from .layer import Layer
 from .weights import Sizes
 
@@ -118,17 +117,6 @@ class Spatial(Weightless):
         """Return the layer's own arguments."""
         shown = [n for n in type(self).arguments() if n in vars(self) and n not in _NOT_SHOWN]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
-
-
-class SpatialChannelsFirst(Spatial):
-    """A spatial layer that computes with the channels as axis 1."""
-
-    compute_layout = "channels_first"
-
-    @property
-    def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
-        rank = self.rank
-        return (CHANNELS_FIRST[rank], CHANNELS_LAST[rank]) if self._channel_axis == -1 else None
 
 
 def data_format_of(owner: str, data_format: Any) -> str:

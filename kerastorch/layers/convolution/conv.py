@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,8 +17,8 @@ from ..._ops.convolution_cpu import convolution_for, convolve_places
 from ..._ops.convolution_dynamic import convolve_any_size
 from ..._ops.tracing import is_inferring_one_size, is_training_any_size
 from ..._ops.window_arithmetic import fixed_padding
+from . import torch_conversion
 from .base import BaseConv
-from .torch_conversion import make_from_torch, make_torch_modules
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -217,8 +217,6 @@ class Conv(BaseConv):
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
         return self.padding == "valid" and self._constants[2] is None
 
-    # Plain PyTorch
-
     @classmethod
     def from_torch(cls, module: nn.Module, *, copy: bool = False, **arguments: Any) -> Self:
         """Make a layer from a plain PyTorch convolution.
@@ -233,24 +231,9 @@ class Conv(BaseConv):
             ValueError: Keras has no such convolution: the padding is neither "valid" nor "same",
                 or the padding mode is not zeros.
         """
-        return make_from_torch(cls, module, copy, arguments)
+        return torch_conversion.from_torch(cls, module, copy, arguments)
 
-    def to_torch(
-        self, input_size: int | Sequence[int] | None = None, *, copy: bool = False
-    ) -> nn.Module:
-        """Convert the layer to plain PyTorch: an `nn.Conv2d` (of its rank) or an `nn.Sequential`.
-
-        Inputs and outputs are (batch, channels, *spatial), whatever the layer's data format.
-
-        Args:
-            input_size: The spatial sizes; needed for "same" padding if a stride exceeds 1.
-            copy: Whether the parameters are copied; otherwise they are shared.
-
-        Raises:
-            ValueError: The padding depends on the size and none is given, or plain modules cannot
-                compute what the layer computes.
-        """
-        return make_torch_modules(self, input_size, copy)
+    to_torch = torch_conversion.to_torch
 
 
 @keras_layer(aliases=["Convolution2D"])

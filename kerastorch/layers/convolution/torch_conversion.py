@@ -49,7 +49,7 @@ _ALONG_LAST_AXIS: dict[Callable[..., Any], Callable[[int], nn.Module]] = {
 }
 
 
-def make_from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str, Any]) -> C:
+def from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str, Any]) -> C:
     """Make a layer of a class from a plain convolution."""
     owner, kind = f"{cls.__name__}.from_torch", _CONVOLUTIONS[cls.rank]
     if not isinstance(module, kind) or any(map(is_lazy, module.parameters())):
@@ -84,10 +84,22 @@ def make_from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict
     return layer.train(conv.training)
 
 
-def make_torch_modules(
-    layer: BaseConv, input_size: int | Sequence[int] | None, copy: bool
+def to_torch(
+    layer: BaseConv, input_size: int | Sequence[int] | None = None, *, copy: bool = False
 ) -> nn.Module:
-    """Convert a layer to plain modules."""
+    """Convert the layer to plain PyTorch: an `nn.Conv2d` (of its rank) or an `nn.Sequential`.
+
+    Inputs and outputs are (batch, channels, *spatial), whatever the layer's data format.
+
+    Args:
+        layer: The layer; as a method, itself.
+        input_size: The spatial sizes; needed for "same" padding if a stride exceeds 1.
+        copy: Whether the parameters are copied; otherwise they are shared.
+
+    Raises:
+        ValueError: The padding depends on the size and none is given, or plain modules cannot
+            compute what the layer computes.
+    """
     owner = f"{type(layer).__name__}.to_torch"
     layer._require_built("to_torch")
     for variable in layer.variables:

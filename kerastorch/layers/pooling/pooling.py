@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ..._core import arguments as arguments_module
 from ..._core.arguments import Integers
+from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from ..._core.registry import keras_layer
 from ..._ops.pooling import MAX_POOLINGS, pool_average, pool_max
 from ..._ops.window_arithmetic import output_size
-from ..base.stateless import Spatial, SpatialChannelsFirst, data_format_of
+from ..base.stateless import Spatial, data_format_of
 from ..base.weights import Sizes
 
 __all__ = [
@@ -22,9 +23,10 @@ __all__ = [
 ]
 
 
-class BasePooling(SpatialChannelsFirst):
+class BasePooling(Spatial):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
 
+    compute_layout = "channels_first"
     returns_new_tensor = True
     _config_keys_last = ("strides", "data_format")
     renamed_arguments: ClassVar = {"border_mode": "padding"}
@@ -46,6 +48,11 @@ class BasePooling(SpatialChannelsFirst):
         self._same = arguments_module.choice(owner, "padding", padding, ("valid", "same")) == "same"
         self.padding = padding  # as it was written, as in Keras's config
         self.data_format = data_format_of(owner, data_format)
+
+    @property
+    def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
+        rank = self.rank
+        return (CHANNELS_FIRST[rank], CHANNELS_LAST[rank]) if self._channel_axis == -1 else None
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         padding = "same" if self._same else "valid"
