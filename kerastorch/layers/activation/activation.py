@@ -260,7 +260,8 @@ class Softmax(Weightless):
 
         Raises:
             IndexError: The input has no such axis.
-            ValueError: The mask does not match, or `axis` has an axis twice.
+            RuntimeError: `axis` has an axis twice.
+            ValueError: The mask does not match.
         """
         x = self._prepare_input(inputs)
         outputs = self._compute(x, None if mask is None else self._check_mask(mask, x))
@@ -279,7 +280,8 @@ class Softmax(Weightless):
         if len(axes) > 1:
             dims = [axis % max(x.ndim, 1) for axis in axes if isinstance(axis, int)]
             if len(set(dims)) < len(dims):
-                self._refuse("axis", "distinct axes of the input", axes, inputs=tuple(x.shape))
+                owner, rule = type(self).__name__, "distinct axes of the input"
+                raise RuntimeError(problem(owner, "axis", rule, axes, inputs=tuple(x.shape)))
         dim = axes if len(axes) > 1 else axes[0]
         if mask is None:
             return activations.softmax(x, dim)
