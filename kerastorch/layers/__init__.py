@@ -9,12 +9,9 @@ from .core.dense import *
 from .core.input import *
 from .merging.merge import *
 from .normalization.batch_norm import *
-from .pooling.global_pooling import *
 from .pooling.pooling import *
 from .preprocessing.normalization import *
-from .preprocessing.rescaling import *
 from .regularization.dropout import *
-from .reshaping.cropping import *
 from .reshaping.padding import *
 from .reshaping.reshape import *
 from .reshaping.upsampling import *

@@ -79,7 +79,7 @@ def test_an_unknown_argument_names_the_class_and_the_argument(cls):
     kind, message = refused(cls, **given, colour="red")
     if cls.__name__ in layers.__all__:
         assert kind is ValueError
-        rule = "`colour` must be one of its arguments. Received: colour='red'. It takes "
+        rule = "`colour` must be one of its arguments. Received: colour='red'. It accepts "
         assert message.startswith(f"{cls.__name__}: {rule}")
     elif inspect.isfunction(cls.__init__):
         assert kind is TypeError

@@ -81,7 +81,10 @@ CASES = [
         integers="converted",
         shape=(3, 4, 5),
         other=[(2, 6, 5)],
-        refused_arguments=[("axis", 3, IndexError), ("axis", (1, 3), IndexError)],
+        refused_arguments=[
+            *[("axis", 3, IndexError), ("axis", (1, 3), IndexError)],
+            *[("axis", (1, 1), RuntimeError), ("axis", (0, -3), RuntimeError)],
+        ],
         integers_agree=False,
     ),
     *cases(

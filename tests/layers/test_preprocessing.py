@@ -12,7 +12,6 @@ from tests.layers.case import LayerCase, batch, cases
 ARRAY = np.array([1.0, 2.5, -3.0], "float32")
 EXEMPT = frozenset(
     {
-        "test_on_the_meta_device",  # `with torch.device("meta")` leaves a given mean on the CPU
         "test_exported_layers_work_at_other_sizes",  # torch.export miscounts buffers that are None
     }
 )

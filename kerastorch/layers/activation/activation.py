@@ -1,4 +1,4 @@
-"""Activation layers without weights: of any function, and those with arguments of their own."""
+"""Activation layers without weights."""
 
 from __future__ import annotations
 
@@ -27,22 +27,20 @@ __all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax"]
 class Activation(Weightless):
     """Applies an activation function.
 
-    Same as `keras.layers.Activation`, except that integers and booleans are converted to the
-    layer's compute dtype where Keras on TensorFlow refuses them: by all functions of
+    Same as `keras.layers.Activation`, except that integers and booleans are cast to the layer's
+    compute dtype where Keras on TensorFlow refuses them: by all functions of
     `kerastorch.activations` but relu, relu6, leaky_relu, tanh, exponential and linear, and
-    booleans by the first three of these, too. A callable of your own gets them as they are.
+    booleans by the first three of these, too. Your own callable gets them as they are.
 
     Args:
         activation: A name from `kerastorch.activations`, or any callable; None for none.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
-        - Input: any.
-        - Output: the same.
+        - Input and output: any.
 
     Raises:
-        ValueError: an argument is refused.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import numpy as np
@@ -70,7 +68,7 @@ class Activation(Weightless):
             self._takes_integers = inplace_activations.takes_integers(self.activation)
             self._takes_booleans = inplace_activations.takes_booleans(self.activation)
 
-    def _converts(self, dtype: torch.dtype) -> bool:
+    def _casts_dtype(self, dtype: torch.dtype) -> bool:
         return not (self._takes_booleans if dtype is torch.bool else self._takes_integers)
 
     def _compute(self, x: Tensor, *, inplace: bool = False) -> Tensor:
@@ -91,25 +89,20 @@ class Activation(Weightless):
 class ReLU(Weightless):
     """Rectified linear unit: `max(x, 0)` with the default arguments.
 
-    Same as `keras.layers.ReLU` on TensorFlow, which keeps integers, or gives float32 for them where
-    `negative_slope` is given alone. What it refuses is converted to the layer's compute dtype:
-    booleans, and integers where a slope comes with a limit, unless the input is signed and
-    `negative_slope` and `threshold` are integers too.
+    Same as `keras.layers.ReLU` on TensorFlow, which keeps integers, or returns float32 for them
+    with `negative_slope` alone. What it refuses is cast to the layer's compute dtype: booleans,
+    and integers if a slope comes with a limit, unless the input is signed and `negative_slope` and
+    `threshold` are integers too. See `Activation` for further arguments and shapes.
 
     Args:
         max_value: The largest output; None for no limit.
         negative_slope: The slope below `threshold`.
-        threshold: Inputs up to this one are flattened, or sloped.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
-
-    Shape:
-        - Input: any.
-        - Output: the same.
+        threshold: Inputs up to this value are set to 0, or multiplied by the slope.
+        **kwargs: As in `Activation`.
 
     Raises:
-        TypeError: an argument is no number.
-        ValueError: an argument is negative, or an integer input's type does not hold a limit.
+        TypeError: An argument is no number.
+        ValueError: An argument is negative, or a limit is outside an integer input's dtype.
 
     Example:
         >>> import numpy as np
@@ -131,11 +124,13 @@ class ReLU(Weightless):
     ) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
-        self.max_value = None if max_value is None else _least_0(owner, "max_value", max_value)
-        self.negative_slope = _least_0(owner, "negative_slope", negative_slope)
-        self.threshold = _least_0(owner, "threshold", threshold)
+        self.max_value = (
+            None if max_value is None else _check_nonnegative(owner, "max_value", max_value)
+        )
+        self.negative_slope = _check_nonnegative(owner, "negative_slope", negative_slope)
+        self.threshold = _check_nonnegative(owner, "threshold", threshold)
 
-    def _converts(self, dtype: torch.dtype) -> bool:
+    def _casts_dtype(self, dtype: torch.dtype) -> bool:
         return not relu_takes(dtype, self.negative_slope, self.max_value, self.threshold)
 
     def _compute(self, x: Tensor, *, inplace: bool = False) -> Tensor:
@@ -152,22 +147,16 @@ class ReLU(Weightless):
 class LeakyReLU(Weightless):
     """Leaky rectified linear unit: `x` above 0, `negative_slope * x` below.
 
-    Same as `keras.layers.LeakyReLU`, except that booleans are converted to the layer's compute
-    dtype; integers give float32, as on TensorFlow. Keras 2's name of the slope, `alpha`, is taken
-    too.
+    Same as `keras.layers.LeakyReLU`, except that booleans are cast to the layer's compute dtype.
+    Integers give float32, as on TensorFlow. Keras 2's name of the slope, `alpha`, is accepted, too.
 
     Args:
         negative_slope: The slope below 0.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
-
-    Shape:
-        - Input: any.
-        - Output: the same.
+        **kwargs: As in `Activation`.
 
     Raises:
-        TypeError: an argument is no number.
-        ValueError: an argument is negative.
+        TypeError: `negative_slope` is no number.
+        ValueError: `negative_slope` is negative.
 
     Example:
         >>> import numpy as np
@@ -184,17 +173,18 @@ class LeakyReLU(Weightless):
             negative_slope = kwargs.pop("alpha")
             warnings.warn("LeakyReLU: `alpha` is now `negative_slope`.", stacklevel=2)
         super().__init__(**kwargs)
-        self.negative_slope = _least_0(type(self).__name__, "negative_slope", negative_slope)
+        owner = type(self).__name__
+        self.negative_slope = _check_nonnegative(owner, "negative_slope", negative_slope)
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a config of any Keras as Keras 3 writes it; Keras 2 may have an array."""
+        """Convert a config of any Keras to that of Keras 3; Keras 2 may have an array."""
         upgraded = super().upgrade_config(config)
         if "alpha" in config and "negative_slope" not in config:
             upgraded["negative_slope"] = plain(config["alpha"])
         return upgraded
 
-    def _converts(self, dtype: torch.dtype) -> bool:
+    def _casts_dtype(self, dtype: torch.dtype) -> bool:
         return dtype is torch.bool
 
     def _compute(self, x: Tensor) -> Tensor:
@@ -205,20 +195,11 @@ class LeakyReLU(Weightless):
 class ELU(Weightless):
     """Exponential linear unit: `x` above 0, `alpha * (exp(x) - 1)` below.
 
-    Same as `keras.layers.ELU`, except that integers and booleans are converted to the layer's
-    compute dtype.
+    Same as `keras.layers.ELU`, except that integers and booleans are cast to the compute dtype.
 
     Args:
         alpha: The negative of the limit on the left.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
-
-    Shape:
-        - Input: any.
-        - Output: the same.
-
-    Raises:
-        ValueError: an argument is refused.
+        **kwargs: As in `Activation`.
 
     Example:
         >>> import numpy as np
@@ -228,7 +209,7 @@ class ELU(Weightless):
 
     keeps_flatten_order = True
     compute_layout = "any"
-    _floats = True
+    _casts_integers = True
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -237,7 +218,7 @@ class ELU(Weightless):
         self.alpha = alpha
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the config as every layer does, in Keras's order."""
+        """Return the config in Keras's order; see `Layer.get_config`."""
         written = super().get_config(target)
         return {"name": written["name"], "alpha": self.alpha, **written}
 
@@ -249,20 +230,11 @@ class ELU(Weightless):
 class Softmax(Weightless):
     """Softmax: `exp(x)`, divided by its sum along an axis.
 
-    Same as `keras.layers.Softmax`, except that integers and booleans are converted to the layer's
-    compute dtype.
+    Same as `keras.layers.Softmax`, except that integers and booleans are cast to the compute dtype.
 
     Args:
         axis: The axis or axes that sum to 1; None for all.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
-
-    Shape:
-        - Input: any.
-        - Output: the same.
-
-    Raises:
-        ValueError: an argument is refused.
+        **kwargs: As in `Activation`.
 
     Example:
         >>> import numpy as np
@@ -272,26 +244,27 @@ class Softmax(Weightless):
 
     keeps_flatten_order = True
     call_arguments = ("mask",)
-    _floats = True
+    _casts_integers = True
 
     def __init__(self, axis: int | Sequence[int] | None = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = axis
 
     def forward(self, inputs: Any, mask: Any = None) -> Tensor:
-        """Return the softmax of a tensor or array.
+        """Compute the softmax of a tensor or array.
 
         Args:
             inputs: The input.
-            mask: Which elements count, of a shape that broadcasts to the input's: booleans, or
-                numbers of which those above 0.5 count. The others' outputs are 0.
+            mask: Which elements count, broadcastable to the input: booleans, or numbers of which
+                those above 0.5 count. The outputs of the others are 0.
 
         Raises:
-            IndexError: the input has no such axis.
-            ValueError: the mask does not fit.
+            IndexError: The input has no such axis.
+            RuntimeError: `axis` has an axis twice.
+            ValueError: The mask does not match.
         """
         x = self._prepare_input(inputs)
-        outputs = self._compute(x, None if mask is None else self._checked_mask(mask, x))
+        outputs = self._compute(x, None if mask is None else self._check_mask(mask, x))
         if self.activity_regularizer is not None:
             self._record_activity(outputs)
         return outputs
@@ -304,15 +277,18 @@ class Softmax(Weightless):
                 rule = "axes that the input has"
                 owner, shape = type(self).__name__, tuple(x.shape)
                 raise IndexError(problem(owner, "axis", rule, self.axis, inputs=shape))
-        along = axes if len(axes) > 1 else axes[0]
+        if len(axes) > 1:
+            dims = [axis % max(x.ndim, 1) for axis in axes if isinstance(axis, int)]
+            if len(set(dims)) < len(dims):
+                owner, rule = type(self).__name__, "distinct axes of the input"
+                raise RuntimeError(problem(owner, "axis", rule, axes, inputs=tuple(x.shape)))
+        dim = axes if len(axes) > 1 else axes[0]
         if mask is None:
-            return activations.softmax(x, along)
-        y = activations.softmax(
-            torch.where(mask, x, -3e4 if x.dtype is torch.float16 else -1e9), along
-        )
-        return torch.where(mask, y, 0.0)
+            return activations.softmax(x, dim)
+        masked = torch.where(mask, x, -3e4 if x.dtype is torch.float16 else -1e9)
+        return torch.where(mask, activations.softmax(masked, dim), 0.0)
 
-    def _checked_mask(self, mask: Any, x: Tensor) -> Tensor:
+    def _check_mask(self, mask: Any, x: Tensor) -> Tensor:
         found: Tensor | None = mask if isinstance(mask, Tensor) else from_array(mask)
         if found is None:
             self._refuse("mask", "a tensor or an array of real numbers", mask)
@@ -325,8 +301,8 @@ class Softmax(Weightless):
         return found.to(x.device)
 
 
-def _least_0(owner: str, argument: str, value: Any) -> Any:
-    """Return a number that is not negative as it is."""
+def _check_nonnegative(owner: str, argument: str, value: Any) -> Any:
+    """Return `value` unchanged, or raise if it is no number or negative."""
     rule = "a number >= 0"
     try:
         negative = value is None or bool(value < 0)

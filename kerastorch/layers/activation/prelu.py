@@ -14,7 +14,7 @@ from ..._core import arguments
 from ..._core.errors import problem
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
-from ..base.weights import Shape, declare_weight
+from ..base.weights import Shape, Sizes, declare_weight
 
 __all__ = ["PReLU"]
 
@@ -24,28 +24,26 @@ class PReLU(Layer):
     """Parametric rectified linear unit: `x` above 0, `alpha * x` below, with `alpha` trained.
 
     Same as `keras.layers.PReLU`, except that an input must have the sizes that the layer was built
-    for along all axes that are not shared, and that integers and booleans are converted to the
-    layer's compute dtype.
+    for along all axes that are not shared, and that integers and booleans are cast to the layer's
+    compute dtype.
 
     Args:
-        alpha_initializer: How `alpha` starts; None means "glorot_uniform", as in Keras.
-        alpha_regularizer: What adds a loss term for `alpha`.
-        alpha_constraint: What projects `alpha` after a step of the optimizer.
-        shared_axes: The axes, from 1 on, along which `alpha` is the same: [1, 2] makes it one
-            number a channel for images whose channels are last.
-        input_shape: The shape of one input, without the batch; the layer is then built at once.
-        device: Where the weights live.
+        alpha_initializer: Initializer of `alpha`; None means "glorot_uniform", as in Keras.
+        alpha_regularizer: Regularizer of `alpha`.
+        alpha_constraint: Constraint of `alpha`; see `kerastorch.attach_constraints`.
+        shared_axes: The axes, counted from 1, along which `alpha` is the same: [1, 2] makes it one
+            value per channel for channels-last images.
+        input_shape: The shape of one sample; the layer is then built at once.
+        device: The device of the weights.
         **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
 
     Shape:
         - Input: (batch, ...).
         - Output: the same.
-
-    Attributes:
-        alpha: The input's shape without the batch, 1 along shared axes.
+        - `alpha`: the input's shape without the batch, 1 along shared axes.
 
     Raises:
-        ValueError: an argument is refused.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import numpy as np
@@ -55,6 +53,8 @@ class PReLU(Layer):
     """
 
     roles = (declare_weight("alpha", "alpha"),)
+    keeps_flatten_order = True
+    returns_new_tensor = True
     alpha: Tensor
     shared_axes: list[int] | None
 
@@ -70,23 +70,19 @@ class PReLU(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.alpha_initializer = alpha_initializer
-        self.alpha_regularizer = alpha_regularizer
-        self.alpha_constraint = alpha_constraint
-        several = isinstance(shared_axes, (list, tuple))
-        axes: Any = shared_axes if several else [shared_axes]
+        self._assign_weight_arguments(locals())
+        axes: Any = shared_axes if isinstance(shared_axes, (list, tuple)) else [shared_axes]
         self.shared_axes = None if shared_axes is None else list(axes)
         if not all(isinstance(axis, int) for axis in self.shared_axes or ()):
             self._refuse("shared_axes", "integers, or None", shared_axes)
         self._register_weights(dtype_policies.torch_dtype(self.dtype), device)
         if input_shape is not None:
             owner = type(self).__name__
-            self.build(
-                (None, *arguments.any_shape(owner, "input_shape", input_shape, 0, batch=False))
-            )
+            sizes = arguments.any_shape(owner, "input_shape", input_shape, 0, batch=False)
+            self.build((None, *sizes))
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same."""
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
+        """Return the input shape."""
         return arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
 
     def _shapes_for(
@@ -97,9 +93,8 @@ class PReLU(Layer):
         for axis in self.shared_axes or ():
             if not -len(sizes) < axis <= len(sizes):
                 rule, shape = "axes that the input has", tuple(input_shape)
-                raise IndexError(
-                    problem(owner, "shared_axes", rule, self.shared_axes, input_shape=shape)
-                )
+                shared = self.shared_axes
+                raise IndexError(problem(owner, "shared_axes", rule, shared, input_shape=shape))
             sizes[axis - 1] = 1
         known = tuple(n for n in sizes if n is not None)
         if len(known) < len(sizes):
@@ -112,21 +107,19 @@ class PReLU(Layer):
         fits = all(-len(alpha) < axis <= len(alpha) for axis in self.shared_axes or ())
         return (None, *alpha) if fits else None
 
-    returns_new_tensor = True
-
     def _prepare_input(self, inputs: Any) -> Tensor:
         return self._cast(self._as_tensor(inputs), self.alpha.dtype)[0]
 
     def _compute(self, x: Tensor) -> Tensor:
         alpha = self.alpha
-        if not self._suits(x, alpha):
-            rule = f"of a shape that suits the alpha of shape {tuple(alpha.shape)}"
+        if not self._is_fitting(x, alpha):
+            rule = f"of a shape that matches the alpha of shape {tuple(alpha.shape)}"
             self._refuse("inputs", rule, tuple(x.shape), shared_axes=self.shared_axes)
         x, compute = self._cast(x, alpha.dtype)
         return F.relu(x) - alpha.to(compute) * F.relu(-x)  # Keras's: its gradient at 0 is 0
 
-    def _suits(self, x: Tensor, alpha: Tensor) -> bool:
-        """Return whether an input has the sizes of `alpha`; those of shared axes are not asked."""
+    def _is_fitting(self, x: Tensor, alpha: Tensor) -> bool:
+        """Return whether an input has the sizes of `alpha` along all axes that are not shared."""
         if x.ndim != alpha.ndim + 1:
             return False
         shared = {(axis - 1) % alpha.ndim for axis in self.shared_axes or ()}
@@ -136,4 +129,4 @@ class PReLU(Layer):
     def extra_repr(self) -> str:
         """Return the shape of `alpha` and the arguments that are set."""
         shape = tuple(self.alpha.shape) if self.built else None
-        return ", ".join([f"{shape}, shared_axes={self.shared_axes}", *self._differing()])
+        return ", ".join([f"{shape}, shared_axes={self.shared_axes}", *self._format_non_defaults()])

@@ -16,11 +16,11 @@ L = TypeVar("L")
 
 _COMMON = ("name", "trainable", "dtype")
 NOT_IN_CONFIG = ("autocast", "input_shape", "device", *_COMMON)
-_ABOUT_INPUTS = ("batch_input_shape", "input_dim")  # of Keras 1 and 2: a model reads it
+_INPUT_KEYS = ("batch_input_shape", "input_dim")  # of Keras 1 and 2: a model reads them
 
 
 def collect_namespaces(cls: Any) -> Config:
-    """Return the namespace of each argument of a class that has one: `activations`, ...
+    """Return the namespaces of a class's arguments, such as `activations`, by argument.
 
     The classes declare them in `argument_namespaces`; those of weights follow from `roles`.
     """
@@ -35,7 +35,7 @@ def collect_namespaces(cls: Any) -> Config:
 
 
 def list_arguments(cls: Any) -> tuple[str, ...]:
-    """Return the names of all arguments of the constructor, the most special class's first."""
+    """Return the names of all arguments of the constructor, those of subclasses first."""
     names: dict[str, None] = {}
     for base in cls.__mro__:
         if hasattr(base, "argument_namespaces") and "__init__" in vars(base):
@@ -45,8 +45,17 @@ def list_arguments(cls: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def make_config(layer: Any, target: str | None) -> Config:
-    """Return the config of a layer for the Keras of version `target`, None for the newest."""
+def get_config(layer: Any, target: str | None = None) -> Config:
+    """Return the constructor's arguments as `keras.layers` configs have them.
+
+    Args:
+        layer: The layer; as a method, itself.
+        target: The version of Keras that will read it, "3.0" to "3.15"; None for the newest.
+
+    Raises:
+        ValueError: The version is unknown or lacks what the layer uses, or an argument is
+            a callable that no config can name.
+    """
     config: Config = {
         "name": layer.name,
         "trainable": layer.trainable,
@@ -58,8 +67,8 @@ def make_config(layer: Any, target: str | None) -> Config:
         },
     }
     if layer.activity_regularizer is not None:
-        config["activity_regularizer"] = None  # Keras then has it here: it fixes the order
-    for argument in sorted(layer.arguments(), key=layer._written_last.__contains__):
+        config["activity_regularizer"] = None  # Keras writes it here: this fixes the order
+    for argument in sorted(layer.arguments(), key=layer._config_keys_last.__contains__):
         if argument in NOT_IN_CONFIG:
             continue
         if not hasattr(layer, argument):
@@ -67,7 +76,7 @@ def make_config(layer: Any, target: str | None) -> Config:
             rule = "an attribute, too, since the config is read off the attributes"
             raise ValueError(problem(type(layer).__name__, argument, rule, None, remedy))
         value = getattr(layer, argument)
-        if argument in layer._written_when_set and not value:
+        if argument in layer._omit_config_if_unset and not value:
             continue
         namespace = layer.argument_namespaces.get(argument)
         config[argument] = value if namespace is None else namespace.serialize(value)
@@ -77,13 +86,13 @@ def make_config(layer: Any, target: str | None) -> Config:
 def make_layer(
     cls: type[L], config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
 ) -> L:
-    """Return a layer of a class for a config of any Keras."""
+    """Make a layer of a class from a config of any Keras."""
     layer_class: Any = cls
     if not isinstance(config, Mapping):
         raise TypeError(problem(f"{cls.__name__}.from_config", "config", "a dict", config))
     try:
         arguments = layer_class.upgrade_config(config)
-        for argument in _ABOUT_INPUTS:
+        for argument in _INPUT_KEYS:
             arguments.pop(argument, None)
         for argument, value in arguments.items():
             namespace = layer_class.argument_namespaces.get(argument)

@@ -1,4 +1,4 @@
-"""Kernel: what the layers with a kernel, a bias and an activation have in common."""
+"""Kernel: the base of the layers with a kernel, a bias and an activation."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ class Kernel(LoRA):
     def _on_argument_change(self, argument: str) -> None:
         super()._on_argument_change(argument)
         if argument == "activation":
-            self._set_activation(self.activation)
+            self._on_activation_change(self.activation)
             if isinstance(self.activation, nn.Module) and not self.trainable:
                 self.activation.requires_grad_(False)  # it is frozen with the layer
 
-    def _set_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
-        """Decide how `forward` applies a new activation."""
+    def _on_activation_change(self, activation: Callable[[Tensor], Tensor]) -> None:
+        """Choose how `forward` applies a new activation."""
         raise NotImplementedError
 
     def _prepare_input(self, inputs: Any) -> Tensor:
-        return self._made_to_fit(inputs, self.weight, self.bias)[0]
+        return self._cast_inputs_and_weights(inputs, self.weight, self.bias)[0]
 
-    def _made_to_fit(
+    def _cast_inputs_and_weights(
         self, inputs: Any, weight: Tensor, bias: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the input as a tensor of the compute dtype, and the weights to use with it."""
+        """Cast the input, weight and bias to the compute dtype."""
         x = self._as_tensor(inputs)
         self._require_rank(tuple(x.shape))
         if self.lora_enabled:
@@ -57,30 +57,30 @@ class Kernel(LoRA):
             bias = None if bias is None else bias.to(compute)
         return x, weight, bias
 
-    def _explained(self, error: RuntimeError, inputs: Tensor, weight: Tensor) -> Exception:
-        """Return what made the computation fail in this layer's words, else torch's own error."""
+    def _translate_error(self, error: RuntimeError, inputs: Tensor, weight: Tensor) -> Exception:
+        """Return the layer's own error for one of torch's, or torch's if the layer has none."""
         try:
             self._require_fit(tuple(inputs.shape), weight)
         except ValueError as refused:
             return refused
         for what in ("device", "dtype"):
-            theirs, ours = getattr(inputs, what), getattr(weight, what)
-            if theirs != ours:
-                owner, rule = type(self).__name__, f"the weights' {what}, {ours}"
+            actual, expected = getattr(inputs, what), getattr(weight, what)
+            if actual != expected:
+                owner, rule = type(self).__name__, f"the weights' {what}, {expected}"
                 remedy = "Convert them with `inputs.to(...)`, or the layer with `layer.to(...)`."
-                return RuntimeError(problem(owner, f"inputs.{what}", rule, theirs, remedy))
+                return RuntimeError(problem(owner, f"inputs.{what}", rule, actual, remedy))
         return error
 
     def _require_rank(self, shape: tuple[int, ...]) -> None:
-        """Raise the ValueError for an input of the wrong number of dimensions."""
+        """Raise a ValueError for an input of the wrong rank."""
         raise NotImplementedError
 
     def _require_fit(self, shape: tuple[int, ...], weight: Tensor) -> None:
-        """Raise the ValueError for an input whose shape the weight does not take."""
+        """Raise a ValueError for an input shape that does not match the weight."""
         raise NotImplementedError
 
-    def _differing(self, **defaults: Any) -> list[str]:
-        shown = super()._differing(**defaults)
+    def _format_non_defaults(self, **defaults: Any) -> list[str]:
+        shown = super()._format_non_defaults(**defaults)
         if not isinstance(self.activation, nn.Module) and self.activation is not activations.linear:
             shown.append(f"activation={getattr(self.activation, '__name__', self.activation)}")
         return shown

@@ -1,4 +1,4 @@
-"""Buildable: the weights of a layer, and when they get their shapes and first values."""
+"""Buildable: the weights of a layer, and how they get their shapes and initial values."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .weights import LazyBuffer, Role, Shape, Variable
 
 
 class Buildable(LazyModuleMixin, nn.Module):
-    """A module that is built lazily as torch's own Lazy modules are, or by `build`.
+    """A module that is built by its first call, as torch's Lazy modules are, or by `build`.
 
     A subclass lists its weights in `roles`, registers them with `_register_weights` at the end of
-    its constructor, and says what shapes an input gives them in `_shapes_for`.
+    its constructor, and computes their shapes from an input's in `_shapes_for`.
     """
 
     cls_to_become = None
@@ -33,32 +33,30 @@ class Buildable(LazyModuleMixin, nn.Module):
     roles: ClassVar[tuple[Role, ...]] = ()
     _trainable: bool
 
-    # What a subclass says
+    # What a subclass implements
 
     def _shapes_for(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
-        """Return each parameter's shape in PyTorch's order, or raise if the input is refused.
+        """Return each parameter's shape for an input shape, batch included, or raise.
 
-        Args:
-            input_shape: The shape of the input, batch included.
-            argument: What the caller gave it as, for the error message.
+        The error names `argument`.
         """
         raise NotImplementedError
 
     def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
-        """Return the input shape that leads to these parameter shapes, or None if none does."""
+        """Infer the input shape from parameter shapes; None if no input leads to them."""
         raise NotImplementedError
 
     def _as_tensor(self, inputs: Any) -> Tensor:
-        """Return the inputs of a call as a tensor, or raise."""
+        """Convert the inputs of a call to a tensor, or raise."""
         raise NotImplementedError
 
     def _has(self, role: Role) -> bool:
-        """Return whether a layer with these arguments has the weight."""
+        """Return whether the layer has the weight with its arguments."""
         return role.when is None or bool(getattr(self, role.when))
 
-    def _frozen(self, role: Role) -> bool:
+    def _starts_frozen(self, role: Role) -> bool:
         """Return whether the weight starts without gradients."""
         return not self._trainable
 
@@ -66,7 +64,7 @@ class Buildable(LazyModuleMixin, nn.Module):
 
     @property
     def variables(self) -> list[Variable]:
-        """The weights as Keras sees them, in its order; none before the layer is built."""
+        """The weights as Keras sees them, in Keras's order; none before the layer is built."""
         if not self.built:
             return []
         found = ((role, self._tensor(role.parameter)) for role in self.roles)
@@ -84,7 +82,7 @@ class Buildable(LazyModuleMixin, nn.Module):
 
     @classmethod
     def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return Keras's names of the weights that files have of a layer with this config."""
+        """Return Keras's names of the weights of a layer with this config."""
         defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
         return tuple(
             role.name
@@ -94,7 +92,7 @@ class Buildable(LazyModuleMixin, nn.Module):
 
     @property
     def weights(self) -> list[Tensor]:
-        """The parameters in Keras's order, each with its axes in PyTorch's."""
+        """The parameters in Keras's order, with PyTorch's order of axes."""
         return [variable.parameter for variable in self.variables]
 
     @property
@@ -119,10 +117,10 @@ class Buildable(LazyModuleMixin, nn.Module):
             parameter.requires_grad = self._trainable
 
     def count_params(self) -> int:
-        """Return the number of weights' elements.
+        """Return the number of elements of all weights.
 
         Raises:
-            ValueError: the layer is not built.
+            ValueError: The layer is not built.
         """
         self._require_built("count_params")
         return sum(weight.numel() for weight in self.weights)
@@ -131,7 +129,7 @@ class Buildable(LazyModuleMixin, nn.Module):
     set_weights = weights_module.set_weights
 
     def _writable(self, variable: Variable) -> Tensor:
-        """Return the view of a variable to write to, or raise where writing would be lost."""
+        """Return the view of a variable to write to; raise if it is computed from others."""
         if not any(variable.parameter is tensor for tensor in self._tensors().values()):
             remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
             rule = "a parameter of its own, not one computed from others"
@@ -143,19 +141,19 @@ class Buildable(LazyModuleMixin, nn.Module):
     @property
     def built(self) -> bool:
         """Whether the weights have their shapes."""
-        return not self._unbuilt()
+        return not self._find_unbuilt()
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Give the weights their shapes and their initial values.
 
         Args:
-            input_shape: The shape of the input, batch included; a size that is not known is None.
+            input_shape: The shape of the input, batch included; unknown sizes are None.
 
         Raises:
-            ValueError: the layer is built already, or cannot take such an input.
+            ValueError: The layer is built already or does not accept such an input.
         """
         if self.built:
-            remedy = "Make a new layer, or draw new values with `reset_parameters()`."
+            remedy = "Make a new layer, or sample new values with `reset_parameters()`."
             self._refuse("input_shape", "given to a layer not built yet", input_shape, remedy)
         self._build(input_shape)
         self._end_laziness()
@@ -179,15 +177,23 @@ class Buildable(LazyModuleMixin, nn.Module):
                 distributed.write(getattr(self, name), value)
 
     def _register_weights(self, dtype: torch.dtype, device: Any) -> None:
-        """Register what all roles name uninitialized; None for what the layer lacks."""
+        """Register all weights uninitialized; None for those that the layer lacks."""
         for role in self.roles:
             register: Any = self.register_buffer if role.buffer else self.register_parameter
-            trained = not role.buffer and not self._frozen(role)
-            kind = role.dtype or dtype
-            tensor = _uninitialized(role.buffer, trained, device, kind) if self._has(role) else None
+            tensor = None
+            if self._has(role):
+                trained = not role.buffer and not self._starts_frozen(role)
+                tensor = _uninitialized(role.buffer, trained, device, role.dtype or dtype)
             register(role.parameter, tensor)
         if self.built:
             self._end_laziness()
+
+    def _assign_weight_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Assign the initializers, regularizers and constraints among constructor arguments."""
+        for role in self.roles:
+            for name in (role.initializer, role.regularizer, role.constraint):
+                if name is not None and name in arguments:
+                    setattr(self, name, arguments[name])
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the layer's own parameters and buffers by name."""
@@ -195,24 +201,22 @@ class Buildable(LazyModuleMixin, nn.Module):
         return {name: tensor for name, tensor in named if tensor is not None}
 
     def _tensor(self, name: str) -> Any:
-        """Return a parameter or buffer, None where the layer lacks it.
-
-        It is found in less time than as an attribute; what is computed from others is only there.
-        """
+        """Return a parameter or buffer, None if the layer lacks it; faster than `getattr`."""
         if name in self._parameters:
             return self._parameters[name]
+        # What is computed from others is only an attribute.
         return self._buffers[name] if name in self._buffers else getattr(self, name)
 
-    def _unbuilt(self) -> dict[str, Any]:
+    def _find_unbuilt(self) -> dict[str, Any]:
         """Return the parameters and buffers that have no shape yet."""
         return {name: tensor for name, tensor in self._tensors().items() if _is_lazy(tensor)}
 
     def _build(self, input_shape: Sequence[int | None], argument: str = "input_shape") -> None:
-        """Give every weight that has none yet its shape and its initial value."""
-        unbuilt = self._unbuilt()
+        """Give every unbuilt weight its shape and its initial value."""
+        unbuilt = self._find_unbuilt()
         shapes = self._shapes_for(input_shape, argument)
         shapes = {name: shape for name, shape in shapes.items() if name in unbuilt}
-        with torch.inference_mode(False):  # weights that a first call there makes can be trained
+        with torch.inference_mode(False):  # so that the weights can be trained
             self._materialize(self._initial_values(shapes))
 
     def _end_laziness(self) -> None:
@@ -222,21 +226,22 @@ class Buildable(LazyModuleMixin, nn.Module):
             delattr(self, hook)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
-        """Keep unbuilt weights unbuilt where nn.Module would make empty ones: on "meta"."""
-        unbuilt = self._unbuilt()
+        """Keep unbuilt weights unbuilt on "meta", where nn.Module would make empty ones."""
+        unbuilt = self._find_unbuilt()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name in unbuilt.keys() - self._unbuilt().keys():
-            self._make_unbuilt(name, getattr(self, name).dtype)
+        for name in unbuilt.keys() - self._find_unbuilt().keys():
+            self._reset_to_unbuilt(name, getattr(self, name).dtype)
         return self
 
-    def _make_unbuilt(self, name: str, dtype: torch.dtype) -> None:
-        """Put an uninitialized tensor of a type in the place of a parameter or buffer."""
-        place: dict[str, Any] = self._buffers if name in self._buffers else self._parameters
-        old = place[name]
-        place[name] = _uninitialized(place is self._buffers, old.requires_grad, old.device, dtype)
+    def _reset_to_unbuilt(self, name: str, dtype: torch.dtype) -> None:
+        """Replace a parameter or buffer by an uninitialized one."""
+        is_buffer = name in self._buffers
+        tensors: dict[str, Any] = self._buffers if is_buffer else self._parameters
+        old = tensors[name]
+        tensors[name] = _uninitialized(is_buffer, old.requires_grad, old.device, dtype)
 
     def _initial_values(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
-        """Return a new tensor for each parameter that holds its initial value."""
+        """Return a new tensor with the initial value of each parameter in `shapes`."""
         values = {}
         for role in self.roles:
             if role.parameter in shapes:
@@ -253,7 +258,7 @@ class Buildable(LazyModuleMixin, nn.Module):
         return role.empty(shape, dtype=dtype, device=first.device)
 
     def _fill(self, role: Role, view: Tensor) -> None:
-        """Let the role's initializer fill a tensor in Keras's order."""
+        """Fill a tensor in Keras's order of axes by the role's initializer."""
         initializer = getattr(self, role.initializer) or initializers.GlorotUniform()
         with torch.no_grad(), view.device:
             value = initializer(tuple(view.shape), dtype=dtype_policies.name_of(view.dtype))
@@ -265,7 +270,7 @@ class Buildable(LazyModuleMixin, nn.Module):
             view.copy_(found)
 
     def _materialize(self, values: Mapping[str, Tensor]) -> None:
-        for name, tensor in self._unbuilt().items():
+        for name, tensor in self._find_unbuilt().items():
             if name in values:
                 tensor.materialize(values[name].shape)
                 tensor.data = values[name]
@@ -280,21 +285,17 @@ class Buildable(LazyModuleMixin, nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Take the shapes from a state_dict that is being loaded into an unbuilt layer."""
-        found = {
-            name: state_dict[prefix + name]
-            for name in self._unbuilt()
-            if prefix + name in state_dict
-        }
+        """Build an unbuilt layer for the shapes of a state_dict that is being loaded."""
+        names = [name for name in self._find_unbuilt() if prefix + name in state_dict]
+        found = {name: state_dict[prefix + name] for name in names}
         if not found or any(map(_is_lazy, found.values())):
             return
         shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
         input_shape = self._input_shape_for(shapes)
         expected = {} if input_shape is None else self._shapes_for(input_shape)
         if any(expected.get(name) != shape for name, shape in shapes.items()):
-            error_msgs.append(
-                problem(type(self).__name__, "state_dict", f"for {self!r}", shapes, prefix=prefix)
-            )
+            owner, rule = type(self).__name__, f"for {self!r}"
+            error_msgs.append(problem(owner, "state_dict", rule, shapes, prefix=prefix))
             return
         roles = {role.parameter: role for role in self.roles}
         absent = {name: shape for name, shape in expected.items() if name not in shapes}
@@ -302,27 +303,27 @@ class Buildable(LazyModuleMixin, nn.Module):
         self._materialize({**self._initial_values(absent), **loaded})
 
     def _become_built(self, values: Mapping[str, Tensor]) -> None:
-        """Take tensors in PyTorch's order as all the weights that have no shape yet."""
+        """Finish the build with tensors in PyTorch's order for all unbuilt weights."""
         self._materialize(values)
         self._end_laziness()
 
     def _replicate_for_data_parallel(self) -> Any:
-        # The mixin refuses even when built, since the class stays a lazy one.
-        refusing: Any = nn.Module if self.built else LazyModuleMixin
-        return refusing._replicate_for_data_parallel(self)
+        # The mixin refuses built layers, too, since their class stays a lazy one.
+        base: Any = nn.Module if self.built else LazyModuleMixin
+        return base._replicate_for_data_parallel(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Keep the types of unbuilt weights, which pickling them forgets."""
-        types = {name: tensor.dtype for name, tensor in self._unbuilt().items()}
-        return {**self.__dict__, "_unbuilt_types": types}
+        """Keep the dtypes of unbuilt weights, which their own pickling loses."""
+        dtypes = {name: tensor.dtype for name, tensor in self._find_unbuilt().items()}
+        return {**self.__dict__, "_unbuilt_dtypes": dtypes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the types of unbuilt weights."""
-        types = state.pop("_unbuilt_types")
+        """Restore the dtypes of unbuilt weights."""
+        dtypes = state.pop("_unbuilt_dtypes")
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        for name, dtype in types.items():
+        for name, dtype in dtypes.items():
             if getattr(self, name).dtype is not dtype:
-                self._make_unbuilt(name, dtype)
+                self._reset_to_unbuilt(name, dtype)
 
     # Errors
 
@@ -339,7 +340,7 @@ class Buildable(LazyModuleMixin, nn.Module):
 
 
 def _is_lazy(tensor: Any) -> bool:
-    """Return what torch's `is_lazy` does; that one breaks the graphs of `torch.compile`."""
+    """Do what torch's `is_lazy` does; that one breaks the graphs of `torch.compile`."""
     return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
 
 

@@ -1,4 +1,4 @@
-"""LoRA: a low-rank difference that is trained in the place of the kernel (arXiv:2106.09685)."""
+"""LoRA: a trained low-rank update of a frozen kernel (arXiv:2106.09685)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FACTORS = ("lora_kernel_a", "lora_kernel_b")
 
 
 class LoRA(Layer):
-    """A layer whose kernel can be frozen and get a trained difference of low rank instead.
+    """A layer whose kernel can be frozen and get a trained low-rank update instead.
 
     The kernel is then `kernel + lora_alpha / lora_rank * (lora_kernel_a @ lora_kernel_b)` in
     Keras's order of axes. The factors are always float32. While it is off it costs nothing.
@@ -50,7 +50,7 @@ class LoRA(Layer):
         kernel, a new tensor.
 
         Raises:
-            ValueError: the layer is not built.
+            ValueError: The layer is not built.
         """
         self._require_built("kernel")
         return kernel_view(self._merged(self.weight) if self.lora_enabled else self.weight)
@@ -62,49 +62,48 @@ class LoRA(Layer):
         a_initializer: Any = "he_uniform",
         b_initializer: Any = "zeros",
     ) -> None:
-        """Freeze the kernel and train a difference of low rank instead.
+        """Freeze the kernel and train a low-rank update instead.
 
-        An optimizer that exists already does not know the new parameters: make it afterwards.
+        Make the optimizer afterwards: an existing one does not know the new parameters.
 
         Args:
-            rank: The rank of the difference.
-            lora_alpha: The difference is scaled by `lora_alpha / rank`; by default by 1.
+            rank: The rank of the update.
+            lora_alpha: The update is scaled by `lora_alpha / rank`; by default by 1.
             a_initializer: The initializer of the first factor.
             b_initializer: The initializer of the second factor.
 
         Raises:
-            ValueError: the layer is not built, has LoRA already, or has a kernel constraint.
+            ValueError: The layer is not built, has LoRA already, or has a kernel constraint.
         """
         self._require_built("enable_lora")
         if self.lora_enabled:
             self._refuse("rank", "given once: the layer has LoRA already", rank)
-        checked = self._checked_lora("rank", rank, lora_alpha)
+        rank, alpha = self._check_lora("rank", rank, lora_alpha)
         self._lora_kernel_a_initializer = a_initializer
         self._lora_kernel_b_initializer = b_initializer
-        shapes = self._lora_shapes(tuple(self.kernel.shape), checked[0])
+        shapes = self._lora_shapes(tuple(self.kernel.shape), rank)
         for name, value in self._initial_values(shapes).items():
             self.register_parameter(name, Parameter(value, self.trainable))
         self.weight.requires_grad = False
-        self.lora_enabled, (self.lora_rank, self.lora_alpha) = True, checked
-        self._set_constants()
+        self.lora_enabled, self.lora_rank, self.lora_alpha = True, rank, alpha
+        self._cache_call_constants()
 
-    def _set_constants(self) -> None:
-        """Work out again what `forward` keeps, since LoRA has been enabled."""
+    def _cache_call_constants(self) -> None:
+        """Cache what `forward` needs at every call."""
         raise NotImplementedError
 
     def _set_lora(self, rank: Any, alpha: Any) -> None:
-        """Keep the constructor's arguments; a rank of 0 means no LoRA, as in Keras."""
+        """Set the constructor's arguments; a rank of 0 means no LoRA, as in Keras."""
         self._lora_kernel_a_initializer = "he_uniform"
         self._lora_kernel_b_initializer = "zeros"
-        self.lora_enabled, self.lora_rank, self.lora_alpha = False, None, None
+        self.lora_enabled, self.lora_rank, self.lora_alpha = bool(rank), None, None
         if rank:
-            self.lora_rank, self.lora_alpha = self._checked_lora("lora_rank", rank, alpha)
-            self.lora_enabled = True
+            self.lora_rank, self.lora_alpha = self._check_lora("lora_rank", rank, alpha)
 
-    def _frozen(self, role: Role) -> bool:
-        return super()._frozen(role) or (self.lora_enabled and role.parameter == "weight")
+    def _starts_frozen(self, role: Role) -> bool:
+        return super()._starts_frozen(role) or (self.lora_enabled and role.parameter == "weight")
 
-    def _checked_lora(self, argument: str, rank: Any, alpha: Any) -> tuple[int, float]:
+    def _check_lora(self, argument: str, rank: Any, alpha: Any) -> tuple[int, float]:
         owner = type(self).__name__
         if self.kernel_constraint is not None:
             constraint, remedy = self.kernel_constraint, "With LoRA nothing projects the kernel."
@@ -115,12 +114,11 @@ class LoRA(Layer):
         return rank, rank if alpha is None else alpha
 
     def _lora_shapes(self, kernel_shape: Shape, rank: int) -> dict[str, Shape]:
-        return dict(
-            zip(_FACTORS, ((*kernel_shape[:-1], rank), (rank, kernel_shape[-1])), strict=True)
-        )
+        *inputs, outputs = kernel_shape
+        return dict(zip(_FACTORS, ((*inputs, rank), (rank, outputs)), strict=True))
 
     def _merged(self, weight: Tensor) -> Tensor:
-        """Return the weight plus the scaled difference, in the weight's type."""
+        """Return the weight plus the scaled low-rank update, in the weight's dtype."""
         scale = (self.lora_alpha or 0) / (self.lora_rank or 1)
-        difference = weight_view(scale * (self.lora_kernel_a @ self.lora_kernel_b))
-        return (weight + difference).to(weight.dtype)
+        update = weight_view(scale * (self.lora_kernel_a @ self.lora_kernel_b))
+        return (weight + update).to(weight.dtype)

@@ -1,84 +1,125 @@
-"""Weightless: what the layers that have nothing to train have in common."""
+"""Weightless and Spatial: the bases of the layers without weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ... import dtype_policies
-from ..._core import arguments
-from ..._core.errors import problem
+from ... import config, dtype_policies
+from ..._core import arguments as arguments_module
 from .layer import Layer
+from .weights import Sizes
 
-Sizes = tuple[int | None, ...]
+_NOT_SHOWN = ("name", "autocast", "activity_regularizer")
 
 
 class Weightless(Layer):
     """A layer without weights: it is built from the start.
 
-    Floating inputs are cast to the layer's compute dtype as Keras casts them. Integers and booleans
+    Floating-point inputs are cast to the layer's compute dtype as in Keras. Integers and booleans
     are cast only where the computation needs it: where Keras on TensorFlow refuses them. After
-    `.half()`, `.double()` and the like the layer computes in that type, as a layer with weights
-    does.
+    `.half()`, `.double()` and the like the layer computes in that dtype, as one with weights does.
     """
 
     roles = ()
-    _floats = False  # whether integers and booleans, too, are cast to the compute dtype
+    _casts_integers = False  # whether integers and booleans, too, are cast to the compute dtype
 
     def __init__(self, *, input_shape: Sequence[int | None] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if input_shape is not None and not isinstance(input_shape, (list, tuple)):
-            rule = "a shape without the batch"
-            raise ValueError(problem(type(self).__name__, "input_shape", rule, input_shape))
+            self._refuse("input_shape", "a shape without the batch", input_shape)
         self._torch_dtype = dtype_policies.torch_dtype(self._policy.compute_dtype)
         self._register_weights(torch.float32, None)
 
     def build(self, input_shape: Sequence[Any]) -> None:
-        """Check the shape of an input; there is nothing to build.
-
-        Args:
-            input_shape: The shape of the input, batch included.
+        """Check the shape of an input, batch included; there is nothing to build.
 
         Raises:
-            ValueError: the layer cannot take such an input.
+            ValueError: The layer does not accept such an input.
         """
         self.compute_output_shape(input_shape)
 
-    def compute_output_shape(self, input_shape: Sequence[Any]) -> Sizes:
-        """Return the output's shape for an input's, batch included; None stays None.
-
-        Raises:
-            ValueError: the layer cannot take such an input.
-        """
-        return arguments.any_shape(type(self).__name__, "input_shape", input_shape, 0)
-
     def _prepare_input(self, inputs: Any) -> Any:
-        """Return an input as a tensor, a floating one in the compute dtype."""
         if isinstance(inputs, Tensor) and inputs.dtype is self._torch_dtype:
             return inputs
         x = self._as_tensor(inputs)
-        if x.is_floating_point() or x.is_complex() or self._converts(x.dtype):
+        if x.is_floating_point() or x.is_complex() or self._casts_dtype(x.dtype):
             x, _ = self._cast(x, self._torch_dtype)
         return x
 
-    def _converts(self, dtype: torch.dtype) -> bool:
-        """Return whether an integer type, or booleans, are cast to the compute dtype."""
-        return self._floats
+    def _casts_dtype(self, dtype: torch.dtype) -> bool:
+        """Return whether inputs of an integer dtype, or booleans, are cast."""
+        return self._casts_integers
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
-        """Follow `.half()` and the like, which change the type of weights elsewhere."""
-        kind = dtype_policies.torch_dtype(self._policy.variable_dtype)
-        found = fn(torch.empty(0, dtype=kind)).dtype
-        if found is not kind:
-            self._policy = dtype_policies.DTypePolicy(dtype_policies.name_of(found))
-            self._torch_dtype = found
+        """Follow `.half()` and the like, which change the dtype of other layers' weights."""
+        dtype = dtype_policies.torch_dtype(self._policy.variable_dtype)
+        new_dtype = fn(torch.empty(0, dtype=dtype)).dtype
+        if new_dtype is not dtype:
+            self._policy = dtype_policies.DTypePolicy(dtype_policies.name_of(new_dtype))
+            self._torch_dtype = new_dtype
         return super()._apply(fn, recurse)
 
     def extra_repr(self) -> str:
         """Return the arguments as the config has them."""
-        apart = ("name", "trainable", "dtype")
-        shown = [f"{n}={v!r}" for n, v in self.get_config().items() if n not in apart]
-        return ", ".join([*shown, *self._differing()])
+        separate = ("name", "trainable", "dtype")
+        shown = [f"{n}={v!r}" for n, v in self.get_config().items() if n not in separate]
+        return ", ".join([*shown, *self._format_non_defaults()])
+
+
+class Spatial(Weightless):
+    """A layer without weights over `rank` spatial axes, in either data format."""
+
+    rank: ClassVar[int]
+    data_format: str
+
+    @property
+    def _first_axis(self) -> int:
+        """The first spatial axis."""
+        return 1 if self.data_format == "channels_last" else 2
+
+    @property
+    def _channel_axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
+
+    def _prepare_input(self, inputs: Any) -> Tensor:
+        x: Tensor = super()._prepare_input(inputs)
+        if x.ndim != self.rank + 2:
+            rule, layout = f"of {self.rank + 2} dimensions", self.data_format
+            self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
+        return x
+
+    def _split(self, shape: Sequence[int | None]) -> tuple[Sizes, Sizes, Sizes]:
+        """Split a shape into the parts before, in and after the spatial axes."""
+        first, last = self._first_axis, self._first_axis + self.rank
+        return tuple(shape[:first]), tuple(shape[first:last]), tuple(shape[last:])
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
+        """Return the output shape for an input shape, batch included; unknown sizes are None."""
+        owner, layout = type(self).__name__, self.data_format
+        shape = arguments_module.shape(
+            owner, "input_shape", input_shape, self.rank + 2, data_format=layout
+        )
+        before, sizes, after = self._split(shape)
+        return (*before, *self._new_sizes("input_shape", shape, sizes), *after)
+
+    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
+        """Return the output's spatial sizes for an input's, or raise if the input is too small.
+
+        The error names `argument` and shows the complete `shape`.
+        """
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """Return the layer's own arguments."""
+        shown = [n for n in type(self).arguments() if n in vars(self) and n not in _NOT_SHOWN]
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+
+
+def data_format_of(owner: str, data_format: Any) -> str:
+    """Return an argument `data_format` in lower case; for None, that of `config`."""
+    given = config.image_data_format() if data_format is None else data_format
+    return arguments_module.choice(owner, "data_format", given, ("channels_last", "channels_first"))

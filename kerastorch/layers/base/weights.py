@@ -1,4 +1,4 @@
-"""The weights of a layer: what each one is to Keras."""
+"""The weights of a layer: how each one is named in Keras, stored, read and written."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..._core import distributed
 from ..._core.arrays import from_array, to_array
 
 Shape = tuple[int, ...]
+Sizes = tuple[int | None, ...]  # a shape in which sizes may be unknown
 Callback = Callable[[Tensor], Tensor]
 
 
@@ -22,19 +23,19 @@ def _as_is(tensor: Tensor) -> Tensor:
 
 
 class Role(NamedTuple):
-    """What one parameter or buffer is to Keras.
+    """How one weight is named in Keras, stored, initialized, regularized and constrained.
 
     Attributes:
-        parameter: The parameter's name in PyTorch: "weight".
+        parameter: The name of the parameter or buffer in PyTorch: "weight".
         name: Keras's name: "kernel".
-        initializer: The layer's attribute that holds the initializer.
-        regularizer: The layer's attribute that holds the regularizer; None where there is none.
-        constraint: The layer's attribute that holds the constraint; None where there is none.
-        view: Views a tensor in PyTorch's order of axes in Keras's order.
-        empty: Makes an unfilled tensor of a shape in PyTorch's order.
-        dtype: The type it has whatever the layer's policy; None where the policy decides.
+        initializer: The layer's attribute with the initializer.
+        regularizer: The layer's attribute with the regularizer, if it can have one.
+        constraint: The layer's attribute with the constraint, if it can have one.
+        view: Views a tensor with PyTorch's order of axes in Keras's order.
+        empty: Makes an uninitialized tensor of a shape in PyTorch's order.
+        dtype: A dtype that does not depend on the layer's policy.
         buffer: Whether it is a buffer, such as a moving mean, and not a parameter.
-        when: The layer's attribute that says whether it has the weight; None where it always has.
+        when: The layer's attribute that turns the weight on; None if it always exists.
     """
 
     parameter: str
@@ -65,12 +66,8 @@ def declare_weight(
 class Variable(NamedTuple):
     """One weight of a built layer as Keras sees it.
 
-    Attributes:
-        name: Keras's name: "kernel".
-        parameter: The parameter itself.
-        value: The view of it in Keras's order; what is written to it reaches the parameter.
-        regularizer: What adds a loss term for it, or None.
-        constraint: What projects it after an optimizer step, or None.
+    `value` is the view of `parameter` in Keras's order of axes; writing to it writes to the
+    parameter.
     """
 
     name: str
@@ -90,27 +87,28 @@ def set_weights(layer: Any, weights: Sequence[Any]) -> None:
 
     Args:
         layer: The layer; as a method, itself.
-        weights: Arrays or tensors as `get_weights` and Keras's `get_weights` give them.
+        weights: Arrays or tensors as `get_weights` and Keras's `get_weights` return them.
 
     Raises:
-        ValueError: their number or a shape differs, or one is no array of real numbers.
+        ValueError: Their number or a shape differs, or one is no array of real numbers.
     """
     distributed.settle(layer, "set_weights")
     variables = layer.variables
     expected = [(v.name, tuple(v.value.shape)) for v in variables]
+    rule = f"a list of arrays for {expected}"
     if isinstance(weights, (str, Tensor)) or not isinstance(weights, Iterable):
-        layer._refuse("weights", f"a list of arrays for {expected}", weights)
+        layer._refuse("weights", rule, weights)
     weights = list(weights)
-    given = [from_array(value) for value in weights]
+    arrays = [from_array(value) for value in weights]
     shapes = [
         type(value).__name__ if array is None else tuple(array.shape)
-        for value, array in zip(weights, given, strict=True)
+        for value, array in zip(weights, arrays, strict=True)
     ]
     if shapes != [shape for _, shape in expected]:
         remedy = "" if layer.built else "Build the layer first: `layer.build(input_shape)`."
-        layer._refuse("weights", f"a list of arrays for {expected}", shapes, remedy)
+        layer._refuse("weights", rule, shapes, remedy)
     views = [layer._writable(variable) for variable in variables]
-    for view, value in zip(views, given, strict=True):
+    for view, value in zip(views, arrays, strict=True):
         distributed.write(view, value)  # type: ignore[arg-type]
 
 
@@ -118,7 +116,7 @@ class LazyBuffer(UninitializedBuffer):
     """An uninitialized buffer that can be copied, as torch's uninitialized parameters can."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LazyBuffer:
-        """Return another one of the same type and device."""
+        """Return another one of the same dtype and device."""
         if id(self) not in memo:
             make: Any = type(self)
             memo[id(self)] = make(False, self.data.device, self.data.dtype)
@@ -127,30 +125,26 @@ class LazyBuffer(UninitializedBuffer):
 
 
 def infer_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
-    """Return all parameters' shapes for Keras's shapes of some, which go by Keras's names.
-
-    None where no input leads to them.
-    """
+    """Infer all parameters' shapes from Keras's shapes of some, by Keras's names; else None."""
     roles = {role.name: role for role in layer.roles if layer._has(role)}
     if not saved or not saved.keys() <= roles.keys():
         return None
     try:
-        shapes = {roles[n].parameter: _unviewed(roles[n], shape) for n, shape in saved.items()}
+        shapes = {roles[n].parameter: _to_torch_shape(roles[n], s) for n, s in saved.items()}
     except KeyError:  # a kernel of a rank that no kernel has
         return None
     input_shape = layer._input_shape_for(shapes)
     if input_shape is None:
         return None
     try:
-        expected = layer._shapes_for(input_shape)
+        expected: dict[str, Shape] = layer._shapes_for(input_shape)
     except (IndexError, ValueError):
         return None
-    fits = all(expected.get(name) == shape for name, shape in shapes.items())
-    return expected if fits else None
+    return expected if all(expected.get(n) == shape for n, shape in shapes.items()) else None
 
 
-def _unviewed(role: Role, shape: Shape) -> Shape:
-    """Return the shape in PyTorch's order of what has a shape in Keras's order."""
-    came_from = role.view(torch.empty(tuple(range(len(shape))), device="meta")).shape
-    sizes = dict(zip(came_from, shape, strict=True))
+def _to_torch_shape(role: Role, shape: Shape) -> Shape:
+    """Convert a shape in Keras's order of axes to PyTorch's order."""
+    axes = role.view(torch.empty(tuple(range(len(shape))), device="meta")).shape
+    sizes = dict(zip(axes, shape, strict=True))
     return tuple(sizes[axis] for axis in range(len(shape)))

@@ -1,4 +1,4 @@
-"""BaseConv: the arguments of a convolution of any rank, and the shapes that follow from them."""
+"""BaseConv: the arguments and shapes of a convolution of any rank."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ... import config, dtype_policies
+from ... import dtype_policies
 from ..._core import arguments
 from ..._core.arguments import Integers
 from ..._core.layout import empty_weight, kernel_view
 from ..._ops.window_arithmetic import output_size
 from ..base.kernel import Kernel
 from ..base.lora import LoRA
-from ..base.weights import Shape, declare_weight
+from ..base.stateless import data_format_of
+from ..base.weights import Shape, Sizes, declare_weight
 
 
 class BaseConv(Kernel):
-    """The arguments of a convolution over `rank` spatial axes, and the shapes that they allow.
+    """The arguments, documented in `Conv2D`, and shapes of a convolution over `rank` axes.
 
-    `Conv2D` documents them. The weight is stored as PyTorch stores it, (filters,
-    channels / groups, *kernel_size), in channels_last memory order; `kernel` is Keras's view.
+    The weight is stored as PyTorch stores it, (filters, channels / groups, *kernel_size), in
+    channels_last memory order; `kernel` is Keras's view.
     """
 
     rank: ClassVar[int]
@@ -41,7 +42,7 @@ class BaseConv(Kernel):
         *("filters", "kernel_size", "strides", "padding", "data_format"),
         *("dilation_rate", "groups", "use_bias"),
     )
-    _written_when_set = ("lora_rank", "lora_alpha")
+    _omit_config_if_unset = ("lora_rank", "lora_alpha")
 
     def __init__(
         self,
@@ -74,24 +75,16 @@ class BaseConv(Kernel):
         self.kernel_size = arguments.positive_integers(owner, "kernel_size", kernel_size, rank)
         self.strides = arguments.positive_integers(owner, "strides", strides, rank)
         self.padding = arguments.choice(owner, "padding", padding, ("valid", "same"))
-        data_format = config.image_data_format() if data_format is None else data_format
-        layouts = ("channels_last", "channels_first")
-        self.data_format = arguments.choice(owner, "data_format", data_format, layouts)
-        self.dilation_rate = arguments.positive_integers(
-            owner, "dilation_rate", dilation_rate, rank
-        )
+        self.data_format = data_format_of(owner, data_format)
+        dilations = arguments.positive_integers(owner, "dilation_rate", dilation_rate, rank)
+        self.dilation_rate = dilations
         self.groups = arguments.positive_integer(owner, "groups", groups)
         self.activation = activation
         self.use_bias = use_bias
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
-        self.kernel_regularizer = kernel_regularizer
-        self.bias_regularizer = bias_regularizer
-        self.kernel_constraint = kernel_constraint
-        self.bias_constraint = bias_constraint
+        self._assign_weight_arguments(locals())
         self._check_relations()
         self._set_lora(lora_rank, lora_alpha)
-        self._set_constants()
+        self._cache_call_constants()
         self._register_weights(dtype_policies.torch_dtype(self.dtype), device)
         if input_shape is not None:
             shape = arguments.shape(owner, "input_shape", input_shape, rank + 1, batch=False)
@@ -99,7 +92,7 @@ class BaseConv(Kernel):
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a config of any Keras as Keras 3 writes it; Keras 1 has two kernel sizes."""
+        """Convert a config of any Keras to that of Keras 3; Keras 1 has two kernel sizes."""
         upgraded = super().upgrade_config(config)
         if "nb_row" in upgraded:
             upgraded["kernel_size"] = (upgraded.pop("nb_row"), upgraded.pop("nb_col", None))
@@ -120,36 +113,33 @@ class BaseConv(Kernel):
     def _channel_axis(self) -> int:
         return -1 if self.data_format == "channels_last" else 1
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None.
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
+        """Return the output shape for an input shape, batch included; unknown sizes are None.
 
         Raises:
-            ValueError: the shape has the wrong rank, or the kernel does not fit into it.
+            ValueError: The shape has the wrong rank or is smaller than the kernel.
         """
-        shape = self._checked_shape(input_shape, "input_shape")
+        shape = self._check_shape(input_shape, "input_shape")
         sizes = self._require_room("input_shape", shape)
         if self._channel_axis == -1:
             return (shape[0], *sizes, self.filters)
         return (shape[0], self.filters, *sizes)
 
     def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
-        """Return the output's sizes along the spatial axes, or raise where the kernel is too big.
+        """Return the output's spatial sizes, or raise if the kernel is larger than the input.
 
-        With "same" there is room in any shape but, as a real input, an empty one.
+        With "same" only an empty input is too small.
         """
         spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
-        sizes = [
-            output_size(n, k, s, d, self.padding)
-            for n, k, s, d in zip(
-                spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True
-            )
-        ]
+        window = self.kernel_size, self.strides, self.dilation_rate
+        axes = zip(spatial, *window, strict=True)
+        sizes = [output_size(n, k, s, d, self.padding) for n, k, s, d in axes]
         same = self.padding == "same"
         least = 0 if same and argument == "input_shape" else 1
         if any(size is not None and size < least for size in sizes):
             self._refuse(
                 argument,
-                "a shape that the kernel fits into",
+                "a shape at least as large as the kernel",
                 tuple(shape),
                 "Use a larger input." if same else "Use a larger input, or padding='same'.",
                 kernel_size=self.kernel_size,
@@ -158,25 +148,24 @@ class BaseConv(Kernel):
             )
         return sizes
 
-    def _checked_shape(
-        self, input_shape: Sequence[int | None], argument: str
-    ) -> tuple[int | None, ...]:
+    def _check_shape(self, input_shape: Sequence[int | None], argument: str) -> Sizes:
         owner, layout = type(self).__name__, self.data_format
         return arguments.shape(owner, argument, input_shape, self.rank + 2, data_format=layout)
 
     def _shapes_for(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
-        shape = self._checked_shape(input_shape, argument)
-        channels = shape[self._channel_axis]
+        shape, axis, layout = (
+            self._check_shape(input_shape, argument),
+            self._channel_axis,
+            self.data_format,
+        )
+        channels = shape[axis]
         if not channels:
-            rule = (
-                f"a shape with a known number of channels, 1 at least (axis {self._channel_axis})"
-            )
-            self._refuse(argument, rule, shape, data_format=self.data_format)
+            rule = f"a shape with a known number of channels, 1 at least (axis {axis})"
+            self._refuse(argument, rule, shape, data_format=layout)
         if channels % self.groups:
-            rule = f"a shape whose channels (axis {self._channel_axis}) `groups` divides"
-            layout = self.data_format
+            rule = f"a shape whose channels (axis {axis}) `groups` divides"
             self._refuse(argument, rule, shape, groups=self.groups, data_format=layout)
         self._require_room(argument, shape)
         shapes = {"weight": (self.filters, channels // self.groups, *self.kernel_size)}
@@ -212,7 +201,7 @@ class BaseConv(Kernel):
         """Return the arguments that differ from the defaults."""
         channels = self.weight.shape[1] * self.groups if self.built else None
         sizes = f"{channels}, {self.filters}, kernel_size={self.kernel_size}"
-        differing = self._differing(
+        differing = self._format_non_defaults(
             strides=(1,) * self.rank,
             padding="valid",
             data_format="channels_last",

@@ -1,8 +1,8 @@
-"""Conv and Conv2D: how a convolution of any rank is computed, and the layers."""
+"""Conv, the computation of a convolution of any rank, and Conv2D."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,8 +17,8 @@ from ..._ops.convolution_cpu import convolution_for, convolve_places
 from ..._ops.convolution_dynamic import convolve_any_size
 from ..._ops.tracing import is_inferring_one_size, is_training_any_size
 from ..._ops.window_arithmetic import fixed_padding
+from . import torch_conversion
 from .base import BaseConv
-from .torch_conversion import make_from_torch, make_torch_modules
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -36,12 +36,12 @@ class Conv(BaseConv):
 
     # Before a call
 
-    def _set_constants(self) -> None:
-        """Keep together what `forward` needs at every call: one look-up is quicker than seven."""
+    def _cache_call_constants(self) -> None:
+        """Cache what `forward` needs in one tuple: one lookup is faster than seven."""
         last = self.data_format == "channels_last"
         mixed = self._policy.compute_dtype != self._policy.variable_dtype
         special, sizes = self._geometry()
-        # None: to move the axes checks it. -1: no input fits as it is.
+        # None: permuting the axes checks it. -1: every input must be cast.
         ndim = -1 if mixed or self.lora_enabled else None if last else self.rank + 2
         self._constants = (
             ndim,
@@ -54,29 +54,29 @@ class Conv(BaseConv):
         )
 
     def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
-        """Return what wraps the convolution, None for nothing, and the last arguments to call.
+        """Return the wrapper of the convolution, None for none, and the last call arguments.
 
-        PyTorch takes one integer for equal sizes, and no argument for its default, in less time.
+        One integer for equal sizes, and no argument for a default, make PyTorch's call faster.
         """
         kernel_size, stride, dilation = self.kernel_size, self.strides, self.dilation_rate
-        places = (self.rank, self.groups, set(kernel_size)) == (2, 1, {1})
-        # An activation takes more memory on a product's output, which is a view, in training.
-        if places and (max(stride) > 1 or self._stages[0] is None):
+        pointwise = (self.rank, self.groups, set(kernel_size)) == (2, 1, {1})
+        # In training, an activation costs more memory on a matrix product's output, a view.
+        if pointwise and (max(stride) > 1 or self._stages[0] is None):
             return convolve_places, (stride, dilation, self.groups)
         padding = fixed_padding(self.padding, kernel_size, stride, dilation)
         if padding is None:
             return convolve_same, (kernel_size, stride, dilation, self.groups)
         if max(*dilation, self.groups) == 1:
-            return None, (_shortened(stride), _shortened(padding))
+            return None, (_collapse_equal(stride), _collapse_equal(padding))
         return None, (stride, padding, dilation, self.groups)
 
     def _on_argument_change(self, argument: str) -> None:
         super()._on_argument_change(argument)
         if argument in ("activation", "activity_regularizer") and "_constants" in vars(self):
-            self._set_constants()
+            self._cache_call_constants()
 
-    def _set_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
-        """Decide where the activation goes: on the fresh output, or on the user's layout."""
+    def _on_activation_change(self, activation: Callable[[Tensor], Tensor]) -> None:
+        """Choose where the activation is applied: to the fresh output, or in the user's layout."""
         pointwise: Callable[[Tensor], Tensor] | None = None
         by_layout = not inplace_activations.is_elementwise(activation)
         if not by_layout and activation is not activations.linear:
@@ -86,20 +86,14 @@ class Conv(BaseConv):
     # A call
 
     def forward(self, inputs: Any) -> Tensor:
-        """Convolve a batch, add the bias and apply the activation.
-
-        Args:
-            inputs: A tensor or array in the layer's data format.
-
-        Returns:
-            The output in the same data format.
+        """Convolve a tensor or array, add the bias and apply the activation.
 
         Raises:
-            ValueError: the input has the wrong rank, number of channels or size.
+            ValueError: The input has the wrong rank, number of channels or size.
         """
         ndim, convolve, special, sizes, first, last, more = self._constants
         parameters: dict[str, Any] = self._parameters
-        try:  # one look-up for both: nn.Module's attributes cost more
+        try:  # faster than nn.Module's attributes
             weight, bias = parameters["weight"], parameters["bias"]
         except KeyError:  # one of them is computed from others
             weight, bias = self.weight, self.bias
@@ -108,7 +102,7 @@ class Conv(BaseConv):
             or inputs.dtype is not weight.dtype
             or (ndim is not None and inputs.ndim != ndim)
         ):
-            inputs, weight, bias = self._made_to_fit(inputs, weight, bias)
+            inputs, weight, bias = self._cast_inputs_and_weights(inputs, weight, bias)
         fresh = True
         try:
             x = inputs if first is None else axes_moved(inputs, first)
@@ -122,21 +116,19 @@ class Conv(BaseConv):
             else:
                 y, fresh = special(convolve, x, weight, bias, *sizes)
         except RuntimeError as error:
-            raise self._explained(error, inputs, weight) from error
+            raise self._translate_error(error, inputs, weight) from error
         if more or not fresh:
-            return self._finished(y, last, fresh)
+            return self._finalize_output(y, last, fresh)
         return y if last is None else axes_moved(y, last)
 
-    def _finished(self, y: Tensor, last: tuple[int, ...] | None, fresh: bool) -> Tensor:
-        """Return the output of a convolution: activated, in the user's layout, as whole memory.
+    def _finalize_output(self, y: Tensor, last: tuple[int, ...] | None, fresh: bool) -> Tensor:
+        """Activate the output of a convolution and make it contiguous, in the user's layout.
 
-        Args:
-            y: (batch, filters, *spatial).
-            last: The order of axes of the user's layout; None where it is that of `y`.
-            fresh: Whether `y` is all of a tensor that nothing else reads, and no view of it.
+        `last` permutes the axes of `y`, (batch, filters, *spatial), to the user's layout; `fresh`
+        tells that `y` is a new tensor and no view.
         """
         pointwise, by_layout = self._stages
-        if pointwise is not None:  # out of place it makes a whole tensor of a part
+        if pointwise is not None:  # out of place it makes the output contiguous
             y = pointwise(y) if fresh else self.activation(y)
         outputs = y if last is None else axes_moved(y, last)
         if by_layout:
@@ -156,10 +148,10 @@ class Conv(BaseConv):
         sizes: tuple[Any, ...],
         last: tuple[int, ...] | None,
     ) -> Tensor:
-        """Return the output in the form that `torch.compile` and `torch.export` take best.
+        """Compute the output in the form that suits `torch.compile` and `torch.export` best.
 
-        The activation is out of place: before the axes go back it trains faster, and inductor
-        joins it with the convolution; after it any size compiles.
+        The activation is out of place. Before the axes are permuted back it trains faster and
+        inductor fuses it with the convolution; after it, any size compiles.
         """
         convolve = self._constants[1]
         any_size = last is not None and is_training_any_size(x)
@@ -170,33 +162,25 @@ class Conv(BaseConv):
             y = convolve(x, weight, bias, *sizes)
         else:
             y, _ = special(convolve, x, weight, bias, *sizes)
-        elementwise = self._stages[0] is not None
+        pointwise, by_layout = self._stages
         early = torch.is_grad_enabled() or is_inferring_one_size(x)
-        before = elementwise and early and not any_size
-        y = self.activation(y) if before else y
-        if before:
+        if pointwise is not None and early and not any_size:
+            y = self.activation(y)
             return y if last is None else axes_moved(y, last)
-        if last is None:
-            return (
-                self._apply_as_given(self.activation, y) if self._stages[1] else self.activation(y)
-            )
-        return self.activation(axes_moved(y, last))
-
-    @property
-    def input_rank(self) -> int:  # type: ignore[override]
-        """The rank of the input."""
-        return self.rank + 2
+        if last is not None:
+            return self.activation(axes_moved(y, last))
+        return self._apply_as_given(self.activation, y) if by_layout else self.activation(y)
 
     @property
     def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
-        orders = self._constants[4:6]
-        return None if orders[0] is None else orders
+        first, last = self._constants[4:6]
+        return None if first is None else (first, last)
 
     def _compute(self, x: Tensor, *, padding: tuple[int, ...] | None = None) -> Tensor:
         ndim, convolve, special, sizes, _, _, _ = self._constants
         weight, bias = self._tensor("weight"), self._tensor("bias")
         if ndim == -1:
-            x, weight, bias = self._made_to_fit(x, weight, bias)
+            x, weight, bias = self._cast_inputs_and_weights(x, weight, bias)
         if padding is not None:
             sizes = self.strides, padding, self.dilation_rate, self.groups
         if is_compiling():
@@ -213,20 +197,18 @@ class Conv(BaseConv):
         return y if fresh else self._apply_as_given(Tensor.contiguous, y)
 
     def _apply_as_given(self, function: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-        """Return what a function makes of an output in the layout of the user."""
+        """Apply a function to an output in the layout of the user."""
         orders = self._orders
-        return (
-            function(y)
-            if orders is None
-            else axes_moved(function(axes_moved(y, orders[1])), orders[0])
-        )
+        if orders is None:
+            return function(y)
+        return axes_moved(function(axes_moved(y, orders[1])), orders[0])
 
     def _is_lowerable(self) -> bool:
-        # What a function of the user's returns may be anything.
+        # A user's own function may return anything.
         return self._constants[0] != -1 and not self._stages[1]
 
     def _gradient_needs_output(self) -> bool:
-        # A product's output is a view in training: to overwrite it costs copies.
+        # In training, a matrix product's output is a view: overwriting it costs copies.
         return self._stages != (None, False) or self._constants[2] is convolve_places
 
     def _is_nonnegative(self) -> bool:
@@ -235,45 +217,23 @@ class Conv(BaseConv):
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
         return self.padding == "valid" and self._constants[2] is None
 
-    # Plain PyTorch
-
     @classmethod
     def from_torch(cls, module: nn.Module, *, copy: bool = False, **arguments: Any) -> Self:
-        """Make a layer that computes what a plain PyTorch convolution computes.
+        """Make a layer from a plain PyTorch convolution.
 
         Args:
             module: An `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d` of this layer's rank.
-            copy: Whether the layer gets copies of the parameters; otherwise it shares them, and
+            copy: Whether the parameters are copied; otherwise they are shared, and
                 `trainable=False` freezes them for both.
             **arguments: Further arguments of the layer, such as `data_format` or `activation`.
 
         Raises:
-            ValueError: Keras has no such convolution: other padding than "valid" or "same", or
-                another padding mode than zeros.
+            ValueError: Keras has no such convolution: the padding is neither "valid" nor "same",
+                or the padding mode is not zeros.
         """
-        return make_from_torch(cls, module, copy, arguments)
+        return torch_conversion.from_torch(cls, module, copy, arguments)
 
-    def to_torch(
-        self, input_size: int | Sequence[int] | None = None, *, copy: bool = False
-    ) -> nn.Module:
-        """Return the plain PyTorch modules that compute what this layer computes.
-
-        They take and return (batch, channels, *spatial), whatever the layer's data format.
-
-        Args:
-            input_size: The sizes of the spatial axes; needed where "same" padding depends on
-                them, which is where a stride exceeds 1.
-            copy: Whether the modules get copies of the parameters; otherwise they share them.
-
-        Returns:
-            An `nn.Conv2d` (of the layer's rank), or an `nn.Sequential` of padding, convolution
-            and activation where there is more to do.
-
-        Raises:
-            ValueError: the padding depends on the size and none is given, or the layer does what
-                no plain module does.
-        """
-        return make_torch_modules(self, input_size, copy)
+    to_torch = torch_conversion.to_torch
 
 
 @keras_layer(aliases=["Convolution2D"])
@@ -283,52 +243,43 @@ class Conv2D(Conv):
     Same as `keras.layers.Conv2D`, except that
 
     - it is a `torch.nn.Module`: `weight` and `bias` are parameters in PyTorch's order;
-    - integer and boolean inputs are converted to the layer's compute dtype;
-    - an initializer without a seed draws from `torch.manual_seed`'s generator.
+    - integer and boolean inputs are cast to the layer's compute dtype;
+    - an initializer without a seed uses `torch.manual_seed`'s generator.
 
     Args:
         filters: The number of output channels.
         kernel_size: Height and width of the kernel: an integer for both, or two.
-        strides: The step of the window along each axis; not above 1 with a dilation.
-        padding: "valid" for none, or "same" for as much as gives `ceil(size / stride)` places,
-            evenly on both sides and an odd rest at the end, as TensorFlow pads; in any case.
-        data_format: "channels_last" or "channels_first"; by default
-            `kerastorch.config.image_data_format()`.
-        dilation_rate: The distance of the kernel's elements along each axis.
-        groups: The number of groups that channels and filters are split into.
-        activation: What is applied to the output: a name from `kerastorch.activations`, or any
-            callable; it gets the output in the layer's data format.
-        use_bias: Whether a bias is added to the output.
-        kernel_initializer: How the kernel starts; None means "glorot_uniform".
-        bias_initializer: How the bias starts; None means "glorot_uniform", as in Keras.
-        kernel_regularizer: What adds a loss term for the kernel.
-        bias_regularizer: What adds a loss term for the bias.
-        activity_regularizer: What adds a loss term for the output, divided by the batch size.
-        kernel_constraint: What projects the kernel after a step of the optimizer; see
-            `kerastorch.attach_constraints`.
-        bias_constraint: What projects the bias then.
-        lora_rank: The rank of a difference to train in the place of the kernel.
-        lora_alpha: The scale of that difference, times the rank.
-        input_shape: The shape of one input, without the batch; the layer is then built at once.
-        device: Where the weights live.
+        strides: The strides; they cannot exceed 1 together with a dilation.
+        padding: "valid" for none, or "same" for an output size of `ceil(size / stride)`, padded as
+            in TensorFlow: evenly, an odd rest at the end. Upper case is accepted.
+        data_format: "channels_last" or "channels_first"; by default that of `kerastorch.config`.
+        dilation_rate: The dilation along each axis.
+        groups: The number of groups of channels and filters.
+        activation: A name from `kerastorch.activations`, or any callable; it receives the output
+            in the layer's data format.
+        use_bias: Whether a bias is added.
+        kernel_initializer, bias_initializer: None means "glorot_uniform", as in Keras.
+        kernel_regularizer, bias_regularizer: Regularizers of the weights.
+        activity_regularizer: Regularizer of the output; its loss is divided by the batch size.
+        kernel_constraint, bias_constraint: See `kerastorch.attach_constraints`.
+        lora_rank: The rank of a low-rank update to train in place of the kernel.
+        lora_alpha: The scale of that update, times the rank.
+        input_shape: The shape of one sample; the layer is then built at once.
+        device: The device of the weights.
         **kwargs: `name`, `dtype` (a policy: "float32", "float16", "bfloat16", "float64",
             "mixed_float16", "mixed_bfloat16"), `trainable` and `autocast`.
 
     Shape:
-        - Input: (batch, height, width, channels), or with "channels_first"
-          (batch, channels, height, width).
-        - Output: (batch, new_height, new_width, filters), or (batch, filters, new_height,
-          new_width), where a new size is `ceil(size / stride)` with "same" and
+        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
+          "channels_first".
+        - Output: the same with `filters` channels and the sizes `ceil(size / stride)` with "same",
           `floor((size - (kernel - 1) * dilation - 1) / stride) + 1` with "valid".
-
-    Attributes:
-        weight: (filters, channels / groups, kernel height, kernel width), in channels_last
-            memory order.
-        bias: (filters,), or None.
-        kernel: The view (kernel height, kernel width, channels / groups, filters) of `weight`.
+        - `weight`: (filters, channels / groups, kernel height, kernel width), in channels_last
+          memory order; `kernel` is its view in Keras's order.
+        - `bias`: (filters,), or None.
 
     Raises:
-        ValueError: an argument is refused.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import numpy as np
@@ -344,6 +295,6 @@ class Conv2D(Conv):
 Convolution2D = Conv2D
 
 
-def _shortened(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
-    """Return one integer for equal sizes."""
+def _collapse_equal(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
+    """Replace equal sizes by one integer."""
     return sizes[0] if len(set(sizes)) == 1 else sizes

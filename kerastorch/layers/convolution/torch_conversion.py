@@ -1,4 +1,4 @@
-"""Exchange with plain PyTorch: a convolution layer <-> nn.Conv1d, nn.Conv2d, nn.Conv3d."""
+"""Convert a convolution layer from and to nn.Conv1d, nn.Conv2d or nn.Conv3d."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ _ALONG_LAST_AXIS: dict[Callable[..., Any], Callable[[int], nn.Module]] = {
 }
 
 
-def make_from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str, Any]) -> C:
-    """Return a layer of a class for a plain convolution."""
+def from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str, Any]) -> C:
+    """Make a layer of a class from a plain convolution."""
     owner, kind = f"{cls.__name__}.from_torch", _CONVOLUTIONS[cls.rank]
     if not isinstance(module, kind) or any(map(is_lazy, module.parameters())):
         raise ValueError(problem(owner, "module", f"an initialized nn.{kind.__name__}", module))
@@ -65,7 +65,7 @@ def make_from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict
         conv.out_channels,
         conv.kernel_size,
         strides=conv.stride,
-        padding=_padding_of(owner, conv),
+        padding=_find_keras_padding(owner, conv),
         dilation_rate=conv.dilation,
         groups=conv.groups,
         use_bias=conv.bias is not None,
@@ -74,7 +74,7 @@ def make_from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict
         **arguments,
     )
     for name in ("weight", "bias"):
-        setattr(layer, name, _taken(getattr(conv, name), copy=copy))
+        setattr(layer, name, _share_or_copy(getattr(conv, name), copy=copy))
     layer._build(layer._input_shape_for({"weight": tuple(conv.weight.shape)}) or ())
     layer._end_laziness()
     if not layer.trainable:
@@ -84,52 +84,65 @@ def make_from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict
     return layer.train(conv.training)
 
 
-def make_torch_modules(
-    layer: BaseConv, input_size: int | Sequence[int] | None, copy: bool
+def to_torch(
+    layer: BaseConv, input_size: int | Sequence[int] | None = None, *, copy: bool = False
 ) -> nn.Module:
-    """Return the plain modules of a layer."""
+    """Convert the layer to plain PyTorch: an `nn.Conv2d` (of its rank) or an `nn.Sequential`.
+
+    Inputs and outputs are (batch, channels, *spatial), whatever the layer's data format.
+
+    Args:
+        layer: The layer; as a method, itself.
+        input_size: The spatial sizes; needed for "same" padding if a stride exceeds 1.
+        copy: Whether the parameters are copied; otherwise they are shared.
+
+    Raises:
+        ValueError: The padding depends on the size and none is given, or plain modules cannot
+            compute what the layer computes.
+    """
     owner = f"{type(layer).__name__}.to_torch"
-    if not layer.built:
-        remedy = "Call it on a batch first, or `layer.build(input_shape)`."
-        raise ValueError(problem(owner, "layer", "built", layer, remedy))
+    layer._require_built("to_torch")
     for variable in layer.variables:
         layer._writable(variable)
     if layer.compute_dtype != layer.dtype:
-        rule, remedy = "one that computes in its weights' type", "Use torch.autocast instead."
+        rule, remedy = "one that computes in its weights' dtype", "Use torch.autocast instead."
         raise ValueError(problem(owner, "dtype", rule, layer.dtype_policy.name, remedy))
-    activation = _activation_of(owner, layer)
-    sides = _padding_for(owner, layer, input_size)
-    even = all(before == after for before, after in sides)
+    activation = _find_torch_activation(owner, layer)
+    sides = _compute_padding(owner, layer, input_size)
+    symmetric = all(before == after for before, after in sides)
     conv = _CONVOLUTIONS[layer.rank](
         layer.weight.shape[1] * layer.groups,
         layer.filters,
         layer.kernel_size,
         stride=layer.strides,
-        padding=tuple(after for _, after in sides) if even else 0,
+        padding=tuple(after for _, after in sides) if symmetric else 0,
         dilation=layer.dilation_rate,
         groups=layer.groups,
         bias=layer.bias is not None,
         device="meta",
         dtype=layer.weight.dtype,
     )
-    merged = nn.Parameter(layer._merged(layer.weight).detach()) if layer.lora_enabled else None
-    conv.weight = _taken(layer.weight, copy=copy) if merged is None else merged
-    conv.bias = _taken(layer.bias, copy=copy)
-    pad = None if even else _PADS[layer.rank](tuple(n for side in reversed(sides) for n in side))
-    steps = [step for step in (pad, conv, activation) if step is not None]
-    return (steps[0] if len(steps) == 1 else nn.Sequential(*steps)).train(layer.training)
+    if layer.lora_enabled:
+        conv.weight = nn.Parameter(layer._merged(layer.weight).detach())
+    else:
+        conv.weight = _share_or_copy(layer.weight, copy=copy)
+    conv.bias = _share_or_copy(layer.bias, copy=copy)
+    modules = [conv] if activation is None else [conv, activation]
+    if not symmetric:
+        modules.insert(0, _PADS[layer.rank](tuple(n for side in reversed(sides) for n in side)))
+    return (conv if len(modules) == 1 else nn.Sequential(*modules)).train(layer.training)
 
 
-def _taken(parameter: Any, *, copy: bool) -> Any:
-    """Return a parameter, or a copy of it with the same strides; None stays None."""
+def _share_or_copy(parameter: Any, *, copy: bool) -> Any:
+    """Return a parameter or None as it is, or a copy of it with the same strides."""
     if parameter is None or not copy:
         return parameter
     copied = torch.empty_like(parameter).copy_(parameter.detach())
     return nn.Parameter(copied.detach(), parameter.requires_grad)
 
 
-def _padding_of(owner: str, conv: Any) -> str:
-    """Return Keras's word for the padding of a plain convolution."""
+def _find_keras_padding(owner: str, conv: Any) -> str:
+    """Return Keras's name of the padding of a plain convolution."""
     if conv.padding in ("valid", "same"):
         return str(conv.padding)
     for padding in ("valid", "same"):
@@ -141,10 +154,10 @@ def _padding_of(owner: str, conv: Any) -> str:
     raise ValueError(problem(owner, "module.padding", rule, conv.padding, remedy, **sizes))
 
 
-def _padding_for(
+def _compute_padding(
     owner: str, layer: BaseConv, input_size: int | Sequence[int] | None
 ) -> list[tuple[int, int]]:
-    """Return the padding (before, after) of each spatial axis for inputs of a size."""
+    """Return the padding (before, after) of each spatial axis for an input size."""
     fixed = fixed_padding(layer.padding, layer.kernel_size, layer.strides, layer.dilation_rate)
     if fixed is not None:
         return [(n, n) for n in fixed]
@@ -156,24 +169,19 @@ def _padding_for(
         remedy = "Pass the spatial size of the inputs, such as (height, width)."
         strides = layer.strides
         raise ValueError(problem(owner, "input_size", rule, input_size, remedy, strides=strides))
-    return [
-        same_padding(n, k, s, d)
-        for n, k, s, d in zip(
-            sizes, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
-        )
-    ]
+    window = layer.kernel_size, layer.strides, layer.dilation_rate
+    return [same_padding(n, k, s, d) for n, k, s, d in zip(sizes, *window, strict=True)]
 
 
-def _activation_of(owner: str, layer: BaseConv) -> nn.Module | None:
+def _find_torch_activation(owner: str, layer: BaseConv) -> nn.Module | None:
     """Return the plain module of the layer's activation, None for linear."""
     activation: Any = layer.activation
-    last = 1 if layer.data_format == "channels_last" else -1
     if activation is activations.linear:
         return None
     if activation in _ACTIVATIONS:
         return _ACTIVATIONS[activation]()
     if activation in _ALONG_LAST_AXIS:
-        return _ALONG_LAST_AXIS[activation](last)
+        return _ALONG_LAST_AXIS[activation](1 if layer.data_format == "channels_last" else -1)
     rule = "a built-in one that PyTorch, too, has as a module"
     remedy = "Set `layer.activation = None` and apply it yourself."
     raise ValueError(problem(owner, "activation", rule, activation, remedy))

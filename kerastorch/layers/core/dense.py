@@ -1,4 +1,4 @@
-"""Dense: a matrix product with the last axis."""
+"""Dense: a matrix product along the last axis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..base.kernel import Kernel
 from ..base.lora import LoRA
-from ..base.weights import Shape, declare_weight
+from ..base.weights import Shape, Sizes, declare_weight
 
 __all__ = ["Dense"]
 
@@ -28,44 +28,36 @@ class Dense(Kernel):
     Same as `keras.layers.Dense`, except that
 
     - it is a `torch.nn.Module`: `weight` and `bias` are those of an `nn.Linear`;
-    - integer and boolean inputs are converted to the layer's compute dtype;
-    - an initializer without a seed draws from `torch.manual_seed`'s generator;
+    - integer and boolean inputs are cast to the layer's compute dtype;
+    - an initializer without a seed uses `torch.manual_seed`'s generator;
     - "float64" is computed in float64, where Keras on torch loses half of the digits;
     - quantized layers are refused.
 
     Args:
         units: The size of the output's last axis.
-        activation: What is applied to the output: a name from `kerastorch.activations`, or any
-            callable.
-        use_bias: Whether a bias is added to the output.
-        kernel_initializer: How the kernel starts; None means "glorot_uniform".
-        bias_initializer: How the bias starts; None means "glorot_uniform", as in Keras.
-        kernel_regularizer: What adds a loss term for the kernel.
-        bias_regularizer: What adds a loss term for the bias.
-        activity_regularizer: What adds a loss term for the output, divided by the batch size.
-        kernel_constraint: What projects the kernel after a step of the optimizer; see
-            `kerastorch.attach_constraints`.
-        bias_constraint: What projects the bias then.
-        lora_rank: The rank of a difference to train in the place of the kernel.
-        lora_alpha: The scale of that difference, times the rank. As in Keras's Dense, building the
+        activation: A name from `kerastorch.activations`, or any callable.
+        use_bias: Whether a bias is added.
+        kernel_initializer, bias_initializer: None means "glorot_uniform", as in Keras.
+        kernel_regularizer, bias_regularizer: Regularizers of the weights.
+        activity_regularizer: Regularizer of the output; its loss is divided by the batch size.
+        kernel_constraint, bias_constraint: See `kerastorch.attach_constraints`.
+        lora_rank: The rank of a low-rank update to train in place of the kernel.
+        lora_alpha: The scale of that update, times the rank. As in Keras's Dense, building the
             layer sets it to the rank; only `enable_lora` keeps another one.
-        quantization_config: None: it is there since Keras writes it.
-        input_shape: The shape of one input, without the batch; the layer is then built at once.
-        device: Where the weights live.
+        quantization_config: None; accepted since Keras writes it.
+        input_shape: The shape of one sample; the layer is then built at once.
+        device: The device of the weights.
         **kwargs: `name`, `dtype` (a policy: "float32", "float16", "bfloat16", "float64",
             "mixed_float16", "mixed_bfloat16"), `trainable` and `autocast`.
 
     Shape:
         - Input: (batch, ..., channels).
         - Output: (batch, ..., units).
-
-    Attributes:
-        weight: (units, channels).
-        bias: (units,), or None.
-        kernel: The view (channels, units) of `weight`.
+        - `weight`: (units, channels); `kernel` is its view (channels, units).
+        - `bias`: (units,), or None.
 
     Raises:
-        ValueError: an argument is refused.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import numpy as np
@@ -82,8 +74,8 @@ class Dense(Kernel):
         declare_weight("bias", "bias", when="use_bias"),
         *LoRA.roles,
     )
-    _written_when_set = ("activity_regularizer", "lora_rank", "lora_alpha")
-    _written_last = ("lora_rank", "lora_alpha")
+    _omit_config_if_unset = ("activity_regularizer", "lora_rank", "lora_alpha")
+    _config_keys_last = ("lora_rank", "lora_alpha")
     fixed_arguments = ("units", "use_bias")
     is_flat = True
     renamed_arguments: ClassVar = {**Kernel.renamed_arguments, "output_dim": "units"}
@@ -113,35 +105,29 @@ class Dense(Kernel):
         self.units = arguments.positive_integer(owner, "units", units)
         self.activation = activation
         self.use_bias = use_bias
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
-        self.kernel_regularizer = kernel_regularizer
-        self.bias_regularizer = bias_regularizer
-        self.kernel_constraint = kernel_constraint
-        self.bias_constraint = bias_constraint
+        self._assign_weight_arguments(locals())
         if quantization_config is not None:
             remedy = "Quantized layers are not supported."
             self._refuse("quantization_config", "None", quantization_config, remedy)
         self.quantization_config = quantization_config
         self._set_lora(lora_rank, lora_alpha)
-        self._set_constants()
+        self._cache_call_constants()
         self._register_weights(dtype_policies.torch_dtype(self.dtype), device)
         if input_shape is not None:
-            self.build(
-                (None, *arguments.any_shape(owner, "input_shape", input_shape, 1, batch=False))
-            )
+            sizes = arguments.any_shape(owner, "input_shape", input_shape, 1, batch=False)
+            self.build((None, *sizes))
 
-    def _set_constants(self) -> None:
+    def _cache_call_constants(self) -> None:
         mixed = self._policy.compute_dtype != self._policy.variable_dtype
-        self._never_fits = mixed or self.lora_enabled
+        self._always_casts = mixed or self.lora_enabled
 
-    def _set_activation(self, activation: Callable[[Tensor], Tensor]) -> None:
+    def _on_activation_change(self, activation: Callable[[Tensor], Tensor]) -> None:
         self._in_place = inplace_activations.in_place(activation)
 
     # Shapes
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None."""
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
+        """Return the output shape for an input shape, batch included; unknown sizes are None."""
         shape = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 2)
         return (*shape[:-1], self.units)
 
@@ -171,33 +157,27 @@ class Dense(Kernel):
     # The computation
 
     def forward(self, inputs: Any) -> Tensor:
-        """Multiply the last axis with the kernel, add the bias and apply the activation.
-
-        Args:
-            inputs: A tensor or array of two dimensions or more.
-
-        Returns:
-            The output; its last axis is `units` long.
+        """Multiply a tensor or array by the kernel, add the bias and apply the activation.
 
         Raises:
-            ValueError: the input has less than two dimensions or another last size.
+            ValueError: The input has less than two dimensions or another last size.
         """
         parameters: dict[str, Any] = self._parameters
-        try:  # one look-up for both: nn.Module's attributes cost more
+        try:  # faster than nn.Module's attributes
             weight, bias = parameters["weight"], parameters["bias"]
         except KeyError:  # one of them is computed from others
             weight, bias = self.weight, self.bias
         if (
-            self._never_fits
+            self._always_casts
             or not isinstance(inputs, Tensor)
             or inputs.dtype is not weight.dtype
             or inputs.ndim < 2
         ):
-            inputs, weight, bias = self._made_to_fit(inputs, weight, bias)
+            inputs, weight, bias = self._cast_inputs_and_weights(inputs, weight, bias)
         try:
             outputs = F.linear(inputs, weight, bias)
         except RuntimeError as error:
-            raise self._explained(error, inputs, weight) from error
+            raise self._translate_error(error, inputs, weight) from error
         if self._in_place is None or torch.compiler.is_compiling():
             outputs = self.activation(outputs)
         else:
@@ -208,16 +188,16 @@ class Dense(Kernel):
 
     def _compute(self, x: Tensor) -> Tensor:
         weight, bias = self._tensor("weight"), self._tensor("bias")
-        if self._never_fits:
-            x, weight, bias = self._made_to_fit(x, weight, bias)
+        if self._always_casts:
+            x, weight, bias = self._cast_inputs_and_weights(x, weight, bias)
         outputs = F.linear(x, weight, bias)
         if self._in_place is None or torch.compiler.is_compiling():
             return self.activation(outputs)
         return self._in_place(outputs)
 
     def _is_lowerable(self) -> bool:
-        # What a function of the user's returns may be anything.
-        return not self._never_fits and inplace_activations.is_elementwise(self.activation)
+        # A user's own function may return anything.
+        return not self._always_casts and inplace_activations.is_elementwise(self.activation)
 
     def _gradient_needs_output(self) -> bool:
         return self.activation is not activations.linear
@@ -236,5 +216,5 @@ class Dense(Kernel):
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""
         sizes = f"{self.weight.shape[1] if self.built else None}, {self.units}"
-        differing = self._differing(use_bias=True, lora_rank=None, trainable=True)
+        differing = self._format_non_defaults(use_bias=True, lora_rank=None, trainable=True)
         return ", ".join([sizes, *differing])

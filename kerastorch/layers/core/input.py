@@ -1,4 +1,4 @@
-"""InputLayer: what shape and type a model's input has."""
+"""InputLayer: the shape and dtype of a model's input."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..._core.errors import problem
 from ..._core.registry import keras_layer
 from ...dtype_policies import name_of
 from ..base.stateless import Weightless
+from ..base.weights import Sizes
 
 __all__ = ["InputLayer"]
 
@@ -26,32 +27,31 @@ _TYPES = (
 
 @keras_layer()
 class InputLayer(Weightless):
-    """Checks an input's shape and gives it its type.
+    """Checks an input's shape and casts it to the dtype of the layer.
 
     Same as `keras.layers.InputLayer`, except that it is called with the input, which Keras's model
-    takes past it, and that nested and symbolic tensors are refused. `sparse` and `ragged` are
-    taken as on TensorFlow; Keras's torch backend refuses both.
+    passes around it, and that nested and symbolic tensors are refused. `sparse` and `ragged` are
+    accepted as on TensorFlow; Keras's torch backend refuses both.
 
     Args:
-        shape: The shape of one input, without the batch; None for a size that varies.
-        batch_size: The size of a batch.
-        dtype: The type of the numbers; by default `kerastorch.config.floatx()`.
-        sparse: Whether sparse tensors are expected. Dense ones are taken all the same, and
+        shape: The shape of one sample; None for a size that varies.
+        batch_size: The batch size.
+        dtype: The dtype; by default `kerastorch.config.floatx()`.
+        sparse: Whether sparse tensors are expected. Dense ones are accepted all the same, and
             `torch.sparse` ones, with or without it, are made dense.
         ragged: Whether rows of several lengths are expected; they must come in a dense tensor.
-        batch_shape: The shape with the batch, in the place of `shape` and `batch_size`.
+        batch_shape: The shape with the batch, in place of `shape` and `batch_size`.
         input_tensor: None.
         optional: Whether the input may be None.
         name: The layer's name.
-        **kwargs: `input_shape` or `batch_input_shape`, Keras 2's names of `shape` and
-            `batch_shape`.
+        **kwargs: `input_shape` or `batch_input_shape`: Keras 2's `shape` and `batch_shape`.
 
     Shape:
         - Input: `batch_shape`.
         - Output: the same.
 
     Raises:
-        ValueError: an argument is refused.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import numpy as np
@@ -60,8 +60,8 @@ class InputLayer(Weightless):
     """
 
     renamed_arguments: ClassVar = {"batch_input_shape": "batch_shape"}
-    is_flat = True  # the caller says in which order its elements are
-    _declared = "float32"  # while the constructor of the base class is at work
+    is_flat = True  # the caller decides on the order of the elements
+    _declared = "float32"  # while the base class's constructor runs
 
     def __init__(
         self,
@@ -85,21 +85,20 @@ class InputLayer(Weightless):
         if input_tensor is not None:
             self._refuse("input_tensor", "None", input_tensor)
         if (shape is None) == (batch_shape is None):
-            self._refuse(
-                "shape", "given where `batch_shape` is not", shape, batch_shape=batch_shape
-            )
+            rule = "given where `batch_shape` is not"
+            self._refuse("shape", rule, shape, batch_shape=batch_shape)
         if batch_shape is not None and batch_size is not None:
             self._refuse("batch_size", "left out with `batch_shape`", batch_size)
         if shape is not None:
             sizes = arguments.any_shape(owner, "shape", shape, 0, batch=False)
             batch_shape = (batch_size, *sizes)
         self.batch_shape = arguments.any_shape(owner, "batch_shape", batch_shape, 0)
-        self._declared = config.floatx() if dtype is None else self._checked_dtype(dtype)
+        self._declared = config.floatx() if dtype is None else self._check_dtype(dtype)
         self.sparse = bool(sparse)
         self.ragged = bool(ragged)
         self.optional = optional
 
-    def _checked_dtype(self, dtype: Any) -> str:
+    def _check_dtype(self, dtype: Any) -> str:
         if isinstance(dtype, Mapping):  # a policy, as configs have them
             inner = dtype.get("config")
             dtype = inner.get("name") if isinstance(inner, Mapping) else dtype
@@ -114,7 +113,7 @@ class InputLayer(Weightless):
 
     @property
     def dtype(self) -> str:
-        """The name of the type of the numbers."""
+        """The name of the dtype."""
         return self._declared
 
     @property
@@ -123,7 +122,7 @@ class InputLayer(Weightless):
         return self.dtype
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the config as every layer does, but only with what Keras's has."""
+        """Return the config with Keras's keys only; see `Layer.get_config`."""
         written = {
             "batch_shape": self.batch_shape,
             "dtype": self.dtype,
@@ -134,21 +133,21 @@ class InputLayer(Weightless):
         }
         if target is None:
             return written
-        left_out = [key for key in ("ragged", "optional") if not written[key]]  # early ones lack it
-        return {k: v for k, v in as_read_by(written, target).items() if k not in left_out}
+        omitted = [key for key in ("ragged", "optional") if not written[key]]  # early ones lack it
+        return {k: v for k, v in as_read_by(written, target).items() if k not in omitted}
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same."""
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
+        """Return the input shape."""
         rank = len(self.batch_shape)
         shape = arguments.shape(type(self).__name__, "input_shape", input_shape, rank)
         self._require(shape, "input_shape")
         return shape
 
     def forward(self, inputs: Any) -> Any:
-        """Return the input in the layer's type.
+        """Cast the input to the layer's dtype.
 
         Raises:
-            ValueError: it has another shape than the layer's, or is nested.
+            ValueError: It has another shape than the layer's, or is nested.
         """
         if inputs is None and self.optional:
             return None
@@ -164,11 +163,7 @@ class InputLayer(Weightless):
 
 
 def dense(x: Tensor, owner: str, argument: str) -> Tensor:
-    """Return a tensor that is neither sparse nor nested.
-
-    Raises:
-        ValueError: it is nested.
-    """
+    """Convert a sparse tensor to a dense one; raise for a nested one."""
     if x.is_nested:
         rule, remedy = "dense or sparse", "Pad it with `to_padded_tensor`."
         raise ValueError(problem(owner, argument, rule, "a nested tensor", remedy))

@@ -1,11 +1,11 @@
-"""Layers that make one tensor of a list of them."""
+"""Layers that merge a list of tensors into one."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from ..._core.errors import problem
 from ..._core.layout import CHANNELS_FIRST
 from ..._core.registry import keras_layer
 from ..._ops.tracing import by_element
-from ..base.stateless import Sizes, Weightless
+from ..base.stateless import Weightless
+from ..base.weights import Sizes
 
 __all__ = ["Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"]
 
@@ -25,59 +26,56 @@ class Merge(Weightless):
 
     compute_layout = "any"
     takes_list = True
-    returns_new_tensor = True  # of several tensors; a list of one is never lowered
+    returns_new_tensor = True  # not for a list of one tensor, which is never lowered
 
     def _gradient_needs_output(self) -> bool:
         return False
 
-    def _merged_shape(self, argument: str, shapes: list[Sizes]) -> Sizes:
-        """Return the output's shape, or raise where the shapes do not go together."""
+    def _merge_shapes(self, argument: str, shapes: list[Sizes]) -> Sizes:
+        """Return the output shape, or raise if the shapes do not match."""
         raise NotImplementedError
 
-    def _list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
+    def _check_list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
         if not isinstance(value, (list, tuple)) or not value:
             self._refuse(argument, f"a list of {of}", value)
         return value
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> Sizes:
-        """Return the output's shape for a list of inputs' shapes; None stays None."""
+        """Return the output shape for a list of input shapes; unknown sizes are None."""
         owner, shapes = type(self).__name__, []
-        for given in self._list("input_shape", input_shape, "shapes"):
+        for given in self._check_list("input_shape", input_shape, "shapes"):
             if not isinstance(given, (list, tuple)):
                 self._refuse("input_shape", "a list of shapes", input_shape)
             rank = max(len(given), 1)
             shapes.append(checked_shape(owner, "input_shape", given, rank))
-        return self._merged_shape("input_shape", shapes)
+        return self._merge_shapes("input_shape", shapes)
 
     def _prepare_input(self, inputs: Any) -> list[Tensor]:
         prepare = super()._prepare_input
-        return [prepare(x) for x in self._list("inputs", inputs, "tensors")]
+        return [prepare(x) for x in self._check_list("inputs", inputs, "tensors")]
 
 
 class Elementwise(Merge):
-    """A merge of element with element.
+    """An elementwise merge with broadcasting, except of the batch.
 
-    Sizes of 1 are repeated, but for the batch; a tensor of fewer axes gets the missing ones, of
-    size 1, behind its batch. A subclass says what makes one of two.
+    A tensor of lower rank gets its missing axes, of size 1, after its batch.
     """
 
-    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return what the layer makes of two tensors."""
-        raise NotImplementedError
+    _combine: ClassVar[Any]  # the function of two tensors
 
     def _compute(self, x: list[Tensor]) -> Tensor:
         y, *others = self._align(x)
         for other in others:
-            y = by_element(self._joined, y, other)
+            y = by_element(self._combine, y, other)
         return y
 
-    def _merged_shape(self, argument: str, shapes: list[Sizes]) -> Sizes:
+    def _merge_shapes(self, argument: str, shapes: list[Sizes]) -> Sizes:
         rank = max(len(shape) for shape in shapes)
         if not all(shapes):
             self._refuse(argument, "tensors with a batch", shapes)
         full = [(shape[0], *(1,) * (rank - len(shape)), *shape[1:]) for shape in shapes]
         batches = [shape[0] for shape in full if shape[0] is not None]
-        if any(n != batches[0] for n in batches):  # in a set, sizes being traced would differ
+        if any(n != batches[0] for n in batches):  # no set: traced sizes would differ in it
             self._refuse(argument, "of one batch size", shapes)
         merged = list(full[0])
         for shape in full[1:]:
@@ -91,19 +89,19 @@ class Elementwise(Merge):
         return (batches[0] if batches else None, *merged[1:])
 
     def _align(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Return tensors of one rank and dtype, or raise where the shapes do not go together."""
-        kind, shape = tensors[0].dtype, tensors[0].shape
-        if shape and all(x.dtype is kind and x.shape == shape for x in tensors):  # the usual case
+        """Convert tensors to one rank and dtype, or raise if the shapes do not match."""
+        dtype, shape = tensors[0].dtype, tensors[0].shape
+        if shape and all(x.dtype is dtype and x.shape == shape for x in tensors):  # the usual case
             return tensors
-        kind = reduce(torch.promote_types, [x.dtype for x in tensors])
-        self._merged_shape("inputs", [tuple(x.shape) for x in tensors])
+        dtype = reduce(torch.promote_types, [x.dtype for x in tensors])
+        self._merge_shapes("inputs", [tuple(x.shape) for x in tensors])
         rank = max(x.ndim for x in tensors)
-        return [x.to(kind)[(slice(None), *(None,) * (rank - x.ndim))] for x in tensors]
+        return [x.to(dtype)[(slice(None), *(None,) * (rank - x.ndim))] for x in tensors]
 
 
 @keras_layer()
 class Add(Elementwise):
-    """The sum of a list of tensors.
+    """Adds a list of tensors.
 
     Same as `keras.layers.Add`.
 
@@ -111,11 +109,11 @@ class Add(Elementwise):
         **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
 
     Shape:
-        - Input: a list of (batch, ...) whose sizes are equal or 1.
+        - Input: a list of tensors (batch, ...) whose sizes are equal or 1.
         - Output: (batch, ...), the larger size of each axis.
 
     Raises:
-        ValueError: an argument is refused.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import torch
@@ -125,23 +123,21 @@ class Add(Elementwise):
 
     overwrites_input = True
 
-    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
-        return y + x
+    _combine = staticmethod(operator.add)
 
     def _compute(self, x: list[Tensor], *, inplace: int | None = None) -> Tensor:
         if inplace is not None and len(x) == 2:
             y, other = x[inplace], x[1 - inplace]
             if y.shape == other.shape:
                 return y.add_(other)
-        return Elementwise._compute(self, x)  # quicker than by `super`
+        return Elementwise._compute(self, x)  # faster than `super`
 
 
 @keras_layer()
 class Subtract(Elementwise):
-    """The first of two tensors less the second.
+    """Subtracts the second of two tensors from the first.
 
-    Same as `keras.layers.Subtract`. `Add` says what shapes and arguments it takes; booleans cannot
-    be subtracted from booleans.
+    Same as `keras.layers.Subtract`. Two boolean tensors are refused. See `Add` for the arguments.
 
     Example:
         >>> import torch
@@ -149,10 +145,9 @@ class Subtract(Elementwise):
         tensor([[-2, -1]])
     """
 
-    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
-        return y - x
+    _combine = staticmethod(operator.sub)
 
-    def _list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
+    def _check_list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
         if not isinstance(value, (list, tuple)) or len(value) != 2:
             self._refuse(argument, f"a list of two {of}", value)
         return value
@@ -160,9 +155,9 @@ class Subtract(Elementwise):
 
 @keras_layer()
 class Multiply(Elementwise):
-    """The product of a list of tensors.
+    """Multiplies a list of tensors.
 
-    Same as `keras.layers.Multiply`. `Add` says what shapes and arguments it takes.
+    Same as `keras.layers.Multiply`. See `Add` for the arguments.
 
     Example:
         >>> import torch
@@ -170,17 +165,16 @@ class Multiply(Elementwise):
         tensor([[3, 8]])
     """
 
-    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
-        return y * x
+    _combine = staticmethod(operator.mul)
 
 
 @keras_layer()
 class Average(Elementwise):
-    """The mean of a list of tensors.
+    """Averages a list of tensors.
 
-    Same as `keras.layers.Average`. Integers are added in their own type, in which a sum may wrap
-    around, and then divided, which gives float64, or float32 for types of 16 bits or less, as on
-    TensorFlow. `Add` says what shapes and arguments it takes.
+    Same as `keras.layers.Average`. Integers are added in their own dtype, in which a sum may wrap
+    around, and the mean is float64, or float32 for dtypes of 16 bits or less, as on TensorFlow.
+    See `Add` for the arguments.
 
     Example:
         >>> import torch
@@ -188,8 +182,7 @@ class Average(Elementwise):
         tensor([[2.0000, 2.5000]], dtype=torch.float64)
     """
 
-    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
-        return y + x
+    _combine = staticmethod(operator.add)
 
     def _compute(self, x: list[Tensor]) -> Tensor:
         total = super()._compute(x)
@@ -200,10 +193,9 @@ class Average(Elementwise):
 
 @keras_layer()
 class Maximum(Elementwise):
-    """The largest of the elements in each place of a list of tensors.
+    """The elementwise maximum of a list of tensors.
 
-    Same as `keras.layers.Maximum`, except that float64 stays float64. `Add` says what shapes and
-    arguments it takes.
+    Same as `keras.layers.Maximum`, except that float64 stays float64. See `Add` for the arguments.
 
     Example:
         >>> import torch
@@ -211,16 +203,14 @@ class Maximum(Elementwise):
         tensor([[3, 5]])
     """
 
-    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
-        return torch.maximum(y, x)
+    _combine = staticmethod(torch.maximum)
 
 
 @keras_layer()
 class Minimum(Elementwise):
-    """The smallest of the elements in each place of a list of tensors.
+    """The elementwise minimum of a list of tensors.
 
-    Same as `keras.layers.Minimum`, except that float64 stays float64. `Add` says what shapes and
-    arguments it takes.
+    Same as `keras.layers.Minimum`, except that float64 stays float64. See `Add` for the arguments.
 
     Example:
         >>> import torch
@@ -228,13 +218,12 @@ class Minimum(Elementwise):
         tensor([[1, 4]])
     """
 
-    def _joined(self, y: Tensor, x: Tensor) -> Tensor:
-        return torch.minimum(y, x)
+    _combine = staticmethod(torch.minimum)
 
 
 @keras_layer()
 class Concatenate(Merge):
-    """A list of tensors behind one another along one axis.
+    """Concatenates a list of tensors along one axis.
 
     Same as `keras.layers.Concatenate`.
 
@@ -243,12 +232,12 @@ class Concatenate(Merge):
         **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
 
     Shape:
-        - Input: a list of tensors whose sizes are equal but along `axis`.
+        - Input: a list of tensors whose sizes are equal except along `axis`.
         - Output: the same with the sum of their sizes along `axis`.
 
     Raises:
         TypeError: `axis` is no integer.
-        ValueError: another argument is refused.
+        ValueError: Another argument is invalid.
 
     Example:
         >>> import torch
@@ -263,34 +252,33 @@ class Concatenate(Merge):
         except TypeError:
             raise TypeError(problem(type(self).__name__, "axis", "an integer", axis)) from None
 
-    def _merged_shape(self, argument: str, shapes: list[Sizes]) -> Sizes:
+    def _merge_shapes(self, argument: str, shapes: list[Sizes]) -> Sizes:
         first, axis = shapes[0], self.axis
         if not -len(first) <= axis < len(first):
             rule = "an axis of the inputs"
-            message = problem(type(self).__name__, "axis", rule, axis, "", shapes=shapes)
-            raise IndexError(message)
-        along: int | None = 0
+            raise IndexError(problem(type(self).__name__, "axis", rule, axis, shapes=shapes))
+        total: int | None = 0
         for shape in shapes:
             if len(shape) != len(first) or any(
-                ours != theirs and None not in (ours, theirs) and place != axis % len(first)
-                for place, (ours, theirs) in enumerate(zip(first, shape, strict=True))
+                ours != theirs and None not in (ours, theirs) and index != axis % len(first)
+                for index, (ours, theirs) in enumerate(zip(first, shape, strict=True))
             ):
                 rule = f"a list of shapes that are equal but along axis {axis}"
                 self._refuse(argument, rule, shapes)
             size = shape[axis]
-            along = None if along is None or size is None else along + size
+            total = None if total is None or size is None else total + size
         merged = list(first)
-        merged[axis] = along
+        merged[axis] = total
         return tuple(merged)
 
     def _prepare_input(self, inputs: Any) -> list[Tensor]:
         tensors = super()._prepare_input(inputs)
         shapes = [x.shape for x in tensors]
-        if self.axis in (-1, len(shapes[0]) - 1):  # the usual case, in less time
+        if self.axis in (-1, len(shapes[0]) - 1):  # the usual case, checked faster
             rest = shapes[0][:-1]
             if shapes[0] and all(shape[:-1] == rest for shape in shapes):
                 return tensors
-        self._merged_shape("inputs", [tuple(shape) for shape in shapes])
+        self._merge_shapes("inputs", [tuple(shape) for shape in shapes])
         return tensors
 
     def _compute(self, x: list[Tensor], *, axis: int | None = None) -> Tensor:

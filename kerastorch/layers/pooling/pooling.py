@@ -1,7 +1,8 @@
-"""The pooling layers: what a window holds becomes one number."""
+"""Pooling over windows and over all spatial positions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -9,20 +10,25 @@ from torch import Tensor
 
 from ..._core import arguments as arguments_module
 from ..._core.arguments import Integers
+from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from ..._core.registry import keras_layer
 from ..._ops.pooling import MAX_POOLINGS, pool_average, pool_max
 from ..._ops.window_arithmetic import output_size
-from ..base.spatial import SpatialChannelsFirst, data_format_of
-from ..base.stateless import Sizes
+from ..base.stateless import Spatial, data_format_of
+from ..base.weights import Sizes
 
-__all__ = ["AveragePooling2D", "AvgPool2D", "MaxPool2D", "MaxPooling2D"]
+__all__ = [
+    *("AveragePooling2D", "AvgPool2D", "MaxPool2D", "MaxPooling2D"),
+    *("GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D"),
+]
 
 
-class BasePooling(SpatialChannelsFirst):
+class BasePooling(Spatial):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
 
+    compute_layout = "channels_first"
     returns_new_tensor = True
-    _written_last = ("strides", "data_format")
+    _config_keys_last = ("strides", "data_format")
     renamed_arguments: ClassVar = {"border_mode": "padding"}
 
     def __init__(
@@ -43,17 +49,22 @@ class BasePooling(SpatialChannelsFirst):
         self.padding = padding  # as it was written, as in Keras's config
         self.data_format = data_format_of(owner, data_format)
 
+    @property
+    def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
+        rank = self.rank
+        return (CHANNELS_FIRST[rank], CHANNELS_LAST[rank]) if self._channel_axis == -1 else None
+
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         padding = "same" if self._same else "valid"
         windows = zip(sizes, self.pool_size, self.strides, strict=True)
-        places = tuple(output_size(n, k, s, 1, padding) for n, k, s in windows)
+        outputs = tuple(output_size(n, k, s, 1, padding) for n, k, s in windows)
         least = 0 if self._same and argument == "input_shape" else 1
-        if any(n is not None and n < least for n in places):
+        if any(n is not None and n < least for n in outputs):
             remedy = "Use a larger input." if self._same else "Or use padding='same'."
-            rule, layout = "a shape that the window fits into", self.data_format
+            rule, layout = "a shape at least as large as the window", self.data_format
             window = self.pool_size
             self._refuse(argument, rule, shape, remedy, pool_size=window, data_format=layout)
-        return places
+        return outputs
 
     def _require_fit_of(self, x: Tensor) -> None:
         shape = tuple(x.shape)
@@ -83,13 +94,13 @@ class _MaxPooling(BasePooling):
         return pool_max(x, self.pool_size, self.strides, self._same)
 
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
-        # A border of zeros is not above what is >= 0; so are the gradients, which are 0 there.
+        # Zeros do not change the maximum of inputs >= 0; gradients are 0 there anyway.
         fits = all(2 * pad <= size for pad, size in zip(padding, self.pool_size, strict=True))
         return nonnegative and fits and not self._same
 
 
 class _AveragePooling(BasePooling):
-    _floats = True
+    _casts_integers = True
 
     def _compute(self, x: Tensor) -> Tensor:
         return pool_average(x, self.pool_size, self.strides, self._same)
@@ -97,28 +108,27 @@ class _AveragePooling(BasePooling):
 
 @keras_layer(aliases=["MaxPool2D"])
 class MaxPooling2D(_MaxPooling):
-    """Max pooling over height and width: the largest number of each window.
+    """Max pooling over height and width.
 
     Same as `keras.layers.MaxPooling2D`, except that an unknown `padding` is refused.
 
     Args:
         pool_size: Height and width of the window: an integer for both, or two.
-        strides: The step of the window along each axis; by default `pool_size`.
-        padding: "valid" for none, or "same" for as much as gives `ceil(size / stride)` places,
-            evenly on both sides and an odd rest at the end; what is padded is never the largest.
-        data_format: "channels_last" or "channels_first"; by default
-            `kerastorch.config.image_data_format()`.
+        strides: The strides; by default `pool_size`.
+        padding: "valid" for none, or "same" for an output size of `ceil(size / stride)`, padded
+            evenly, an odd rest at the end; padded elements are never the maximum.
+        data_format: "channels_last" or "channels_first"; by default that of `kerastorch.config`.
         name: The layer's name.
         **kwargs: `dtype`, `trainable`, `autocast`, `activity_regularizer` and `input_shape`.
 
     Shape:
-        - Input: (batch, height, width, channels), or with "channels_first"
-          (batch, channels, height, width).
+        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
+          "channels_first".
         - Output: the same with the sizes `floor((size - pool_size) / stride) + 1` with "valid"
           and `ceil(size / stride)` with "same".
 
     Raises:
-        ValueError: an argument is refused.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import torch
@@ -138,11 +148,11 @@ class AveragePooling2D(_AveragePooling):
     Same as `keras.layers.AveragePooling2D`, except that
 
     - an unknown `padding` is refused;
-    - "same" never counts what is padded, as in TensorFlow and JAX; Keras's torch backend repeats
-      the border where the padding is uneven, and so gives other numbers there;
-    - integer and boolean inputs are converted to the layer's compute dtype.
+    - "same" never counts padded elements, as in TensorFlow and JAX; Keras's torch backend repeats
+      the border if the padding is asymmetric, which gives other values;
+    - integer and boolean inputs are cast to the layer's compute dtype.
 
-    `MaxPooling2D` says what shapes and arguments it takes; `pool_size` has no default here.
+    See `MaxPooling2D` for the arguments; `pool_size` has no default here.
 
     Example:
         >>> import torch
@@ -155,5 +165,93 @@ class AveragePooling2D(_AveragePooling):
     rank = 2
 
 
+class BaseGlobalPooling(Spatial):
+    """A pooling over all of the `rank` spatial axes."""
+
+    is_flat = True
+    compute_layout = "any"
+    returns_new_tensor = True
+
+    def __init__(
+        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.data_format = data_format_of(type(self).__name__, data_format)
+        self.keepdims = keepdims
+        self._axes = tuple(range(self._first_axis, self._first_axis + self.rank))
+
+    @property
+    def _output_rank(self) -> int | None:
+        return None if self.keepdims else 2
+
+    def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
+        return {"axes": tuple(range(2, rank))}
+
+    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
+        return (1,) * self.rank if self.keepdims else ()
+
+
+class _GlobalAveragePooling(BaseGlobalPooling):
+    def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
+        keep, axes = bool(self.keepdims), self._axes if axes is None else axes
+        if x.dtype in (torch.float32, torch.float64):
+            return x.mean(axes, keep)
+        y = x.mean(axes, keep, dtype=torch.float32)
+        return y.to(x.dtype) if x.is_floating_point() else y
+
+
+class _GlobalMaxPooling(BaseGlobalPooling):
+    def _prepare_input(self, inputs: Any) -> Tensor:
+        x = super()._prepare_input(inputs)
+        if 0 in self._split(x.shape)[1]:
+            rule, layout = "of sizes of 1 at least", self.data_format
+            self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
+        return x
+
+    def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
+        return x.amax(self._axes if axes is None else axes, bool(self.keepdims))
+
+
+@keras_layer(aliases=["GlobalAvgPool2D"])
+class GlobalAveragePooling2D(_GlobalAveragePooling):
+    """The mean over height and width.
+
+    Same as `keras.layers.GlobalAveragePooling2D`. Half precision is averaged in float32;
+    integers and booleans give float32, whatever the layer's dtype is.
+
+    Args:
+        data_format, **kwargs: As in `MaxPooling2D`.
+        keepdims: Whether height and width stay as axes of size 1.
+
+    Shape:
+        - Input: as in `MaxPooling2D`.
+        - Output: (batch, channels); with `keepdims` the input's with height and width 1.
+
+    Example:
+        >>> import torch
+        >>> GlobalAveragePooling2D()(torch.arange(12.0).reshape(1, 2, 3, 2))
+        tensor([[5., 6.]])
+    """
+
+    rank = 2
+
+
+@keras_layer(aliases=["GlobalMaxPool2D"])
+class GlobalMaxPooling2D(_GlobalMaxPooling):
+    """The maximum over height and width.
+
+    Same as `keras.layers.GlobalMaxPooling2D`. See `GlobalAveragePooling2D` for the arguments.
+
+    Example:
+        >>> import torch
+        >>> GlobalMaxPooling2D()(torch.arange(12.0).reshape(1, 2, 3, 2))
+        tensor([[10., 11.]])
+    """
+
+    rank = 2
+
+
 MaxPool2D = MaxPooling2D
 AvgPool2D = AveragePooling2D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalMaxPool2D = GlobalMaxPooling2D

@@ -1,4 +1,4 @@
-"""The layer that normalizes by a mean and a variance that are given or adapted."""
+"""Normalization and Rescaling: constant shifts and scales of the input."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from torch import Tensor
 from ... import config, dtype_policies, initializers
 from ..._core import arguments
 from ..._core.arrays import from_array
+from ..._core.config_arrays import plain
 from ..._core.errors import problem
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
+from ..base.stateless import Weightless
 from ..base.weights import Role, Shape
 
-__all__ = ["Normalization"]
+__all__ = ["Normalization", "Rescaling"]
 
 
 @keras_layer()
 class Normalization(Layer):
-    """Subtracts a mean and divides by the root of a variance.
+    """Subtracts a mean and divides by the square root of a variance.
 
     Same as `keras.layers.Normalization` without `adapt`: the mean and the variance are given, or
     they are weights, which a file, `set_weights` or `load_state_dict` fills; until then they are 0
@@ -30,27 +32,23 @@ class Normalization(Layer):
     float64, where Keras on torch loses half of the digits.
 
     Args:
-        axis: The axis or axes along which each index has a mean and a variance of its own; None
-            for one of each.
-        mean: What to subtract; it is broadcast to the sizes along `axis`.
-        variance: What to divide by the root of, of the shape of `mean`.
-        invert: Whether to do the opposite: multiply by the root, add the mean.
-        input_shape: The shape of one input, without the batch; the layer is then built at once.
-        device: Where the weights live.
+        axis: The axis or axes along which each index has its own mean and variance; None for a
+            single mean and variance.
+        mean: The mean, which broadcasts to the sizes along `axis`.
+        variance: The variance, of the shape of `mean`.
+        invert: Whether to do the inverse: multiply by the square root and add the mean.
+        input_shape: The shape of one sample; the layer is then built at once.
+        device: The device of the weights.
         **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
 
     Shape:
         - Input: (batch, ...).
         - Output: the same.
-
-    Attributes:
-        mean: The buffer of means, of the sizes along `axis`; None where they are given.
-        variance: The buffer of variances.
-        count: Unused, as in Keras.
+        - `mean` and `variance`: the sizes along `axis`; None if they are given. `count` is unused.
 
     Raises:
         TypeError: `axis` is neither an integer nor iterable.
-        ValueError: an argument is refused.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import numpy as np
@@ -65,7 +63,7 @@ class Normalization(Layer):
         Role("variance", "variance", "_ones", buffer=True),
         Role("count", "count", "_zeros", dtype=torch.int32, buffer=True),
     )
-    _written_last = ("mean", "variance")
+    _config_keys_last = ("mean", "variance")
     _zeros, _ones = initializers.Zeros(), initializers.Ones()
     mean: Tensor
     variance: Tensor
@@ -89,26 +87,24 @@ class Normalization(Layer):
         try:
             self.axis = tuple(axes)
         except TypeError:
-            rule = "an integer, several of them, or None"
-            raise TypeError(problem(owner, "axis", rule, axis)) from None
+            self.axis = (axes,)
         if not all(isinstance(n, int) for n in self.axis):
             raise TypeError(problem(owner, "axis", "an integer, several of them, or None", axis))
         self.invert = invert
         self.input_mean, self.input_variance = mean, variance
-        given = self._checked_moments(mean, variance)
-        dtype = dtype_policies.torch_dtype(self.dtype)
-        for name, value in zip(("_given_mean", "_given_variance"), given, strict=True):
+        moments = self._check_moments(mean, variance)
+        dtype, default = dtype_policies.torch_dtype(self.dtype), torch.get_default_device()
+        if device is None and default.type != "cpu":  # from_array ignores `with torch.device(...)`
+            device = default
+        for name, value in zip(("_given_mean", "_given_variance"), moments, strict=True):
             tensor = None if value is None else value.to(dtype=dtype, device=device, copy=True)
             self.register_buffer(name, tensor, persistent=False)
         self._register_weights(dtype, device)
         if input_shape is not None and not self.built:
-            self.build(
-                (None, *arguments.any_shape(owner, "input_shape", input_shape, 0, batch=False))
-            )
+            sizes = arguments.any_shape(owner, "input_shape", input_shape, 0, batch=False)
+            self.build((None, *sizes))
 
-    def _checked_moments(
-        self, mean: Any, variance: Any
-    ) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    def _check_moments(self, mean: Any, variance: Any) -> tuple[Tensor, Tensor] | tuple[None, None]:
         if mean is None and variance is None:
             return None, None
         if mean is None or variance is None:
@@ -124,41 +120,32 @@ class Normalization(Layer):
         return left, right
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the config as every layer does, the given moments as lists."""
+        """Return the config with the moments as lists; see `Layer.get_config`."""
         mean, variance = np.array(self.input_mean), np.array(self.input_variance)
         written = super().get_config(target)
         return {**written, "mean": mean.tolist(), "variance": variance.tolist()}
 
-    # Shapes
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same."""
-        return arguments.any_shape(type(self).__name__, "input_shape", input_shape, 0)
-
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Give the weights their shapes; with a given mean there are none, and nothing is done.
-
-        Args:
-            input_shape: The shape of the input, batch included.
+        """Give the weights their shapes; with a given mean, only check the input shape.
 
         Raises:
-            ValueError: the layer is built already, or cannot take such an input.
+            ValueError: The layer is built already or does not accept such an input.
         """
         if self._given_mean is None:
             super().build(input_shape)
         else:
-            self._aligned(self._given_mean, input_shape, "input_shape")
+            self._align_moment(self._given_mean, input_shape, "input_shape")
 
     @classmethod
     def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return Keras's names of the weights: none where the config has the mean."""
+        """Return Keras's names of the weights: none if the config has the mean."""
         return super().weight_names(config) if config.get("mean") is None else ()
 
     def _has(self, role: Role) -> bool:
         return self._given_mean is None
 
-    def _kept(self, shape: Sequence[int | None], argument: str) -> list[int]:
-        """Return the axes with means of their own, in order and counted from the front."""
+    def _sorted_axes(self, shape: Sequence[int | None], argument: str) -> list[int]:
+        """Return `axis` sorted and nonnegative for a shape."""
         ndim = len(shape)
         kept = sorted({axis % ndim for axis in self.axis if -ndim <= axis < ndim})
         if len(kept) < len(self.axis):
@@ -170,7 +157,7 @@ class Normalization(Layer):
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
         shape = arguments.any_shape(type(self).__name__, argument, input_shape, 0)
-        sizes = [shape[axis] for axis in self._kept(shape, argument)]
+        sizes = [shape[axis] for axis in self._sorted_axes(shape, argument)]
         known = tuple(n for n in sizes if n is not None)
         if len(known) < len(sizes):
             self._refuse(argument, "a shape with known sizes along `axis`", shape, axis=self.axis)
@@ -189,12 +176,12 @@ class Normalization(Layer):
         return None
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
-        """Give the given moments their values anew where they leave the device "meta"."""
+        """Fill the given moments again when they leave the device "meta"."""
         on_meta = self._given_mean is not None and self._given_mean.is_meta
         super()._apply(fn, recurse)
         if on_meta:
             with torch.device("cpu"):
-                moments = self._checked_moments(self.input_mean, self.input_variance)
+                moments = self._check_moments(self.input_mean, self.input_variance)
             given: Any = self._given_mean, self._given_variance
             for buffer, value in zip(given, moments, strict=True):
                 if not buffer.is_meta:
@@ -213,14 +200,14 @@ class Normalization(Layer):
         if mean is None or variance is None:
             mean, variance = self.mean, self.variance
         compute = x.dtype
-        mean = self._aligned(mean, x.shape, "inputs").to(compute)
-        variance = self._aligned(variance, x.shape, "inputs").to(compute)
+        mean = self._align_moment(mean, x.shape, "inputs").to(compute)
+        variance = self._align_moment(variance, x.shape, "inputs").to(compute)
         root = variance.sqrt().clamp(min=config.epsilon())
         return x * root + mean if self.invert else (x - mean) / root
 
-    def _aligned(self, moment: Tensor, shape: Sequence[int | None], argument: str) -> Tensor:
-        """Return a mean or variance with its axes where inputs of a shape have them."""
-        kept = self._kept(shape, argument)
+    def _align_moment(self, moment: Tensor, shape: Sequence[int | None], argument: str) -> Tensor:
+        """Reshape a mean or variance so that it broadcasts to inputs of a shape."""
+        kept = self._sorted_axes(shape, argument)
         sizes = [1] * len(shape)
         axes = kept[len(kept) - moment.ndim :]
         for axis, size in zip(axes, moment.shape, strict=True):
@@ -233,11 +220,61 @@ class Normalization(Layer):
 
     def extra_repr(self) -> str:
         """Return the arguments."""
-        shown = [f"axis={self.axis}", f"invert={self.invert}"]
+        shown = f"axis={self.axis}, invert={self.invert}"
         if self.input_mean is not None:
-            shown.append(f"mean={self.input_mean}, variance={self.input_variance}")
-        elif self.built:
-            shown.insert(0, str(tuple(self.mean.shape)))
-        else:
-            shown.insert(0, "None")
-        return ", ".join(shown)
+            return f"{shown}, mean={self.input_mean}, variance={self.input_variance}"
+        return f"{tuple(self.mean.shape) if self.built else None}, {shown}"
+
+
+@keras_layer()
+class Rescaling(Weightless):
+    """Multiplies by `scale` and adds `offset`.
+
+    Same as `keras.layers.Rescaling`. The output always has the layer's compute dtype.
+
+    Args:
+        scale: A number or an array that broadcasts to the input. With the image data format
+            "channels_first" of `kerastorch.config`, up to three axes of it are aligned to
+            (channels, height, width).
+        offset: A number or an array to add; it is always aligned to the last axes.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
+
+    Shape:
+        - Input: any.
+        - Output: the same.
+
+    Raises:
+        ValueError: An argument is invalid.
+
+    Example:
+        >>> import numpy as np
+        >>> Rescaling(1 / 127.5, offset=-1)(np.array([0, 255]))
+        tensor([-1.,  1.])
+    """
+
+    _casts_integers = True
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        constants = from_array(scale), from_array(offset)
+        self.scale, self.offset = scale, offset
+        for argument, found in zip(("scale", "offset"), constants, strict=True):
+            if found is None:
+                value = getattr(self, argument)
+                self._refuse(argument, "a number, or an array or a list of them", value)
+        self._constants: Any = constants
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the config with arrays as Keras writes them; see `Layer.get_config`."""
+        written = super().get_config(target)
+        return {**written, "scale": plain(self.scale), "offset": plain(self.offset)}
+
+    def _compute(self, x: Tensor) -> Tensor:
+        compute = dtype_policies.torch_dtype(self.compute_dtype)
+        scale, offset = (
+            c.to(dtype=compute, device=x.device if c.ndim else None) for c in self._constants
+        )
+        if scale.ndim and config.image_data_format() == "channels_first":
+            scale = scale.reshape(*scale.shape, *(1,) * (3 - scale.ndim))
+        outputs: Tensor = x.to(compute) * scale + offset
+        return outputs

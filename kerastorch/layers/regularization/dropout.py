@@ -1,4 +1,4 @@
-"""Dropout layers: in training, some numbers are set to 0 and the others scaled up."""
+"""Dropout layers: randomly zero elements in training and scale up the others."""
 
 from __future__ import annotations
 
@@ -13,32 +13,30 @@ from ..._core import arguments
 from ..._core.errors import problem
 from ..._core.registry import keras_layer
 from ..._core.seeds import SeedGenerator
-from ..base.spatial import data_format_of
-from ..base.stateless import Weightless
+from ..base.stateless import Weightless, data_format_of
+from ..base.weights import Sizes
 
 __all__ = ["Dropout", "SpatialDropout2D"]
 
 
 @keras_layer()
 class Dropout(Weightless):
-    """Sets a fraction `rate` of the input to 0 and scales the rest by `1 / (1 - rate)`.
+    """Randomly zeroes a fraction `rate` of the input and scales the rest by `1 / (1 - rate)`.
 
-    Same as `keras.layers.Dropout`, except that `layer.train()` and `layer.eval()` say whether
-    anything is dropped, as for every `torch.nn.Module`, and that integers and booleans, which Keras
-    on TensorFlow refuses where `rate` is neither 0 nor 1, are then converted to the layer's compute
-    dtype.
+    Same as `keras.layers.Dropout`, except that `layer.train()` and `layer.eval()` turn it on and
+    off, and that integers and booleans, which Keras on TensorFlow refuses unless `rate` is 0 or 1,
+    are cast to the layer's compute dtype.
 
-    Without a `seed`, torch's global generator decides what is dropped. An integer seed gives what
-    it gives in Keras on torch: call by call other masks, drawn on the CPU wherever the input is
-    (`torch.compile` does not go through such a draw).
+    Without a `seed`, torch's global generator is used. An integer seed gives the masks of Keras on
+    torch: a new one at each call, sampled on the CPU whatever the input's device (`torch.compile`
+    breaks the graph there).
 
     Args:
         rate: The fraction to drop, from 0 to 1.
-        noise_shape: The shape of what is drawn, batch included; it is broadcast to the input's.
-            None for a size means the input's.
+        noise_shape: The shape of the mask, batch included, which broadcasts to the input's; None
+            for a size means the input's.
         seed: An integer, or None.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
         - Input: any.
@@ -46,7 +44,7 @@ class Dropout(Weightless):
 
     Raises:
         TypeError: `rate` is no number.
-        ValueError: an argument is refused.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import torch
@@ -57,7 +55,7 @@ class Dropout(Weightless):
         tensor([1., 1., 1.])
     """
 
-    _written_last = ("noise_shape",)
+    _config_keys_last = ("noise_shape",)
     renamed_arguments: ClassVar = {"p": "rate"}
     depends_on_training_mode = True
     keeps_flatten_order = True
@@ -80,11 +78,11 @@ class Dropout(Weightless):
         if seed is not None and not isinstance(seed, int):
             self._refuse("seed", "an integer or None", seed)
         self.rate = rate
-        self.noise_shape = self._checked_noise_shape(noise_shape)
+        self.noise_shape = self._check_noise_shape(noise_shape)
         self.seed = seed
         self._seeds = None if seed is None else SeedGenerator(seed)
 
-    def _checked_noise_shape(self, noise_shape: Any) -> tuple[int | None, ...] | None:
+    def _check_noise_shape(self, noise_shape: Any) -> Sizes | None:
         if noise_shape is None:
             return None
         rule = "a tuple of positive integers, or None for sizes of the input"
@@ -98,9 +96,9 @@ class Dropout(Weightless):
     def _compute(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x
-        return self._dropped(x, self.noise_shape)
+        return self._drop(x, self.noise_shape)
 
-    def _dropped(self, x: Tensor, noise_shape: Sequence[int | None] | None) -> Tensor:
+    def _drop(self, x: Tensor, noise_shape: Sequence[int | None] | None) -> Tensor:
         if self.rate == 1:
             return torch.zeros_like(x)
         if not x.is_floating_point():
@@ -114,41 +112,33 @@ class Dropout(Weightless):
             rule = f"of {len(noise_shape)} dimensions, as `noise_shape` is"
             self._refuse("inputs", rule, shape, noise_shape=noise_shape)
         sizes = [x.shape[axis] if n is None else n for axis, n in enumerate(noise_shape)]
-        keep = 1.0 - self.rate  # drawn in float32: in another type the same seed drops others
+        keep = 1.0 - self.rate  # sampled in float32: other dtypes would give other masks
         if self._seeds is None or x.is_meta:
             kept = torch.bernoulli(torch.full(sizes, keep, dtype=torch.float32, device=x.device))
         else:
             generator = torch.Generator("cpu").manual_seed(self._seeds.next() & 0xFFFFFFFF)
-            odds = torch.full(sizes, keep, dtype=torch.float32, device="cpu")
-            kept = torch.bernoulli(odds, generator=generator).to(x.device)
+            probabilities = torch.full(sizes, keep, dtype=torch.float32, device="cpu")
+            kept = torch.bernoulli(probabilities, generator=generator).to(x.device)
         return torch.where(kept.bool().broadcast_to(x.shape), x / keep, 0)
 
 
 @keras_layer()
 class SpatialDropout2D(Dropout):
-    """Sets a fraction `rate` of the channels to 0, each as a whole, and scales the rest.
+    """Randomly zeroes complete channels and scales the rest; see `Dropout`.
 
-    Same as `keras.layers.SpatialDropout2D`, except that `layer.train()` and `layer.eval()` say
-    whether anything is dropped. As in Keras, the config has the weights' dtype for a policy, and
-    not `trainable`. `Dropout` says what a seed does, and what becomes of integers.
+    Same as `keras.layers.SpatialDropout2D`, except that `layer.train()` and `layer.eval()` turn it
+    on and off. As in Keras, the config has the weights' dtype instead of a policy, and no
+    `trainable`.
 
     Args:
         rate: The fraction of channels to drop, from 0 to 1.
-        data_format: "channels_last" or "channels_first"; by default
-            `kerastorch.config.image_data_format()`.
-        seed: An integer, or None.
-        name: The layer's name.
-        dtype: The dtype policy.
-        **kwargs: `trainable`, `autocast`, `activity_regularizer` and `input_shape`.
+        data_format: "channels_last" or "channels_first"; by default that of `kerastorch.config`.
+        seed, name, dtype, **kwargs: As in `Dropout`.
 
     Shape:
-        - Input: (batch, height, width, channels), or with "channels_first"
-          (batch, channels, height, width).
+        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
+          "channels_first".
         - Output: the same.
-
-    Raises:
-        TypeError: `rate` is no number.
-        ValueError: an argument is refused.
 
     Example:
         >>> import torch
@@ -175,12 +165,12 @@ class SpatialDropout2D(Dropout):
         self.data_format = data_format_of(type(self).__name__, data_format)
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the config as every layer does, but only with what Keras's has, in its order."""
+        """Return the config with Keras's keys only, in its order; see `Layer.get_config`."""
         written = {**super().get_config(target), "dtype": self.dtype}
         return {key: written[key] for key in ("rate", "seed", "name", "dtype", "data_format")}
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's: the same."""
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
+        """Return the input shape."""
         return arguments.shape(type(self).__name__, "input_shape", input_shape, 4)
 
     def _compute(self, x: Tensor) -> Tensor:
@@ -190,4 +180,4 @@ class SpatialDropout2D(Dropout):
         if not self.training or self.rate == 0:
             return x
         last = self.data_format == "channels_last"
-        return self._dropped(x, (None, 1, 1, None) if last else (None, None, 1, 1))
+        return self._drop(x, (None, 1, 1, None) if last else (None, None, 1, 1))

@@ -1,4 +1,4 @@
-"""Layers that add rows and columns, or take some away."""
+"""ZeroPadding and Cropping: add zeros around the spatial axes, or cut off their ends."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from ..._core import arguments
 from ..._core.registry import keras_layer
-from ..base.spatial import Spatial, data_format_of
-from ..base.stateless import Sizes
+from ..base.stateless import Spatial, data_format_of
+from ..base.weights import Sizes
 
-__all__ = ["ZeroPadding2D"]
+__all__ = ["Cropping2D", "ZeroPadding2D"]
 
 
 class BaseZeroPadding(Spatial):
@@ -22,16 +22,11 @@ class BaseZeroPadding(Spatial):
     compute_layout = "any"
     returns_new_tensor = True
 
-    def __init__(
-        self,
-        padding: Any = 1,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = data_format_of(type(self).__name__, data_format)
         self.padding = arguments.pairs(type(self).__name__, "padding", padding, self.rank)
-        self._amounts = [n for sides in reversed(self.padding) for n in sides]
+        self._pad_widths = [n for sides in reversed(self.padding) for n in sides]
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         axes = zip(sizes, self.padding, strict=True)
@@ -39,47 +34,85 @@ class BaseZeroPadding(Spatial):
 
     def _compute(self, x: Tensor, *, amounts: Sequence[int] | None = None) -> Tensor:
         if amounts is None:
-            amounts = self._amounts if self._first_axis == 2 else [0, 0, *self._amounts]
+            amounts = self._pad_widths if self._first_axis == 2 else [0, 0, *self._pad_widths]
         return F.pad(x, amounts)
 
     def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
-        return {"amounts": self._amounts}
+        return {"amounts": self._pad_widths}
 
     def _gradient_needs_output(self) -> bool:
         return False
 
     def _symmetric_padding(self) -> tuple[int, ...] | None:
-        same = all(before == after for before, after in self.padding)
-        return tuple(before for before, _ in self.padding) if same else None
+        symmetric = all(before == after for before, after in self.padding)
+        return tuple(before for before, _ in self.padding) if symmetric else None
+
+
+class BaseCropping(Spatial):
+    """Cuts off the ends of `rank` spatial axes; `Cropping2D` documents the arguments."""
+
+    def __init__(self, cropping: Any = 0, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = data_format_of(type(self).__name__, data_format)
+        self.cropping = arguments.pairs(type(self).__name__, "cropping", cropping, self.rank)
+        slices = [slice(before, -after or None) for before, after in self.cropping]
+        self._slices = (slice(None),) * self._first_axis + tuple(slices)
+
+    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
+        axes = zip(sizes, self.cropping, strict=True)
+        remaining = tuple(None if n is None else n - sum(sides) for n, sides in axes)
+        if any(n is not None and n < 1 for n in remaining):
+            rule, layout = "a shape larger than the cropping", self.data_format
+            self._refuse(argument, rule, shape, cropping=self.cropping, data_format=layout)
+        return remaining
+
+    def _compute(self, x: Tensor) -> Tensor:
+        shape = tuple(x.shape)
+        self._new_sizes("inputs", shape, self._split(shape)[1])
+        return x[self._slices]
 
 
 @keras_layer()
 class ZeroPadding2D(BaseZeroPadding):
-    """Zeros above, below, left and right of an image.
+    """Adds zeros around height and width.
 
     Same as `keras.layers.ZeroPadding2D`, except that a negative integer is refused.
 
     Args:
-        padding: An integer for all four sides, two of them for (height, width), or
+        padding: An integer for all four sides, two for (height, width), or
             ((top, bottom), (left, right)).
-        data_format: "channels_last" or "channels_first"; by default
-            `kerastorch.config.image_data_format()`.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
+        data_format: "channels_last" or "channels_first"; by default that of `kerastorch.config`.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
-        - Input: (batch, height, width, channels), or with "channels_first"
-          (batch, channels, height, width).
+        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
+          "channels_first".
         - Output: the same with the sizes `size + before + after`.
 
     Raises:
-        ValueError: an argument is refused.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import torch
         >>> ZeroPadding2D(((1, 0), (0, 2)))(torch.ones(1, 1, 2, 1))[0, ..., 0]
         tensor([[0., 0., 0., 0.],
                 [1., 1., 0., 0.]])
+    """
+
+    rank = 2
+
+
+@keras_layer()
+class Cropping2D(BaseCropping):
+    """Cuts off rows and columns at the sides of height and width.
+
+    Same as `keras.layers.Cropping2D`. The output, of the sizes `size - before - after`, at least 1,
+    is a view of the input. See `ZeroPadding2D` for the arguments; `cropping` is given as `padding`.
+
+    Example:
+        >>> import torch
+        >>> Cropping2D(((1, 0), (0, 2)))(torch.arange(8.0).reshape(1, 2, 4, 1))[0, ..., 0]
+        tensor([[4., 5.]])
     """
 
     rank = 2

@@ -1,4 +1,4 @@
-"""Flatten, Reshape and Permute: the same numbers in another shape."""
+"""Flatten, Reshape and Permute."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..._core import arguments
 from ..._core.errors import problem
 from ..._core.layout import axes_moved, channels_last
 from ..._core.registry import keras_layer
-from ..base.spatial import data_format_of
-from ..base.stateless import Weightless
+from ..base.stateless import Weightless, data_format_of
+from ..base.weights import Sizes
 
 __all__ = ["Flatten", "Permute", "Reshape"]
 
@@ -23,21 +23,19 @@ __all__ = ["Flatten", "Permute", "Reshape"]
 class Flatten(Weightless):
     """Flattens the input, all but the batch.
 
-    Same as `keras.layers.Flatten`: with "channels_first" the channels are moved to the end before
-    the axes are joined, so that a `Dense` that follows has the same weights in either format.
+    Same as `keras.layers.Flatten`: with "channels_first" the channels are moved to the end first,
+    so that a `Dense` that follows has the same weights in either format.
 
     Args:
-        data_format: "channels_last" or "channels_first"; by default
-            `kerastorch.config.image_data_format()`.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
+        data_format: "channels_last" or "channels_first"; by default that of `kerastorch.config`.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
         - Input: (batch, ...).
         - Output: (batch, product of the rest); (batch, 1) for an input (batch,).
 
     Raises:
-        ValueError: an argument is refused.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import numpy as np
@@ -46,17 +44,14 @@ class Flatten(Weightless):
     """
 
     is_flat = True
+    _output_rank = 2
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = data_format_of(type(self).__name__, data_format)
 
-    @property
-    def _output_rank(self) -> int | None:
-        return 2
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None."""
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
+        """Return the output shape for an input shape, batch included; unknown sizes are None."""
         batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
         sizes = [n for n in rest if n is not None]
         return (batch, prod(sizes) if len(sizes) == len(rest) else None)
@@ -73,23 +68,21 @@ class Flatten(Weightless):
 
 @keras_layer()
 class Reshape(Weightless):
-    """Gives the input another shape, all but the batch.
+    """Reshapes the input, all but the batch.
 
-    Same as `keras.layers.Reshape`.
+    Same as `keras.layers.Reshape`. See `Flatten` for further arguments.
 
     Args:
-        target_shape: The shape of one output, without the batch. One size may be -1 (or None):
-            it is then what remains.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
+        target_shape: The shape of one output sample. One size may be -1 or None: it is inferred.
+        **kwargs: As in `Flatten`.
 
     Shape:
         - Input: (batch, ...).
         - Output: (batch, *target_shape).
 
     Raises:
-        TypeError: `target_shape` is nothing iterable.
-        ValueError: an argument is refused.
+        TypeError: `target_shape` is not iterable.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import numpy as np
@@ -117,19 +110,19 @@ class Reshape(Weightless):
     def _output_rank(self) -> int | None:
         return len(self.target_shape) + 1
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None."""
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
+        """Return the output shape for an input shape, batch included; unknown sizes are None."""
         batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
         if None in rest or None in self.target_shape:
             return (batch, *(None if n == -1 else n for n in self.target_shape))
-        return (batch, *self._resolved("input_shape", input_shape))
+        return (batch, *self._resolve_target("input_shape", input_shape))
 
-    def _resolved(self, argument: str, shape: Sequence[Any]) -> tuple[int, ...]:
-        """Return the target shape with -1 replaced for an input of a known shape."""
+    def _resolve_target(self, argument: str, shape: Sequence[Any]) -> tuple[int, ...]:
+        """Return the target shape for a known input shape, with -1 replaced."""
         size, known = prod(shape[1:]), prod([n for n in self.target_shape if n not in (None, -1)])
         inferred = None in self.target_shape or -1 in self.target_shape
         if (known == 0 or size % known) if inferred else size != known:
-            rule = f"a shape of as many elements as {self.target_shape}, batch apart"
+            rule = f"a shape of as many elements as {self.target_shape}, without the batch"
             self._refuse(argument, rule, tuple(shape))
         rest = size // known if inferred else 0
         return tuple(rest if n is None or n == -1 else n for n in self.target_shape)
@@ -137,28 +130,27 @@ class Reshape(Weightless):
     def _compute(self, x: Tensor) -> Tensor:
         if x.ndim == 0:
             self._refuse("inputs", "of 1 dimension or more", tuple(x.shape))
-        return x.reshape(x.shape[0], *self._resolved("inputs", x.shape))
+        return x.reshape(x.shape[0], *self._resolve_target("inputs", x.shape))
 
 
 @keras_layer()
 class Permute(Weightless):
-    """Puts the axes of the input in another order, all but the batch.
+    """Permutes the axes of the input, all but the batch.
 
     Same as `keras.layers.Permute`. The output is a view of the input.
 
     Args:
-        dims: The axis of the input that each axis of the output is, from 1 on, since the batch
-            stays where it is: (2, 1) swaps the axes of inputs of three dimensions.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
+        dims: The input axis of each output axis, counted from 1, since the batch stays first:
+            (2, 1) swaps the last two axes of 3-D inputs.
+        **kwargs: As in `Flatten`.
 
     Shape:
         - Input: (batch, ...), of `len(dims) + 1` dimensions.
-        - Output: (batch, ...), the sizes in the order that `dims` says.
+        - Output: (batch, ...), the sizes in the order of `dims`.
 
     Raises:
-        TypeError: `dims` is nothing iterable.
-        ValueError: an argument is refused.
+        TypeError: `dims` is not iterable.
+        ValueError: An argument is invalid.
 
     Example:
         >>> import numpy as np
@@ -181,12 +173,11 @@ class Permute(Weightless):
         self.dims = axes
         self._order = (0, *axes)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the output's shape for an input's, batch included; None stays None."""
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
+        """Return the output shape for an input shape, batch included; unknown sizes are None."""
         rank = len(self._order)
-        shape = arguments.shape(
-            type(self).__name__, "input_shape", input_shape, rank, dims=self.dims
-        )
+        owner = type(self).__name__
+        shape = arguments.shape(owner, "input_shape", input_shape, rank, dims=self.dims)
         return tuple(shape[axis] for axis in self._order)
 
     def _compute(self, x: Tensor) -> Tensor:

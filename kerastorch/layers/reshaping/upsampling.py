@@ -1,4 +1,4 @@
-"""UpSampling2D: rows and columns repeated, or new ones between them."""
+"""UpSampling2D: repeat or interpolate rows and columns."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
 from ..._core.registry import keras_layer
 from ..._ops.resize import RADII, resampled
 from ..._ops.tracing import under_autocast
-from ..base.spatial import Spatial, data_format_of
-from ..base.stateless import Sizes
+from ..base.stateless import Spatial, data_format_of
+from ..base.weights import Sizes
 
 __all__ = ["UpSampling2D"]
 
@@ -24,34 +24,27 @@ _INTERPOLATIONS = ("nearest", "bilinear", *RADII)
 
 @keras_layer()
 class UpSampling2D(Spatial):
-    """An image made larger by repeating or interpolating its rows and columns.
+    """Upsamples height and width by repeating or interpolating rows and columns.
 
-    Same as `keras.layers.UpSampling2D`, with TensorFlow's numbers where Keras's backends disagree:
+    Same as `keras.layers.UpSampling2D`, with TensorFlow's values where Keras's backends disagree:
 
-    - for "bicubic" its torch backend takes another cubic, and JAX differs in the third digit by a
+    - for "bicubic" its torch backend uses another cubic, and JAX differs in the third digit for a
       factor that is no power of 2, since TensorFlow looks the cubic up in a table of 1024 steps;
     - "lanczos3" and "lanczos5", which its torch backend lacks, are the same on JAX.
 
-    Integers are rounded, and kept within their type, where TensorFlow lets the largest ones of
-    32 and 64 bits wrap around. They and half types are computed in float32.
+    Integers are rounded and clamped to their dtype, where TensorFlow lets the largest ones of
+    32 and 64 bits wrap around. They and half precision are computed in float32.
 
     Args:
         size: The factors for height and width: an integer for both, or two.
-        data_format: "channels_last" or "channels_first"; by default
-            `kerastorch.config.image_data_format()`.
-        interpolation: "nearest", which repeats, or "bilinear", "bicubic", "lanczos3" or
-            "lanczos5"; in any case. The last three are matrix products along each axis, so that
-            a number that is not finite spreads over its channel of its image.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer` and
-            `input_shape`.
+        interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5"; upper case is
+            accepted. The last three are matrix products along each axis, so that a value that is
+            not finite spreads over its channel.
+        data_format, **kwargs: As in `ZeroPadding2D`.
 
     Shape:
-        - Input: (batch, height, width, channels), or with "channels_first"
-          (batch, channels, height, width).
+        - Input: as in `ZeroPadding2D`.
         - Output: the same with height and width times their factors.
-
-    Raises:
-        ValueError: an argument is refused.
 
     Example:
         >>> import torch
@@ -85,31 +78,31 @@ class UpSampling2D(Spatial):
         return tuple(None if n is None else n * factor for n, factor in axes)
 
     def _compute(self, x: Tensor) -> Tensor:
-        return self._repeated(x) if self.interpolation == "nearest" else self._between(x)
+        return self._repeat(x) if self.interpolation == "nearest" else self._interpolate(x)
 
-    def _repeated(self, x: Tensor) -> Tensor:
-        """Repeat each row and column, with one copy and for any type of numbers."""
+    def _repeat(self, x: Tensor) -> Tensor:
+        """Repeat each row and column, with one copy and for any dtype."""
         before, sizes, after = self._split(x.shape)
-        apart = [n for size in sizes for n in (size, 1)]
-        many = [n for pair in zip(sizes, self.size, strict=True) for n in pair]
+        split = [n for size in sizes for n in (size, 1)]
+        expanded = [n for pair in zip(sizes, self.size, strict=True) for n in pair]
         new = self._new_sizes("inputs", (), sizes)
-        wide: Any = x.reshape(*before, *apart, *after).expand(*before, *many, *after)  # type: ignore[arg-type]
-        repeated: Tensor = wide.reshape(*before, *new, *after)
+        y: Any = x.reshape(*before, *split, *after).expand(*before, *expanded, *after)  # type: ignore[arg-type]
+        repeated: Tensor = y.reshape(*before, *new, *after)
         return repeated
 
-    def _between(self, x: Tensor) -> Tensor:
-        """Interpolate between the centres of the pixels; integers are rounded, as in Keras."""
+    def _interpolate(self, x: Tensor) -> Tensor:
+        """Interpolate between pixel centers; integers are rounded, as in Keras."""
         exact = x if x.dtype in (torch.float32, torch.float64) else x.float()
-        y = self._bilinear(exact) if self.interpolation == "bilinear" else self._resampled(exact)
+        y = self._bilinear(exact) if self.interpolation == "bilinear" else self._resample(exact)
         if exact is x:
             return y
         if x.dtype is torch.bool:
             return y.bool()
         if not x.is_floating_point():
             least, most = torch.iinfo(x.dtype).min, torch.iinfo(x.dtype).max
-            whole = y.round().clamp(min=least).to(x.dtype)
-            return torch.where(y >= most, most, whole)  # as a float, `most` may be beyond the type
-        if self.interpolation != "bilinear":  # only that one stays between the pixels
+            rounded = y.round().clamp(min=least).to(x.dtype)
+            return torch.where(y >= most, most, rounded)  # a float `most` may exceed the dtype
+        if self.interpolation != "bilinear":  # the others overshoot
             y = y.clamp(torch.finfo(x.dtype).min, torch.finfo(x.dtype).max)
         return y.to(x.dtype)
 
@@ -120,9 +113,9 @@ class UpSampling2D(Spatial):
         y = F.interpolate(x, sizes, mode="bilinear", align_corners=False)
         return axes_moved(y, CHANNELS_LAST[2]) if last else y
 
-    def _resampled(self, x: Tensor) -> Tensor:
-        height, width = self.size
-        if under_autocast(x.device.type):  # which leaves torch's own interpolation alone, too
+    def _resample(self, x: Tensor) -> Tensor:
+        factors: Any = self.size
+        if under_autocast(x.device.type):  # it does not apply to torch's own interpolation either
             with torch.autocast(x.device.type, enabled=False):
-                return resampled(x, self.interpolation, (height, width), self._first_axis)
-        return resampled(x, self.interpolation, (height, width), self._first_axis)
+                return resampled(x, self.interpolation, factors, self._first_axis)
+        return resampled(x, self.interpolation, factors, self._first_axis)

@@ -44,8 +44,8 @@ FIRST = {"data_format": "channels_first"}
 NO_ARRAY = lambda shape, dtype: "ones"  # noqa: E731
 WEIGHTS = "a list of arrays for [('kernel', (2, 3, 3, 4)), ('bias', (4,))]"
 NOT_BUILT = "built. Received: layer=Conv2D(None, 4, kernel_size=(2, 3)). Call it on a batch first"
-FITS = "a shape that the kernel fits into. Received: "
-ONE_OF = "one of its arguments. Received: {}. It takes filters, kernel_size, strides, padding"
+FITS = "a shape at least as large as the kernel. Received: "
+ONE_OF = "one of its arguments. Received: {}. It accepts filters, kernel_size, strides, padding"
 OWN = "a parameter of its own, not one computed from others. Received: kernel=<class"
 PLAIN = "a built-in one that PyTorch, too, has as a module. Received: activation="
 GROUPED = "a shape whose channels (axis -1) `groups` divides. Received: "
@@ -107,7 +107,7 @@ VALUE_ERRORS = {
         lambda: Conv2D.from_torch(nn.Conv2d(3, 4, 3, padding=2)),
     ("Conv2D.from_torch", "module.padding_mode", "'zeros'. Received: module.padding_mode='ref"):
         lambda: Conv2D.from_torch(nn.Conv2d(3, 4, 3, padding_mode="reflect")),
-    ("Conv2D.to_torch", "dtype", "one that computes in its weights' type. Received: dtype='mixed"):
+    ("Conv2D.to_torch", "dtype", "one that computes in its weights' dtype. Received: dtype='mixed"):
         lambda: built(dtype="mixed_float16").to_torch(),
     ("Conv2D.to_torch", "activation", PLAIN + "PReLU(num_parameters=1)."):
         lambda: built(activation=nn.PReLU()).to_torch(),
@@ -123,7 +123,7 @@ VALUE_ERRORS = {
         ),
 }  # fmt: skip
 OTHERS = {
-    ("Conv2D", "filters", "left as the layer was made. Received: filters=5. Make another layer"):
+    ("Conv2D", "filters", "left unchanged. Received: filters=5. Make another layer"):
         (AttributeError, lambda: setattr(built(), "filters", 5)),
     ("Conv2D", "inputs.dtype", "the weights' dtype, torch.float32. Received: inputs.dtype=torch.f"):
         (RuntimeError, lambda: built(autocast=False)(zeros(2, 5, 6, 3).double())),

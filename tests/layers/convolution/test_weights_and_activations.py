@@ -224,7 +224,7 @@ def test_what_is_no_constant_may_be_assigned_later(argument):
 def test_what_the_weights_depend_on_may_not_be_assigned_later(argument, value):
     layer = Conv2D(4, (2, 3), input_shape=(5, 6, 3))
     before, config = layer(batch((2, 5, 6, 3))), layer.get_config()
-    with pytest.raises(AttributeError, match=f"Conv2D: `{argument}` must be left as the layer"):
+    with pytest.raises(AttributeError, match=f"Conv2D: `{argument}` must be left unchanged"):
         setattr(layer, argument, value)
     assert layer.get_config() == config
     assert_close(layer(batch((2, 5, 6, 3))), before)
