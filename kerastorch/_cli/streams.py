@@ -22,12 +22,7 @@ def reserve_descriptors() -> None:
 
 
 def print_output(text: str) -> None:
-    """Print to stdout.
-
-    Raises:
-        BrokenPipeError: nothing reads it any more.
-        OSError: it is closed, or cannot be written; the error names standard output.
-    """
+    """Print to stdout."""
     stream = sys.stdout
     if stream is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), OUTPUT)

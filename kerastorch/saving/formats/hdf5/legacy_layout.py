@@ -1,4 +1,4 @@
-"""Keras's older files: groups that are named after layers, listed in the model's order."""
+"""The layout before Keras 3: groups named after layers, listed in the model's order."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MODEL = "model_weights"
 CONFIG = "model_config"
 _LAYERS, _WEIGHTS = "layer_names", "weight_names"
 _COUNT, _LAYER_COUNT = "nb_params", "nb_layers"  # before Keras 1
-_OWN = "top_level_model_weights"
+_MODEL_WEIGHTS = "top_level_model_weights"
 _AGAIN = "Save it again with Keras."
 
 
 def weights_of(root: Group) -> Group | None:
-    """Return the group that holds the layers: the root, or one in a whole model; None if none."""
+    """Return the group of the layers: the root, or a member of a saved model; None if absent."""
     if any(name in root.attributes for name in (_LAYERS, f"{_LAYERS}0", _LAYER_COUNT)):
         return root
     group = root.members.get(MODEL)
@@ -26,29 +26,20 @@ def weights_of(root: Group) -> Group | None:
 def legacy_layers(
     source: str, group: Group, progress: Progress | None
 ) -> tuple[tuple[SavedLayer, ...], tuple[str, ...]]:
-    """Return the layers of a legacy file, and the paths of the arrays that are no layer's.
-
-    Args:
-        source: The file, for error messages.
-        group: What `weights_of` found.
-        progress: Called with the number of bytes as the arrays are read.
-
-    Raises:
-        FileError: a layer or an array that the file lists is not there, or is there twice.
-    """
+    """Return the layers, and the paths of the arrays that belong to no layer."""
     used: set[str] = set()
     count = group.attributes.get(_LAYER_COUNT)
     if count is not None:
-        listed = [f"layer_{k}" for k in range(_counted(source, group, count))]
+        listed = [f"layer_{k}" for k in range(_check_count(source, group, count))]
     else:
-        listed = list(_names(source, group, _LAYERS))
+        listed = list(_read_names(source, group, _LAYERS))
     if len(set(listed)) != len(listed):
         what = f"two layers of one name. Found: {listed[:8]} and so on"
         raise FileError(f"{source}: {group.path}@{_LAYERS}: {what}. {_AGAIN}")
     layers = [_layer(source, group, name, progress, used) for name in listed]
-    own = group.members.get(_OWN)
-    if _OWN not in listed and isinstance(own, Group) and any(own.arrays()):
-        layers.append(_layer(source, group, _OWN, progress, used))
+    own = group.members.get(_MODEL_WEIGHTS)
+    if _MODEL_WEIGHTS not in listed and isinstance(own, Group) and any(own.arrays()):
+        layers.append(_layer(source, group, _MODEL_WEIGHTS, progress, used))
     return tuple(layers), tuple(a.path for a in group.arrays() if a.path not in used)
 
 
@@ -61,9 +52,9 @@ def _layer(
         raise FileError(f"{source}: {parent.path or '/'}: {what}. {_AGAIN}")
     count = group.attributes.get(_COUNT)
     if count is not None:
-        listed = tuple(f"param_{p}" for p in range(_counted(source, group, count)))
+        listed = tuple(f"param_{p}" for p in range(_check_count(source, group, count)))
     else:
-        listed = _names(source, group, _WEIGHTS)
+        listed = _read_names(source, group, _WEIGHTS)
     weights = []
     for full in listed:
         array = group.find(full.split("/"))
@@ -76,25 +67,25 @@ def _layer(
     return SavedLayer(name, None if count is not None else name, tuple(weights))
 
 
-def _counted(source: str, group: Group, count: object) -> int:
+def _check_count(source: str, group: Group, count: object) -> int:
     if not isinstance(count, int) or not 0 <= count <= len(group.members):
         what = f"a count of layers or weights that are not there. Found: {count!r}"
         raise FileError(f"{source}: {group.path or '/'}: {what}. {_AGAIN}")
     return count
 
 
-def _names(source: str, group: Group, attribute: str) -> tuple[str, ...]:
-    """Return the names in an attribute, which Keras splits where they are long."""
-    whole = group.attributes.get(attribute)
-    if whole is None and f"{attribute}0" in group.attributes:
+def _read_names(source: str, group: Group, attribute: str) -> tuple[str, ...]:
+    """Return the names in an attribute, which Keras splits if they are long."""
+    names = group.attributes.get(attribute)
+    if names is None and f"{attribute}0" in group.attributes:
         parts: list[Attribute] = []
         while (part := group.attributes.get(f"{attribute}{len(parts)}")) is not None:
             parts.append(part)
-        whole = tuple(name for part in parts if isinstance(part, tuple) for name in part)
+        names = tuple(name for part in parts if isinstance(part, tuple) for name in part)
         if sum(name.startswith(attribute) for name in group.attributes) != len(parts):
             what = f"a list of names `{attribute}` in parts, of which {len(parts)} follow another"
             raise FileError(f"{source}: {group.path or '/'}: {what}. {_AGAIN}")
-    if not isinstance(whole, tuple):
-        what = f"no list of names `{attribute}`. Found: {str(whole)[:100]!r}"
+    if not isinstance(names, tuple):
+        what = f"no list of names `{attribute}`. Found: {str(names)[:100]!r}"
         raise FileError(f"{source}: {group.path or '/'}: {what}. {_AGAIN}")
-    return whole
+    return names

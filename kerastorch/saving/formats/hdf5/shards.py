@@ -1,4 +1,4 @@
-"""Sharded weights: a JSON index, and HDF5 files beside it whose trees make up one."""
+"""Sharded weights: a JSON index and several HDF5 files, merged into one tree."""
 
 from __future__ import annotations
 
@@ -16,20 +16,12 @@ _AGAIN = "Save it again with Keras."
 
 
 def is_index(value: Any) -> bool:
-    """Tell whether JSON is the index of sharded weights."""
+    """Return whether JSON is an index of sharded weights."""
     return isinstance(value, dict) and isinstance(value.get("weight_map"), dict)
 
 
 def shard_names(source: str, index: Any) -> dict[str, set[str]]:
-    """Return the files that an index names, in its order, each with the groups it must have.
-
-    Args:
-        source: The index's file, for error messages.
-        index: The index.
-
-    Raises:
-        FileError: it names anything but weight files of its own directory.
-    """
+    """Return the files of an index in order, each with the groups it must have."""
     found: dict[str, set[str]] = {}
     for path, value in index["weight_map"].items():
         for name in value if isinstance(value, list) else [value]:
@@ -43,16 +35,7 @@ def shard_names(source: str, index: Any) -> dict[str, set[str]]:
 
 
 def merged(source: str, shards: Mapping[str, Group], groups: Mapping[str, set[str]]) -> Group:
-    """Return the tree that shards make up together.
-
-    Args:
-        source: The index's file, for error messages.
-        shards: The root of each file.
-        groups: The groups that must have arrays in each file.
-
-    Raises:
-        FileError: a file has other groups than the index tells, or two have the same array.
-    """
+    """Check the groups of each shard against the index, and return the merged tree."""
     for name, root in shards.items():
         filled = {array.path.rpartition("/")[0] for array in root.arrays()}
         if filled != groups[name]:
