@@ -179,7 +179,7 @@ def test_tensors_that_share_memory(tmp_path):
     shared = torch.arange(6.0)
     state = {"a": shared, "b": shared, "c": shared[1:3], "empty": torch.empty(0)}
     path = tmp_path / "x.safetensors"
-    convert_module._safetensors_saver()(state, path)
+    convert_module._get_safetensors_writer()(state, path)
     assert all(torch.equal(tensor, state[name]) for name, tensor in load_file(path).items())
 
 

@@ -487,7 +487,7 @@ def test_an_order_that_does_not_fit_is_never_used_unasked(load):
     with pytest.raises(FileError):
         load(model, source, strict=False)
     report = load(model, source, strict=False, by="order")
-    assert [entry.source for entry in report.unused] == [
+    assert [entry.source for entry in report.unexpected] == [
         "layers/dense_1/vars/0",
         "layers/dense_1/vars/1",
     ]
@@ -497,7 +497,7 @@ def test_names_that_fit_in_part_are_loaded_when_asked_not_to_be_strict(load):
     source = tree(layers__dense=("first", conv(2, 2)), layers__dense_1=("top", conv(2, 9)))
     model = nn.ModuleDict({"first": nn.Linear(2, 2), "head": nn.Linear(2, 3)})
     report = load(model, source, strict=False)
-    assert (len(report.loaded), len(report.unused), len(report.missing)) == (2, 2, 2)
+    assert (len(report.loaded), len(report.unexpected), len(report.missing)) == (2, 2, 2)
 
 
 def test_nothing_loaded_is_an_error(load):

@@ -87,7 +87,7 @@ def test_a_new_head_is_left_as_it_is(source, kind, tmp_path):
     if kind != "unbuilt":
         assert "head.weight has the shape (48, 3) in Keras's order. Found: (48, 10) at" in said
     assert [entry.target for entry in report.missing] == ["head.weight", "head.bias"]
-    assert [entry.shape for entry in report.unused] == [(48, 10), (10,)]
+    assert [entry.shape for entry in report.unexpected] == [(48, 10), (10,)]
     assert {entry.target for entry in report.loaded} == {"conv1.weight", "conv1.bias"}
 
 
@@ -99,7 +99,7 @@ def test_without_strict_false_it_is_an_error_whose_advice_works(source, tmp_path
     assert not model.conv1.weight.any()
     report = keras.load_weights(model, source, mapping={"head": None})
     assert model.conv1.weight.any()
-    assert [entry.shape for entry in report.unused] == [(48, 10), (10,)]
+    assert [entry.shape for entry in report.unexpected] == [(48, 10), (10,)]
     assert not report.missing
 
 
@@ -289,7 +289,7 @@ def test_what_is_left_out_keeps_its_place_in_the_order(tmp_path):
     file = model_h5(tmp_path / "m.h5", *chain(4, 5, 6, 7))
     model = Pair(nn.Linear(4, 5), nn.Linear(9, 9), nn.Linear(6, 7))
     report = keras.load_weights(model, file, mapping={"q": None})
-    assert [entry.source for entry in report.unused] == ["d1/d1/kernel:0", "d1/d1/bias:0"]
+    assert [entry.source for entry in report.unexpected] == ["d1/d1/kernel:0", "d1/d1/bias:0"]
     np.testing.assert_array_equal(model.r.bias.detach(), array(7, start=2))
     longer = Pair(nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(9, 9), nn.Linear(6, 7))
     keras.load_weights(longer, file, mapping={"r": None})

@@ -63,6 +63,9 @@ class _Opener:
         self.source = str(path)
         self.progress = progress
 
+    def make_error(self, what: str) -> FileError:
+        return FileError(f"{self.source}: {what}. {_RESAVE}")
+
     def read(self) -> Contents:
         check_missing(self.path)
         if self.path.is_dir():
@@ -97,9 +100,9 @@ class _Opener:
         held = [name for name in (_WEIGHTS, _PICKLED) if name in names]
         if _CONFIG not in names or not held:
             what = f"a zip archive without {_CONFIG} and {_WEIGHTS}"
-            raise FileError(f"{self.source}: {what}. Found: {sorted(names)[:8]}. {_RESAVE}")
+            raise self.make_error(f"{what}. Found: {sorted(names)[:8]}")
         if len(held) > 1:
-            raise FileError(f"{self.source}: both {held[0]} and {held[1]}. {_RESAVE}")
+            raise self.make_error(f"both {held[0]} and {held[1]}")
         if held == [_PICKLED]:
             opened = f"zipfile.ZipFile({self.source!r}).open({_PICKLED!r})"
             arrays = f"numpy.load({opened}, allow_pickle=True).items()"
@@ -136,8 +139,7 @@ class _Opener:
         """Read the config, the metadata and the weights of an archive or a directory."""
         config = json_file.parsed(f"{self.source}: {_CONFIG}", text(_CONFIG, json_file.MOST_BYTES))
         metadata = json_file.parsed(f"{self.source}: {_METADATA}", text(_METADATA, _MOST_METADATA))
-        version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-        version = version if isinstance(version, str) else None
+        version = _find_writer(metadata)["version"] if isinstance(metadata, dict) else None
         return self.read_tree(weights(), kind, config, version)
 
     def read_weights(self, window: Window) -> Group:
@@ -145,12 +147,12 @@ class _Opener:
         root = reader.read_tree(f"{self.source}: {_WEIGHTS}", window)
         if not is_tree(root):
             what = f"{_WEIGHTS}: no weights as Keras 2.12 and later write them"
-            raise FileError(f"{self.source}: {what}. Found: {sorted(root.members)[:8]}. {_RESAVE}")
+            raise self.make_error(f"{what}. Found: {sorted(root.members)[:8]}")
         return root
 
     def read_hdf5(self, window: Window) -> Contents:
         if zip_archive.end_record(window) is not None:
-            raise FileError(f"{self.source}: an HDF5 file and a zip archive at once. {_RESAVE}")
+            raise self.make_error("an HDF5 file and a zip archive at once")
         root = reader.read_tree(self.source, window)
         weights = weights_of(root)
         if weights is not None:
@@ -160,21 +162,19 @@ class _Opener:
         if CONFIG in root.attributes:
             return self.read_legacy(root, Group("", {"layer_names": ()}, {}))
         what = "an HDF5 file that no Keras wrote"
-        raise FileError(f"{self.source}: {what}. Found: {sorted(root.members)[:8]}. {_RESAVE}")
+        raise self.make_error(f"{what}. Found: {sorted(root.members)[:8]}")
 
     def read_legacy(self, root: Group, weights: Group) -> Contents:
         layers, ignored = legacy_layers(self.source, weights, self.progress)
         if weights is not root:
             ignored += tuple(path for path in root.members if path != MODEL)
         metadata = {**root.attributes, **weights.attributes}
-        text = metadata.get(CONFIG)
-        config = None
+        text, config = metadata.get(CONFIG), None
         if isinstance(text, str):
             config = json_file.parsed(f"{self.source}: @{CONFIG}", text)
         kind = "Keras HDF5 model" if config is not None else "Keras HDF5 weights"
-        return Contents(
-            self.source, kind, layers, **_find_writer(metadata), config=config, ignored=ignored
-        )
+        known = {"config": config, "ignored": ignored, **_find_writer(metadata)}
+        return Contents(self.source, kind, layers, **known)
 
     def read_tree(self, root: Group, kind: str, config: Any, version: str | None) -> Contents:
         layers, ignored = tree_layers(self.source, root, self.progress)
@@ -192,7 +192,7 @@ class _Opener:
             return self.read_tree(root, "Keras sharded weights", None, None)
         if not isinstance(value, dict) or "class_name" not in value:
             what = "JSON that is neither a model's config nor an index of sharded weights"
-            raise FileError(f"{self.source}: {what}. Found: {str(value)[:100]}. {_RESAVE}")
+            raise self.make_error(f"{what}. Found: {str(value)[:100]}")
         kind = "Keras config in JSON"
         return Contents(self.source, kind, (), **_find_writer(value), config=value)
 

@@ -65,10 +65,6 @@ class AttributeReader:
             return int(value)
         if kind.get_class() != h5t.STRING:
             raise self.make_error(path, f"no text. Found: HDF5's type class {kind.get_class()}")
-        return self._read_texts(member, attribute, kind)
-
-    def _read_texts(self, member: Any, attribute: Any, kind: Any) -> Attribute:
-        shape = attribute.shape
         if kind.is_variable_str():
             address = self.h5py.h5o.get_info(member).addr
             raw = self.strings.read(address, attribute.name, shape[0] if shape else 1)

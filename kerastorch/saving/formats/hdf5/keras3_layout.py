@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...._core.errors import FileError
 from ..weight_file import SavedLayer
-from .objects import Array, Group, Progress
+from .objects import Array, Group, Progress, make_error
 
 VARS = "vars"
 _LAYERS = "layers"
@@ -36,7 +35,7 @@ def tree_layers(
             ignored.append(layer.path)
         elif layer.path in layers:
             what = "two groups for one layer, one of them with another name for `layers`"
-            raise FileError(f"{source}: {layer.path}: {what}. Save it again with Keras.")
+            raise make_error(source, layer.path, what)
         else:
             layers[layer.path] = layer
     return tuple(layers.values()), tuple(ignored)
@@ -48,7 +47,7 @@ def _layers(
     for name, member in group.members.items():
         if isinstance(member, Array):
             what = "an array outside of the groups `vars`, where no Keras has one"
-            raise FileError(f"{source}: {member.path}: {what}. Save it again with Keras.")
+            raise make_error(source, member.path, what)
         if name == VARS:
             yield _layer(source, member, "/".join(path), progress)
         else:
@@ -62,12 +61,12 @@ def _layer(source: str, group: Group, path: str, progress: Progress | None) -> S
     gap = numbered != [str(number) for number in range(len(numbered))]
     if gap and path.split("/")[0] not in NOT_LAYERS:  # a shard may hold a part of these
         what = f"arrays that are not numbered from 0 on without a gap. Found: {numbered[:8]}"
-        raise FileError(f"{source}: {group.path}: {what}. Save it again with Keras.")
+        raise make_error(source, group.path, what)
     for key in keys:
         array = group.members[key]
         if isinstance(array, Group):
             what = "a group where Keras has the arrays of a layer"
-            raise FileError(f"{source}: {array.path}: {what}. Save it again with Keras.")
+            raise make_error(source, array.path, what)
         inside = f"{path}/{VARS}/{key}".lstrip("/")
         weights.append(array.weight(inside, None, progress))
     name = group.attributes.get("name")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from ...._core.errors import FileError
 from ..weight_file import SavedLayer
 from .attributes import Attribute
-from .objects import Array, Group, Progress
+from .objects import Array, Group, Progress, make_error
 
 MODEL = "model_weights"
 CONFIG = "model_config"
 _LAYERS, _WEIGHTS = "layer_names", "weight_names"
 _COUNT, _LAYER_COUNT = "nb_params", "nb_layers"  # before Keras 1
 _MODEL_WEIGHTS = "top_level_model_weights"
-_AGAIN = "Save it again with Keras."
 
 
 def weights_of(root: Group) -> Group | None:
@@ -35,7 +33,7 @@ def legacy_layers(
         listed = list(_read_names(source, group, _LAYERS))
     if len(set(listed)) != len(listed):
         what = f"two layers of one name. Found: {listed[:8]} and so on"
-        raise FileError(f"{source}: {group.path}@{_LAYERS}: {what}. {_AGAIN}")
+        raise make_error(source, f"{group.path}@{_LAYERS}", what)
     layers = [_layer(source, group, name, progress, used) for name in listed]
     own = group.members.get(_MODEL_WEIGHTS)
     if _MODEL_WEIGHTS not in listed and isinstance(own, Group) and any(own.arrays()):
@@ -49,7 +47,7 @@ def _layer(
     group = parent.find(name.split("/"))
     if not isinstance(group, Group):
         what = f"no group of the layer {name!r} that the file lists"
-        raise FileError(f"{source}: {parent.path or '/'}: {what}. {_AGAIN}")
+        raise make_error(source, parent.path, what)
     count = group.attributes.get(_COUNT)
     if count is not None:
         listed = tuple(f"param_{p}" for p in range(_check_count(source, group, count)))
@@ -60,7 +58,7 @@ def _layer(
         array = group.find(full.split("/"))
         if not isinstance(array, Array) or array.path in used:
             what = f"no array of the weight {full!r} that the file lists, or a second time"
-            raise FileError(f"{source}: {group.path}: {what}. {_AGAIN}")
+            raise make_error(source, group.path, what)
         used.add(array.path)
         bare = None if count is not None else full.rsplit("/", 1)[-1].removesuffix(":0")
         weights.append(array.weight(full, bare, progress))
@@ -70,7 +68,7 @@ def _layer(
 def _check_count(source: str, group: Group, count: object) -> int:
     if not isinstance(count, int) or not 0 <= count <= len(group.members):
         what = f"a count of layers or weights that are not there. Found: {count!r}"
-        raise FileError(f"{source}: {group.path or '/'}: {what}. {_AGAIN}")
+        raise make_error(source, group.path, what)
     return count
 
 
@@ -84,8 +82,8 @@ def _read_names(source: str, group: Group, attribute: str) -> tuple[str, ...]:
         names = tuple(name for part in parts if isinstance(part, tuple) for name in part)
         if sum(name.startswith(attribute) for name in group.attributes) != len(parts):
             what = f"a list of names `{attribute}` in parts, of which {len(parts)} follow another"
-            raise FileError(f"{source}: {group.path or '/'}: {what}. {_AGAIN}")
+            raise make_error(source, group.path, what)
     if not isinstance(names, tuple):
         what = f"no list of names `{attribute}`. Found: {str(names)[:100]!r}"
-        raise FileError(f"{source}: {group.path or '/'}: {what}. {_AGAIN}")
+        raise make_error(source, group.path, what)
     return names

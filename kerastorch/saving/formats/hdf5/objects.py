@@ -25,6 +25,11 @@ FILTERS = (GZIP, SHUFFLE, FLETCHER32)
 _BLOCK = 1 << 20  # bytes read at a time
 
 
+def make_error(source: str, path: str, what: str) -> FileError:
+    """Return the error for something in an HDF5 file that Keras does not write."""
+    return FileError(f"{source}: {path or '/'}: {what}. Save it again with Keras.")
+
+
 class Chunk(NamedTuple):
     """One chunk: its first index per axis, offset and size, and the mask of skipped filters."""
 

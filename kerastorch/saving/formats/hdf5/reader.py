@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -20,7 +21,7 @@ from ...._core.errors import FileError
 from ..byte_range import Window
 from ..npy import Form, rows_first
 from .attributes import AttributeReader
-from .objects import FILTERS, Array, Chunk, Chunked, Group
+from .objects import FILTERS, Array, Chunk, Chunked, Group, make_error
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -43,17 +44,12 @@ def read_tree(source: str, window: Window) -> Group:
     _check_superblock(source, window)
     reader = _Reader(h5py, source, window)
     with reader.convert_errors("/"), h5py.File(_StrictWindow(window, 0, window.size), "r") as file:
-        _limit_cache(file.id)
+        cache = file.id.get_mdc_config()  # of headers, each of which is read once
+        cache.set_initial_size = True
+        cache.initial_size = cache.min_size = cache.max_size = _CACHE_BYTES
+        file.id.set_mdc_config(cache)
         root = h5py.h5g.open(file.id, b"/")
         return reader.read_group(root, "", 0)
-
-
-def _limit_cache(file: Any) -> None:
-    """Limit the header cache, which would take megabytes: each header is read once."""
-    settings = file.get_mdc_config()
-    settings.set_initial_size = True
-    settings.initial_size = settings.min_size = settings.max_size = _CACHE_BYTES
-    file.set_mdc_config(settings)
 
 
 def library(owner: str) -> Any:
@@ -104,10 +100,8 @@ class _Reader:
         self.stored = 0  # bytes of the arrays in the file
         self.nbytes = 0  # bytes of the arrays in memory
         self.types = _list_types(h5py.h5t)
+        self.make_error = partial(make_error, source)
         self.attributes = AttributeReader(h5py, window, self.make_error)
-
-    def make_error(self, path: str, what: str) -> FileError:
-        return FileError(f"{self.source}: {path or '/'}: {what}. {_AGAIN}")
 
     @contextmanager
     def convert_errors(self, path: str) -> Iterator[None]:
@@ -280,10 +274,8 @@ def _is_bool(kind: Any, h5t: Any) -> bool:
     """Return whether an enumeration is the bool of h5py."""
     if kind.get_nmembers() != 2 or not kind.get_super().equal(h5t.STD_I8LE):
         return False
-    return [(kind.get_member_name(i), kind.get_member_value(i)) for i in (0, 1)] == [
-        (b"FALSE", 0),
-        (b"TRUE", 1),
-    ]
+    members = [(kind.get_member_name(i), kind.get_member_value(i)) for i in (0, 1)]
+    return members == [(b"FALSE", 0), (b"TRUE", 1)]
 
 
 def _describe_type(kind: Any) -> str:
