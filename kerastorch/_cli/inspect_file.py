@@ -29,55 +29,31 @@ class WeightSummary:
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer.
+    """One layer, or the arrays of one group that belong to no layer."""
 
-    Attributes:
-        name: The name, after those of the models around it, or None.
-        kind: The class, or the group's name in snake_case if there is no config.
-        path: The path of the weights in the file, or None.
-        weights: The weights.
-        parameters: The number of their elements.
-        supported: Whether `load_model` supports the layer; None if there is no config.
-        problem: The reason if it does not.
-    """
-
-    name: str | None
-    kind: str | None
+    name: str | None  # after those of the models around it
+    kind: str | None  # the class, or the group's name in snake_case if there is no config
     path: str | None
     weights: tuple[WeightSummary, ...]
     parameters: int
-    supported: bool | None
+    supported: bool | None  # by `load_model`; None if there is no config
     problem: str | None
 
 
 @dataclass(frozen=True)
 class FileSummary:
-    """The contents of a file.
-
-    Attributes:
-        file: The file.
-        format: A description of its format.
-        keras_version: The version of Keras that wrote it, or None.
-        backend: The backend that wrote it, or None.
-        model: The model's class, or None if there is no config.
-        name: The model's name.
-        layers: The layers, then the arrays that belong to no layer of the config.
-        parameters: The number of elements of all weights.
-        ignored: The paths that are not loaded, such as the optimizer's state.
-        loads: Whether `load_model` supports the model's config.
-        problem: The reason if it does not.
-    """
+    """The contents of a file; what the file does not state is None."""
 
     file: str
     format: str
     keras_version: str | None
     backend: str | None
-    model: str | None
+    model: str | None  # the class
     name: str | None
-    layers: tuple[LayerSummary, ...]
+    layers: tuple[LayerSummary, ...]  # those of the config first
     parameters: int
-    ignored: tuple[str, ...]
-    loads: bool
+    ignored: tuple[str, ...]  # paths that are not loaded, such as the optimizer's state
+    loads: bool  # whether `load_model` supports the config
     problem: str | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,10 +77,10 @@ class FileSummary:
         if self.ignored:
             lines.append(f"not loaded: {', '.join(self.ignored)}")
         if self.loads:
-            where = "" if self.parameters else ", with its weights from elsewhere if it has some"
-            lines.append(f"load_model takes this model{where}.")
+            where = "" if self.parameters else ", with its weights from another file if it has some"
+            lines.append(f"load_model supports this model{where}.")
         else:
-            lines.append(f"load_model does not take it: {self.problem}")
+            lines.append(f"load_model does not support it: {self.problem}")
         return "\n".join(lines)
 
 
@@ -122,13 +98,14 @@ def inspect(path: Path) -> FileSummary:
         spec, problem = _parse_spec(contents)
         layers = tuple(_summarize_layers(contents, spec))
         config = contents.config
-        kind = config.get("class_name") if isinstance(config, Mapping) else None
+        stated = config.get("class_name") if isinstance(config, Mapping) else None
+        kind = stated if isinstance(stated, str) else None
         return FileSummary(
             file=contents.source,
             format=contents.format,
             keras_version=contents.version,
             backend=contents.backend,
-            model=spec.kind if spec is not None else kind if isinstance(kind, str) else None,
+            model=kind if spec is None else spec.kind,
             name=None if spec is None else spec.name,
             layers=layers,
             parameters=sum(layer.parameters for layer in layers),
@@ -165,7 +142,7 @@ def _summarize_layers(contents: Contents, spec: ModelSpec | None) -> Iterator[La
         yield _summarize_layer(one, layer.class_name, _find_problem(builder, layer, names))
     for one in saved:
         if one.names not in shown:
-            yield _summarize_layer(one, None, "no layer of the config takes it")
+            yield _summarize_layer(one, None, "it matches no layer of the config")
 
 
 def _walk_specs(model: ModelSpec, outer: Names) -> Iterator[tuple[Names, LayerSpec]]:

@@ -59,38 +59,38 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="kerastorch", description="Take models of Keras to PyTorch, without Keras."
+        prog="kerastorch", description="Load Keras models in PyTorch, without Keras."
     )
     parser.add_argument("--version", action="version", version=f"kerastorch {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    looking = commands.add_parser(
+    inspecting = commands.add_parser(
         "inspect",
         help="show what a file holds",
-        description="Show what a file of Keras's holds, without reading its arrays.",
+        description="Show what a Keras file holds, without reading its arrays.",
     )
-    looking.add_argument("file", type=_path, help="a .keras, .h5, .npz or .json file")
-    looking.set_defaults(run=_inspect)
+    inspecting.add_argument("file", type=_path, help="a .keras, .h5, .npz or .json file")
+    inspecting.set_defaults(run=_inspect)
     converting = commands.add_parser(
         "convert",
         help="write a model's state dict",
-        description="Load a model, check its numbers where a reference is recorded, and write its "
-        "state dict. Exit codes: 1 refused, or the report cannot be printed; 2 usage; 3 the "
-        "numbers differ.",
+        description="Load a model, compare it with a recorded reference if there is one, and write "
+        "its state dict. Exit codes: 1 refused, or the report cannot be printed; 2 usage; 3 the "
+        "values differ.",
     )
-    converting.add_argument("file", type=_path, help="a .keras or .h5 file of a whole model")
+    converting.add_argument("file", type=_path, help="a .keras or .h5 file of a complete model")
     converting.add_argument(
         "-o", "--output", type=_path, required=True, help=f"what to write: {' or '.join(FORMATS)}"
     )
-    converting.add_argument("--weights", type=_path, help="where the weights are, if elsewhere")
+    converting.add_argument("--weights", type=_path, help="the file of the weights, if not FILE")
     converting.add_argument(
         "--reference",
         type=_path,
-        help="what compat/record_reference.py recorded; by default FILE's name with "
-        ".reference.npz, where there is such a file",
+        help="a recording of compat/record_reference.py; by default FILE's name with "
+        ".reference.npz, if there is such a file",
     )
     converting.add_argument("--force", action="store_true", help="overwrite the output")
     converting.set_defaults(run=_convert)
-    for command in (looking, converting):
+    for command in (inspecting, converting):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -112,19 +112,14 @@ def _convert(given: argparse.Namespace) -> int:
     if given.output.is_dir():
         return _report_error(f"{given.output}: is a directory. Name a file.", USAGE)
     if given.output.exists() and not given.force:
-        return _report_error(f"{given.output}: is there already. Use --force to replace it.", USAGE)
+        return _report_error(f"{given.output}: already exists. Use --force to replace it.", USAGE)
     quiet = given.json or not is_terminal(sys.stderr)
     with _show_progress(given.weights or given.file, quiet) as progress:
-        conversion = convert(
-            given.file,
-            given.output,
-            weights=given.weights,
-            reference=given.reference,
-            progress=progress,
-        )
+        inputs = {"weights": given.weights, "reference": given.reference}
+        conversion = convert(given.file, given.output, **inputs, progress=progress)
     _show(conversion, given.json)
     if not conversion.written:
-        return _report_error(f"{given.file}: the numbers differ from the reference's.", DIFFERS)
+        return _report_error(f"{given.file}: the values differ from the reference.", DIFFERS)
     return 0
 
 

@@ -62,7 +62,7 @@ def test_inspect_shows_every_layer(run):
     assert "kernel (3, 3, 16, 32) float32" in out
     assert f"parameters: {PARAMETERS:,}" in out
     assert "not loaded: optimizer" in out
-    assert out.endswith("load_model takes this model.\n")
+    assert out.endswith("load_model supports this model.\n")
 
 
 def test_inspect_as_json(run):
@@ -111,7 +111,7 @@ def test_inspect_marks_what_is_not_supported(run):
     _, out, _ = run("inspect", FILES / "keras-2.13.1" / "wrappers.h5")
     (line,) = [line for line in out.splitlines() if line.startswith("bi ")]
     assert "Bidirectional" in line and line.endswith("not supported")
-    assert "load_model does not take it" in out
+    assert "load_model does not support it" in out
 
 
 def test_inspect_reads_no_array_and_builds_nothing(run, monkeypatch):
@@ -229,7 +229,7 @@ def test_convert_writes_nothing_where_the_numbers_differ(run, digits, wrong, tmp
     assert code == 3
     assert "The first to differ is conv2." in out
     assert f"{output}: not written" in out
-    assert err == f"kerastorch: error: {digits}: the numbers differ from the reference's.\n"
+    assert err == f"kerastorch: error: {digits}: the values differ from the reference.\n"
     assert not output.exists()
     code, out, _ = run("convert", digits, "-o", output, "--reference", wrong, "--json")
     told = json.loads(out)
@@ -252,7 +252,7 @@ def test_convert_overwrites_only_when_told_to(run, digits, tmp_path):
     output.write_text("mine")
     code, _, err = run("convert", digits, "-o", output)
     assert code == 2
-    assert err == f"kerastorch: error: {output}: is there already. Use --force to replace it.\n"
+    assert err == f"kerastorch: error: {output}: already exists. Use --force to replace it.\n"
     assert output.read_text() == "mine"
     assert run("convert", digits, "-o", output, "--force")[0] == 0
     assert same(torch.load(output, weights_only=True))

@@ -79,7 +79,7 @@ def _read_headers(archive: zip_archive.Archive, size: int) -> list[_Stored] | di
     found: dict[str, _Stored] = {}
     for member in archive.members:
         if not member.endswith(_SUFFIX):
-            what = f"{member!r}: a member that is no array. Save the arrays with np.savez"
+            what = f"{member!r}: a member that is not an array. Save the arrays with np.savez"
             raise FileError(f"{archive.source}: {what}.")
         name = member.removesuffix(_SUFFIX)
         pickled = f"numpy.load({archive.source!r}, allow_pickle=True)[{name!r}].tolist()"
@@ -102,7 +102,7 @@ def _read_header(where: str, open_window: Callable[[], Window], pickled: str) ->
         refuse_pickle(where, pickled)
     if window.size - at != form.nbytes:
         what = f"{form.shape} of {form.dtype}. Found: {window.size - at} bytes, not {form.nbytes}"
-        raise FileError(f"{where}: another size of data than of {what}. Save it again.")
+        raise FileError(f"{where}: data whose size differs from the header, {what}. Save it again.")
     return _Stored(form, open_window, at)
 
 

@@ -27,7 +27,7 @@ def parsed(where: str, data: bytes | str) -> Any:
     except RecursionError:
         raise FileError(f"{where}: JSON that is nested deeper than any model's config.") from None
     except ValueError as error:  # includes JSONDecodeError and UnicodeDecodeError
-        what = "no JSON that Keras writes"
+        what = "not JSON that Keras writes"
         raise FileError(f"{where}: {what}. Found: {str(error)[:200]}. Save it again.") from None
     _check_depth(where, value)
     return value

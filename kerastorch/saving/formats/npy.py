@@ -33,7 +33,7 @@ _NAMES = {
 }
 _UNORDERED = ("b1", "i1", "u1", "V2")
 _TYPES = ", ".join(sorted(set(_NAMES.values())))
-MOST_AXES = 32
+_MOST_AXES = 32
 _MOST_HEADER = 10_000
 _READERS: dict[tuple[int, int], Any] = {
     (1, 0): npy_format.read_array_header_1_0,
@@ -71,35 +71,22 @@ class Form:
         return prod(self.stored) * int(self.code[2:])
 
 
-def form(where: str, code: object, stored: tuple[int, ...], axes: tuple[int, ...]) -> Form:
-    """Check dtype, shape and permutation, and return them as a form."""
+def make_form(where: str, code: object, shape: tuple[int, ...], fortran: bool = False) -> Form:
+    """Check the dtype and the shape of an array in C or Fortran order, and return its form."""
     if not isinstance(code, str) or not _is_supported(code):
-        found = f"Found: {str(code)[:50]!r}. The types are {_TYPES}."
-        raise FileError(f"{where}: an array of a type that is not read. {found}")
-    largest = prod(max(size, 1) for size in stored) * int(code[2:])
-    if len(stored) > MOST_AXES or min(stored, default=0) < 0 or largest >= 1 << 63:
-        raise FileError(f"{where}: an array of an impossible shape. Found: {str(stored)[:100]}.")
-    if sorted(axes) != list(range(len(stored))):
-        raise FileError(
-            f"{where}: an array of an impossible order of axes. Found: {str(axes)[:100]}."
-        )
-    return Form(code, stored, axes)
+        found = f"Found: {str(code)[:50]!r}. The dtypes are {_TYPES}."
+        raise FileError(f"{where}: an array with an unsupported dtype. {found}")
+    largest = prod(max(size, 1) for size in shape) * int(code[2:])
+    if len(shape) > _MOST_AXES or min(shape, default=0) < 0 or largest >= 1 << 63:
+        raise FileError(f"{where}: an array of an impossible shape. Found: {str(shape)[:100]}.")
+    axes = tuple(range(len(shape)))
+    return Form(code, shape[::-1], axes[::-1]) if fortran else Form(code, shape, axes)
 
 
 def _is_supported(code: str) -> bool:
     """Return whether a dtype is in the table and has a byte order if it needs one."""
     order, kind = code[:1], code[1:]
     return kind in _UNORDERED if order == "|" else order in ("<", ">") and kind in _NAMES
-
-
-def rows_first(where: str, code: object, shape: tuple[int, ...]) -> Form:
-    """Return the form of an array in C order."""
-    return form(where, code, shape, tuple(range(len(shape))))
-
-
-def columns_first(where: str, code: object, shape: tuple[int, ...]) -> Form:
-    """Return the form of an array in Fortran order."""
-    return form(where, code, shape[::-1], tuple(reversed(range(len(shape)))))
 
 
 def header(where: str, start: bytes) -> tuple[Form | None, int]:
@@ -120,14 +107,13 @@ def header(where: str, start: bytes) -> tuple[Form | None, int]:
         raise FileError(f"{where}: {what}. Save the array again with numpy.save.") from None
     if dtype.hasobject:
         return None, file.tell()
-    arranged = columns_first if is_fortran else rows_first
-    return arranged(where, dtype.str, shape), file.tell()
+    return make_form(where, dtype.str, shape, is_fortran), file.tell()
 
 
 def tensor(where: str, array: Form, data: bytes | bytearray) -> Tensor:
     """Return an array's bytes as a contiguous tensor, which may share a bytearray's memory."""
     if len(data) != array.nbytes:
-        what = f"an array of another size than it says. Found: {len(data)} bytes of data"
+        what = f"an array whose size differs from its header. Found: {len(data)} bytes of data"
         raise FileError(f"{where}: {what} for {array.nbytes} of {array.shape}. Save it again.")
     plain = {"|b1": "|u1", "|V2": "<i2"}.get(array.code, array.code.replace("V", "i"))
     flat = from_array(np.frombuffer(data, plain)) if data else None
@@ -135,7 +121,7 @@ def tensor(where: str, array: Form, data: bytes | bytearray) -> Tensor:
         flat = torch.empty(0, dtype=getattr(torch, _NAMES[plain[1:]]))
     if array.dtype == "bool":
         if data and int(flat.max()) > 1:
-            raise FileError(f"{where}: a truth value that is neither 0 nor 1. Save it again.")
+            raise FileError(f"{where}: a bool that is neither 0 nor 1. Save it again.")
         flat = flat.bool()
     elif array.dtype == "bfloat16":
         flat = flat.view(torch.bfloat16)

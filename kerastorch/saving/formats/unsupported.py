@@ -80,5 +80,5 @@ def refuse_file(source: str, window: Window, start: bytes) -> NoReturn:
             what = f"an HDF5 file behind {at} bytes of other data, which no Keras writes"
             raise FileError(f"{source}: {what}. {_KERAS}")
         at *= 2
-    what = "no file that Keras writes, whatever its name"
+    what = "not a file that Keras writes"
     raise FileError(f"{source}: {what}. Found: it starts with {start[:16]!r}. {_KERAS}")

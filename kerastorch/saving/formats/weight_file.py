@@ -13,34 +13,22 @@ from torch import Tensor
 class Weight:
     """One array of a file.
 
-    Attributes:
-        path: The path in the file: "layers/conv2d/vars/0", "conv2d/kernel:0".
-        name: The name in Keras, "kernel", or None if the file has none.
-        shape: The shape, in Keras's axis order.
-        dtype: The name of the dtype: "float32", "bfloat16".
-        read: Reads the array into a new CPU tensor. It may have a method `blocks`, which yields
-            the rows in order, a few at a time.
+    `read` reads it into a new CPU tensor, and may have a method `blocks`, which yields the rows in
+    order, a few at a time.
     """
 
-    path: str
-    name: str | None
-    shape: tuple[int, ...]
-    dtype: str
+    path: str  # in the file: "layers/conv2d/vars/0", "conv2d/kernel:0"
+    name: str | None  # in Keras, "kernel", or None if the file has none
+    shape: tuple[int, ...]  # in Keras's axis order
+    dtype: str  # "float32", "bfloat16"
     read: Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
 class SavedLayer:
-    """One layer's weights.
+    """The weights of one layer, in the file's order; the name is None if the file has none."""
 
-    Attributes:
-        path: The path in the file: "layers/functional/layers/conv2d" in a Keras 3 file; the
-            layer's name in a legacy file.
-        name: The layer's name, or None if the file has none.
-        weights: The weights in the file's order.
-    """
-
-    path: str
+    path: str  # "layers/functional/layers/conv2d" in a Keras 3 file; the name in a legacy file
     name: str | None
     weights: tuple[Weight, ...]
 

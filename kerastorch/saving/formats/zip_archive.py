@@ -53,7 +53,7 @@ class Archive:
         self._window = window
         found = end_record(window)
         if found is None:
-            raise FileError(f"{source}: a zip archive whose end is missing. Download it again.")
+            raise FileError(f"{source}: a zip archive without an end record. Download it again.")
         if found[0] > _MOST_DIRECTORY:
             raise FileError(f"{source}: a zip directory of {found[0]} bytes. {_AGAIN}")
         with self._convert_errors(""):
@@ -85,7 +85,7 @@ class Archive:
         for info in infos:
             self._check_member(info)
             if info.filename in members:
-                raise self._make_error(info.filename, "two members of one name")
+                raise self._make_error(info.filename, "two members with the same name")
             members[info.filename] = info
         self._starts: dict[str, int] = {}
         end = 0
@@ -106,15 +106,17 @@ class Archive:
         parts = name.removesuffix("/").split("/")
         outside = {"", ".", ".."} & set(parts) or name[1:2] == ":"  # a drive
         if outside or "\\" in name or "\0" in name or name != info.filename:
-            raise self._make_error(name, "a member of an unsafe name")
+            raise self._make_error(name, "a member with an unsafe name")
         if info.flag_bits & ~(_SAFE_FLAGS | _LATER_SIZES) or info.compress_type not in _METHODS:
             raise self._make_error(name, "an encrypted or unusually packed member")
         kind = stat.S_IFMT(info.external_attr >> 16)
         folder = name.endswith("/") and not info.file_size
         if kind and not stat.S_ISREG(kind) and not (folder and stat.S_ISDIR(kind)):
-            raise self._make_error(name, "a link, a device or another member that is no plain file")
+            raise self._make_error(
+                name, "a link, a device or another member that is not a regular file"
+            )
         if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
-            raise self._make_error(name, "an uncompressed member of two sizes")
+            raise self._make_error(name, "an uncompressed member with two sizes")
 
     def _find_data(self, info: zipfile.ZipInfo) -> int:
         head = self._window.read_at(info.header_offset, _HEADER.size)
@@ -122,7 +124,9 @@ class Archive:
         raw = self._window.read_at(info.header_offset + _HEADER.size, name_size)
         name = raw.decode("utf-8" if flags & 0x0800 else "cp437")
         if magic != SIGNATURE or name != info.orig_filename or method != info.compress_type:
-            raise self._make_error(info.filename, "a member that its directory tells otherwise")
+            raise self._make_error(
+                info.filename, "a member whose header differs from the directory"
+            )
         start: int = info.header_offset + _HEADER.size + name_size + extra
         return start
 
@@ -144,7 +148,7 @@ class Archive:
             if info.compress_type == zipfile.ZIP_STORED:
                 found = Window(self._window.file, self._window.start + self._starts[name], size)
                 if _crc32(found) != info.CRC:
-                    raise zipfile.BadZipFile("another CRC-32 than the archive tells")
+                    raise zipfile.BadZipFile("the CRC-32 differs from the directory")
                 return found
             if size > max(FREE_BYTES, MOST_RATIO * packed):
                 what = f"a member compressed to {packed} bytes. Found: {size} bytes inflated"
@@ -157,7 +161,7 @@ class Archive:
             while step := member.read(_STEP):
                 data.write(step)
                 if data.tell() > info.file_size:
-                    raise zipfile.BadZipFile("more bytes than the archive tells")
+                    raise zipfile.BadZipFile("more bytes than the directory states")
         if data.tell() != info.file_size:
             raise zipfile.BadZipFile(f"{data.tell()} of {info.file_size} bytes")
         return Window(data, 0, info.file_size)

@@ -60,7 +60,7 @@ def _layer(source: str, group: Group, path: str, progress: Progress | None) -> S
     numbered = [key for key in keys if _sort_key(key) < (True,)]
     gap = numbered != [str(number) for number in range(len(numbered))]
     if gap and path.split("/")[0] not in NOT_LAYERS:  # a shard may hold a part of these
-        what = f"arrays that are not numbered from 0 on without a gap. Found: {numbered[:8]}"
+        what = f"arrays that are not numbered from 0 without a gap. Found: {numbered[:8]}"
         raise make_error(source, group.path, what)
     for key in keys:
         array = group.members[key]

@@ -32,7 +32,7 @@ def legacy_layers(
     else:
         listed = list(_read_names(source, group, _LAYERS))
     if len(set(listed)) != len(listed):
-        what = f"two layers of one name. Found: {listed[:8]} and so on"
+        what = f"two layers with the same name. Found: {listed[:8]} and so on"
         raise make_error(source, f"{group.path}@{_LAYERS}", what)
     layers = [_layer(source, group, name, progress, used) for name in listed]
     own = group.members.get(_MODEL_WEIGHTS)

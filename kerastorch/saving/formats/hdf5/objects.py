@@ -186,7 +186,7 @@ def _verify_checksum(data: bytes | bytearray) -> bytes | bytearray:
     weights = np.arange(len(words), 0, -1, dtype=np.uint64) % np.uint64(0xFFFF)
     low, high = int(words.sum()) % 0xFFFF, int((words * weights).sum()) % 0xFFFF
     if (low, high) != ((stored & 0xFFFF) % 0xFFFF, (stored >> 16) % 0xFFFF):
-        raise ValueError("a chunk with another checksum than the file tells")
+        raise ValueError("a chunk whose checksum differs")
     return plain
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ...._core.errors import FileError
 from ..byte_range import Window
-from ..npy import Form, rows_first
+from ..npy import Form, make_form
 from .attributes import AttributeReader
 from .objects import FILTERS, Array, Chunk, Chunked, Group, make_error
 
@@ -67,7 +67,7 @@ class _StrictWindow(Window):
 
     def readinto(self, buffer: Any) -> int:
         if super().readinto(buffer) != len(buffer):
-            raise EOFError("the file ends within what it tells of")
+            raise EOFError("the file ends too early")
         return len(buffer)
 
 
@@ -85,7 +85,7 @@ def _check_superblock(source: str, window: Window) -> None:
         what = f"an HDF5 file in parts or behind other data. Found: base {base}, driver {driver}"
         raise FileError(f"{source}: {what}. {_AGAIN}")
     if end > window.size:
-        what = f"an HDF5 file that is cut off. Found: {window.size} of {end} bytes"
+        what = f"a truncated HDF5 file. Found: {window.size} of {end} bytes"
         raise FileError(f"{source}: {what}. Download or save it again.")
 
 
@@ -132,7 +132,7 @@ class _Reader:
     def read_member(self, group: Any, raw: bytes, path: str, depth: int) -> Group | Array:
         h5py = self.h5py
         if group.links.get_info(raw).type != h5py.h5l.TYPE_HARD:
-            raise self.make_error(path, "a link to another place or file, which no Keras writes")
+            raise self.make_error(path, "a link to another path or file, which no Keras writes")
         member = h5py.h5o.open(group, raw)
         if isinstance(member, h5py.h5g.GroupID):
             return self.read_group(member, path, depth)
@@ -147,14 +147,14 @@ class _Reader:
             name = ""
         parts = name.split("\\")  # a path separator in files from Windows
         if {"", ".", ".."} & set(parts) or "/" in name or min(name) < " ":
-            raise self.make_error(path, f"an object of an unsafe name. Found: {raw!r}")
+            raise self.make_error(path, f"an object with an unsafe name. Found: {raw!r}")
         return name
 
     def count_object(self, member: Any, path: str) -> None:
         """Count an object; refuse one that was read before."""
         address = self.h5py.h5o.get_info(member).addr
         if address in self.seen:
-            raise self.make_error(path, "an object that is in two places, which no Keras writes")
+            raise self.make_error(path, "an object that is in two groups, which no Keras writes")
         self.seen.add(address)
         if len(self.seen) > _MOST_OBJECTS:
             raise self.make_error(path, f"a file of more than {_MOST_OBJECTS} objects")
@@ -190,12 +190,14 @@ class _Reader:
         elif kind.get_class() == h5t.ENUM and _is_bool(kind, h5t):
             code = "|b1"
         if code is None:
-            what = f"an array of a type that no Keras writes. Found: {_describe_type(kind)}"
+            what = f"an array with a dtype that no Keras writes. Found: {_describe_type(kind)}"
             raise self.make_error(path, what)
-        form = rows_first(f"{self.source}: {path}", code, dataset.get_space().shape or ())
+        form = make_form(f"{self.source}: {path}", code, dataset.get_space().shape or ())
         stated = self.attributes.read(dataset, path).get("dtype", form.dtype)
         if stated != form.dtype:
-            raise self.make_error(path, f"an array of {form.dtype} that says it is {stated!r}")
+            raise self.make_error(
+                path, f"an array of {form.dtype} with the attribute dtype {stated!r}"
+            )
         return form
 
     def locate_data(
@@ -230,7 +232,7 @@ class _Reader:
         """Return the chunks; each must be present exactly once and fit the array."""
         filters = tuple(layout.get_filter(i)[0] for i in range(layout.get_nfilters()))
         if not set(filters) <= set(FILTERS) or len(set(filters)) < len(filters):
-            what = f"an array packed by another filter than gzip. Found: filters {filters}"
+            what = f"an array with a filter other than gzip. Found: filters {filters}"
             raise self.make_error(path, f"{what}. Run: h5repack -f NONE")
         shape = tuple(layout.get_chunk())
         counts = [-(-size // step) for size, step in zip(form.shape, shape, strict=True)]

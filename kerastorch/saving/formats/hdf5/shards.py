@@ -24,8 +24,8 @@ def shard_names(source: str, index: Any) -> dict[str, set[str]]:
     for path, value in index["weight_map"].items():
         for name in value if isinstance(value, list) else [value]:
             if not isinstance(name, str) or not _SHARD.fullmatch(name):
-                what = f"a shard that is no .weights.h5 file beside the index. Found: {name!r}"
-                raise make_error(source, f"weight_map: {path}", what)
+                what = "a shard that is not a .weights.h5 file in the directory of the index"
+                raise make_error(source, f"weight_map: {path}", f"{what}. Found: {name!r}")
             found.setdefault(name, set()).add(path.strip("/"))
     if not found or len(found) > _MOST_SHARDS:
         raise FileError(f"{source}: weight_map: 1 to {_MOST_SHARDS} shards. Found: {len(found)}.")
@@ -37,7 +37,7 @@ def merged(source: str, shards: Mapping[str, Group], groups: Mapping[str, set[st
     for name, root in shards.items():
         present = {array.path.rpartition("/")[0] for array in root.arrays()}
         if present != groups[name]:
-            what = "other groups than the index tells, so it belongs to another model or save"
+            what = "groups that differ from the index, so it belongs to another model or save"
             differing = sorted(present ^ groups[name])[:5]
             raise make_error(source, name, f"{what}. Found: {differing} in one only")
     return _merge_groups(source, list(shards.values()))
