@@ -97,15 +97,15 @@ class _Opener:
         names = archive.members
         if _CONFIG not in names and any(name.endswith(".npy") for name in names):
             return self.read_arrays()
-        held = [name for name in (_WEIGHTS, _PICKLED) if name in names]
-        if _CONFIG not in names or not held:
+        weight_files = [name for name in (_WEIGHTS, _PICKLED) if name in names]
+        if _CONFIG not in names or not weight_files:
             what = f"a zip archive without {_CONFIG} and {_WEIGHTS}"
             raise self.make_error(f"{what}. Found: {sorted(names)[:8]}")
-        if len(held) > 1:
-            raise self.make_error(f"both {held[0]} and {held[1]}")
-        if held == [_PICKLED]:
-            opened = f"zipfile.ZipFile({self.source!r}).open({_PICKLED!r})"
-            arrays = f"numpy.load({opened}, allow_pickle=True).items()"
+        if len(weight_files) > 1:
+            raise self.make_error(f"both {weight_files[0]} and {weight_files[1]}")
+        if weight_files == [_PICKLED]:
+            opening = f"zipfile.ZipFile({self.source!r}).open({_PICKLED!r})"
+            arrays = f"numpy.load({opening}, allow_pickle=True).items()"
             layers = f"{{n: a.item() for n, a in {arrays} if n.startswith('layers/')}}"
             refuse_pickle(f"{self.source}: {_PICKLED}", layers)
 

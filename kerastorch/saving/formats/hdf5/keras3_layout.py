@@ -30,7 +30,7 @@ def tree_layers(
     """Return the layers, and the paths of the optimizer's and the metrics' groups."""
     layers: dict[str, SavedLayer] = {}
     ignored = []
-    for layer in _layers(source, root, (), progress):
+    for layer in _walk_layers(source, root, (), progress):
         if layer.path.split("/")[0] in NOT_LAYERS:
             ignored.append(layer.path)
         elif layer.path in layers:
@@ -41,7 +41,7 @@ def tree_layers(
     return tuple(layers.values()), tuple(ignored)
 
 
-def _layers(
+def _walk_layers(
     source: str, group: Group, path: tuple[str, ...], progress: Progress | None
 ) -> Iterator[SavedLayer]:
     for name, member in group.members.items():
@@ -49,12 +49,12 @@ def _layers(
             what = "an array outside of the groups `vars`, where no Keras has one"
             raise make_error(source, member.path, what)
         if name == VARS:
-            yield _layer(source, member, "/".join(path), progress)
+            yield _read_layer(source, member, "/".join(path), progress)
         else:
-            yield from _layers(source, member, (*path, *_split_name(name)), progress)
+            yield from _walk_layers(source, member, (*path, *_split_name(name)), progress)
 
 
-def _layer(source: str, group: Group, path: str, progress: Progress | None) -> SavedLayer:
+def _read_layer(source: str, group: Group, path: str, progress: Progress | None) -> SavedLayer:
     weights = []
     keys = sorted(group.members, key=_sort_key)
     numbered = [key for key in keys if _sort_key(key) < (True,)]
@@ -65,8 +65,7 @@ def _layer(source: str, group: Group, path: str, progress: Progress | None) -> S
     for key in keys:
         array = group.members[key]
         if isinstance(array, Group):
-            what = "a group where Keras has the arrays of a layer"
-            raise make_error(source, array.path, what)
+            raise make_error(source, array.path, "a group where Keras has the arrays of a layer")
         inside = f"{path}/{VARS}/{key}".lstrip("/")
         weights.append(array.weight(inside, None, progress))
     name = group.attributes.get("name")

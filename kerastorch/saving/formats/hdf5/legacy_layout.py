@@ -26,33 +26,24 @@ def legacy_layers(
 ) -> tuple[tuple[SavedLayer, ...], tuple[str, ...]]:
     """Return the layers, and the paths of the arrays that belong to no layer."""
     used: set[str] = set()
-    count = group.attributes.get(_LAYER_COUNT)
-    if count is not None:
-        listed = [f"layer_{k}" for k in range(_check_count(source, group, count))]
-    else:
-        listed = list(_read_names(source, group, _LAYERS))
+    listed, _ = _list_members(source, group, _LAYER_COUNT, "layer", _LAYERS)
     if len(set(listed)) != len(listed):
-        what = f"two layers with the same name. Found: {listed[:8]} and so on"
+        what = f"two layers with the same name. Found: {list(listed[:8])} and so on"
         raise make_error(source, f"{group.path}@{_LAYERS}", what)
-    layers = [_layer(source, group, name, progress, used) for name in listed]
+    layers = [_read_layer(source, group, name, progress, used) for name in listed]
     own = group.members.get(_MODEL_WEIGHTS)
     if _MODEL_WEIGHTS not in listed and isinstance(own, Group) and any(own.arrays()):
-        layers.append(_layer(source, group, _MODEL_WEIGHTS, progress, used))
+        layers.append(_read_layer(source, group, _MODEL_WEIGHTS, progress, used))
     return tuple(layers), tuple(a.path for a in group.arrays() if a.path not in used)
 
 
-def _layer(
+def _read_layer(
     source: str, parent: Group, name: str, progress: Progress | None, used: set[str]
 ) -> SavedLayer:
     group = parent.find(name.split("/"))
     if not isinstance(group, Group):
-        what = f"no group of the layer {name!r} that the file lists"
-        raise make_error(source, parent.path, what)
-    count = group.attributes.get(_COUNT)
-    if count is not None:
-        listed = tuple(f"param_{p}" for p in range(_check_count(source, group, count)))
-    else:
-        listed = _read_names(source, group, _WEIGHTS)
+        raise make_error(source, parent.path, f"no group of the layer {name!r} that the file lists")
+    listed, is_named = _list_members(source, group, _COUNT, "param", _WEIGHTS)
     weights = []
     for full in listed:
         array = group.find(full.split("/"))
@@ -60,16 +51,22 @@ def _layer(
             what = f"no array of the weight {full!r} that the file lists, or a second time"
             raise make_error(source, group.path, what)
         used.add(array.path)
-        bare = None if count is not None else full.rsplit("/", 1)[-1].removesuffix(":0")
+        bare = full.rsplit("/", 1)[-1].removesuffix(":0") if is_named else None
         weights.append(array.weight(full, bare, progress))
-    return SavedLayer(name, None if count is not None else name, tuple(weights))
+    return SavedLayer(name, name if is_named else None, tuple(weights))
 
 
-def _check_count(source: str, group: Group, count: object) -> int:
+def _list_members(
+    source: str, group: Group, counter: str, prefix: str, attribute: str
+) -> tuple[tuple[str, ...], bool]:
+    """Return the members in order, and whether the file names them (it counts them if not)."""
+    count = group.attributes.get(counter)
+    if count is None:
+        return _read_names(source, group, attribute), True
     if not isinstance(count, int) or not 0 <= count <= len(group.members):
         what = f"a count of layers or weights that are not there. Found: {count!r}"
         raise make_error(source, group.path, what)
-    return count
+    return tuple(f"{prefix}_{k}" for k in range(count)), False
 
 
 def _read_names(source: str, group: Group, attribute: str) -> tuple[str, ...]:
