@@ -122,7 +122,7 @@ def _get_safetensors_writer() -> Callable[[dict[str, Tensor], Path], None]:
         from safetensors.torch import save_file
     except ImportError as error:
         remedy = 'safetensors, which is not installed. Run: pip install "kerastorch[files]"'
-        raise ImportError(f"convert: .safetensors files take {remedy}") from error
+        raise ImportError(f"convert: .safetensors files require {remedy}") from error
 
     def save(state: dict[str, Tensor], path: Path) -> None:
         separate: dict[str, Tensor] = {}

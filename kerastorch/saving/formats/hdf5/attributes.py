@@ -46,7 +46,7 @@ class AttributeReader:
         )  # access by index would search from the start each time
         for raw in names:
             name = raw.decode("utf-8", "replace")
-            if name in _KNOWN or any(_is_part(name, whole) for whole in _SPLIT):
+            if name in _KNOWN or any(_is_part(name, full_name) for full_name in _SPLIT):
                 attribute = self.h5py.h5a.open(member, raw)
                 found[name] = self._read_value(member, attribute, f"{path}@{name}")
         return found
@@ -81,7 +81,7 @@ class AttributeReader:
             raise self.make_error("", "attributes of more bytes than the file has")
 
 
-def _is_part(name: str, whole: str) -> bool:
+def _is_part(name: str, full_name: str) -> bool:
     """Return whether an attribute is a part of a split one: "layer_names0"."""
-    rest = name.removeprefix(whole)
+    rest = name.removeprefix(full_name)
     return rest != name and rest.isascii() and rest.isdecimal() and len(rest) < 6

@@ -58,7 +58,7 @@ def library(owner: str) -> Any:
         import h5py
     except ImportError as error:
         remedy = 'h5py, which is not installed. Run: pip install "kerastorch[files]"'
-        raise ImportError(f"{owner}: HDF5 files take {remedy}") from error
+        raise ImportError(f"{owner}: HDF5 files require {remedy}") from error
     return h5py
 
 
@@ -90,7 +90,7 @@ def _check_superblock(source: str, window: Window) -> None:
 
 
 class _Reader:
-    """Reads the headers of one file, within limits for the whole file."""
+    """Reads the headers of one file, within limits for all of them."""
 
     def __init__(self, h5py: Any, source: str, window: Window) -> None:
         self.h5py = h5py

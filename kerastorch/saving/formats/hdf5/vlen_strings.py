@@ -66,10 +66,10 @@ class Strings:
 
     def _read_heap(self, heap: int) -> Iterator[tuple[int, tuple[int, int]]]:
         """Yield the index, offset and size of each string of a heap."""
-        signature, version, whole = _HEAP.unpack(self.window.read_at(heap, _HEAP.size))
-        if signature != b"GCOL" or version != 1 or whole > self.window.size - heap:
+        signature, version, heap_size = _HEAP.unpack(self.window.read_at(heap, _HEAP.size))
+        if signature != b"GCOL" or version != 1 or heap_size > self.window.size - heap:
             raise ValueError(f"no heap of strings at byte {heap}")
-        at, end = heap + _HEAP.size, heap + whole
+        at, end = heap + _HEAP.size, heap + heap_size
         while at + _IN_HEAP.size <= end:
             self.count_bytes(_IN_HEAP.size)
             number, _, size = _IN_HEAP.unpack(self.window.read_at(at, _IN_HEAP.size))
