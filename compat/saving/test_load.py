@@ -176,7 +176,7 @@ def test_a_wrapped_layer_loads_by_a_mapping(writer):
     mapping = {"0": "layers/time_distributed/layer"}
     report = kerastorch.load_weights(nn.Sequential(module), path, mapping=mapping, strict=False)
     assert len(report.loaded) == 2
-    assert any("lstm_cell" in entry.source for entry in report.unused)
+    assert any("lstm_cell" in entry.source for entry in report.unexpected)
 
 
 def test_unsupported_layers_are_told():

@@ -1,4 +1,4 @@
-"""Converting a file of Keras's to a state dict: load, compare with a recording, write."""
+"""Conversion of a Keras file to a state dict: load, compare with a reference, write."""
 
 from __future__ import annotations
 
@@ -22,29 +22,21 @@ FORMATS = (".pt", ".safetensors")
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert` did.
-
-    Attributes:
-        source: The file of Keras's.
-        output: What was to be written.
-        written: Whether it was: not where the numbers differ from the reference's.
-        model: The model.
-        comparison: The model beside the reference, or None where there is none.
-        tensors: The number of tensors in the state dict.
-        size: Their size in bytes.
-    """
+    """The result of `convert`; nothing is written if the values differ from the reference."""
 
     source: Path
     output: Path
     written: bool
     model: nn.Module
     comparison: Comparison | None
-    tensors: int
-    size: int
+
+    @property
+    def size(self) -> int:
+        """The size of the state dict in bytes."""
+        return sum(tensor.nbytes for tensor in self.model.state_dict().values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it in dicts, lists, strings and numbers."""
-        state = self.model.state_dict()
+        """Return the result ready for JSON."""
         return {
             "source": str(self.source),
             "output": str(self.output),
@@ -54,7 +46,7 @@ class Conversion:
                     "shape": list(tensor.shape),
                     "dtype": str(tensor.dtype).removeprefix("torch."),
                 }
-                for name, tensor in state.items()
+                for name, tensor in self.model.state_dict().items()
             },
             "bytes": self.size,
             "comparison": None if self.comparison is None else self.comparison.to_dict(),
@@ -65,7 +57,7 @@ class Conversion:
         parts = [str(self.model)]
         if self.comparison is not None:
             parts.append(str(self.comparison))
-        amount = f"{self.tensors} tensors, {self.size / 1e6:.1f} MB"
+        amount = f"{len(self.model.state_dict())} tensors, {self.size / 1e6:.1f} MB"
         parts.append(f"{self.output}: {amount if self.written else 'not written'}")
         return "\n\n".join(parts)
 
@@ -78,87 +70,85 @@ def convert(
     reference: Path | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Conversion:
-    """Load a model of Keras's, compare it with a recording, and write its state dict.
+    """Load a Keras model, compare it with a reference, and write its state dict.
 
-    The same source gives the same bytes, whatever the output's name.
+    The bytes written depend on the source only, not on the name of the output.
 
     Args:
-        source: What `load_model` takes.
-        output: The file to write: `.pt` for `torch.load`, or `.safetensors`. It is replaced as a
-            whole or not at all.
-        weights: Where the weights are, if not in `source`.
-        reference: What `compat/record_reference.py` recorded; by default the file that it writes
-            beside `source`, where there is one.
-        progress: Called with the number of bytes as the arrays are read.
+        source: The source of `load_model`.
+        output: The `.pt` or `.safetensors` file, which is replaced atomically.
+        weights: The file of the weights, if not in `source`.
+        reference: The recording of `compat/record_reference.py`; by default the file that it
+            writes next to `source`, if present.
+        progress: Called with the number of bytes read.
 
     Raises:
         ValueError: a file is refused.
         OSError: a file cannot be read or written.
         ImportError: a library is not installed.
     """
-    save = _saver(output)
+    save = _select_writer(output)
     model = load_model(source, weights=weights, progress=progress)
     recorded = reference or recorded_beside(source)
     comparison = None if recorded is None else compare(model, recorded)
     state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     agrees = comparison is None or comparison.ok
     if agrees:
-        _replaced(output, lambda path: save(state, path))
-    size = sum(tensor.nbytes for tensor in state.values())
-    return Conversion(source, output, agrees, model, comparison, len(state), size)
+        _replace_file(output, lambda path: save(state, path))
+    return Conversion(source, output, agrees, model, comparison)
 
 
 def recorded_beside(source: Path) -> Path | None:
-    """Return the recording that lies beside a file of Keras's, or None."""
+    """Return the recording next to a Keras file, or None."""
     stem = source.name.removesuffix(source.suffix).removesuffix(".weights")
     path = source.with_name(f"{stem}.reference.npz")
     return path if path.is_file() else None
 
 
-def _saver(output: Path) -> Callable[[dict[str, Tensor], Path], None]:
+def _select_writer(output: Path) -> Callable[[dict[str, Tensor], Path], None]:
     if output.suffix not in FORMATS:
         rule = f"a file that ends in {' or '.join(FORMATS)}"
         raise ValueError(problem("convert", "output", rule, str(output)))
-    return _save_pt if output.suffix == ".pt" else _safetensors_saver()
+    return _save_pt if output.suffix == ".pt" else _get_safetensors_writer()
 
 
 def _save_pt(state: dict[str, Tensor], path: Path) -> None:
-    with path.open("wb") as file:  # of a path, torch stores the name
+    with path.open("wb") as file:  # given a path, torch stores its name in the file
         torch.save(state, file)
 
 
-def _safetensors_saver() -> Callable[[dict[str, Tensor], Path], None]:
+def _get_safetensors_writer() -> Callable[[dict[str, Tensor], Path], None]:
     try:
         from safetensors.torch import save_file
     except ImportError as error:
         remedy = 'safetensors, which is not installed. Run: pip install "kerastorch[files]"'
-        raise ImportError(f"convert: .safetensors files take {remedy}") from error
+        raise ImportError(f"convert: .safetensors files require {remedy}") from error
 
     def save(state: dict[str, Tensor], path: Path) -> None:
-        apart: dict[str, Tensor] = {}
+        separate: dict[str, Tensor] = {}
         seen: set[int] = set()
-        for name, tensor in state.items():  # the format has no tensors that share memory
+        for name, tensor in state.items():  # the format does not allow shared memory
             storage = tensor.untyped_storage().data_ptr()
-            apart[name] = tensor.clone() if storage in seen else tensor
+            separate[name] = tensor.clone() if storage in seen else tensor
             seen.add(storage)
-        save_file(apart, path, {"format": "pt"})  # of several, the order is random
+        save_file(separate, path, {"format": "pt"})  # with several entries, the order is random
 
     return save
 
 
-def _replaced(output: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside the place where it belongs, and put it there once it is whole."""
+def _replace_file(output: Path, write: Callable[[Path], None]) -> None:
+    """Write to a temporary file in the same directory, then rename it."""
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()  # the system says best why a file cannot be made
+        part.touch()  # for the system's own error message
         write(part)
         part.replace(output)
-    except OSError as error:  # which names the part
+    except OSError as error:  # which names the temporary file
         raise OSError(error.errno, error.strerror or str(error), str(output)) from error
     except MemoryError:
         raise
-    except Exception as error:  # torch and safetensors have their own, torch's after the system's
+    except Exception as error:  # torch's own follow the system's, as their context
         reason = error.__context__ or error
         raise OSError(f"{output}: could not be written: {reason}") from error
     finally:

@@ -1,4 +1,4 @@
-"""Looking into a file of Keras's: what it holds and what of it `load_model` takes."""
+"""Inspection of a Keras file: its contents, and which layers `load_model` supports."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..graph.spec import LayerSpec, ModelSpec
 from ..models.build import _Builder, build_model
 from ..saving.configs.parse import parse_model
 from ..saving.formats.open import open_contents
-from ..saving.formats.weight_file import Contents, Weight
+from ..saving.formats.weight_file import Contents
 from ..saving.weights.saved_layers_by_config import Names, Saved, saved_layers
 
 
 @dataclass(frozen=True)
 class WeightSummary:
-    """One array: Keras's bare name where the file has it, where it is, and what it is like."""
+    """One array of a file; the name is None if the file has none."""
 
     name: str | None
     path: str
@@ -29,70 +29,46 @@ class WeightSummary:
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer.
+    """One layer, or the arrays of one group that belong to no layer."""
 
-    Attributes:
-        name: Its name, after those of the models that it is in; None where the file has none.
-        kind: Its class, or a group's name in snake_case where there is no config.
-        path: Where its weights are in the file, or None if it has none.
-        weights: Its weights.
-        parameters: The number of their elements.
-        supported: Whether `load_model` takes it; None where there is no config.
-        problem: Why not.
-    """
-
-    name: str | None
-    kind: str | None
+    name: str | None  # after those of the models around it
+    kind: str | None  # the class, or the group's name in snake_case if there is no config
     path: str | None
     weights: tuple[WeightSummary, ...]
     parameters: int
-    supported: bool | None
+    supported: bool | None  # by `load_model`; None if there is no config
     problem: str | None
 
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What a file holds.
-
-    Attributes:
-        file: The file.
-        format: What it is, in words.
-        keras_version: The version of Keras that wrote it, or None where it does not say.
-        backend: The backend that did, or None.
-        model: The model's class, or None where there is no config.
-        name: The model's name.
-        layers: The layers, then what the file has for no layer of the config.
-        parameters: The number of all weights' elements.
-        ignored: The paths of what is not loaded, such as the optimizer's state.
-        loads: Whether `load_model` takes the model's config.
-        problem: Why not.
-    """
+    """The contents of a file; what the file does not state is None."""
 
     file: str
     format: str
     keras_version: str | None
     backend: str | None
-    model: str | None
+    model: str | None  # the class
     name: str | None
-    layers: tuple[LayerSummary, ...]
+    layers: tuple[LayerSummary, ...]  # those of the config first
     parameters: int
-    ignored: tuple[str, ...]
-    loads: bool
+    ignored: tuple[str, ...]  # paths that are not loaded, such as the optimizer's state
+    loads: bool  # whether `load_model` supports the config
     problem: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it in dicts, lists, strings and numbers."""
+        """Return the summary ready for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
-        """Return it as a table."""
+        """Return a table."""
         by = f", by Keras {self.keras_version}" if self.keras_version else ""
         on = f" on {self.backend}" if self.backend else ""
         lines = [f"{self.file}: {self.format}{by}{on}"]
         if self.model is not None:
             lines.append(f"model: {self.model}{f' {self.name!r}' if self.name else ''}")
         heads = ("layer", "class", "parameters", "weights", "in the file", "")
-        rows = [heads, *map(_cells, self.layers)]
+        rows = [heads, *map(_format_cells, self.layers)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
@@ -101,34 +77,35 @@ class FileSummary:
         if self.ignored:
             lines.append(f"not loaded: {', '.join(self.ignored)}")
         if self.loads:
-            where = "" if self.parameters else ", with its weights from elsewhere if it has some"
-            lines.append(f"load_model takes this model{where}.")
+            where = "" if self.parameters else ", with its weights from another file if it has some"
+            lines.append(f"load_model supports this model{where}.")
         else:
-            lines.append(f"load_model does not take it: {self.problem}")
+            lines.append(f"load_model does not support it: {self.problem}")
         return "\n".join(lines)
 
 
 def inspect(path: Path) -> FileSummary:
-    """Return what a file holds, without building a model or reading an array.
+    """Return the contents of a file, without allocating weights or reading arrays.
 
     Args:
         path: The file or directory.
 
     Raises:
-        FileError: the file is damaged or none of Keras's.
+        FileError: the file is damaged, or Keras did not write it.
         FileNotFoundError: there is no such file.
     """
     with open_contents(path) as contents:
-        spec, problem = _spec_of(contents)
-        layers = tuple(_layers_of(contents, spec))
+        spec, problem = _parse_spec(contents)
+        layers = tuple(_summarize_layers(contents, spec))
         config = contents.config
-        kind = config.get("class_name") if isinstance(config, Mapping) else None
+        stated = config.get("class_name") if isinstance(config, Mapping) else None
+        kind = stated if isinstance(stated, str) else None
         return FileSummary(
             file=contents.source,
             format=contents.format,
             keras_version=contents.version,
             backend=contents.backend,
-            model=spec.kind if spec is not None else kind if isinstance(kind, str) else None,
+            model=kind if spec is None else spec.kind,
             name=None if spec is None else spec.name,
             layers=layers,
             parameters=sum(layer.parameters for layer in layers),
@@ -138,8 +115,8 @@ def inspect(path: Path) -> FileSummary:
         )
 
 
-def _spec_of(contents: Contents) -> tuple[ModelSpec | None, str | None]:
-    """Return the model's config, and what keeps the model from being loaded."""
+def _parse_spec(contents: Contents) -> tuple[ModelSpec | None, str | None]:
+    """Return the model's config, and the reason if the model cannot be loaded."""
     if contents.config is None:
         return None, "it has no config. Build the model yourself, and call `load_weights`."
     spec = None
@@ -151,33 +128,33 @@ def _spec_of(contents: Contents) -> tuple[ModelSpec | None, str | None]:
     return spec, None
 
 
-def _layers_of(contents: Contents, spec: ModelSpec | None) -> Iterator[LayerSummary]:
+def _summarize_layers(contents: Contents, spec: ModelSpec | None) -> Iterator[LayerSummary]:
     saved = saved_layers(contents, spec).layers
     if spec is None:
-        yield from (_summary(one, None, None) for one in saved)
+        yield from (_summarize_layer(one, None, None) for one in saved)
         return
     by_names = {one.names: one for one in saved if one.names}
     builder = _Builder(spec.source, {}, {})
     shown = set()
-    for names, layer in _specs(spec, ()):
+    for names, layer in _walk_specs(spec, ()):
         one = by_names.get(names, Saved(names, "", ()))
         shown.add(names)
-        yield _summary(one, layer.class_name, _problem(builder, layer, names))
+        yield _summarize_layer(one, layer.class_name, _find_problem(builder, layer, names))
     for one in saved:
         if one.names not in shown:
-            yield _summary(one, None, "no layer of the config takes it")
+            yield _summarize_layer(one, None, "it matches no layer of the config")
 
 
-def _specs(model: ModelSpec, outer: Names) -> Iterator[tuple[Names, LayerSpec]]:
+def _walk_specs(model: ModelSpec, outer: Names) -> Iterator[tuple[Names, LayerSpec]]:
     for layer in model.layers:
         names = (*outer, layer.name)
         yield names, layer
         if layer.model is not None:
-            yield from _specs(layer.model, names)
+            yield from _walk_specs(layer.model, names)
 
 
-def _problem(builder: _Builder, layer: LayerSpec, names: Names) -> str | None:
-    """Return why a layer cannot be rebuilt, or None."""
+def _find_problem(builder: _Builder, layer: LayerSpec, names: Names) -> str | None:
+    """Return the reason if a layer cannot be rebuilt."""
     if layer.model is not None or layer.alias is not None:
         return None
     builder.problems.clear()
@@ -186,8 +163,8 @@ def _problem(builder: _Builder, layer: LayerSpec, names: Names) -> str | None:
     return builder.problems[0].removeprefix(label).strip() if builder.problems else None
 
 
-def _summary(one: Saved, kind: str | None, problem: str | None) -> LayerSummary:
-    weights = tuple(map(_weight, one.weights))
+def _summarize_layer(one: Saved, kind: str | None, problem: str | None) -> LayerSummary:
+    weights = tuple(WeightSummary(w.name, w.path, w.shape, w.dtype) for w in one.weights)
     known = kind is not None or problem is not None
     return LayerSummary(
         name="/".join(one.names) or None,
@@ -200,11 +177,7 @@ def _summary(one: Saved, kind: str | None, problem: str | None) -> LayerSummary:
     )
 
 
-def _weight(weight: Weight) -> WeightSummary:
-    return WeightSummary(weight.name, weight.path, weight.shape, weight.dtype)
-
-
-def _cells(layer: LayerSummary) -> tuple[str, ...]:
+def _format_cells(layer: LayerSummary) -> tuple[str, ...]:
     weights = [
         f"{weight.name or weight.path.rpartition('/')[2]} {weight.shape} {weight.dtype}"
         for weight in layer.weights

@@ -1,4 +1,4 @@
-"""The command `kerastorch`: inspect and convert files of Keras's, without Keras."""
+"""The command `kerastorch`: inspect and convert Keras files, without Keras."""
 
 from __future__ import annotations
 
@@ -17,43 +17,39 @@ from .inspect_file import FileSummary, inspect
 from .streams import flush_errors, is_terminal, print_error, print_output, reserve_descriptors
 
 REFUSED, USAGE, DIFFERS, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
-BIG = 50_000_000  # bytes from which on a progress bar is shown
-# How remedies name an argument -> how the command names it
+BIG = 50_000_000  # bytes; larger files get a progress bar
+# An argument as error messages name it -> the option of the command
 _OPTIONS = {"with `weights=`": "with `--weights`"}
 _REFUSALS = (OSError, ValueError, TypeError, ImportError, MemoryError, RuntimeError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command, and return its exit code.
+    """Run the command with `arguments`, by default `sys.argv[1:]`, and return its exit code.
 
-    It is 0 if all went well, 1 if a file is refused or the output cannot be written, 2 if the
-    command is used wrongly, 3 if the numbers differ from the reference's, 130 if it is
-    interrupted, and 141 if what reads the output stops. What `convert` writes is whole even where
-    the report of it cannot be printed.
-
-    Args:
-        arguments: The command's arguments; by default those that Python was started with.
+    The code is 0 on success, 1 if a file is refused or the output cannot be written, 2 for wrong
+    usage, 3 if the values differ from the reference, 130 if interrupted, and 141 if the reader of
+    the output stops. `convert` completes its file even if its report cannot be printed.
     """
     try:
         reserve_descriptors()
         return _run(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # what read the output, such as `head`, has enough
+    except BrokenPipeError:  # the reader, such as `head`, has stopped
         return PIPE_CLOSED
     except _REFUSALS as error:
-        return _refused(_told(error), REFUSED)
+        return _report_error(_describe_error(error), REFUSED)
     finally:
         flush_errors()
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    told = io.StringIO(), io.StringIO()  # argparse keeps silent where it cannot print
+    output, errors = io.StringIO(), io.StringIO()  # argparse ignores errors of printing
     try:
-        with redirect_stdout(told[0]), redirect_stderr(told[1]):
-            given = _parser().parse_args(arguments)
+        with redirect_stdout(output), redirect_stderr(errors):
+            given = _make_parser().parse_args(arguments)
     except SystemExit as stopped:
-        for text, show in zip(told, (print_output, print_error), strict=True):
+        for text, show in ((output, print_output), (errors, print_error)):
             if text.getvalue():
                 show(text.getvalue().removesuffix("\n"))
         return int(stopped.code or 0)
@@ -61,40 +57,40 @@ def _run(arguments: Sequence[str] | None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="kerastorch", description="Take models of Keras to PyTorch, without Keras."
+        prog="kerastorch", description="Load Keras models in PyTorch, without Keras."
     )
     parser.add_argument("--version", action="version", version=f"kerastorch {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    looking = commands.add_parser(
+    inspecting = commands.add_parser(
         "inspect",
         help="show what a file holds",
-        description="Show what a file of Keras's holds, without reading its arrays.",
+        description="Show what a Keras file holds, without reading its arrays.",
     )
-    looking.add_argument("file", type=_path, help="a .keras, .h5, .npz or .json file")
-    looking.set_defaults(run=_inspect)
+    inspecting.add_argument("file", type=_path, help="a .keras, .h5, .npz or .json file")
+    inspecting.set_defaults(run=_inspect)
     converting = commands.add_parser(
         "convert",
         help="write a model's state dict",
-        description="Load a model, check its numbers where a reference is recorded, and write its "
-        "state dict. Exit codes: 1 refused, or the report cannot be printed; 2 usage; 3 the "
-        "numbers differ.",
+        description="Load a model, compare it with a recorded reference if there is one, and write "
+        "its state dict. Exit codes: 1 refused, or the report cannot be printed; 2 usage; 3 the "
+        "values differ.",
     )
-    converting.add_argument("file", type=_path, help="a .keras or .h5 file of a whole model")
+    converting.add_argument("file", type=_path, help="a .keras or .h5 file of a complete model")
     converting.add_argument(
         "-o", "--output", type=_path, required=True, help=f"what to write: {' or '.join(FORMATS)}"
     )
-    converting.add_argument("--weights", type=_path, help="where the weights are, if elsewhere")
+    converting.add_argument("--weights", type=_path, help="the file of the weights, if not FILE")
     converting.add_argument(
         "--reference",
         type=_path,
-        help="what compat/record_reference.py recorded; by default FILE's name with "
-        ".reference.npz, where there is such a file",
+        help="a recording of compat/record_reference.py; by default FILE's name with "
+        ".reference.npz, if there is such a file",
     )
     converting.add_argument("--force", action="store_true", help="overwrite the output")
     converting.set_defaults(run=_convert)
-    for command in (looking, converting):
+    for command in (inspecting, converting):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -112,36 +108,31 @@ def _inspect(given: argparse.Namespace) -> int:
 
 def _convert(given: argparse.Namespace) -> int:
     if given.output.suffix not in FORMATS:
-        return _refused(f"{given.output}: must end in {' or '.join(FORMATS)}.", USAGE)
+        return _report_error(f"{given.output}: must end in {' or '.join(FORMATS)}.", USAGE)
     if given.output.is_dir():
-        return _refused(f"{given.output}: is a directory. Name a file.", USAGE)
+        return _report_error(f"{given.output}: is a directory. Name a file.", USAGE)
     if given.output.exists() and not given.force:
-        return _refused(f"{given.output}: is there already. Use --force to replace it.", USAGE)
+        return _report_error(f"{given.output}: already exists. Use --force to replace it.", USAGE)
     quiet = given.json or not is_terminal(sys.stderr)
-    with _progress(given.weights or given.file, quiet) as progress:
-        conversion = convert(
-            given.file,
-            given.output,
-            weights=given.weights,
-            reference=given.reference,
-            progress=progress,
-        )
+    with _show_progress(given.weights or given.file, quiet) as progress:
+        inputs = {"weights": given.weights, "reference": given.reference}
+        conversion = convert(given.file, given.output, **inputs, progress=progress)
     _show(conversion, given.json)
     if not conversion.written:
-        return _refused(f"{given.file}: the numbers differ from the reference's.", DIFFERS)
+        return _report_error(f"{given.file}: the values differ from the reference.", DIFFERS)
     return 0
 
 
 @contextmanager
-def _progress(path: Path, quiet: bool) -> Iterator[Callable[[int], object] | None]:
-    """Show a bar on stderr while a big file is read."""
+def _show_progress(path: Path, quiet: bool) -> Iterator[Callable[[int], object] | None]:
+    """Show a progress bar on stderr while a large file is read."""
     size = path.stat().st_size if path.is_file() else 0
     if quiet or size < BIG:
         yield None
         return
     try:
         from tqdm import tqdm
-    except ImportError:  # it is a convenience only
+    except ImportError:  # optional
         yield None
         return
     with tqdm(total=size, unit="B", unit_scale=True, desc=path.name, file=sys.stderr) as bar:
@@ -152,15 +143,15 @@ def _show(found: FileSummary | Conversion, as_json: bool) -> None:
     print_output(json.dumps(found.to_dict(), indent=1) if as_json else str(found))
 
 
-def _refused(message: str, code: int) -> int:
+def _report_error(message: str, code: int) -> int:
     print_error(f"kerastorch: error: {message}")
     return code
 
 
-def _told(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    told = str(error) or type(error).__name__
+    message = str(error) or type(error).__name__
     for argument, option in _OPTIONS.items():
-        told = told.replace(argument, option)
-    return told
+        message = message.replace(argument, option)
+    return message

@@ -1,4 +1,4 @@
-"""The standard streams, which may be closed, full, a broken pipe or no files at all."""
+"""The standard streams, which may be closed, full, broken pipes or not files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OUTPUT = "standard output"
 def reserve_descriptors() -> None:
     """Point closed standard descriptors at the null device.
 
-    A file opened later would get their numbers, and what C libraries print would land in it.
+    Otherwise a file opened later gets their numbers, and C libraries print into it.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -22,17 +22,12 @@ def reserve_descriptors() -> None:
 
 
 def print_output(text: str) -> None:
-    """Print to stdout.
-
-    Raises:
-        BrokenPipeError: nothing reads it any more.
-        OSError: it is closed, or cannot be written; the error names standard output.
-    """
+    """Print to stdout; raise BrokenPipeError, or an OSError that names standard output."""
     stream = sys.stdout
     if stream is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), OUTPUT)
     try:
-        print(_escaped(text, stream), file=stream, flush=True)
+        print(_escape(text, stream), file=stream, flush=True)
     except BrokenPipeError:
         _drop_pending(stream)
         raise
@@ -44,14 +39,14 @@ def print_output(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Print to stderr; where that fails, there is nobody to tell."""
+    """Print to stderr, ignoring failures."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(_escaped(text, sys.stderr), file=sys.stderr)
+            print(_escape(text, sys.stderr), file=sys.stderr)
 
 
 def flush_errors() -> None:
-    """Flush stderr, or drop what it cannot write: Python would end with exit code 120."""
+    """Flush stderr, or drop its buffer: Python would exit with code 120."""
     if sys.stderr is not None:
         try:
             sys.stderr.flush()
@@ -67,8 +62,8 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
-def _escaped(text: str, stream: TextIO) -> str:
-    """Return text with all escaped that a stream cannot encode or a terminal would act on."""
+def _escape(text: str, stream: TextIO) -> str:
+    """Escape characters that the stream cannot encode or a terminal interprets."""
     shown = "".join(
         char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text
     )
@@ -77,8 +72,8 @@ def _escaped(text: str, stream: TextIO) -> str:
 
 
 def _drop_pending(stream: TextIO) -> None:
-    """Empty a stream's buffer into the null device, since Python flushes it again at its end."""
-    with suppress(AttributeError, OSError, ValueError):  # where it is no file of the system's
+    """Flush a stream to the null device, since Python flushes it again at exit."""
+    with suppress(AttributeError, OSError, ValueError):  # a stream without a descriptor
         descriptor = stream.fileno()
         kept, null = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, descriptor)

@@ -1,4 +1,4 @@
-"""The report of what was loaded from where."""
+"""The report of `load_weights`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class LoadEntry:
     """One weight of a module, one array of a source, or both.
 
     Attributes:
-        target: The path in the module, "conv1.weight"; None for what nothing took.
-        source: The path in the source, "layers/conv2d/vars/0"; None for what was not there.
-        shape: The shape in Keras's order of axes; None while a missing weight has none.
-        dtype: The type of the numbers in the source, or in the module where it is missing.
+        target: The path in the module, "conv1.weight"; None if unexpected.
+        source: The path in the source, "layers/conv2d/vars/0"; None if missing.
+        shape: The shape in Keras's axis order; None if missing and not yet built.
+        dtype: The dtype in the source, or in the module if missing.
     """
 
     target: str | None
@@ -26,31 +26,31 @@ class LoadEntry:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_weights` did.
+    """The result of `load_weights`.
 
     Attributes:
-        source: What was loaded: the file's path.
-        format: What it is, in words.
-        matched: How it was matched: "name", "order", "name and order" where some have no name in
-            common, or "structure" where the model's own config says where each layer is.
-        loaded: What was loaded from where.
-        unused: What nothing in the module took.
-        missing: What stayed as it was, since the source does not have it.
-        warnings: What may make the numbers differ from Keras's.
+        source: The path of the file, or a description of the object.
+        format: A description of the format.
+        matched: How it was matched: "name", "order", "name and order" if some names differ, or
+            "structure" if the model's config gives the position of each layer.
+        loaded: The weights that were loaded, with their sources.
+        unexpected: The arrays of the source that match nothing in the module.
+        missing: The weights of the module that the source does not have; they are unchanged.
+        warnings: Possible causes of differences from Keras.
     """
 
     source: str
     format: str
     matched: str
     loaded: tuple[LoadEntry, ...]
-    unused: tuple[LoadEntry, ...] = ()
+    unexpected: tuple[LoadEntry, ...] = ()
     missing: tuple[LoadEntry, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain dicts, lists and strings, ready for JSON."""
+        """Return the report ready for JSON."""
         found = asdict(self)
-        for group in ("loaded", "unused", "missing"):
+        for group in ("loaded", "unexpected", "missing"):
             found[group] = [
                 {**entry, "shape": None if entry["shape"] is None else list(entry["shape"])}
                 for entry in found[group]
@@ -61,12 +61,12 @@ class LoadReport:
         """Return the counts."""
         counts = (
             f"{len(getattr(self, group))} {group}"
-            for group in ("loaded", "unused", "missing", "warnings")
+            for group in ("loaded", "unexpected", "missing", "warnings")
         )
         return f"<LoadReport of {self.source}: {', '.join(counts)}, by {self.matched}>"
 
     def __str__(self) -> str:
-        """Return a table: the module's weights, and where each one came from."""
+        """Return a table of the weights and their sources."""
         rows = list(self._rows())
         widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
         lines = (
@@ -80,7 +80,7 @@ class LoadReport:
         for entries, source, target in (
             (self.loaded, "", ""),
             (self.missing, "(missing)", ""),
-            (self.unused, "", "(unused)"),
+            (self.unexpected, "", "(unexpected)"),
         ):
             for entry in entries:
                 shape = "" if entry.shape is None else str(entry.shape)

@@ -64,7 +64,7 @@ def test_tensors_that_share_memory(tmp_path):
     shared = torch.arange(6.0)
     state = {"a": shared, "b": shared, "c": shared[1:3], "empty": torch.empty(0)}
     path = tmp_path / "x.safetensors"
-    convert_module._safetensors_saver()(state, path)
+    convert_module._get_safetensors_writer()(state, path)
     assert all(torch.equal(tensor, state[name]) for name, tensor in load_file(path).items())
 
 
@@ -101,7 +101,7 @@ def test_convert_writes_nothing_where_the_numbers_differ(run, digits, wrong, tmp
     assert code == 3
     assert "The first to differ is conv2." in out
     assert f"{output}: not written" in out
-    assert err == f"kerastorch: error: {digits}: the numbers differ from the reference's.\n"
+    assert err == f"kerastorch: error: {digits}: the values differ from the reference.\n"
     assert not output.exists()
     code, out, _ = run("convert", digits, "-o", output, "--reference", wrong, "--json")
     told = json.loads(out)
@@ -124,7 +124,7 @@ def test_convert_overwrites_only_when_told_to(run, digits, tmp_path):
     output.write_text("mine")
     code, _, err = run("convert", digits, "-o", output)
     assert code == 2
-    assert err == f"kerastorch: error: {output}: is there already. Use --force to replace it.\n"
+    assert err == f"kerastorch: error: {output}: already exists. Use --force to replace it.\n"
     assert output.read_text() == "mine"
     assert run("convert", digits, "-o", output, "--force")[0] == 0
     assert same(torch.load(output, weights_only=True))

@@ -22,7 +22,7 @@ def test_inspect_shows_every_layer(run):
     assert "kernel (3, 3, 16, 32) float32" in out
     assert f"parameters: {PARAMETERS:,}" in out
     assert "not loaded: optimizer" in out
-    assert out.endswith("load_model takes this model.\n")
+    assert out.endswith("load_model supports this model.\n")
 
 
 def test_inspect_as_json(run):
@@ -71,7 +71,7 @@ def test_inspect_marks_what_is_not_supported(run):
     _, out, _ = run("inspect", FILES / "keras-2.13.1" / "wrappers.h5")
     (line,) = [line for line in out.splitlines() if line.startswith("bi ")]
     assert "Bidirectional" in line and line.endswith("not supported")
-    assert "load_model does not take it" in out
+    assert "load_model does not support it" in out
 
 
 def test_inspect_reads_no_array_and_builds_nothing(run, monkeypatch):

@@ -74,7 +74,7 @@ def test_an_error_that_cannot_be_written_still_ends_in_its_code(line, environmen
 @pytest.mark.parametrize("streams", ["<&- 2>&-", pytest.param("2>/dev/full", marks=full)])
 def test_streams_that_are_not_needed_are_not_missed(streams, tmp_path):
     code, out, err = shell(f"inspect {DIGITS} {streams}", tmp_path)
-    assert (code, err) == (0, "") and out.endswith("load_model takes this model.\n")
+    assert (code, err) == (0, "") and out.endswith("load_model supports this model.\n")
 
 
 def test_a_closed_output_is_not_missed_where_there_is_nothing_to_write(tmp_path):

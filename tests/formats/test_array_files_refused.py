@@ -111,10 +111,10 @@ HEADER = "{{'descr': {}, 'fortran_order': {}, 'shape': {}, }}"
         ("('|i1', (2,))", "False", "(1,)", b"ab", "an array with fields"),
         ("'<f4'", "False", "(0x" + "f" * 8000 + ",)", b"abcd", "impossible shape"),
         ("'<f4'", "False", "(" + "9" * 8000 + ",)", b"abcd", "no header"),
-        ("'<f16'", "False", "(1,)", bytes(16), "not read. Found: '<f16'"),
-        ("'|V4'", "False", "(1,)", b"abcd", "not read. Found: '|V4'"),
-        ("'|S4'", "False", "(1,)", b"abcd", "not read. Found: '|S4'"),
-        ("'<c8'", "False", "(1,)", b"abcdefgh", "not read. Found: '<c8'"),
+        ("'<f16'", "False", "(1,)", bytes(16), "unsupported dtype. Found: '<f16'"),
+        ("'|V4'", "False", "(1,)", b"abcd", "unsupported dtype. Found: '|V4'"),
+        ("'|S4'", "False", "(1,)", b"abcd", "unsupported dtype. Found: '|S4'"),
+        ("'<c8'", "False", "(1,)", b"abcdefgh", "unsupported dtype. Found: '<c8'"),
         ("'|b1'", "False", "(2,)", b"\1\2", "neither 0 nor 1"),
     ],
 )
@@ -155,7 +155,7 @@ def test_starts_that_are_refused(content, said, tmp_path):
         (["arr_0.npy", "arr_2.npy"], "not numbered without a gap"),
         (["arr_0.npy", "bias.npy"], "not numbered without a gap"),
         (["arr_0.npy", "arr_00.npy"], "not numbered without a gap"),
-        (["arr_0.npy", "x.txt"], "'x.txt': a member that is no array"),
+        (["arr_0.npy", "x.txt"], "'x.txt': a member that is not an array"),
         (["arr_0.npy", "../arr_1.npy"], "unsafe name"),
     ],
 )

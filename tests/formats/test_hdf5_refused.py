@@ -139,31 +139,31 @@ def not_unicode(file):
 
 
 REFUSED = {
-    soft: "a: a link to another place",
-    external: "a: a link to another place",
+    soft: "a: a link to another path",
+    external: "a: a link to another path",
     elsewhere: "a: an array in other files",
     virtual: "a: an array in other files",
-    circle: "a/b: an object that is in two places",
-    twice: "b: an object that is in two places",
+    circle: "a/b: an object that is in two groups",
+    twice: "b: an object that is in two groups",
     named_type: "a: a named type",
     of_named_type: "a: an array of a named type",
     unfilled: "a: arrays of more than 20 times the bytes",
     without_chunks: "a: arrays of more than 20 times the bytes",
     zeros: "a: arrays of more than 20 times the bytes",
     large_chunks: "a: chunks of (2097152,) for an array of (4,)",
-    lzf: "a: an array packed by another filter than gzip. Found: filters (32000,)",
-    scale_offset: "a: an array packed by another filter than gzip. Found: filters (6,)",
-    texts: "a: an array of a type that no Keras writes. Found: object",
-    compound: "a: an array of a type that no Keras writes",
-    enumeration: "a: an array of a type that no Keras writes",
-    ragged: "a: an array of a type that no Keras writes",
-    references: "a: an array of a type that no Keras writes",
-    opaque: "a: an array of a type that no Keras writes",
-    complex_: "a: an array of a type that no Keras writes",
+    lzf: "a: an array with a filter other than gzip. Found: filters (32000,)",
+    scale_offset: "a: an array with a filter other than gzip. Found: filters (6,)",
+    texts: "a: an array with a dtype that no Keras writes. Found: object",
+    compound: "a: an array with a dtype that no Keras writes",
+    enumeration: "a: an array with a dtype that no Keras writes",
+    ragged: "a: an array with a dtype that no Keras writes",
+    references: "a: an array with a dtype that no Keras writes",
+    opaque: "a: an array with a dtype that no Keras writes",
+    complex_: "a: an array with a dtype that no Keras writes",
     empty: "a: an array without a shape",
-    other_dtype: "a: an array of float32 that says it is 'bfloat16'",
-    unsafe_name: "/: an object of an unsafe name. Found: b'x\\\\..'",
-    control_name: "/: an object of an unsafe name. Found: b'x\\x1b[2J'",
+    other_dtype: "a: an array of float32 with the attribute dtype 'bfloat16'",
+    unsafe_name: "/: an object with an unsafe name. Found: b'x\\\\..'",
+    control_name: "/: an object with an unsafe name. Found: b'x\\x1b[2J'",
     deep: "groups nested deeper than 64",
     number_for_text: "@layer_names: no text. Found: HDF5's type class 1",
     square_of_texts: "@layer_names: no text and no list of texts. Found: shape (2, 1)",
@@ -236,8 +236,8 @@ def test_a_heap_of_strings_that_never_ends_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda data: data[:-1], r"cut off. Found: (\d+) of \d+ bytes. Download"),
-        (lambda data: data[:60], "cut off"),
+        (lambda data: data[:-1], r"truncated HDF5 file. Found: (\d+) of \d+ bytes. Download"),
+        (lambda data: data[:60], "truncated"),
         (lambda data: data[:8] + b"\7" + data[9:], "no HDF5 file of version 0 to 3"),
         (lambda data: data[:24] + b"\0\2" + data[26:], "behind other data. Found: base 512"),
         (lambda data: data[:200] + bytes(len(data) - 200), "a damaged HDF5 file"),
@@ -253,7 +253,7 @@ def test_damaged_files_are_refused(change, message, tmp_path):
 def test_a_damaged_chunk_is_told_by_its_checksum(tmp_path):
     path = written(tmp_path / "x", chunks=KERNEL.shape, fletcher32=True)
     whole = edited(path, KERNEL.tobytes(), KERNEL.tobytes()[:-1] + b"\7")
-    with pytest.raises(FileError, match=r"file: a: .*a chunk with another checksum"):
+    with pytest.raises(FileError, match=r"file: a: .*a chunk whose checksum differs"):
         tensor_of(whole)
 
 

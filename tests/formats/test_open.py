@@ -149,7 +149,7 @@ def test_shape_and_type_are_known_before_reading(tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError
 
-    monkeypatch.setattr("kerastorch.saving.formats.byte_range.Window.fill", refuse)
+    monkeypatch.setattr("kerastorch.saving.formats.byte_range.Window.read_into", refuse)
     with open_contents(tree(tmp_path / "x")) as contents:
         weights = contents.layers[0].weights
         assert [(w.shape, w.dtype, w.name) for w in weights] == [

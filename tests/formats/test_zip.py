@@ -119,26 +119,29 @@ def hdf5_within() -> bytes:
 
 
 REFUSED = {
-    "cut off": (written()[:-1], "a zip archive whose end is missing"),
-    "data behind": (written() + b"x", "a zip archive whose end is missing"),
+    "cut off": (written()[:-1], "a zip archive without an end record"),
+    "data behind": (written() + b"x", "a zip archive without an end record"),
     "data before": (b"x" * 9 + written(), "a member that overlaps or follows other data"),
-    "twice": (written([*MEMBERS.items(), ("weights", b"")]), "'weights': two members of one name"),
-    "parent": (written({"../x": b"", **MEMBERS}), "'../x': a member of an unsafe name"),
-    "inner": (written({"a/../x": b""}), "'a/../x': a member of an unsafe name"),
-    "root": (written({"/x": b""}), "'/x': a member of an unsafe name"),
-    "drive": (written({"C:x": b""}), "'C:x': a member of an unsafe name"),
-    "backslash": (written({"a\\b": b""}), "'a\\\\b': a member of an unsafe name"),
-    "link": (link(), "'x': a link, a device or another member that is no plain file"),
+    "twice": (
+        written([*MEMBERS.items(), ("weights", b"")]),
+        "'weights': two members with the same name",
+    ),
+    "parent": (written({"../x": b"", **MEMBERS}), "'../x': a member with an unsafe name"),
+    "inner": (written({"a/../x": b""}), "'a/../x': a member with an unsafe name"),
+    "root": (written({"/x": b""}), "'/x': a member with an unsafe name"),
+    "drive": (written({"C:x": b""}), "'C:x': a member with an unsafe name"),
+    "backslash": (written({"a\\b": b""}), "'a\\\\b': a member with an unsafe name"),
+    "link": (link(), "'x': a link, a device or another member that is not a regular file"),
     "encrypted": (patched(written(), "weights", 8, b"\1\0"), "'weights': an encrypted"),
     "method": (patched(written(), "weights", 10, b"\x0e\0"), "'weights': an encrypted or unusual"),
     "two sizes": (patched(written(), "weights", 24, b"\1\0\0\0"), "'weights': an uncompressed"),
     "overlapping": (overlapping(), "a member that overlaps or follows other data"),
     "two names": (
         patched(written(), "weights", 30, b"weighty", local=True),
-        "'weights': a member that its directory tells otherwise",
+        "'weights': a member whose header differs from the directory",
     ),
     "HDF5 too": (hdf5_within(), "a zip archive and an HDF5 file (at byte 512) at once"),
-    "no directory": (b"PK\3\4" + bytes(99), "a zip archive whose end is missing"),
+    "no directory": (b"PK\3\4" + bytes(99), "a zip archive without an end record"),
     "damaged directory": (patched(written(), "metadata.json", 0, b"PKPK"), "a damaged zip archive"),
 }
 

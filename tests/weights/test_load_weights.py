@@ -31,18 +31,18 @@ def test_the_report_is_a_table_and_plain_data():
         "a format",
         "name",
         entries,
-        unused=(LoadEntry(None, "layers/x/vars/0", (), "int32"),),
+        unexpected=(LoadEntry(None, "layers/x/vars/0", (), "int32"),),
         missing=(LoadEntry("b.bias", None, None, "float16"),),
         warnings=("careful",),
     )
     assert str(report).splitlines() == [
         "m.h5 (a format), matched by name",
-        "a.weight  layers/dense/vars/0  (2, 10)  float32",
-        "b.bias    (missing)                     float16",
-        "(unused)  layers/x/vars/0      ()       int32",
+        "a.weight      layers/dense/vars/0  (2, 10)  float32",
+        "b.bias        (missing)                     float16",
+        "(unexpected)  layers/x/vars/0      ()       int32",
         "warning: careful",
     ]
-    said = "<LoadReport of m.h5: 1 loaded, 1 unused, 1 missing, 1 warnings, by name>"
+    said = "<LoadReport of m.h5: 1 loaded, 1 unexpected, 1 missing, 1 warnings, by name>"
     assert repr(report) == said
     assert json.loads(json.dumps(report.to_dict())) == report.to_dict()
     assert report.to_dict()["loaded"][0]["shape"] == [2, 10]

@@ -37,7 +37,7 @@ def _zip(change: Callable[[Members, Place], object]) -> Callable[[Place], None]:
         entries = [(_info(name), data) for name, data in members().items()]
         change(entries, place)
         with zipfile.ZipFile(place.path, "w") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # two members of one name
+            warnings.simplefilter("ignore")  # two members with the same name
             for info, data in entries:
                 file.writestr(info, data, info.compress_type)
 

@@ -49,7 +49,7 @@ def _zip(
 ) -> Callable[[Place], None]:
     def write(place: Place) -> None:
         with zipfile.ZipFile(place.path, "w", method) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # two members of one name
+            warnings.simplefilter("ignore")  # two members with the same name
             for name, data in entries:
                 file.writestr(name, data(place) if callable(data) else data)
 

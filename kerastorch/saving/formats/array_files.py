@@ -29,32 +29,29 @@ _NUMBERED = re.compile(r"arr_[0-9]{1,9}")
 def open_arrays(
     path: Path, *, progress: Callable[[int], object] | None = None
 ) -> Iterator[Contents]:
-    """Open a file of arrays, as `np.save` or `np.savez` wrote it.
-
-    The arrays are read one by one when they are asked for, while this is open.
+    """Open a file that `np.save` or `np.savez` wrote; each array is read on demand.
 
     Args:
         path: The file.
-        progress: Called with the number of bytes as the arrays are read.
+        progress: Called with the number of bytes read.
 
     Yields:
-        The arrays: those of a list as one layer without a path, in order; those with names under
-        their layers, in the order in which the layers appear.
+        The contents: a list is one layer without a path, named arrays are grouped by layer.
 
     Raises:
-        FileError: the file is damaged, or holds something else than arrays of real numbers.
+        FileError: the file is damaged, or holds anything but real arrays.
     """
     source = str(path)
     with path.open("rb", buffering=0) as file:
         window = Window(file, 0, os.fstat(file.fileno()).st_size)
         stored: list[_Stored] | dict[str, _Stored]
-        if window.taken(0, len(zip_archive.SIGNATURE)) == zip_archive.SIGNATURE:
+        if window.read_at(0, len(zip_archive.SIGNATURE)) == zip_archive.SIGNATURE:
             kind = "NumPy .npz archive"
-            stored = _find_members(zip_archive.Archive(source, window), window.size)
+            stored = _read_headers(zip_archive.Archive(source, window), window.size)
         else:
             kind = "NumPy .npy file"
             pickled = f"numpy.load({source!r}, allow_pickle=True).tolist()"
-            stored = [_find_array(source, lambda: window, pickled)]
+            stored = [_read_header(source, lambda: window, pickled)]
 
         def as_weight(path: str, name: str | None, value: _Stored) -> Weight:
             return _make_weight(f"{source}: {path}", path, name, value, progress)
@@ -65,15 +62,15 @@ def open_arrays(
 
 @dataclass(frozen=True)
 class _Stored:
-    """An array whose header is checked: what opens its file or member, and where it begins."""
+    """An array with a checked header: its form, its source, and the offset of its data."""
 
     form: Form
     open: Callable[[], Window]
     at: int
 
 
-def _find_members(archive: zip_archive.Archive, size: int) -> list[_Stored] | dict[str, _Stored]:
-    """Return the arrays of an archive: a list where they are numbered, a dict by their names."""
+def _read_headers(archive: zip_archive.Archive, size: int) -> list[_Stored] | dict[str, _Stored]:
+    """Return the arrays of an archive: a list if they are numbered, else a dict by name."""
     total = sum(info.file_size for info in archive.members.values())
     most = max(zip_archive.FREE_BYTES, zip_archive.MOST_RATIO * size)
     if total > most:
@@ -82,12 +79,12 @@ def _find_members(archive: zip_archive.Archive, size: int) -> list[_Stored] | di
     found: dict[str, _Stored] = {}
     for member in archive.members:
         if not member.endswith(_SUFFIX):
-            what = f"{member!r}: a member that is no array. Save the arrays with np.savez"
+            what = f"{member!r}: a member that is not an array. Save the arrays with np.savez"
             raise FileError(f"{archive.source}: {what}.")
         name = member.removesuffix(_SUFFIX)
         pickled = f"numpy.load({archive.source!r}, allow_pickle=True)[{name!r}].tolist()"
-        opened = partial(archive.window, member)
-        found[name] = _find_array(f"{archive.source}: {member}", opened, pickled)
+        open_window = partial(archive.window, member)
+        found[name] = _read_header(f"{archive.source}: {member}", open_window, pickled)
     if not any(_NUMBERED.fullmatch(name) for name in found):
         return found
     in_order = [f"arr_{i}" for i in range(len(found))]
@@ -97,16 +94,16 @@ def _find_members(archive: zip_archive.Archive, size: int) -> list[_Stored] | di
     return [found[name] for name in in_order]
 
 
-def _find_array(where: str, opened: Callable[[], Window], pickled: str) -> _Stored:
-    """Return the array of a file or a member; `pickled` is code that unpickles one of objects."""
-    window = opened()
-    form, at = npy_module.header(where, window.taken(0, npy_module.MOST_BYTES))
+def _read_header(where: str, open_window: Callable[[], Window], pickled: str) -> _Stored:
+    """Read the header of an array; `pickled` is code for the remedy of a refused pickle."""
+    window = open_window()
+    form, at = npy_module.header(where, window.read_at(0, npy_module.MOST_BYTES))
     if form is None:
         refuse_pickle(where, pickled)
     if window.size - at != form.nbytes:
         what = f"{form.shape} of {form.dtype}. Found: {window.size - at} bytes, not {form.nbytes}"
-        raise FileError(f"{where}: another size of data than of {what}. Save it again.")
-    return _Stored(form, opened, at)
+        raise FileError(f"{where}: data whose size differs from the header, {what}. Save it again.")
+    return _Stored(form, open_window, at)
 
 
 def _make_weight(
@@ -117,12 +114,12 @@ def _make_weight(
     progress: Callable[[int], object] | None,
 ) -> Weight:
     def read() -> Tensor:
-        window, found = stored.open(), bytearray(stored.form.nbytes)
+        window, data = stored.open(), bytearray(stored.form.nbytes)
         try:
-            window.fill(stored.at, found, progress)
+            window.read_into(stored.at, data, progress)
         except (OSError, EOFError, ValueError) as error:
             what = f"an array that cannot be read. Found: {error}"
             raise FileError(f"{where}: {what}. Open the file again.") from None
-        return npy_module.tensor(where, stored.form, found)
+        return npy_module.tensor(where, stored.form, data)
 
     return Weight(path, name, stored.form.shape, stored.form.dtype, read)

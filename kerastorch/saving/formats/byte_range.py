@@ -1,4 +1,4 @@
-"""A stretch of an open file that reads like a file of its own."""
+"""A byte range of an open file, as a read-only file object."""
 
 from __future__ import annotations
 
@@ -10,25 +10,17 @@ _STEP = 8 << 20
 
 
 class Bytes(Protocol):
-    """What a window looks on: a file, a BytesIO, another window."""
+    """A source of bytes: a file, a BytesIO or another window."""
 
     def seek(self, offset: int, /) -> int:
-        """Go to an offset from the start."""
+        """Move to an offset from the start."""
 
     def readinto(self, buffer: Any, /) -> int | None:
-        """Read into a buffer and return how many bytes that were."""
+        """Read into a buffer and return the number of bytes read."""
 
 
 class Window(io.RawIOBase):
-    """`size` bytes of a file from `start` on, read in place.
-
-    Closing it leaves the file open.
-
-    Args:
-        file: A seekable file of bytes; whoever opened it closes it.
-        start: Where the stretch begins.
-        size: How long it is.
-    """
+    """`size` bytes of a seekable file from `start`; closing it leaves the file open."""
 
     def __init__(self, file: Bytes, start: int, size: int) -> None:
         super().__init__()
@@ -46,11 +38,11 @@ class Window(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Return where in the stretch the next byte is read."""
+        """Return the current position in the range."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place in the stretch, or beyond its end, and return it."""
+        """Move to a position in the range, or beyond its end, and return it."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         if base + offset < 0:
             raise ValueError(f"seek to {base + offset}, before the start")
@@ -58,7 +50,7 @@ class Window(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer as far as the stretch goes, and return how many bytes that were."""
+        """Read into a buffer up to the end of the range; return the number of bytes read."""
         with memoryview(buffer).cast("B") as view:
             count = min(len(view), max(self.size - self._at, 0))
             self.file.seek(self.start + self._at)
@@ -71,17 +63,10 @@ class Window(io.RawIOBase):
         self._at += done
         return done
 
-    def fill(self, at: int, buffer: Any, progress: Callable[[int], object] | None = None) -> None:
-        """Fill a whole buffer from `at` on.
-
-        Args:
-            at: Where in the stretch.
-            buffer: What to fill.
-            progress: Called with the number of bytes as they are read.
-
-        Raises:
-            EOFError: the stretch, or the file, ends before.
-        """
+    def read_into(
+        self, at: int, buffer: Any, progress: Callable[[int], object] | None = None
+    ) -> None:
+        """Fill a buffer with the bytes from `at`; raise EOFError if there are too few."""
         with memoryview(buffer).cast("B") as view:
             self.seek(at)
             for begin in range(0, len(view), _STEP):
@@ -91,7 +76,7 @@ class Window(io.RawIOBase):
                 if progress is not None:
                     progress(len(step))
 
-    def taken(self, at: int, size: int) -> bytes:
-        """Return `size` bytes from `at` on, or fewer where the stretch ends before."""
+    def read_at(self, at: int, size: int) -> bytes:
+        """Return `size` bytes from `at`, or fewer if the range ends first."""
         self.seek(at)
         return self.read(min(size, max(self.size - at, 0))) or b""

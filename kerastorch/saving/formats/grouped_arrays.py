@@ -1,4 +1,4 @@
-"""Arrays that come without layers: in a list by their order, in a dict by their names."""
+"""Grouping of bare arrays into layers: a list by order, a dict by path."""
 
 from __future__ import annotations
 
@@ -7,36 +7,33 @@ from typing import Any
 
 from .weight_file import SavedLayer, Weight
 
-# Path and name of an array, and the array -> what reads it. It refuses what is no array.
+# (path, name, array) -> Weight; raises if the value is not an array.
 AsWeight = Callable[[str, str | None, Any], Weight]
 
 
 def grouped(values: Any, as_weight: AsWeight) -> tuple[SavedLayer, ...]:
-    """Return the layers that arrays make up.
+    """Group arrays into layers.
 
-    Args:
-        values: A list of arrays, which make up one layer without a path; or a dict by path. An
-            array's path is its layer's and its name: "conv2d/kernel"; a layer's path may have a
-            list of arrays or a dict of them by name.
-        as_weight: What makes a weight of an array.
+    A list is one layer without a path. A dict maps "layer/array" to an array, or a layer's path
+    to a list of arrays or a dict of them by name.
     """
     if not isinstance(values, Mapping):
-        return (SavedLayer("", None, _listed("", values, as_weight)),)
+        return (SavedLayer("", None, _list_weights("", values, as_weight)),)
     found: dict[str, list[Weight]] = {}
     for path, value in values.items():
         if isinstance(value, (list, tuple)):
-            found.setdefault(path, []).extend(_listed(f"{path}/", value, as_weight))
+            found.setdefault(path, []).extend(_list_weights(f"{path}/", value, as_weight))
             continue
-        inner = value.items() if isinstance(value, Mapping) else ((None, value),)
-        for name, array in inner:
-            whole = path if name is None else f"{path}/{name}"
-            parent, _, last = whole.rpartition("/")
-            found.setdefault(parent, []).append(as_weight(whole, last.removesuffix(":0"), array))
+        named = value.items() if isinstance(value, Mapping) else ((None, value),)
+        for name, array in named:
+            full_path = path if name is None else f"{path}/{name}"
+            layer, _, last = full_path.rpartition("/")
+            found.setdefault(layer, []).append(as_weight(full_path, last.removesuffix(":0"), array))
     return tuple(
         SavedLayer(path, path.rpartition("/")[2] or None, tuple(weights))
         for path, weights in found.items()
     )
 
 
-def _listed(prefix: str, values: Any, as_weight: AsWeight) -> tuple[Weight, ...]:
+def _list_weights(prefix: str, values: Any, as_weight: AsWeight) -> tuple[Weight, ...]:
     return tuple(as_weight(f"{prefix}{i}", None, value) for i, value in enumerate(values))

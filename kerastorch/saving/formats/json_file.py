@@ -1,4 +1,4 @@
-"""JSON of unknown origin: bounded in size, in depth and in number of values."""
+"""Untrusted JSON, bounded in size, depth and number of values."""
 
 from __future__ import annotations
 
@@ -14,34 +14,26 @@ _MOST_DIGITS = 40
 
 
 def parsed(where: str, data: bytes | str) -> Any:
-    """Return what a JSON text holds; NaN and Infinity are read as Python's json writes them.
-
-    Args:
-        where: The file and the place in it, for error messages.
-        data: The text, in UTF-8 where it is bytes.
-
-    Raises:
-        FileError: it is no JSON, has a key twice, or is larger or deeper than a model's config.
-    """
+    """Parse JSON, in UTF-8 if bytes, with NaN and Infinity as Python's json writes them."""
     if len(data) > MOST_BYTES:
         raise FileError(f"{where}: JSON of more than {MOST_BYTES} bytes. Found: {len(data)}.")
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
         if text.count(",") + text.count("[") + text.count("{") > _MOST_VALUES:
             raise FileError(f"{where}: JSON of more than {_MOST_VALUES} values.")
-        value = json.loads(text, object_pairs_hook=_unrepeated, parse_int=_integer)
+        value = json.loads(text, object_pairs_hook=_reject_duplicates, parse_int=_parse_int)
     except FileError:
         raise
     except RecursionError:
         raise FileError(f"{where}: JSON that is nested deeper than any model's config.") from None
-    except ValueError as error:  # json's and Unicode's errors are such
-        what = "no JSON that Keras writes"
+    except ValueError as error:  # includes JSONDecodeError and UnicodeDecodeError
+        what = "not JSON that Keras writes"
         raise FileError(f"{where}: {what}. Found: {str(error)[:200]}. Save it again.") from None
     _check_depth(where, value)
     return value
 
 
-def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         for key, _ in pairs:
@@ -50,7 +42,7 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _integer(digits: str) -> int:
+def _parse_int(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
         raise ValueError(f"an integer of {len(digits)} digits")
     return int(digits)

@@ -1,4 +1,4 @@
-"""What a file is, told by its content and never by its name, and what it holds."""
+"""Detection of a file's format by its content, never by its name, and its reading."""
 
 from __future__ import annotations
 
@@ -26,27 +26,23 @@ from .weight_file import Contents
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _PICKLED = "model.weights.npz"
 _MOST_METADATA = 1 << 20
-_START = 512  # bytes that tell what a file is
+_START = 512  # bytes read to detect the format
 _RESAVE = "Save it again with Keras: model.save('model.keras')."
 
 
 @contextmanager
 def open_contents(source: Any, *, progress: Progress | None = None) -> Iterator[Contents]:
-    """Open what Keras saved, whatever its name, or what Keras has in memory.
+    """Open a file that Keras saved, or an object in memory; each array is read on demand.
 
-    Files are `.keras` archives and their directories, HDF5 files of every layout, sharded weights
-    by their index, NumPy files, and configs in JSON. Nothing in a file is imported or called, and
-    arrays are read one by one when they are asked for, while this is open.
+    Files are `.keras` archives and directories, HDF5 files of every layout, indexes of sharded
+    weights, NumPy files, and configs in JSON. Nothing in a file is imported or called.
 
     Args:
-        source: A path, or an object: a Keras layer or model, or arrays in a list or a dict.
-        progress: Called with the number of bytes as the arrays are read.
-
-    Yields:
-        What was found.
+        source: A path, a Keras layer or model, or arrays in a list or a dict.
+        progress: Called with the number of bytes read.
 
     Raises:
-        FileError: the file is damaged, or is none that Keras writes, or has something unsafe.
+        FileError: the file is damaged, unsafe, or of a format that Keras does not write.
         FileNotFoundError: there is no such file.
         ImportError: it is an HDF5 file and h5py is not installed.
     """
@@ -55,7 +51,7 @@ def open_contents(source: Any, *, progress: Progress | None = None) -> Iterator[
         yield live_contents(source)
         return
     with ExitStack() as stack:
-        yield _Opener(stack, path, progress).contents()
+        yield _Opener(stack, path, progress).read()
 
 
 class _Opener:
@@ -67,24 +63,27 @@ class _Opener:
         self.source = str(path)
         self.progress = progress
 
-    def contents(self) -> Contents:
+    def make_error(self, what: str) -> FileError:
+        return FileError(f"{self.source}: {what}. {_RESAVE}")
+
+    def read(self) -> Contents:
         check_missing(self.path)
         if self.path.is_dir():
-            return self.directory()
-        window = self.window(self.path)
-        start = window.taken(0, _START)
+            return self.read_directory()
+        window = self.open_window(self.path)
+        start = window.read_at(0, _START)
         if start.startswith(zip_archive.SIGNATURE):
-            return self.zip(window)
+            return self.read_zip(window)
         if start.startswith(reader.SIGNATURE):
-            return self.hdf5(window)
+            return self.read_hdf5(window)
         if start.startswith(npy.MAGIC):
-            return self.arrays()
+            return self.read_arrays()
         if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
-            return self.json(window)
+            return self.read_json(window)
         return refuse_file(self.source, window, start)
 
-    def window(self, path: Path) -> Window:
-        """Open a plain file that is not empty."""
+    def open_window(self, path: Path) -> Window:
+        """Open a regular file that is not empty."""
         if not stat.S_ISREG(path.stat().st_mode):
             raise FileError(f"{path}: neither a file nor a directory, but a device or a pipe.")
         file = self.stack.enter_context(path.open("rb", buffering=0))
@@ -93,130 +92,125 @@ class _Opener:
             raise FileError(f"{path}: an empty file. Save or download it again.")
         return Window(file, 0, size)
 
-    # Kinds of files
-
-    def zip(self, window: Window) -> Contents:
+    def read_zip(self, window: Window) -> Contents:
         archive = zip_archive.Archive(self.source, window)
         names = archive.members
         if _CONFIG not in names and any(name.endswith(".npy") for name in names):
-            return self.arrays()
-        held = [name for name in (_WEIGHTS, _PICKLED) if name in names]
-        if _CONFIG not in names or not held:
+            return self.read_arrays()
+        weight_files = [name for name in (_WEIGHTS, _PICKLED) if name in names]
+        if _CONFIG not in names or not weight_files:
             what = f"a zip archive without {_CONFIG} and {_WEIGHTS}"
-            raise FileError(f"{self.source}: {what}. Found: {sorted(names)[:8]}. {_RESAVE}")
-        if len(held) > 1:
-            raise FileError(f"{self.source}: both {held[0]} and {held[1]}. {_RESAVE}")
-        if held == [_PICKLED]:
-            opened = f"zipfile.ZipFile({self.source!r}).open({_PICKLED!r})"
-            arrays = f"numpy.load({opened}, allow_pickle=True).items()"
+            raise self.make_error(f"{what}. Found: {sorted(names)[:8]}")
+        if len(weight_files) > 1:
+            raise self.make_error(f"both {weight_files[0]} and {weight_files[1]}")
+        if weight_files == [_PICKLED]:
+            opening = f"zipfile.ZipFile({self.source!r}).open({_PICKLED!r})"
+            arrays = f"numpy.load({opening}, allow_pickle=True).items()"
             layers = f"{{n: a.item() for n, a in {arrays} if n.startswith('layers/')}}"
             refuse_pickle(f"{self.source}: {_PICKLED}", layers)
 
         def text(name: str, most: int) -> bytes:
             return archive.window(name, most).readall() if name in names else b"{}"
 
-        return self.bundle(
-            "Keras .keras archive", text, lambda: self.weights(archive.window(_WEIGHTS))
+        return self.read_bundle(
+            "Keras .keras archive", text, lambda: self.read_weights(archive.window(_WEIGHTS))
         )
 
-    def directory(self) -> Contents:
+    def read_directory(self) -> Contents:
         present = {entry.name for entry in self.path.iterdir()}
         if {_CONFIG, _WEIGHTS} <= present:
             names = present & {_CONFIG, _METADATA, _WEIGHTS}
-            inside = {name: self.beside(self.path, name) for name in names}
+            inside = {name: self.open_in(self.path, name) for name in names}
 
             def text(name: str, most: int) -> bytes:
-                return inside[name].taken(0, most + 1) if name in inside else b"{}"
+                return inside[name].read_at(0, most + 1) if name in inside else b"{}"
 
-            return self.bundle(
-                "Keras .keras directory", text, lambda: self.weights(inside[_WEIGHTS])
+            return self.read_bundle(
+                "Keras .keras directory", text, lambda: self.read_weights(inside[_WEIGHTS])
             )
         indexes = sorted(name for name in present if name.endswith(".weights.json"))
         if len(indexes) == 1:
-            return self.json(self.beside(self.path, indexes[0]), self.path)
+            return self.read_json(self.open_in(self.path, indexes[0]), self.path)
         return check_directory(self.source, present)
 
-    def bundle(
+    def read_bundle(
         self, kind: str, text: Callable[[str, int], bytes], weights: Callable[[], Group]
     ) -> Contents:
-        """Read a config, metadata and weights that are beside each other."""
+        """Read the config, the metadata and the weights of an archive or a directory."""
         config = json_file.parsed(f"{self.source}: {_CONFIG}", text(_CONFIG, json_file.MOST_BYTES))
         metadata = json_file.parsed(f"{self.source}: {_METADATA}", text(_METADATA, _MOST_METADATA))
-        version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-        version = version if isinstance(version, str) else None
-        return self.tree(weights(), kind, config, version)
+        version = _find_writer(metadata)["version"] if isinstance(metadata, dict) else None
+        return self.read_tree(weights(), kind, config, version)
 
-    def weights(self, window: Window) -> Group:
-        """Read weights beside a config."""
+    def read_weights(self, window: Window) -> Group:
+        """Read the weights of an archive or a directory."""
         root = reader.read_tree(f"{self.source}: {_WEIGHTS}", window)
         if not is_tree(root):
             what = f"{_WEIGHTS}: no weights as Keras 2.12 and later write them"
-            raise FileError(f"{self.source}: {what}. Found: {sorted(root.members)[:8]}. {_RESAVE}")
+            raise self.make_error(f"{what}. Found: {sorted(root.members)[:8]}")
         return root
 
-    def hdf5(self, window: Window) -> Contents:
+    def read_hdf5(self, window: Window) -> Contents:
         if zip_archive.end_record(window) is not None:
-            raise FileError(f"{self.source}: an HDF5 file and a zip archive at once. {_RESAVE}")
+            raise self.make_error("an HDF5 file and a zip archive at once")
         root = reader.read_tree(self.source, window)
         weights = weights_of(root)
         if weights is not None:
-            return self.legacy(root, weights)
+            return self.read_legacy(root, weights)
         if is_tree(root):
-            return self.tree(root, "Keras weights file", None, None)
+            return self.read_tree(root, "Keras weights file", None, None)
         if CONFIG in root.attributes:
-            return self.legacy(root, Group("", {"layer_names": ()}, {}))
+            return self.read_legacy(root, Group("", {"layer_names": ()}, {}))
         what = "an HDF5 file that no Keras wrote"
-        raise FileError(f"{self.source}: {what}. Found: {sorted(root.members)[:8]}. {_RESAVE}")
+        raise self.make_error(f"{what}. Found: {sorted(root.members)[:8]}")
 
-    def legacy(self, root: Group, weights: Group) -> Contents:
+    def read_legacy(self, root: Group, weights: Group) -> Contents:
         layers, ignored = legacy_layers(self.source, weights, self.progress)
         if weights is not root:
             ignored += tuple(path for path in root.members if path != MODEL)
-        told = {**root.attributes, **weights.attributes}
-        text = told.get(CONFIG)
-        config = None
+        metadata = {**root.attributes, **weights.attributes}
+        text, config = metadata.get(CONFIG), None
         if isinstance(text, str):
             config = json_file.parsed(f"{self.source}: @{CONFIG}", text)
         kind = "Keras HDF5 model" if config is not None else "Keras HDF5 weights"
-        return Contents(
-            self.source, kind, layers, **_find_writer(told), config=config, ignored=ignored
-        )
+        known = {"config": config, "ignored": ignored, **_find_writer(metadata)}
+        return Contents(self.source, kind, layers, **known)
 
-    def tree(self, root: Group, kind: str, config: Any, version: str | None) -> Contents:
+    def read_tree(self, root: Group, kind: str, config: Any, version: str | None) -> Contents:
         layers, ignored = tree_layers(self.source, root, self.progress)
         old = " of Keras 2.12 to 2.14" if is_old(root) else ""
         known: dict[str, Any] = {"version": version, "config": config, "ignored": ignored}
         return Contents(self.source, f"{kind}{old}", layers, named_by_class=True, **known)
 
-    def json(self, window: Window, directory: Path | None = None) -> Contents:
-        value = json_file.parsed(self.source, window.taken(0, json_file.MOST_BYTES + 1))
+    def read_json(self, window: Window, directory: Path | None = None) -> Contents:
+        value = json_file.parsed(self.source, window.read_at(0, json_file.MOST_BYTES + 1))
         if is_index(value):
             names = shard_names(self.source, value)
             folder = self.path.parent if directory is None else directory
-            roots = {n: reader.read_tree(f"{folder / n}", self.beside(folder, n)) for n in names}
+            roots = {n: reader.read_tree(f"{folder / n}", self.open_in(folder, n)) for n in names}
             root = merged(self.source, roots, names)
-            return self.tree(root, "Keras sharded weights", None, None)
+            return self.read_tree(root, "Keras sharded weights", None, None)
         if not isinstance(value, dict) or "class_name" not in value:
             what = "JSON that is neither a model's config nor an index of sharded weights"
-            raise FileError(f"{self.source}: {what}. Found: {str(value)[:100]}. {_RESAVE}")
+            raise self.make_error(f"{what}. Found: {str(value)[:100]}")
         kind = "Keras config in JSON"
         return Contents(self.source, kind, (), **_find_writer(value), config=value)
 
-    def arrays(self) -> Contents:
+    def read_arrays(self) -> Contents:
         return self.stack.enter_context(open_arrays(self.path, progress=self.progress))
 
-    def beside(self, folder: Path, name: str) -> Window:
-        """Open a file that is itself in a directory, and not a link to elsewhere."""
+    def open_in(self, folder: Path, name: str) -> Window:
+        """Open a file in a directory; refuse a link to another directory."""
         path = folder / name
         if not path.exists():
             raise FileError(f"{self.source}: no file {name} beside it. Save or download it again.")
         if path.resolve().parent != folder.resolve():
             what = f"{name}: a link to a file elsewhere. Found: {path.resolve()}"
             raise FileError(f"{self.source}: {what}. Copy that file into the directory.")
-        return self.window(path)
+        return self.open_window(path)
 
 
-def _find_writer(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the version of Keras and the backend that a file says wrote it."""
-    found = {"version": told.get("keras_version"), "backend": told.get("backend")}
+def _find_writer(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Keras version and the backend in a file's metadata."""
+    found = {"version": metadata.get("keras_version"), "backend": metadata.get("backend")}
     return {name: value if isinstance(value, str) else None for name, value in found.items()}

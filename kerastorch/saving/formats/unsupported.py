@@ -1,4 +1,4 @@
-"""What is no file of Keras's, or one that cannot be read: what it is, and what to do."""
+"""Errors for files that Keras did not write or that cannot be read, with a remedy."""
 
 from __future__ import annotations
 
@@ -31,12 +31,7 @@ _TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint's i
 
 
 def check_missing(path: Path) -> None:
-    """Raise where nothing is at a path.
-
-    Raises:
-        FileError: it is the prefix of a TensorFlow checkpoint.
-        FileNotFoundError: there is nothing.
-    """
+    """Raise if nothing exists at a path."""
     if path.exists():
         return
     if path.with_name(f"{path.name}.index").exists():
@@ -46,15 +41,7 @@ def check_missing(path: Path) -> None:
 
 
 def check_directory(source: str, present: set[str]) -> NoReturn:
-    """Raise what a directory is that holds no model as Keras saves it to one.
-
-    Args:
-        source: The directory.
-        present: The names in it.
-
-    Raises:
-        FileError: always.
-    """
+    """Raise the error for a directory that is not a model saved by Keras."""
     if "saved_model.pb" in present or "keras_metadata.pb" in present:
         what = "a TensorFlow SavedModel, which is not read"
     elif present & {"_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt", "model_config"}:
@@ -67,30 +54,13 @@ def check_directory(source: str, present: set[str]) -> NoReturn:
 
 
 def refuse_pickle(where: str, arrays: str) -> NoReturn:
-    """Refuse pickled Python objects, which are never loaded, and say how to pass their arrays.
-
-    Args:
-        where: The file, and the member in it.
-        arrays: Python code that unpickles the arrays, for a user who trusts the file.
-
-    Raises:
-        FileError: always.
-    """
+    """Refuse a pickle; `arrays` is code that unpickles its arrays if the user trusts it."""
     remedy = f"If you trust it, pass its arrays: load_weights(module, {arrays})"
     raise FileError(f"{where}: a pickle of Python objects, which is not read. {remedy}.")
 
 
 def refuse_file(source: str, window: Window, start: bytes) -> NoReturn:
-    """Raise what a file is that is none of Keras's.
-
-    Args:
-        source: The file.
-        window: Its bytes.
-        start: The first of them.
-
-    Raises:
-        FileError: always.
-    """
+    """Raise the error for a file of no known format."""
     for signature, what in _STARTS.items():
         if start.startswith(signature):
             raise FileError(f"{source}: {what}.")
@@ -102,13 +72,13 @@ def refuse_file(source: str, window: Window, start: bytes) -> NoReturn:
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= window.size - 8:
         what = "a safetensors file: load it with safetensors and load_state_dict"
         raise FileError(f"{source}: {what}.")
-    if window.taken(max(window.size - 8, 0), 8) == _TABLE_END:
+    if window.read_at(max(window.size - 8, 0), 8) == _TABLE_END:
         raise FileError(f"{source}: a TensorFlow checkpoint, which is not read. {_KERAS}")
     at = 512
     while at < window.size:
-        if window.taken(at, 8) == _HDF5:
+        if window.read_at(at, 8) == _HDF5:
             what = f"an HDF5 file behind {at} bytes of other data, which no Keras writes"
             raise FileError(f"{source}: {what}. {_KERAS}")
         at *= 2
-    what = "no file that Keras writes, whatever its name"
+    what = "not a file that Keras writes"
     raise FileError(f"{source}: {what}. Found: it starts with {start[:16]!r}. {_KERAS}")

@@ -1,4 +1,4 @@
-"""Zip archives, read in place: nothing is extracted, and no size is believed unchecked."""
+"""Untrusted zip archives, read in place: nothing is extracted and every size is checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .byte_range import Window
 
 SIGNATURE = b"PK\x03\x04"
 MOST_RATIO = 20  # of inflated to stored bytes; weights reach 2
-FREE_BYTES = 8 << 20  # to which any member may be inflated
+FREE_BYTES = 8 << 20  # any member may be inflated to this size
 
 _END = b"PK\x05\x06"
 _END_SIZE = 22
@@ -27,14 +27,14 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _STEP = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SAFE_FLAGS = 0x0806  # UTF-8 names and the two hints of deflate
-_LATER_SIZES = 0x0008  # the local header has no sizes: the directory has
+_LATER_SIZES = 0x0008  # only the directory has sizes, not the local header
 _AGAIN = "Save it again with Keras, or zip it again without compression."
 
 
 def end_record(window: Window) -> tuple[int, int] | None:
-    """Return the size and the offset of a zip's directory, or None where no zip ends the file."""
+    """Return the size and offset of a zip directory, or None if the file does not end in one."""
     tail_at = max(window.size - _END_SIZE - _MOST_COMMENT, 0)
-    tail = window.taken(tail_at, _END_SIZE + _MOST_COMMENT)
+    tail = window.read_at(tail_at, _END_SIZE + _MOST_COMMENT)
     at = tail.rfind(_END)
     while at >= 0:
         if len(tail) - at >= _END_SIZE:
@@ -46,33 +46,25 @@ def end_record(window: Window) -> tuple[int, int] | None:
 
 
 class Archive:
-    """A zip archive whose members are all checked.
-
-    Args:
-        source: The file, for error messages.
-        window: Its bytes.
-
-    Raises:
-        FileError: it is damaged, or has a member that no Keras writes.
-    """
+    """A zip archive; all members are checked when it is opened."""
 
     def __init__(self, source: str, window: Window) -> None:
         self.source = source
         self._window = window
         found = end_record(window)
         if found is None:
-            raise FileError(f"{source}: a zip archive whose end is missing. Download it again.")
+            raise FileError(f"{source}: a zip archive without an end record. Download it again.")
         if found[0] > _MOST_DIRECTORY:
             raise FileError(f"{source}: a zip directory of {found[0]} bytes. {_AGAIN}")
-        with self._refusing(""):
+        with self._convert_errors(""):
             self._zip = zipfile.ZipFile(window)
-            self.members = self._checked()
+            self.members = self._check_members()
 
-    def _refused(self, inside: str, what: str, remedy: str = _AGAIN) -> FileError:
+    def _make_error(self, inside: str, what: str, remedy: str = _AGAIN) -> FileError:
         return FileError(f"{self.source}: {inside!r}: {what}. {remedy}")
 
     @contextmanager
-    def _refusing(self, inside: str) -> Iterator[None]:
+    def _convert_errors(self, inside: str) -> Iterator[None]:
         try:
             yield
         except FileError:
@@ -82,98 +74,94 @@ class Archive:
             NotImplementedError, RuntimeError, struct.error, AttributeError,
         ) as error:  # fmt: skip
             what = f"a damaged zip archive. Found: {error}"
-            raise self._refused(inside, what, "Download or save it again.") from None
+            raise self._make_error(inside, what, "Download or save it again.") from None
 
-    def _checked(self) -> dict[str, zipfile.ZipInfo]:
-        """Return the members by name, and where the data of each begins in `self._starts`."""
+    def _check_members(self) -> dict[str, zipfile.ZipInfo]:
+        """Return the members by name; set `self._starts` to the offsets of their data."""
         infos = self._zip.infolist()
         if len(infos) > _MOST_MEMBERS:
-            raise self._refused("", f"more than {_MOST_MEMBERS} members. Found: {len(infos)}")
+            raise self._make_error("", f"more than {_MOST_MEMBERS} members. Found: {len(infos)}")
         members: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
-            self._check(info)
+            self._check_member(info)
             if info.filename in members:
-                raise self._refused(info.filename, "two members of one name")
+                raise self._make_error(info.filename, "two members with the same name")
             members[info.filename] = info
         self._starts: dict[str, int] = {}
         end = 0
         for info in sorted(infos, key=lambda info: info.header_offset):
             if info.header_offset < end or (end == 0 and info.header_offset != 0):
-                raise self._refused(info.filename, "a member that overlaps or follows other data")
-            self._starts[info.filename] = self._data_start(info)
+                raise self._make_error(
+                    info.filename, "a member that overlaps or follows other data"
+                )
+            self._starts[info.filename] = self._find_data(info)
             end = self._starts[info.filename] + info.compress_size
         if end > self._zip.start_dir:
-            raise self._refused("", "members that reach beyond the directory of the archive")
+            raise self._make_error("", "members that reach beyond the directory of the archive")
         self._check_no_hdf5()
         return members
 
-    def _check(self, info: zipfile.ZipInfo) -> None:
+    def _check_member(self, info: zipfile.ZipInfo) -> None:
         name = info.orig_filename
         parts = name.removesuffix("/").split("/")
         outside = {"", ".", ".."} & set(parts) or name[1:2] == ":"  # a drive
         if outside or "\\" in name or "\0" in name or name != info.filename:
-            raise self._refused(name, "a member of an unsafe name")
+            raise self._make_error(name, "a member with an unsafe name")
         if info.flag_bits & ~(_SAFE_FLAGS | _LATER_SIZES) or info.compress_type not in _METHODS:
-            raise self._refused(name, "an encrypted or unusually packed member")
+            raise self._make_error(name, "an encrypted or unusually packed member")
         kind = stat.S_IFMT(info.external_attr >> 16)
         folder = name.endswith("/") and not info.file_size
         if kind and not stat.S_ISREG(kind) and not (folder and stat.S_ISDIR(kind)):
-            raise self._refused(name, "a link, a device or another member that is no plain file")
+            raise self._make_error(
+                name, "a link, a device or another member that is not a regular file"
+            )
         if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
-            raise self._refused(name, "an uncompressed member of two sizes")
+            raise self._make_error(name, "an uncompressed member with two sizes")
 
-    def _data_start(self, info: zipfile.ZipInfo) -> int:
-        head = self._window.taken(info.header_offset, _HEADER.size)
+    def _find_data(self, info: zipfile.ZipInfo) -> int:
+        head = self._window.read_at(info.header_offset, _HEADER.size)
         magic, _, flags, method, _, _, _, _, _, name_size, extra = _HEADER.unpack(head)
-        raw = self._window.taken(info.header_offset + _HEADER.size, name_size)
+        raw = self._window.read_at(info.header_offset + _HEADER.size, name_size)
         name = raw.decode("utf-8" if flags & 0x0800 else "cp437")
         if magic != SIGNATURE or name != info.orig_filename or method != info.compress_type:
-            raise self._refused(info.filename, "a member that its directory tells otherwise")
+            raise self._make_error(
+                info.filename, "a member whose header differs from the directory"
+            )
         start: int = info.header_offset + _HEADER.size + name_size + extra
         return start
 
     def _check_no_hdf5(self) -> None:
-        """HDF5 libraries look for their signature at 512, 1024, 2048, ..."""
+        """Check 512, 1024, 2048, ..., where HDF5 libraries look for their signature."""
         at = 512
         while at < self._window.size:
-            if self._window.taken(at, 8) == _HDF5 and at not in self._starts.values():
-                raise self._refused("", f"a zip archive and an HDF5 file (at byte {at}) at once")
+            if self._window.read_at(at, 8) == _HDF5 and at not in self._starts.values():
+                raise self._make_error("", f"a zip archive and an HDF5 file (at byte {at}) at once")
             at *= 2
 
     def window(self, name: str, most: int | None = None) -> Window:
-        """Return a member's bytes, checked against its CRC-32.
-
-        A stored member is read where it is, a deflated one is inflated in memory.
-
-        Args:
-            name: The member.
-            most: How many bytes it may have.
-
-        Raises:
-            FileError: it is larger, damaged, or far larger than its compressed bytes.
-        """
+        """Return a member's bytes, at most `most`, checked against its CRC-32."""
         info = self.members[name]
         size, packed = info.file_size, info.compress_size
         if size > (size if most is None else most):
-            raise self._refused(name, f"more than {most} bytes. Found: {size}")
-        with self._refusing(name):
+            raise self._make_error(name, f"more than {most} bytes. Found: {size}")
+        with self._convert_errors(name):
             if info.compress_type == zipfile.ZIP_STORED:
                 found = Window(self._window.file, self._window.start + self._starts[name], size)
                 if _crc32(found) != info.CRC:
-                    raise zipfile.BadZipFile("another CRC-32 than the archive tells")
+                    raise zipfile.BadZipFile("the CRC-32 differs from the directory")
                 return found
             if size > max(FREE_BYTES, MOST_RATIO * packed):
                 what = f"a member compressed to {packed} bytes. Found: {size} bytes inflated"
-                raise self._refused(name, what)
-            return self._inflated(info)
+                raise self._make_error(name, what)
+            return self._inflate(info)
 
-    def _inflated(self, info: zipfile.ZipInfo) -> Window:
+    def _inflate(self, info: zipfile.ZipInfo) -> Window:
         data = io.BytesIO()
         with self._zip.open(info) as member:
             while step := member.read(_STEP):
                 data.write(step)
                 if data.tell() > info.file_size:
-                    raise zipfile.BadZipFile("more bytes than the archive tells")
+                    raise zipfile.BadZipFile("more bytes than the directory states")
         if data.tell() != info.file_size:
             raise zipfile.BadZipFile(f"{data.tell()} of {info.file_size} bytes")
         return Window(data, 0, info.file_size)

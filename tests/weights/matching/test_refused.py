@@ -44,7 +44,7 @@ def test_an_order_that_does_not_fit_is_never_used_unasked(load):
     with pytest.raises(FileError):
         load(model, source, strict=False)
     report = load(model, source, strict=False, by="order")
-    assert [entry.source for entry in report.unused] == [
+    assert [entry.source for entry in report.unexpected] == [
         "layers/dense_1/vars/0",
         "layers/dense_1/vars/1",
     ]

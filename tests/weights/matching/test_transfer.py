@@ -54,7 +54,7 @@ def test_a_new_head_is_left_as_it_is(source, kind, tmp_path):
     if kind != "unbuilt":
         assert "head.weight has the shape (48, 3) in Keras's order. Found: (48, 10) at" in said
     assert [entry.target for entry in report.missing] == ["head.weight", "head.bias"]
-    assert [entry.shape for entry in report.unused] == [(48, 10), (10,)]
+    assert [entry.shape for entry in report.unexpected] == [(48, 10), (10,)]
     assert {entry.target for entry in report.loaded} == {"conv1.weight", "conv1.bias"}
 
 
@@ -66,7 +66,7 @@ def test_without_strict_false_it_is_an_error_whose_advice_works(source, tmp_path
     assert not model.conv1.weight.any()
     report = keras.load_weights(model, source, mapping={"head": None})
     assert model.conv1.weight.any()
-    assert [entry.shape for entry in report.unused] == [(48, 10), (10,)]
+    assert [entry.shape for entry in report.unexpected] == [(48, 10), (10,)]
     assert not report.missing
 
 

@@ -54,7 +54,7 @@ def test_what_is_left_out_keeps_its_place_in_the_order(tmp_path):
     file = model_h5(tmp_path / "m.h5", *chain(4, 5, 6, 7))
     model = Pair(nn.Linear(4, 5), nn.Linear(9, 9), nn.Linear(6, 7))
     report = keras.load_weights(model, file, mapping={"q": None})
-    assert [entry.source for entry in report.unused] == ["d1/d1/kernel:0", "d1/d1/bias:0"]
+    assert [entry.source for entry in report.unexpected] == ["d1/d1/kernel:0", "d1/d1/bias:0"]
     np.testing.assert_array_equal(model.r.bias.detach(), array(7, start=2))
     longer = Pair(nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(9, 9), nn.Linear(6, 7))
     keras.load_weights(longer, file, mapping={"r": None})

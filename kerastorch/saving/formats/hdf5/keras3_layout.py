@@ -1,12 +1,11 @@
-"""Keras 3's weight files, and those of Keras 2.12 on: groups that are named after classes."""
+"""The layout of Keras 2.12 and later: groups named after classes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...._core.errors import FileError
 from ..weight_file import SavedLayer
-from .objects import Array, Group, Progress
+from .objects import Array, Group, Progress, make_error
 
 VARS = "vars"
 _LAYERS = "layers"
@@ -15,80 +14,70 @@ NOT_LAYERS = ("optimizer", "metrics")
 
 
 def is_tree(root: Group) -> bool:
-    """Tell whether a file is such a tree."""
-    starts = {part for name, _ in root.groups() for part in _parts(name)[:1]}
+    """Return whether a file has this layout."""
+    starts = {part for name, _ in root.groups() for part in _split_name(name)[:1]}
     return bool(starts & {VARS, _LAYERS}) or any(VARS in g.members for _, g in root.groups())
 
 
 def is_old(root: Group) -> bool:
-    """Tell whether a tree was written by Keras 2.12 to 2.14."""
+    """Return whether Keras 2.12 to 2.14 wrote the file."""
     return any(_OLD_LAYERS in name.split("\\") for name in root.members)
 
 
 def tree_layers(
     source: str, root: Group, progress: Progress | None
 ) -> tuple[tuple[SavedLayer, ...], tuple[str, ...]]:
-    """Return the layers of a tree, and the paths of what is no layer's.
-
-    Args:
-        source: The file, for error messages.
-        root: Its root.
-        progress: Called with the number of bytes as the arrays are read.
-
-    Raises:
-        FileError: an array or a group is where no Keras has one.
-    """
+    """Return the layers, and the paths of the optimizer's and the metrics' groups."""
     layers: dict[str, SavedLayer] = {}
     ignored = []
-    for layer in _layers(source, root, (), progress):
+    for layer in _walk_layers(source, root, (), progress):
         if layer.path.split("/")[0] in NOT_LAYERS:
             ignored.append(layer.path)
         elif layer.path in layers:
             what = "two groups for one layer, one of them with another name for `layers`"
-            raise FileError(f"{source}: {layer.path}: {what}. Save it again with Keras.")
+            raise make_error(source, layer.path, what)
         else:
             layers[layer.path] = layer
     return tuple(layers.values()), tuple(ignored)
 
 
-def _layers(
+def _walk_layers(
     source: str, group: Group, path: tuple[str, ...], progress: Progress | None
 ) -> Iterator[SavedLayer]:
     for name, member in group.members.items():
         if isinstance(member, Array):
             what = "an array outside of the groups `vars`, where no Keras has one"
-            raise FileError(f"{source}: {member.path}: {what}. Save it again with Keras.")
+            raise make_error(source, member.path, what)
         if name == VARS:
-            yield _layer(source, member, "/".join(path), progress)
+            yield _read_layer(source, member, "/".join(path), progress)
         else:
-            yield from _layers(source, member, (*path, *_parts(name)), progress)
+            yield from _walk_layers(source, member, (*path, *_split_name(name)), progress)
 
 
-def _layer(source: str, group: Group, path: str, progress: Progress | None) -> SavedLayer:
+def _read_layer(source: str, group: Group, path: str, progress: Progress | None) -> SavedLayer:
     weights = []
-    keys = sorted(group.members, key=_by_index)
-    numbered = [key for key in keys if _by_index(key) < (True,)]
+    keys = sorted(group.members, key=_sort_key)
+    numbered = [key for key in keys if _sort_key(key) < (True,)]
     gap = numbered != [str(number) for number in range(len(numbered))]
-    if gap and path.split("/")[0] not in NOT_LAYERS:  # a shard may have a part of these
-        what = f"arrays that are not numbered from 0 on without a gap. Found: {numbered[:8]}"
-        raise FileError(f"{source}: {group.path}: {what}. Save it again with Keras.")
+    if gap and path.split("/")[0] not in NOT_LAYERS:  # a shard may hold a part of these
+        what = f"arrays that are not numbered from 0 without a gap. Found: {numbered[:8]}"
+        raise make_error(source, group.path, what)
     for key in keys:
         array = group.members[key]
         if isinstance(array, Group):
-            what = "a group where Keras has the arrays of a layer"
-            raise FileError(f"{source}: {array.path}: {what}. Save it again with Keras.")
+            raise make_error(source, array.path, "a group where Keras has the arrays of a layer")
         inside = f"{path}/{VARS}/{key}".lstrip("/")
         weights.append(array.weight(inside, None, progress))
     name = group.attributes.get("name")
     return SavedLayer(path, name if isinstance(name, str) else None, tuple(weights))
 
 
-def _by_index(key: str) -> tuple[bool, int, str]:
+def _sort_key(key: str) -> tuple[bool, int, str]:
     """Sort "2" before "10", and both before names."""
     number = key.isascii() and key.isdecimal() and len(key) < 10
     return (not number, int(key) if number else 0, key)
 
 
-def _parts(name: str) -> list[str]:
-    """Return the groups that a group's name means: Windows once had a backslash between them."""
+def _split_name(name: str) -> list[str]:
+    """Split a name at backslashes, which Keras once wrote on Windows, and update old names."""
     return [_LAYERS if part == _OLD_LAYERS else part for part in name.split("\\")]

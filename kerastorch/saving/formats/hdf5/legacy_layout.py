@@ -1,22 +1,20 @@
-"""Keras's older files: groups that are named after layers, listed in the model's order."""
+"""The layout before Keras 3: groups named after layers, listed in the model's order."""
 
 from __future__ import annotations
 
-from ...._core.errors import FileError
 from ..weight_file import SavedLayer
 from .attributes import Attribute
-from .objects import Array, Group, Progress
+from .objects import Array, Group, Progress, make_error
 
 MODEL = "model_weights"
 CONFIG = "model_config"
 _LAYERS, _WEIGHTS = "layer_names", "weight_names"
 _COUNT, _LAYER_COUNT = "nb_params", "nb_layers"  # before Keras 1
-_OWN = "top_level_model_weights"
-_AGAIN = "Save it again with Keras."
+_MODEL_WEIGHTS = "top_level_model_weights"
 
 
 def weights_of(root: Group) -> Group | None:
-    """Return the group that holds the layers: the root, or one in a whole model; None if none."""
+    """Return the group of the layers: the root, or a member of a saved model; None if absent."""
     if any(name in root.attributes for name in (_LAYERS, f"{_LAYERS}0", _LAYER_COUNT)):
         return root
     group = root.members.get(MODEL)
@@ -26,75 +24,63 @@ def weights_of(root: Group) -> Group | None:
 def legacy_layers(
     source: str, group: Group, progress: Progress | None
 ) -> tuple[tuple[SavedLayer, ...], tuple[str, ...]]:
-    """Return the layers of a legacy file, and the paths of the arrays that are no layer's.
-
-    Args:
-        source: The file, for error messages.
-        group: What `weights_of` found.
-        progress: Called with the number of bytes as the arrays are read.
-
-    Raises:
-        FileError: a layer or an array that the file lists is not there, or is there twice.
-    """
+    """Return the layers, and the paths of the arrays that belong to no layer."""
     used: set[str] = set()
-    count = group.attributes.get(_LAYER_COUNT)
-    if count is not None:
-        listed = [f"layer_{k}" for k in range(_counted(source, group, count))]
-    else:
-        listed = list(_names(source, group, _LAYERS))
+    listed, _ = _list_members(source, group, _LAYER_COUNT, "layer", _LAYERS)
     if len(set(listed)) != len(listed):
-        what = f"two layers of one name. Found: {listed[:8]} and so on"
-        raise FileError(f"{source}: {group.path}@{_LAYERS}: {what}. {_AGAIN}")
-    layers = [_layer(source, group, name, progress, used) for name in listed]
-    own = group.members.get(_OWN)
-    if _OWN not in listed and isinstance(own, Group) and any(own.arrays()):
-        layers.append(_layer(source, group, _OWN, progress, used))
+        what = f"two layers with the same name. Found: {list(listed[:8])} and so on"
+        raise make_error(source, f"{group.path}@{_LAYERS}", what)
+    layers = [_read_layer(source, group, name, progress, used) for name in listed]
+    own = group.members.get(_MODEL_WEIGHTS)
+    if _MODEL_WEIGHTS not in listed and isinstance(own, Group) and any(own.arrays()):
+        layers.append(_read_layer(source, group, _MODEL_WEIGHTS, progress, used))
     return tuple(layers), tuple(a.path for a in group.arrays() if a.path not in used)
 
 
-def _layer(
+def _read_layer(
     source: str, parent: Group, name: str, progress: Progress | None, used: set[str]
 ) -> SavedLayer:
     group = parent.find(name.split("/"))
     if not isinstance(group, Group):
-        what = f"no group of the layer {name!r} that the file lists"
-        raise FileError(f"{source}: {parent.path or '/'}: {what}. {_AGAIN}")
-    count = group.attributes.get(_COUNT)
-    if count is not None:
-        listed = tuple(f"param_{p}" for p in range(_counted(source, group, count)))
-    else:
-        listed = _names(source, group, _WEIGHTS)
+        raise make_error(source, parent.path, f"no group of the layer {name!r} that the file lists")
+    listed, is_named = _list_members(source, group, _COUNT, "param", _WEIGHTS)
     weights = []
     for full in listed:
         array = group.find(full.split("/"))
         if not isinstance(array, Array) or array.path in used:
             what = f"no array of the weight {full!r} that the file lists, or a second time"
-            raise FileError(f"{source}: {group.path}: {what}. {_AGAIN}")
+            raise make_error(source, group.path, what)
         used.add(array.path)
-        bare = None if count is not None else full.rsplit("/", 1)[-1].removesuffix(":0")
+        bare = full.rsplit("/", 1)[-1].removesuffix(":0") if is_named else None
         weights.append(array.weight(full, bare, progress))
-    return SavedLayer(name, None if count is not None else name, tuple(weights))
+    return SavedLayer(name, name if is_named else None, tuple(weights))
 
 
-def _counted(source: str, group: Group, count: object) -> int:
+def _list_members(
+    source: str, group: Group, counter: str, prefix: str, attribute: str
+) -> tuple[tuple[str, ...], bool]:
+    """Return the members in order, and whether the file names them (it counts them if not)."""
+    count = group.attributes.get(counter)
+    if count is None:
+        return _read_names(source, group, attribute), True
     if not isinstance(count, int) or not 0 <= count <= len(group.members):
         what = f"a count of layers or weights that are not there. Found: {count!r}"
-        raise FileError(f"{source}: {group.path or '/'}: {what}. {_AGAIN}")
-    return count
+        raise make_error(source, group.path, what)
+    return tuple(f"{prefix}_{k}" for k in range(count)), False
 
 
-def _names(source: str, group: Group, attribute: str) -> tuple[str, ...]:
-    """Return the names in an attribute, which Keras splits where they are long."""
-    whole = group.attributes.get(attribute)
-    if whole is None and f"{attribute}0" in group.attributes:
+def _read_names(source: str, group: Group, attribute: str) -> tuple[str, ...]:
+    """Return the names in an attribute, which Keras splits if they are long."""
+    names = group.attributes.get(attribute)
+    if names is None and f"{attribute}0" in group.attributes:
         parts: list[Attribute] = []
         while (part := group.attributes.get(f"{attribute}{len(parts)}")) is not None:
             parts.append(part)
-        whole = tuple(name for part in parts if isinstance(part, tuple) for name in part)
+        names = tuple(name for part in parts if isinstance(part, tuple) for name in part)
         if sum(name.startswith(attribute) for name in group.attributes) != len(parts):
             what = f"a list of names `{attribute}` in parts, of which {len(parts)} follow another"
-            raise FileError(f"{source}: {group.path or '/'}: {what}. {_AGAIN}")
-    if not isinstance(whole, tuple):
-        what = f"no list of names `{attribute}`. Found: {str(whole)[:100]!r}"
-        raise FileError(f"{source}: {group.path or '/'}: {what}. {_AGAIN}")
-    return whole
+            raise make_error(source, group.path, what)
+    if not isinstance(names, tuple):
+        what = f"no list of names `{attribute}`. Found: {str(names)[:100]!r}"
+        raise make_error(source, group.path, what)
+    return names
