@@ -61,7 +61,7 @@ class L1(Regularizer):
         self.l1 = _rounded(number("L1", "l1", 0.01 if l1 is None else l1, _RULE))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the penalty on `x`."""
+        """Return the penalty."""
         return _factor(self.l1, x) * x.abs().sum()
 
 
@@ -84,7 +84,7 @@ class L2(Regularizer):
         self.l2 = number("L2", "l2", 0.01 if l2 is None else l2, _RULE)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the penalty on `x`."""
+        """Return the penalty."""
         return _factor(self.l2, x) * x.square().sum()
 
 
@@ -106,7 +106,7 @@ class L1L2(Regularizer):
         self.l2 = number("L1L2", "l2", 0.0 if l2 is None else l2, _RULE)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the penalty on `x`."""
+        """Return the penalty."""
         penalty = x.new_zeros(())
         if self.l1:
             penalty = penalty + _factor(self.l1, x) * x.abs().sum()
@@ -139,7 +139,7 @@ class OrthogonalRegularizer(Regularizer):
         self.mode = mode
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return the penalty on the matrix `inputs`."""
+        """Return the penalty."""
         if inputs.ndim != 2:
             shape = tuple(inputs.shape)
             raise ValueError(problem("OrthogonalRegularizer", "inputs", "of rank 2", shape))

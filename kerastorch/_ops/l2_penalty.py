@@ -51,5 +51,5 @@ class _Squares(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Tensor | None) -> Tensor:
         triples = zip(ctx.factors, ctx.saved_tensors, tangents, strict=True)
-        terms = [2 * f * (x * t).sum() for f, x, t in triples if t is not None]
+        terms = [2 * f * (x * dx).sum() for f, x, dx in triples if dx is not None]
         return torch.stack(terms).sum()

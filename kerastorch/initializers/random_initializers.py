@@ -51,7 +51,18 @@ class _Random(Initializer):
         return {"seed": seed, **super().get_config()}
 
 
-class RandomNormal(_Random):
+class _Normal(_Random):
+    """Base class of the normal distributions."""
+
+    _config_keys = ("mean", "stddev")
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None) -> None:
+        self.mean = mean
+        self.stddev = stddev
+        super().__init__(seed)
+
+
+class RandomNormal(_Normal):
     """Samples from a normal distribution. Same as `keras.initializers.RandomNormal` with a seed.
 
     Args:
@@ -67,18 +78,11 @@ class RandomNormal(_Random):
     tensor([0.0331, 0.0133, 0.0031])
     """
 
-    _config_keys = ("mean", "stddev")
-
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None) -> None:
-        self.mean = mean
-        self.stddev = stddev
-        super().__init__(seed)
-
     def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         return seeds_module.normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
-class TruncatedNormal(_Random):
+class TruncatedNormal(_Normal):
     """Samples from a normal distribution within two `stddev` of `mean`.
 
     Same as `keras.initializers.TruncatedNormal` with a seed.
@@ -91,13 +95,6 @@ class TruncatedNormal(_Random):
     Raises:
         ValueError: `seed` is invalid.
     """
-
-    _config_keys = ("mean", "stddev")
-
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None) -> None:
-        self.mean = mean
-        self.stddev = stddev
-        super().__init__(seed)
 
     def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         return seeds_module.truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
