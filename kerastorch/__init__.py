@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    """Import what takes long when it is first asked for: what reads files and compares models."""
+    """Import on first use what is slow to import: reading files and comparing models."""
     if name in ("load_model", "load_weights", "save_weights", "saving"):
         import kerastorch.saving as found
 
@@ -36,5 +36,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Return the names, those imported later included."""
+    """Return the public names, including those imported on first use."""
     return sorted({*globals(), "compare", "load_model", "load_weights", "save_weights", "saving"})

@@ -1,7 +1,7 @@
-"""Process-wide defaults, as `keras.config` has them.
+"""The process-wide defaults of `keras.config`.
 
-The file `keras.json` in the folder `KERAS_HOME`, else in `~/.keras`, is read on first use.
-Nothing is ever written.
+The file `keras.json` in the folder `KERAS_HOME`, else in `~/.keras`, is read on first use and never
+written.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _settings: dict[str, Any] = {}
 
 
 def floatx() -> str:
-    """Return the float type that layers use when they are given no `dtype`.
+    """Return the default `dtype` of layers.
 
     >>> floatx()
     'float32'
     """
-    return str(_get("floatx"))
+    return str(_read_settings()["floatx"])
 
 
 def set_floatx(value: str) -> None:
@@ -35,34 +35,34 @@ def set_floatx(value: str) -> None:
     Raises:
         ValueError: `value` is none of these.
     """
-    _settings_read()["floatx"] = _floatx("set_floatx", "value", value)
+    _read_settings()["floatx"] = _require_one_of(_FLOATS, "set_floatx", "value", value)
 
 
 def epsilon() -> float:
-    """Return the small number that constraints add to a norm before they divide by it.
+    """Return the small constant that constraints add to a norm before dividing by it.
 
     >>> epsilon()
     1e-07
     """
-    return float(_get("epsilon"))
+    return float(_read_settings()["epsilon"])
 
 
 def set_epsilon(value: float) -> None:
-    """Set the small number that constraints add to a norm.
+    """Set the small constant that constraints add to a norm.
 
     Raises:
         ValueError: `value` is not a finite number.
     """
-    _settings_read()["epsilon"] = _epsilon("set_epsilon", "value", value)
+    _read_settings()["epsilon"] = _require_finite("set_epsilon", "value", value)
 
 
 def image_data_format() -> str:
-    """Return the `data_format` of layers that are given none.
+    """Return the default `data_format` of layers.
 
     >>> image_data_format()
     'channels_last'
     """
-    return str(_get("image_data_format"))
+    return str(_read_settings()["image_data_format"])
 
 
 def set_image_data_format(data_format: str) -> None:
@@ -72,28 +72,21 @@ def set_image_data_format(data_format: str) -> None:
         ValueError: `data_format` is neither.
     """
     found = choice("set_image_data_format", "data_format", data_format, _LAYOUTS)
-    _settings_read()["image_data_format"] = found
+    _read_settings()["image_data_format"] = found
 
 
-def _get(name: str) -> Any:
-    return _settings_read()[name]
-
-
-def _settings_read() -> dict[str, Any]:
-    """Return the settings, after reading `keras.json` if this is the first use."""
+def _read_settings() -> dict[str, Any]:
+    """Return the settings, which the first use reads from `keras.json`."""
     if not _settings:
-        _settings.update(_from_file(_path()))
+        path = Path(os.environ.get("KERAS_HOME") or "~/.keras") / "keras.json"
+        _settings.update(_read_file(path))
     return _settings
 
 
-def _path() -> Path:
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras") / "keras.json"
+def _read_file(path: Path) -> dict[str, Any]:
+    """Return the settings in a file, or Keras's defaults for those that it does not have.
 
-
-def _from_file(path: Path) -> dict[str, Any]:
-    """Return all settings, from `path` where it has them, else Keras's defaults.
-
-    A file that is not JSON counts as absent, as in Keras; a wrong value in it does not.
+    As in Keras, a file that is not JSON counts as absent. An invalid value is an error.
     """
     try:
         path = path.expanduser()
@@ -104,25 +97,19 @@ def _from_file(path: Path) -> dict[str, Any]:
         found = {}
     owner = str(path)
     return {
-        "floatx": _floatx(owner, "floatx", found.get("floatx", "float32")),
-        "epsilon": _epsilon(owner, "epsilon", found.get("epsilon", 1e-7)),
-        "image_data_format": _layout(
-            owner, "image_data_format", found.get("image_data_format", "channels_last")
+        "floatx": _require_one_of(_FLOATS, owner, "floatx", found.get("floatx", "float32")),
+        "epsilon": _require_finite(owner, "epsilon", found.get("epsilon", 1e-7)),
+        "image_data_format": _require_one_of(
+            _LAYOUTS, owner, "image_data_format", found.get("image_data_format", "channels_last")
         ),
     }
 
 
-def _floatx(owner: str, argument: str, value: Any) -> str:
-    if value not in _FLOATS:
-        raise ValueError(problem(owner, argument, " or ".join(map(repr, _FLOATS)), value))
-    return str(value)
-
-
-def _epsilon(owner: str, argument: str, value: Any) -> float:
+def _require_finite(owner: str, argument: str, value: Any) -> float:
     return number(owner, argument, value, "a finite number", least=-math.inf)
 
 
-def _layout(owner: str, argument: str, value: Any) -> str:
-    if value not in _LAYOUTS:
-        raise ValueError(problem(owner, argument, " or ".join(map(repr, _LAYOUTS)), value))
+def _require_one_of(allowed: tuple[str, ...], owner: str, argument: str, value: Any) -> str:
+    if value not in allowed:
+        raise ValueError(problem(owner, argument, " or ".join(map(repr, allowed)), value))
     return str(value)

@@ -1,4 +1,4 @@
-"""Keras's dtype policies: which type the weights have and which one the layer computes in."""
+"""Keras's dtype policies: the dtype of the weights and that of the computation."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _POLICY_CLASSES = ("DTypePolicy", "FloatDTypePolicy", "Policy", "PolicyV1")
 
 @dataclass(frozen=True)
 class DTypePolicy:
-    """A float type by name, or "mixed_float16" or "mixed_bfloat16".
+    """A float dtype by name, or "mixed_float16" or "mixed_bfloat16".
 
-    Same as `keras.DTypePolicy` for floating types; a quantized policy is refused.
+    Same as `keras.DTypePolicy`, without quantized policies.
 
     Raises:
-        ValueError: `name` is no float type and no mixed policy.
+        ValueError: `name` is neither a float dtype nor a mixed policy.
     """
 
     name: str
@@ -39,12 +39,12 @@ class DTypePolicy:
 
     @property
     def compute_dtype(self) -> str:
-        """The type that the layer computes in and returns."""
+        """The dtype of the computation and of the output."""
         return _MIXED.get(self.name, self.name)
 
     @property
     def variable_dtype(self) -> str:
-        """The type of the weights."""
+        """The dtype of the weights."""
         return "float32" if self.name in _MIXED else self.name
 
     def get_config(self) -> dict[str, Any]:
@@ -53,14 +53,8 @@ class DTypePolicy:
 
 
 def policy(owner: str, value: Any) -> DTypePolicy:
-    """Return the policy that `value` means.
-
-    Args:
-        owner: Who asks, for the error message.
-        value: None for the default float type, a name, a torch or NumPy dtype or scalar type,
-            a policy object of this package or of Keras, or a policy's dict as any Keras wrote it.
-    """
-    name = _name(value)
+    """Return the policy for a name, dtype, scalar type, policy, policy config or None (default)."""
+    name = _parse_name(value)
     if not _is_known(name):
         raise ValueError(problem(owner, "dtype", _RULE, value))
     return DTypePolicy(name)
@@ -70,7 +64,7 @@ def _is_known(name: Any) -> TypeGuard[str]:
     return isinstance(name, str) and (name in _DTYPES or name in _MIXED)
 
 
-def _name(value: Any) -> Any:
+def _parse_name(value: Any) -> Any:
     if value is None:
         return config.floatx()
     if isinstance(value, str):
@@ -87,10 +81,10 @@ def _name(value: Any) -> Any:
 
 
 def name_of(dtype: torch.dtype) -> str:
-    """Return a dtype's name without its module: "float32" for torch.float32."""
+    """Return the name of a dtype: "float32" for torch.float32."""
     return str(dtype).removeprefix("torch.")
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """Return the torch dtype of one of the four float type names."""
+    """Return the torch dtype of a float dtype name."""
     return _DTYPES[name]

@@ -1,9 +1,9 @@
-"""Regularizers, as `keras.regularizers` has them: penalties on a weight or an output."""
+"""The regularizers of `keras.regularizers`: penalties on a weight or an output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,17 +16,14 @@ from ._core.errors import problem
 from ._core.registry import Vocabulary, class_names
 from .dtype_policies import torch_dtype
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 _RULE = "a finite number >= 0"
 
 
 class Regularizer(OwnConstructor):
-    """The base of all regularizers.
+    """Base class of regularizers. Same as `keras.Regularizer`.
 
-    Same as `keras.Regularizer`: a subclass has `__call__(x)`, which returns a tensor without axes,
-    and `get_config()`, which returns the constructor's arguments.
+    A subclass defines `__call__(x)`, which returns a scalar tensor, and `get_config()`, which
+    returns the constructor's arguments.
     """
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -39,88 +36,77 @@ class Regularizer(OwnConstructor):
         Raises:
             NotImplementedError: the subclass does not have this method.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not have `get_config`.")
-
-    @classmethod
-    def from_config(cls, config: Config) -> Self:
-        """Return the regularizer that `get_config` described."""
-        return cls(**config)
+        if not self._config_keys:
+            raise NotImplementedError(f"{type(self).__name__} does not have `get_config`.")
+        return super().get_config()
 
 
 class L1(Regularizer):
-    """Penalty on sizes: `l1 * sum(abs(x))`.
-
-    Same as `keras.regularizers.L1`, also in that the factor is rounded to
-    `keras.config.floatx()`: 0.01 is written as 0.009999999776482582.
+    """L1 penalty: `l1 * sum(abs(x))`. Same as `keras.regularizers.L1`.
 
     Args:
-        l1: The factor; None for 0.01.
+        l1: The factor, >= 0; None for 0.01. As in Keras, it is rounded to `keras.config.floatx()`:
+            the config of 0.01 has 0.009999999776482582.
 
     Raises:
-        ValueError: the factor is no finite number >= 0.
+        ValueError: a factor is negative or not finite.
 
     >>> L1(0.5)(torch.tensor([[1.0, -3.0]]))
     tensor(2.)
     """
 
+    _config_keys = ("l1",)
+
     def __init__(self, l1: float | None = 0.01) -> None:
         self.l1 = _rounded(number("L1", "l1", 0.01 if l1 is None else l1, _RULE))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the penalty on `x`."""
+        """Return the penalty."""
         return _factor(self.l1, x) * x.abs().sum()
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {"l1": self.l1}
 
 
 class L2(Regularizer):
-    """Penalty on squares: `l2 * sum(x ** 2)`. There is no one half in it.
-
-    Same as `keras.regularizers.L2`.
+    """L2 penalty: `l2 * sum(x ** 2)`, without a factor 1/2. Same as `keras.regularizers.L2`.
 
     Args:
-        l2: The factor; None for 0.01.
+        l2: The factor, >= 0; None for 0.01.
 
     Raises:
-        ValueError: the factor is no finite number >= 0.
+        ValueError: a factor is negative or not finite.
 
     >>> L2(0.5)(torch.tensor([[1.0, -3.0]]))
     tensor(5.)
     """
 
+    _config_keys = ("l2",)
+
     def __init__(self, l2: float | None = 0.01) -> None:
         self.l2 = number("L2", "l2", 0.01 if l2 is None else l2, _RULE)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the penalty on `x`."""
+        """Return the penalty."""
         return _factor(self.l2, x) * x.square().sum()
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {"l2": self.l2}
 
 
 class L1L2(Regularizer):
-    """Both penalties: `l1 * sum(abs(x)) + l2 * sum(x ** 2)`.
-
-    Same as `keras.regularizers.L1L2`. Both factors are 0 unless given.
+    """`l1 * sum(abs(x)) + l2 * sum(x ** 2)`. Same as `keras.regularizers.L1L2`.
 
     Args:
-        l1: The factor of the sizes; None for 0.
-        l2: The factor of the squares; None for 0.
+        l1: The factor of the L1 penalty, >= 0; None for 0.
+        l2: The factor of the L2 penalty, >= 0; None for 0.
 
     Raises:
-        ValueError: a factor is no finite number >= 0.
+        ValueError: a factor is negative or not finite.
     """
+
+    _config_keys = ("l1", "l2")
 
     def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
         self.l1 = number("L1L2", "l1", 0.0 if l1 is None else l1, _RULE)
         self.l2 = number("L1L2", "l2", 0.0 if l2 is None else l2, _RULE)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the penalty on `x`."""
+        """Return the penalty."""
         penalty = x.new_zeros(())
         if self.l1:
             penalty = penalty + _factor(self.l1, x) * x.abs().sum()
@@ -128,27 +114,23 @@ class L1L2(Regularizer):
             penalty = penalty + _factor(self.l2, x) * x.square().sum()
         return penalty
 
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {"l1": self.l1, "l2": self.l2}
-
 
 class OrthogonalRegularizer(Regularizer):
-    """Penalty on rows, or columns, of a matrix that are not orthogonal to each other.
+    """Penalty on rows (or columns) of a matrix that are not orthogonal to each other.
 
-    `factor * mean(abs(a . b))` over all pairs of two different rows (or columns) a and b, each
-    scaled to length 1. Same as `keras.regularizers.OrthogonalRegularizer`, also in that the
-    factor is rounded to `keras.config.floatx()`, and the penalty is at least of that type, except
-    that float64 inputs are scaled in float64.
+    `factor * mean(abs(a . b))` over all pairs of different rows (or columns) a and b, each scaled
+    to norm 1. Same as `keras.regularizers.OrthogonalRegularizer`, except that float64 inputs are
+    scaled in float64. The penalty has at least the precision of `keras.config.floatx()`.
 
     Args:
-        factor: The factor.
+        factor: The factor, >= 0, rounded to `keras.config.floatx()`.
         mode: "rows" or "columns".
 
     Raises:
-        ValueError: `factor` is no finite number >= 0, or `mode` is neither; at the call, the
-            input is no matrix.
+        ValueError: `factor` or `mode` is invalid; at the call, the input is not a matrix.
     """
+
+    _config_keys = ("factor", "mode")
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
         self.factor = _rounded(number("OrthogonalRegularizer", "factor", factor, _RULE))
@@ -157,7 +139,7 @@ class OrthogonalRegularizer(Regularizer):
         self.mode = mode
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return the penalty on the matrix `inputs`."""
+        """Return the penalty."""
         if inputs.ndim != 2:
             shape = tuple(inputs.shape)
             raise ValueError(problem("OrthogonalRegularizer", "inputs", "of rank 2", shape))
@@ -170,18 +152,14 @@ class OrthogonalRegularizer(Regularizer):
         dtype = torch.promote_types(total.dtype, torch_dtype(config.floatx()))
         return total.to(dtype) * (self.factor * 0.5) / pairs
 
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {"factor": self.factor, "mode": self.mode}
-
 
 def _rounded(factor: float) -> float:
-    """Return `factor` as the default float type holds it: Keras keeps these as tensors."""
+    """Round `factor` to the default float type, since Keras stores it as a tensor."""
     return torch.tensor(factor, dtype=torch_dtype(config.floatx()), device="cpu").item()
 
 
 def _factor(factor: float, x: Tensor) -> Tensor:
-    """Return `factor` in the type of `x`: Keras rounds it before it multiplies."""
+    """Return `factor` rounded to the dtype of `x`, as Keras does before multiplying."""
     return x.new_full((), factor)
 
 
@@ -198,7 +176,7 @@ _REGULARIZERS: Vocabulary[Callable[[Tensor], Tensor]] = Vocabulary(
 
 
 def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
-    """Return the regularizer that a name, config dict, class, instance or function means.
+    """Return the regularizer for a name, config dict, class, instance or function.
 
     Raises:
         ValueError: the name is unknown, or `identifier` is none of these.

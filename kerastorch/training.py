@@ -1,4 +1,4 @@
-"""Keras's losses and constraints in a plain PyTorch training loop."""
+"""Keras's regularization losses and constraints in a plain PyTorch training loop."""
 
 from __future__ import annotations
 
@@ -21,30 +21,29 @@ from .layers.base.layer import Layer
 from .layers.base.weights import Callback, Variable
 from .regularizers import L1, L1L2, L2
 
-_SUMS = (L1, L2, L1L2)  # the penalty on a weight is the sum of those on its parts
+_ADDITIVE = (L1, L2, L1L2)  # the penalty on a weight is the sum of those on its shards
 
 
 def regularization_loss(model: nn.Module) -> Tensor:
-    """Return the sum of all Keras loss terms in a model, to add to its loss.
+    """Return the sum of all Keras regularization losses in a model, to add to its loss.
 
-    The terms are those of the kernel, bias and activity regularizers of every layer in the tree.
-    A layer keeps the activity term of its last call only; where one layer is called several
-    times in a step, add up its `losses` after each call.
+    The terms are those of the kernel, bias and activity regularizers of all layers. A layer keeps
+    the activity term of its last call only; if it is called several times in a step, add up its
+    `losses` after each call.
 
-    On several processes each adds all terms of the weights and the activity terms of its own share
-    of the batch: what DistributedDataParallel and `fully_shard` then take the mean of is, for equal
-    shares, what one process has. Under `fully_shard` every process calls it after the forward pass,
-    and one backward pass takes the sum of both.
+    In distributed training each process adds all weight terms and the activity terms of its part of
+    the batch; the mean over processes is then that of one process, for parts of equal size. Under
+    `fully_shard`, call it in every process after the forward pass, and run one backward pass.
 
     Args:
-        model: Any module that has layers of this package somewhere in it.
+        model: Any module that contains layers of this package.
 
     Returns:
-        A scalar with gradients; a plain zero where there are no terms.
+        A scalar with gradients, or a zero without if there are no terms.
 
     Raises:
-        ValueError: the model is sharded by FullyShardedDataParallel, or a part of one that
-            `fully_shard` has gathered.
+        ValueError: the model is sharded by FullyShardedDataParallel, or is part of a model whose
+            weights `fully_shard` has gathered.
 
     Example:
         >>> from kerastorch.layers import Conv2D
@@ -56,21 +55,22 @@ def regularization_loss(model: nn.Module) -> Tensor:
     terms = [term for layer in _layers(model) for term in layer._activity_losses]
     terms += _penalties(model)
     if not terms:
-        like = next((p for p in model.parameters() if p.is_floating_point()), None)
-        dtype = torch_dtype(config.floatx()) if like is None else like.dtype
-        return torch.zeros((), dtype=dtype, device=None if like is None else like.device)
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                return torch.zeros((), dtype=parameter.dtype, device=parameter.device)
+        return torch.zeros((), dtype=torch_dtype(config.floatx()))
     return _total(terms)
 
 
 def _penalties(model: nn.Module) -> list[Tensor]:
-    """Return terms whose sum is that of all penalties on weights."""
+    """Return terms that add up to the penalties on all weights."""
     terms: defaultdict[distributed.Split | None, list[Tensor]] = defaultdict(list)
     squares: defaultdict[Any, list[tuple[float, Tensor]]] = defaultdict(list)
     for layer in _layers(model):
         for regularizer, variable in layer._penalized():
             tensor, value, split = variable.parameter, variable.value, None
             if distributed.is_split(tensor):
-                if type(regularizer) in _SUMS:
+                if type(regularizer) in _ADDITIVE:
                     split = distributed.split_of(tensor)
                     tensor = value = distributed.own_part(tensor)
                 else:
@@ -82,9 +82,11 @@ def _penalties(model: nn.Module) -> list[Tensor]:
                 squares[tensor.device, tensor.dtype, split].append((factor, tensor))
     for (*_, split), pairs in squares.items():
         terms[split].append(sum_of_squares(*zip(*pairs, strict=True)))
-    split_terms = {split: _total(found) for split, found in terms.items() if split is not None}
-    sums = [distributed.sum_of_parts(total, split) for split, total in split_terms.items()]
-    return terms[None] + sums
+    found = terms.pop(None, [])
+    for split, shard_terms in terms.items():
+        if split is not None:
+            found.append(distributed.sum_of_parts(_total(shard_terms), split))
+    return found
 
 
 def _total(terms: Sequence[Tensor]) -> Tensor:
@@ -95,7 +97,7 @@ def _total(terms: Sequence[Tensor]) -> Tensor:
 
 
 def _factor_of_squares(regularizer: Callback, parameter: Tensor) -> float | None:
-    """Return the factor of a penalty that `sum_of_squares` has, or None where it has it not."""
+    """Return the factor of a penalty that `sum_of_squares` computes, or None."""
     if type(parameter) not in (nn.Parameter, Tensor) or torch.compiler.is_compiling():
         return None
     if parameter.dtype not in (torch.float32, torch.float64):
@@ -106,28 +108,28 @@ def _factor_of_squares(regularizer: Callback, parameter: Tensor) -> float | None
 
 
 def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> RemovableHandle:
-    """Let every step of an optimizer project the constrained weights that it has changed.
+    """Register a hook that projects the constrained weights after each optimizer step.
 
-    The projection runs after the step, in place, on the weights in Keras's order of axes. A step
-    that a `GradScaler` skips changes nothing, in fused optimizers too. Before each step of a fused
-    optimizer, gradients and state are copied to the memory order of their weights where they have
-    another, with which torch's fused steps on a CPU are wrong.
+    It projects in place, with Keras's axis order, the weights that the step has changed; a step
+    that a `GradScaler` skips changes nothing. Before a step of a fused optimizer, gradients and
+    state are copied to the strides of their weights, since torch's fused steps on a CPU are wrong
+    for other strides.
 
-    The optimizer's `load_state_dict` keeps the projections. A copy of the optimizer by `deepcopy`
-    or `pickle` has none, since torch leaves hooks out: attach them to the copy again.
+    The hook survives the optimizer's `load_state_dict`, but not `deepcopy` and `pickle`, which drop
+    hooks: attach it to the copy.
 
     Args:
-        optimizer: The optimizer. Parameters added to it later are taken in.
-        model: Any module that has layers of this package somewhere in it, built or not.
+        optimizer: The optimizer. Parameters may be added to it later.
+        model: Any module that contains layers of this package, built or not.
 
     Returns:
-        A handle; its `remove()` ends the projections. A second call for the same optimizer and
-        model changes nothing and returns the first one's.
+        A handle whose `remove()` removes the hook. A second call for the same optimizer and model
+        returns the same handle.
 
     Raises:
-        ValueError: the model has constrained weights to train, but the optimizer none of them,
-            as where it was made before `fully_shard`; or one of them is computed from others; or
-            FullyShardedDataParallel hides them.
+        ValueError: the optimizer has none of the model's trainable constrained weights (as if it
+            was created before `fully_shard`), a constrained weight is computed from others, or
+            FullyShardedDataParallel hides it.
 
     Example:
         >>> from kerastorch.layers import Conv2D
@@ -155,7 +157,7 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
 
 
 class _Projection:
-    """A step post-hook: projects the constrained weights of a model that the step has changed."""
+    """A step post-hook that projects the constrained weights that the step has changed."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
         self.model = model
@@ -163,21 +165,20 @@ class _Projection:
 
     def __call__(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """Project after a step."""
-        model = self.model
-        distributed.settle(model, attach_constraints.__name__)
+        distributed.settle(self.model, attach_constraints.__name__)
         stepped = {k: p for k, p in _parameters(optimizer).items() if p.grad is not None}
-        if not stepped and any(map(distributed.is_split, _constrained_parameters(model))):
-            _require_constrained(optimizer, model)
+        if not stepped and any(map(distributed.is_split, _constrained_parameters(self.model))):
+            _require_constrained(optimizer, self.model)
         skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
-        constrained = _constrained(model)
+        constrained = _constrained(self.model)
         _project([found for found in constrained if _is_among(*found, stepped)], skipped)
 
 
 def apply_constraints(model: nn.Module) -> None:
-    """Project all constrained weights of a model at once, in place.
+    """Project all constrained weights of a model in place.
 
     Args:
-        model: Any module that has layers of this package somewhere in it.
+        model: Any module that contains layers of this package.
 
     Raises:
         ValueError: a constrained weight is computed from others, or FullyShardedDataParallel
@@ -197,7 +198,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> dict[int, Tensor]:
 
 
 def _require_constrained(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
-    """Raise where a model has constrained weights to train, but the optimizer none of them."""
+    """Raise if the optimizer has none of a model's trainable constrained weights."""
     constrained = {id(parameter) for parameter in _constrained_parameters(model)}
     if constrained and constrained.isdisjoint(_parameters(optimizer)):
         owner = attach_constraints.__name__
@@ -225,7 +226,7 @@ def _constrained(model: nn.Module) -> list[tuple[Layer, Variable]]:
 
 
 def _is_among(layer: Layer, variable: Variable, parameters: Mapping[int, Tensor]) -> bool:
-    """Return whether a weight, or what it is computed from, is among parameters listed by id."""
+    """Return whether a weight, or a parameter it is computed from, is among `parameters`."""
     if isinstance(variable.parameter, nn.Parameter):
         return id(variable.parameter) in parameters
     return any(id(parameter) in parameters for parameter in layer.parameters())
@@ -233,21 +234,21 @@ def _is_among(layer: Layer, variable: Variable, parameters: Mapping[int, Tensor]
 
 @torch.no_grad()
 def _project(found: Sequence[tuple[Layer, Variable]], skipped: Tensor | None = None) -> None:
-    """Project weights in place, or none if one is refused; leave them where `skipped` is not 0."""
+    """Project weights in place, or none if one is invalid, unless `skipped` is not 0."""
     values = [layer._writable(variable) for layer, variable in found]
     for (layer, variable), value in zip(found, values, strict=True):
         if not distributed.is_split(value):
-            _project_whole(layer, variable, value, skipped)
-        elif _is_by_parts(variable.constraint, distributed.split_axes(value), value.ndim):
-            _project_whole(layer, variable, distributed.own_part(value), skipped)
+            _project_value(layer, variable, value, skipped)
+        elif _is_shardable(variable.constraint, distributed.split_axes(value), value.ndim):
+            _project_value(layer, variable, distributed.own_part(value), skipped)
         else:
-            whole = distributed.whole(value).clone()  # it may be the part itself
-            _project_whole(layer, variable, whole, skipped)
-            distributed.write(value, whole)
+            full = distributed.whole(value).clone()  # it may share memory with the shard
+            _project_value(layer, variable, full, skipped)
+            distributed.write(value, full)
 
 
-def _is_by_parts(constraint: Callback | None, split: set[int], ndim: int) -> bool:
-    """Return whether each part of a weight split along some axes is projected by itself."""
+def _is_shardable(constraint: Callback | None, split: set[int], ndim: int) -> bool:
+    """Return whether a constraint projects each shard of a weight separately."""
     if constraint is None or in_place(constraint) is None:
         return False
     axis = getattr(constraint, "axis", ())
@@ -255,8 +256,8 @@ def _is_by_parts(constraint: Callback | None, split: set[int], ndim: int) -> boo
     return split.isdisjoint(a % ndim for a in axes)
 
 
-def _project_whole(layer: Layer, variable: Variable, value: Tensor, skipped: Tensor | None) -> None:
-    """Project a tensor in the place of a weight's value, in place."""
+def _project_value(layer: Layer, variable: Variable, value: Tensor, skipped: Tensor | None) -> None:
+    """Project in place a weight's full value or its shard."""
     if variable.constraint is None:
         return
     project = in_place(variable.constraint)

@@ -1,4 +1,4 @@
-"""Argument normalisers and the one error template. Plain Python."""
+"""Argument checks and conversions. Plain Python."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from typing import Any, TypeAlias
 
 from .errors import problem
 
+Integers: TypeAlias = int | Sequence[int]
+
 PATH = "a path that is not empty and has no null character"
 
 
 def path(owner: str, argument: str, value: Any) -> Any:
-    """Return a path as a `Path`, and all else as it is.
-
-    An empty one is refused, since `Path("")` is the current directory.
-    """
+    """Return a path as a `Path` and any other value unchanged; refuse an empty path."""
     if not isinstance(value, (str, bytes, os.PathLike)):
         return value
     text = os.fsdecode(value)
-    if not text or "\0" in text:
+    if not text or "\0" in text:  # `Path("")` would be the current directory
         raise ValueError(problem(owner, argument, PATH, value))
     return Path(text)
 
@@ -40,20 +39,17 @@ def positive_integer(owner: str, argument: str, value: Any) -> int:
 
 def positive_integers(owner: str, argument: str, value: Any, count: int) -> tuple[int, ...]:
     """Return `count` integers, each at least 1, from one integer or an iterable of them."""
-    rule = f"a positive integer or {count} of them"
     try:
-        values = (operator.index(value),) * count
+        values: tuple[Any, ...] = (operator.index(value),) * count
     except TypeError:
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise ValueError(problem(owner, argument, rule, value)) from None
-        values = tuple(value)
-    if len(values) != count:
-        raise ValueError(problem(owner, argument, rule, value))
+        iterable = isinstance(value, Iterable) and not isinstance(value, str)
+        values = tuple(value) if iterable else ()
     try:
         numbers = tuple(map(operator.index, values))
     except TypeError:
-        raise ValueError(problem(owner, argument, rule, value)) from None
-    if min(numbers) < 1:
+        numbers = ()
+    if len(numbers) != count or min(numbers) < 1:
+        rule = f"a positive integer or {count} of them"
         raise ValueError(problem(owner, argument, rule, value))
     return numbers
 
@@ -61,7 +57,7 @@ def positive_integers(owner: str, argument: str, value: Any, count: int) -> tupl
 def pairs(owner: str, argument: str, value: Any, count: int) -> tuple[tuple[int, int], ...]:
     """Return `count` pairs (before, after) of integers, each at least 0.
 
-    They come from one integer for all, or an iterable of `count` integers or pairs.
+    `value` is one integer for all, or an iterable of `count` integers or pairs.
     """
     rule = f"an integer >= 0, {count} of them, or {count} pairs of them"
     try:
@@ -79,7 +75,7 @@ def pairs(owner: str, argument: str, value: Any, count: int) -> tuple[tuple[int,
 
 
 def choice(owner: str, argument: str, value: Any, allowed: Sequence[str]) -> str:
-    """Return `value` in lower case where it is one of `allowed`, in any case."""
+    """Return `value` in lower case if it is one of `allowed`, in any case."""
     folded = value.lower() if isinstance(value, str) else ""
     if folded not in allowed:
         rule = " or ".join(repr(name) for name in allowed) + ", in any case"
@@ -88,7 +84,7 @@ def choice(owner: str, argument: str, value: Any, allowed: Sequence[str]) -> str
 
 
 def number(owner: str, argument: str, value: Any, rule: str, *, least: float = 0.0) -> float:
-    """Return `value` as a float that is finite and at least `least`."""
+    """Return `value` as a finite float that is at least `least`."""
     try:
         found = float(value) if isinstance(value, (int, float)) else math.nan
     except OverflowError:  # an integer beyond the largest float
@@ -101,28 +97,25 @@ def number(owner: str, argument: str, value: Any, rule: str, *, least: float = 0
 def shape(
     owner: str, argument: str, value: Any, rank: int, *, batch: bool = True, **related: object
 ) -> tuple[int | None, ...]:
-    """Return a shape of `rank` dimensions as a tuple; None stands for a size not known.
+    """Return a shape of `rank` dimensions as a tuple, in which None is an unknown size.
 
     Args:
-        owner: Who asks.
+        owner: The caller, for the message.
         argument: The argument's name.
         value: The shape.
-        rank: The number of dimensions it must have.
-        batch: Whether the first of them is the batch.
+        rank: The required number of dimensions.
+        batch: Whether the first dimension is the batch.
         **related: Other values that the message shows.
     """
-    rule = (
-        f"a shape of {rank} dimensions {'with' if batch else 'without'} the batch, "
-        "each an integer >= 0 or None"
-    )
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(problem(owner, argument, rule, value, "", **related))
-    given = tuple(value)
-    try:
-        dimensions = tuple(None if n is None else operator.index(n) for n in given)
-    except TypeError:
-        raise ValueError(problem(owner, argument, rule, given, "", **related)) from None
-    if len(dimensions) != rank or any(n is not None and n < 0 for n in dimensions):
+    given, dimensions = value, None
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        given = tuple(value)
+        try:
+            dimensions = tuple(None if n is None else operator.index(n) for n in given)
+        except TypeError:
+            dimensions = None
+    if dimensions is None or len(dimensions) != rank or _has_negative(dimensions):
+        rule = f"a shape of {rank} dimensions {_batch(batch)}, each an integer >= 0 or None"
         raise ValueError(problem(owner, argument, rule, given, "", **related))
     return dimensions
 
@@ -130,17 +123,20 @@ def shape(
 def any_shape(
     owner: str, argument: str, value: Any, least: int, *, batch: bool = True, **related: object
 ) -> tuple[int | None, ...]:
-    """Return a shape of at least `least` dimensions as `shape` returns one of a given rank."""
-    given = value
+    """Return a shape of at least `least` dimensions as a tuple, as `shape` does."""
+    rank = least
     if isinstance(value, Iterable) and not isinstance(value, str):
-        given = tuple(value)
-        if len(given) < least:
-            rule = (
-                f"a shape of {least} dimensions or more {'with' if batch else 'without'} the batch"
-            )
-            raise ValueError(problem(owner, argument, rule, given, "", **related))
-        return shape(owner, argument, given, len(given), batch=batch, **related)
-    return shape(owner, argument, given, least, batch=batch, **related)
+        value = tuple(value)
+        rank = len(value)
+        if rank < least:
+            rule = f"a shape of {least} dimensions or more {_batch(batch)}"
+            raise ValueError(problem(owner, argument, rule, value, "", **related))
+    return shape(owner, argument, value, rank, batch=batch, **related)
 
 
-Integers: TypeAlias = int | Sequence[int]
+def _has_negative(dimensions: Iterable[int | None]) -> bool:
+    return any(n is not None and n < 0 for n in dimensions)
+
+
+def _batch(batch: bool) -> str:
+    return "with the batch" if batch else "without the batch"

@@ -1,4 +1,4 @@
-"""Arrays in, arrays out: NumPy and torch."""
+"""Conversions between NumPy arrays and tensors."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _ARRAY_KINDS = "biuf"  # bool, signed, unsigned, float
 
 
 def from_array(value: Any) -> Tensor | None:
-    """Return `value` as a CPU tensor, or None where it is no array of real numbers.
+    """Return `value` as a CPU tensor, or None if it is not an array of real numbers.
 
-    Any byte order, any strides, read-only memory and the bfloat16 of `ml_dtypes` are taken. The
-    tensor may share memory with `value`; the caller must not write to it.
+    Any byte order, any strides, read-only memory and the bfloat16 of `ml_dtypes` are accepted.
+    The tensor may share memory with `value`; the caller must not write to it.
     """
     if isinstance(value, Tensor):
         return None if value.is_complex() else value.detach()
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a list of torch's own tensors
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a list of tensors
         return None
     if array.dtype.name == "bfloat16":
         bits = np.ascontiguousarray(array).view(np.uint16).copy().reshape(array.shape)
@@ -39,14 +39,14 @@ def from_array(value: Any) -> Tensor | None:
 
 
 def find_remedy(value: Any) -> str:
-    """Return what to do, for an error message, where `value` was to be a tensor but is not."""
+    """Return the remedy for the message that `value` is not a tensor."""
     if type(value).__module__ != "torch.fx.proxy":
         return ""
     return "Take the graph from `torch.export.export` instead of `torch.fx.symbolic_trace`."
 
 
 def to_array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """Return a contiguous copy of `tensor` as an array; NumPy has no bfloat16, so float32 then."""
+    """Return a contiguous copy of `tensor` as an array, with bfloat16 converted to float32."""
     value = tensor.detach().cpu()
     if value.dtype is torch.bfloat16:
         value = value.float()

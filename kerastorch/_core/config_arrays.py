@@ -1,4 +1,4 @@
-"""Arrays inside of configs, as Keras writes them."""
+"""Arrays in configs, as Keras writes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Config = dict[str, Any]
 
 
 def plain(value: Any) -> Any:
-    """Return `value` with its NumPy scalars, arrays and tensors as a Keras config writes them."""
+    """Return `value` with NumPy scalars, arrays and tensors encoded as in a Keras config."""
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -30,7 +30,7 @@ def plain(value: Any) -> Any:
 
 
 def restored(owner: str, argument: str, value: Any) -> Any:
-    """Return the array or tensor that `plain` wrote as the dict `value`; all else as it is."""
+    """Return the array or tensor that the dict `value` encodes; any other value unchanged."""
     name = value.get("class_name") if isinstance(value, dict) else None
     if name not in ("__numpy__", "__tensor__"):
         return value

@@ -1,29 +1,43 @@
-"""Constructors that Python's own messages name after the class that was called."""
+"""Base of the classes of Keras's namespaces, and constructors named after their own class."""
 
 from __future__ import annotations
 
 import functools
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class OwnConstructor:
-    """A mixin: a class without an `__init__` of its own gets a copy of the inherited one.
+    """A mixin that copies an inherited `__init__` to each subclass.
 
-    "missing 1 required positional argument" then names the class itself, and not the one that
-    defines the function, which may be one that no user knows.
+    Python's "missing 1 required positional argument" then names the class that was called, not
+    the one that defines the function. The config is the attributes named in `_config_keys`.
     """
+
+    _config_keys: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         own_constructor(cls)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {key: getattr(self, key) for key in self._config_keys}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Create an instance from the dict that `get_config` returned."""
+        return cls(**config)
+
 
 def own_constructor(cls: Any) -> None:
-    """Give a class without an `__init__` of its own a copy of the inherited one."""
+    """Copy the inherited `__init__` to a class that does not define one."""
     inherited = cls.__init__
     if "__init__" not in vars(cls) and isinstance(inherited, FunctionType):
-        # A metaclass or a wrapper costs time at each call and hides the signature.
+        # A metaclass or a wrapper would cost time at each call and hide the signature.
         parts = (inherited.__name__, inherited.__defaults__, inherited.__closure__)
         copy = FunctionType(inherited.__code__, inherited.__globals__, *parts)
         copy.__kwdefaults__ = inherited.__kwdefaults__

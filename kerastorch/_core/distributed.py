@@ -1,7 +1,7 @@
-"""Weights that are split over processes, as `torch.distributed.fsdp.fully_shard` splits them.
+"""Weights sharded over processes by `torch.distributed.fsdp.fully_shard`.
 
-Such a parameter is a DTensor: each process holds its own part. Importing torch.distributed.tensor
-takes long, so that it is done only where such a parameter exists.
+Such a parameter is a DTensor: each process holds its local shard. `torch.distributed.tensor` is
+slow to import, so it is imported only where such a parameter exists.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .errors import problem
 
 
 class Split(NamedTuple):
-    """How a tensor is split: a DTensor's device mesh and placements."""
+    """The device mesh and the placements of a DTensor."""
 
     mesh: Any
     placements: tuple[Any, ...]
@@ -29,36 +29,31 @@ def is_split(tensor: Tensor) -> bool:
 
 
 def split_of(tensor: Any) -> Split:
-    """Return how a split tensor is split."""
+    """Return the sharding of a DTensor."""
     return Split(tensor.device_mesh, tuple(tensor.placements))
 
 
 def own_part(tensor: Any) -> Tensor:
-    """Return the part of a split tensor that this process holds; gradients flow back to it."""
+    """Return the local shard of a DTensor, differentiably."""
     part: Tensor = tensor.to_local()
     return part
 
 
 def whole(tensor: Any) -> Tensor:
-    """Return all of a tensor that may be split; gradients flow back to each part."""
+    """Return the full tensor of a possible DTensor, differentiably."""
     full: Tensor = tensor.full_tensor() if is_split(tensor) else tensor
     return full
 
 
 def split_axes(tensor: Any) -> set[int]:
-    """Return the axes along which a tensor is split; all of them where it is split otherwise."""
+    """Return the axes along which a DTensor is sharded; all axes if it is not simply sharded."""
     splits = [p for p in tensor.placements if not p.is_replicate()]
     known = all(p.is_shard() for p in splits)
     return {p.dim for p in splits} if known else set(range(tensor.ndim))
 
 
 def sum_of_parts(part: Tensor, split: Split) -> Tensor:
-    """Return the sum over all parts of a tensor of what each process made of its own.
-
-    Args:
-        part: A scalar made of the own part. It alone gets the gradient.
-        split: How the tensor is split.
-    """
+    """Return the sum of a scalar over all shards; the gradient flows to the local scalar only."""
     from torch.distributed.tensor import DTensor, Partial
 
     kinds = [p if p.is_replicate() else Partial() for p in split.placements]
@@ -68,7 +63,7 @@ def sum_of_parts(part: Tensor, split: Split) -> Tensor:
 
 @torch.no_grad()
 def write(tensor: Any, values: Tensor) -> None:
-    """Write values to a tensor that may be split; every process has all of them."""
+    """Write full values, which every process has, to a possible DTensor."""
     if is_split(tensor):
         from torch.distributed.tensor import DTensor, Replicate
 
@@ -80,29 +75,25 @@ def write(tensor: Any, values: Tensor) -> None:
 
 
 def settle(model: nn.Module, owner: str) -> None:
-    """Make sure that the weights in a model are those that optimizers step, or raise.
+    """Reshard a model, so that its parameters are those that optimizers step.
 
-    Between a forward and a backward pass `fully_shard` may leave whole copies in their places.
-
-    Args:
-        model: The model.
-        owner: Who asks, for the error message.
+    Between a forward and a backward pass `fully_shard` may leave gathered copies in their places.
 
     Raises:
-        ValueError: the model, or what it is a part of, is sharded in a way that hides its weights.
+        ValueError: the model, or its parent, is sharded in a way that hides its weights.
     """
     fsdp: Any = sys.modules.get("torch.distributed.fsdp")
     if fsdp is None or torch.compiler.is_compiling():
         return
     modules = list(model.modules())
     _refuse_flat(owner, (m for m in modules if isinstance(m, fsdp.FullyShardedDataParallel)))
-    settled: set[nn.Module] = set()
+    resharded: set[nn.Module] = set()
     for module in modules:
         if isinstance(module, fsdp.FSDPModule):
             module.reshard()
-            settled.update(module.modules())
+            resharded.update(module.modules())
     for module in modules:
-        if module not in settled and getattr(module, "_is_fsdp_managed_module", False):
+        if module not in resharded and getattr(module, "_is_fsdp_managed_module", False):
             if not module._fsdp_use_orig_params:
                 _refuse_flat(owner, [module])
             if not all(map(is_split, module.parameters(recurse=False))):

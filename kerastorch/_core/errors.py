@@ -1,4 +1,4 @@
-"""The one message template of refused arguments, and the error of refused files."""
+"""The message template for arguments, and the error for files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def problem(
     remedy: str = "",
     **related: object,
 ) -> str:
-    """Return the message that every refused argument gets.
+    """Return the error message for an invalid argument.
 
     Args:
-        owner: Who refuses: a class, a function or a file.
-        argument: The argument's name as the caller wrote it.
-        rule: What the argument must be, to follow "must be".
-        value: What came instead; of a long one the message shows the start.
-        remedy: What to do, as a full sentence, when the rule does not say it all.
-        **related: Other values that the rule compares with.
+        owner: The class, function or file that raises.
+        argument: The argument's name.
+        rule: What the argument must be; follows "must be".
+        value: The value received; a long one is abbreviated.
+        remedy: What to do, as a full sentence.
+        **related: Other values that the rule refers to.
     """
     received = ", ".join(f"{k}={shown(v)}" for k, v in ((argument, value), *related.items()))
     return (
@@ -34,7 +34,7 @@ def problem(
 
 
 def shown(value: object) -> str:
-    """Return the repr of a value, or of what is too long for a message its start and its size."""
+    """Return the repr of a value; for a long one, its start and its size."""
     kind = type(value).__name__
     try:
         text = repr(_beginning(value))
@@ -50,7 +50,7 @@ def shown(value: object) -> str:
 
 
 def _beginning(value: Any) -> Any:
-    """Return as much of a plain container as may be shown: the repr of all might take minutes."""
+    """Return the start of a plain container: the repr of all of it might take minutes."""
     kind = type(value)
     if kind in (str, bytes):
         return value[:_LONGEST]
@@ -60,7 +60,4 @@ def _beginning(value: Any) -> Any:
 
 
 class FileError(ValueError):
-    """A file, or a part of one, that is refused.
-
-    The message says which file, where in it, what was found, and what to do.
-    """
+    """Raised for an invalid file: says which file, where in it, what was found, what to do."""

@@ -1,7 +1,7 @@
-"""Name <-> object for the four vocabularies: activations, initializers, regularizers, constraints.
+"""Registries: closed tables of the layers, activations, initializers, regularizers, constraints.
 
-A vocabulary is a closed table. A name from a config is looked up there, or in the caller's
-`custom_objects`, and nowhere else: nothing is ever imported by name.
+A name from a config is looked up in a table or in the caller's `custom_objects`. Nothing is ever
+imported by name.
 """
 
 from __future__ import annotations
@@ -18,24 +18,20 @@ from typing import Any, Generic, TypeVar, cast
 from .config_arrays import Config, plain
 from .errors import problem
 
-# Top packages whose objects a vocabulary may stand for; "builtins" is where Keras files functions.
+# Packages whose objects a registry may replace; Keras writes "builtins" for functions.
 _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
 
 _NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
 _LAYER_MODULE = "keras.layers"
-LAYERS: dict[str, Any] = {}  # the layers of `keras.layers` by class name
+LAYERS: dict[str, Any] = {}  # class name -> layer of `keras.layers`
+ALIASES: dict[str, str] = {}  # alias -> class name: "MaxPool2D" -> "MaxPooling2D"
 _counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
-ALIASES: dict[str, str] = {}  # Keras's other names of them: "MaxPool2D" -> "MaxPooling2D"
 _Class = TypeVar("_Class", bound=type)
 Entry = TypeVar("Entry")
 
 
 def keras_layer(*, aliases: Iterable[str] = ()) -> Callable[[_Class], _Class]:
-    """Register a class as the layer of `keras.layers` of the same name.
-
-    Args:
-        aliases: Keras's other names of the class.
-    """
+    """Register a class as the layer of `keras.layers` of the same name, and under its aliases."""
 
     def register(cls: _Class) -> _Class:
         LAYERS[cls.__name__] = cls
@@ -53,19 +49,19 @@ def snake_case(class_name: str) -> str:
 
 
 def automatic_name(class_name: str) -> str:
-    """Return Keras's automatic name: the class in snake_case, numbered from the second on."""
+    """Return Keras's next automatic name of a class: "conv2d", "conv2d_1", ..."""
     base = snake_case(class_name)
     count = next(_counters[base])
     return f"{base}_{count}" if count else base
 
 
 def is_automatic_name(name: str, kind: str) -> bool:
-    """Return whether Keras gives the name to a layer by itself: "conv2d_1" for kind "conv2d"."""
+    """Return whether a name is an automatic one: "conv2d_1" for kind "conv2d"."""
     return re.fullmatch(rf"{re.escape(kind)}(_[0-9]+)?", name) is not None
 
 
 def class_names(classes: Iterable[type], **aliases: type) -> dict[str, type]:
-    """Return the table of all names of `classes`: their own, in snake_case, and the aliases."""
+    """Return a table of `classes` by class name, by its snake_case, and by the aliases."""
     listed = tuple(classes)
     return {
         **{cls.__name__: cls for cls in listed},
@@ -75,7 +71,7 @@ def class_names(classes: Iterable[type], **aliases: type) -> dict[str, type]:
 
 
 def callable_config(function: object) -> Config:
-    """Return the config by which Keras names a user's own function."""
+    """Return the config that Keras writes for a user's function."""
     return {
         "module": "builtins",
         "class_name": "function",
@@ -85,14 +81,14 @@ def callable_config(function: object) -> Config:
 
 
 class Vocabulary(Generic[Entry]):
-    """One of Keras's tables of names.
+    """A closed table of the objects of one Keras module.
 
     Args:
-        kind: What an entry is, in the singular, for error messages.
-        module: The Keras module that the names belong to, as configs write it.
-        table: Every accepted name -> a function, or a class to make an instance of.
-        equivalents: Callables from elsewhere that mean an entry -> its name.
-        layers: The layers of Keras that are accepted in the place of an entry, by class name.
+        kind: The singular name of an entry, for error messages.
+        module: The Keras module that configs name.
+        table: Name -> a function, or a class to create an instance of.
+        equivalents: Callables of other packages -> the names of equal entries.
+        layers: Class name -> a layer that is accepted as an entry.
     """
 
     def __init__(
@@ -107,18 +103,11 @@ class Vocabulary(Generic[Entry]):
         self.module = module
         self.table = dict(table)
         self._equivalents = dict(equivalents or {})
-        self._layers = {} if layers is None else layers  # filled as the layers' files are imported
+        self._layers = {} if layers is None else layers  # filled when the layers are imported
         self._own = set(self.table.values())
 
     def get(self, identifier: Any) -> Entry | None:
-        """Return the callable that `identifier` means; None stays None.
-
-        Args:
-            identifier: A name, a class, an instance, a function, or a config dict.
-
-        Raises:
-            ValueError: the name is unknown, or `identifier` is nothing callable.
-        """
+        """Return the callable for a name, config dict, class, instance or function, or None."""
         if identifier is None:
             return None
         if isinstance(identifier, (str, dict)):
@@ -132,15 +121,10 @@ class Vocabulary(Generic[Entry]):
         )
 
     def serialize(self, obj: Any) -> Config | str | None:
-        """Return the config that Keras writes for `obj`: a dict, a bare name, or None.
-
-        Raises:
-            ValueError: no config can name `obj`: a lambda, a class, an object without
-                `get_config`, or a function that bears the name of another entry.
-        """
+        """Return the config that Keras writes for `obj`: a dict, a bare name, or None."""
         if obj is None:
             return None
-        for function, name in self._equivalents.items():  # `obj` need not be hashable
+        for function, name in self._equivalents.items():  # `obj` may be unhashable
             if obj is function:
                 return name
         if isinstance(obj, FunctionType):
@@ -161,21 +145,18 @@ class Vocabulary(Generic[Entry]):
     def deserialize(
         self, config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
     ) -> Entry | None:
-        """Return the object that `config` describes.
-
-        Args:
-            config: A bare name, or a dict as Keras 2, tf.keras or any Keras 3 wrote it.
-            custom_objects: The caller's own names -> functions or classes; they come first.
+        """Return the object that a config of any Keras describes; `custom_objects` come first.
 
         Raises:
-            ValueError: the name is unknown, or `config` is no config.
-            TypeError: `config` is about an object from outside Keras that `custom_objects` does
-                not name, or the object does not take the arguments in `config`.
+            ValueError: the name is unknown, or `config` is not a config.
+            TypeError: `config` describes an object of another package that `custom_objects` does
+                not name, or the object does not accept the arguments in `config`.
         """
         if config is None:
             return None
-        name, arguments, names = self._parts(config)
-        found = _first(custom_objects or {}, names)
+        name, arguments, names = self._parse(config)
+        own = custom_objects or {}
+        found = next((own[n] for n in names if n in own), None)
         if found is None:
             if _is_foreign(config):
                 rule = "about an object of Keras, or of `custom_objects`"
@@ -186,7 +167,7 @@ class Vocabulary(Generic[Entry]):
         elif found is None:
             raise ValueError(self._unknown(name))
         elif inspect.isclass(found):
-            found = _instance(found, arguments)
+            found = _create_instance(found, arguments)
         return cast(Entry, found)
 
     def _function_config(self, function: FunctionType) -> Config | str:
@@ -201,8 +182,8 @@ class Vocabulary(Generic[Entry]):
             raise ValueError(problem(self.kind, "function", rule, function, "Rename it."))
         return callable_config(function)
 
-    def _parts(self, config: Any) -> tuple[str, Config, list[str]]:
-        """Return the name, the arguments, and the names that custom objects may go by."""
+    def _parse(self, config: Any) -> tuple[str, Config, list[str]]:
+        """Return the name, the arguments, and the names to look up in `custom_objects`."""
         if _is_lambda(config):
             raise ValueError(self._unknown("<lambda>"))
         if isinstance(config, str):
@@ -221,22 +202,16 @@ class Vocabulary(Generic[Entry]):
 
     def _unknown(self, name: str) -> str:
         if name == "<lambda>":
-            return problem(
-                self.kind, "config", "no lambda, whose code is not run", name, _NO_LAMBDA
-            )
+            rule = "no lambda, whose code is not run"
+            return problem(self.kind, "config", rule, name, _NO_LAMBDA)
         known = sorted(self.table)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        return problem(
-            self.kind,
-            "name",
-            f"one of {', '.join(known)}",
-            name,
-            f"{hint}Your own objects go in `custom_objects`.",
-        )
+        remedy = f"{hint}Your own objects go in `custom_objects`."
+        return problem(self.kind, "name", f"one of {', '.join(known)}", name, remedy)
 
 
-def _instance(cls: Any, arguments: Config) -> Any:
+def _create_instance(cls: Any, arguments: Config) -> Any:
     make = getattr(cls, "from_config", None)
     try:
         return make(arguments) if make is not None else cls(**arguments)
@@ -245,12 +220,8 @@ def _instance(cls: Any, arguments: Config) -> Any:
         raise TypeError(f"{problem(cls.__name__, 'config', rule, arguments)} {error}") from error
 
 
-def _first(objects: Mapping[str, Any], names: Iterable[str]) -> Any:
-    return next((objects[name] for name in names if name in objects), None)
-
-
 def _is_lambda(config: Any) -> bool:
-    """Return whether a config holds the code of a lambda, as any Keras writes it."""
+    """Return whether a config of any Keras holds the code of a lambda."""
     if not isinstance(config, dict):
         return False
     is_bare = config.keys() == {"value"} and isinstance(config["value"], (list, tuple))
@@ -258,7 +229,7 @@ def _is_lambda(config: Any) -> bool:
 
 
 def _is_foreign(config: Config | str) -> bool:
-    """Return whether a dict says that its object is not Keras's own, whatever its name."""
+    """Return whether a dict describes an object of another package than Keras."""
     if isinstance(config, str):
         return False
     module = config.get("module", "keras")

@@ -1,4 +1,4 @@
-"""Why `torch.jit.script` takes no module of this package, and what to use instead."""
+"""The refusal of `torch.jit.script`, with what to use instead."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PLAIN = " `layer.to_torch()` gives plain modules of torch.nn, which can be scri
 
 
 class NotScriptable:
-    """A module that `torch.jit.script` refuses, also inside of other modules."""
+    """A mixin for modules that `torch.jit.script` refuses, also within other modules."""
 
     def __prepare_scriptable__(self) -> NoReturn:
-        """Refuse: `torch.jit.script` calls this on every module in a tree before it compiles.
+        """Raise: `torch.jit.script` calls this on every module in a tree before it compiles.
 
         Raises:
             NotImplementedError: always.

@@ -1,4 +1,4 @@
-"""Seeds, and the three random draws, number for number as Keras's torch backend makes them."""
+"""Seeds, and random samples equal to those of Keras's torch backend."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ Shape = tuple[int, ...]
 
 
 class SeedGenerator:
-    """A row of seeds: each draw that uses it gets the next one.
+    """A sequence of seeds: each call that samples with it uses the next one.
 
     Same as `keras.random.SeedGenerator`, except that `next` returns the seed as one integer, that
-    any integer is accepted, and that without a `seed` torch's global generator decides where the
-    row begins.
+    any integer is accepted, and that torch's global generator samples a missing first seed.
 
     Args:
         seed: The first seed.
-        name: A name, which does nothing but stay in the config.
+        name: A name, for the config only.
 
     Raises:
-        ValueError: `seed` is no integer.
+        ValueError: `seed` is not an integer.
 
     >>> seeds = SeedGenerator(7)
     >>> seeds.next(), seeds.next()
@@ -50,7 +49,7 @@ class SeedGenerator:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
-        """Return a generator that begins where the described one began."""
+        """Create a generator with the first seed of the one described."""
         return cls(**config)
 
 
@@ -58,15 +57,12 @@ Seed = int | SeedGenerator | None
 
 
 def default_device() -> torch.device:
-    """Return where torch makes new tensors: also within `with torch.device(...)`.
-
-    In torch 2.6, `torch.get_default_device` does not see such a context.
-    """
-    return torch.empty(0).device
+    """Return the device of new tensors, also within `with torch.device(...)`."""
+    return torch.empty(0).device  # in torch 2.6, `torch.get_default_device` ignores that context
 
 
 def normal(shape: Shape, mean: float, stddev: float, dtype: torch.dtype, seed: Seed) -> Tensor:
-    """Return numbers of a normal distribution."""
+    """Sample from a normal distribution."""
     generator, device = _source(seed)
     return torch.normal(
         float(mean), float(stddev), shape, generator=generator, dtype=dtype, device=device
@@ -74,30 +70,30 @@ def normal(shape: Shape, mean: float, stddev: float, dtype: torch.dtype, seed: S
 
 
 def uniform(shape: Shape, low: float, high: float, dtype: torch.dtype, seed: Seed) -> Tensor:
-    """Return numbers spread evenly from `low` to `high`."""
+    """Sample uniformly from `low` to `high`."""
     generator, device = _source(seed)
-    draw = torch.rand(shape, generator=generator, dtype=dtype, device=device)
-    return (high - low) * draw + low
+    samples = torch.rand(shape, generator=generator, dtype=dtype, device=device)
+    return (high - low) * samples + low
 
 
 def truncated_normal(
     shape: Shape, mean: float, stddev: float, dtype: torch.dtype, seed: Seed
 ) -> Tensor:
-    """Return normal numbers within two `stddev` of `mean`: the first such of four draws.
+    """Sample from a normal distribution within two `stddev` of `mean`.
 
-    Where none of the four is (once in two hundred thousand), it is the first one.
+    Each value is the first of four samples within that range, or the first one if none is (once in
+    two hundred thousand).
     """
-    draws = normal((*shape, 4), 0.0, 1.0, dtype, seed)
-    within = (draws > -2) & (draws < 2)
+    samples = normal((*shape, 4), 0.0, 1.0, dtype, seed)
+    within = (samples > -2) & (samples < 2)
     first = within.max(-1, keepdim=True).indices
-    return draws.gather(-1, first).squeeze(-1).mul_(float(stddev)).add_(float(mean))
+    return samples.gather(-1, first).squeeze(-1).mul_(float(stddev)).add_(float(mean))
 
 
 def _source(seed: Seed) -> tuple[torch.Generator | None, torch.device]:
-    """Return what to draw with and where.
+    """Return a CPU generator for a seed, or None and the default device without one.
 
-    A seed means the CPU, where its numbers are Keras's; none means the default device. On the meta
-    device nothing is drawn, so that no seed is spent.
+    On the meta device nothing is sampled and no seed is used.
     """
     device = default_device()
     if seed is None or device.type == "meta":

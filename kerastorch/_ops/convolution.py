@@ -1,7 +1,4 @@
-"""Convolution and pooling on (batch, channels, *spatial) tensors of any rank.
-
-"same" is padded here only.
-"""
+"""Convolution with "same" padding of (batch, channels, *spatial) tensors of any rank."""
 
 from __future__ import annotations
 
@@ -12,17 +9,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .tracing import any_size
-from .window_arithmetic import Integers, _plan, flat, padding_of
+from .window_arithmetic import Integers, flat, padding_of, plan_padding
 
-CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {
-    1: torch.conv1d,
-    2: torch.conv2d,
-    3: torch.conv3d,
-}
+Convolution = Callable[..., Tensor]
+CONVOLUTIONS: dict[int, Convolution] = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 
 
 def convolve_same(
-    convolution: Callable[..., Tensor],
+    convolution: Convolution,
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -31,32 +25,32 @@ def convolve_same(
     dilation: Integers,
     groups: int,
 ) -> tuple[Tensor, bool]:
-    """Convolve with TensorFlow's "same" padding where it depends on the size or is uneven.
+    """Convolve with TensorFlow's "same" padding where it depends on the size or is asymmetric.
 
     Args:
-        convolution: What convolves, as `torch.conv2d` does.
+        convolution: A function with the signature of `torch.conv2d`.
         x: (batch, channels, *spatial).
         weight: (out, channels / groups, *spatial).
         bias: (out,) or None.
-        kernel_size: That of the weight, in integers: while tracing, a shape has tensors.
-        stride: One integer for each spatial axis.
-        dilation: One integer for each spatial axis.
-        groups: The number of groups of channels.
+        kernel_size: The weight's, as integers: while tracing, `weight.shape` holds tensors.
+        stride: One integer per spatial axis.
+        dilation: One integer per spatial axis.
+        groups: The number of groups.
 
     Returns:
-        (batch, out, *ceil(spatial / stride)), and whether that is all of a fresh tensor; it may
-        be a part of one.
+        (batch, out, *ceil(spatial / stride)), and whether that is a complete fresh tensor rather
+        than a slice of one.
     """
-    if any_size():  # the padded form asks the size no question
+    if any_size():  # this form does not depend on the size
         sides = flat(padding_of(x.shape[2:], kernel_size, stride, dilation))
     else:
-        plan = _plan(x.shape[2:], kernel_size, stride, dilation)
-        if plan.even is not None:
-            return convolution(x, weight, bias, stride, plan.even, dilation, groups), True
+        plan = plan_padding(x.shape[2:], kernel_size, stride, dilation)
+        if plan.exact is not None:
+            return convolution(x, weight, bias, stride, plan.exact, dilation, groups), True
         if groups > 1 and x.is_cpu and not torch.is_grad_enabled():
-            # Copies no input: 0.5 to 0.9 of the time of padding it, in grouped inference on a CPU.
-            y = convolution(x, weight, bias, stride, plan.wide, dilation, groups)
-            for axis, start, length in plan.parts:
+            # 0.5 to 0.9 of the time of padding in grouped inference: the input is not copied.
+            y = convolution(x, weight, bias, stride, plan.symmetric, dilation, groups)
+            for axis, start, length in plan.crops:
                 y = y.narrow(axis, start, length)
             return y, False
         sides = plan.sides

@@ -1,44 +1,39 @@
-"""Kinds of convolution that a CPU computes quicker, or rightly, by another operation of PyTorch.
+"""Convolutions that are faster, or only correct, as another operation on a CPU.
 
-Three are quicker, as measured on processors with AVX2 and with AVX-512 in float32:
+Three are faster, as measured in float32 with AVX2 and AVX-512 (`compat/bench/`: `conv2d.py` for the
+first two, the train steps of `models.py` for the last):
 
-- The gradient of a depthwise kernel of more than 12 numbers, as the convolution of each image with
+- The gradient of a depthwise kernel of more than 12 elements, as a convolution of each image with
   the output's gradient.
-- A strided 1x1 kernel of more numbers than the places it is applied to, as a matrix product of
-  those places.
-- A 1x1 kernel without a stride, as a product too: in training on one thread, and elsewhere, as
-  measured with two threads, where the kernel outweighs the image.
-
-`compat/bench/` shows by how much: `conv2d.py` for the first two, the train steps of `models.py` for
-the last.
+- A strided 1x1 convolution whose weight is large compared with the input and output, as a matrix
+  product over spatial positions.
+- A 1x1 convolution without a stride, as a matrix product too: in training on one thread, and with
+  two threads where the weight outweighs the activations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import reduce
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .._core.layout import CHANNELS_FIRST, axes_moved, channels_last
-from .convolution import CONVOLUTIONS
+from .convolution import CONVOLUTIONS, Convolution
 from .tracing import any_size
 from .window_arithmetic import Integers
 
-Convolution: TypeAlias = Callable[..., Tensor]
-
-_SMALL_WINDOW, _FEW_CHANNELS = 12, 16  # up to here oneDNN's own gradient is as quick
-_COPY_BOUND = 3  # numbers to copy for each weight
-_READ_BOUND = {False: 4, True: 8}  # numbers to read and to write for it, in training or not
-_MUCH = 8_000_000  # products, beside which a few more calls take no time
+_SMALL_WINDOW, _FEW_CHANNELS = 12, 16  # up to here oneDNN's gradient is as fast
+_COPY_BOUND = 3  # input and output elements per weight, if the input is copied
+_READ_BOUND = {False: 4, True: 8}  # the same if it is not, by whether gradients are enabled
+_MIN_PRODUCTS = 8_000_000  # multiplications that hide the overhead of a few more calls
 
 
 def convolution_for(kernel_size: Integers, strides: Integers, groups: int) -> Convolution:
-    """Return what convolves: a function with the arguments and the result of `torch.conv2d`."""
+    """Return a convolution with the signature of `torch.conv2d`."""
     if len(kernel_size) == 2:
         if groups > 1 and prod(kernel_size) > _SMALL_WINDOW:
             return _convolve_depthwise
@@ -56,10 +51,10 @@ def _convolve_strided(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolve as torch does, but for one channel in the order of memory that it gets right.
+    """Convolve with a contiguous input where oneDNN computes wrong values in channels_last.
 
-    In channels_last order, oneDNN 3.12 on CPUs with AVX-512 computes wrong numbers where the input
-    has one channel, the output is one place wide, and the step along the width is above 1.
+    oneDNN 3.12 does with AVX-512 for one input channel, an output of width 1 and a horizontal
+    stride above 1.
     """
     if weight.shape[1] == 1 and (any_size() or _is_one_wide(x, weight, stride, padding, dilation)):
         x, weight = x.squeeze(1).unsqueeze(1), weight.squeeze(1).unsqueeze(1)
@@ -72,7 +67,7 @@ def _is_one_wide(x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation:
 
 
 def _is_measured(x: Tensor) -> bool:
-    """Return whether the input is of the kind that was measured, and nothing records the graph."""
+    """Return whether the variants are measured for this input, and no graph is traced."""
     return (
         x.is_cpu
         and x.dtype is torch.float32
@@ -90,44 +85,40 @@ def convolve_places(
     dilation: Integers,
     groups: int,
 ) -> tuple[Tensor, bool]:
-    """Convolve with a 1x1 kernel, which neither pads nor groups: a product at each place.
+    """Compute an ungrouped 1x1 convolution, as a matrix product over spatial positions if faster.
 
     Returns:
-        What `convolution` returns, and whether it may be overwritten: as a view in training that
-        costs more than a new tensor.
+        The output, and whether to overwrite it: in training, a view costs more than a new tensor.
     """
     strided = max(stride) > 1
-    if _is_measured(x) and (strided or x.numel() * weight.shape[0] >= _MUCH):
-        taken = channels_last(x)
+    if _is_measured(x) and (strided or x.numel() * weight.shape[0] >= _MIN_PRODUCTS):
+        inputs = channels_last(x)
         if strided:
-            taken = taken[:, :: stride[0], :: stride[1]]  # its gradient is channels_last too
-        if _are_few(taken, weight) if strided else _is_quick(taken, weight):
-            y = F.linear(taken, channels_last(weight).flatten(1), bias)
+            inputs = inputs[:, :: stride[0], :: stride[1]]  # its gradient is channels_last too
+        if _is_faster_copied(inputs, weight) if strided else _is_faster(inputs, weight):
+            y = F.linear(inputs, channels_last(weight).flatten(1), bias)
             return axes_moved(y, CHANNELS_FIRST[2]), not torch.is_grad_enabled()
     return convolution(x, weight, bias, stride, 0, dilation, groups), True
 
 
-def _are_few(taken: Tensor, weight: Tensor) -> bool:
-    """Return whether the places are so few that to copy them costs less than the product gains.
-
-    Without any, the convolution says whether that is an error.
-    """
-    return 0 < _numbers(taken, weight) <= _COPY_BOUND * weight.numel()
+def _is_faster_copied(inputs: Tensor, weight: Tensor) -> bool:
+    """Return whether a matrix product pays although it copies the strided input; not if empty."""
+    return 0 < _count_elements(inputs, weight) <= _COPY_BOUND * weight.numel()
 
 
-def _is_quick(taken: Tensor, weight: Tensor) -> bool:
-    """Return whether a product takes less time with places that need not be copied."""
-    if not taken.is_contiguous():
+def _is_faster(inputs: Tensor, weight: Tensor) -> bool:
+    """Return whether a matrix product of an input that need not be copied is faster."""
+    if not inputs.is_contiguous():
         return False
     training = torch.is_grad_enabled()
-    if torch.get_num_threads() == 1 and (training or taken.shape[0] == 1):
-        return training  # for one image torch's own is the same product
-    return _numbers(taken, weight) <= _READ_BOUND[training] * weight.numel()
+    if torch.get_num_threads() == 1 and (training or inputs.shape[0] == 1):
+        return training  # for one image, torch's convolution is the same product
+    return _count_elements(inputs, weight) <= _READ_BOUND[training] * weight.numel()
 
 
-def _numbers(taken: Tensor, weight: Tensor) -> int:
-    """Return how many numbers go into the product of places and out of it."""
-    return taken.shape[:3].numel() * (weight.shape[0] + weight.shape[1])
+def _count_elements(inputs: Tensor, weight: Tensor) -> int:
+    """Return the number of elements that the product reads and writes besides the weight."""
+    return inputs.shape[:3].numel() * (weight.shape[0] + weight.shape[1])
 
 
 def _convolve_depthwise(
@@ -139,7 +130,7 @@ def _convolve_depthwise(
     dilation: Integers,
     groups: int,
 ) -> Tensor:
-    """Convolve with large kernels in groups; of one channel each, with a quicker gradient."""
+    """Convolve in groups, with a faster gradient if each group has one channel."""
     if (
         torch.is_grad_enabled()
         and weight.requires_grad
@@ -154,10 +145,10 @@ def _convolve_depthwise(
 
 
 class _Depthwise(torch.autograd.Function):
-    """A convolution of each channel with a kernel of its own.
+    """A depthwise convolution.
 
-    The gradient of the kernels is, image by image, a convolution too: of the image, with the
-    output's gradient as the kernel, and with stride and dilation in each other's place.
+    For each image, the weight's gradient is the convolution of the image with the output's
+    gradient as the kernel, with stride and dilation exchanged.
     """
 
     generate_vmap_rule = True
@@ -182,35 +173,39 @@ class _Depthwise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
-        along_x: Tensor | None = None
-        if of_x:
-            groups, only = weight.shape[0], (True, False, False)
-            along_x, _, _ = torch.ops.aten.convolution_backward(
-                gradient, x, weight, None, *ctx.geometry, False, (0, 0), groups, only
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        x_gradient: Tensor | None = None
+        if needs_x:
+            groups, mask = weight.shape[0], (True, False, False)
+            x_gradient, _, _ = torch.ops.aten.convolution_backward(
+                gradient, x, weight, None, *ctx.geometry, False, (0, 0), groups, mask
             )
         return (
-            along_x,
-            _weight_gradient(x, weight, gradient, *ctx.geometry) if of_weight else None,
-            gradient.sum((0, 2, 3)) if of_bias else None,
+            x_gradient,
+            _weight_gradient(x, weight, gradient, *ctx.geometry) if needs_weight else None,
+            gradient.sum((0, 2, 3)) if needs_bias else None,
             *(None, None, None),
         )
 
     @staticmethod
     def jvp(
-        ctx: Any, x_along: Tensor | None, weight_along: Tensor | None, bias_along: Any, *_: Any
+        ctx: Any,
+        x_tangent: Tensor | None,
+        weight_tangent: Tensor | None,
+        bias_tangent: Any,
+        *_: Any,
     ) -> Tensor:
         x, weight = ctx.saved_tensors
         stride, padding, dilation = ctx.geometry
-        pairs = ((x_along, weight), (x, weight_along))
-        found = [
+        pairs = ((x_tangent, weight), (x, weight_tangent))
+        terms = [
             torch.conv2d(one, other, None, stride, padding, dilation, weight.shape[0])
             for one, other in pairs
             if one is not None and other is not None
         ]
-        if bias_along is not None:
-            found.append(bias_along.reshape(-1, 1, 1))
-        return reduce(torch.add, found)
+        if bias_tangent is not None:
+            terms.append(bias_tangent.reshape(-1, 1, 1))
+        return reduce(torch.add, terms)
 
 
 def _weight_gradient(
@@ -223,12 +218,11 @@ def _weight_gradient(
 ) -> Tensor:
     channels, _, height, width = weight.shape
     total: Tensor | None = None
-    for image, slope in zip(x, gradient, strict=True):
-        kernels = slope.unsqueeze(1)  # (channels, 1, *its own height and width)
-        whole = image.unsqueeze(0)
-        part = torch.conv2d(whole, kernels, None, dilation, padding, stride, channels)
-        total = part if total is None else total + part
+    for image, image_gradient in zip(x, gradient, strict=True):
+        kernels = image_gradient.unsqueeze(1)  # (channels, 1, output height, output width)
+        term = torch.conv2d(image.unsqueeze(0), kernels, None, dilation, padding, stride, channels)
+        total = term if total is None else total + term
     if total is None:  # an empty batch
         return torch.zeros_like(weight)
-    found = total[0, :, :height, :width].contiguous()  # (channels, height, width)
-    return axes_moved(found.unsqueeze(-1), CHANNELS_FIRST[2])
+    cropped = total[0, :, :height, :width].contiguous()  # (channels, height, width)
+    return axes_moved(cropped.unsqueeze(-1), CHANNELS_FIRST[2])

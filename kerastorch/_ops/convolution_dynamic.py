@@ -1,4 +1,4 @@
-"""A convolution in the form that inductor compiles at any size."""
+"""Convolution in a form that inductor compiles for dynamic sizes."""
 
 from __future__ import annotations
 
@@ -18,24 +18,12 @@ def convolve_any_size(
     groups: int,
     same: bool,
 ) -> Tensor:
-    """Convolve a permuted view in a form that inductor compiles, training included, at any size.
+    """Convolve a permuted view in a form that inductor compiles for dynamic sizes and training.
 
-    Inductor of torch 2.13 cannot order the strides of a permuted view that it keeps for the
-    gradient ("cannot determine truth value of Relational"), nor those of the gradient where a size
-    is a difference ("Invalid ranges"). A padded input is no view, and what the padding adds to
-    "valid" is cut off afterwards. It costs a copy of the input, and for "valid" one of the output.
-
-    Args:
-        x: (batch, channels, *spatial).
-        weight: (out, channels / groups, *spatial).
-        bias: (out,) or None.
-        stride: One integer for each spatial axis.
-        dilation: One integer for each spatial axis.
-        groups: The number of groups of channels.
-        same: Whether to pad by TensorFlow's "same".
-
-    Returns:
-        (batch, out, *spatial).
+    Inductor of torch 2.13 cannot order the strides of a permuted view saved for the backward pass
+    ("cannot determine truth value of Relational"), nor those of a gradient whose size is a
+    difference ("Invalid ranges"). Hence the input is padded, which copies it, and the surplus
+    output of "valid" is cropped. Args as in `convolve_same`, with `same` for the padding.
     """
     convolution = CONVOLUTIONS[x.ndim - 2]
     sizes, kernel_size = x.shape[2:], weight.shape[2:]
@@ -43,16 +31,12 @@ def convolve_any_size(
         sides = flat(padding_of(sizes, kernel_size, stride, dilation))
         return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups)
     axes = zip(sizes, kernel_size, dilation, strict=True)
-    if any(n <= (k - 1) * d for n, k, d in axes):  # no room, as the operation itself says
+    if any(n <= (k - 1) * d for n, k, d in axes):  # does not fit: the operation raises
         return convolution(x, weight, bias, stride, 0, dilation, groups)
-    # One step more in any case: one place more then, whatever the size, and never no padding,
-    # which would be left out of the graph.
-    more = flat([(0, step) for step in stride])
-    y = convolution(F.pad(x, more), weight, bias, stride, 0, dilation, groups)
-    return _without_last(y)
-
-
-def _without_last(y: Tensor) -> Tensor:
+    # One stride more gives one output position more at any size. A padding of zero would be
+    # removed from the graph.
+    surplus = flat([(0, step) for step in stride])
+    y = convolution(F.pad(x, surplus), weight, bias, stride, 0, dilation, groups)
     for axis in range(2, y.ndim):
         y = y.narrow(axis, 0, y.shape[axis] - 1)
     return y

@@ -1,8 +1,7 @@
-"""Fused optimizers, which need gradients and state in the memory order of the parameters.
+"""A correction of memory formats for fused optimizers.
 
-The fused steps of torch's SGD, Adam, AdamW and Adagrad on a CPU read memory from its start to its
-end, whatever the strides. Where a gradient or a state tensor has other strides than its parameter,
-the update is wrong, without an error (seen in torch 2.13).
+The fused steps of torch's SGD, Adam, AdamW and Adagrad on a CPU ignore strides. Where a gradient or
+a state tensor has other strides than its parameter, the update is silently wrong (torch 2.13).
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ from torch import Tensor
 
 
 def match_strides(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Copy gradients and state to the strides of their parameters where the step is fused.
+    """Copy gradients and state to the strides of their parameters before a fused step.
 
-    It is a step pre-hook, so that every way to such tensors ends here: a state_dict of another
-    memory order, `.to(memory_format=...)` or `load_state_dict(assign=True)` on the model, a
-    gradient set by hand.
+    As a step pre-hook it sees every cause of other strides: a state_dict, `.to(memory_format=...)`
+    or `load_state_dict(assign=True)` on the model, a gradient set by hand.
     """
     for group in optimizer.param_groups:
         if group.get("fused"):
@@ -38,10 +36,10 @@ def _match_tensors(parameter: Tensor, state: dict[str, Any]) -> None:
 
 
 def _copy_like(parameter: Tensor, value: Tensor) -> Tensor:
-    """Return a tensor in the memory order of a parameter: itself where it has that already."""
+    """Return a tensor with the strides of a parameter, without a copy if it has them."""
     if value.shape != parameter.shape:
         return value
     strides = zip(value.stride(), parameter.stride(), parameter.shape, strict=True)
-    if all(a == b for a, b, size in strides if size != 1):  # along a size of 1 they mean nothing
+    if all(a == b for a, b, size in strides if size != 1):  # strides of size 1 do not matter
         return value
     return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

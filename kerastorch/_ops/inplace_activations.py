@@ -1,7 +1,7 @@
-"""Where a convolution may apply its activation: to each element of its fresh output, in place.
+"""In-place activations, for the fresh outputs of convolutions and the like.
 
-In place on the fresh output an activation costs less time and memory, and before the axes go back
-to the user's layout it costs no copy of the gradient.
+They need less time and memory, and no copy of the gradient if applied before the axes are permuted
+back to the user's layout.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..activations import elu, hard_silu, leaky_relu, mish, relu, relu6, selu, sigmoid, silu, tanh
-from ..activations.serialization import BUILT_IN, ELEMENTWISE, OF_BOOLEANS, OF_INTEGERS
+from ..activations.functions import BUILT_IN, ELEMENTWISE, OF_BOOLEANS, OF_INTEGERS
 
 Callback = Callable[..., Tensor]
 
 
 def is_elementwise(function: object) -> bool:
-    """Return whether `function` is a built-in one that, by default, acts on each element alone."""
+    """Return whether `function` is a built-in elementwise activation."""
     return isinstance(function, FunctionType) and function in ELEMENTWISE
 
 
 def takes_integers(function: object) -> bool:
-    """Return whether Keras on TensorFlow takes integers in a built-in activation."""
+    """Return whether an activation accepts integers in Keras on TensorFlow."""
     return not _is_built_in(function) or function in OF_INTEGERS
 
 
 def takes_booleans(function: object) -> bool:
-    """Return whether Keras on TensorFlow takes booleans in a built-in activation."""
+    """Return whether an activation accepts booleans in Keras on TensorFlow."""
     return not _is_built_in(function) or function in OF_BOOLEANS
 
 
@@ -40,14 +40,14 @@ def _is_built_in(function: object) -> bool:
 
 
 def in_place(function: object) -> Callback | None:
-    """Return a `function` that may overwrite its argument, or None where there is no gain.
+    """Return a form of `function` that may overwrite its argument, or None if there is no gain.
 
-    The argument must be a fresh tensor that nothing else reads, such as a convolution's output.
+    The argument must be a fresh single-use tensor, such as a convolution's output.
     """
     return _IN_PLACE.get(function) if isinstance(function, FunctionType) else None
 
 
-# These save their output for the backward pass, so that nothing is lost by overwriting the input.
+# These save their output for the backward pass, so they may overwrite the input.
 def _leaky_relu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2, inplace=True)
 
@@ -56,7 +56,7 @@ def _relu6(x: Tensor) -> Tensor:
     return F.relu6(x, inplace=True)
 
 
-# These save their input, so that it must stay while there is a gradient to compute.
+# These save their input, so they may overwrite it only without gradients.
 def _silu(x: Tensor) -> Tensor:
     return F.silu(x, inplace=not torch.is_grad_enabled())
 

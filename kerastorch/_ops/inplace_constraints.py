@@ -1,6 +1,6 @@
-"""Constraints in place: what they make of a weight, in less time and without its memory again.
+"""In-place constraints, which need less time and no copy of the weight.
 
-A norm is torch's own instead of the root of a sum of squares: equal but for rounding.
+Norms use `torch.linalg.vector_norm` and so differ from those of the constraints by rounding.
 """
 
 from __future__ import annotations
@@ -16,24 +16,18 @@ from torch import Tensor
 from .. import config
 from ..constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 
-# Beyond this many numbers, torch's norm on a CPU is off by more than 1e-6.
-_MOST_IN_A_NORM = 8192
-
-# So many float32 numbers stay in a CPU's second cache between their norms and their scaling.
-_MOST_IN_A_CACHE = 2**18
+_MOST_IN_A_NORM = 8192  # beyond it, the error of `vector_norm` on a CPU exceeds 1e-6
+_MOST_IN_A_CACHE = 2**18  # float32 values that fit into a CPU's second-level cache
 
 
 def in_place(constraint: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor] | None:
-    """Return what projects a weight in place as `constraint` does, or None where nothing does.
-
-    A subclass may project otherwise than its base, so only the classes of the table count.
-    """
+    """Return the in-place form of a built-in constraint, or None for any other, subclasses too."""
     found = _IN_PLACE.get(type(constraint))
     return None if found is None else partial(found, constraint)
 
 
 def _norms(w: Tensor, axis: int | Sequence[int] | None) -> Tensor:
-    """Return the norms along `axis`, which stays with size 1; no axis at all leaves sizes."""
+    """Return the norms over `axis`, keeping dimensions; an empty `axis` gives absolute values."""
     if axis is None:
         return w.square().sum().sqrt()
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
@@ -45,11 +39,8 @@ def _norms(w: Tensor, axis: int | Sequence[int] | None) -> Tensor:
     return norms
 
 
-def _parts(w: Tensor, axis: int | Sequence[int] | None) -> Sequence[Tensor]:
-    """Return views of parts of `w`, each with all that its norms along `axis` are taken of.
-
-    On a CPU they are small enough for the caches, so that `w` comes from memory only once.
-    """
+def _split(w: Tensor, axis: int | Sequence[int] | None) -> Sequence[Tensor]:
+    """Split `w` along an axis that its norms keep, on a CPU into views that fit into the cache."""
     most = _MOST_IN_A_CACHE * torch.get_num_threads()
     if axis is None or w.numel() <= most or not w.is_cpu:
         return (w,)
@@ -61,21 +52,21 @@ def _parts(w: Tensor, axis: int | Sequence[int] | None) -> Sequence[Tensor]:
     return parts
 
 
-def _scaled(constraint: Any, w: Tensor) -> Tensor:
-    for part in _parts(w, constraint.axis):
+def _scale_(constraint: Any, w: Tensor) -> Tensor:
+    for part in _split(w, constraint.axis):
         part.mul_(constraint._scale(_norms(part, constraint.axis)))
     return w
 
 
-def _divided(constraint: Any, w: Tensor) -> Tensor:
-    for part in _parts(w, constraint.axis):
+def _divide_(constraint: Any, w: Tensor) -> Tensor:
+    for part in _split(w, constraint.axis):
         part.div_(config.epsilon() + _norms(part, constraint.axis))
     return w
 
 
 _IN_PLACE: dict[type, Callable[[Any, Tensor], Tensor]] = {
-    MaxNorm: _scaled,
-    MinMaxNorm: _scaled,
+    MaxNorm: _scale_,
+    MinMaxNorm: _scale_,
     NonNeg: lambda _, w: w.clamp_(min=0),
-    UnitNorm: _divided,
+    UnitNorm: _divide_,
 }

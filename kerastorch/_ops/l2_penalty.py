@@ -1,4 +1,4 @@
-"""The sum of all L2 penalties of a model at once: quicker than one after the other, as exact."""
+"""The sum of all L2 penalties of a model in one autograd node, faster and as accurate."""
 
 from __future__ import annotations
 
@@ -10,37 +10,31 @@ from torch import Tensor
 
 from .._core.layout import memory_order
 
-# The norm of so few numbers is as exact as a sum of squares, and needs no memory for the squares.
-_ROW = 256
+_ROW = 256  # values whose norm is as accurate as a sum of squares, without memory for squares
 
 
 def sum_of_squares(factors: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
-    """Return `sum(factor * sum(tensor ** 2))` with gradients of every order.
-
-    Args:
-        factors: One for each tensor.
-        tensors: Of one device, and of float32 or float64 alike.
-    """
+    """Return `sum(factor * sum(tensor ** 2))` over tensors of one device and float dtype."""
     total: Tensor = _Squares.apply(tuple(factors), *tensors)  # type: ignore[no-untyped-call]
     return total
 
 
-def _squares(tensor: Tensor) -> Tensor:
-    """Return the sum of squares of one tensor, in the order of its memory."""
+def _sum_squares(tensor: Tensor) -> Tensor:
+    """Return the sum of squares of one tensor, reading it in memory order."""
     flat = memory_order(tensor).reshape(-1)
-    whole = flat.numel() // _ROW * _ROW
-    rows: Tensor = torch.linalg.vector_norm(flat[:whole].view(-1, _ROW), dim=1)
-    return rows.square().sum() + flat[whole:].square().sum()
+    end = flat.numel() // _ROW * _ROW
+    rows: Tensor = torch.linalg.vector_norm(flat[:end].view(-1, _ROW), dim=1)
+    return rows.square().sum() + flat[end:].square().sum()
 
 
 class _Squares(torch.autograd.Function):
-    """One node of the graph for all; the gradient of each tensor is one multiplication."""
+    """One autograd node for all tensors; each gradient is one multiplication."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(factors: tuple[float, ...], *tensors: Tensor) -> Tensor:
-        terms = [factor * _squares(x) for factor, x in zip(factors, tensors, strict=True)]
+        terms = [factor * _sum_squares(x) for factor, x in zip(factors, tensors, strict=True)]
         return torch.stack(terms).sum()
 
     @staticmethod
@@ -57,5 +51,5 @@ class _Squares(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Tensor | None) -> Tensor:
         triples = zip(ctx.factors, ctx.saved_tensors, tangents, strict=True)
-        terms = [2 * f * (x * along).sum() for f, x, along in triples if along is not None]
+        terms = [2 * f * (x * dx).sum() for f, x, dx in triples if dx is not None]
         return torch.stack(terms).sum()

@@ -13,27 +13,13 @@ from torch.nn import functional as F
 from .tracing import any_size
 from .window_arithmetic import Integers, flat, padding_of, same_padding
 
-MAX_POOLINGS: dict[int, Callable[..., Tensor]] = {
-    1: torch.max_pool1d,
-    2: torch.max_pool2d,
-    3: torch.max_pool3d,
-}
-_AVERAGES: dict[int, Callable[..., Tensor]] = {
-    1: F.avg_pool1d,
-    2: F.avg_pool2d,
-    3: F.avg_pool3d,
-}
+Pooling = Callable[..., Tensor]
+MAX_POOLINGS: dict[int, Pooling] = {1: torch.max_pool1d, 2: torch.max_pool2d, 3: torch.max_pool3d}
+_AVERAGES: dict[int, Pooling] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 def pool_max(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
-    """Return the largest number of each window; what "same" pads is never the largest.
-
-    Args:
-        x: (batch, channels, *spatial).
-        size: The window's.
-        stride: One integer for each spatial axis.
-        same: Whether to pad by TensorFlow's "same".
-    """
+    """Return the maximum of each window of (batch, channels, *spatial), ignoring "same" padding."""
     op = MAX_POOLINGS[x.ndim - 2]
     if not same:
         return op(x, size, stride)
@@ -42,29 +28,28 @@ def pool_max(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
         if x.is_floating_point():
             return op(F.pad(x, sides, value=-math.inf), size, stride)
         padded = F.pad(x, sides, value=torch.iinfo(x.dtype).min)
-        return op(padded.contiguous(), size, stride)  # torch refuses bytes in channels_last order
-    padding, ahead = _pool_padding(x.shape[2:], size, stride)
-    return _without(ahead, op(x, size, stride, padding, ceil_mode=True))
+        return op(padded.contiguous(), size, stride)  # torch refuses uint8 in channels_last
+    padding, surplus = _pool_padding(x.shape[2:], size, stride)
+    return _drop_first(surplus, op(x, size, stride, padding, ceil_mode=True))
 
 
 def pool_average(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
-    """Return the mean of each window; what "same" pads is not counted. Args as `pool_max` has."""
+    """Return the mean of each window of (batch, channels, *spatial), ignoring "same" padding."""
     op = _AVERAGES[x.ndim - 2]
     if not same:
         return op(x, size, stride)
     if any_size():
         sides = _pool_sides(x, size, stride)
-        inside = F.pad(torch.ones_like(x[:1, :1]), sides)
-        return op(F.pad(x, sides), size, stride) / op(inside, size, stride)
-    padding, ahead = _pool_padding(x.shape[2:], size, stride)
-    return _without(ahead, op(x, size, stride, padding, True, False))
+        counts = F.pad(torch.ones_like(x[:1, :1]), sides)
+        return op(F.pad(x, sides), size, stride) / op(counts, size, stride)
+    padding, surplus = _pool_padding(x.shape[2:], size, stride)
+    return _drop_first(surplus, op(x, size, stride, padding, True, False))
 
 
 def _pool_sides(x: Tensor, size: Integers, stride: Integers) -> list[int]:
-    """Return the padding of a window's "same" in the order of `F.pad`.
+    """Return the "same" padding in the order of `F.pad`, for any size.
 
-    Ceil mode asks the size whether the last window begins inside, and the answer would be that of
-    the size traced: another size would then be refused, or in ONNX pooled wrongly.
+    Ceil mode would branch on the traced size: another size would raise, or in ONNX be wrong.
     """
     return flat(padding_of(x.shape[2:], size, stride, (1,) * len(size)))
 
@@ -73,25 +58,24 @@ def _pool_sides(x: Tensor, size: Integers, stride: Integers) -> list[int]:
 def _pool_padding(
     sizes: Integers, size: Integers, stride: Integers
 ) -> tuple[list[int], list[bool]]:
-    """Return the padding of both sides that gives "same" in torch's ceil mode, without a copy.
+    """Return the symmetric padding of each axis that gives "same" in torch's ceil mode.
 
-    Where the step is above 1, ceil mode reaches one place further at the end, which is what an
-    uneven "same" needs. With a step of 1 it does not: there both sides get the larger padding,
-    and the first place is one too many.
+    With a stride above 1, ceil mode adds the last window that an asymmetric "same" needs. With a
+    stride of 1 both sides get the larger padding, and the first output position is surplus.
 
     Returns:
-        The padding of each axis, and for which axes the first place is to be dropped.
+        The padding of each axis, and whether its first output position is to be dropped.
     """
-    axes = zip(sizes, size, stride, strict=True)
-    sides = [(same_padding(n, k, s, 1), s) for n, k, s in axes]
-    ahead = [s == 1 and before != after for (before, after), s in sides]
-    return [
-        max(pad) if more else pad[0] for (pad, _), more in zip(sides, ahead, strict=True)
-    ], ahead
+    padding, surplus = [], []
+    for n, k, s in zip(sizes, size, stride, strict=True):
+        before, after = same_padding(n, k, s, 1)
+        surplus.append(s == 1 and before != after)
+        padding.append(after if surplus[-1] else before)  # `after` is never the smaller
+    return padding, surplus
 
 
-def _without(ahead: list[bool], y: Tensor) -> Tensor:
-    for axis, more in enumerate(ahead, 2):
-        if more:
+def _drop_first(surplus: list[bool], y: Tensor) -> Tensor:
+    for axis, drops in enumerate(surplus, 2):
+        if drops:
             y = y.narrow(axis, 1, y.shape[axis] - 1)
     return y

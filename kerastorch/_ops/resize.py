@@ -1,10 +1,9 @@
-"""Images made larger by weighted sums of the pixels near by: bicubic and Lanczos.
+"""Upsampling of images with bicubic and Lanczos kernels, as TensorFlow computes it.
 
-The numbers are TensorFlow's, whose operations `ResizeBicubic` and `ScaleAndTranslate` Keras calls
-there. Both place a new pixel by the centres of the pixels, leave out the weights of what is
-beyond the border, and make the rest add up to 1. The cubic is Keys's with a = -0.5 ("Cubic
-convolution interpolation for digital image processing", IEEE Transactions on Acoustics, Speech
-and Signal Processing 29, 1981).
+Keras calls TensorFlow's `ResizeBicubic` and `ScaleAndTranslate`. Both use half-pixel centers, drop
+weights beyond the border and normalize the rest to a sum of 1. The cubic is Keys's with a = -0.5
+("Cubic convolution interpolation for digital image processing", IEEE Transactions on Acoustics,
+Speech and Signal Processing 29, 1981).
 """
 
 from __future__ import annotations
@@ -14,29 +13,29 @@ from torch import Tensor
 from torch.nn import functional as F
 
 RADII = {"bicubic": 2, "lanczos3": 3, "lanczos5": 5}
-_STEPS = 1024  # from pixel to pixel in the table in which TensorFlow looks the cubic up
+_STEPS = 1024  # per pixel in TensorFlow's lookup table of the cubic
 
 
 def resampled(x: Tensor, kind: str, factors: tuple[int, int], first: int) -> Tensor:
-    """Return images that are larger by whole factors.
+    """Upsample images by integer factors.
 
-    Each axis is a product with a matrix of its own: for images of up to some hundred pixels a side
-    that takes less time than to gather the few pixels that a new one depends on.
+    Each axis is one matrix product: up to some hundred pixels a side, that is faster than gathering
+    the few pixels that each new one depends on.
 
     Args:
-        x: float32 or float64, with the two axes of the images beside each other.
+        x: float32 or float64.
         kind: One of `RADII`.
-        factors: How much longer each axis becomes.
-        first: The first of the two axes.
+        factors: The factor of each of the two spatial axes.
+        first: The first spatial axis; the second follows it.
     """
     for axis, factor in zip((first, first + 1), factors, strict=True):
         if factor > 1:
-            x = _along(x, axis, weights(kind, x.shape[axis], factor, x))
+            x = _multiply_along(x, axis, weights(kind, x.shape[axis], factor, x))
     return x
 
 
-def _along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
-    """Return the products of a matrix with what lies along an axis."""
+def _multiply_along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
+    """Multiply a matrix along one axis."""
     if axis == x.ndim - 1:
         return F.linear(x, matrix)
     before, after = x.shape[:axis], x.shape[axis + 1 :]
@@ -46,30 +45,23 @@ def _along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
 
 
 def weights(kind: str, size: int, factor: int, like: Tensor) -> Tensor:
-    """Return the matrix (size * factor, size) that makes an axis longer.
+    """Return the matrix (size * factor, size) that upsamples an axis, like the tensor `like`.
 
-    It is made anew for each call: that takes a fraction of a millisecond for a small image and a
-    few percent of the products for others, and a matrix that is kept would have to tell devices,
-    inference mode and traced sizes apart.
-
-    Args:
-        kind: One of `RADII`.
-        size: The size of the axis.
-        factor: How much longer it becomes.
-        like: A tensor of the type and on the device that the matrix is for.
+    It is not cached: it takes a few percent of the time of the products, and a cache would need
+    keys for devices, inference mode and traced sizes.
     """
-    # Positions are float32 and come about in this order, since TensorFlow's are rounded so.
+    # float32 positions, computed in this order, are rounded as in TensorFlow.
     old = torch.arange(size, dtype=torch.float32, device=like.device)
     new = torch.arange(size * factor, dtype=torch.float32, device=like.device).unsqueeze(1)
-    place = (new + 0.5) * (1 / factor)
+    position = (new + 0.5) * (1 / factor)
     if kind == "bicubic":
-        place = place - 0.5
-        before = place.floor()
-        apart = (old - before) - ((place - before) * _STEPS).round() / _STEPS
-        found = _cubic(apart.abs().to(like.dtype))
+        position = position - 0.5
+        before = position.floor()
+        distance = (old - before) - ((position - before) * _STEPS).round() / _STEPS
+        matrix = _cubic(distance.abs().to(like.dtype))
     else:
-        found = _lanczos((old + 0.5 - place).to(like.dtype), RADII[kind])
-    return found / found.sum(1, keepdim=True)
+        matrix = _lanczos((old + 0.5 - position).to(like.dtype), RADII[kind])
+    return matrix / matrix.sum(1, keepdim=True)
 
 
 def _cubic(distance: Tensor) -> Tensor:
@@ -80,6 +72,6 @@ def _cubic(distance: Tensor) -> Tensor:
 
 
 def _lanczos(distance: Tensor, radius: int) -> Tensor:
-    """Return sinc under a window of sinc, which ends it at the radius."""
+    """Return the Lanczos kernel of signed distances."""
     inside = distance.sinc() * (distance / radius).sinc()
     return torch.where(distance.abs() < radius, inside, 0)

@@ -1,8 +1,7 @@
-"""The arithmetic of sliding windows, in integers only.
+"""Output sizes and padding of sliding windows, as integer arithmetic.
 
-Sources: TensorFlow's "same" rule as its documentation of `tf.nn.convolution` states it, and
-relationship 14 of Dumoulin and Visin, "A guide to convolution arithmetic for deep learning"
-(arXiv:1603.07285), for "valid".
+Sources: for "same", TensorFlow's documentation of `tf.nn.convolution`; for "valid", relationship 14
+of Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (arXiv:1603.07285).
 """
 
 from __future__ import annotations
@@ -11,30 +10,32 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+Integers = tuple[int, ...]
+
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     """Return TensorFlow's "same" padding (before, after) of one axis.
 
-    The output has `ceil(size / stride)` places; the padding they need is split evenly, and an
-    odd rest goes after. No branch depends on the size, so that symbolic sizes pass through.
+    The output size is `ceil(size / stride)`; an odd total has one more after. No branch depends on
+    the size, so that it may be symbolic.
     """
     extent = (kernel - 1) * dilation + 1
-    if stride == 1:  # whatever the size
+    if stride == 1:
         total = extent - 1
     else:
-        places = (size + stride - 1) // stride
-        total = (places - 1) * stride + extent - size
-        if extent < stride:  # only then can the windows leave a gap at the end
-            total = (total + abs(total)) // 2  # the larger of it and 0
+        output = (size + stride - 1) // stride
+        total = (output - 1) * stride + extent - size
+        if extent < stride:  # only then can it be negative
+            total = (total + abs(total)) // 2  # max(total, 0)
     return total // 2, total - total // 2
 
 
 def output_size(
     size: int | None, kernel: int, stride: int, dilation: int, padding: str
 ) -> int | None:
-    """Return the number of places of the window along one axis; an unknown size stays unknown.
+    """Return the output size along one axis, or None if the input size is None.
 
-    The result is zero or negative where "valid" leaves no room for the window.
+    It is zero or negative where a "valid" window does not fit into the input.
     """
     if size is None:
         return None
@@ -46,10 +47,9 @@ def output_size(
 def fixed_padding(
     padding: str, kernel_size: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
 ) -> tuple[int, ...] | None:
-    """Return the padding of both sides of each axis, or None where it is not a constant.
+    """Return the symmetric padding of each axis, or None if it is asymmetric or size-dependent.
 
-    "valid" pads nothing. "same" pads evenly whatever the size when every stride is 1 and every
-    dilated kernel is odd; otherwise it is uneven or depends on the size of the input.
+    "same" is symmetric for every size if all strides are 1 and all dilated kernel sizes are odd.
     """
     if padding == "valid":
         return (0,) * len(kernel_size)
@@ -57,9 +57,6 @@ def fixed_padding(
     if max(strides) > 1 or any(total % 2 for total in totals):
         return None
     return tuple(total // 2 for total in totals)
-
-
-Integers = tuple[int, ...]
 
 
 def padding_of(
@@ -71,38 +68,37 @@ def padding_of(
 
 
 def flat(padding: list[tuple[int, int]]) -> list[int]:
-    """Return a padding in the order of `F.pad`: the last axis first."""
+    """Return a padding in the order of `F.pad`, the last axis first."""
     return [amount for sides in reversed(padding) for amount in sides]
 
 
-class Plan(NamedTuple):
-    """Three ways to pad the spatial axes of one size of input.
+class PaddingPlan(NamedTuple):
+    """Three ways to pad an input of one size.
 
     Attributes:
-        even: The padding of both sides of each axis, or None where the sides differ.
-        sides: The padding of each side, in the order of `F.pad`.
-        wide: A padding of both sides that leaves no place out: where the sides differ, that
-            before and one stride more.
-        parts: Where the places that "same" means are in the output of `wide`: (axis, start,
-            length).
+        exact: The symmetric padding that equals "same", or None if there is none.
+        sides: The "same" padding in the order of `F.pad`.
+        symmetric: Symmetric padding that covers "same"; the surplus output is cropped by `crops`.
+        crops: The (axis, start, length) of the "same" output in that of `symmetric`.
     """
 
-    even: Integers | None
+    exact: Integers | None
     sides: list[int]
-    wide: Integers
-    parts: list[tuple[int, int, int]]
+    symmetric: Integers
+    crops: list[tuple[int, int, int]]
 
 
 @lru_cache(maxsize=1024)
-def _plan(sizes: Integers, kernel_size: Integers, stride: Integers, dilation: Integers) -> Plan:
-    """Return how to pad inputs of these sizes."""
+def plan_padding(
+    sizes: Integers, kernel_size: Integers, stride: Integers, dilation: Integers
+) -> PaddingPlan:
+    """Return the ways to pad an input of these spatial sizes for "same"."""
     padding = padding_of(sizes, kernel_size, stride, dilation)
     uneven = [before != after for before, after in padding]
-    wide = zip(padding, stride, uneven, strict=True)
-    parts = enumerate(zip(sizes, stride, uneven, strict=True), 2)
-    return Plan(
+    axes = list(zip(sizes, stride, padding, uneven, strict=True))
+    return PaddingPlan(
         None if any(uneven) else tuple(after for _, after in padding),
         flat(padding),
-        tuple(before + s * differs for (before, _), s, differs in wide),
-        [(axis, int(differs), (n + s - 1) // s) for axis, (n, s, differs) in parts],
+        tuple(before + s * differs for _, s, (before, _), differs in axes),
+        [(axis, int(d), (n + s - 1) // s) for axis, (n, s, _, d) in enumerate(axes, 2)],
     )

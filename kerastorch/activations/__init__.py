@@ -1,38 +1,6 @@
-"""Activation functions, as `keras.activations` has them."""
+"""The activation functions of `keras.activations`."""
 
-from .functions import celu as celu
-from .functions import elu as elu
-from .functions import exponential as exponential
-from .functions import gelu as gelu
-from .functions import glu as glu
-from .functions import hard_shrink as hard_shrink
-from .functions import hard_sigmoid as hard_sigmoid
-from .functions import hard_sigmoid_keras2 as hard_sigmoid_keras2
-from .functions import hard_silu as hard_silu
-from .functions import hard_swish as hard_swish
-from .functions import hard_tanh as hard_tanh
-from .functions import leaky_relu as leaky_relu
-from .functions import linear as linear
-from .functions import log_sigmoid as log_sigmoid
-from .functions import log_softmax as log_softmax
-from .functions import mish as mish
-from .functions import relu as relu
-from .functions import relu6 as relu6
-from .functions import selu as selu
-from .functions import sigmoid as sigmoid
-from .functions import silu as silu
-from .functions import soft_shrink as soft_shrink
-from .functions import softmax as softmax
-from .functions import softplus as softplus
-from .functions import softsign as softsign
-from .functions import sparse_plus as sparse_plus
-from .functions import sparse_sigmoid as sparse_sigmoid
-from .functions import sparsemax as sparsemax
-from .functions import squareplus as squareplus
-from .functions import swish as swish
-from .functions import tanh as tanh
-from .functions import tanh_shrink as tanh_shrink
-from .functions import threshold as threshold
+from .functions import *
 from .serialization import deserialize as deserialize
 from .serialization import get as get
 from .serialization import serialize as serialize

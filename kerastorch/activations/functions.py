@@ -1,8 +1,8 @@
 """The activation functions.
 
-Each is the same as the Keras function of that name, values and gradients, except that it takes
-tensors only. Integers and booleans give what they give in Keras on TensorFlow; what it refuses is
-converted to `kerastorch.config.floatx()`.
+Values and gradients equal those of the Keras function of the same name; inputs are tensors.
+Integers and booleans give the results of Keras on TensorFlow, or are converted to
+`kerastorch.config.floatx()` where it raises an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from torch import Tensor
 
 from .integers import convert_booleans, convert_integers, is_integer, relu_of_integers, relu_takes
 
-_Activation = Callable[..., Tensor]
+__all__ = [
+    "celu", "elu", "exponential", "gelu", "glu", "hard_shrink", "hard_sigmoid",
+    "hard_sigmoid_keras2", "hard_silu", "hard_swish", "hard_tanh", "leaky_relu", "linear",
+    "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
+    "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax",
+    "squareplus", "swish", "tanh", "tanh_shrink", "threshold",
+]  # fmt: skip
 
 
 def relu(
@@ -31,10 +37,10 @@ def relu(
         x: The input.
         negative_slope: The slope below `threshold`.
         max_value: The largest output; None for no limit.
-        threshold: Inputs up to this one are flattened, or sloped.
+        threshold: The inputs up to which `negative_slope` applies.
 
     Raises:
-        ValueError: the input's type is an integer one that does not hold a limit.
+        ValueError: the input has an integer dtype that cannot represent a limit.
 
     >>> relu(torch.tensor([-2.0, 1.0, 9.0]), negative_slope=0.5, max_value=6.0)
     tensor([-1.,  1.,  6.])
@@ -49,13 +55,13 @@ def relu(
         y = F.relu6(x)
     else:
         y = torch.where(x > threshold, x, 0) if threshold != 0 else F.relu(x)
-        if max_value is not None:  # torch's ONNX exporter wants both limits of one type
+        if max_value is not None:  # torch's ONNX exporter needs two limits of one type
             y = y.clamp(0.0 if isinstance(max_value, float) else 0, max_value)
     return y - negative_slope * F.relu(threshold - x) if negative_slope else y
 
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
-    """`x` above 0, `negative_slope * x` below. PyTorch's own default slope is 0.01.
+    """`x` above 0, `negative_slope * x` below. PyTorch's default slope is 0.01.
 
     Integers and booleans give float32, whatever `kerastorch.config.floatx()` is.
     """
@@ -63,7 +69,7 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
 
 
 def relu6(x: Tensor) -> Tensor:
-    """Rectified linear unit that ends at 6: `min(max(x, 0), 6)`."""
+    """Rectified linear unit with a limit of 6: `min(max(x, 0), 6)`."""
     return F.relu6(convert_booleans(x))
 
 
@@ -73,7 +79,7 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 def selu(x: Tensor) -> Tensor:
-    """Scaled exponential linear unit: `scale * elu(x, alpha)` with the self-normalising pair."""
+    """Scaled exponential linear unit: `scale * elu(x, alpha)` with fixed factors."""
     return F.selu(convert_integers(x))
 
 
@@ -87,7 +93,7 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
 
     Args:
         x: The input.
-        approximate: Whether to use the formula with tanh.
+        approximate: Whether to use the tanh approximation.
     """
     return F.gelu(convert_integers(x), approximate="tanh" if approximate else "none")
 
@@ -103,7 +109,7 @@ def mish(x: Tensor) -> Tensor:
 
 
 def hard_silu(x: Tensor) -> Tensor:
-    """Silu made of straight and square pieces, also called hard swish: `x * relu6(x + 3) / 6`."""
+    """Piecewise approximation of silu, also called hard swish: `x * relu6(x + 3) / 6`."""
     return F.hardswish(convert_integers(x))
 
 
@@ -113,20 +119,17 @@ def sigmoid(x: Tensor) -> Tensor:
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
-    """Sigmoid made of straight pieces: `relu6(x + 3) / 6`.
-
-    In Keras 1 and 2 it was `hard_sigmoid_keras2`.
-    """
+    """Piecewise linear sigmoid: `relu6(x + 3) / 6`. See also `hard_sigmoid_keras2`."""
     return F.hardsigmoid(convert_integers(x))
 
 
 def hard_sigmoid_keras2(x: Tensor) -> Tensor:
-    """The `hard_sigmoid` of Keras 1 and 2: `0.2 * x + 0.5`, limited to 0 and 1."""
+    """The `hard_sigmoid` of Keras 1 and 2: `0.2 * x + 0.5`, clipped to [0, 1]."""
     return torch.clamp(0.2 * convert_integers(x) + 0.5, 0.0, 1.0)
 
 
 def sparse_sigmoid(x: Tensor) -> Tensor:
-    """`(x + 1) / 2`, held between 0 and 1."""
+    """`(x + 1) / 2`, clipped to [0, 1]."""
     x = convert_integers(x)
     return torch.where(x <= -1, 0.0, torch.where(x >= 1, 1.0, 0.5 * (x + 1)))
 
@@ -142,7 +145,7 @@ def tanh(x: Tensor) -> Tensor:
 
 
 def hard_tanh(x: Tensor) -> Tensor:
-    """`x`, held between -1 and 1."""
+    """`x`, clipped to [-1, 1]."""
     return F.hardtanh(convert_integers(x))
 
 
@@ -152,12 +155,12 @@ def tanh_shrink(x: Tensor) -> Tensor:
 
 
 def soft_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
-    """`x` moved towards 0 by `threshold`; 0 where that would pass it."""
+    """`sign(x) * max(abs(x) - threshold, 0)`."""
     return F.softshrink(convert_integers(x), threshold)
 
 
 def hard_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
-    """`x` where its size is above `threshold`, else 0."""
+    """`x` where `abs(x) > threshold`, else 0."""
     return F.hardshrink(convert_integers(x), threshold)
 
 
@@ -174,7 +177,7 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def sparse_plus(x: Tensor) -> Tensor:
-    """0 up to -1, `(x + 1) ** 2 / 4` between -1 and 1, `x` from there."""
+    """0 up to -1, `(x + 1) ** 2 / 4` from there to 1, and `x` above."""
     x = convert_integers(x)
     return torch.where(x <= -1, 0.0, torch.where(x < 1, 0.25 * (x + 1) ** 2, x))
 
@@ -205,25 +208,20 @@ def softmax(x: Tensor, axis: int | tuple[int, ...] | None = -1) -> Tensor:
 
     Args:
         x: The input.
-        axis: The axis or axes that sum to 1; None for all. The last axis is the channels of the
-            default `data_format`, but the width of "channels_first".
+        axis: The axis or axes that sum to 1; None for all. The default is the channels in
+            "channels_last", but the width in "channels_first".
 
     >>> softmax(torch.zeros(1, 4))
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
     if isinstance(axis, int) and -x.ndim <= axis < x.ndim and x.shape[axis] == 1:
-        _warn_of_one(axis, x)
-    return _along(F.softmax, convert_integers(x), axis)
+        _warn_size_one(axis, x)
+    return _apply_over_axes(F.softmax, convert_integers(x), axis)
 
 
 def log_softmax(x: Tensor, axis: int | tuple[int, ...] | None = -1) -> Tensor:
-    """`log(softmax(x, axis))`.
-
-    Args:
-        x: The input.
-        axis: The axis or axes whose exponentials sum to 1; None for all.
-    """
-    return _along(F.log_softmax, convert_integers(x), axis)
+    """`log(softmax(x, axis))`. Args as in `softmax`."""
+    return _apply_over_axes(F.log_softmax, convert_integers(x), axis)
 
 
 def glu(x: Tensor, axis: int = -1) -> Tensor:
@@ -232,11 +230,10 @@ def glu(x: Tensor, axis: int = -1) -> Tensor:
 
 
 def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
-    """`max(x - tau, 0)` with one `tau` for each vector along `axis`.
+    """`max(x - tau, 0)` with one `tau` for each vector along `axis`, as Keras computes it.
 
-    This is the function that Keras computes. It equals the published one (Martins and Astudillo,
-    2016) where a single entry is above 0; where several are, Keras's `tau` is a larger one, and
-    the outputs do not sum to 1.
+    It equals the published function (Martins and Astudillo, 2016) only where one output is above 0;
+    elsewhere Keras's `tau` is larger, and the outputs do not sum to 1.
     """
     x = convert_integers(x)
     ordered = x.sort(dim=axis, descending=True).values
@@ -250,12 +247,12 @@ def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
     return (x - tau).clamp(min=0.0)
 
 
-def _along(
+def _apply_over_axes(
     function: Callable[..., Tensor], x: Tensor, axis: int | tuple[int, ...] | None
 ) -> Tensor:
-    """Return `function` of `x` over one axis, several, or all of them."""
-    if x.dtype is torch.float16 and x.is_cpu:  # Keras does not trust half precision here
-        return _along(function, x.float(), axis).half()
+    """Apply `function` over one axis, several, or all (None)."""
+    if x.dtype is torch.float16 and x.is_cpu:  # as Keras does
+        return _apply_over_axes(function, x.float(), axis).half()
     if isinstance(axis, int):
         return function(x, dim=axis)
     axes = tuple(range(x.ndim)) if axis is None else tuple(n % x.ndim for n in axis)
@@ -264,7 +261,7 @@ def _along(
     return function(moved.flatten(-len(axes)), dim=-1).view(moved.shape).movedim(last, axes)
 
 
-def _warn_of_one(axis: int, x: Tensor) -> None:
+def _warn_size_one(axis: int, x: Tensor) -> None:
     if not torch.compiler.is_compiling():
         warnings.warn(
             f"softmax: axis {axis} of shape {tuple(x.shape)} has size 1, so every value becomes 1. "
@@ -275,3 +272,12 @@ def _warn_of_one(axis: int, x: Tensor) -> None:
 
 swish = silu
 hard_swish = hard_silu
+
+ELEMENTWISE = frozenset({
+    relu, leaky_relu, relu6, elu, selu, celu, gelu, silu, mish, hard_silu, sigmoid, hard_sigmoid,
+    hard_sigmoid_keras2, sparse_sigmoid, log_sigmoid, tanh, hard_tanh, tanh_shrink, soft_shrink,
+    hard_shrink, softplus, sparse_plus, squareplus, softsign, exponential, linear,
+})  # fmt: skip
+BUILT_IN = ELEMENTWISE | {softmax, log_softmax, glu, sparsemax, threshold}
+OF_BOOLEANS = frozenset({linear, tanh, exponential})  # Keras on TensorFlow accepts booleans
+OF_INTEGERS = OF_BOOLEANS | {relu, relu6, leaky_relu}  # and integers

@@ -1,7 +1,6 @@
-"""What activations do with integers and booleans.
+"""Activations of integers and booleans.
 
-Where Keras on TensorFlow computes something of them, that is what is computed here. What it
-refuses is computed in `config.floatx()`.
+The results are those of Keras on TensorFlow, or computed in `config.floatx()` where it raises.
 """
 
 from __future__ import annotations
@@ -17,26 +16,26 @@ from .._core.errors import problem
 
 
 def convert_integers(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return integers and booleans in a float type, by default `config.floatx()`; else `x`."""
+    """Convert integers and booleans to a float dtype, by default `config.floatx()`."""
     if x.is_floating_point() or x.is_complex():
         return x
     return x.to(dtype or getattr(torch, config.floatx()))
 
 
 def convert_booleans(x: Tensor) -> Tensor:
-    """Return booleans as `config.floatx()`; else `x`."""
+    """Convert booleans to `config.floatx()`."""
     return convert_integers(x) if x.dtype is torch.bool else x
 
 
 def is_integer(value: Any) -> bool:
-    """Return whether a number is an integer by its type: TensorFlow tells 1 and 1.0 apart."""
+    """Return whether a number has an integer type; TensorFlow distinguishes 1 and 1.0."""
     return hasattr(value, "__index__")
 
 
 def relu_takes(
     dtype: torch.dtype, negative_slope: float, max_value: float | None, threshold: float
 ) -> bool:
-    """Return whether Keras on TensorFlow computes `relu` of an integer type, or of booleans."""
+    """Return whether Keras on TensorFlow accepts a dtype other than float in `relu`."""
     if dtype is torch.bool:
         return False
     if not negative_slope or (max_value is None and threshold == 0):
@@ -47,19 +46,19 @@ def relu_takes(
 def relu_of_integers(
     x: Tensor, negative_slope: float, max_value: float | None, threshold: float
 ) -> Tensor:
-    """Return `relu` with a limit: Keras casts the limits to the input's type."""
+    """Compute `relu` with limits cast to the input's dtype, as in Keras."""
     y = F.relu(x)
     if threshold != 0:
-        y = torch.where(x > _limit_of("threshold", threshold, x.dtype), x, 0)
+        y = torch.where(x > _cast_limit("threshold", threshold, x.dtype), x, 0)
     if max_value is not None:
-        y = y.clamp(0, _limit_of("max_value", max_value, x.dtype))
+        y = y.clamp(0, _cast_limit("max_value", max_value, x.dtype))
     if negative_slope:
         y = y - negative_slope * F.relu(threshold - x if threshold else -x)  # 0.0 would be a float
     return y
 
 
-def _limit_of(argument: str, value: float, dtype: torch.dtype) -> int:
-    held = torch.iinfo(dtype)
-    if not held.min <= value < held.max + 1:
+def _cast_limit(argument: str, value: float, dtype: torch.dtype) -> int:
+    info = torch.iinfo(dtype)
+    if not info.min <= value < info.max + 1:
         raise ValueError(problem("relu", argument, f"a number that {dtype} holds", value))
     return int(value)

@@ -1,4 +1,4 @@
-"""Activations by their names and configs."""
+"""The registry of activations."""
 
 from __future__ import annotations
 
@@ -8,61 +8,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .._core.config_arrays import Config
 from .._core.registry import LAYERS, Vocabulary
-from .functions import (
-    _Activation,
-    celu,
-    elu,
-    exponential,
-    gelu,
-    glu,
-    hard_shrink,
-    hard_sigmoid,
-    hard_sigmoid_keras2,
-    hard_silu,
-    hard_tanh,
-    leaky_relu,
-    linear,
-    log_sigmoid,
-    log_softmax,
-    mish,
-    relu,
-    relu6,
-    selu,
-    sigmoid,
-    silu,
-    soft_shrink,
-    softmax,
-    softplus,
-    softsign,
-    sparse_plus,
-    sparse_sigmoid,
-    sparsemax,
-    squareplus,
-    tanh,
-    tanh_shrink,
-    threshold,
-)
+from .functions import BUILT_IN, hard_sigmoid_keras2, hard_silu, linear, silu
 
-ELEMENTWISE = frozenset({
-    relu, leaky_relu, relu6, elu, selu, celu, gelu, silu, mish, hard_silu, sigmoid, hard_sigmoid,
-    hard_sigmoid_keras2, sparse_sigmoid, log_sigmoid, tanh, hard_tanh, tanh_shrink, soft_shrink,
-    hard_shrink, softplus, sparse_plus, squareplus, softsign, exponential, linear,
-})  # fmt: skip
+_Activation = Callable[..., Tensor]
 
-
-BUILT_IN = ELEMENTWISE | {softmax, log_softmax, glu, sparsemax, threshold}
-
-
-OF_BOOLEANS = frozenset({linear, tanh, exponential})  # what Keras on TensorFlow computes of them
-
-
-OF_INTEGERS = OF_BOOLEANS | {relu, relu6, leaky_relu}
-
-
-# PyTorch's functions that mean one of Keras's when nothing but the input is given.
+# PyTorch's functions that equal one of Keras's with default arguments.
 TORCH_FUNCTIONS: dict[Callable[..., Any], str] = {
     F.relu: "relu", torch.relu: "relu", F.relu6: "relu6",
     F.elu: "elu", F.selu: "selu", torch.selu: "selu", F.celu: "celu", torch.celu: "celu",
@@ -73,7 +27,6 @@ TORCH_FUNCTIONS: dict[Callable[..., Any], str] = {
     F.softshrink: "soft_shrink", F.hardshrink: "hard_shrink", torch.hardshrink: "hard_shrink",
     F.softplus: "softplus", F.softsign: "softsign", F.glu: "glu", torch.exp: "exponential",
 }  # fmt: skip
-
 
 ACTIVATIONS: Vocabulary[_Activation] = Vocabulary(
     "activation",
@@ -87,13 +40,12 @@ ACTIVATIONS: Vocabulary[_Activation] = Vocabulary(
     LAYERS,
 )
 
-
-# What names mean in files of Keras 1 and 2, where it is something else than in Keras 3.
+# Names that have another meaning in files of Keras 1 and 2.
 KERAS_2_NAMES: Mapping[str, _Activation] = {"hard_sigmoid": hard_sigmoid_keras2}
 
 
 def get(identifier: Any) -> _Activation:
-    """Return the activation that a name, config dict or callable means; None means `linear`.
+    """Return the activation for a name, config dict or callable; None gives `linear`.
 
     Raises:
         ValueError: the name is unknown, or `identifier` is none of these.
@@ -101,7 +53,7 @@ def get(identifier: Any) -> _Activation:
     >>> get("swish") is silu
     True
     """
-    # A class is a callable here, as in Keras; the other three namespaces make an instance.
+    # As in Keras, a class is used as a callable; the other namespaces create an instance.
     found: Any = identifier if inspect.isclass(identifier) else ACTIVATIONS.get(identifier)
     activation: _Activation = linear if found is None else found
     return activation

@@ -1,7 +1,6 @@
-"""Initializers, as `keras.initializers` has them: the first values of a weight.
+"""The initializers of `keras.initializers`.
 
-Called with a shape in Keras's axis order, each returns a contiguous tensor of it on torch's
-default device.
+Called with a shape in Keras's axis order, each returns a contiguous tensor on the default device.
 """
 
 from .._core.seeds import SeedGenerator as SeedGenerator

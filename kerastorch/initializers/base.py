@@ -1,4 +1,4 @@
-"""Initializer: what all initializers have in common."""
+"""The base class of initializers, and their shape and dtype arguments."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _DTYPES = (
 
 
 class Initializer(OwnConstructor):
-    """The base of all initializers.
+    """Base class of initializers. Same as `keras.Initializer`.
 
-    Same as `keras.Initializer`: a subclass has `__call__(shape, dtype=None)`, and `get_config()`,
-    which returns the constructor's arguments.
+    A subclass defines `__call__(shape, dtype=None)`, and `get_config()`, which returns the
+    constructor's arguments.
     """
 
     def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
@@ -43,32 +43,25 @@ class Initializer(OwnConstructor):
         name = type(self).__name__
         raise NotImplementedError(f"{name} does not have `__call__(shape, dtype=None)`.")
 
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {}
-
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """Return the initializer that `get_config` described.
-
-        A `dtype` that tf.keras wrote is dropped: the call says it.
-        """
+        """Create an instance from a config; ignore the `dtype` that tf.keras wrote."""
         if "dtype" in config and "dtype" not in inspect.signature(cls).parameters:
             config = {name: value for name, value in config.items() if name != "dtype"}
-        return cls(**config)
+        return super().from_config(config)
 
     def clone(self) -> Self:
-        """Return a new initializer of the same config."""
+        """Return a new initializer with the same config."""
         return self.from_config(self.get_config())
 
 
 def as_shape(shape: Sequence[int] | int) -> Shape:
-    """Return a shape as a tuple; an integer is the shape of a vector."""
+    """Return a shape as a tuple; an integer is the size of a vector."""
     return (shape,) if isinstance(shape, int) else tuple(shape)
 
 
 def as_dtype(owner: str, dtype: DType) -> torch.dtype:
-    """Return the torch dtype that `dtype` means, None for the default float type."""
+    """Return the torch dtype for `dtype`, where None is the default float type."""
     if isinstance(dtype, torch.dtype):
         return dtype
     name = config.floatx() if dtype is None else dtype

@@ -1,4 +1,4 @@
-"""Initializers whose values nothing but their arguments decides."""
+"""Initializers without randomness."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Ones(Initializer):
 
 
 class Constant(Initializer):
-    """One value everywhere, or an array's values.
+    """A constant value, or an array's values.
 
-    Same as `keras.initializers.Constant`, except that an array must fit the shape.
+    Same as `keras.initializers.Constant`, except that an array must broadcast to the shape.
 
     Args:
-        value: A number, or an array that broadcasts to the shape.
+        value: A number or an array.
 
     Raises:
         ValueError: at the call, `value` does not broadcast to the shape.
@@ -65,15 +65,15 @@ class Constant(Initializer):
             raise ValueError(problem("Constant", "shape", rule, shape, value_shape=found)) from None
 
     def get_config(self) -> Config:
-        """Return the constructor's arguments; an array as the dict that Keras writes."""
+        """Return the constructor's arguments, with an array as the dict that Keras writes."""
         return {"value": plain(self.value)}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """Return the initializer that `get_config` described.
+        """Create an instance from a config.
 
         Raises:
-            KeyError: there is no `value`. As in Keras, the bare name "constant" does not do.
+            KeyError: there is no `value`, as for the bare name "constant" in Keras.
         """
         if "value" not in config:
             raise KeyError(problem("Constant", "config", "one with a `value`", config))
@@ -83,14 +83,13 @@ class Constant(Initializer):
 class Identity(Initializer):
     """The identity matrix.
 
-    Same as `keras.initializers.Identity`, except that a gain is written to the config, where
-    Keras forgets it.
+    Same as `keras.initializers.Identity`, except that the config has the gain, which Keras omits.
 
     Args:
         gain: A factor.
 
     Raises:
-        ValueError: at the call, the shape is no matrix's.
+        ValueError: at the call, the shape is not that of a matrix.
     """
 
     def __init__(self, gain: float = 1.0) -> None:
@@ -104,31 +103,28 @@ class Identity(Initializer):
         return self.gain * torch.eye(*shape, dtype=as_dtype("Identity", dtype))
 
     def get_config(self) -> Config:
-        """Return the constructor's arguments: as in Keras, no gain where it is 1.
-
-        Keras never writes the gain, and so loses it; but it reads the one that is written here.
-        """
+        """Return the constructor's arguments, without a gain of 1, as in Keras."""
         return {} if self.gain == 1 else {"gain": self.gain}
 
 
 class STFT(Initializer):
-    """The kernel of a short-time Fourier transform, its real or its imaginary part.
+    """The real or imaginary part of the kernel of a short-time Fourier transform.
 
-    Same as `keras.initializers.STFT`, for shapes `(T, 1, F // 2 + 1)`: T samples in a window, F
-    frequencies.
+    Same as `keras.initializers.STFT`. Shapes are `(T, 1, F // 2 + 1)` for windows of T samples and
+    F frequencies.
 
     Args:
         side: "real" or "imag".
         window: The name of a SciPy window, its T values, or None.
-        scaling: "density" or "spectrum": the norm or the sum that the window is divided by; None
-            for neither.
+        scaling: Divides the window by its norm ("density"), its sum ("spectrum"), or not (None).
         periodic: Whether a named window is periodic rather than symmetric.
 
     Raises:
-        ValueError: an argument is none of these; at the call, the shape or the window's length
-            does not fit.
+        ValueError: an argument is invalid; at the call, the shape or the window's length is.
         ImportError: `window` is a name, and SciPy is not installed.
     """
+
+    _config_keys = ("side", "window", "periodic", "scaling")
 
     def __init__(
         self,
@@ -166,7 +162,7 @@ class STFT(Initializer):
         return kernel * window / self._scale(window)
 
     def _window(self, length: int, dtype: torch.dtype) -> Tensor:
-        """Return the window in the shape (T, 1, 1)."""
+        """Return the window with shape (T, 1, 1)."""
         values = self.window
         if isinstance(values, str):
             values = _named_window(values, length, self.periodic)
@@ -182,17 +178,12 @@ class STFT(Initializer):
         return window.abs().sum() if self.scaling == "spectrum" else 1.0
 
     def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {
-            "side": self.side,
-            "window": plain(self.window),
-            "periodic": self.periodic,
-            "scaling": self.scaling,
-        }
+        """Return the constructor's arguments, with an array as the dict that Keras writes."""
+        return {**super().get_config(), "window": plain(self.window)}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """Return the initializer that `get_config` described."""
+        """Create an instance from a config."""
         if "window" in config:
             config = {**config, "window": restored("STFT", "window", config["window"])}
         return super().from_config(config)

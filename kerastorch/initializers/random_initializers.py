@@ -1,4 +1,8 @@
-"""Initializers that draw their values."""
+"""Initializers that sample their values.
+
+Without a seed, two calls differ and `torch.manual_seed` decides; in Keras, each call of the same
+initializer then returns the same values.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,12 @@ from .base import DType, Initializer, as_dtype, as_shape
 _SEEDS: Vocabulary[SeedGenerator] = Vocabulary(
     "seed", "keras.random", {"SeedGenerator": SeedGenerator}
 )
-# What is left of a normal distribution's standard deviation when it is cut at two of them.
+# The standard deviation of a standard normal distribution truncated to [-2, 2].
 _CUT_STDDEV = 0.87962566103423978
 
 
 class _Random(Initializer):
-    """The base of the random ones: the seed, and where the result goes."""
+    """Base class of the random initializers, with the seed."""
 
     def __init__(self, seed: Seed | Config = None) -> None:
         if isinstance(seed, dict):
@@ -35,140 +39,118 @@ class _Random(Initializer):
 
     def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
         """Return the values; see `Initializer`."""
-        values = self._draw(as_shape(shape), as_dtype(type(self).__name__, dtype))
+        values = self._sample(as_shape(shape), as_dtype(type(self).__name__, dtype))
         return values.to(default_device()).contiguous()
 
-    def _draw(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         raise NotImplementedError
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""
-        seed = self.seed
-        return {"seed": _SEEDS.serialize(seed) if isinstance(seed, SeedGenerator) else seed}
+        seed = _SEEDS.serialize(self.seed) if isinstance(self.seed, SeedGenerator) else self.seed
+        return {"seed": seed, **super().get_config()}
 
 
-class RandomNormal(_Random):
-    """Numbers of a normal distribution.
+class _Normal(_Random):
+    """Base class of the normal distributions."""
 
-    Same as `keras.initializers.RandomNormal`, except that without a seed two calls differ and
-    `torch.manual_seed` decides.
+    _config_keys = ("mean", "stddev")
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None) -> None:
+        self.mean = mean
+        self.stddev = stddev
+        super().__init__(seed)
+
+
+class RandomNormal(_Normal):
+    """Samples from a normal distribution. Same as `keras.initializers.RandomNormal` with a seed.
 
     Args:
         mean: The mean.
         stddev: The standard deviation.
-        seed: An integer for the numbers of Keras's torch backend, the same at each call; a
+        seed: An integer for the values of Keras's torch backend, the same at each call; a
             `SeedGenerator` for new ones at each call; None for torch's global generator.
 
     Raises:
-        ValueError: `seed` is none of these.
+        ValueError: `seed` is invalid.
 
     >>> RandomNormal(seed=1)((3,))
     tensor([0.0331, 0.0133, 0.0031])
     """
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None) -> None:
-        self.mean = mean
-        self.stddev = stddev
-        super().__init__(seed)
-
-    def _draw(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         return seeds_module.normal(shape, self.mean, self.stddev, dtype, self.seed)
 
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
 
+class TruncatedNormal(_Normal):
+    """Samples from a normal distribution within two `stddev` of `mean`.
 
-class TruncatedNormal(_Random):
-    """Numbers of a normal distribution, none further than two `stddev` from `mean`.
-
-    Same as `keras.initializers.TruncatedNormal`, except that without a seed two calls differ and
-    `torch.manual_seed` decides.
+    Same as `keras.initializers.TruncatedNormal` with a seed.
 
     Args:
         mean: The mean.
-        stddev: The standard deviation before the cut.
+        stddev: The standard deviation before truncation.
         seed: As in `RandomNormal`.
 
     Raises:
-        ValueError: `seed` is no integer, `SeedGenerator` or None.
+        ValueError: `seed` is invalid.
     """
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None) -> None:
-        self.mean = mean
-        self.stddev = stddev
-        super().__init__(seed)
-
-    def _draw(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         return seeds_module.truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
 
 
 class RandomUniform(_Random):
-    """Numbers spread evenly from `minval` to `maxval`.
-
-    Same as `keras.initializers.RandomUniform`, except that without a seed two calls differ and
-    `torch.manual_seed` decides.
+    """Uniform samples from [minval, maxval). Same as `keras.initializers.RandomUniform`.
 
     Args:
-        minval: The smallest number.
-        maxval: The number that all are below.
+        minval: The lower bound.
+        maxval: The upper bound.
         seed: As in `RandomNormal`.
 
     Raises:
-        ValueError: `seed` is no integer, `SeedGenerator` or None.
+        ValueError: `seed` is invalid.
     """
+
+    _config_keys = ("minval", "maxval")
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Seed = None) -> None:
         self.minval = minval
         self.maxval = maxval
         super().__init__(seed)
 
-    def _draw(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         return seeds_module.uniform(shape, self.minval, self.maxval, dtype, self.seed)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "minval": self.minval, "maxval": self.maxval}
 
 
 class Orthogonal(_Random):
     """A matrix with orthogonal rows or columns, whichever are fewer.
 
-    More axes than two are one matrix with the last axis as its columns. Same as
-    `keras.initializers.Orthogonal`, except that without a seed two calls differ and
-    `torch.manual_seed` decides, and that half precision works.
+    More than two axes are flattened to a matrix with the last axis as its columns. Same as
+    `keras.initializers.Orthogonal` with a seed, except that half precision works.
 
     Args:
         gain: A factor.
         seed: As in `RandomNormal`.
 
     Raises:
-        ValueError: `seed` is no integer, `SeedGenerator` or None; at the call, the shape has
-            fewer than two axes.
+        ValueError: `seed` is invalid; at the call, the shape has fewer than two axes.
     """
+
+    _config_keys = ("gain",)
 
     def __init__(self, gain: float = 1.0, seed: Seed = None) -> None:
         self.gain = gain
         super().__init__(seed)
 
-    def _draw(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         if len(shape) < 2:
             raise ValueError(problem("Orthogonal", "shape", "of rank 2 or more", shape))
         rows, columns = math.prod(shape[:-1]), shape[-1]
         long, short = max(rows, columns), min(rows, columns)
-        half = dtype in (torch.float16, torch.bfloat16)  # for which torch has no qr
-        numbers = seeds_module.normal(
-            (long, short), 0.0, 1.0, torch.float32 if half else dtype, self.seed
-        )
-        q, r = torch.linalg.qr(numbers)
-        q *= r.diagonal().sign()  # makes it uniform over all orthogonal matrices
+        is_half = dtype in (torch.float16, torch.bfloat16)  # `torch.linalg.qr` lacks them
+        qr_dtype = torch.float32 if is_half else dtype
+        q, r = torch.linalg.qr(seeds_module.normal((long, short), 0.0, 1.0, qr_dtype, self.seed))
+        q *= r.diagonal().sign()  # makes the distribution uniform
         values: Tensor = self.gain * (q.T if rows < columns else q).reshape(shape)
         return values.to(dtype)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "gain": self.gain}

@@ -1,4 +1,4 @@
-"""Initializers that scale with the size of a layer."""
+"""Initializers that scale with the size of a layer, equal to Keras's if they have a seed."""
 
 from __future__ import annotations
 
@@ -10,30 +10,35 @@ import torch
 from torch import Tensor
 
 from .._core import seeds as seeds_module
-from .._core.config_arrays import Config
 from .._core.errors import problem
 from .._core.seeds import Seed, Shape
 from .random_initializers import _CUT_STDDEV, _Random
 
 
 class VarianceScaling(_Random):
-    """Numbers whose variance is `scale / n`, with n from the weight's shape.
+    """Samples with variance `scale / n`, where n depends on the weight's shape.
 
-    Same as `keras.initializers.VarianceScaling`, except that without a seed two calls differ and
-    `torch.manual_seed` decides. As in Keras, `groups` of a convolution are not considered.
+    Same as `keras.initializers.VarianceScaling` with a seed. As in Keras, the fans ignore `groups`.
 
     Args:
         scale: A factor above 0.
         mode: What n is: "fan_in", "fan_out", or "fan_avg", their mean.
-        distribution: "truncated_normal", "untruncated_normal" or "uniform"; "normal" is the
-            first.
+        distribution: "truncated_normal" (also "normal"), "untruncated_normal" or "uniform".
         seed: As in `RandomNormal`.
-        input_axes: The axes that the fan in is the product of, if `output_axes` is given too.
-        output_axes: The axes that the fan out is the product of.
+        input_axes: The axes whose sizes multiply to the fan in, if `output_axes` is given too.
+        output_axes: The axes whose sizes multiply to the fan out.
 
     Raises:
-        ValueError: an argument is none of these.
+        ValueError: an argument is invalid.
     """
+
+    _config_keys: ClassVar[tuple[str, ...]] = (
+        "scale",
+        "mode",
+        "distribution",
+        "input_axes",
+        "output_axes",
+    )
 
     def __init__(
         self,
@@ -60,7 +65,7 @@ class VarianceScaling(_Random):
         self.output_axes = output_axes
         super().__init__(seed)
 
-    def _draw(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
         fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2.0}
         variance = self.scale / max(1.0, fans[self.mode])
@@ -72,22 +77,12 @@ class VarianceScaling(_Random):
             return seeds_module.truncated_normal(shape, 0.0, stddev / _CUT_STDDEV, dtype, self.seed)
         return seeds_module.normal(shape, 0.0, stddev, dtype, self.seed)
 
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "scale": self.scale,
-            "mode": self.mode,
-            "distribution": self.distribution,
-            "input_axes": self.input_axes,
-            "output_axes": self.output_axes,
-        }
-
 
 class _Scaled(VarianceScaling):
-    """The base of the named ones, which differ in three arguments."""
+    """Base class of the named ones, with fixed `scale`, `mode` and `distribution`."""
 
     _arguments: ClassVar[tuple[float, str, str]]
+    _config_keys = ("input_axes", "output_axes")
 
     def __init__(
         self,
@@ -97,17 +92,11 @@ class _Scaled(VarianceScaling):
     ) -> None:
         super().__init__(*self._arguments, seed, input_axes, output_axes)
 
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        of_all = super().get_config()
-        return {name: of_all[name] for name in ("seed", "input_axes", "output_axes")}
-
 
 class GlorotUniform(_Scaled):
     """Uniform up to `sqrt(6 / (fan_in + fan_out))`, also called Xavier uniform.
 
-    Same as `keras.initializers.GlorotUniform`, with the exception and the arguments of
-    `VarianceScaling`.
+    Args as in `VarianceScaling`.
 
     >>> GlorotUniform(seed=42)((2, 1))
     tensor([[1.0812],
@@ -120,49 +109,32 @@ class GlorotUniform(_Scaled):
 class GlorotNormal(_Scaled):
     """Truncated normal of variance `2 / (fan_in + fan_out)`, also called Xavier normal.
 
-    Same as `keras.initializers.GlorotNormal`, with the exception and the arguments of
-    `VarianceScaling`.
+    Args as in `VarianceScaling`.
     """
 
     _arguments = (1.0, "fan_avg", "truncated_normal")
 
 
 class LecunUniform(_Scaled):
-    """Uniform up to `sqrt(3 / fan_in)`.
-
-    Same as `keras.initializers.LecunUniform`, with the exception and the arguments of
-    `VarianceScaling`.
-    """
+    """Uniform up to `sqrt(3 / fan_in)`. Args as in `VarianceScaling`."""
 
     _arguments = (1.0, "fan_in", "uniform")
 
 
 class LecunNormal(_Scaled):
-    """Truncated normal of variance `1 / fan_in`.
-
-    Same as `keras.initializers.LecunNormal`, with the exception and the arguments of
-    `VarianceScaling`.
-    """
+    """Truncated normal of variance `1 / fan_in`. Args as in `VarianceScaling`."""
 
     _arguments = (1.0, "fan_in", "truncated_normal")
 
 
 class HeUniform(_Scaled):
-    """Uniform up to `sqrt(6 / fan_in)`.
-
-    Same as `keras.initializers.HeUniform`, with the exception and the arguments of
-    `VarianceScaling`.
-    """
+    """Uniform up to `sqrt(6 / fan_in)`. Args as in `VarianceScaling`."""
 
     _arguments = (2.0, "fan_in", "uniform")
 
 
 class HeNormal(_Scaled):
-    """Truncated normal of variance `2 / fan_in`.
-
-    Same as `keras.initializers.HeNormal`, with the exception and the arguments of
-    `VarianceScaling`.
-    """
+    """Truncated normal of variance `2 / fan_in`. Args as in `VarianceScaling`."""
 
     _arguments = (2.0, "fan_in", "truncated_normal")
 
@@ -172,12 +144,12 @@ def compute_fans(
     input_axes: Sequence[int] | None = None,
     output_axes: Sequence[int] | None = None,
 ) -> tuple[int, int]:
-    """Return how many inputs and outputs each unit of a weight has: the fan in and the fan out.
+    """Return the fan in and the fan out of a weight.
 
     Args:
         shape: The weight's shape; of a convolution, `(*kernel_size, inputs, outputs)`.
-        input_axes: The axes that the fan in is the product of, if `output_axes` is given too.
-        output_axes: The axes that the fan out is the product of.
+        input_axes: The axes whose sizes multiply to the fan in, if `output_axes` is given too.
+        output_axes: The axes whose sizes multiply to the fan out.
 
     >>> compute_fans((3, 5, 4, 8))
     (60, 120)

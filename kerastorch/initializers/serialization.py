@@ -31,8 +31,8 @@ from .scaling_initializers import (
 )
 
 
-def _fixed(values: Any) -> Callable[..., Tensor]:
-    """Return the initializer that has one answer: the array `values`."""
+def _use_array(values: Any) -> Callable[..., Tensor]:
+    """Return an initializer that returns a copy of the array `values`."""
     given = from_array(values)
     if given is None:
         rule = "a name, a config dict, a callable or an array of numbers"
@@ -70,17 +70,17 @@ _INITIALIZERS: Vocabulary[Callable[..., Tensor]] = Vocabulary(
 
 
 def get(identifier: Any) -> Callable[..., Tensor] | None:
-    """Return the initializer that a name, config dict, class, instance, function or array means.
+    """Return the initializer for a name, config dict, class, instance, function or array.
 
     Raises:
         ValueError: the name is unknown, or `identifier` is none of these.
-        KeyError: the name is "constant", which says no value.
+        KeyError: the name is "constant", which has no value.
 
     >>> get("zeros")((2,))
     tensor([0., 0.])
     """
     if isinstance(identifier, (Tensor, np.ndarray, np.generic)):
-        return _fixed(identifier)
+        return _use_array(identifier)
     return _INITIALIZERS.get(identifier)
 
 

@@ -21,7 +21,7 @@ from tests.architecture.sources import (
 
 # Modules of plain Python: they know neither torch nor NumPy.
 PLAIN = (
-    *("_core", "_core.arguments", "_core.config_downgrade", "_core.constructor", "_core.errors"),
+    *("_core", "_core.arguments", "_core.config_versions", "_core.constructor", "_core.errors"),
     *("_core.version", "_ops.window_arithmetic", "config", "graph", "graph.order", "graph.spec"),
 )
 

@@ -51,7 +51,7 @@ def test_in_parts_the_same_as_at_once_in_double_precision(
 ):
     monkeypatch.setattr(inplace_constraints_module, "_MOST_IN_A_CACHE", 70)
     w = weight(7, 3, 2, 5, dtype=dtype, empty=empty)
-    assert (len(inplace_constraints_module._parts(w, axis)) > 1) == (axis is not None)
+    assert (len(inplace_constraints_module._split(w, axis)) > 1) == (axis is not None)
     constraint = make(axis)
     expected = constraint(w.double())
     in_place(constraint)(w)
@@ -61,7 +61,7 @@ def test_in_parts_the_same_as_at_once_in_double_precision(
 @pytest.mark.parametrize("empty", LAYOUTS.values(), ids=LAYOUTS)
 def test_a_kernel_that_no_cache_holds(one_thread, empty):
     w = weight(96, 70, 5, 9, empty=empty)
-    sizes = [part.shape[-1] for part in inplace_constraints_module._parts(w, [0, 1, 2])]
+    sizes = [part.shape[-1] for part in inplace_constraints_module._split(w, [0, 1, 2])]
     assert sizes == [83, 13]
     constraint = constraints.MaxNorm(50, [0, 1, 2])
     expected = constraint(w.double())
@@ -72,7 +72,7 @@ def test_a_kernel_that_no_cache_holds(one_thread, empty):
 def test_one_norm_of_all_is_one_part(one_thread):
     w = torch.ones(1000, 300)
     for axis in (None, (0, 1), [-1, -2]):
-        (part,) = inplace_constraints_module._parts(w, axis)
+        (part,) = inplace_constraints_module._split(w, axis)
         assert part is w
 
 

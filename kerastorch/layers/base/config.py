@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ... import constraints, initializers, regularizers
 from ..._core.config_arrays import restored
-from ..._core.config_downgrade import as_read_by
+from ..._core.config_versions import as_read_by
 from ..._core.errors import problem
 
 Config = dict[str, Any]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ... import dtype_policies, regularizers
 from ..._core import arguments as arguments_module
 from ..._core.arrays import find_remedy, from_array
-from ..._core.config_upgrade import upgrade_config
+from ..._core.config_versions import upgrade_config
 from ..._core.constructor import own_constructor
 from ..._core.errors import problem
 from ..._core.layout import axes_moved

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ... import config
 from ..._core import arguments
-from ..._core.config_downgrade import as_read_by
+from ..._core.config_versions import as_read_by
 from ..._core.errors import problem
 from ..._core.registry import keras_layer
 from ...dtype_policies import name_of

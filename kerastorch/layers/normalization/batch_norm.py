@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ... import dtype_policies
-from ..._core.config_upgrade import require_keras_1
+from ..._core.config_versions import require_keras_1
 from ..._core.errors import problem
 from ..._core.layout import channels_back, channels_second
 from ..._core.registry import keras_layer

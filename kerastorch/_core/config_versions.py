@@ -1,0 +1,114 @@
+"""Upgrades of layer configs from Keras 1 and 2 to 3, and downgrades to earlier Keras 3."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import problem
+
+Config = dict[str, Any]
+
+NEWEST = (3, 15)
+_DATA_FORMATS = {"tf": "channels_last", "th": "channels_first"}
+_REGULARIZERS = ("L1L2Regularizer", "WeightRegularizer")
+
+
+def upgrade_config(
+    class_name: str, config: Mapping[str, Any], renamed: Mapping[str, str]
+) -> Config:
+    """Return a layer's config of any Keras as Keras 3 writes it, where only the names differ.
+
+    Args:
+        class_name: The layer's class.
+        config: Its config; left unchanged.
+        renamed: The class's argument names in Keras 1 or 2 -> those in Keras 3.
+
+    Raises:
+        ValueError: Keras 1 computed something else.
+    """
+    upgraded = dict(config)
+    for old, new in {**renamed, "input_dtype": "dtype"}.items():
+        if old in upgraded and new not in upgraded:
+            upgraded[new] = upgraded.pop(old)
+    if "dim_ordering" in upgraded:
+        given = upgraded.pop("dim_ordering")
+        require_keras_1(given in _DATA_FORMATS, class_name, "dim_ordering", "'tf' or 'th'")
+        upgraded["data_format"] = _DATA_FORMATS[given]
+    for argument, value in upgraded.items():
+        if isinstance(value, Mapping) and "name" in value and "class_name" not in value:
+            upgraded[argument] = _upgrade_regularizer(class_name, argument, value)
+    return upgraded
+
+
+def require_keras_1(good: bool, class_name: str, argument: str, rule: object) -> None:
+    """Raise ValueError unless an argument of Keras 1 is one that later versions compute, too."""
+    if not good:
+        raise ValueError(
+            f"the `{argument}` of a {class_name} of Keras 1 must be {rule}. Rebuild the model in "
+            "PyTorch, and load the weights with `load_weights`."
+        )
+
+
+def _upgrade_regularizer(class_name: str, argument: str, given: Mapping[str, Any]) -> Config:
+    """Return the config of a regularizer of Keras 1, which holds its name next to the factors."""
+    require_keras_1(argument != "activity_regularizer", class_name, argument, None)
+    require_keras_1(given["name"] in _REGULARIZERS, class_name, "name", "L1L2")
+    factors = {key: given.get(key, 0.0) for key in ("l1", "l2")}
+    return {"class_name": "L1L2", "config": factors}
+
+
+def as_read_by(config: Config, target: str) -> Config:
+    """Return a layer's config of Keras 3.15 as Keras `target`, "3.0" to "3.15", reads it.
+
+    Keras 3.15 added `input_axes` and `output_axes` to initializers, 3.13 `quantization_config`,
+    3.10 `lora_alpha`, 3.7 named OrthogonalInitializer Orthogonal, and 3.4 made `dtype` a dict.
+
+    Raises:
+        ValueError: there is no such version, or it lacks what the config uses.
+    """
+    version = _parse_version(target)
+    written = dict(config)
+    if version < (3, 4) and isinstance(config.get("dtype"), dict):
+        written["dtype"] = config["dtype"]["config"]["name"]
+    if version < (3, 13):
+        _drop(written, "quantization_config", None, target)
+    if version < (3, 10):
+        _drop(written, "lora_alpha", config.get("lora_rank"), target)
+    if version < (3, 3):
+        _drop(written, "lora_rank", None, target)
+    for argument, value in written.items():
+        if argument.endswith("_initializer") and isinstance(value, dict):
+            written[argument] = _downgrade_initializer(value, version, target)
+    return written
+
+
+def _downgrade_initializer(config: Config, version: tuple[int, int], target: str) -> Config:
+    written = dict(config)
+    if isinstance(config["config"], dict) and version < (3, 15):
+        written["config"] = dict(config["config"])
+        for axes in ("input_axes", "output_axes"):
+            _drop(written["config"], axes, None, target)
+    if version < (3, 7) and config["class_name"] == "Orthogonal":
+        written["class_name"] = "OrthogonalInitializer"
+    return written
+
+
+def _drop(config: Config, key: str, default: object, target: str) -> None:
+    """Remove a key that Keras `target` does not know, if its value is the default."""
+    if config.get(key, default) != default:
+        rule = f"{default!r} for Keras {target}, which does not know it"
+        raise ValueError(problem("get_config", key, rule, config[key]))
+    config.pop(key, None)
+
+
+def _parse_version(target: Any) -> tuple[int, int]:
+    found = re.fullmatch(
+        r"([0-9]+)\.([0-9]+)(\.[0-9]+)*", target if isinstance(target, str) else ""
+    )
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not (3, 0) <= version <= NEWEST:
+        rule = 'a version of Keras from "3.0" to "3.15"'
+        raise ValueError(problem("get_config", "target", rule, target))
+    return version
