@@ -1,6 +1,6 @@
-"""Modules of the caller's own: which array of Keras's goes into which of their parameters.
+"""Match the arrays of a Keras layer of an unknown class with a custom module.
 
-Such a module stands for a Keras layer whose class is not known here. There are three ways:
+There are three ways:
 
 - by name, where the arrays' names are those of parameters of the same shapes;
 - by shape, where the arrays and parameters fit in one way only;
@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ...layers.base.layer import Layer
 from ...layers.base.weights import infer_shapes
 from ..formats.weight_file import Weight
 from ..weights.module_weights import Leaf
-from ..weights.parameters import METHOD, Target
+from ..weights.parameters import METHOD, Target, group_unbuilt_shapes
 from ..weights.saved_layers_by_config import Names, Saved, Source
 
 THREE_WAYS = (
@@ -31,16 +30,10 @@ B = TypeVar("B")
 
 @dataclass(frozen=True)
 class NamedWeight:
-    """An array of the Keras layer that a module of the caller's own stands for.
+    """An array of the Keras layer that a custom module stands for."""
 
-    Attributes:
-        group: The path of the layer inside that the array belongs to: "conv1"; "" for its own.
-        name: Keras's name of the array, or its number where the file has no names.
-        weight: The array.
-    """
-
-    group: str
-    name: str
+    group: str  # the path of the inner layer: "conv1"; "" for none
+    name: str  # Keras's name of it, or its number if it has none
     weight: Weight
 
     @property
@@ -60,15 +53,15 @@ def merge_by_names(source: Source, names: Iterable[Names]) -> Source:
         first = next((saved for saved in inside if _names_below(saved.names, own) == ()), inside[0])
         weights = tuple(weight for saved in inside for weight in saved.weights)
         merged = replace(first, names=own, kind=None, weights=weights, inside=tuple(inside))
-        place = layers.index(inside[0])
+        index = layers.index(inside[0])
         ids = set(map(id, inside))
         layers = [saved for saved in layers if id(saved) not in ids]
-        layers.insert(place, merged)
+        layers.insert(index, merged)
     return replace(source, layers=tuple(layers))
 
 
 def _names_below(names: Names, own: Names) -> Names | None:
-    """Return the names after those of a layer; None where the layer is not among them."""
+    """Return the names after those of a layer; None if the layer is not among them."""
     for start in range(len(names) - len(own) + 1):
         if names[start : start + len(own)] == own:
             return names[start + len(own) :]
@@ -85,7 +78,7 @@ def name_weights(saved: Saved) -> list[NamedWeight]:
 
 
 def _name_weight(names: Names, saved: Saved, weight: Weight, number: int) -> NamedWeight:
-    """Return one array with its path: old files have the inner layers in the array's own path."""
+    """Return one array with its path: in old files the array's path has the inner layers."""
     inner = weight.path.removeprefix(f"{saved.path}/").split("/")[:-1] if saved.path else []
     if names and names[-1] in inner:
         inner = inner[len(inner) - inner[::-1].index(names[-1]) :]
@@ -95,7 +88,7 @@ def _name_weight(names: Names, saved: Saved, weight: Weight, number: int) -> Nam
 
 
 def name_uniquely(weights: Sequence[NamedWeight]) -> dict[str, Weight]:
-    """Return the arrays by their paths; where several have one path, each gets its number too."""
+    """Return the arrays by path; arrays of the same path get a number as suffix."""
     paths = [one.path for one in weights]
     return {
         path if paths.count(path) == 1 else f"{path}:{number}": one.weight
@@ -106,15 +99,9 @@ def name_uniquely(weights: Sequence[NamedWeight]) -> dict[str, Weight]:
 def assign_weights(
     leaf: Leaf, weights: Sequence[NamedWeight], *, in_order: bool = False
 ) -> tuple[dict[Target, Weight], bool]:
-    """Return which array each parameter of a module of the caller's own takes.
+    """Return the array of each parameter of a custom module, and whether it is certain.
 
-    Args:
-        leaf: The module.
-        weights: The arrays.
-        in_order: Whether the arrays are a list in Keras's order, which decides in doubt.
-
-    Returns:
-        What goes where, and whether that is the only way.
+    With `in_order`, the arrays are a list in Keras's order, which is the last resort.
 
     Raises:
         ValueError: they do not fit, or fit in several ways; the message says which.
@@ -134,9 +121,9 @@ def assign_weights(
     except ValueError:
         for some in (leaf.targets, slots):
             if in_order and len(some) == len(weights):
-                in_turn = {target: one.weight for target, one in zip(some, weights, strict=True)}
-                if _fit_together(in_turn):
-                    return in_turn, False
+                found = {target: one.weight for target, one in zip(some, weights, strict=True)}
+                if _fit_together(found):
+                    return found, False
         raise
 
 
@@ -149,19 +136,19 @@ def _rest(weights: Sequence[NamedWeight], found: Mapping[Target, Weight]) -> lis
 def _assign_by_name(
     slots: Sequence[Target], weights: Sequence[NamedWeight]
 ) -> dict[Target, Weight]:
-    """Return the arrays that have the name of one parameter or buffer, and its shape."""
+    """Return the arrays that have the name and the shape of one parameter or buffer."""
     named = {_path_of(target): target for target in slots}
     paths = [one.path for one in weights if one.weight.name is not None]
     known = [one for one in weights if one.path in named and paths.count(one.path) == 1]
     for one in known:
         target = named[one.path]
-        if not _fits(target, one.weight):
+        if not target.fits(one.weight.shape):
             raise ValueError(f"{one.path} has another shape than {target.path}")
     return {named[one.path]: one.weight for one in known}
 
 
 def _path_of(target: Target) -> str:
-    """Return where Keras would have a parameter: "conv1/kernel" for "conv1.weight"."""
+    """Return Keras's path of a parameter: "conv1/kernel" for "conv1.weight"."""
     front = target.path.rpartition(".")[0]
     return f"{front.replace('.', '/')}/{target.name}".lstrip("/")
 
@@ -169,7 +156,7 @@ def _path_of(target: Target) -> str:
 def _assign_by_layer(
     leaf: Leaf, found: Mapping[Target, Weight], weights: Sequence[NamedWeight]
 ) -> dict[Target, Weight]:
-    """Pair each layer inside the Keras layer with one inside the module, by name or by shapes."""
+    """Pair each inner layer of the Keras layer with an inner module, by name or by shapes."""
     groups: dict[str, list[NamedWeight]] = {}
     for weight in weights:
         groups.setdefault(weight.group, []).append(weight)
@@ -183,12 +170,8 @@ def _assign_by_layer(
     pairs = [(part, groups.pop(name)) for name, part in parts.items() if name and name in groups]
     rest = [part for name, part in parts.items() if all(part is not one for one, _ in pairs)]
     if len(rest) == len(groups):
-        more, _, _ = pair_uniquely(
-            rest,
-            list(groups.values()),
-            lambda part, group: _assign_within(part, group) is not None,
-        )
-        pairs += more
+        inner_groups = list(groups.values())
+        pairs += pair_uniquely(rest, inner_groups, lambda *pair: _assign_within(*pair) is not None)
     assigned: dict[Target, Weight] = {}
     for part, group in pairs:
         inner = _assign_within(part, group)
@@ -205,10 +188,9 @@ def _path_in(part: Leaf, target: Target) -> str:
 
 
 def _assign_within(part: Leaf, group: Sequence[NamedWeight]) -> dict[Target, Weight] | None:
-    """Return which array each parameter of one layer takes, or None if that is not certain.
+    """Return the array of each parameter of one inner module, or None if that is not certain.
 
-    A layer inside the Keras layer is taken for one of the class of the layer that it is paired
-    with, so that arrays without names come in that class's order.
+    Arrays without names are assumed to be in the order of the module's Keras class.
     """
     in_order = {target: one.weight for target, one in zip(part.targets, group, strict=False)}
     numbered = all(one.weight.name is None for one in group)
@@ -232,11 +214,12 @@ def _assign_by_shape(
     """Return the only way in which the shapes fit."""
     if len(weights) > len(slots):
         raise ValueError(f"there are {len(weights)} arrays for {len(slots)} parameters and buffers")
-    pairs, left, _ = pair_uniquely(weights, slots, lambda one, target: _fits(target, one.weight))
+    pairs = pair_uniquely(weights, slots, lambda one, target: target.fits(one.weight.shape))
+    used = {part for pair in pairs for part in map(id, pair)}
+    left = [one for one in weights if id(one) not in used]
+    free = [target for target in slots if id(target) not in used]
     doubts = [one.path for one, target in pairs if _may_be_transposed(target, one.weight)]
-    taken = [target for _, target in pairs]
-    free = [target for target in slots if target not in taken]
-    doubts += [one.path for one in left if any(_fits(target, one.weight) for target in free)]
+    doubts += [one.path for one in left if any(target.fits(one.weight.shape) for target in free)]
     if doubts:
         raise ValueError(f"{', '.join(doubts)} fit in more than one way")
     if left:
@@ -246,53 +229,39 @@ def _assign_by_shape(
 
 def pair_uniquely(
     left: Sequence[A], right: Sequence[B], fits: Callable[[A, B], bool]
-) -> tuple[list[tuple[A, B]], list[A], list[B]]:
-    """Pair what has one partner only, until nothing has; return the pairs and what is left."""
+) -> list[tuple[A, B]]:
+    """Pair each one that has a single possible partner, until none has."""
     options = {
         i: {j for j, two in enumerate(right) if fits(one, two)} for i, one in enumerate(left)
     }
     pairs: dict[int, int] = {}
-    while True:
-        single = next((i for i, found in options.items() if len(found) == 1), None)
-        if single is None:
-            break
-        j = options.pop(single).pop()
-        pairs[single] = j
+    while single := next(([i, *found] for i, found in options.items() if len(found) == 1), None):
+        i, j = single
+        pairs[i] = j
+        del options[i]
         for found in options.values():
             found.discard(j)
-    taken = set(pairs.values())
-    return (
-        [(left[i], right[j]) for i, j in sorted(pairs.items())],
-        [one for i, one in enumerate(left) if i not in pairs],
-        [two for j, two in enumerate(right) if j not in taken],
-    )
-
-
-def _fits(target: Target, weight: Weight) -> bool:
-    return target.unbuilt or target.view_as(target.tensor, weight.shape) is not None
+    return [(left[i], right[j]) for i, j in sorted(pairs.items())]
 
 
 def _fit_together(found: dict[Target, Weight]) -> bool:
-    """Return whether all shapes fit, also those of a layer that is not built yet."""
-    if not all(_fits(target, weight) for target, weight in found.items()):
+    """Return whether all shapes fit, also those of unbuilt layers."""
+    if not all(target.fits(weight.shape) for target, weight in found.items()):
         return False
-    unbuilt: dict[Layer, dict[str, tuple[int, ...]]] = {}
-    for target, weight in found.items():
-        if target.unbuilt and isinstance(target.owner, Layer):
-            unbuilt.setdefault(target.owner, {})[target.name] = weight.shape
+    unbuilt = group_unbuilt_shapes(found)
     return all(infer_shapes(layer, shapes) is not None for layer, shapes in unbuilt.items())
 
 
 def _may_be_transposed(target: Target, weight: Weight) -> bool:
-    """Return whether a parameter may be in torch's order of axes, and have the same shape."""
+    """Return whether an array fits a parameter in PyTorch's order of axes as well."""
     shape = weight.shape
     is_known = target.path.rpartition(".")[2] != target.name  # "weight", which is Keras's "kernel"
     return not is_known and len(shape) > 1 and shape == (shape[-1], shape[-2], *shape[:-2])
 
 
 def describe_misfit(leaf: Leaf, saved: Saved, reason: str) -> str:
-    """Return the message for arrays that do not fit a module of the caller's own."""
+    """Return the message for arrays that do not fit a custom module."""
     takes = ", ".join(f"{target.path} {target.shape}" for target in leaf.targets) or "nothing"
     given = ", ".join(f"{one.path} {one.weight.shape}" for one in name_weights(saved)) or "nothing"
-    owner = f"{leaf.path or 'the module'} ({type(leaf.module).__name__})"
+    owner = f"{leaf.title} ({type(leaf.module).__name__})"
     return f"{owner} takes {takes}. Found: {given} at {saved.title}: {reason}."

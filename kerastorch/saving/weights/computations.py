@@ -54,7 +54,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Normalization:
-    """A normalization of (batch, channels, ...); without a mean, by the batch's statistics."""
+    """A normalization of (batch, channels, ...); without a mean, by batch statistics."""
 
     weight: Tensor | None
     bias: Tensor | None
@@ -64,16 +64,16 @@ class Normalization:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the output for an input."""
-        held = (self.weight, self.bias, self.mean, self.variance)
         weight, bias, mean, variance = (
-            None if tensor is None else tensor.to(x.device, x.dtype) for tensor in held
+            None if tensor is None else tensor.to(x.device, x.dtype)
+            for tensor in (self.weight, self.bias, self.mean, self.variance)
         )
         return F.batch_norm(x, mean, variance, weight, bias, mean is None, 0.0, self.epsilon)
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """A pooling of (batch, channels, *spatial) that counts nothing it pads with."""
+    """A pooling of (batch, channels, *spatial) that excludes the padding."""
 
     kind: Literal["max", "average"]
     size: Integers
@@ -98,5 +98,5 @@ Computation: TypeAlias = Convolution | Product | Normalization | Pooling
 
 
 def detach(tensor: Tensor | None) -> Any:
-    """Return a tensor without its gradient; None stays None."""
+    """Return a tensor without its gradient; None remains None."""
     return None if tensor is None else tensor.detach()

@@ -1,4 +1,4 @@
-"""The parts of a module that have weights of their own."""
+"""The submodules of a module that have weights."""
 
 from __future__ import annotations
 
@@ -17,44 +17,36 @@ from .torch_modules import find_adapter
 
 @dataclass(frozen=True)
 class Leaf:
-    """A module that has weights of its own.
+    """A module that has weights of its own."""
 
-    Attributes:
-        path: Its path in the whole module.
-        module: The module.
-        kinds: The Keras classes that it can stand for, in snake_case.
-        targets: Its weights in Keras's order; none where `refusal` says why.
-        refusal: Why it cannot take Keras's weights; empty where it can.
-        parts: What a module of the caller's own consists of; None for all other modules.
-        buffers: The buffers of such a module, which may be weights to Keras, too.
-    """
-
-    path: str
+    path: str  # from the root module
     module: nn.Module
-    kinds: tuple[str, ...]
-    targets: tuple[Target, ...]
-    refusal: str = ""
-    parts: tuple[Leaf, ...] | None = None
-    buffers: tuple[Target, ...] = ()
+    kinds: tuple[str, ...]  # the Keras classes that it can stand for, in snake_case
+    targets: tuple[Target, ...]  # its weights in Keras's order
+    refusal: str = ""  # why Keras's weights cannot be loaded into it
+    parts: tuple[Leaf, ...] | None = None  # of a custom module; None for all others
+    buffers: tuple[Target, ...] = ()  # of a custom module
+
+    @property
+    def title(self) -> str:
+        """Its path in messages."""
+        return self.path or "the module"
 
     def target_path(self, target: Target) -> str:
-        """Return a target's path in the whole module."""
+        """Return a target's path from the root module."""
         return f"{self.path}.{target.path}".lstrip(".")
 
 
 def has_method(module: nn.Module) -> bool:
-    """Return whether a module takes Keras's arrays by a method of its own."""
+    """Return whether a module has the method `load_keras_weights`."""
     return callable(getattr(module, METHOD, None))
 
 
 def leaves_of(module: nn.Module, own: Collection[nn.Module] = ()) -> list[Leaf]:
-    """Return all parts of a module that have weights of their own, each once, in its order.
+    """List the submodules that have weights, each once, in the module's order.
 
-    What a layer has inside, such as an activation with weights, counts to the layer.
-
-    Args:
-        module: The module.
-        own: Modules of the caller's own in it, each of which stands for a Keras layer as a whole.
+    What a layer contains, such as an activation with weights, belongs to the layer. The modules
+    `own` are custom: each stands for one Keras layer with everything inside it.
     """
     return list(_walk(module, "", set(), own))
 
@@ -70,7 +62,7 @@ def _walk(
         yield _describe_own_module(module, path)
         return
     if isinstance(module, Layer) or find_adapter(module) is not None:
-        leaf = _leaf(module, path)
+        leaf = _make_leaf(module, path)
         if leaf.targets or leaf.refusal:
             yield leaf
         return
@@ -82,7 +74,7 @@ def _walk(
 
 
 def _describe_own_module(module: nn.Module, path: str) -> Leaf:
-    """Return a module of the caller's own as one leaf with all that is inside."""
+    """Return a custom module as one leaf with everything inside it."""
     parts = () if has_method(module) else tuple(_list_parts(module, "", set()))
     targets, buffers = (
         tuple(
@@ -97,7 +89,7 @@ def _describe_own_module(module: nn.Module, path: str) -> Leaf:
 
 
 def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[Leaf]:
-    """Yield what has weights in a module of the caller's own.
+    """Yield the parts of a custom module that have weights.
 
     A subclass of a torch.nn class counts as that class, whatever its `forward` does around it.
     """
@@ -105,11 +97,16 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
         return
     seen.add(module)
     known = isinstance(module, Layer) or find_adapter(module, any_forward=True) is not None
-    leaf = _leaf(module, path) if known else Leaf(path, module, (), ())
+    leaf = _make_leaf(module, path) if known else Leaf(path, module, (), ())
     if not isinstance(module, Layer):
         leaf = _add_raw_parameters(leaf)
-        buffers = () if known else tuple(Target(module, n, n, n) for n in _kept_buffers(module))
-        leaf = replace(leaf, buffers=buffers)
+    if not known:
+        buffers = (
+            Target(module, name, name, name)
+            for name, buffer in module._buffers.items()
+            if buffer is not None and name not in module._non_persistent_buffers_set
+        )
+        leaf = replace(leaf, buffers=tuple(buffers))
     if leaf.targets or leaf.buffers or leaf.refusal:
         yield leaf
     if not isinstance(module, Layer):
@@ -118,28 +115,24 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
 
 
 def _add_raw_parameters(leaf: Leaf) -> Leaf:
-    """Return a leaf with what a subclass has added to its class; it is then of no kind."""
+    """Return a leaf with the parameters that a subclass adds; it then has no Keras class."""
     names = {target.parameter for target in leaf.targets}
-    raw = [
-        Target(leaf.module, name, name, name)
-        for name, parameter in leaf.module._parameters.items()
-        if parameter is not None and name not in names
-    ]
+    raw = list_raw_parameters(leaf.module, exclude=names)
     if not raw or leaf.refusal:
         return leaf
     return replace(leaf, kinds=(), targets=(*leaf.targets, *raw))
 
 
-def _kept_buffers(module: nn.Module) -> list[str]:
-    """Return the names of a module's own buffers that are in its state dict."""
+def list_raw_parameters(module: nn.Module, exclude: Collection[str]) -> list[Target]:
+    """Return the direct parameters of a module under their own names."""
     return [
-        name
-        for name, buffer in module._buffers.items()
-        if buffer is not None and name not in module._non_persistent_buffers_set
+        Target(module, name, name, name)
+        for name, parameter in module._parameters.items()
+        if parameter is not None and name not in exclude
     ]
 
 
-def _leaf(module: nn.Module, path: str) -> Leaf:
+def _make_leaf(module: nn.Module, path: str) -> Leaf:
     uninitialized = isinstance(module, LazyModuleMixin) and any(map(is_lazy, module.parameters()))
     if uninitialized and not isinstance(module, Layer):
         rule, remedy = "initialized", "Call the module on a batch first."
