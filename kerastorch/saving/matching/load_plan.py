@@ -77,7 +77,8 @@ class LoadPlan(LayerPlan):
     """The plan for a whole module and a whole source."""
 
     how: str = "order"  # how modules and layers were matched
-    left_out: list[LoadEntry] = field(default_factory=list)  # arrays of modules mapped to None
+    ignored: set[int] = field(default_factory=set)  # ids of leaves mapped to None
+    left_out: list[LoadEntry] = field(default_factory=list)  # their arrays
     skipped: list[Skipped] = field(default_factory=list)
     strict: list[str] = field(default_factory=list)  # errors only if `strict`
     hints: list[str] = field(default_factory=list)  # about similar names, for an error

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -27,21 +26,12 @@ from .user_mapping import apply_mapping
 
 Queue = list[tuple[Leaf, Saved]]  # modules and layers in order
 
+A = TypeVar("A", Leaf, Saved)
 _MAPPING = "Say which is which with `mapping={module path: saved layer}`."
 
 
 class Matcher:
-    """Matches the layers of a source with the submodules of a module that have weights.
-
-    Args:
-        module: The module.
-        contents: The content of the source.
-        source: Its layers.
-        mapping: The caller's argument `mapping`.
-        automatic: Whether to trust automatic names of Keras, such as dense_1.
-        lenient: Whether a layer that does not fit is skipped, rather than an error.
-        compares: Whether to compare the computations of modules with the source's config.
-    """
+    """Matches the layers of a source with the submodules of a module that have weights."""
 
     def __init__(
         self,
@@ -49,9 +39,9 @@ class Matcher:
         contents: Contents,
         source: Source,
         mapping: Mapping[str, str | None] | None = None,
-        automatic: bool = False,
-        lenient: bool = False,
-        compares: bool = True,
+        automatic: bool = False,  # trust automatic names of Keras, such as dense_1
+        lenient: bool = False,  # skip layers that do not fit
+        compares: bool = True,  # compare what modules compute with the source's config
     ) -> None:
         self.module = module
         self.mapping = dict(mapping or {})
@@ -81,11 +71,10 @@ class Matcher:
         ]
 
     def match(self, how: str) -> LoadPlan:
-        """Return the plan.
+        """Return the plan of matching by "name", by "order", or by one of two more ways.
 
-        Args:
-            how: "name", "order", "name and order" for the order of what has no name in common, or
-                "structure" for names that both have from the same config.
+        These are "name and order", for the order of what has no name in common, and "structure",
+        for names that both have from the same config.
         """
         plan = LoadPlan(how=how)
         leaves, theirs, left_out = apply_mapping(
@@ -98,8 +87,10 @@ class Matcher:
             where = ", ".join(self.source.crossed)
             what = "the names are those of the config's layers, but in another order"
             plan.problems.append(f"{where}: {what}.")
-        leaves = [leaf for leaf in leaves if leaf.targets or leaf.parts is not None]
-        own = _Side(leaves, left_out)
+        plan.ignored = {id(leaf) for leaf in left_out}
+        free = {id(leaf) for leaf in leaves if leaf.targets or leaf.parts is not None}
+        free |= plan.ignored
+        own = [leaf for leaf in self.leaves if id(leaf) in free]
         if how != "order":
             own, theirs = self._match_by_name(plan, own, theirs)
         if how.endswith("order"):
@@ -112,23 +103,21 @@ class Matcher:
         return plan
 
     def _match_by_name(
-        self, plan: LoadPlan, own: _Side, theirs: list[Saved]
-    ) -> tuple[_Side, list[Saved]]:
+        self, plan: LoadPlan, own: list[Leaf], theirs: list[Saved]
+    ) -> tuple[list[Leaf], list[Saved]]:
         """Pair what has a name in common, and return the rest."""
-        everything = own.everything(self.leaves)
-        names = [self._list_names(leaf, plan.how) for leaf in everything]
+        names = [self._list_names(leaf, plan.how) for leaf in own]
         levels = LEVELS[:1] if plan.how == "structure" else LEVELS
-        pairs = pair_by_names(everything, names, theirs, levels)
+        pairs = pair_by_names(own, names, theirs, levels)
         if not self.automatic:
-            pairs = drop_automatic_names(pairs, everything, theirs)
+            pairs = drop_automatic_names(pairs, own, theirs)
         for leaf, saved in pairs:
-            self._pair(plan, own, leaf, saved)
-        paired = {id(one) for pair in pairs for one in pair}
-        return own.without(paired), [saved for saved in theirs if id(saved) not in paired]
+            self._pair(plan, leaf, saved)
+        return _drop_paired(own, pairs), _drop_paired(theirs, pairs)
 
-    def _pair(self, plan: LoadPlan, own: _Side, leaf: Leaf, saved: Saved) -> bool:
+    def _pair(self, plan: LoadPlan, leaf: Leaf, saved: Saved) -> bool:
         """Pair a module, unless it is mapped to None, with a layer; return whether they fit."""
-        if own.is_left_out(leaf):
+        if id(leaf) in plan.ignored:
             plan.left_out += unused_entries(saved.weights)
             return True
         found = self.layers.match(leaf, saved)
@@ -138,9 +127,10 @@ class Matcher:
             plan.add_layer(found)
         return not found.mismatched
 
-    def _note_rest(self, plan: LoadPlan, own: _Side, theirs: list[Saved]) -> None:
+    def _note_rest(self, plan: LoadPlan, own: list[Leaf], theirs: list[Saved]) -> None:
         """Note what has no partner after matching by name."""
-        for leaf in own.leaves:
+        active = [leaf for leaf in own if id(leaf) not in plan.ignored]
+        for leaf in active:
             plan.add_missing(leaf, leaf.targets)
             near = _find_similar_name(leaf, theirs)
             if near is None:
@@ -151,7 +141,7 @@ class Matcher:
             else:
                 plan.hints.append(f"{what}, which does not fit.")
         # As many layers as modules that are mapped to None: they are theirs.
-        rest = plan.left_out if len(own.left_out) == len(theirs) else plan.unexpected
+        rest = plan.left_out if len(own) - len(active) == len(theirs) else plan.unexpected
         for saved in theirs:
             rest += unused_entries(saved.weights)
 
@@ -166,42 +156,40 @@ class Matcher:
             found.add((name,))
         return found | ({own} if own else set())
 
-    def _match_by_order(self, plan: LoadPlan, own: _Side, theirs: list[Saved]) -> None:
-        everything = own.everything(self.leaves)
+    def _match_by_order(self, plan: LoadPlan, own: list[Leaf], theirs: list[Saved]) -> None:
+        active = [leaf for leaf in own if id(leaf) not in plan.ignored]
         if self.source.bare:
-            queues = self._split_arrays(plan, own.leaves, theirs, everything)
+            queues = _split_arrays(plan, active, theirs, own)
         elif self.source.ordered:
             for container in self.source.doubts:
                 what = f"the order of the layers in {container!r} depends on which were trained"
                 plan.problems.append(f"{what}. {_MAPPING}")
-            complete = len(everything) == len(theirs)
-            if own.left_out and theirs and not complete and plan.how != "order":
+            complete = len(own) == len(theirs)
+            if len(active) < len(own) and theirs and not complete and plan.how != "order":
                 what = "which layers of the source belong to the modules that are left out"
                 plan.problems.append(f"{what} is not known. {_MAPPING}")
-            fitting = everything if complete and len(own.leaves) != len(theirs) else own.leaves
-            queues = [list(zip(fitting, theirs, strict=False))]
+            queues = [list(zip(own if complete else active, theirs, strict=False))]
         else:
-            queues = _queue_by_class(plan, own.leaves, theirs)
+            queues = _queue_by_class(plan, active, theirs)
         for queue in queues:
-            self._match_queue(plan, own, queue)
+            self._match_queue(plan, queue)
         if not self.source.bare:
-            paired = {id(one) for queue in queues for pair in queue for one in pair}
-            for leaf in own.without(paired).leaves:
+            pairs = [pair for queue in queues for pair in queue]
+            for leaf in _drop_paired(active, pairs):
                 plan.add_missing(leaf, leaf.targets)
-            for saved in theirs:
-                if id(saved) not in paired:
-                    plan.add_unexpected(saved.weights)
+            for saved in _drop_paired(theirs, pairs):
+                plan.add_unexpected(saved.weights)
 
-    def _match_queue(self, plan: LoadPlan, own: _Side, queue: Queue) -> None:
+    def _match_queue(self, plan: LoadPlan, queue: Queue) -> None:
         """Pair modules and layers in order, and warn where that is in doubt."""
         before, bare = len(plan.skipped), self.source.bare
         misfits = [
             (leaf, saved)
             for leaf, saved in queue
-            if not self._pair(plan, own, leaf, saved)
-            or (own.is_left_out(leaf) and not self._fits(leaf, saved))
+            if not self._pair(plan, leaf, saved)
+            or (id(leaf) in plan.ignored and not self._fits(leaf, saved))
         ]
-        relevant = [pair for pair in misfits if bare or not own.is_left_out(pair[0])]
+        relevant = [pair for pair in misfits if bare or id(pair[0]) not in plan.ignored]
         at_the_end = queue[len(queue) - len(relevant) :] == relevant  # a new head, say
         skipped = plan.skipped[before:]
         if (self.lenient or bare) and (not at_the_end or len(skipped) * 2 > len(queue)):
@@ -224,26 +212,27 @@ class Matcher:
         found = self.layers.match(leaf, saved)
         return found.fits and not found.differences
 
-    def _split_arrays(
-        self, plan: LoadPlan, leaves: list[Leaf], layers: list[Saved], everything: list[Leaf]
-    ) -> list[Queue]:
-        """Split a list of arrays between the modules by how many each of them takes."""
-        weights = [weight for layer in layers for weight in layer.weights]
-        for some in (leaves, everything):
-            for buffers in (False, True):
-                counts = _count_arrays(some, len(weights), buffers=buffers)
-                if sum(counts) == len(weights):
-                    remaining = iter(weights)
-                    parts = (Saved((), "", tuple(islice(remaining, count))) for count in counts)
-                    return [list(zip(some, parts, strict=True))]
-        takes = ", ".join(
-            f"{leaf.title} {'?' if has_method(leaf.module) else len(leaf.targets)}"
-            for leaf in everything
-        )
-        total = sum(len(leaf.targets) for leaf in everything)
-        what = f"the module takes {total} arrays: {takes}"
-        plan.problems.append(f"{what}. Found: {len(weights)} arrays.")
-        return []
+
+def _split_arrays(
+    plan: LoadPlan, leaves: list[Leaf], layers: list[Saved], everything: list[Leaf]
+) -> list[Queue]:
+    """Split a list of arrays between the modules by how many each of them takes."""
+    weights = [weight for layer in layers for weight in layer.weights]
+    for some in (leaves, everything):
+        for buffers in (False, True):
+            counts = _count_arrays(some, len(weights), buffers=buffers)
+            if sum(counts) == len(weights):
+                remaining = iter(weights)
+                parts = (Saved((), "", tuple(islice(remaining, count))) for count in counts)
+                return [list(zip(some, parts, strict=True))]
+    takes = ", ".join(
+        f"{leaf.title} {'?' if has_method(leaf.module) else len(leaf.targets)}"
+        for leaf in everything
+    )
+    total = sum(len(leaf.targets) for leaf in everything)
+    what = f"the module takes {total} arrays: {takes}"
+    plan.problems.append(f"{what}. Found: {len(weights)} arrays.")
+    return []
 
 
 def _find_similar_name(leaf: Leaf, layers: list[Saved]) -> Saved | None:
@@ -282,27 +271,10 @@ def _count_arrays(leaves: list[Leaf], available: int, *, buffers: bool) -> list[
     return counts
 
 
-@dataclass(frozen=True)
-class _Side:
-    """The modules that are not matched yet, and those that are mapped to None."""
-
-    leaves: list[Leaf]
-    left_out: list[Leaf]
-
-    def is_left_out(self, leaf: Leaf) -> bool:
-        return any(leaf is one for one in self.left_out)
-
-    def everything(self, order: list[Leaf]) -> list[Leaf]:
-        """Return both in the order of the module."""
-        ids = {id(leaf) for leaf in (*self.leaves, *self.left_out)}
-        return [leaf for leaf in order if id(leaf) in ids]
-
-    def without(self, paired: set[int]) -> _Side:
-        """Return the modules whose ids are not among those of paired ones."""
-        return _Side(
-            [leaf for leaf in self.leaves if id(leaf) not in paired],
-            [leaf for leaf in self.left_out if id(leaf) not in paired],
-        )
+def _drop_paired(left: list[A], pairs: Queue) -> list[A]:
+    """Return the modules or layers that are in no pair."""
+    paired = {id(one) for pair in pairs for one in pair}
+    return [one for one in left if id(one) not in paired]
 
 
 def _is_automatic(leaf: Leaf, name: str) -> bool:

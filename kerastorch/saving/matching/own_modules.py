@@ -70,21 +70,17 @@ def _names_below(names: Names, own: Names) -> Names | None:
 
 def name_weights(saved: Saved) -> list[NamedWeight]:
     """Return the arrays of a saved layer with their paths below it."""
-    return [
-        _name_weight(saved.names, one, weight, number)
-        for one in saved.inside or (saved,)
-        for number, weight in enumerate(one.weights)
-    ]
-
-
-def _name_weight(names: Names, saved: Saved, weight: Weight, number: int) -> NamedWeight:
-    """Return one array with its path: in old files the array's path has the inner layers."""
-    inner = weight.path.removeprefix(f"{saved.path}/").split("/")[:-1] if saved.path else []
-    if names and names[-1] in inner:
-        inner = inner[len(inner) - inner[::-1].index(names[-1]) :]
-    below = _names_below(saved.names, names) or ()
-    group = "/".join([*below, *(part for part in inner if part != "vars")])
-    return NamedWeight(group, weight.name or str(number), weight)
+    named = []
+    for one in saved.inside or (saved,):
+        below = _names_below(one.names, saved.names) or ()
+        for number, weight in enumerate(one.weights):
+            # In old files the array's own path has the inner layers.
+            inner = weight.path.removeprefix(f"{one.path}/").split("/")[:-1] if one.path else []
+            if saved.names and saved.names[-1] in inner:
+                inner = inner[len(inner) - inner[::-1].index(saved.names[-1]) :]
+            group = "/".join([*below, *(part for part in inner if part != "vars")])
+            named.append(NamedWeight(group, weight.name or str(number), weight))
+    return named
 
 
 def name_uniquely(weights: Sequence[NamedWeight]) -> dict[str, Weight]:
@@ -178,8 +174,7 @@ def _assign_by_layer(
         if inner is None:
             what = ", ".join(one.path for one in group)
             raise ValueError(f"{what} do not fit {part.path}, or fit it in more than one way")
-        for target, array in inner.items():
-            assigned[by_path[_path_in(part, target)]] = array
+        assigned |= {by_path[_path_in(part, target)]: array for target, array in inner.items()}
     return assigned
 
 

@@ -21,18 +21,11 @@ def apply_mapping(
     source: Source,
     mapping: Mapping[str, str | None],
 ) -> tuple[list[Leaf], list[Saved], list[Leaf]]:
-    """Add what a mapping names to a plan.
+    """Add what a mapping names to a plan, and what is wrong with the mapping.
 
-    Args:
-        plan: The plan, which also gets what is wrong with the mapping.
-        matcher: Matches single modules with saved layers.
-        leaves: The modules.
-        source: The saved layers.
-        mapping: Module paths -> names or paths of saved layers; parameter paths -> array paths;
-            None for what stays unchanged.
-
-    Returns:
-        The leaves and the layers that it does not name, and the leaves that stay unchanged.
+    The mapping has module paths -> names or paths of saved layers, parameter paths -> array paths,
+    and None for what stays unchanged. Return the leaves and the layers that it does not name, and
+    the leaves that stay unchanged.
     """
     rest = _Mapping(plan, matcher, source, {leaf.path: leaf for leaf in leaves})
     for path, name in mapping.items():

@@ -42,25 +42,19 @@ class ModuleWeight(NamedTuple):
 
 @dataclass(frozen=True)
 class Adapter:
-    """Maps modules of some classes of torch.nn to Keras.
+    """Maps modules of some classes of torch.nn to Keras."""
 
-    Attributes:
-        classes: The classes -> the Keras classes in snake_case that they can stand for; the second
-            one is depthwise.
-        weights: Returns a module's weights in Keras's order, optional ones included. Raises
-            `ValueError` where the module computes what no Keras layer does.
-        differences: Yields where a module computes other values than a config says.
-        training_difference: Returns where it does so in training only, or "".
-        computation: Returns what a module computes, or None if that is not known.
-        is_convolution: Whether they are convolutions, whose inputs are channels first.
-    """
-
+    # The classes -> the Keras classes, in snake_case, that they can stand for; a second one is
+    # depthwise.
     classes: Mapping[Any, tuple[str, ...]]
+    # Returns a module's weights in Keras's order, optional ones included. Raises `ValueError`
+    # where the module computes what no Keras layer does.
     weights: Callable[[Any], Sequence[ModuleWeight]]
+    # Yields where a module computes other values than a config says; the next one, in training.
     differences: Callable[[Any, Config], Iterator[str]] = lambda module, config: iter(())
     training_difference: Callable[[Any, Config], str] = lambda module, config: ""
-    computation: Callable[[Any], Computation | None] = lambda module: None
-    is_convolution: bool = False
+    computation: Callable[[Any], Computation | None] = lambda module: None  # None if unknown
+    is_convolution: bool = False  # its inputs are channels first
 
     def kinds(self, module: nn.Module) -> tuple[str, ...]:
         """Return the Keras classes that a module can stand for, the most likely first."""
