@@ -26,12 +26,11 @@ def make_skeleton(model: Model, plan: LoadPlan | None, source: str) -> None:
         FileError: a module has values that no file has, or the shape of an input is not known.
     """
     matched = [] if plan is None else [pair.target.tensor for pair in plan.assignments]
-    problems = [
-        f"{path} has values that Keras's files do not hold"
-        for path in _find_unfilled(model, matched)
-    ]
-    if problems:
-        listed = "".join(f"\n  {one}." for one in problems)
+    unfilled = list(_find_unfilled(model, matched))
+    if unfilled:
+        listed = "".join(
+            f"\n  {path} has values that Keras's files do not hold." for path in unfilled
+        )
         raise FileError(f"{source}: cannot be loaded on the device 'meta'.{listed}\n{_ADDED}")
     model.to("meta")
     shapes = {} if plan is None else plan.shapes

@@ -182,10 +182,7 @@ def _find_plan(
 
 def _list_names(spec: ModelSpec) -> list[Any]:
     """Return the names of a model's layers, including those of nested models."""
-    return [
-        layer.name if layer.model is None else (layer.name, _list_names(layer.model))
-        for layer in spec.layers
-    ]
+    return [(one.name, _list_names(one.model) if one.model else ()) for one in spec.layers]
 
 
 def _is_worth_trying(

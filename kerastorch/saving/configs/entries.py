@@ -42,9 +42,7 @@ def class_of(entry: Entry) -> str:
     return name if package in _PACKAGES else f"{package}>{name}"
 
 
-def upgrade_entry(
-    class_name: str, config: Mapping[str, Any], where: str
-) -> tuple[str, Mapping[str, Any]]:
+def upgrade_entry(class_name: str, config: Entry, where: str) -> tuple[str, Entry]:
     """Return the class and the config of a layer as Keras 3 writes them."""
     class_name = ALIASES.get(class_name, class_name)
     try:

@@ -8,6 +8,7 @@ from typing import Any
 from ...graph.spec import LayerSpec, TensorRef, mapped, refs
 from .nodes import RawCalls, refuse
 
+Calls = Mapping[str, RawCalls]  # of each layer
 Node = tuple[str, int]  # a layer and which of its calls
 WRONG_NUMBERS = (
     "Some versions of Keras 3 wrote wrong numbers for layers that are called more than once: save "
@@ -16,11 +17,11 @@ WRONG_NUMBERS = (
 _ROUNDS, _MOST = 10, 200  # of the search for dependent calls, and of the calls it handles
 
 
-def require_certain(raw: Mapping[str, RawCalls], version: str | None, where: str) -> None:
+def require_certain(raw: Calls, version: str | None, where: str) -> None:
     """Refuse call indices whose meaning depends on the version of Keras 3 that wrote them.
 
-    In references to another layer's call, Keras 3.0 and 3.1 counted all calls of that layer, also
-    those outside the model, and Keras 3.2 always wrote 0. Later versions count those inside.
+    Keras 3.0 and 3.1 counted all calls of a layer, also those outside the model, and Keras 3.2
+    always wrote 0. Later versions count those inside.
     """
     minor = _minor(version)
     if (minor is not None and minor > 2) or not any(found.modern for found in raw.values()):
@@ -35,7 +36,7 @@ def require_certain(raw: Mapping[str, RawCalls], version: str | None, where: str
         refuse(where, rule, f"Keras {version or 'of a version not known'}", WRONG_NUMBERS)
 
 
-def _ambiguous(raw: Mapping[str, RawCalls], several: list[str]) -> list[str]:
+def _ambiguous(raw: Calls, several: list[str]) -> list[str]:
     """Return the layers whose calls are ambiguous if the config has 0 everywhere.
 
     A call cannot use the result of one that depends on it: if that excludes all but the first call
@@ -58,9 +59,7 @@ def _ambiguous(raw: Mapping[str, RawCalls], several: list[str]) -> list[str]:
     return [name for _, name in pending]
 
 
-def _means_first(
-    user: Node, name: str, raw: Mapping[str, RawCalls], users: Mapping[Node, list[Node]]
-) -> bool:
+def _means_first(user: Node, name: str, raw: Calls, users: Mapping[Node, list[Node]]) -> bool:
     """Return whether all calls of a layer but the first depend on the call `user`."""
     after, waiting = {user}, [user]
     while waiting:
@@ -77,7 +76,7 @@ def _minor(version: str | None) -> int | None:
 
 
 def first_numbers(
-    layers: list[LayerSpec], raw: Mapping[str, RawCalls], ends: Mapping[str, Any]
+    layers: list[LayerSpec], raw: Calls, ends: Mapping[str, Any]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Return the index of each layer's first call, inside the graph and at its ends.
 
@@ -99,7 +98,7 @@ def first_numbers(
     return inside, outside
 
 
-def _list_used(raw: Mapping[str, RawCalls], ends: Any = ()) -> dict[str, set[int]]:
+def _list_used(raw: Calls, ends: Any = ()) -> dict[str, set[int]]:
     """Return the indices by which each layer's calls are referred to."""
     used: dict[str, set[int]] = {name: set() for name in raw}
     calls = [[list(call.args), call.kwargs] for found in raw.values() for call in found.calls]
@@ -117,12 +116,7 @@ def counted(
 ) -> Any:
     """Return a structure of TensorRefs with calls counted from 0.
 
-    Args:
-        structure: References with the file's indices.
-        offsets: The file's index of each layer's first call.
-        counts: The number of calls of each layer.
-        inputs: The names of the InputLayers, which have one tensor whatever the index.
-        where: The place, for messages.
+    `offsets` has the file's index of each layer's first call. For `inputs`, any index means 0.
     """
 
     def shift(ref: TensorRef) -> TensorRef:

@@ -62,8 +62,7 @@ class _Reader:
     """Reads one config."""
 
     def __init__(self, source: str, version: str | None) -> None:
-        self.source = source
-        self.version = version
+        self.source, self.version = source, version
         self.count = 0
         self.sharing = Sharing()
 
@@ -255,9 +254,6 @@ def _calls_in(spec: ModelSpec) -> int:
     In a small file, models that call a model twice, which calls another twice, and so on, can make
     more calls than anybody can wait for.
     """
-    inside = {
-        layer.name: 1 if layer.model is None else 1 + _calls_in(layer.model)
-        for layer in spec.layers
-    }
+    inside = {one.name: 1 + (_calls_in(one.model) if one.model else 0) for one in spec.layers}
     functional = spec.kind == "Functional"
     return sum(inside[name] for name in ([c.layer for c in spec.calls] if functional else inside))

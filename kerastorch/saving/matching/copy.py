@@ -15,6 +15,7 @@ from ...layers.base.layer import Layer
 from ..weights.parameters import METHOD
 from .load_plan import Assignment, LoadPlan
 
+Arrays = dict[str, np.ndarray[Any, Any]]
 Buffer = tuple[nn.Module, str, Tensor]  # a module, the name of its parameter, the new value
 
 
@@ -25,10 +26,7 @@ def copy_weights(plan: LoadPlan, source: str) -> None:
         FileError: an array cannot be read, or a module's method raised an error.
     """
     buffers = _read_into_buffers(plan)
-    arrays = [
-        {name: to_array(weight.read()) for name, weight in call.weights.items()}
-        for call in plan.calls
-    ]
+    arrays = [{n: to_array(w.read()) for n, w in call.weights.items()} for call in plan.calls]
     _call_methods(plan, arrays, source)
     _copy_to_parameters(buffers)
 
@@ -82,8 +80,7 @@ def _fill(pair: Assignment, value: Tensor) -> None:
             raise FileError(f"{weight.path} must be {rule}. {remedy}")
         done += len(rows) if rows.ndim else 0
     if weight.shape and done != weight.shape[0]:
-        what = f"{weight.path} has {done} rows"
-        raise FileError(f"{what}, where the source said {weight.shape}.")
+        raise FileError(f"{weight.path} has {done} rows, where the source said {weight.shape}.")
 
 
 def _is_narrower(own: torch.dtype, given: torch.dtype) -> bool:
@@ -105,9 +102,7 @@ def _copy_to_parameters(buffers: list[Buffer]) -> None:
             layer._become_built(values)
 
 
-def _call_methods(
-    plan: LoadPlan, arrays: list[dict[str, np.ndarray[Any, Any]]], source: str
-) -> None:
+def _call_methods(plan: LoadPlan, arrays: list[Arrays], source: str) -> None:
     """Call `load_keras_weights` of custom modules; restore all of them if one fails."""
     before: list[tuple[Tensor, Tensor]] = []
     with torch.inference_mode(False), torch.no_grad():

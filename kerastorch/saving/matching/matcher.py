@@ -77,12 +77,9 @@ class Matcher:
         for names that both have from the same config.
         """
         plan = LoadPlan(how=how)
-        leaves, theirs, left_out = apply_mapping(
-            plan, self.layers, self.leaves, self.source, self.mapping
-        )
-        for leaf in leaves:
-            if leaf.refusal:
-                plan.strict.append(f"{leaf.title}: {leaf.refusal}")
+        unmatched = self.leaves, self.source
+        leaves, theirs, left_out = apply_mapping(plan, self.layers, *unmatched, self.mapping)
+        plan.strict += [f"{leaf.title}: {leaf.refusal}" for leaf in leaves if leaf.refusal]
         if self.source.crossed:
             where = ", ".join(self.source.crossed)
             what = "the names are those of the config's layers, but in another order"
@@ -214,11 +211,11 @@ class Matcher:
 
 
 def _split_arrays(
-    plan: LoadPlan, leaves: list[Leaf], layers: list[Saved], everything: list[Leaf]
+    plan: LoadPlan, leaves: list[Leaf], layers: list[Saved], every: list[Leaf]
 ) -> list[Queue]:
     """Split a list of arrays between the modules by how many each of them takes."""
     weights = [weight for layer in layers for weight in layer.weights]
-    for some in (leaves, everything):
+    for some in (leaves, every):
         for buffers in (False, True):
             counts = _count_arrays(some, len(weights), buffers=buffers)
             if sum(counts) == len(weights):
@@ -226,10 +223,9 @@ def _split_arrays(
                 parts = (Saved((), "", tuple(islice(remaining, count))) for count in counts)
                 return [list(zip(some, parts, strict=True))]
     takes = ", ".join(
-        f"{leaf.title} {'?' if has_method(leaf.module) else len(leaf.targets)}"
-        for leaf in everything
+        f"{leaf.title} {'?' if has_method(leaf.module) else len(leaf.targets)}" for leaf in every
     )
-    total = sum(len(leaf.targets) for leaf in everything)
+    total = sum(len(leaf.targets) for leaf in every)
     what = f"the module takes {total} arrays: {takes}"
     plan.problems.append(f"{what}. Found: {len(weights)} arrays.")
     return []

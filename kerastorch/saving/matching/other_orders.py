@@ -12,19 +12,19 @@ from torch import nn
 from ..weights.module_weights import Leaf
 from ..weights.saved_layers_by_config import Saved
 
-Queue = Sequence[tuple[Leaf, Saved]]
+Pair = tuple[Leaf, Saved]
+Queue = Sequence[Pair]
+Fits = Callable[[Leaf, Saved], bool]
 _MOST = 12  # modules that a warning names
 
 
-def warn_of_other_orders(
-    module: nn.Module, queue: Queue, fits: Callable[[Leaf, Saved], bool]
-) -> list[str]:
+def warn_of_other_orders(module: nn.Module, queue: Queue, fits: Fits) -> list[str]:
     """Return a warning for each set of modules that fit each other's layers.
 
     `queue` has the modules with their layers, in order; `fits` says whether a layer fits a module
     and, as far as is known, computes the same.
     """
-    groups: dict[Hashable, list[list[tuple[Leaf, Saved]]]] = {}
+    groups: dict[Hashable, list[list[Pair]]] = {}
     for leaf, saved in queue:
         sizes = tuple(prod(weight.shape) for weight in saved.weights)
         similar = groups.setdefault(sizes, [])
@@ -35,17 +35,15 @@ def warn_of_other_orders(
                 break
         else:
             similar.append([(leaf, saved)])
-    sets = [[leaf.path for leaf, _ in group] for similar in groups.values() for group in similar]
+    found = [[leaf.path for leaf, _ in group] for similar in groups.values() for group in similar]
     return [
         _describe(paths)
-        for paths in sets
+        for paths in found
         if not all(_is_chain(module, paths[0], path) for path in paths[1:])
     ]
 
 
-def warn_of_other_cuts(
-    module: nn.Module, queue: Queue, fits: Callable[[Leaf, Saved], bool]
-) -> list[str]:
+def warn_of_other_cuts(module: nn.Module, queue: Queue, fits: Fits) -> list[str]:
     """Return a warning for each two neighbors that could split their arrays differently."""
     found = []
     for (first, ours), (second, theirs) in pairwise(queue):
@@ -69,10 +67,9 @@ def _is_chain(module: nn.Module, left: str, right: str) -> bool:
 
 
 def _describe(paths: list[str]) -> str:
-    named = ", ".join(paths[:_MOST])
-    if len(paths) > _MOST:
-        named += f" and {len(paths) - _MOST} more"
+    more = f" and {len(paths) - _MOST} more" if len(paths) > _MOST else ""
     return (
-        f"{named} fit in another order as well, and took the source's layers in the order in which "
-        "they are registered. Say which is which with `mapping=`, or check with `compare`."
+        f"{', '.join(paths[:_MOST])}{more} fit in another order as well, and took the source's "
+        "layers in the order in which they are registered. Say which is which with `mapping=`, or "
+        "check with `compare`."
     )

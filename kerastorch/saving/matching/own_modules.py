@@ -24,6 +24,7 @@ THREE_WAYS = (
     "shapes included; or by their shapes where these fit in one way only; or give it a method "
     f"`{METHOD}(self, weights)`, which gets a dict of NumPy arrays."
 )
+Assigned = dict[Target, Weight]
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -48,15 +49,13 @@ def merge_by_names(source: Source, names: Iterable[Names]) -> Source:
     for own in names:
         inside = [saved for saved in layers if saved.names[: len(own)] == own]
         inside = inside or [saved for saved in layers if _names_below(saved.names, own) is not None]
-        if not inside:
-            continue
-        first = next((saved for saved in inside if _names_below(saved.names, own) == ()), inside[0])
-        weights = tuple(weight for saved in inside for weight in saved.weights)
-        merged = replace(first, names=own, kind=None, weights=weights, inside=tuple(inside))
-        index = layers.index(inside[0])
-        ids = set(map(id, inside))
-        layers = [saved for saved in layers if id(saved) not in ids]
-        layers.insert(index, merged)
+        if inside:
+            first = next((one for one in inside if _names_below(one.names, own) == ()), inside[0])
+            weights = tuple(weight for saved in inside for weight in saved.weights)
+            merged = replace(first, names=own, kind=None, weights=weights, inside=tuple(inside))
+            index, ids = layers.index(inside[0]), set(map(id, inside))
+            layers = [saved for saved in layers if id(saved) not in ids]
+            layers.insert(index, merged)
     return replace(source, layers=tuple(layers))
 
 
@@ -94,7 +93,7 @@ def name_uniquely(weights: Sequence[NamedWeight]) -> dict[str, Weight]:
 
 def assign_weights(
     leaf: Leaf, weights: Sequence[NamedWeight], *, in_order: bool = False
-) -> tuple[dict[Target, Weight], bool]:
+) -> tuple[Assigned, bool]:
     """Return the array of each parameter of a custom module, and whether it is certain.
 
     With `in_order`, the arrays are a list in Keras's order, which is the last resort.
@@ -129,9 +128,7 @@ def _rest(weights: Sequence[NamedWeight], found: Mapping[Target, Weight]) -> lis
     return [one for one in weights if id(one.weight) not in ids]
 
 
-def _assign_by_name(
-    slots: Sequence[Target], weights: Sequence[NamedWeight]
-) -> dict[Target, Weight]:
+def _assign_by_name(slots: Sequence[Target], weights: Sequence[NamedWeight]) -> Assigned:
     """Return the arrays that have the name and the shape of one parameter or buffer."""
     named = {_path_of(target): target for target in slots}
     paths = [one.path for one in weights if one.weight.name is not None]
@@ -151,7 +148,7 @@ def _path_of(target: Target) -> str:
 
 def _assign_by_layer(
     leaf: Leaf, found: Mapping[Target, Weight], weights: Sequence[NamedWeight]
-) -> dict[Target, Weight]:
+) -> Assigned:
     """Pair each inner layer of the Keras layer with an inner module, by name or by shapes."""
     groups: dict[str, list[NamedWeight]] = {}
     for weight in weights:
@@ -168,7 +165,7 @@ def _assign_by_layer(
     if len(rest) == len(groups):
         inner_groups = list(groups.values())
         pairs += pair_uniquely(rest, inner_groups, lambda *pair: _assign_within(*pair) is not None)
-    assigned: dict[Target, Weight] = {}
+    assigned: Assigned = {}
     for part, group in pairs:
         inner = _assign_within(part, group)
         if inner is None:
@@ -182,7 +179,7 @@ def _path_in(part: Leaf, target: Target) -> str:
     return f"{part.path}.{target.path}".lstrip(".")
 
 
-def _assign_within(part: Leaf, group: Sequence[NamedWeight]) -> dict[Target, Weight] | None:
+def _assign_within(part: Leaf, group: Sequence[NamedWeight]) -> Assigned | None:
     """Return the array of each parameter of one inner module, or None if that is not certain.
 
     Arrays without names are assumed to be in the order of the module's Keras class.
@@ -203,9 +200,7 @@ def _assign_within(part: Leaf, group: Sequence[NamedWeight]) -> dict[Target, Wei
     return found if complete and _fit_together(found) else None
 
 
-def _assign_by_shape(
-    slots: Sequence[Target], weights: Sequence[NamedWeight]
-) -> dict[Target, Weight]:
+def _assign_by_shape(slots: Sequence[Target], weights: Sequence[NamedWeight]) -> Assigned:
     """Return the only way in which the shapes fit."""
     if len(weights) > len(slots):
         raise ValueError(f"there are {len(weights)} arrays for {len(slots)} parameters and buffers")
@@ -226,9 +221,7 @@ def pair_uniquely(
     left: Sequence[A], right: Sequence[B], fits: Callable[[A, B], bool]
 ) -> list[tuple[A, B]]:
     """Pair each one that has a single possible partner, until none has."""
-    options = {
-        i: {j for j, two in enumerate(right) if fits(one, two)} for i, one in enumerate(left)
-    }
+    options = {i: {j for j, b in enumerate(right) if fits(a, b)} for i, a in enumerate(left)}
     pairs: dict[int, int] = {}
     while single := next(([i, *found] for i, found in options.items() if len(found) == 1), None):
         i, j = single
@@ -239,7 +232,7 @@ def pair_uniquely(
     return [(left[i], right[j]) for i, j in sorted(pairs.items())]
 
 
-def _fit_together(found: dict[Target, Weight]) -> bool:
+def _fit_together(found: Assigned) -> bool:
     """Return whether all shapes fit, also those of unbuilt layers."""
     if not all(target.fits(weight.shape) for target, weight in found.items()):
         return False

@@ -30,7 +30,7 @@ class Convolution:
     groups: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the output for an input."""
+        """Return the output."""
         convolve = CONVOLUTIONS[self.weight.ndim - 2]
         given = x.to(self.weight), self.weight, self.bias
         if self.padding == SAME:
@@ -48,7 +48,7 @@ class Product:
     bias: Tensor | None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the output for an input."""
+        """Return the output."""
         return F.linear(x.to(self.weight), self.weight, self.bias)
 
 
@@ -63,7 +63,7 @@ class Normalization:
     epsilon: float
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the output for an input."""
+        """Return the output."""
         weight, bias, mean, variance = (
             None if tensor is None else tensor.to(x.device, x.dtype)
             for tensor in (self.weight, self.bias, self.mean, self.variance)
@@ -81,7 +81,7 @@ class Pooling:
     padding: Padding
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the output for an input."""
+        """Return the output."""
         pool = pool_max if self.kind == "max" else pool_average
         if self.padding == SAME:
             return pool(x, self.size, self.stride, True)

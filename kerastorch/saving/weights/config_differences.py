@@ -22,18 +22,15 @@ from ...layers.base.layer import Layer
 from .keras_names import weight_names
 from .torch_modules import Adapter, find_adapter, is_equal
 
+Custom = Mapping[str, Any]  # the caller's own objects by name; None for classes of modules
+
 # These do not change the outputs, or also describe the inputs, as `data_format` does.
 _NOT_COMPARED = (*NOT_IN_CONFIG, "data_format", "axis", "lora_rank", "lora_alpha")
 _STEP = 37  # mixes small and large sample values
 
 
-def disagreements(
-    module: nn.Module, layer: LayerSpec, custom: Mapping[str, Any] | None = None
-) -> list[str]:
-    """Return where a module computes something else than a saved layer, each with a remedy.
-
-    `custom` has the caller's own classes and functions by name; None for classes of modules.
-    """
+def disagreements(module: nn.Module, layer: LayerSpec, custom: Custom | None = None) -> list[str]:
+    """Return where a module computes something else than a saved layer, each with a remedy."""
     if isinstance(module, Layer):
         return list(_compare_layers(module, layer, custom or {}))
     adapter = _find_adapter_for(module, layer)
@@ -54,7 +51,7 @@ def _find_adapter_for(module: nn.Module, layer: LayerSpec) -> Adapter | None:
     return adapter
 
 
-def _compare_layers(layer: Layer, spec: LayerSpec, custom: Mapping[str, Any]) -> Iterator[str]:
+def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[str]:
     """Yield each argument of a layer of kerastorch that differs from the saved layer's."""
     classes = type(layer).__mro__
     base: Any = next((cls for cls in classes if cls.__name__ == spec.class_name), None)
@@ -88,7 +85,7 @@ def _read_config(layer: Layer) -> dict[str, Any]:
         return {name: plain(getattr(layer, name)) for name in names if hasattr(layer, name)}
 
 
-def _compare_activations(layer: Any, spec: LayerSpec, custom: Mapping[str, Any]) -> Iterator[str]:
+def _compare_activations(layer: Any, spec: LayerSpec, custom: Custom) -> Iterator[str]:
     """Yield a different activation: what it computes counts, not its name."""
     own, given = layer.activation, spec.config.get("activation")
     names = _list_names(given)

@@ -14,6 +14,8 @@ from ...layers.base.layer import Layer
 from .parameters import METHOD, Target, kinds_of, refusal_of, variables_of
 from .torch_modules import find_adapter
 
+Modules = Collection[nn.Module]
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -42,7 +44,7 @@ def has_method(module: nn.Module) -> bool:
     return callable(getattr(module, METHOD, None))
 
 
-def leaves_of(module: nn.Module, own: Collection[nn.Module] = ()) -> list[Leaf]:
+def leaves_of(module: nn.Module, own: Modules = ()) -> list[Leaf]:
     """List the submodules that have weights, each once, in the module's order.
 
     What a layer contains, such as an activation with weights, belongs to the layer. The modules
@@ -51,9 +53,7 @@ def leaves_of(module: nn.Module, own: Collection[nn.Module] = ()) -> list[Leaf]:
     return list(_walk(module, "", set(), own))
 
 
-def _walk(
-    module: nn.Module, path: str, seen: set[nn.Module], own: Collection[nn.Module]
-) -> Iterator[Leaf]:
+def _walk(module: nn.Module, path: str, seen: set[nn.Module], own: Modules) -> Iterator[Leaf]:
     if module in seen:
         return
     seen.add(module)

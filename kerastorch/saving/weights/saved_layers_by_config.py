@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -34,9 +34,7 @@ def saved_layers(contents: Contents, spec: ModelSpec | None = None) -> Source:
     rest = [layer for layer in contents.layers if layer.path not in grouped.used]
     left = saved_alone(replace(contents, layers=tuple(rest))).layers
     marked = after_flatten(spec, ())
-    known = tuple(
-        replace(layer, flattened=layer.names in marked) for layer in found if layer.weights
-    )
+    known = (replace(one, flattened=one.names in marked) for one in found if one.weights)
     ordered = not left or not contents.named_by_class
     return Source((*known, *left), ordered, crossed=tuple(grouped.crossed))
 
@@ -46,6 +44,9 @@ class _Group(NamedTuple):
 
     filled: bool  # whether it has weights
     name: str | None  # of its layer
+
+
+Groups = dict[str, _Group]
 
 
 class _Grouping:
@@ -87,9 +88,9 @@ class _Grouping:
                     parts = below.removeprefix(f"{path}/").split("/")
                     yield Saved((*inner, *parts), below, self._take(below))
 
-    def _list_groups(self, container: str) -> dict[str, _Group]:
+    def _list_groups(self, container: str) -> Groups:
         """Return the groups in a container by their names."""
-        groups: dict[str, _Group] = {}
+        groups: Groups = {}
         for path in self.below.get(container, ()):
             name = path[len(container) + 1 :].partition("/")[0]
             layer = self.layers.get(f"{container}/{name}")
@@ -164,9 +165,7 @@ def _list_own_layers(model: ModelSpec) -> list[LayerSpec]:
     return [layer for layer in model.layers if not layer.operation and layer.alias is None]
 
 
-def _match_groups(
-    model: ModelSpec, groups: Mapping[str, _Group]
-) -> Iterator[tuple[LayerSpec, str]]:
+def _match_groups(model: ModelSpec, groups: Groups) -> Iterator[tuple[LayerSpec, str]]:
     """Yield each layer of a model with its group, in the model's order.
 
     The groups of a class are numbered in the model's order, in each version of Keras with other
