@@ -105,7 +105,7 @@ def load_model(
 def _parse_config(file: Contents) -> ModelSpec:
     """Return a file's config."""
     if file.config is None:
-        what = "it has weights only, and no config that tells the model"
+        what = "it has weights only, and no config that describes the model"
         remedy = "Build the model yourself and call `load_weights`."
         raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
     return parse_model(file.config, file.source, file.version)

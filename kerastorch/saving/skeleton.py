@@ -40,7 +40,7 @@ def make_skeleton(model: Model, plan: LoadPlan | None, source: str) -> None:
         elif input_shape is not None:
             layer.build(input_shape)
         else:
-            what = f"the config does not tell the shape of the input of {path}"
+            what = f"the config does not have the shape of the input of {path}"
             raise FileError(f"{source}: {what}. Say where weights are with `weights=`.")
 
 

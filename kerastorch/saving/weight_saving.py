@@ -75,7 +75,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
         raise TypeError(problem(owner, "path", rule, path))
     target: Path = arguments.path(owner, "path", path)
     if not target.name.endswith(_SUFFIX):
-        remedy = "Keras tells the format by it."
+        remedy = "Keras recognizes the format by it."
         raise ValueError(problem(owner, "path", rule, str(path), remedy))
     if target.is_dir():
         raise IsADirectoryError(f"{target}: is a directory. Name a file.")
@@ -115,7 +115,7 @@ def _list_groups(model: nn.Module) -> list[_Group]:
     if isinstance(model, Model):
         problems += [f"  {found}" for found in _find_misplaced(model)]
     if problems:
-        owner, rule = save_weights.__name__, "a model whose weights Keras can take"
+        owner, rule = save_weights.__name__, "a model whose weights Keras can load"
         remedy = "\n".join(["Nothing was written.", *problems])
         raise ValueError(problem(owner, "model", rule, type(model).__name__, remedy))
     if isinstance(model, Model):
@@ -160,7 +160,7 @@ def _has_weights_of(layer: LayerSpec, module: nn.Module) -> bool:
 def _find_problems(leaf: Leaf) -> Iterator[str]:
     if (leaf.refusal or leaf.parts is not None) and not layer_kind(leaf.module):
         kind = type(leaf.module).__name__
-        yield f"Keras has no layer that takes the weights of {kind}. Save them with torch."
+        yield f"Keras has no layer with the weights of {kind}. Save them with torch."
     elif leaf.refusal:
         yield leaf.refusal
     elif any(target.unbuilt for target in leaf.targets):

@@ -181,7 +181,7 @@ def changed(groups, **changes):
             {"embedding": [array(2, 4)]},
             "unexpected: layers/embedding/vars/0 (2, 4) matches no parameter",
         ),
-        ({"dense": [array(2, 4)]}, "takes 2 weights: kernel, bias"),
+        ({"dense": [array(2, 4)]}, "has 2 weights: kernel, bias"),
         ({"dense": [array(2, 5), array(5)]}, "no input gives these shapes"),
         ({"dense": [array(3, 4), array(4)]}, "by its input's shape"),
         ({"conv2d": [array(2, 3, 2, 2), array(2)]}, "by its input's shape"),

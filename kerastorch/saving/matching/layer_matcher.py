@@ -70,7 +70,7 @@ class LayerMatcher:
         found = by_name or _match_by_count(leaf, weights)
         if found is None:
             names = ", ".join(target.name for target in leaf.targets)
-            what = f"{leaf.title} takes {len(leaf.targets)} weights: {names}"
+            what = f"{leaf.title} has {len(leaf.targets)} weights: {names}"
             shapes = ", ".join(f"{w.name or w.path.rpartition('/')[2]} {w.shape}" for w in weights)
             plan.mismatched.append(f"{what}. Found: {shapes} at {saved.title}.")
             return
@@ -97,15 +97,13 @@ class LayerMatcher:
         names = ", ".join(target.name for target in leaf.targets)
         given = [weight.name for weight in weights if weight.name and not weight.name.isdecimal()]
         if given:
-            what = (
-                f"{leaf.title} takes {names}. Found the names {', '.join(given)} at {saved.title}"
-            )
-            plan.mismatched.append(f"{what}, and shapes that do not tell which is which.")
+            what = f"{leaf.title} has the weights {names}. Found the names {', '.join(given)}"
+            plan.mismatched.append(f"{what} at {saved.title}, and equal shapes.")
             return
         title = saved.kind if saved.spec is None else saved.spec.class_name
         kind = title if saved.spec is None else snake_case(saved.spec.class_name)
         if kind is not None and kind not in leaf.kinds:
-            what = f"{leaf.title} took the arrays of a {title} as {names}"
+            what = f"{leaf.title} received the arrays of a {title} as {names}"
             plan.warnings.append(f"{what}: the file has no names of them. {_CHECK}")
 
     def _match_own_module(self, plan: LayerPlan, leaf: Leaf, saved: Saved) -> None:
@@ -126,10 +124,8 @@ class LayerMatcher:
         for target, weight in found.items():
             plan.assignments.append(Assignment(leaf.target_path(target), target, weight))
         if not is_certain:
-            what = (
-                "takes arrays of equal shapes in the order in which its parameters are registered"
-            )
-            plan.warnings.append(f"{leaf.title} {what}. {_CHECK}")
+            what = f"{leaf.title} receives arrays of equal shapes in the order in which"
+            plan.warnings.append(f"{what} its parameters are registered. {_CHECK}")
         plan.mismatched += self.check(plan, leaf, found)
 
     @staticmethod

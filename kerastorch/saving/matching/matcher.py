@@ -226,7 +226,7 @@ def _split_arrays(
         f"{leaf.title} {'?' if has_method(leaf.module) else len(leaf.targets)}" for leaf in every
     )
     total = sum(len(leaf.targets) for leaf in every)
-    what = f"the module takes {total} arrays: {takes}"
+    what = f"the module needs {total} arrays: {takes}"
     plan.problems.append(f"{what}. Found: {len(weights)} arrays.")
     return []
 

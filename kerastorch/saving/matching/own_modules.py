@@ -20,8 +20,8 @@ from ..weights.parameters import METHOD, Target, group_unbuilt_shapes
 from ..weights.saved_layers_by_config import Names, Saved, Source
 
 THREE_WAYS = (
-    "A module of your own takes arrays by the names of its parameters where these are Keras's, "
-    "shapes included; or by their shapes where these fit in one way only; or give it a method "
+    "A module of your own receives arrays by the names of its parameters if these are Keras's, "
+    "shapes included; or by their shapes if these fit in one way only; or give it a method "
     f"`{METHOD}(self, weights)`, which gets a dict of NumPy arrays."
 )
 Assigned = dict[Target, Weight]
@@ -158,7 +158,7 @@ def _assign_by_layer(
     parts = {
         part.path.replace(".", "/"): part
         for part in leaf.parts or ()
-        if part.targets and not any(_path_in(part, target) in done for target in part.targets)
+        if part.targets and not any(part.target_path(target) in done for target in part.targets)
     }
     pairs = [(part, groups.pop(name)) for name, part in parts.items() if name and name in groups]
     rest = [part for name, part in parts.items() if all(part is not one for one, _ in pairs)]
@@ -171,12 +171,8 @@ def _assign_by_layer(
         if inner is None:
             what = ", ".join(one.path for one in group)
             raise ValueError(f"{what} do not fit {part.path}, or fit it in more than one way")
-        assigned |= {by_path[_path_in(part, target)]: array for target, array in inner.items()}
+        assigned |= {by_path[part.target_path(target)]: array for target, array in inner.items()}
     return assigned
-
-
-def _path_in(part: Leaf, target: Target) -> str:
-    return f"{part.path}.{target.path}".lstrip(".")
 
 
 def _assign_within(part: Leaf, group: Sequence[NamedWeight]) -> Assigned | None:
@@ -249,7 +245,7 @@ def _may_be_transposed(target: Target, weight: Weight) -> bool:
 
 def describe_misfit(leaf: Leaf, saved: Saved, reason: str) -> str:
     """Return the message for arrays that do not fit a custom module."""
-    takes = ", ".join(f"{target.path} {target.shape}" for target in leaf.targets) or "nothing"
+    own = ", ".join(f"{target.path} {target.shape}" for target in leaf.targets) or "nothing"
     given = ", ".join(f"{one.path} {one.weight.shape}" for one in name_weights(saved)) or "nothing"
     owner = f"{leaf.title} ({type(leaf.module).__name__})"
-    return f"{owner} takes {takes}. Found: {given} at {saved.title}: {reason}."
+    return f"{owner} has {own}. Found: {given} at {saved.title}: {reason}."

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..formats.weight_file import Weight
-from ..weights.module_weights import Leaf, list_raw_parameters
+from ..weights.module_weights import Leaf, list_raw_targets
 from ..weights.parameters import Target
 from ..weights.saved_layers_by_config import Saved, Source
 from .layer_matcher import LayerMatcher
@@ -102,15 +102,14 @@ class _Mapping:
             leaf = self.leaves[owner]
             target = Target(leaf.module, last, last, last)
         else:
-            rule = "the path of a module or a parameter that takes weights"
+            rule = "the path of a module or a parameter with weights"
             hint = suggest(path, [*self.leaves, *known])
             self.plan.problems.append(f"mapping[{path!r}]: a key must be {rule}.{hint}")
             return
         if name is not None and name not in self.weights:
-            rule, every = "the path of an array of the source", ", ".join(self.weights)
-            said = f"mapping[{path!r}] must be {rule}. Received: {name!r}."
-            hint = suggest(name, self.weights)
-            self.plan.problems.append(f"{said}{hint} There are: {every}.")
+            said = f"mapping[{path!r}] must be the path of an array of the source"
+            hint, every = suggest(name, self.weights), ", ".join(self.weights)
+            self.plan.problems.append(f"{said}. Received: {name!r}.{hint} There are: {every}.")
             return
         weight = None if name is None else self.weights[name]
         self.parts.setdefault(leaf.path, []).append((target, weight))
@@ -127,7 +126,7 @@ class _Mapping:
             ]
             self.plan.problems += self.matcher.check(self.plan, leaf, given)
             named = {target.parameter for target, _ in chosen if target.owner is leaf.module}
-            rest = leaf.targets or list_raw_parameters(leaf.module, exclude=named)
+            rest = leaf.targets or list_raw_targets(leaf.module, leaf.module._parameters, named)
             said = [target for target, _ in chosen]
             self.plan.add_missing(leaf, [target for target in rest if target not in said])
             used |= {weight.path for weight in given.values()}

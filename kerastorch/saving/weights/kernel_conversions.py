@@ -62,7 +62,7 @@ def _is_filters_first(contents: Contents, saved: Saved, leaf: Leaf, weight: Weig
     moved = (*weight.shape[2:], weight.shape[1], weight.shape[0])
     fits = [shape == wanted for shape in (weight.shape, moved)]
     if wanted is None or all(fits):
-        what = "a kernel of Keras 1 whose order of axes no config tells"
+        what = "a kernel of Keras 1 whose order of axes is in no config"
         raise _make_error(contents, saved, f"{what}: {weight.shape}")
     return fits[1]
 
@@ -74,13 +74,12 @@ def _merge_lora(contents: Contents, saved: Saved, leaf: Leaf) -> tuple[Weight, .
         return saved.weights
     config = {} if saved.spec is None else saved.spec.config
     rank, alpha = config.get("lora_rank"), config.get("lora_alpha", config.get("lora_rank"))
-    kernel, *factors = (named.get(name) for name in ("kernel", *MERGED))
+    kernel, a, b = (named.get(name) for name in ("kernel", *MERGED))
     known = isinstance(rank, int) and isinstance(alpha, (int, float)) and rank > 0
-    if kernel is None or None in factors or not known:
+    if kernel is None or a is None or b is None or not known:
         what = "LoRA factors separate from the kernel, without the scale to merge them"
         raise _make_error(contents, saved, what)
-    a, b = factors
-    if a is None or b is None or a.shape[-1:] != (rank,) or b.shape[:1] != (rank,):
+    if a.shape[-1:] != (rank,) or b.shape[:1] != (rank,):
         raise _make_error(contents, saved, f"LoRA factors of another rank than {rank}")
     if (*a.shape[:-1], *b.shape[1:]) != kernel.shape:
         raise _make_error(contents, saved, f"LoRA factors of the shapes {a.shape} and {b.shape}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
@@ -76,16 +76,10 @@ def _walk(module: nn.Module, path: str, seen: set[nn.Module], own: Modules) -> I
 def _describe_own_module(module: nn.Module, path: str) -> Leaf:
     """Return a custom module as one leaf with everything inside it."""
     parts = () if has_method(module) else tuple(_list_parts(module, "", set()))
-    targets, buffers = (
-        tuple(
-            replace(target, path=f"{part.path}.{target.path}".lstrip("."))
-            for part in parts
-            for target in getattr(part, kind)
-        )
-        for kind in ("targets", "buffers")
-    )
+    targets = [replace(one, path=part.target_path(one)) for part in parts for one in part.targets]
+    buffers = [replace(one, path=part.target_path(one)) for part in parts for one in part.buffers]
     refusal = next((part.refusal for part in parts if part.refusal), "")
-    return Leaf(path, module, (), targets, refusal, parts, buffers)
+    return Leaf(path, module, (), tuple(targets), refusal, parts, tuple(buffers))
 
 
 def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[Leaf]:
@@ -101,11 +95,7 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
     if not isinstance(module, Layer):
         leaf = _add_raw_parameters(leaf)
     if not known:
-        buffers = (
-            Target(module, name, name, name)
-            for name, buffer in module._buffers.items()
-            if buffer is not None and name not in module._non_persistent_buffers_set
-        )
+        buffers = list_raw_targets(module, module._buffers, module._non_persistent_buffers_set)
         leaf = replace(leaf, buffers=tuple(buffers))
     if leaf.targets or leaf.buffers or leaf.refusal:
         yield leaf
@@ -117,19 +107,18 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
 def _add_raw_parameters(leaf: Leaf) -> Leaf:
     """Return a leaf with the parameters that a subclass adds; it then has no Keras class."""
     names = {target.parameter for target in leaf.targets}
-    raw = list_raw_parameters(leaf.module, exclude=names)
+    raw = list_raw_targets(leaf.module, leaf.module._parameters, names)
     if not raw or leaf.refusal:
         return leaf
     return replace(leaf, kinds=(), targets=(*leaf.targets, *raw))
 
 
-def list_raw_parameters(module: nn.Module, exclude: Collection[str]) -> list[Target]:
-    """Return the direct parameters of a module under their own names."""
-    return [
-        Target(module, name, name, name)
-        for name, parameter in module._parameters.items()
-        if parameter is not None and name not in exclude
-    ]
+def list_raw_targets(
+    module: nn.Module, tensors: Mapping[str, Tensor | None], exclude: Collection[str]
+) -> list[Target]:
+    """Return direct parameters or buffers of a module under their own names."""
+    names = [name for name, tensor in tensors.items() if tensor is not None]
+    return [Target(module, name, name, name) for name in names if name not in exclude]
 
 
 def _make_leaf(module: nn.Module, path: str) -> Leaf:

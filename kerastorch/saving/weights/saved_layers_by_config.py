@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import takewhile
 from typing import NamedTuple
 
 from ...graph.spec import LayerSpec, ModelSpec
@@ -122,14 +123,13 @@ class _Grouping:
             if spec.operation or spec.name not in self.layers:
                 continue
             group = self.layers[spec.name]
-            if spec.alias is not None:
-                self.used.add(spec.name)
-            elif spec.model is not None:
+            if spec.model is not None and spec.alias is None:
                 yield from self._split_nested(group, spec)
-            else:
+                continue
+            self.used.add(spec.name)
+            if spec.alias is None:
                 weights = tuple(bare(group, weight) for weight in group.weights)
                 yield Saved((spec.name,), group.path, weights, kind_of(spec), spec)
-                self.used.add(spec.name)
 
     def _split_nested(self, group: SavedLayer, nested: LayerSpec) -> Iterator[Saved]:
         """Yield the layers inside a nested model, whose weights are all in one group.
@@ -225,12 +225,8 @@ def _is_owner(spec: LayerSpec, prefix: Names, name: str | None) -> bool:
 
 def _count_common(names: Names, prefix: Names) -> int:
     """Return how many names, from the end, two paths have in common."""
-    count = 0
-    for left, right in zip(reversed(names), reversed(prefix), strict=False):
-        if left != right:
-            break
-        count += 1
-    return count
+    pairs = zip(reversed(names), reversed(prefix), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _add_names(weights: tuple[Weight, ...], spec: LayerSpec) -> tuple[Weight, ...]:
