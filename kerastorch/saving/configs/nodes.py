@@ -35,13 +35,7 @@ class RawCalls(NamedTuple):
 
 
 def raw_calls(
-    layer: str,
-    nodes: Any,
-    where: str,
-    names: Iterable[str],
-    hints: Hints,
-    *,
-    operation: bool,
+    layer: str, nodes: Any, where: str, names: Iterable[str], hints: Hints, *, operation: bool
 ) -> RawCalls:
     """Return the calls in an entry's `inbound_nodes`.
 
@@ -98,9 +92,7 @@ class _Keras3Arguments:
     """Reads the arguments of calls in Keras 3's dialect."""
 
     def __init__(self, where: str, names: set[str], hints: Hints) -> None:
-        self.where = where
-        self.names = names
-        self.hints = hints
+        self.where, self.names, self.hints = where, names, hints
 
     def read(self, node: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         args, kwargs = node["args"], node["kwargs"]
@@ -117,8 +109,7 @@ class _Keras3Arguments:
             return _plain(given, self.where)
         if "class_name" not in given:
             return {key: self.value(inner) for key, inner in given.items()}
-        content = given.get("config")
-        kind = given["class_name"]
+        kind, content = given["class_name"], given.get("config")
         if kind == "__ellipsis__":
             return ...
         if kind == "__tuple__":
@@ -244,6 +235,5 @@ def shape_of(given: Any) -> tuple[int | None, ...] | None:
     """Return a shape as a tuple, or None if it is not a valid shape."""
     if not isinstance(given, (list, tuple)):
         return None
-    sizes = tuple(given)
-    good = all(n is None or (type(n) is int and n >= 0) for n in sizes)
-    return sizes if good else None
+    is_valid = all(n is None or (type(n) is int and n >= 0) for n in given)
+    return tuple(given) if is_valid else None

@@ -57,8 +57,7 @@ def activation_spec(spec: LayerSpec) -> LayerSpec | None:
     if not isinstance(config, Mapping):
         return None
     name = config.get("name")
-    name = name if isinstance(name, str) else snake_case(class_name)
-    inner = LayerSpec(class_name, name, config)
+    inner = LayerSpec(class_name, name if isinstance(name, str) else snake_case(class_name), config)
     return inner if weight_names(inner) else None
 
 

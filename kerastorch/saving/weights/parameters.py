@@ -65,8 +65,7 @@ class Target:
             return problem(owner, self.parameter, rule, type(tensor).__name__, remedy)
         if tensor.device.type == "meta":
             remedy = 'Move the module with `to_empty(device="cpu")` first.'
-            rule, device = "on a real device", tensor.device.type
-            return problem(owner, self.parameter, rule, device, remedy)
+            return problem(owner, self.parameter, "on a real device", "meta", remedy)
         return ""
 
 
@@ -125,7 +124,7 @@ def _list_layer_weights(layer: Layer, path: str) -> list[Target]:
         if isinstance(child, Layer):
             targets += _list_layer_weights(child, f"{path}{name}.")
         elif any(True for _ in child.parameters()) and name != "parametrizations":
-            remedy = "Use the layer of kerastorch in its place."
+            remedy = "Use the layer of kerastorch instead."
             rule = "a layer of kerastorch where it has weights"
             raise ValueError(problem(type(layer).__name__, name, rule, child, remedy))
     return targets

@@ -23,8 +23,6 @@ from .computations import SAME, Computation, Convolution, Normalization, Pooling
 Config = Mapping[str, Any]
 View = Callable[[Tensor], Tensor]
 
-_USE_KERASTORCH = "Use the layer of the same name from kerastorch.layers in its place."
-
 
 def keep(tensor: Tensor) -> Tensor:
     """Return the tensor itself."""
@@ -104,7 +102,7 @@ def _compare_conv(module: Any, config: Config) -> Iterator[str]:
             different += ", which is uneven or depends on the input's size"
         elif padding == "same":
             different += f", which is {wanted}"
-        yield f"{different}. {_USE_KERASTORCH}"
+        yield f"{different}. Use the layer of the same name from kerastorch.layers instead."
 
 
 def _compute_conv(module: Any) -> Convolution | None:
