@@ -145,8 +145,7 @@ def _lacks_weights(model: Model, file: Contents, on_meta: bool) -> bool:
     if any(layer.weights for layer in file.layers) or not leaves_of(model):
         return False
     if not on_meta:
-        what = "it has a config and no weights"
-        remedy = "Say where they are with `weights=`."
+        what, remedy = "it has a config and no weights", "Say where they are with `weights=`."
         raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
     return True
 

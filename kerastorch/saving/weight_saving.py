@@ -167,7 +167,7 @@ def _find_problems(leaf: Leaf) -> Iterator[str]:
         remedy = "Call the model on a batch first."
         yield problem(type(leaf.module).__name__, "layer", "built", leaf.module, remedy)
     elif isinstance(leaf.module, nn.PReLU):
-        yield "which axes share a slope is not known: use kerastorch.layers.PReLU in its place"
+        yield "which axes share a slope is not known: use kerastorch.layers.PReLU instead"
     for target in leaf.targets:
         if not target.unbuilt and target.tensor.device.type == "meta":
             what = f"{target.path} has no values: it is on the device 'meta'"
@@ -184,16 +184,13 @@ def _list_model_groups(model: Model, prefix: str, seen: set[nn.Module]) -> Itera
         path = f"{prefix}layers/{_number(kind_of(layer), counts)}"
         if layer.class_name == "InputLayer":  # it may have been deleted: nothing calls it
             yield _Group(path, layer.name, ())
-            continue
-        module = model.layers[layer.name]
-        if module in seen:
-            continue
-        seen.add(module)
-        if isinstance(module, Model):
-            yield _Group(path, layer.name, ())
-            yield from _list_model_groups(module, f"{path}/", seen)
-        else:
-            yield from _list_layer_groups(module, path, layer.name)
+        elif (module := model.layers[layer.name]) not in seen:
+            seen.add(module)
+            if isinstance(module, Model):
+                yield _Group(path, layer.name, ())
+                yield from _list_model_groups(module, f"{path}/", seen)
+            else:
+                yield from _list_layer_groups(module, path, layer.name)
 
 
 def _list_module_groups(model: nn.Module) -> Iterator[_Group]:

@@ -200,8 +200,7 @@ def _list_leaves(
     names, is_alias = (*outer, spec.name), is_alias or spec.alias is not None
     if spec.model is None:
         yield names, spec, is_alias
-        return
-    for inner in spec.model.layers:
+    for inner in spec.model.layers if spec.model else ():
         if not inner.operation:
             yield from _list_leaves(inner, names, is_alias)
 
