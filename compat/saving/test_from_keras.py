@@ -239,7 +239,7 @@ def test_layers_of_ones_own_are_made_by_the_caller(tmp_path):
         kerastorch.load_model(tmp_path / "m.keras")
     with pytest.raises(TypeError, match="load_model: `custom_layers` must be a dict of names"):
         kerastorch.load_model(tmp_path / "m.keras", custom_layers=[TorchScaled])
-    with pytest.raises(FileError, match="A module of your own takes arrays"):
+    with pytest.raises(FileError, match="A module of your own receives arrays"):
         kerastorch.load_model(tmp_path / "m.keras", custom_layers={"Scaled": lambda c: Sub()})
     ours = kerastorch.load_model(tmp_path / "m.keras", custom_layers={"Scaled": TorchScaled})
     assert_same_outputs(ours, theirs)

@@ -168,7 +168,7 @@ def test_a_module_of_ones_own_takes_its_weights_from_every_format(tmp_path, name
         ("m.json", theirs.get_weights()),
     ):
         in_doubt = isinstance(weights, list) and make is Block
-        said = "takes arrays of equal shapes in the order in which its parameters are registered"
+        said = "receives arrays of equal shapes in the order in which its parameters are registered"
         with pytest.warns(UserWarning, match=said) if in_doubt else nullcontext():
             model = kerastorch.load_model(
                 tmp_path / source, weights=weights, custom_layers=custom_layers

@@ -1,4 +1,4 @@
-"""Keras's files: read, matched with modules, rebuilt as models, and written."""
+"""Read Keras files, match them with modules, rebuild them as models, and write them."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    """Import the functions when they are first asked for: they need the models, which need this."""
+    """Import the functions when they are first used: their imports need this package."""
     if name == "load_model":
         from .model_loading import load_model as load_model
 

@@ -1,4 +1,4 @@
-"""Loading a whole model of Keras's: its config becomes modules, and its weights their own."""
+"""Load a whole Keras model: its config becomes modules, which get its weights."""
 
 from __future__ import annotations
 
@@ -38,38 +38,35 @@ def load_model(
     device: torch.device | str | int | None = None,
     progress: Progress | None = None,
 ) -> nn.Module:
-    """Load a Sequential or Functional model of Keras, of any version's file, without Keras.
+    """Load a Sequential or Functional model from a file of any version of Keras, without Keras.
 
-    Nothing in the file is imported or called. Every weight must find its layer, and every layer
-    its weights, in shapes that fit, before one of them is read; the layers then take the arrays
-    as they are read, without initial values of their own.
+    Nothing in the file is imported or called. All weights and layers must match, shapes included,
+    before any weight is read.
 
-    The model is in eval mode, since a Keras model infers unless it is trained: `.train()` it to
-    train it. Weights that were not trainable do not require gradients. The optimizer's state is
-    not loaded.
+    The model is in eval mode: call `.train()` to train it. Weights that were not trainable do not
+    require gradients. The optimizer's state is not loaded.
 
     On the device "meta" the model is a skeleton: everything is checked and built, and no array is
-    read. `model.to_empty(device="cpu")` and `kerastorch.load_weights(model, path)` fill it. There
-    a config does without weights.
+    read. `model.to_empty(device="cpu")` and `kerastorch.load_weights(model, path)` fill it. A
+    config without weights is enough there.
 
-    The headers of HDF5 files are read by HDF5's C library in this process: load what comes from
-    strangers in a process with few rights.
+    HDF5's C library reads the headers of HDF5 files in this process: load untrusted files in a
+    process with few rights.
 
     Args:
         path: The path of a `.keras` archive or directory, of an HDF5 file of a whole model, or of
             a config in JSON with `weights`; or a Keras model in memory.
-        weights: Where the weights are, if not at `path`: whatever `load_weights` takes.
+        weights: Where the weights are, if not at `path`: whatever `load_weights` accepts.
         custom_layers: Classes of your own -> functions that make a module from a layer's config.
-            The module's inputs and outputs are those of the Keras layer, channels last. It takes
-            the layer's arrays by the names of its parameters where these are Keras's names and
-            shapes, or by their shapes where these fit in one way only. Or it has a method
-            `load_keras_weights(self, weights)`, called without gradients, which gets a dict of
-            NumPy arrays: "kernel", "conv1/kernel"; Keras 3's files number the arrays of a layer,
-            so that these are "0" and "conv1/0" there. Layers of torch.nn and of this package take
-            theirs as Keras's layers of their kind have them.
+            The module's inputs and outputs are those of the Keras layer, channels last. The
+            layer's arrays are matched with its parameters by Keras's names and shapes, or by
+            shapes that fit in one way only. Or it has a method `load_keras_weights(self,
+            weights)`, called without gradients, which gets a dict of NumPy arrays: "kernel",
+            "conv1/kernel", or in Keras 3's files, which number the arrays, "0", "conv1/0".
+            Layers of torch.nn and of this package get the weights of Keras's layers of their kind.
         custom_objects: Names of your own activations, initializers, regularizers and
             constraints -> functions or classes.
-        device: Where the model is to live; by default torch's default device.
+        device: The model's device; by default torch's default device.
         progress: Called with the number of bytes as the arrays are read.
 
     Returns:
@@ -79,7 +76,7 @@ def load_model(
         TypeError: `custom_layers` or `custom_objects` is no dict, or makes no module.
         ValueError: a path is empty, or there is no such device.
         FileError: the file is refused, has no config, has a layer that is not supported, or its
-            weights are not those of the model.
+            weights do not match the model.
     """
     for name, given in (("custom_layers", custom_layers), ("custom_objects", custom_objects)):
         if not isinstance(given, Mapping | None):
@@ -87,11 +84,11 @@ def load_model(
             raise TypeError(problem(load_model.__name__, name, rule, given))
     path = arguments.path(load_model.__name__, "path", path)
     weights = arguments.path(load_model.__name__, "weights", weights)
-    target = _checked_device(device)
+    target = _parse_device(device)
     on_meta = target is not None and target.type == "meta"
     with reading(path, progress) as file:
         spec = _parse_config(file)
-        model = _build_on(target, spec, custom_layers, custom_objects)
+        model = _build(target, spec, custom_layers, custom_objects)
         if weights is None and _lacks_weights(model, file, on_meta):
             make_skeleton(model, None, file.source)
             return model.eval()
@@ -108,19 +105,19 @@ def load_model(
 def _parse_config(file: Contents) -> ModelSpec:
     """Return a file's config."""
     if file.config is None:
-        what = "it has weights only, and no config that tells the model"
+        what = "it has weights only, and no config that describes the model"
         remedy = "Build the model yourself and call `load_weights`."
         raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
     return parse_model(file.config, file.source, file.version)
 
 
-def _build_on(
+def _build(
     target: torch.device | None,
     spec: ModelSpec,
     custom_layers: Mapping[str, Callable[..., nn.Module]] | None,
     custom_objects: Mapping[str, Any] | None,
 ) -> Model:
-    """Return the model of a config, on a device unless that is "meta"."""
+    """Build the model of a config, on a device unless that is "meta"."""
     on_meta = target is not None and target.type == "meta"
     # Constants of the config need values, on "meta" too.
     with torch.device("cpu") if on_meta else nullcontext():
@@ -129,14 +126,10 @@ def _build_on(
     return model if target is None or on_meta else model.to(target)
 
 
-def _checked_device(device: torch.device | str | int | None) -> torch.device | None:
-    """Return the device that was asked for, or the default one where that is "meta".
-
-    Raises:
-        ValueError: there is no such device.
-    """
+def _parse_device(device: torch.device | str | int | None) -> torch.device | None:
+    """Return the device that was asked for, or the default one if that is "meta"."""
     if device is None:
-        default = torch.empty(0).device  # torch 2.6 tells that of a `with` in no other way
+        default = torch.empty(0).device  # torch 2.6 has no other way inside `with`
         return default if default.type == "meta" else None
     try:
         found = torch.device(device)
@@ -148,18 +141,17 @@ def _checked_device(device: torch.device | str | int | None) -> torch.device | N
 
 
 def _lacks_weights(model: Model, file: Contents, on_meta: bool) -> bool:
-    """Return whether a file has no weights for a model that needs some, which "meta" allows."""
+    """Return whether a file has no weights for a model with some, an error unless on "meta"."""
     if any(layer.weights for layer in file.layers) or not leaves_of(model):
         return False
     if not on_meta:
-        what = "it has a config and no weights"
-        remedy = "Say where they are with `weights=`."
+        what, remedy = "it has a config and no weights", "Say where they are with `weights=`."
         raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
     return True
 
 
 def _plan_load(model: Model, spec: ModelSpec, contents: Contents) -> LoadPlan:
-    """Return what goes where by the model's own config; anything left over is an error."""
+    """Plan the load by the model's own config; anything unmatched is an error."""
     source = saved_layers(contents, spec)
     matcher = Matcher(model, contents, source, automatic=True)
     how = "order" if source.bare else "name" if contents.named_by_caller else "structure"

@@ -17,37 +17,34 @@ from .weights.unbuilt import unbuilt
 _ADDED = "Load the model on a real device, or let `custom_layers` make modules without it."
 
 
-def make_skeleton(model: Model, match: LoadPlan | None, source: str) -> None:
-    """Move a model that is not built to the device "meta", and build it there.
+def make_skeleton(model: Model, plan: LoadPlan | None, source: str) -> None:
+    """Move an unbuilt model to the device "meta", and build it there.
 
-    Args:
-        model: The model.
-        match: Where its weights are in the file; None for a config alone.
-        source: What messages call the file.
+    `plan` is the plan of its weights; None for a config alone.
 
     Raises:
-        FileError: a module has values that no file holds, or the shape of an input is not known.
+        FileError: a module has values that no file has, or the shape of an input is not known.
     """
-    matched = [] if match is None else [pair.target.tensor for pair in match.assignments]
-    problems = [
-        f"{path} has values that Keras's files do not hold" for path in _own_values(model, matched)
-    ]
-    if problems:
-        listed = "".join(f"\n  {one}." for one in problems)
+    matched = [] if plan is None else [pair.target.tensor for pair in plan.assignments]
+    unfilled = list(_find_unfilled(model, matched))
+    if unfilled:
+        listed = "".join(
+            f"\n  {path} has values that Keras's files do not hold." for path in unfilled
+        )
         raise FileError(f"{source}: cannot be loaded on the device 'meta'.{listed}\n{_ADDED}")
     model.to("meta")
-    shapes = {} if match is None else match.shapes
+    shapes = {} if plan is None else plan.shapes
     for path, layer, input_shape in list(unbuilt(model)):
         if layer in shapes:
             layer._become_built(layer._initial_values(shapes[layer]))
         elif input_shape is not None:
             layer.build(input_shape)
         else:
-            what = f"the config does not tell the shape of the input of {path}"
+            what = f"the config does not have the shape of the input of {path}"
             raise FileError(f"{source}: {what}. Say where weights are with `weights=`.")
 
 
-def _own_values(model: Model, matched: Sequence[Tensor]) -> Iterator[str]:
+def _find_unfilled(model: Model, matched: Sequence[Tensor]) -> Iterator[str]:
     """Yield the tensors that weights in a file do not fill after `to_empty`."""
     leaves = leaves_of(model, own_modules(structural_names(model)))
     filled = {id(tensor) for tensor in matched}

@@ -1,4 +1,4 @@
-"""Loading Keras's weights into a module: everything is matched, then read, then copied."""
+"""Load Keras's weights into a module: everything is matched, then read, then copied."""
 
 from __future__ import annotations
 
@@ -45,41 +45,39 @@ def load_weights(
     strict: bool = True,
     progress: Progress | None = None,
 ) -> LoadReport:
-    """Load weights of Keras into a module, all of them or none.
+    """Load Keras's weights into a module, all of them or none.
 
-    The module may consist of layers of kerastorch, built or not, and of those of `torch.nn` that
-    Keras has, too. Parameters are written in place, so that an optimizer keeps them. Everything
-    is compared first; then the arrays are read beside the parameters, one at a time, and copied
-    at last, so that a file that is damaged in its middle changes nothing. That takes the memory
-    of the weights a second time; layers that are not built yet get the arrays themselves.
+    The module may consist of layers of kerastorch, built or not, and of those layers of `torch.nn`
+    that Keras has. Parameters are written in place, so that an optimizer keeps them. Everything
+    is checked first; then all arrays are read, and copied at last, so that a damaged file changes
+    nothing. That needs the memory of the weights twice; unbuilt layers get the arrays themselves.
 
-    Where the source has a config, each layer with weights is compared with the module that takes
-    them: strides, padding, epsilon and the like. What is between them in a module of your own,
-    activations, pooling and the order of the calls, is not.
+    Where the source has a config, each module is compared with its saved layer: strides, padding,
+    epsilon and so on. What your own module does between layers (activations, pooling, the order
+    of calls) is not compared.
 
-    The headers of HDF5 files are read by HDF5's C library in this process: load what comes from
-    strangers in a process with few rights.
+    HDF5's C library reads the headers of HDF5 files in this process: load untrusted files in a
+    process with few rights.
 
     Args:
-        module: What to load into.
-        source: The path of a file or directory of Keras's, a Keras layer or model in memory, a
-            list of arrays as `get_weights()` returns it, or a dict of arrays by path.
-        by: "name" for modules and saved layers of the same name, "order" for the order in which
-            both come; None for what fits: names, or else names and the order of the rest, or else
-            the order alone.
-        mapping: Module paths -> the names or paths of saved layers, or None for modules to leave
-            as they are; also the paths of parameters -> the paths of arrays. The rest is matched
-            as `by` says.
-        strict: Whether everything on both sides must find its place, and compute the same.
-            Otherwise what fits is loaded, and the report lists what was left as it was, and why:
-            layers that the source lacks, and those of another shape, such as a new head.
+        module: The module.
+        source: The path of a Keras file or directory, a Keras layer or model in memory, a list of
+            arrays as `get_weights()` returns it, or a dict of arrays by path.
+        by: "name" to plan modules and saved layers of the same name, "order" to plan them in
+            order; None for the first that fits: names, names and the order of the rest, order.
+        mapping: Module paths -> the names or paths of saved layers, or None for modules that stay
+            unchanged; also parameter paths -> array paths. The rest is matched according to `by`.
+        strict: Whether everything on both sides must plan, and compute the same. Otherwise what
+            fits is loaded, and the report lists what was left out, and why: layers that the
+            source lacks, and those of another shape, such as a new head.
         progress: Called with the number of bytes as the arrays are read.
 
     Returns:
-        What was loaded from where. What may make numbers differ from Keras's is also warned of.
+        What was loaded from where. Possible numerical differences from Keras are also warned of.
 
     Raises:
         FileError: the file is refused, or its weights do not fit; the module is unchanged.
+        TypeError: `module` or `mapping` has another type.
         ValueError: an argument is refused, or weights in memory do not fit.
 
     Example:
@@ -104,15 +102,15 @@ def load_weights(
     source = arguments.path(owner, "source", source)
     with reading(source, progress) as opened:
         contents = _as_model(opened, source)
-        match = _matched(module, contents, by, mapping, strict)
-        copy_weights(match, contents.source)
-    report = _report(contents, match, strict)
+        plan = _find_plan(module, contents, by, mapping, strict)
+        copy_weights(plan, contents.source)
+    report = _make_report(contents, plan, strict)
     warn_of(contents.source, owner, report.warnings, stacklevel=3)
     return report
 
 
 def warn_of(source: str, owner: str, cautions: Sequence[str], *, stacklevel: int) -> None:
-    """Warn of what may make numbers differ from Keras's, in one warning."""
+    """Warn of possible numerical differences from Keras, in one warning."""
     if cautions:
         lines = "\n".join(f"  {line}" for line in cautions)
         warnings.warn(f"{source}: {owner}:\n{lines}", stacklevel=stacklevel)
@@ -120,7 +118,7 @@ def warn_of(source: str, owner: str, cautions: Sequence[str], *, stacklevel: int
 
 @contextmanager
 def reading(source: Any, progress: Progress | None) -> Iterator[Contents]:
-    """Open a source; the tensors made meanwhile are without gradients, and can have them later."""
+    """Open a source; tensors made meanwhile have no gradients, but may require them later."""
     with (
         torch.inference_mode(False),
         torch.no_grad(),
@@ -136,26 +134,23 @@ def _as_model(contents: Contents, source: Any) -> Contents:
         return contents
     try:
         layer = {"class_name": type(source).__name__, "config": source.get_config()}
-    except (NotImplementedError, TypeError, ValueError):  # a layer that cannot say it
+    except (NotImplementedError, TypeError, ValueError):  # it has no config
         return contents
     content: dict[str, Any] = {"name": "model", "layers": [layer]}
     if (contents.version or "").startswith("3"):
-        content["trainable"] = True  # which tells a config of Keras 3 from one of Keras 2
+        content["trainable"] = True  # as in configs of Keras 3 only
     config = {"class_name": "Sequential", "config": content}
     return replace(contents, config=config, layers=(replace(alone, path=alone.name or ""),))
 
 
-# Matching
-
-
-def _matched(
+def _find_plan(
     module: nn.Module,
     contents: Contents,
     by: str | None,
     mapping: Mapping[str, str | None] | None,
     strict: bool,
 ) -> LoadPlan:
-    """Return the first match by which everything fits, or raise all that is wrong with it."""
+    """Return the first plan that fits completely, or raise all that is wrong."""
     cautions, spec = [], None
     if contents.config is not None:
         try:
@@ -165,136 +160,118 @@ def _matched(
     make_matcher = partial(Matcher, module, contents, mapping=mapping, lenient=not strict)
     attempts = []
     if isinstance(module, Model) and by is None:
-        # The layers may differ from the model's own config: they can be replaced and changed.
+        # Layers can be replaced and changed, so that they may differ from the model's config.
         source = saved_layers(contents, module.spec if spec is None else spec)
-        automatic = spec is None or _names_in(spec) == _names_in(module.spec)
+        automatic = spec is None or _list_names(spec) == _list_names(module.spec)
         matcher = make_matcher(source=source, automatic=automatic, compares=spec is not None)
         attempts.append((matcher, "structure"))
-    source = saved_layers(contents, spec)
-    matcher = make_matcher(source=source, automatic=by == "name")
+    matcher = make_matcher(source=saved_layers(contents, spec), automatic=by == "name")
     hows = ("name", "name and order", "order") if by is None else (by,)
     attempts += [(matcher, how) for how in hows]
     tried: list[LoadPlan] = []
     for matcher, how in attempts:
         if not tried or (not tried[-1].fits and _is_worth_trying(how, tried, strict, mapping)):
             tried.append(matcher.match(how))
-    match = tried[-1] if tried[-1].fits else _closest(tried)
-    if match.how.endswith("order") and by is None and (match.missing or match.unexpected):
-        match.problems += _list_unmatched(contents, match) if not strict else []
-    match.warnings[:0] = cautions
-    require(module, contents, match, strict, _REMEDY if strict else f"{_MAPPING}.", _DIFFERENCES)
-    return match
+    plan = tried[-1] if tried[-1].fits else _choose_closest(tried)
+    if plan.how.endswith("order") and by is None and not strict:
+        plan.problems += _list_unmatched(contents, plan)
+    plan.warnings[:0] = cautions
+    require(module, contents, plan, strict, _REMEDY if strict else f"{_MAPPING}.", _DIFFERENCES)
+    return plan
 
 
-def _names_in(spec: ModelSpec) -> list[Any]:
-    """Return the names of a model's layers, those of nested models included."""
-    return [
-        layer.name if layer.model is None else (layer.name, _names_in(layer.model))
-        for layer in spec.layers
-    ]
+def _list_names(spec: ModelSpec) -> list[Any]:
+    """Return the names of a model's layers, including those of nested models."""
+    return [(one.name, _list_names(one.model) if one.model else ()) for one in spec.layers]
 
 
 def _is_worth_trying(
     how: str, tried: list[LoadPlan], strict: bool, mapping: Mapping[str, str | None] | None
 ) -> bool:
-    """Return whether to go on with another way of matching, after those that did not fit.
+    """Return whether to try another way of matching after those that did not fit.
 
-    Names are always looked at. An order is, where it does not go against names that were found.
+    Names are always tried; an order only if it does not contradict names that were found.
     """
-    named = any(match.assignments for match in tried)
+    named = any(plan.assignments for plan in tried)
     if not how.endswith("order"):
         return True
-    if not strict and any(match.assignments and not match.problems for match in tried):
+    if not strict and any(plan.assignments and not plan.problems for plan in tried):
         return False
     if how == "name and order":
         return named
     return not (named and None in (mapping or {}).values())
 
 
-def _closest(tried: list[LoadPlan]) -> LoadPlan:
-    """Return the first match by names that found anything, else the last one."""
-    by_names = [match for match in tried if not match.how.endswith("order")]
-    found = (match for match in by_names if match.assignments or (match.skipped and match.problems))
+def _choose_closest(tried: list[LoadPlan]) -> LoadPlan:
+    """Return the first plan by names that found anything, else the last one."""
+    by_names = [plan for plan in tried if not plan.how.endswith("order")]
+    found = (plan for plan in by_names if plan.assignments or (plan.skipped and plan.problems))
     return next(found, tried[-1])
 
 
-def _list_unmatched(contents: Contents, match: LoadPlan) -> list[str]:
-    """Return a line for each parameter without an array, and for each array without a parameter."""
-    place = "source" if contents.format.endswith("in memory") else "file"
-    missing = [(entry, entry.target, f"is not in the {place}") for entry in match.missing]
-    unexpected = [(entry, entry.source, "matches no parameter") for entry in match.unexpected]
+def _list_unmatched(contents: Contents, plan: LoadPlan) -> list[str]:
+    """Return a line for each parameter without an array, and each array without a parameter."""
+    source = "source" if contents.format.endswith("in memory") else "file"
+    missing = [("missing", e, e.target, f"is not in the {source}") for e in plan.missing]
+    unexpected = [("unexpected", e, e.source, "matches no parameter") for e in plan.unexpected]
     return [
         f"{word}: {path}{'' if entry.shape is None else f' {entry.shape}'} {what}"
-        for word, entries in (("missing", missing), ("unexpected", unexpected))
-        for entry, path, what in entries
+        for word, entry, path, what in missing + unexpected
     ]
 
 
 def require(
     module: nn.Module,
     contents: Contents,
-    match: LoadPlan,
+    plan: LoadPlan,
     strict: bool,
     remedy: str,
     differences_remedy: str,
 ) -> None:
-    """Raise all that is wrong with a match, in one error.
+    """Raise one error with all that is wrong with a plan.
 
-    Args:
-        module: What was matched.
-        contents: With what.
-        match: How.
-        strict: Whether everything on both sides must find its place.
-        remedy: What to do where something finds no place.
-        differences_remedy: What to do where modules compute something else than the layers.
+    `remedy` says what to do about what does not plan, `differences_remedy` what to do about
+    modules that compute something else than the layers.
 
     Raises:
         FileError: something is wrong.
     """
-    lines = list(match.problems)
+    lines = list(plan.problems)
     if strict:
-        lines += match.hints + match.strict + _list_unmatched(contents, match)
-    if not (match.assignments or match.calls or lines):
+        lines += plan.hints + plan.strict + _list_unmatched(contents, plan)
+    if not (plan.assignments or plan.calls or lines):
         lines.append("nothing was found to load")
-        lines += [reason for one in match.skipped for reason in one.reasons]
-        lines += _list_unmatched(contents, match)
-    remedies = [remedy] if len(lines) > len(match.own_mismatched) else []
-    if match.own_mismatched:
+        lines += [reason for one in plan.skipped for reason in one.reasons]
+        lines += _list_unmatched(contents, plan)
+    remedies = [remedy] if len(lines) > len(plan.own_mismatched) else []
+    if plan.own_mismatched:
         remedies.append(THREE_WAYS)
-    if strict and match.differences:
-        lines += match.differences
+    if strict and plan.differences:
+        lines += plan.differences
         remedies.append(differences_remedy)
     if lines:
-        what = f"does not fit {type(module).__name__}, matched by {match.how}"
+        what = f"does not fit {type(module).__name__}, matched by {plan.how}"
         shown = "\n".join(f"  {line}" for line in lines)
-        message = f"{contents.source}: {what}; nothing was changed.\n{shown}\n{' '.join(remedies)}"
-        raise FileError(message)
+        hint = " ".join(remedies)
+        raise FileError(f"{contents.source}: {what}; nothing was changed.\n{shown}\n{hint}")
 
 
-def _report(contents: Contents, match: LoadPlan, strict: bool) -> LoadReport:
+def _make_report(contents: Contents, plan: LoadPlan, strict: bool) -> LoadReport:
     loaded = []
-    for pair in match.assignments:
-        weight = pair.weight
-        shape = pair.target.shape if weight is None else weight.shape
-        kind = "" if weight is None else weight.dtype
-        source = "(zero)" if weight is None else weight.path
-        loaded.append(LoadEntry(pair.path, source, shape, kind))
-    for call in match.calls:
+    for pair in plan.assignments:
+        if pair.weight is None:
+            loaded.append(LoadEntry(pair.path, "(zero)", pair.target.shape, ""))
+        else:
+            weight = pair.weight
+            loaded.append(LoadEntry(pair.path, weight.path, weight.shape, weight.dtype))
+    for call in plan.calls:
         for weight in call.weights.values():
             loaded.append(LoadEntry(call.path, weight.path, weight.shape, weight.dtype))
-    missing, unused = list(match.missing), match.unexpected + match.left_out
-    left = [] if strict else match.strict + match.differences
-    warned = match.warnings + left
-    for one in match.skipped:
+    missing, unused = list(plan.missing), plan.unexpected + plan.left_out
+    warned = plan.warnings + ([] if strict else plan.strict + plan.differences)
+    for one in plan.skipped:
         missing += missing_entries(one.leaf, one.leaf.targets)
         unused += unused_entries(one.saved.weights)
-        warned = [*warned, f"{one.leaf.path or 'the module'} is left as it is: {one.reasons[0]}"]
-    return LoadReport(
-        contents.source,
-        contents.format,
-        match.how,
-        tuple(loaded),
-        tuple(unused),
-        tuple(missing),
-        tuple(warned),
-    )
+        warned.append(f"{one.leaf.title} is left as it is: {one.reasons[0]}")
+    lists = tuple(loaded), tuple(unused), tuple(missing), tuple(warned)
+    return LoadReport(contents.source, contents.format, plan.how, *lists)

@@ -1,4 +1,4 @@
-"""Writing weights as Keras 3 does: a `.weights.h5` file that its `load_weights` reads."""
+"""Write weights as Keras 3 does: a `.weights.h5` file for its `load_weights`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,31 +17,26 @@ from .._core import arguments
 from .._core.errors import problem
 from .._core.layout import kernel_view
 from .._core.registry import is_automatic_name
+from ..graph.spec import LayerSpec
 from ..layers.base.layer import Layer
 from ..layers.base.lora import LoRA
+from ..models.error_context import missing_layer
 from ..models.functional import Model
 from .formats.hdf5.reader import library
-from .weights.keras_names import kind_of
-from .weights.misplaced import misplaced
+from .weights.keras_names import activation_spec, kind_of, weight_names
 from .weights.module_weights import Leaf, leaves_of
-from .weights.parameters import MERGED, Target, layer_kind, variables_of
+from .weights.parameters import MERGED, Target, kinds_of, layer_kind, variables_of
 
 _SUFFIX = ".weights.h5"
 
 
 @dataclass(frozen=True)
 class _Group:
-    """A group `vars` in the file.
+    """A group `vars` in the file."""
 
-    Attributes:
-        path: Where it is, without `vars`.
-        name: The layer's name, an attribute of the group.
-        arrays: What is in it, in Keras's order of axes.
-    """
-
-    path: str
-    name: str
-    arrays: tuple[Tensor, ...]
+    path: str  # of the group, without `vars`
+    name: str  # of the layer, an attribute of the group
+    arrays: tuple[Tensor, ...]  # in Keras's order of axes
 
 
 def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -50,20 +44,19 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
     Keras's `model.load_weights(path)` reads the file into the same architecture: for a model of
     `load_model` that of its config, for any other module a `keras.Sequential` of its layers in
-    the order in which they are registered. The file appears whole or not at all. LoRA's
-    difference is merged into the kernel, as Keras merges it.
+    the order in which they are registered. The file is complete or not written at all. LoRA
+    factors are merged into the kernel, as Keras merges them.
 
     Args:
-        model: A model that consists of built layers of kerastorch, and of those of `torch.nn`
-            that Keras has, too.
+        model: A model of built layers of kerastorch and those layers of `torch.nn` that Keras has.
         path: Where to write; it must end in ".weights.h5", as Keras requires.
 
     Raises:
-        TypeError: the model is no module, or the path none.
-        ValueError: the path ends otherwise, a layer is not built, or a module has weights that
-            Keras has no layer for, or another one in its place; nothing is written then.
+        TypeError: the model is not a module, or the path is not a path.
+        ValueError: the path has another suffix, a layer is not built, or Keras's model has no
+            layer for a module's weights; nothing is written then.
         FileNotFoundError: there is no such directory.
-        IsADirectoryError: the path is one.
+        IsADirectoryError: the path is a directory.
         ImportError: h5py is not installed.
 
     Example:
@@ -80,22 +73,22 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
         raise TypeError(problem(owner, "model", "a torch.nn.Module", type(model)))
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(problem(owner, "path", rule, path))
-    place: Path = arguments.path(owner, "path", path)
-    if not place.name.endswith(_SUFFIX):
-        remedy = "Keras tells the format by it."
+    target: Path = arguments.path(owner, "path", path)
+    if not target.name.endswith(_SUFFIX):
+        remedy = "Keras recognizes the format by it."
         raise ValueError(problem(owner, "path", rule, str(path), remedy))
-    if place.is_dir():
-        raise IsADirectoryError(f"{place}: is a directory. Name a file.")
-    if not place.parent.is_dir():
-        raise FileNotFoundError(f"{place}: there is no directory {place.parent}. Make it first.")
-    groups = _groups(model)
-    h5py = library(str(place))
-    unfinished = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+    if target.is_dir():
+        raise IsADirectoryError(f"{target}: is a directory. Name a file.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target}: there is no directory {target.parent}. Make it first.")
+    groups = _list_groups(model)
+    h5py = library(str(target))
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with h5py.File(unfinished, "x") as file:
             for group in groups:
                 _write(file, group)
-        unfinished.replace(place)
+        unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -104,117 +97,139 @@ def _write(file: Any, group: _Group) -> None:
     inside = file.create_group(f"{group.path}/vars".lstrip("/"))
     inside.attrs["name"] = group.name
     for index, tensor in enumerate(group.arrays):
-        whole = tensor.detach().cpu().contiguous()
-        if whole.dtype is torch.bfloat16:
-            raw = inside.create_dataset(str(index), data=_raw(whole))
-            raw.attrs["dtype"] = "bfloat16"
+        values = tensor.detach().cpu().contiguous()
+        if values.dtype is torch.bfloat16:  # which Keras stores as two bytes without a dtype
+            raw = values.view(torch.int16).numpy().view("V2")
+            inside.create_dataset(str(index), data=raw).attrs["dtype"] = "bfloat16"
         else:
-            inside.create_dataset(str(index), data=whole.numpy())
+            inside.create_dataset(str(index), data=values.numpy())
 
 
-def _raw(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """Return bfloat16 as Keras stores it: two bytes without a type."""
-    return tensor.view(torch.int16).numpy().view("V2")
-
-
-# What is written
-
-
-def _groups(model: nn.Module) -> list[_Group]:
-    """Return all groups of the file, or raise all that forbids to write it."""
+def _list_groups(model: nn.Module) -> list[_Group]:
+    """Return all groups of the file, or raise all that prevents writing it."""
     problems = [
         f"  {leaf.path or 'the model'}: {found}"
         for leaf in leaves_of(model)
-        for found in _problems(leaf)
+        for found in _find_problems(leaf)
     ]
     if isinstance(model, Model):
-        problems += [f"  {found}" for found in misplaced(model)]
+        problems += [f"  {found}" for found in _find_misplaced(model)]
     if problems:
-        owner, rule = save_weights.__name__, "a model whose weights Keras can take"
+        owner, rule = save_weights.__name__, "a model whose weights Keras can load"
         remedy = "\n".join(["Nothing was written.", *problems])
         raise ValueError(problem(owner, "model", rule, type(model).__name__, remedy))
     if isinstance(model, Model):
-        return [_Group("", model.name, ()), *_of_model(model, "", set())]
-    return [_Group("", "sequential", ()), *_of_modules(model)]
+        return [_Group("", model.name, ()), *_list_model_groups(model, "", set())]
+    return [_Group("", "sequential", ()), *_list_module_groups(model)]
 
 
-def _problems(leaf: Leaf) -> Iterator[str]:
+def _find_misplaced(model: Model, prefix: str = "") -> Iterator[str]:
+    """Yield the layers whose weights the Keras model of the config cannot load.
+
+    Other sizes than the config's are fine: the Keras model is then made with these.
+    """
+    for layer in model.spec.layers:
+        if layer.operation or layer.class_name == "InputLayer":
+            continue
+        module, path = model.layers.get(layer.name), f"{prefix}{layer.name}"
+        if module is None:
+            yield str(missing_layer(model._title, layer.name, model._attributes[layer.name]))
+        elif isinstance(module, Model) and layer.model is not None:
+            yield from _find_misplaced(module, f"{path}/")
+        elif not _has_weights_of(layer, module):
+            what = f"the model's config has a {layer.class_name}, which cannot load what is there"
+            yield f"{path}: {what}. Found: {type(module).__name__}. Save the weights with torch."
+
+
+def _has_weights_of(layer: LayerSpec, module: nn.Module) -> bool:
+    """Return whether the layer of a config has the weights of a module."""
+    if layer.model is not None:
+        return False
+    names = weight_names(layer)
+    if names is None:  # a custom class
+        return True
+    if not names:
+        return not leaves_of(module)
+    if kind_of(layer) not in kinds_of(module):
+        return False
+    inner = activation_spec(layer)
+    own = {target.name for target in variables_of(module) if target.owner is not module}
+    return inner is None or own.issuperset(weight_names(inner) or ())
+
+
+def _find_problems(leaf: Leaf) -> Iterator[str]:
     if (leaf.refusal or leaf.parts is not None) and not layer_kind(leaf.module):
         kind = type(leaf.module).__name__
-        yield f"Keras has no layer that takes the weights of {kind}. Save them with torch."
+        yield f"Keras has no layer with the weights of {kind}. Save them with torch."
     elif leaf.refusal:
         yield leaf.refusal
     elif any(target.unbuilt for target in leaf.targets):
         remedy = "Call the model on a batch first."
         yield problem(type(leaf.module).__name__, "layer", "built", leaf.module, remedy)
     elif isinstance(leaf.module, nn.PReLU):
-        yield "which axes share a slope is not known: use kerastorch.layers.PReLU in its place"
+        yield "which axes share a slope is not known: use kerastorch.layers.PReLU instead"
     for target in leaf.targets:
         if not target.unbuilt and target.tensor.device.type == "meta":
             what = f"{target.path} has no values: it is on the device 'meta'"
             yield f"{what}. Call `model.to_empty(device=...)` and load weights first."
 
 
-def _of_model(model: Model, prefix: str, seen: set[nn.Module]) -> Iterator[_Group]:
-    """Yield the groups of a model that was made from a config, as its Keras model has them."""
+def _list_model_groups(model: Model, prefix: str, seen: set[nn.Module]) -> Iterator[_Group]:
+    """Yield the groups of a model that was made from a config."""
     counts: Counter[str] = Counter()
     sequential = model.spec.kind == "Sequential"
     for layer in model.spec.layers:
         if layer.operation or (sequential and layer.class_name == "InputLayer"):
             continue
-        path = f"{prefix}layers/{_numbered(kind_of(layer), counts)}"
+        path = f"{prefix}layers/{_number(kind_of(layer), counts)}"
         if layer.class_name == "InputLayer":  # it may have been deleted: nothing calls it
             yield _Group(path, layer.name, ())
-            continue
-        module = model.layers[layer.name]
-        if module in seen:
-            continue
-        seen.add(module)
-        if isinstance(module, Model):
-            yield _Group(path, layer.name, ())
-            yield from _of_model(module, f"{path}/", seen)
-        else:
-            yield from _of_leaf(module, path, layer.name)
+        elif (module := model.layers[layer.name]) not in seen:
+            seen.add(module)
+            if isinstance(module, Model):
+                yield _Group(path, layer.name, ())
+                yield from _list_model_groups(module, f"{path}/", seen)
+            else:
+                yield from _list_layer_groups(module, path, layer.name)
 
 
-def _of_modules(model: nn.Module) -> Iterator[_Group]:
-    """Yield the groups of a Sequential model of all layers in a module, in their order.
-
-    A layer without a name of its own has its path in the module.
-    """
+def _list_module_groups(model: nn.Module) -> Iterator[_Group]:
+    """Yield the groups of a Sequential model of all layers in a module, in their order."""
     counts: Counter[str] = Counter()
     inside: set[nn.Module] = set()
     leaves = {leaf.module: leaf for leaf in leaves_of(model)}
-    for place, module in model.named_modules():
+    for path, module in model.named_modules():
         if module in inside or not (module in leaves or isinstance(module, Layer)):
             continue
         inside.update(module.modules())
         kind = layer_kind(module)
-        group, own = _numbered(kind, counts), getattr(module, "name", kind)
-        name = place if is_automatic_name(own, kind) else own
-        yield from _of_leaf(module, f"layers/{group}", name or group)
+        group, own = _number(kind, counts), getattr(module, "name", kind)
+        name = path if is_automatic_name(own, kind) else own
+        yield from _list_layer_groups(module, f"layers/{group}", name or group)
 
 
-def _numbered(kind: str, counts: Counter[str]) -> str:
+def _number(kind: str, counts: Counter[str]) -> str:
     counts[kind] += 1
     return kind if counts[kind] == 1 else f"{kind}_{counts[kind] - 1}"
 
 
-def _of_leaf(module: nn.Module, path: str, name: str) -> Iterator[_Group]:
-    """Yield the group of a layer, and that of its activation where it has weights."""
+def _list_layer_groups(module: nn.Module, path: str, name: str) -> Iterator[_Group]:
+    """Yield the group of a layer, and that of an activation with weights."""
     if not (isinstance(module, Layer) or layer_kind(module)):
         yield _Group(path, name, ())
         for leaf in leaves_of(module):
-            yield from _of_leaf(leaf.module, f"{path}/{leaf.path.replace('.', '/')}", leaf.path)
+            yield from _list_layer_groups(
+                leaf.module, f"{path}/{leaf.path.replace('.', '/')}", leaf.path
+            )
         return
     own = [target for target in variables_of(module) if target.owner is module]
-    yield _Group(path, name, tuple(_array(target) for target in own if target.name not in MERGED))
+    yield _Group(path, name, tuple(_convert(target) for target in own if target.name not in MERGED))
     activation = getattr(module, "activation", None)
     if isinstance(module, Layer) and isinstance(activation, Layer):
-        yield from _of_leaf(activation, f"{path}/activation", activation.name)
+        yield from _list_layer_groups(activation, f"{path}/activation", activation.name)
 
 
-def _array(target: Target) -> Tensor:
+def _convert(target: Target) -> Tensor:
     owner = target.owner
     if target.name == "kernel" and isinstance(owner, LoRA) and owner.lora_enabled:
         return kernel_view(owner._merged(owner.weight))

@@ -153,7 +153,7 @@ def test_a_parameter_of_a_subclass_counts_too(tmp_path):
     assert_stored(own.scale, arrays["vars/2"])
 
 
-WAYS = ("the names of its parameters", "shapes where these fit in one way", "load_keras_weights")
+WAYS = ("the names of its parameters", "shapes if these fit in one way", "load_keras_weights")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ WAYS = ("the names of its parameters", "shapes where these fit in one way", "loa
             {"vars/0": array(4), "vars/1": array(4)},
             Own(gamma=4, beta=4),
             (
-                "own (Own) takes gamma (4,), beta (4,). Found: 0 (4,), 1 (4,) at layers/mine "
+                "own (Own) has gamma (4,), beta (4,). Found: 0 (4,), 1 (4,) at layers/mine "
                 "(own): 0, 1 fit in more than one way."
             ),
         ),
@@ -251,7 +251,9 @@ def test_a_class_of_ones_own_has_no_epsilon_of_keras(tmp_path, module):
 @pytest.mark.parametrize("make", [lambda: nn.BatchNorm1d(4), keras.layers.BatchNormalization])
 def test_an_order_that_no_name_confirms_is_warned_of(tmp_path, make):
     arrays = {f"vars/{n}": array(4, start=4 * n) for n in range(4)}
-    said = "own took the arrays of a mine>Mine as gamma, beta, moving_mean, moving_variance: the"
+    said = (
+        "own received the arrays of a mine>Mine as gamma, beta, moving_mean, moving_variance: the"
+    )
     with pytest.warns(UserWarning, match=said):
         own = load(saved_keras(tmp_path, arrays), make())
     assert_stored(own.weight, arrays["vars/0"])
@@ -339,5 +341,5 @@ def test_weights_that_no_keras_layer_takes_are_not_written(tmp_path):
     file = saved_h5(tmp_path, {"gamma": array(4)})
     for module in (Method(weight=4), Own(gamma=4)):
         model = keras.load_model(file, custom_layers={"Mine": lambda config, m=module: m})
-        with pytest.raises(ValueError, match="own: Keras has no layer that takes the weights of"):
+        with pytest.raises(ValueError, match="own: Keras has no layer with the weights of"):
             keras.save_weights(model, tmp_path / "m.weights.h5")

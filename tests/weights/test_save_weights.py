@@ -163,7 +163,7 @@ def test_all_that_cannot_be_written_is_listed_and_nothing_is_written(tmp_path):
     with pytest.raises(ValueError, match=r"Received: model='Sequential'\. Nothing was") as caught:
         keras.save_weights(model, path)
     lines = str(caught.value).splitlines()
-    assert lines[1].startswith("  1: Keras has no layer that takes the weights of LSTM.")
+    assert lines[1].startswith("  1: Keras has no layer with the weights of LSTM.")
     for line, parts in zip(
         lines[2:], [("2", "built"), ("3", "PReLU"), ("4", "meta")], strict=False
     ):

@@ -62,7 +62,7 @@ def test_frozen_layers_stay_frozen(tmp_path):
             {"embedding": [array(2, 4)]},
             "unexpected: layers/embedding/vars/0 (2, 4) matches no parameter",
         ),
-        ({"dense": [array(2, 4)]}, "takes 2 weights: kernel, bias"),
+        ({"dense": [array(2, 4)]}, "has 2 weights: kernel, bias"),
         ({"dense": [array(2, 5), array(5)]}, "no input gives these shapes"),
         ({"dense": [array(3, 4), array(4)]}, "by its input's shape"),
         ({"conv2d": [array(2, 3, 2, 2), array(2)]}, "by its input's shape"),

@@ -1,4 +1,4 @@
-"""One entry of a model's config: what it is called, what it is, and what it was built with."""
+"""Read one entry of a model's config: its name, class and config."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def name_of(entry: Entry, where: str) -> str:
 
 
 def class_of(entry: Entry) -> str:
-    """Return an entry's class, after its package where it is none of Keras's own: "my>Conv2D".
+    """Return an entry's class, prefixed by its package if that is not Keras: "my>Conv2D".
 
-    A class of somebody else's may have the name of one of Keras's and compute something else.
+    A custom class may have the name of one of Keras's and compute something else.
     """
     module, registered = entry.get("module"), entry.get("registered_name")
     if isinstance(registered, str) and ">" in registered:
@@ -42,9 +42,7 @@ def class_of(entry: Entry) -> str:
     return name if package in _PACKAGES else f"{package}>{name}"
 
 
-def upgrade_entry(
-    class_name: str, config: Mapping[str, Any], where: str
-) -> tuple[str, Mapping[str, Any]]:
+def upgrade_entry(class_name: str, config: Entry, where: str) -> tuple[str, Entry]:
     """Return the class and the config of a layer as Keras 3 writes them."""
     class_name = ALIASES.get(class_name, class_name)
     try:
@@ -56,7 +54,7 @@ def upgrade_entry(
 
 
 def is_operation(entry: Entry) -> bool:
-    """Return whether an entry is an operation and no layer."""
+    """Return whether an entry is an operation rather than a layer."""
     if entry["class_name"] in _TENSORFLOW:
         return True
     module, config = entry.get("module"), entry["config"]

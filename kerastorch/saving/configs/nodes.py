@@ -1,9 +1,8 @@
-"""How a Functional model's config says which layer is called on what: two dialects, one form.
+"""Read which layer is called on what in the config of a Functional model, in two dialects.
 
 Keras 3 writes a call as `{"args", "kwargs"}` with tensors as dicts, Keras 1 and 2 as lists of
-`[layer, node, tensor, kwargs]`. The files of Keras 2 count the calls of a nested model from 1 on,
-since such a model began with a call on its own inputs; those of Keras 3 do so only where they list
-a model's inputs and outputs.
+`[layer, node, tensor, kwargs]`. Keras 2 counts the calls of a nested model from 1, since such a
+model began with a call on its own inputs; Keras 3 does so only in a model's inputs and outputs.
 """
 
 from __future__ import annotations
@@ -16,54 +15,32 @@ from ..._core.config_arrays import restored
 from ..._core.errors import FileError
 from ...graph.spec import Call, TensorRef, refs
 
-CONSTANT = "_CONSTANT_VALUE"  # what tf.keras writes in the place of a layer's name
+Hints = dict[TensorRef, tuple[int | None, ...]]  # shapes of tensors
+CONSTANT = "_CONSTANT_VALUE"  # which tf.keras writes instead of a layer's name
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
 
 
 def refuse(where: str, what: str, found: object, remedy: str = "") -> NoReturn:
-    """Raise the FileError for a part of a config.
-
-    Args:
-        where: The file and the path in it.
-        what: What it must be, to follow the place.
-        found: What is there instead.
-        remedy: What to do, as a full sentence.
-    """
+    """Raise the FileError for a part of a config: `what` is the rule, `found` what breaks it."""
     shown = _short.repr(found)
     raise FileError(f"{where}: {what}. Found: {shown}.{' ' if remedy else ''}{remedy}")
 
 
 class RawCalls(NamedTuple):
-    """The calls of one layer as the config has them.
-
-    Attributes:
-        calls: Their arguments; a TensorRef's `call` is still the number in the file.
-        modern: Whether Keras 3 wrote them.
-    """
+    """The calls of one layer, with the file's call indices."""
 
     calls: list[Call]
-    modern: bool
+    modern: bool  # whether Keras 3 wrote them
 
 
 def raw_calls(
-    layer: str,
-    nodes: Any,
-    where: str,
-    names: Iterable[str],
-    hints: dict[TensorRef, tuple[int | None, ...]],
-    *,
-    operation: bool,
+    layer: str, nodes: Any, where: str, names: Iterable[str], hints: Hints, *, operation: bool
 ) -> RawCalls:
-    """Return the calls that an entry's `inbound_nodes` list.
+    """Return the calls in an entry's `inbound_nodes`.
 
-    Args:
-        layer: The name of the layer that is called.
-        nodes: The value of `inbound_nodes`.
-        where: The place, for messages.
-        names: The names of the model's layers.
-        hints: Takes the shapes that the file has for tensors.
-        operation: Whether the layer is an operation, for which a list of one tensor stays one.
+    The shapes of tensors are added to `hints`. For an `operation`, a list of one tensor remains a
+    list.
     """
     if not isinstance(nodes, (list, tuple)):
         refuse(where, "`inbound_nodes` must be a list", nodes)
@@ -75,19 +52,19 @@ def raw_calls(
     for number, node in enumerate(nodes):
         place = f"{where}: inbound_nodes[{number}]"
         if modern[0]:
-            args, kwargs = _Modern(place, known, hints).arguments(node)
+            args, kwargs = _Keras3Arguments(place, known, hints).read(node)
         else:
-            args, kwargs = _old_arguments(node, place, known, operation)
+            args, kwargs = _read_old_arguments(node, place, known, operation)
             if operation:
                 kwargs.pop("name", None)  # TensorFlow's name of the operation
-        calls.append(Call(layer, *_settled(args, kwargs, modern[0], place)))
+        calls.append(Call(layer, *_simplify(args, kwargs, modern[0], place)))
     return RawCalls(calls, bool(modern) and modern[0])
 
 
-def _settled(
+def _simplify(
     args: list[Any], kwargs: dict[str, Any], modern: bool, where: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments without what says nothing, and refuse a call on no tensor."""
+    """Return the arguments without empty ones, and refuse a call without tensors."""
     kwargs = dict(kwargs)
     if _is_empty(kwargs.get("mask")):
         kwargs.pop("mask", None)
@@ -95,8 +72,7 @@ def _settled(
     if training is not None:
         if training not in (0, 1):
             refuse(where, "`training` must be true, false or null", training)
-        # Keras 3 overrules it by what the model is called with; Keras 1 and 2 kept to it.
-        if not modern:
+        if not modern:  # Keras 3 overrides it by the model's own argument
             kwargs["training"] = bool(training)
     if not args and "inputs" in kwargs:
         args = [kwargs.pop("inputs")]
@@ -106,23 +82,19 @@ def _settled(
 
 
 def _is_empty(mask: Any) -> bool:
-    """Return whether a mask, or a structure of masks, has none."""
+    """Return whether a mask, or a structure of masks, is None."""
     if isinstance(mask, Mapping):
         return all(map(_is_empty, mask.values()))
     return mask is None or (isinstance(mask, list) and all(map(_is_empty, mask)))
 
 
-class _Modern:
-    """Reads what Keras 3 wrote for a call's arguments."""
+class _Keras3Arguments:
+    """Reads the arguments of calls in Keras 3's dialect."""
 
-    def __init__(
-        self, where: str, names: set[str], hints: dict[TensorRef, tuple[int | None, ...]]
-    ) -> None:
-        self.where = where
-        self.names = names
-        self.hints = hints
+    def __init__(self, where: str, names: set[str], hints: Hints) -> None:
+        self.where, self.names, self.hints = where, names, hints
 
-    def arguments(self, node: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    def read(self, node: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         args, kwargs = node["args"], node["kwargs"]
         if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
             refuse(self.where, "`args` must be a list and `kwargs` a dict", node)
@@ -137,8 +109,7 @@ class _Modern:
             return _plain(given, self.where)
         if "class_name" not in given:
             return {key: self.value(inner) for key, inner in given.items()}
-        content = given.get("config")
-        kind = given["class_name"]
+        kind, content = given["class_name"], given.get("config")
         if kind == "__ellipsis__":
             return ...
         if kind == "__tuple__":
@@ -178,13 +149,13 @@ class _Modern:
             raise FileError(str(error)) from None
 
 
-def _old_arguments(
+def _read_old_arguments(
     node: Any, where: str, names: set[str], operation: bool
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments of a call as Keras 1 or 2 wrote it."""
+    """Return the arguments of a call in the dialect of Keras 1 and 2."""
     found: list[Any] = []
 
-    def structure(given: Any) -> Any:
+    def convert(given: Any) -> Any:
         if _is_leaf(given):
             if len(given) == 4:
                 found.append(given[3])
@@ -192,12 +163,12 @@ def _old_arguments(
                 return _plain_tree(given[2], where)
             return reference(given[:3], where, names)
         if isinstance(given, (list, tuple)):
-            return [structure(inner) for inner in given]
+            return [convert(inner) for inner in given]
         if isinstance(given, Mapping):
-            return {key: structure(inner) for key, inner in given.items()}
+            return {key: convert(inner) for key, inner in given.items()}
         refuse(where, "a call must list [layer, node, tensor]", node)
 
-    inputs = structure(node)
+    inputs = convert(node)
     if not operation and isinstance(inputs, list) and len(inputs) == 1:
         inputs = inputs[0]  # as Keras does: a layer is not called on a list of one tensor
     given = [kwargs for kwargs in found if kwargs]
@@ -205,8 +176,8 @@ def _old_arguments(
         refuse(where, "the keyword arguments must be one dict", given)
     if not all(isinstance(key, str) for kwargs in given for key in kwargs):
         refuse(where, "the keyword arguments must have names", given)
-    kwargs = {key: _old_value(v, where, names) for key, v in (given[0] if given else {}).items()}
-    return [inputs], kwargs
+    kwargs = given[0] if given else {}
+    return [inputs], {key: _read_old_value(v, where, names) for key, v in kwargs.items()}
 
 
 def _is_leaf(given: Any) -> bool:
@@ -214,14 +185,14 @@ def _is_leaf(given: Any) -> bool:
     return is_list and isinstance(given[0], str)
 
 
-def _old_value(given: Any, where: str, names: set[str]) -> Any:
-    """Return a keyword argument's value, in which a list may stand for a tensor."""
+def _read_old_value(given: Any, where: str, names: set[str]) -> Any:
+    """Return a keyword argument's value, in which a list may be a tensor."""
     if _is_leaf(given) and given[0] in names and len(given) == 3:
         return reference(given, where, names)
     if isinstance(given, (list, tuple)):
-        return [_old_value(inner, where, names) for inner in given]
+        return [_read_old_value(inner, where, names) for inner in given]
     if isinstance(given, Mapping):
-        return {key: _old_value(inner, where, names) for key, inner in given.items()}
+        return {key: _read_old_value(inner, where, names) for key, inner in given.items()}
     return _plain(given, where)
 
 
@@ -238,7 +209,7 @@ def _plain(given: Any, where: str) -> Any:
 
 
 def reference(given: Any, where: str, names: Iterable[str]) -> TensorRef:
-    """Return what `[layer, node, tensor]` means; its `call` is the number in the file."""
+    """Return the tensor of `[layer, node, tensor]`, with the file's call index."""
     if not isinstance(given, (list, tuple)) or len(given) != 3 or not isinstance(given[0], str):
         refuse(where, "a tensor must be [layer, node, tensor]", given)
     layer, node, index = given
@@ -250,7 +221,7 @@ def reference(given: Any, where: str, names: Iterable[str]) -> TensorRef:
 
 
 def references(given: Any, where: str, names: Iterable[str]) -> Any:
-    """Return the structure that `input_layers` or `output_layers` means, of tensors as above."""
+    """Return the structure of tensors of `input_layers` or `output_layers`."""
     if isinstance(given, (list, tuple)):
         if len(given) == 3 and isinstance(given[0], str):
             return reference(given, where, names)
@@ -261,9 +232,8 @@ def references(given: Any, where: str, names: Iterable[str]) -> Any:
 
 
 def shape_of(given: Any) -> tuple[int | None, ...] | None:
-    """Return a shape as a tuple, or None where it is none."""
+    """Return a shape as a tuple, or None if it is not a valid shape."""
     if not isinstance(given, (list, tuple)):
         return None
-    sizes = tuple(given)
-    good = all(n is None or (type(n) is int and n >= 0) for n in sizes)
-    return sizes if good else None
+    is_valid = all(n is None or (type(n) is int and n >= 0) for n in given)
+    return tuple(given) if is_valid else None

@@ -1,4 +1,4 @@
-"""From a model's config, as any Keras wrote it, to one form."""
+"""Parse a model's config, as any Keras wrote it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ...graph.spec import TensorRef as TensorRef
 from ...graph.spec import refs
 from .entries import MODELS, Entry, built_shape, class_of, is_operation, name_of, upgrade_entry
 from .node_index import WRONG_NUMBERS, counted, first_numbers, require_certain
-from .nodes import RawCalls, raw_calls, references, refuse, shape_of
+from .nodes import Hints, RawCalls, raw_calls, references, refuse, shape_of
 from .shared_objects import AmbiguousError, Path, Sharing
 
-_DEPTH = 128  # of brackets: about forty models inside one another
+_DEPTH = 128  # of brackets: about forty nested models
 _LAYERS = 100_000
 _CALLS = 30_000  # of layers in one call of the model
 _REBUILD = (
@@ -28,14 +28,14 @@ _REBUILD = (
 
 
 def parse_model(config: Any, source: str, version: str | None = None) -> ModelSpec:
-    """Return what a model's config says.
+    """Return the spec of a model's config.
 
     Args:
         config: Parsed JSON: the content of `config.json`, of the attribute `model_config` of an
-            .h5 file, or of what `model.to_json()` returns; of Keras 2, tf.keras or any Keras 3.
+            .h5 file, or of what `model.to_json()` returns, from any version of Keras.
         source: What error messages call it.
-        version: The version of Keras that wrote it, where that is known. Keras 3.0 to 3.2 counted
-            the calls of layers wrong, so that a few models are refused that may be theirs.
+        version: The version of Keras that wrote it, if known. Keras 3.0 to 3.2 counted the calls
+            of layers wrong, so that a few models of theirs are refused.
 
     Raises:
         FileError: it is no config of a Sequential or Functional model, or is not consistent.
@@ -59,11 +59,10 @@ def _require_bounds(config: Any, source: str) -> None:
 
 
 class _Reader:
-    """Reads one config; keeps what holds for all of it."""
+    """Reads one config."""
 
     def __init__(self, source: str, version: str | None) -> None:
-        self.source = source
-        self.version = version
+        self.source, self.version = source, version
         self.count = 0
         self.sharing = Sharing()
 
@@ -85,15 +84,13 @@ class _Reader:
         return spec
 
     def model(self, entry: Entry, where: str, path: Path | None) -> ModelSpec:
-        """Return the model that an entry with `class_name` and `config` describes."""
+        """Return the model of an entry with `class_name` and `config`."""
         content = entry["config"]
         if MODELS[entry["class_name"]] == "Sequential":
             return self.sequential(entry, content, where, path)
         if not isinstance(content, Mapping):
             refuse(where, "the `config` of a Functional model must be a dict", content)
         return self.functional(content, where, path)
-
-    # Sequential
 
     def sequential(self, entry: Entry, content: Any, where: str, path: Path | None) -> ModelSpec:
         if isinstance(content, (list, tuple)):  # until Keras 2.2.2
@@ -109,13 +106,13 @@ class _Reader:
             layers[:0] = self.input_of(entry, content, layers[0])
         self.require_names(layers, where)
         name = name_of({"config": content}, where)
-        # Keras, too, reads `trainable` of the layers in a Sequential model, not of the model.
+        # Like Keras, read `trainable` of a Sequential model's layers, not of the model.
         if "trainable" not in content and "dtype" not in content:
             layers = [replace(layer, keras2=True) for layer in layers]
         return ModelSpec("Sequential", name, True, tuple(layers), source=self.source)
 
     def input_of(self, entry: Entry, content: Entry, first: LayerSpec) -> list[LayerSpec]:
-        """Return the InputLayer that a Sequential model without one begins with, if any."""
+        """Return the InputLayer to add to a Sequential model that begins without one, if known."""
         built = entry.get("build_config")
         found = (
             first.config.get("batch_input_shape"),
@@ -131,12 +128,10 @@ class _Reader:
             config["dtype"] = dtype.removeprefix("mixed_")
         return [LayerSpec("InputLayer", config["name"], config)]
 
-    # Functional
-
     def functional(self, content: Mapping[str, Any], where: str, path: Path | None) -> ModelSpec:
         layers: list[LayerSpec] = []
         raw: dict[str, RawCalls] = {}
-        hints: dict[TensorRef, tuple[int | None, ...]] = {}
+        hints: Hints = {}
         entries = self.entries(content, where)
         names = [name_of(entry, place) for entry, place in entries]
         for (entry, place), name in zip(entries, names, strict=True):
@@ -156,26 +151,20 @@ class _Reader:
         inside, outside = first_numbers(layers, raw, ends)
         inputs = [layer.name for layer in layers if layer.class_name == "InputLayer"]
         counts = {name: 1 if name in inputs else len(found.calls) for name, found in raw.items()}
-        ends = {
-            key: counted(structure, outside, counts, inputs, f"{where}: {key}")
-            for key, structure in ends.items()
-        }
+        for key, tensors in ends.items():
+            ends[key] = counted(tensors, outside, counts, inputs, f"{where}: {key}")
         given = [ref.layer for ref in refs(ends["input_layers"])]
         if not given or sorted(given) != sorted(inputs):
             rule = f"`input_layers` must list the InputLayers {inputs}, each once"
             refuse(where, rule, content["input_layers"])
         if next(refs(ends["output_layers"]), None) is None:
             refuse(where, "`output_layers` must list a tensor", content["output_layers"])
-        calls = {
-            (name, number): Call(
-                name,
-                counted(call.args, inside, counts, inputs, f"{where}: {name!r}"),
-                counted(call.kwargs, inside, counts, inputs, f"{where}: {name!r}"),
-                number,
-            )
-            for name, found in raw.items()
-            for number, call in enumerate(found.calls)
-        }
+        calls = {}
+        for name, found in raw.items():
+            shared = inside, counts, inputs, f"{where}: {name!r}"
+            for number, call in enumerate(found.calls):
+                args, kwargs = counted(call.args, *shared), counted(call.kwargs, *shared)
+                calls[name, number] = Call(name, args, kwargs, number)
         if any(found.calls and not found.modern for found in raw.values()):
             layers = [replace(layer, keras2=True) for layer in layers]
         return ModelSpec(
@@ -197,7 +186,7 @@ class _Reader:
         outputs: Any,
         where: str,
     ) -> tuple[Call, ...]:
-        """Return the calls in Keras's order, or refuse where one leads to no output."""
+        """Return the calls in Keras's order, or refuse those that lead to no output."""
         try:
             order = ordered(calls, outputs)
         except CycleError as error:
@@ -206,18 +195,12 @@ class _Reader:
         unused = [f"call {node[1]} of {node[0]!r}" for node in calls if node not in needed]
         unused += [f"{name!r}, never called" for name, count in counts.items() if not count]
         if unused:
-            refuse(
-                where,
-                "every layer must be called, and every call lead to an output",
-                unused,
-                WRONG_NUMBERS,
-            )
+            rule = "every layer must be called, and every call lead to an output"
+            refuse(where, rule, unused, WRONG_NUMBERS)
         return tuple(calls[node] for node in order)
 
-    # One entry
-
     def entries(self, content: Mapping[str, Any], where: str) -> list[tuple[Entry, str]]:
-        """Return the entries of a model's `layers`, each with its place."""
+        """Return the entries of a model's `layers`, each with its place for messages."""
         found = content.get("layers")
         if not isinstance(found, (list, tuple)):
             refuse(where, "`layers` must be a list", found)
@@ -244,11 +227,10 @@ class _Reader:
             refuse(where, "the names of layers must differ", twice)
 
     def layer(self, entry: Entry, where: str, path: Path | None) -> LayerSpec:
-        """Return what one entry says; `path` leads to its model, or is None inside an alias."""
+        """Return the spec of one entry; `path` leads to its model, or is None inside an alias."""
         name, class_name, config = name_of(entry, where), class_of(entry), entry["config"]
         where = f"{where} {name!r}"
-        own = None if path is None else (*path, name)
-        alias = None
+        own, alias = None if path is None else (*path, name), None
         if own is not None:
             try:
                 alias = self.sharing.alias(entry, name, own)
@@ -267,14 +249,11 @@ class _Reader:
 
 
 def _calls_in(spec: ModelSpec) -> int:
-    """Return how many calls one of a model makes, those of the models in it included.
+    """Return how many calls of layers one call of a model makes, nested models included.
 
-    Models that call a model twice, which calls another twice, and so on, make more in a small
-    file than anybody can wait for.
+    In a small file, models that call a model twice, which calls another twice, and so on, can make
+    more calls than anybody can wait for.
     """
-    inside = {
-        layer.name: 1 if layer.model is None else 1 + _calls_in(layer.model)
-        for layer in spec.layers
-    }
+    inside = {one.name: 1 + (_calls_in(one.model) if one.model else 0) for one in spec.layers}
     functional = spec.kind == "Functional"
     return sum(inside[name] for name in ([c.layer for c in spec.calls] if functional else inside))

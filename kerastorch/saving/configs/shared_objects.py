@@ -1,4 +1,4 @@
-"""Which entries of a config are one and the same object."""
+"""Find the entries of a config that are the same object."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _ID = "shared_object_id"
 
 
 class AmbiguousError(ValueError):
-    """Several earlier layers could be the one; the argument is their paths."""
+    """Several earlier layers are candidates; the argument is their paths."""
 
 
 class Sharing:
-    """Finds the earlier entry that an entry is the same object as.
+    """Finds the earlier entry that is the same object as an entry.
 
-    Keras marks an object that it writes again with an identifier, but inside a model the first
-    entry of the object lacks it. It is then the earlier one of the same class, name and config.
+    Keras marks an object that it writes again with an identifier. Inside a model the first entry of
+    the object lacks it: that is then the earlier one of the same class, name and config.
     """
 
     def __init__(self) -> None:
@@ -27,19 +27,14 @@ class Sharing:
         self._earlier: defaultdict[tuple[str, str], list[tuple[Path, Any]]] = defaultdict(list)
 
     def alias(self, entry: Mapping[str, Any], name: str, path: Path) -> Path | None:
-        """Return the path of the earlier entry, or None where this one is the first.
-
-        Args:
-            entry: The entry, with `class_name` and `config`.
-            name: The layer's name.
-            path: The path of names to it.
+        """Return the path of the earlier entry, or None if this is the first one.
 
         Raises:
             AmbiguousError: several earlier entries look the same.
         """
         key, mark = (entry["class_name"], name), entry.get(_ID)
         mark = mark if isinstance(mark, (int, str)) else None
-        found = self._by_id.get(mark) if mark is not None else None
+        found = None if mark is None else self._by_id.get(mark)
         if mark is not None and found is None:
             own = _canonical(entry["config"])
             same = [p for p, config in self._earlier[key] if _canonical(config) == own]
@@ -53,7 +48,7 @@ class Sharing:
 
 
 def _canonical(config: Any) -> str:
-    """Return a config as text without the identifiers in it."""
+    """Return a config as text without identifiers."""
     return json.dumps(_without_ids(config), sort_keys=True, default=repr)
 
 

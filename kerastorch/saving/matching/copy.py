@@ -1,4 +1,4 @@
-"""Reading arrays beside the parameters that take them, and copying them once all are read."""
+"""Read all arrays into buffers, then copy them to the parameters."""
 
 from __future__ import annotations
 
@@ -15,117 +15,98 @@ from ...layers.base.layer import Layer
 from ..weights.parameters import METHOD
 from .load_plan import Assignment, LoadPlan
 
-Staged = tuple[nn.Module, str, Tensor]  # a module, its parameter's name, and what to give it
+Arrays = dict[str, np.ndarray[Any, Any]]
+Buffer = tuple[nn.Module, str, Tensor]  # a module, the name of its parameter, the new value
 
 
 def copy_weights(plan: LoadPlan, source: str) -> None:
-    """Read all arrays, and give them to the modules once nothing can fail half-way.
-
-    Args:
-        plan: What goes where.
-        source: What messages call the source.
+    """Read all arrays, then copy them to the modules; an error leaves the modules unchanged.
 
     Raises:
-        FileError: an array cannot be read, or a module's method refused its arrays; the module is
-            unchanged.
+        FileError: an array cannot be read, or a module's method raised an error.
     """
-    values, arrays = staged(plan), read_for_methods(plan)
-    call_methods(plan, arrays, source)
-    commit(values)
+    buffers = _read_into_buffers(plan)
+    arrays = [{n: to_array(w.read()) for n, w in call.weights.items()} for call in plan.calls]
+    _call_methods(plan, arrays, source)
+    _copy_to_parameters(buffers)
 
 
-def staged(match: LoadPlan) -> list[Staged]:
-    """Read every array into a tensor like the parameter that takes it; nothing is changed yet.
+def _read_into_buffers(plan: LoadPlan) -> list[Buffer]:
+    """Read every array into a buffer like its parameter, and initialize what an array lacks.
 
-    For a layer that is not built yet this is the parameter to be; what the source lacks of such a
-    layer gets its initial values. A parameter that several modules share takes one array, however
-    often the source has it.
+    Modules that share a parameter share its buffer; several arrays for it must be equal.
     """
-    values: dict[int, Staged] = {}
+    buffers: dict[int, Buffer] = {}
     paths: dict[int, str] = {}
-    for pair in match.assignments:
-        target, own = pair.target, id(pair.target.tensor)
-        value = _like(target.owner, target.parameter, target.tensor, match)
+    for pair in plan.assignments:
+        target, key = pair.target, id(pair.target.tensor)
+        value = _make_buffer(target.owner, target.parameter, target.tensor, plan)
         _fill(pair, value)
-        if own not in values:
-            values[own], paths[own] = (target.owner, target.parameter, value), pair.path
-        elif not torch.equal(values[own][2].nan_to_num(), value.nan_to_num()):
-            what = f"{paths[own]} and {pair.path} are one parameter"
+        if key not in buffers:
+            buffers[key], paths[key] = (target.owner, target.parameter, value), pair.path
+        elif not torch.equal(buffers[key][2].nan_to_num(), value.nan_to_num()):
+            what = f"{paths[key]} and {pair.path} are one parameter"
             raise FileError(f"{what}, but the source has different values for them.")
-    for layer, shapes in match.shapes.items():
-        left = {n: shape for n, shape in shapes.items() if id(getattr(layer, n)) not in values}
-        for name, value in layer._initial_values(left).items():
-            values[id(getattr(layer, name))] = (layer, name, value)
-    return list(values.values())
+    for layer, shapes in plan.shapes.items():
+        rest = {n: shape for n, shape in shapes.items() if id(getattr(layer, n)) not in buffers}
+        for name, value in layer._initial_values(rest).items():
+            buffers[id(getattr(layer, name))] = (layer, name, value)
+    return list(buffers.values())
 
 
-def _like(owner: nn.Module, name: str, tensor: Tensor, match: LoadPlan) -> Tensor:
-    if isinstance(owner, Layer) and owner in match.shapes:
+def _make_buffer(owner: nn.Module, name: str, tensor: Tensor, plan: LoadPlan) -> Tensor:
+    if isinstance(owner, Layer) and owner in plan.shapes:
         role = next(role for role in owner.roles if role.parameter == name)
-        return owner._empty(role, match.shapes[owner][name])
+        return owner._empty(role, plan.shapes[owner][name])
     return torch.empty_like(tensor, device="cpu", requires_grad=False)
 
 
 def _fill(pair: Assignment, value: Tensor) -> None:
+    """Read an array into a buffer, in blocks where possible."""
     if pair.weight is None:
         value.zero_()
         return
     weight, done = pair.weight, 0
     view = pair.target.view_as(value, weight.shape)
     for rows in weight.read.blocks() if hasattr(weight.read, "blocks") else [weight.read()]:
-        place = view if view is None or not rows.ndim else view[done : done + len(rows)]
-        if place is None or place.shape != rows.shape:
+        part = view if view is None or not rows.ndim else view[done : done + len(rows)]
+        if part is None or part.shape != rows.shape:
             what = f"{weight.path} has the shape {tuple(rows.shape)}"
             raise FileError(f"{what}, where the source said {weight.shape}.")
-        place.copy_(rows)
-        if _narrows(rows.dtype, value.dtype) and bool((place.isinf() & ~rows.isinf()).any()):
-            rule = f"numbers that {value.dtype} can hold"
-            remedy = "Convert the module to a wider type first."
-            raise FileError(f"{weight.path} must have {rule}, which {pair.path} is. {remedy}")
+        part.copy_(rows)
+        if _is_narrower(value.dtype, rows.dtype) and bool((part.isinf() & ~rows.isinf()).any()):
+            rule = f"finite in {value.dtype}, the dtype of {pair.path}"
+            remedy = "Convert the module to a wider dtype first."
+            raise FileError(f"{weight.path} must be {rule}. {remedy}")
         done += len(rows) if rows.ndim else 0
     if weight.shape and done != weight.shape[0]:
-        what = f"{weight.path} has {done} rows"
-        raise FileError(f"{what}, where the source said {weight.shape}.")
+        raise FileError(f"{weight.path} has {done} rows, where the source said {weight.shape}.")
 
 
-def _narrows(given: torch.dtype, own: torch.dtype) -> bool:
+def _is_narrower(own: torch.dtype, given: torch.dtype) -> bool:
     floating = given.is_floating_point and own.is_floating_point
     return floating and torch.finfo(own).max < torch.finfo(given).max
 
 
-def commit(values: list[Staged]) -> None:
-    """Give the parameters their values: nothing here can fail half-way."""
+def _copy_to_parameters(buffers: list[Buffer]) -> None:
+    """Copy the buffers to the parameters; nothing here can fail half-way."""
     unbuilt: dict[Layer, dict[str, Tensor]] = {}
     with torch.inference_mode(False), torch.no_grad():  # in this order: the first allows gradients
-        for owner, name, value in values:
+        for owner, name, value in buffers:
             tensor = getattr(owner, name)
             if is_lazy(tensor) and isinstance(owner, Layer):
                 unbuilt.setdefault(owner, {})[name] = value
             else:
                 tensor.copy_(value)
-        for layer, found in unbuilt.items():
-            layer._become_built(found)
+        for layer, values in unbuilt.items():
+            layer._become_built(values)
 
 
-def read_for_methods(match: LoadPlan) -> list[dict[str, np.ndarray[Any, Any]]]:
-    """Read the arrays that modules of the caller's own take by their methods."""
-    return [
-        {name: to_array(weight.read()) for name, weight in call.weights.items()}
-        for call in match.calls
-    ]
-
-
-def call_methods(
-    match: LoadPlan, arrays: list[dict[str, np.ndarray[Any, Any]]], source: str
-) -> None:
-    """Give modules of the caller's own their arrays; where one fails, all are as they were.
-
-    Raises:
-        FileError: a method raised an error.
-    """
+def _call_methods(plan: LoadPlan, arrays: list[Arrays], source: str) -> None:
+    """Call `load_keras_weights` of custom modules; restore all of them if one fails."""
     before: list[tuple[Tensor, Tensor]] = []
     with torch.inference_mode(False), torch.no_grad():
-        for call, given in zip(match.calls, arrays, strict=True):
+        for call, given in zip(plan.calls, arrays, strict=True):
             tensors = [*call.module.parameters(), *call.module.buffers()]
             before += [(tensor, tensor.clone()) for tensor in tensors if not is_lazy(tensor)]
             try:

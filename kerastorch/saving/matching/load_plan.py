@@ -1,9 +1,9 @@
-"""What goes where: the plan of a load, before anything is read."""
+"""What a load will do: which array goes into which parameter, and what is wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from torch import nn
 
@@ -18,37 +18,25 @@ from ..weights.saved_layers_by_config import Saved
 
 @dataclass(frozen=True)
 class Assignment:
-    """A weight and the parameter that takes it.
+    """A parameter and its array; `weight` is None for a parameter that is set to zero."""
 
-    Attributes:
-        path: The parameter's path in the whole module.
-        target: The parameter.
-        weight: The weight; None for a parameter that is set to zero.
-    """
-
-    path: str
+    path: str  # of the parameter, from the root module
     target: Target
     weight: Weight | None
 
 
 @dataclass(frozen=True)
 class MethodCall:
-    """Arrays that a module of the caller's own takes by its method.
+    """A call of a custom module's method `load_keras_weights`."""
 
-    Attributes:
-        path: The module's path in the whole module.
-        module: The module.
-        weights: The arrays by their paths below the Keras layer that it stands for.
-    """
-
-    path: str
+    path: str  # of the module, from the root module
     module: nn.Module
-    weights: dict[str, Weight]
+    weights: dict[str, Weight]  # by their paths below the Keras layer
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A saved layer that does not fit the module it was matched with, and why."""
+    """A saved layer that does not fit the module that it was matched with."""
 
     leaf: Leaf
     saved: Saved
@@ -57,30 +45,17 @@ class Skipped:
 
 @dataclass
 class LayerPlan:
-    """What one module takes from one saved layer, and what is wrong with it.
-
-    Attributes:
-        assignments: Which array goes into which parameter.
-        calls: The arrays that a module of the caller's own takes by its method.
-        shapes: The shapes of the parameters of layers that are not built yet.
-        missing: Parameters that the source has nothing for.
-        unexpected: Arrays of the source that match no parameter.
-        mismatched: Why the layer does not fit the module.
-        own_mismatched: Those of them that are about modules of the caller's own.
-        problems: What forbids to load the source at all.
-        differences: Where the module computes something else than the layer.
-        warnings: What the report warns of.
-    """
+    """The plan for one module and one saved layer."""
 
     assignments: list[Assignment] = field(default_factory=list)
     calls: list[MethodCall] = field(default_factory=list)
-    shapes: dict[Layer, dict[str, Shape]] = field(default_factory=dict)
+    shapes: dict[Layer, dict[str, Shape]] = field(default_factory=dict)  # of unbuilt layers
     missing: list[LoadEntry] = field(default_factory=list)
     unexpected: list[LoadEntry] = field(default_factory=list)
-    mismatched: list[str] = field(default_factory=list)
-    own_mismatched: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    differences: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)  # why the layer does not fit the module
+    own_mismatched: list[str] = field(default_factory=list)  # those about custom modules
+    problems: list[str] = field(default_factory=list)  # errors, `strict` or not
+    differences: list[str] = field(default_factory=list)  # computations that differ
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -89,7 +64,7 @@ class LayerPlan:
         return not (self.missing or self.unexpected or self.mismatched or self.problems)
 
     def add_missing(self, leaf: Leaf, targets: Iterable[Target]) -> None:
-        """Add parameters that the source has nothing for."""
+        """Add parameters that have no array."""
         self.missing += missing_entries(leaf, targets)
 
     def add_unexpected(self, weights: Iterable[Weight]) -> None:
@@ -99,51 +74,33 @@ class LayerPlan:
 
 @dataclass
 class LoadPlan(LayerPlan):
-    """What all modules take from a source, and what is wrong with it.
+    """The plan for a whole module and a whole source."""
 
-    Attributes:
-        how: How modules and layers were matched.
-        left_out: Arrays that belong to modules which the caller leaves out.
-        skipped: Layers that are left out because they do not fit.
-        strict: What is an error unless `strict=False`.
-        hints: What an error says of names that are almost those of the source.
-    """
-
-    how: str = "order"
-    left_out: list[LoadEntry] = field(default_factory=list)
+    how: str = "order"  # how modules and layers were matched
+    ignored: set[int] = field(default_factory=set)  # ids of leaves mapped to None
+    left_out: list[LoadEntry] = field(default_factory=list)  # their arrays
     skipped: list[Skipped] = field(default_factory=list)
-    strict: list[str] = field(default_factory=list)
-    hints: list[str] = field(default_factory=list)
+    strict: list[str] = field(default_factory=list)  # errors only if `strict`
+    hints: list[str] = field(default_factory=list)  # about similar names, for an error
 
     @property
     def fits(self) -> bool:
-        """Whether all parameters and all arrays match, and no layer is left out."""
+        """Whether all parameters and all arrays match, and no layer is skipped."""
         return super().fits and not self.skipped
 
     def add_layer(self, layer: LayerPlan) -> None:
-        """Add what one module takes; a layer that does not fit is then an error."""
-        self.assignments += layer.assignments
-        self.calls += layer.calls
+        """Add the plan for one module; a layer that does not fit becomes a problem."""
         self.shapes |= layer.shapes
-        self.missing += layer.missing
-        self.unexpected += layer.unexpected
-        self.mismatched += layer.mismatched
-        self.own_mismatched += layer.own_mismatched
-        self.problems += layer.problems + layer.mismatched
-        self.differences += layer.differences
-        self.warnings += layer.warnings
+        for name in (entry.name for entry in fields(layer) if entry.name != "shapes"):
+            getattr(self, name).extend(getattr(layer, name))
+        self.problems += layer.mismatched
 
 
 def missing_entries(leaf: Leaf, targets: Iterable[Target]) -> list[LoadEntry]:
-    """Return the entries of a report for parameters that stay as they are."""
+    """Return the entries of a report for parameters without an array."""
     return [
-        LoadEntry(
-            leaf.target_path(target),
-            None,
-            target.shape,
-            dtype_policies.name_of(target.tensor.dtype),
-        )
-        for target in targets
+        LoadEntry(leaf.target_path(one), None, one.shape, dtype_policies.name_of(one.tensor.dtype))
+        for one in targets
     ]
 
 

@@ -1,4 +1,4 @@
-"""Pairing modules with saved layers by what names they have in common."""
+"""Pair modules with saved layers of the same name."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ Level = tuple[Callable[[Names], Hashable], Callable[[Names, Names], bool]]  # a 
 
 def pair_by_names(
     leaves: Iterable[Leaf],
+    names_of_leaves: Iterable[set[Names]],
     layers: Iterable[Saved],
-    names_of: Callable[[Leaf], set[Names]],
     levels: Iterable[Level],
 ) -> list[tuple[Leaf, Saved]]:
-    """Return the modules and layers that have a name in common, which no other has.
+    """Return the modules and layers whose names agree, one level of `LEVELS` after another.
 
-    First the whole paths are compared, then one may lack the front of the other's, then both
-    are written in one word.
+    A pair must be unique: neither the module nor the layer may agree with another one.
     """
-    names = {id(leaf): names_of(leaf) for leaf in leaves}
     free = {id(leaf): leaf for leaf in leaves}
+    names = dict(zip(free, names_of_leaves, strict=True))
     left = {id(saved): saved for saved in layers if saved.names}
     pairs: list[tuple[Leaf, Saved]] = []
     for key, agree in levels:
-        mine: dict[Hashable, set[int]] = {}
+        by_key: dict[Hashable, set[int]] = {}
         for one in free:
             for name in names[one]:
-                mine.setdefault(key(name), set()).add(one)
+                by_key.setdefault(key(name), set()).add(one)
         found = {
             other: {
                 one
-                for one in mine.get(key(saved.names), ())
+                for one in by_key.get(key(saved.names), ())
                 if any(agree(name, saved.names) for name in names[one])
             }
             for other, saved in left.items()
@@ -53,7 +52,7 @@ def pair_by_names(
 def drop_automatic_names(
     pairs: list[tuple[Leaf, Saved]], leaves: Iterable[Leaf], layers: Iterable[Saved]
 ) -> list[tuple[Leaf, Saved]]:
-    """Return the pairs without those by names such as dense_1, where not all of a class match.
+    """Drop pairs by automatic names of a class unless all layers of the class are paired.
 
     The second model of a session has dense_2 where the first one has dense.
     """
@@ -73,7 +72,7 @@ def _is_end(left: Names, right: Names) -> bool:
     return left[-shorter:] == right[-shorter:]
 
 
-LEVELS: tuple[Level, ...] = (
+LEVELS: tuple[Level, ...] = (  # equal paths, one path the end of the other, equal joined names
     (lambda names: names, lambda left, right: left == right),
     (lambda names: names[-1], _is_end),
     (_join, lambda left, right: _join(left) == _join(right)),

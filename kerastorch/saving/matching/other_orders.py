@@ -1,4 +1,4 @@
-"""Where a match by order might be another: layers that could be exchanged for one another."""
+"""Warn where a match by order is ambiguous: where layers are interchangeable."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from torch import nn
 from ..weights.module_weights import Leaf
 from ..weights.saved_layers_by_config import Saved
 
-Queue = Sequence[tuple[Leaf, Saved]]
+Pair = tuple[Leaf, Saved]
+Queue = Sequence[Pair]
+Fits = Callable[[Leaf, Saved], bool]
 _MOST = 12  # modules that a warning names
 
 
-def warn_of_other_orders(
-    module: nn.Module, queue: Queue, fits: Callable[[Leaf, Saved], bool]
-) -> list[str]:
-    """Return a warning for each set of modules that fit each other's layers as well.
+def warn_of_other_orders(module: nn.Module, queue: Queue, fits: Fits) -> list[str]:
+    """Return a warning for each set of modules that fit each other's layers.
 
-    Args:
-        module: What the modules are in.
-        queue: The modules with the layers of the source that they were matched with, in order.
-        fits: Whether a module takes a layer and, as far as is known, computes the same.
+    `queue` has the modules with their layers, in order; `fits` says whether a layer fits a module
+    and, as far as is known, computes the same.
     """
-    groups: dict[Hashable, list[list[tuple[Leaf, Saved]]]] = {}
+    groups: dict[Hashable, list[list[Pair]]] = {}
     for leaf, saved in queue:
         sizes = tuple(prod(weight.shape) for weight in saved.weights)
         similar = groups.setdefault(sizes, [])
@@ -37,24 +35,16 @@ def warn_of_other_orders(
                 break
         else:
             similar.append([(leaf, saved)])
-    found = []
-    for group in (group for similar in groups.values() for group in similar):
-        paths = [leaf.path for leaf, _ in group]
-        if any(not _is_chain(module, paths[0], path) for path in paths[1:]):
-            found.append(_describe(paths))
-    return found
+    found = [[leaf.path for leaf, _ in group] for similar in groups.values() for group in similar]
+    return [
+        _describe(paths)
+        for paths in found
+        if not all(_is_chain(module, paths[0], path) for path in paths[1:])
+    ]
 
 
-def warn_of_other_cuts(
-    module: nn.Module, queue: Queue, fits: Callable[[Leaf, Saved], bool]
-) -> list[str]:
-    """Return a warning for each two neighbours that could share their part of a list otherwise.
-
-    Args:
-        module: What the modules are in.
-        queue: The modules with their parts of a list of arrays, in order.
-        fits: Whether a module takes arrays.
-    """
+def warn_of_other_cuts(module: nn.Module, queue: Queue, fits: Fits) -> list[str]:
+    """Return a warning for each two neighbors that could split their arrays differently."""
     found = []
     for (first, ours), (second, theirs) in pairwise(queue):
         weights, end = (*ours.weights, *theirs.weights), len(theirs.weights)
@@ -77,10 +67,9 @@ def _is_chain(module: nn.Module, left: str, right: str) -> bool:
 
 
 def _describe(paths: list[str]) -> str:
-    named = ", ".join(paths[:_MOST])
-    if len(paths) > _MOST:
-        named += f" and {len(paths) - _MOST} more"
+    more = f" and {len(paths) - _MOST} more" if len(paths) > _MOST else ""
     return (
-        f"{named} fit in another order as well, and took the source's layers in the order in which "
-        "they are registered. Say which is which with `mapping=`, or check with `compare`."
+        f"{', '.join(paths[:_MOST])}{more} fit in another order as well, and were matched in "
+        "the order in which they are registered. Say which is which with `mapping=`, or check with "
+        "`compare`."
     )

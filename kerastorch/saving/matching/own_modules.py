@@ -1,6 +1,6 @@
-"""Modules of the caller's own: which array of Keras's goes into which of their parameters.
+"""Match the arrays of a Keras layer of an unknown class with a custom module.
 
-Such a module stands for a Keras layer whose class is not known here. There are three ways:
+There are three ways:
 
 - by name, where the arrays' names are those of parameters of the same shapes;
 - by shape, where the arrays and parameters fit in one way only;
@@ -13,34 +13,28 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ...layers.base.layer import Layer
 from ...layers.base.weights import infer_shapes
 from ..formats.weight_file import Weight
 from ..weights.module_weights import Leaf
-from ..weights.parameters import METHOD, Target
+from ..weights.parameters import METHOD, Target, group_unbuilt_shapes
 from ..weights.saved_layers_by_config import Names, Saved, Source
 
 THREE_WAYS = (
-    "A module of your own takes arrays by the names of its parameters where these are Keras's, "
-    "shapes included; or by their shapes where these fit in one way only; or give it a method "
+    "A module of your own receives arrays by the names of its parameters if these are Keras's, "
+    "shapes included; or by their shapes if these fit in one way only; or give it a method "
     f"`{METHOD}(self, weights)`, which gets a dict of NumPy arrays."
 )
+Assigned = dict[Target, Weight]
 A = TypeVar("A")
 B = TypeVar("B")
 
 
 @dataclass(frozen=True)
 class NamedWeight:
-    """An array of the Keras layer that a module of the caller's own stands for.
+    """An array of the Keras layer that a custom module stands for."""
 
-    Attributes:
-        group: The path of the layer inside that the array belongs to: "conv1"; "" for its own.
-        name: Keras's name of the array, or its number where the file has no names.
-        weight: The array.
-    """
-
-    group: str
-    name: str
+    group: str  # the path of the inner layer: "conv1"; "" for none
+    name: str  # Keras's name of it, or its number if it has none
     weight: Weight
 
     @property
@@ -55,20 +49,18 @@ def merge_by_names(source: Source, names: Iterable[Names]) -> Source:
     for own in names:
         inside = [saved for saved in layers if saved.names[: len(own)] == own]
         inside = inside or [saved for saved in layers if _names_below(saved.names, own) is not None]
-        if not inside:
-            continue
-        first = next((saved for saved in inside if _names_below(saved.names, own) == ()), inside[0])
-        weights = tuple(weight for saved in inside for weight in saved.weights)
-        merged = replace(first, names=own, kind=None, weights=weights, inside=tuple(inside))
-        place = layers.index(inside[0])
-        ids = set(map(id, inside))
-        layers = [saved for saved in layers if id(saved) not in ids]
-        layers.insert(place, merged)
+        if inside:
+            first = next((one for one in inside if _names_below(one.names, own) == ()), inside[0])
+            weights = tuple(weight for saved in inside for weight in saved.weights)
+            merged = replace(first, names=own, kind=None, weights=weights, inside=tuple(inside))
+            index, ids = layers.index(inside[0]), set(map(id, inside))
+            layers = [saved for saved in layers if id(saved) not in ids]
+            layers.insert(index, merged)
     return replace(source, layers=tuple(layers))
 
 
 def _names_below(names: Names, own: Names) -> Names | None:
-    """Return the names after those of a layer; None where the layer is not among them."""
+    """Return the names after those of a layer; None if the layer is not among them."""
     for start in range(len(names) - len(own) + 1):
         if names[start : start + len(own)] == own:
             return names[start + len(own) :]
@@ -77,25 +69,21 @@ def _names_below(names: Names, own: Names) -> Names | None:
 
 def name_weights(saved: Saved) -> list[NamedWeight]:
     """Return the arrays of a saved layer with their paths below it."""
-    return [
-        _name_weight(saved.names, one, weight, number)
-        for one in saved.inside or (saved,)
-        for number, weight in enumerate(one.weights)
-    ]
-
-
-def _name_weight(names: Names, saved: Saved, weight: Weight, number: int) -> NamedWeight:
-    """Return one array with its path: old files have the inner layers in the array's own path."""
-    inner = weight.path.removeprefix(f"{saved.path}/").split("/")[:-1] if saved.path else []
-    if names and names[-1] in inner:
-        inner = inner[len(inner) - inner[::-1].index(names[-1]) :]
-    below = _names_below(saved.names, names) or ()
-    group = "/".join([*below, *(part for part in inner if part != "vars")])
-    return NamedWeight(group, weight.name or str(number), weight)
+    named = []
+    for one in saved.inside or (saved,):
+        below = _names_below(one.names, saved.names) or ()
+        for number, weight in enumerate(one.weights):
+            # In old files the array's own path has the inner layers.
+            inner = weight.path.removeprefix(f"{one.path}/").split("/")[:-1] if one.path else []
+            if saved.names and saved.names[-1] in inner:
+                inner = inner[len(inner) - inner[::-1].index(saved.names[-1]) :]
+            group = "/".join([*below, *(part for part in inner if part != "vars")])
+            named.append(NamedWeight(group, weight.name or str(number), weight))
+    return named
 
 
 def name_uniquely(weights: Sequence[NamedWeight]) -> dict[str, Weight]:
-    """Return the arrays by their paths; where several have one path, each gets its number too."""
+    """Return the arrays by path; arrays of the same path get a number as suffix."""
     paths = [one.path for one in weights]
     return {
         path if paths.count(path) == 1 else f"{path}:{number}": one.weight
@@ -105,16 +93,10 @@ def name_uniquely(weights: Sequence[NamedWeight]) -> dict[str, Weight]:
 
 def assign_weights(
     leaf: Leaf, weights: Sequence[NamedWeight], *, in_order: bool = False
-) -> tuple[dict[Target, Weight], bool]:
-    """Return which array each parameter of a module of the caller's own takes.
+) -> tuple[Assigned, bool]:
+    """Return the array of each parameter of a custom module, and whether it is certain.
 
-    Args:
-        leaf: The module.
-        weights: The arrays.
-        in_order: Whether the arrays are a list in Keras's order, which decides in doubt.
-
-    Returns:
-        What goes where, and whether that is the only way.
+    With `in_order`, the arrays are a list in Keras's order, which is the last resort.
 
     Raises:
         ValueError: they do not fit, or fit in several ways; the message says which.
@@ -134,9 +116,9 @@ def assign_weights(
     except ValueError:
         for some in (leaf.targets, slots):
             if in_order and len(some) == len(weights):
-                in_turn = {target: one.weight for target, one in zip(some, weights, strict=True)}
-                if _fit_together(in_turn):
-                    return in_turn, False
+                found = {target: one.weight for target, one in zip(some, weights, strict=True)}
+                if _fit_together(found):
+                    return found, False
         raise
 
 
@@ -146,30 +128,28 @@ def _rest(weights: Sequence[NamedWeight], found: Mapping[Target, Weight]) -> lis
     return [one for one in weights if id(one.weight) not in ids]
 
 
-def _assign_by_name(
-    slots: Sequence[Target], weights: Sequence[NamedWeight]
-) -> dict[Target, Weight]:
-    """Return the arrays that have the name of one parameter or buffer, and its shape."""
+def _assign_by_name(slots: Sequence[Target], weights: Sequence[NamedWeight]) -> Assigned:
+    """Return the arrays that have the name and the shape of one parameter or buffer."""
     named = {_path_of(target): target for target in slots}
     paths = [one.path for one in weights if one.weight.name is not None]
     known = [one for one in weights if one.path in named and paths.count(one.path) == 1]
     for one in known:
         target = named[one.path]
-        if not _fits(target, one.weight):
+        if not target.fits(one.weight.shape):
             raise ValueError(f"{one.path} has another shape than {target.path}")
     return {named[one.path]: one.weight for one in known}
 
 
 def _path_of(target: Target) -> str:
-    """Return where Keras would have a parameter: "conv1/kernel" for "conv1.weight"."""
+    """Return Keras's path of a parameter: "conv1/kernel" for "conv1.weight"."""
     front = target.path.rpartition(".")[0]
     return f"{front.replace('.', '/')}/{target.name}".lstrip("/")
 
 
 def _assign_by_layer(
     leaf: Leaf, found: Mapping[Target, Weight], weights: Sequence[NamedWeight]
-) -> dict[Target, Weight]:
-    """Pair each layer inside the Keras layer with one inside the module, by name or by shapes."""
+) -> Assigned:
+    """Pair each inner layer of the Keras layer with an inner module, by name or by shapes."""
     groups: dict[str, list[NamedWeight]] = {}
     for weight in weights:
         groups.setdefault(weight.group, []).append(weight)
@@ -178,37 +158,27 @@ def _assign_by_layer(
     parts = {
         part.path.replace(".", "/"): part
         for part in leaf.parts or ()
-        if part.targets and not any(_path_in(part, target) in done for target in part.targets)
+        if part.targets and not any(part.target_path(target) in done for target in part.targets)
     }
     pairs = [(part, groups.pop(name)) for name, part in parts.items() if name and name in groups]
     rest = [part for name, part in parts.items() if all(part is not one for one, _ in pairs)]
     if len(rest) == len(groups):
-        more, _, _ = pair_uniquely(
-            rest,
-            list(groups.values()),
-            lambda part, group: _assign_within(part, group) is not None,
-        )
-        pairs += more
-    assigned: dict[Target, Weight] = {}
+        inner_groups = list(groups.values())
+        pairs += pair_uniquely(rest, inner_groups, lambda *pair: _assign_within(*pair) is not None)
+    assigned: Assigned = {}
     for part, group in pairs:
         inner = _assign_within(part, group)
         if inner is None:
             what = ", ".join(one.path for one in group)
             raise ValueError(f"{what} do not fit {part.path}, or fit it in more than one way")
-        for target, array in inner.items():
-            assigned[by_path[_path_in(part, target)]] = array
+        assigned |= {by_path[part.target_path(target)]: array for target, array in inner.items()}
     return assigned
 
 
-def _path_in(part: Leaf, target: Target) -> str:
-    return f"{part.path}.{target.path}".lstrip(".")
+def _assign_within(part: Leaf, group: Sequence[NamedWeight]) -> Assigned | None:
+    """Return the array of each parameter of one inner module, or None if that is not certain.
 
-
-def _assign_within(part: Leaf, group: Sequence[NamedWeight]) -> dict[Target, Weight] | None:
-    """Return which array each parameter of one layer takes, or None if that is not certain.
-
-    A layer inside the Keras layer is taken for one of the class of the layer that it is paired
-    with, so that arrays without names come in that class's order.
+    Arrays without names are assumed to be in the order of the module's Keras class.
     """
     in_order = {target: one.weight for target, one in zip(part.targets, group, strict=False)}
     numbered = all(one.weight.name is None for one in group)
@@ -226,17 +196,16 @@ def _assign_within(part: Leaf, group: Sequence[NamedWeight]) -> dict[Target, Wei
     return found if complete and _fit_together(found) else None
 
 
-def _assign_by_shape(
-    slots: Sequence[Target], weights: Sequence[NamedWeight]
-) -> dict[Target, Weight]:
+def _assign_by_shape(slots: Sequence[Target], weights: Sequence[NamedWeight]) -> Assigned:
     """Return the only way in which the shapes fit."""
     if len(weights) > len(slots):
         raise ValueError(f"there are {len(weights)} arrays for {len(slots)} parameters and buffers")
-    pairs, left, _ = pair_uniquely(weights, slots, lambda one, target: _fits(target, one.weight))
+    pairs = pair_uniquely(weights, slots, lambda one, target: target.fits(one.weight.shape))
+    used = {part for pair in pairs for part in map(id, pair)}
+    left = [one for one in weights if id(one) not in used]
+    free = [target for target in slots if id(target) not in used]
     doubts = [one.path for one, target in pairs if _may_be_transposed(target, one.weight)]
-    taken = [target for _, target in pairs]
-    free = [target for target in slots if target not in taken]
-    doubts += [one.path for one in left if any(_fits(target, one.weight) for target in free)]
+    doubts += [one.path for one in left if any(target.fits(one.weight.shape) for target in free)]
     if doubts:
         raise ValueError(f"{', '.join(doubts)} fit in more than one way")
     if left:
@@ -246,53 +215,37 @@ def _assign_by_shape(
 
 def pair_uniquely(
     left: Sequence[A], right: Sequence[B], fits: Callable[[A, B], bool]
-) -> tuple[list[tuple[A, B]], list[A], list[B]]:
-    """Pair what has one partner only, until nothing has; return the pairs and what is left."""
-    options = {
-        i: {j for j, two in enumerate(right) if fits(one, two)} for i, one in enumerate(left)
-    }
+) -> list[tuple[A, B]]:
+    """Pair each one that has a single possible partner, until none has."""
+    options = {i: {j for j, b in enumerate(right) if fits(a, b)} for i, a in enumerate(left)}
     pairs: dict[int, int] = {}
-    while True:
-        single = next((i for i, found in options.items() if len(found) == 1), None)
-        if single is None:
-            break
-        j = options.pop(single).pop()
-        pairs[single] = j
+    while single := next(([i, *found] for i, found in options.items() if len(found) == 1), None):
+        i, j = single
+        pairs[i] = j
+        del options[i]
         for found in options.values():
             found.discard(j)
-    taken = set(pairs.values())
-    return (
-        [(left[i], right[j]) for i, j in sorted(pairs.items())],
-        [one for i, one in enumerate(left) if i not in pairs],
-        [two for j, two in enumerate(right) if j not in taken],
-    )
+    return [(left[i], right[j]) for i, j in sorted(pairs.items())]
 
 
-def _fits(target: Target, weight: Weight) -> bool:
-    return target.unbuilt or target.view_as(target.tensor, weight.shape) is not None
-
-
-def _fit_together(found: dict[Target, Weight]) -> bool:
-    """Return whether all shapes fit, also those of a layer that is not built yet."""
-    if not all(_fits(target, weight) for target, weight in found.items()):
+def _fit_together(found: Assigned) -> bool:
+    """Return whether all shapes fit, also those of unbuilt layers."""
+    if not all(target.fits(weight.shape) for target, weight in found.items()):
         return False
-    unbuilt: dict[Layer, dict[str, tuple[int, ...]]] = {}
-    for target, weight in found.items():
-        if target.unbuilt and isinstance(target.owner, Layer):
-            unbuilt.setdefault(target.owner, {})[target.name] = weight.shape
+    unbuilt = group_unbuilt_shapes(found)
     return all(infer_shapes(layer, shapes) is not None for layer, shapes in unbuilt.items())
 
 
 def _may_be_transposed(target: Target, weight: Weight) -> bool:
-    """Return whether a parameter may be in torch's order of axes, and have the same shape."""
+    """Return whether an array fits a parameter in PyTorch's order of axes as well."""
     shape = weight.shape
     is_known = target.path.rpartition(".")[2] != target.name  # "weight", which is Keras's "kernel"
     return not is_known and len(shape) > 1 and shape == (shape[-1], shape[-2], *shape[:-2])
 
 
 def describe_misfit(leaf: Leaf, saved: Saved, reason: str) -> str:
-    """Return the message for arrays that do not fit a module of the caller's own."""
-    takes = ", ".join(f"{target.path} {target.shape}" for target in leaf.targets) or "nothing"
+    """Return the message for arrays that do not fit a custom module."""
+    own = ", ".join(f"{target.path} {target.shape}" for target in leaf.targets) or "nothing"
     given = ", ".join(f"{one.path} {one.weight.shape}" for one in name_weights(saved)) or "nothing"
-    owner = f"{leaf.path or 'the module'} ({type(leaf.module).__name__})"
-    return f"{owner} takes {takes}. Found: {given} at {saved.title}: {reason}."
+    owner = f"{leaf.title} ({type(leaf.module).__name__})"
+    return f"{owner} has {own}. Found: {given} at {saved.title}: {reason}."

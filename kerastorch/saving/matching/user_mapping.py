@@ -1,4 +1,4 @@
-"""What the caller says of single modules and parameters, before the rest is matched."""
+"""Apply the argument `mapping`, before the rest is matched."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..formats.weight_file import Weight
-from ..weights.module_weights import Leaf
+from ..weights.module_weights import Leaf, list_raw_targets
 from ..weights.parameters import Target
 from ..weights.saved_layers_by_config import Saved, Source
 from .layer_matcher import LayerMatcher
@@ -15,43 +15,36 @@ from .load_plan import Assignment, LoadPlan
 
 
 def apply_mapping(
-    match: LoadPlan,
-    layers: LayerMatcher,
+    plan: LoadPlan,
+    matcher: LayerMatcher,
     leaves: Sequence[Leaf],
     source: Source,
     mapping: Mapping[str, str | None],
 ) -> tuple[list[Leaf], list[Saved], list[Leaf]]:
-    """Match what a mapping names.
+    """Add what a mapping names to a plan, and what is wrong with the mapping.
 
-    Args:
-        match: Where to note what goes where, and what is wrong with the mapping.
-        layers: Matches single modules with saved layers.
-        leaves: The module's leaves.
-        source: The source's layers.
-        mapping: Paths of modules -> names or paths of saved layers; paths of parameters -> paths
-            of arrays; None for what is to stay as it is.
-
-    Returns:
-        The leaves and the layers that it does not name, and the leaves that it leaves out.
+    The mapping has module paths -> names or paths of saved layers, parameter paths -> array paths,
+    and None for what stays unchanged. Return the leaves and the layers that it does not name, and
+    the leaves that stay unchanged.
     """
-    mapped = _Mapping(match, layers, source, {leaf.path: leaf for leaf in leaves})
+    rest = _Mapping(plan, matcher, source, {leaf.path: leaf for leaf in leaves})
     for path, name in mapping.items():
-        mapped.take_entry(path, name)
-    mapped.take_parameters()
-    return list(mapped.leaves.values()), mapped.layers, mapped.left_out
+        rest.apply_entry(path, name)
+    rest.apply_parameters()
+    return list(rest.leaves.values()), rest.layers, rest.left_out
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return a question that names what is most like a name that is not known, or ""."""
+    """Return a question that names the most similar known name, or ""."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
 @dataclass
 class _Mapping:
-    """What of a module and a source is still free, while a mapping is gone through."""
+    """The leaves and layers that are not matched yet, while the mapping is applied."""
 
-    match: LoadPlan
+    plan: LoadPlan
     matcher: LayerMatcher
     source: Source
     leaves: dict[str, Leaf]
@@ -62,8 +55,8 @@ class _Mapping:
         self.weights = {weight.path: weight for saved in self.layers for weight in saved.weights}
         self.parts: dict[str, list[tuple[Target, Weight | None]]] = {}
 
-    def take_entry(self, path: str, name: str | None) -> None:
-        """Take one entry."""
+    def apply_entry(self, path: str, name: str | None) -> None:
+        """Match what one entry names; single parameters are collected first."""
         inside = [one for one in self.leaves if one == path or one.startswith(f"{path}.")]
         if name is None and (inside or not path):
             self.left_out += [self.leaves.pop(one) for one in inside or list(self.leaves)]
@@ -71,18 +64,15 @@ class _Mapping:
             saved = self.find_layer(path, name)
             if saved is not None:
                 found = self.matcher.match(self.leaves.pop(path), saved, explicit=True)
-                self.match.add_layer(found)
+                self.plan.add_layer(found)
                 self.layers = [layer for layer in self.layers if layer.path != saved.path]
         else:
-            self.note_parameter(path, name)
+            self.add_parameter(path, name)
 
     def find_layer(self, path: str, name: str) -> Saved | None:
-        """Return the saved layer that a name or path means; None, and a problem, if not one."""
-        inner = [
-            Saved((), layer.path, layer.weights)
-            for layer in self.matcher.contents.layers
-            if layer.weights
-        ]
+        """Return the saved layer of a name or path; note a problem unless there is one."""
+        groups = self.matcher.contents.layers
+        inner = [Saved((), group.path, group.weights) for group in groups if group.weights]
         found: list[Saved] = []
         for layers in (self.source.layers, inner):
             exact = [saved for saved in layers if name in (saved.path, "/".join(saved.names))]
@@ -95,11 +85,11 @@ class _Mapping:
         rule = "one saved layer" if found else "a saved layer"
         said = f"mapping[{path!r}] must name {rule}. Received: {name!r}."
         titles = ", ".join(saved.title for saved in self.source.layers)
-        self.match.problems.append(f"{said}{suggest(name, known)} There are: {titles}.")
+        self.plan.problems.append(f"{said}{suggest(name, known)} There are: {titles}.")
         return None
 
-    def note_parameter(self, path: str, name: str | None) -> None:
-        """Note the parameter and the array that an entry names."""
+    def add_parameter(self, path: str, name: str | None) -> None:
+        """Collect the parameter and the array that an entry names."""
         owner, _, last = path.rpartition(".")
         known = {
             leaf.target_path(target): (leaf, target)
@@ -112,41 +102,35 @@ class _Mapping:
             leaf = self.leaves[owner]
             target = Target(leaf.module, last, last, last)
         else:
-            rule = "the path of a module or a parameter that takes weights"
+            rule = "the path of a module or a parameter with weights"
             hint = suggest(path, [*self.leaves, *known])
-            self.match.problems.append(f"mapping[{path!r}]: a key must be {rule}.{hint}")
+            self.plan.problems.append(f"mapping[{path!r}]: a key must be {rule}.{hint}")
             return
         if name is not None and name not in self.weights:
-            rule, every = "the path of an array of the source", ", ".join(self.weights)
-            said = f"mapping[{path!r}] must be {rule}. Received: {name!r}."
-            hint = suggest(name, self.weights)
-            self.match.problems.append(f"{said}{hint} There are: {every}.")
+            said = f"mapping[{path!r}] must be the path of an array of the source"
+            hint, every = suggest(name, self.weights), ", ".join(self.weights)
+            self.plan.problems.append(f"{said}. Received: {name!r}.{hint} There are: {every}.")
             return
         weight = None if name is None else self.weights[name]
         self.parts.setdefault(leaf.path, []).append((target, weight))
 
-    def take_parameters(self) -> None:
-        """Match single parameters; what else their modules and layers have is left over."""
-        taken = set()
+    def apply_parameters(self) -> None:
+        """Match the collected parameters; report the rest of their modules and layers."""
+        used = set()
         for path, chosen in self.parts.items():
             leaf = self.leaves.pop(path)
             given = {target: weight for target, weight in chosen if weight is not None}
-            self.match.assignments += [
-                Assignment(leaf.target_path(o), o, w) for o, w in given.items()
+            self.plan.assignments += [
+                Assignment(leaf.target_path(target), target, weight)
+                for target, weight in given.items()
             ]
-            self.match.problems += self.matcher.check(self.match, leaf, given)
+            self.plan.problems += self.matcher.check(self.plan, leaf, given)
             named = {target.parameter for target, _ in chosen if target.owner is leaf.module}
-            rest = leaf.targets or [
-                Target(leaf.module, name, name, name)
-                for name, parameter in leaf.module._parameters.items()
-                if parameter is not None and name not in named
-            ]
+            rest = leaf.targets or list_raw_targets(leaf.module, leaf.module._parameters, named)
             said = [target for target, _ in chosen]
-            self.match.add_missing(leaf, [target for target in rest if target not in said])
-            taken |= {weight.path for weight in given.values()}
+            self.plan.add_missing(leaf, [target for target in rest if target not in said])
+            used |= {weight.path for weight in given.values()}
         for layer in list(self.layers):
-            if any(weight.path in taken for weight in layer.weights):
+            if any(weight.path in used for weight in layer.weights):
                 self.layers.remove(layer)
-                self.match.add_unexpected(
-                    weight for weight in layer.weights if weight.path not in taken
-                )
+                self.plan.add_unexpected(one for one in layer.weights if one.path not in used)

@@ -30,7 +30,7 @@ class Convolution:
     groups: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the output for an input."""
+        """Return the output."""
         convolve = CONVOLUTIONS[self.weight.ndim - 2]
         given = x.to(self.weight), self.weight, self.bias
         if self.padding == SAME:
@@ -48,13 +48,13 @@ class Product:
     bias: Tensor | None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the output for an input."""
+        """Return the output."""
         return F.linear(x.to(self.weight), self.weight, self.bias)
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """A normalization of (batch, channels, ...); without a mean, by the batch's statistics."""
+    """A normalization of (batch, channels, ...); without a mean, by batch statistics."""
 
     weight: Tensor | None
     bias: Tensor | None
@@ -63,17 +63,17 @@ class Normalization:
     epsilon: float
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the output for an input."""
-        held = (self.weight, self.bias, self.mean, self.variance)
+        """Return the output."""
         weight, bias, mean, variance = (
-            None if tensor is None else tensor.to(x.device, x.dtype) for tensor in held
+            None if tensor is None else tensor.to(x.device, x.dtype)
+            for tensor in (self.weight, self.bias, self.mean, self.variance)
         )
         return F.batch_norm(x, mean, variance, weight, bias, mean is None, 0.0, self.epsilon)
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """A pooling of (batch, channels, *spatial) that counts nothing it pads with."""
+    """A pooling of (batch, channels, *spatial) that excludes the padding."""
 
     kind: Literal["max", "average"]
     size: Integers
@@ -81,7 +81,7 @@ class Pooling:
     padding: Padding
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the output for an input."""
+        """Return the output."""
         pool = pool_max if self.kind == "max" else pool_average
         if self.padding == SAME:
             return pool(x, self.size, self.stride, True)
@@ -98,5 +98,5 @@ Computation: TypeAlias = Convolution | Product | Normalization | Pooling
 
 
 def detach(tensor: Tensor | None) -> Any:
-    """Return a tensor without its gradient; None stays None."""
+    """Return a tensor without its gradient; None remains None."""
     return None if tensor is None else tensor.detach()

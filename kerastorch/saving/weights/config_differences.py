@@ -1,44 +1,168 @@
-"""Where a module with a layer's weights would still compute other numbers than the layer."""
+"""Compare what a module computes with what the config of a saved layer says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import prod
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from ... import activations
+from ..._core.config_arrays import plain
+from ..._core.errors import shown
 from ..._core.registry import snake_case
+from ...activations.serialization import KERAS_2_NAMES
+from ...graph.shapes import ERRORS
 from ...graph.spec import LayerSpec
+from ...layers.base.config import NOT_IN_CONFIG
 from ...layers.base.layer import Layer
-from .layer_differences import find_layer_differences
-from .torch_modules import Adapter, find_adapter
+from .keras_names import weight_names
+from .torch_modules import Adapter, find_adapter, is_equal
+
+Custom = Mapping[str, Any]  # the caller's own objects by name; None for classes of modules
+
+# These do not change the outputs, or also describe the inputs, as `data_format` does.
+_NOT_COMPARED = (*NOT_IN_CONFIG, "data_format", "axis", "lora_rank", "lora_alpha")
+_STEP = 37  # mixes small and large sample values
 
 
-def disagreements(
-    module: nn.Module, layer: LayerSpec, custom: Mapping[str, Any] | None = None
-) -> list[str]:
-    """Return where a module computes other numbers than a saved layer, each with what to do.
-
-    Args:
-        module: A layer of kerastorch, or a module of torch.nn that stands for a Keras layer.
-        layer: The saved layer's class and config.
-        custom: The caller's own classes and functions by name; None for what makes modules.
-    """
+def disagreements(module: nn.Module, layer: LayerSpec, custom: Custom | None = None) -> list[str]:
+    """Return where a module computes something else than a saved layer, each with a remedy."""
     if isinstance(module, Layer):
-        return list(find_layer_differences(module, layer, custom or {}))
-    adapter = _find_adapter(module, layer)
+        return list(_compare_layers(module, layer, custom or {}))
+    adapter = _find_adapter_for(module, layer)
     return [] if adapter is None else list(adapter.differences(module, layer.config))
 
 
 def caution(module: nn.Module, layer: LayerSpec) -> str:
-    """Return what makes training, though not inference, differ from the saved layer's; or ""."""
-    adapter = None if isinstance(module, Layer) else _find_adapter(module, layer)
+    """Return where a module differs from a saved layer in training only; or ""."""
+    adapter = None if isinstance(module, Layer) else _find_adapter_for(module, layer)
     return "" if adapter is None else adapter.training_difference(module, layer.config)
 
 
-def _find_adapter(module: nn.Module, layer: LayerSpec) -> Adapter | None:
-    """Return a module's adapter if the layer is of a Keras class that it can stand for."""
+def _find_adapter_for(module: nn.Module, layer: LayerSpec) -> Adapter | None:
+    """Return a module's adapter if it can stand for a layer's Keras class."""
     adapter = find_adapter(module, any_forward=True)
     if adapter is None or snake_case(layer.class_name) not in adapter.kinds(module):
         return None
     return adapter
+
+
+def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[str]:
+    """Yield each argument of a layer of kerastorch that differs from the saved layer's."""
+    classes = type(layer).__mro__
+    base: Any = next((cls for cls in classes if cls.__name__ == spec.class_name), None)
+    if base is None:
+        if weight_names(spec) is not None:  # else a custom class, which the layer stands for
+            yield f"it is a {classes[0].__name__}, where the source has a {spec.class_name}"
+        return
+    if "activation" in base.arguments():
+        yield from _compare_activations(layer, spec, custom)
+    config = {n: value for n, value in spec.config.items() if n == "axis" or _is_compared(base, n)}
+    try:
+        saved = base.from_config(config).get_config()
+    except (TypeError, ValueError):  # the class does not accept the config
+        return
+    own = _read_config(layer)
+    for name, value in saved.items():
+        if _is_compared(base, name) and name in own and not is_equal(own[name], value):
+            yield f"{name}={shown(own[name])}, where the source has {shown(value)}"
+
+
+def _is_compared(cls: type[Layer], argument: str) -> bool:
+    return argument not in _NOT_COMPARED and argument not in cls.argument_namespaces
+
+
+def _read_config(layer: Layer) -> dict[str, Any]:
+    """Return a layer's config, without functions if a config cannot name one of them."""
+    try:
+        return layer.get_config()
+    except (TypeError, ValueError):
+        names = [name for name in layer.arguments() if name not in layer.argument_namespaces]
+        return {name: plain(getattr(layer, name)) for name in names if hasattr(layer, name)}
+
+
+def _compare_activations(layer: Any, spec: LayerSpec, custom: Custom) -> Iterator[str]:
+    """Yield a different activation: what it computes counts, not its name."""
+    own, given = layer.activation, spec.config.get("activation")
+    names = _list_names(given)
+    if any(name in custom and custom[name] is None for name in names):
+        return  # a custom module
+    objects = {**(KERAS_2_NAMES if spec.keras2 else {}), **custom}
+    try:
+        saved = activations.get(activations.deserialize(given, objects))
+    except ERRORS:  # a custom activation, of which only the name is known
+        if isinstance(own, Layer) or _find_keras_name(own) is not None:
+            yield f"activation={_describe(own)}, where the source has {shown(names[0])}"
+        return
+    if isinstance(own, Layer) and isinstance(saved, Layer):
+        inner: Any = given  # only a dict describes a layer
+        inner_spec = replace(spec, class_name=type(saved).__name__, config=inner["config"])
+        for difference in _compare_layers(own, inner_spec, custom):
+            yield f"activation: {difference}"
+        return
+    if own is saved or (type(own) is type(saved) and type(saved) in custom.values()):
+        return
+    channels = getattr(layer, "units", getattr(layer, "filters", None))
+    if not _have_equal_outputs(own, saved, channels):
+        yield f"activation={_describe(own)}, where the source has {_describe(saved)}"
+
+
+def _list_names(given: Any) -> list[str]:
+    """Return the names by which a config may mean a custom function or class."""
+    if isinstance(given, Mapping):
+        found = [given.get("registered_name"), given.get("class_name"), given.get("config")]
+    else:
+        found = [given]
+    names = [name for name in found if isinstance(name, str) and name != "function"]
+    return [*names, *(name.rpartition(">")[2] for name in names)] or ["a function"]
+
+
+def _find_keras_name(activation: Any) -> str | None:
+    """Return Keras's name of a function, or None if it is not one of Keras's."""
+    try:
+        found = activations.serialize(activation)
+    except ValueError:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _describe(activation: Any) -> str:
+    name = _find_keras_name(activation)
+    if name is not None:
+        return repr(name)
+    own = getattr(activation, "__name__", None)
+    return own if isinstance(own, str) else shown(activation)
+
+
+def _have_equal_outputs(own: Any, saved: Any, channels: int | None) -> bool:
+    """Return whether two activations agree on sample values, in a shape that both accept."""
+    # Dense small values, where curves bend, and large ones, where limits are.
+    probes = [n / 8 for n in range(-44, 45)]
+    probes += [sign * n for n in (7, 9, 11, 25, 120, 900) for sign in (-1, 1)]
+    shapes: list[tuple[int, ...]] = [(2, 3, 4, 5)]
+    if channels is not None:
+        shapes += [(64, channels), (4, channels, 2, channels)]
+    for shape in shapes:
+        order = (n * _STEP % len(probes) for n in range(prod(shape)))
+        values = torch.tensor([probes[n] for n in order], dtype=torch.float32, device="cpu")
+        values = values.reshape(shape)
+        try:
+            with torch.no_grad():
+                outputs = [
+                    (one.forward if isinstance(one, nn.Module) else one)(values.clone())
+                    for one in (own, saved)
+                ]
+        except Exception:  # a custom activation may raise anything for a shape
+            continue
+        return _are_close(*outputs)
+    return False
+
+
+def _are_close(left: Any, right: Any) -> bool:
+    if not (isinstance(left, Tensor) and isinstance(right, Tensor)) or left.shape != right.shape:
+        return False
+    return torch.allclose(left.to(right), right, rtol=1e-5, atol=1e-5, equal_nan=True)

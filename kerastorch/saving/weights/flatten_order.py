@@ -1,4 +1,4 @@
-"""Which layers get flattened images: their weights go by the order of the image's axes."""
+"""Find layers that receive flattened feature maps: their weights depend on the axes' order."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ Names = tuple[str, ...]
 
 
 def after_flatten(model: ModelSpec, outer: Names) -> set[Names]:
-    """Return the paths of names of layers whose input is an image flattened by the model.
-
-    Args:
-        model: The model.
-        outer: The names of the models around it.
-    """
+    """Return the paths of layers that receive feature maps flattened in a model."""
     layers = {layer.name: layer for layer in model.layers}
-    before = dict(_before(model))
+    before = dict(_list_predecessors(model))
     found = set()
     for layer in model.layers:
         if layer.model is not None:
             found |= after_flatten(layer.model, (*outer, layer.name))
-        source = _source(layers, before, layer.name)
+        source = _find_source(layers, before, layer.name)
         if source is not None and source.class_name == "Flatten":
             flattened = layers.get(before.get(source.name, ""))
             first = source.config.get("data_format") == "channels_first"
@@ -32,8 +27,10 @@ def after_flatten(model: ModelSpec, outer: Names) -> set[Names]:
     return found
 
 
-def _source(layers: dict[str, LayerSpec], before: dict[str, str], name: str) -> LayerSpec | None:
-    """Return the layer before one, past those that leave the order of the axes."""
+def _find_source(
+    layers: dict[str, LayerSpec], before: dict[str, str], name: str
+) -> LayerSpec | None:
+    """Return the layer before one, skipping those that keep the order of the axes."""
     for _ in layers:
         name = before.get(name, "")
         if name not in layers or not _has_fact(layers[name], "keeps_flatten_order"):
@@ -46,8 +43,8 @@ def _has_fact(layer: LayerSpec, fact: str) -> bool:
     return getattr(LAYERS.get(layer.class_name), fact, False)
 
 
-def _before(model: ModelSpec) -> Iterator[tuple[str, str]]:
-    """Yield each layer that has one before it, and that one."""
+def _list_predecessors(model: ModelSpec) -> Iterator[tuple[str, str]]:
+    """Yield each layer that has a single predecessor, and that predecessor."""
     if model.kind == "Sequential":
         names = [layer.name for layer in model.layers]
         yield from zip(names[1:], names, strict=False)

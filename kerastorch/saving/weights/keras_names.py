@@ -1,4 +1,4 @@
-"""Keras's names of a layer's weights: those that its config tells, and those in a file."""
+"""Keras's names of a layer's weights, from its config and from a file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..formats.weight_file import Weight
 
 Names = tuple[str, ...]
 
-# Layers of Keras that this package has no class of.
+# Layers that this package does not implement.
 _CONVOLUTION = re.compile(r"(Depthwise)?Conv[123]D(Transpose)?")
 _SCALED = ("LayerNormalization", "GroupNormalization")
-_NOW = {  # what Keras 1 and 2 called otherwise
+_NOW = {  # names of Keras 1 and 2
     "W": "kernel",
     "b": "bias",
     "running_mean": "moving_mean",
@@ -26,17 +26,14 @@ _KERAS_1 = re.compile(r".+_(W|b|gamma|beta|running_mean|running_std)")
 
 
 def kind_of(spec: LayerSpec) -> str:
-    """Return what a layer's group in a tree is named after: its class in snake_case."""
+    """Return a layer's class in snake_case, after which its group in a tree is named."""
     return snake_case(spec.class_name.rpartition(">")[2])
 
 
 def weight_names(spec: LayerSpec) -> Names | None:
-    """Return Keras's names of a layer's weights in its order; None where they are not known."""
-    own = _own_names(spec.class_name, spec.config)
-    inner = activation_spec(spec)
-    if own is None or inner is None:
-        return own
-    return (*own, *(weight_names(inner) or ()))
+    """Return Keras's names of a layer's weights in its order; None if unknown."""
+    own, inner = _own_names(spec.class_name, spec.config), activation_spec(spec)
+    return own if own is None or inner is None else (*own, *(weight_names(inner) or ()))
 
 
 def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
@@ -52,7 +49,7 @@ def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
 
 
 def activation_spec(spec: LayerSpec) -> LayerSpec | None:
-    """Return a layer's activation where that is a layer with weights, such as a PReLU."""
+    """Return a layer's activation if it is a layer with weights, such as PReLU."""
     activation = spec.config.get("activation")
     if not isinstance(activation, Mapping) or not isinstance(activation.get("class_name"), str):
         return None
@@ -60,15 +57,14 @@ def activation_spec(spec: LayerSpec) -> LayerSpec | None:
     if not isinstance(config, Mapping):
         return None
     name = config.get("name")
-    name = name if isinstance(name, str) else snake_case(class_name)
-    inner = LayerSpec(class_name, name, config)
+    inner = LayerSpec(class_name, name if isinstance(name, str) else snake_case(class_name), config)
     return inner if weight_names(inner) else None
 
 
 def name_parts(weight: Weight) -> tuple[Names, str | None]:
-    """Return a weight's name in an old file: the names before its own, and its own today.
+    """Return the names before a weight's own in an old file, and its own name in Keras 3.
 
-    The own name is None where it is a number only.
+    The own name is None if it is only a number.
     """
     *before, last = weight.path.split("/")
     last = re.sub(r":[0-9]+$", "", last)

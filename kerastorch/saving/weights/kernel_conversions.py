@@ -1,4 +1,4 @@
-"""Arrays of old or special files in the form that Keras 3 has them in."""
+"""Convert arrays of old or special files to Keras 3's form."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ _FLIPPED = ("conv1d", "conv2d", "conv3d", "conv2d_transpose", "conv3d_transpose"
 
 
 def converted(contents: Contents, saved: Saved, leaf: Leaf) -> tuple[Weight, ...]:
-    """Return a layer's weights as Keras 3 has them, for a module that is to take them.
+    """Return a layer's weights in Keras 3's form, for one module.
 
-    - Where LoRA's factors are apart from the kernel and the module has none, they are merged.
+    - Separate LoRA factors are merged into the kernel if the module has no LoRA.
     - Keras on Theano flipped its kernels: they are flipped back.
     - Keras 1 with "th" ordering has kernels as (filters, channels, rows, columns).
 
     Raises:
-        FileError: what the conversion needs is not known.
+        FileError: the conversion is ambiguous.
     """
-    weights = _merged(contents, saved, leaf)
+    weights = _merge_lora(contents, saved, leaf)
     if not any(kind.startswith(("conv", "depthwise_conv")) for kind in leaf.kinds):
         if contents.backend == "theano" and any(len(w.shape) > 2 for w in weights):
-            raise _refused(contents, saved, "kernels that Keras on Theano may have flipped")
+            raise _make_error(contents, saved, "kernels that Keras on Theano may have flipped")
         return weights
     return tuple(
-        _spatial(contents, saved, leaf, weight) if len(weight.shape) > 2 else weight
+        _convert_kernel(contents, saved, leaf, weight) if len(weight.shape) > 2 else weight
         for weight in weights
     )
 
 
-def _spatial(contents: Contents, saved: Saved, leaf: Leaf, weight: Weight) -> Weight:
+def _convert_kernel(contents: Contents, saved: Saved, leaf: Leaf, weight: Weight) -> Weight:
     """Return the kernel of a convolution in Keras 3's order and direction."""
-    may_be_moved = contents.may_be_keras1 and len(weight.shape) == 4
-    if may_be_moved and _is_filters_first(contents, saved, leaf, weight):
+    may_be_keras1 = contents.may_be_keras1 and len(weight.shape) == 4
+    if may_be_keras1 and _is_filters_first(contents, saved, leaf, weight):
         rows, columns = weight.shape[2:]
         shape = (rows, columns, weight.shape[1], weight.shape[0])
-        weight = replace(weight, shape=shape, read=_then(weight, kernel_view))
+        weight = replace(weight, shape=shape, read=_compose(weight, kernel_view))
     if contents.backend == "theano":
         if not set(leaf.kinds) & set(_FLIPPED):
-            raise _refused(contents, saved, "kernels that Keras on Theano may have flipped")
+            raise _make_error(contents, saved, "kernels that Keras on Theano may have flipped")
         axes = tuple(range(len(weight.shape) - 2))
-        weight = replace(weight, read=_then(weight, lambda kernel: kernel.flip(axes)))
+        weight = replace(weight, read=_compose(weight, lambda kernel: kernel.flip(axes)))
     return weight
 
 
@@ -62,46 +62,45 @@ def _is_filters_first(contents: Contents, saved: Saved, leaf: Leaf, weight: Weig
     moved = (*weight.shape[2:], weight.shape[1], weight.shape[0])
     fits = [shape == wanted for shape in (weight.shape, moved)]
     if wanted is None or all(fits):
-        what = "a kernel of Keras 1 whose order of axes no config tells"
-        raise _refused(contents, saved, f"{what}: {weight.shape}")
+        what = "a kernel of Keras 1 whose order of axes is in no config"
+        raise _make_error(contents, saved, f"{what}: {weight.shape}")
     return fits[1]
 
 
-def _merged(contents: Contents, saved: Saved, leaf: Leaf) -> tuple[Weight, ...]:
-    """Return the weights with LoRA's factors in the kernel where the module has no LoRA."""
+def _merge_lora(contents: Contents, saved: Saved, leaf: Leaf) -> tuple[Weight, ...]:
+    """Return the weights with LoRA factors merged into the kernel if the module has no LoRA."""
     named = {weight.name: weight for weight in saved.weights}
     if not named.keys() & set(MERGED) or any(one.name in MERGED for one in leaf.targets):
         return saved.weights
     config = {} if saved.spec is None else saved.spec.config
     rank, alpha = config.get("lora_rank"), config.get("lora_alpha", config.get("lora_rank"))
-    kernel, *factors = (named.get(name) for name in ("kernel", *MERGED))
+    kernel, a, b = (named.get(name) for name in ("kernel", *MERGED))
     known = isinstance(rank, int) and isinstance(alpha, (int, float)) and rank > 0
-    if kernel is None or None in factors or not known:
-        what = "LoRA's factors apart from the kernel, without the scale that merges them"
-        raise _refused(contents, saved, what)
-    a, b = factors
-    if a is None or b is None or a.shape[-1:] != (rank,) or b.shape[:1] != (rank,):
-        raise _refused(contents, saved, f"LoRA's factors of another rank than {rank}")
+    if kernel is None or a is None or b is None or not known:
+        what = "LoRA factors separate from the kernel, without the scale to merge them"
+        raise _make_error(contents, saved, what)
+    if a.shape[-1:] != (rank,) or b.shape[:1] != (rank,):
+        raise _make_error(contents, saved, f"LoRA factors of another rank than {rank}")
     if (*a.shape[:-1], *b.shape[1:]) != kernel.shape:
-        raise _refused(contents, saved, f"LoRA's factors of {a.shape} and {b.shape}")
+        raise _make_error(contents, saved, f"LoRA factors of the shapes {a.shape} and {b.shape}")
 
     def merge(values: Tensor) -> Tensor:
         left, right = a.read().to(values.dtype), b.read().to(values.dtype)
         merged: Tensor = values + (alpha / rank) * (left @ right)
         return merged
 
-    whole = replace(kernel, read=_then(kernel, merge))
+    merged_kernel = replace(kernel, read=_compose(kernel, merge))
     return tuple(
-        whole if weight is kernel else weight
+        merged_kernel if weight is kernel else weight
         for weight in saved.weights
         if weight.name not in MERGED
     )
 
 
-def _then(weight: Weight, function: Callable[[Tensor], Tensor]) -> Callable[[], Tensor]:
+def _compose(weight: Weight, function: Callable[[Tensor], Tensor]) -> Callable[[], Tensor]:
     return lambda: function(weight.read())
 
 
-def _refused(contents: Contents, saved: Saved, what: str) -> Any:
+def _make_error(contents: Contents, saved: Saved, what: str) -> Any:
     remedy = "Load the model with Keras, and save it again."
     return FileError(f"{contents.source}: {saved.title}: {what}. {remedy}")

@@ -1,11 +1,11 @@
-"""The parts of a module that have weights of their own."""
+"""The submodules of a module that have weights."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
@@ -14,54 +14,46 @@ from ...layers.base.layer import Layer
 from .parameters import METHOD, Target, kinds_of, refusal_of, variables_of
 from .torch_modules import find_adapter
 
+Modules = Collection[nn.Module]
+
 
 @dataclass(frozen=True)
 class Leaf:
-    """A module that has weights of its own.
+    """A module that has weights of its own."""
 
-    Attributes:
-        path: Its path in the whole module.
-        module: The module.
-        kinds: The Keras classes that it can stand for, in snake_case.
-        targets: Its weights in Keras's order; none where `refusal` says why.
-        refusal: Why it cannot take Keras's weights; empty where it can.
-        parts: What a module of the caller's own consists of; None for all other modules.
-        buffers: The buffers of such a module, which may be weights to Keras, too.
-    """
-
-    path: str
+    path: str  # from the root module
     module: nn.Module
-    kinds: tuple[str, ...]
-    targets: tuple[Target, ...]
-    refusal: str = ""
-    parts: tuple[Leaf, ...] | None = None
-    buffers: tuple[Target, ...] = ()
+    kinds: tuple[str, ...]  # the Keras classes that it can stand for, in snake_case
+    targets: tuple[Target, ...]  # its weights in Keras's order
+    refusal: str = ""  # why Keras's weights cannot be loaded into it
+    parts: tuple[Leaf, ...] | None = None  # of a custom module; None for all others
+    buffers: tuple[Target, ...] = ()  # of a custom module
+
+    @property
+    def title(self) -> str:
+        """Its path in messages."""
+        return self.path or "the module"
 
     def target_path(self, target: Target) -> str:
-        """Return a target's path in the whole module."""
+        """Return a target's path from the root module."""
         return f"{self.path}.{target.path}".lstrip(".")
 
 
 def has_method(module: nn.Module) -> bool:
-    """Return whether a module takes Keras's arrays by a method of its own."""
+    """Return whether a module has the method `load_keras_weights`."""
     return callable(getattr(module, METHOD, None))
 
 
-def leaves_of(module: nn.Module, own: Collection[nn.Module] = ()) -> list[Leaf]:
-    """Return all parts of a module that have weights of their own, each once, in its order.
+def leaves_of(module: nn.Module, own: Modules = ()) -> list[Leaf]:
+    """List the submodules that have weights, each once, in the module's order.
 
-    What a layer has inside, such as an activation with weights, counts to the layer.
-
-    Args:
-        module: The module.
-        own: Modules of the caller's own in it, each of which stands for a Keras layer as a whole.
+    What a layer contains, such as an activation with weights, belongs to the layer. The modules
+    `own` are custom: each stands for one Keras layer with everything inside it.
     """
     return list(_walk(module, "", set(), own))
 
 
-def _walk(
-    module: nn.Module, path: str, seen: set[nn.Module], own: Collection[nn.Module]
-) -> Iterator[Leaf]:
+def _walk(module: nn.Module, path: str, seen: set[nn.Module], own: Modules) -> Iterator[Leaf]:
     if module in seen:
         return
     seen.add(module)
@@ -70,7 +62,7 @@ def _walk(
         yield _describe_own_module(module, path)
         return
     if isinstance(module, Layer) or find_adapter(module) is not None:
-        leaf = _leaf(module, path)
+        leaf = _make_leaf(module, path)
         if leaf.targets or leaf.refusal:
             yield leaf
         return
@@ -82,22 +74,16 @@ def _walk(
 
 
 def _describe_own_module(module: nn.Module, path: str) -> Leaf:
-    """Return a module of the caller's own as one leaf with all that is inside."""
+    """Return a custom module as one leaf with everything inside it."""
     parts = () if has_method(module) else tuple(_list_parts(module, "", set()))
-    targets, buffers = (
-        tuple(
-            replace(target, path=f"{part.path}.{target.path}".lstrip("."))
-            for part in parts
-            for target in getattr(part, kind)
-        )
-        for kind in ("targets", "buffers")
-    )
+    targets = [replace(one, path=part.target_path(one)) for part in parts for one in part.targets]
+    buffers = [replace(one, path=part.target_path(one)) for part in parts for one in part.buffers]
     refusal = next((part.refusal for part in parts if part.refusal), "")
-    return Leaf(path, module, (), targets, refusal, parts, buffers)
+    return Leaf(path, module, (), tuple(targets), refusal, parts, tuple(buffers))
 
 
 def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[Leaf]:
-    """Yield what has weights in a module of the caller's own.
+    """Yield the parts of a custom module that have weights.
 
     A subclass of a torch.nn class counts as that class, whatever its `forward` does around it.
     """
@@ -105,11 +91,12 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
         return
     seen.add(module)
     known = isinstance(module, Layer) or find_adapter(module, any_forward=True) is not None
-    leaf = _leaf(module, path) if known else Leaf(path, module, (), ())
+    leaf = _make_leaf(module, path) if known else Leaf(path, module, (), ())
     if not isinstance(module, Layer):
         leaf = _add_raw_parameters(leaf)
-        buffers = () if known else tuple(Target(module, n, n, n) for n in _kept_buffers(module))
-        leaf = replace(leaf, buffers=buffers)
+    if not known:
+        buffers = list_raw_targets(module, module._buffers, module._non_persistent_buffers_set)
+        leaf = replace(leaf, buffers=tuple(buffers))
     if leaf.targets or leaf.buffers or leaf.refusal:
         yield leaf
     if not isinstance(module, Layer):
@@ -118,28 +105,23 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
 
 
 def _add_raw_parameters(leaf: Leaf) -> Leaf:
-    """Return a leaf with what a subclass has added to its class; it is then of no kind."""
+    """Return a leaf with the parameters that a subclass adds; it then has no Keras class."""
     names = {target.parameter for target in leaf.targets}
-    raw = [
-        Target(leaf.module, name, name, name)
-        for name, parameter in leaf.module._parameters.items()
-        if parameter is not None and name not in names
-    ]
+    raw = list_raw_targets(leaf.module, leaf.module._parameters, names)
     if not raw or leaf.refusal:
         return leaf
     return replace(leaf, kinds=(), targets=(*leaf.targets, *raw))
 
 
-def _kept_buffers(module: nn.Module) -> list[str]:
-    """Return the names of a module's own buffers that are in its state dict."""
-    return [
-        name
-        for name, buffer in module._buffers.items()
-        if buffer is not None and name not in module._non_persistent_buffers_set
-    ]
+def list_raw_targets(
+    module: nn.Module, tensors: Mapping[str, Tensor | None], exclude: Collection[str]
+) -> list[Target]:
+    """Return direct parameters or buffers of a module under their own names."""
+    names = [name for name, tensor in tensors.items() if tensor is not None]
+    return [Target(module, name, name, name) for name in names if name not in exclude]
 
 
-def _leaf(module: nn.Module, path: str) -> Leaf:
+def _make_leaf(module: nn.Module, path: str) -> Leaf:
     uninitialized = isinstance(module, LazyModuleMixin) and any(map(is_lazy, module.parameters()))
     if uninitialized and not isinstance(module, Layer):
         rule, remedy = "initialized", "Call the module on a batch first."

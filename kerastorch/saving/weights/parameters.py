@@ -1,7 +1,8 @@
-"""What a module offers as Keras weights: which parameters, by which names, in which order."""
+"""The parameters of a module that are Keras weights: their names and their order."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -10,47 +11,39 @@ from torch.nn.parameter import is_lazy
 from ..._core.errors import problem
 from ..._core.registry import is_automatic_name, snake_case
 from ...layers.base.layer import Layer
+from ..formats.weight_file import Weight
 from .torch_modules import KINDS, View, find_adapter, keep
 
 Shape = tuple[int, ...]
-METHOD = "load_keras_weights"  # of modules that take Keras's arrays in a way of their own
+METHOD = "load_keras_weights"  # of custom modules
 MERGED = ("lora_kernel_a", "lora_kernel_b")  # Keras 3's files hold them merged into the kernel
 
 
 @dataclass(frozen=True)
 class Target:
-    """A parameter or buffer that takes one of Keras's weights.
-
-    Attributes:
-        owner: The module that it belongs to.
-        parameter: Its name there: "weight".
-        name: Keras's name of it: "kernel".
-        path: Where it is in the leaf that lists it: "weight", "activation.alpha".
-        view: Views a tensor in PyTorch's order of axes in Keras's.
-        others: Views in other shapes that Keras may have it in.
-    """
+    """A parameter or buffer that is one of Keras's weights."""
 
     owner: nn.Module
-    parameter: str
-    name: str
-    path: str
-    view: View = keep
-    others: tuple[View, ...] = ()
+    parameter: str  # its name in the owner: "weight"
+    name: str  # Keras's name of it: "kernel"
+    path: str  # its path in the leaf: "activation.alpha"
+    view: View = keep  # to Keras's order of axes
+    others: tuple[View, ...] = ()  # views in other shapes that Keras may use
 
     @property
     def tensor(self) -> Tensor:
-        """The parameter or buffer."""
+        """The parameter or buffer itself."""
         tensor: Tensor = getattr(self.owner, self.parameter)
         return tensor
 
     @property
     def unbuilt(self) -> bool:
-        """Whether it has no shape yet."""
+        """Whether it is uninitialized, without a shape."""
         return is_lazy(self.tensor)
 
     @property
     def shape(self) -> Shape | None:
-        """Its shape in Keras's order; None while it has none."""
+        """Its shape in Keras's order; None if it is uninitialized."""
         return None if self.unbuilt else tuple(self.view(self.tensor).shape)
 
     def view_as(self, tensor: Tensor, shape: Shape) -> Tensor | None:
@@ -58,8 +51,12 @@ class Target:
         views = (view(tensor) for view in (self.view, *self.others))
         return next((view for view in views if tuple(view.shape) == shape), None)
 
+    def fits(self, shape: Shape) -> bool:
+        """Return whether an array of a shape can be copied to it; any shape fits if unbuilt."""
+        return self.unbuilt or self.view_as(self.tensor, shape) is not None
+
     def refusal(self) -> str:
-        """Return why nothing can be written to it; empty where it can."""
+        """Return why it is read-only; empty if it is not."""
         tensor, owner = self.tensor, type(self.owner).__name__
         own = (self.owner._parameters.get(self.parameter), self.owner._buffers.get(self.parameter))
         if not any(tensor is one for one in own):
@@ -67,19 +64,22 @@ class Target:
             remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
             return problem(owner, self.parameter, rule, type(tensor).__name__, remedy)
         if tensor.device.type == "meta":
-            rule, remedy = (
-                "on a real device",
-                'Move the module with `to_empty(device="cpu")` first.',
-            )
-            return problem(owner, self.parameter, rule, tensor.device.type, remedy)
+            remedy = 'Move the module with `to_empty(device="cpu")` first.'
+            return problem(owner, self.parameter, "on a real device", "meta", remedy)
         return ""
 
 
-# What each module has
+def group_unbuilt_shapes(arrays: Mapping[Target, Weight]) -> dict[Layer, dict[str, Shape]]:
+    """Return the shapes of the arrays for each unbuilt layer, by Keras's names."""
+    grouped: dict[Layer, dict[str, Shape]] = {}
+    for target, weight in arrays.items():
+        if target.unbuilt and isinstance(target.owner, Layer):
+            grouped.setdefault(target.owner, {})[target.name] = weight.shape
+    return grouped
 
 
 def kinds_of(module: nn.Module) -> tuple[str, ...]:
-    """Return the Keras classes that a module can stand for, in snake_case; none if unknown."""
+    """Return the Keras classes, in snake_case, that a module can stand for."""
     if isinstance(module, Layer):
         classes = type(module).__mro__[: type(module).__mro__.index(Layer)]
         return tuple(snake_case(cls.__name__) for cls in classes)
@@ -88,7 +88,7 @@ def kinds_of(module: nn.Module) -> tuple[str, ...]:
 
 
 def layer_kind(module: nn.Module) -> str:
-    """Return the one Keras class, in snake_case, that a module is written as; "" if unknown."""
+    """Return the Keras class, in snake_case, that a module is saved as; "" if unknown."""
     if isinstance(module, Layer):
         return snake_case(type(module).__name__)
     adapter = find_adapter(module)
@@ -97,16 +97,13 @@ def layer_kind(module: nn.Module) -> str:
 
 
 def variables_of(module: nn.Module) -> list[Target]:
-    """Return what of a module are weights to Keras, in Keras's order.
-
-    Args:
-        module: A layer of kerastorch, built or not, or one of torch.nn's that Keras has, too.
+    """Return the Keras weights of a layer of kerastorch or torch.nn, in Keras's order.
 
     Raises:
-        ValueError: it is another one, or computes what Keras's layer does not.
+        ValueError: the module is another one, or computes what no Keras layer does.
     """
     if isinstance(module, Layer):
-        return _of_layer(module, "")
+        return _list_layer_weights(module, "")
     adapter = find_adapter(module, any_forward=True)
     if adapter is None:
         raise ValueError(refusal_of(module))
@@ -117,7 +114,7 @@ def variables_of(module: nn.Module) -> list[Target]:
     ]
 
 
-def _of_layer(layer: Layer, path: str) -> list[Target]:
+def _list_layer_weights(layer: Layer, path: str) -> list[Target]:
     targets = [
         Target(layer, role.parameter, role.name, path + role.parameter, role.view)
         for role in layer.roles
@@ -125,9 +122,9 @@ def _of_layer(layer: Layer, path: str) -> list[Target]:
     ]
     for name, child in layer.named_children():
         if isinstance(child, Layer):
-            targets += _of_layer(child, f"{path}{name}.")
+            targets += _list_layer_weights(child, f"{path}{name}.")
         elif any(True for _ in child.parameters()) and name != "parametrizations":
-            remedy = "Use the layer of kerastorch in its place."
+            remedy = "Use the layer of kerastorch instead."
             rule = "a layer of kerastorch where it has weights"
             raise ValueError(problem(type(layer).__name__, name, rule, child, remedy))
     return targets
@@ -144,7 +141,7 @@ def refusal_of(module: nn.Module) -> str:
 
 
 def is_known(module: nn.Module) -> bool:
-    """Return whether all parameters that a module has itself are weights of a Keras layer."""
+    """Return whether all direct parameters of a module are weights of a Keras layer."""
     if isinstance(module, Layer):
         return True
     adapter = find_adapter(module)
@@ -155,11 +152,11 @@ def is_known(module: nn.Module) -> bool:
 
 
 def has_channels_first(module: nn.Module) -> bool:
-    """Return whether a module has convolutions of torch.nn in it."""
+    """Return whether a module contains convolutions of torch.nn."""
     adapters = (find_adapter(part, any_forward=True) for part in module.modules())
     return any(adapter is not None and adapter.is_convolution for adapter in adapters)
 
 
 def find_automatic_kind(name: str) -> str | None:
-    """Return the class in snake_case of which Keras gives the name by itself, else None."""
+    """Return the class, in snake_case, of an automatic name, else None."""
     return next((kind for kind in KINDS if is_automatic_name(name, kind)), None)

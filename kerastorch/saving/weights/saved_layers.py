@@ -1,4 +1,4 @@
-"""What a source holds, layer by layer: with names, classes and the model's order where known."""
+"""Group the arrays of a source by layer, without a config."""
 
 from __future__ import annotations
 
@@ -14,84 +14,55 @@ from .parameters import find_automatic_kind
 
 @dataclass(frozen=True)
 class Saved:
-    """One layer's weights in a source.
+    """One layer's weights in a source."""
 
-    Attributes:
-        names: The names on the way to the layer, its own last; none where the source has none.
-        path: Where it is in the source.
-        weights: Its weights, those of its activation last.
-        kind: Its class in snake_case, None where it is not known.
-        spec: Its config, None where it is not known.
-        container: Where in the source the layers are that it is counted among.
-        flattened: Whether its inputs are flattened images, each with its channels last.
-        inside: The layers that it was put together from, for a module of the caller's own.
-    """
-
-    names: Names
-    path: str
-    weights: tuple[Weight, ...]
-    kind: str | None = None
+    names: Names  # from the root, its own last; none if unknown
+    path: str  # in the source
+    weights: tuple[Weight, ...]  # those of its activation last
+    kind: str | None = None  # its class in snake_case
     spec: LayerSpec | None = None
-    container: str = ""
-    flattened: bool = False
-    inside: tuple[Saved, ...] = ()
+    container: str = ""  # the path of the group of its siblings
+    flattened: bool = False  # whether it receives feature maps, flattened channels last
+    inside: tuple[Saved, ...] = ()  # what it was merged from, for a custom module
 
     @property
     def title(self) -> str:
-        """What messages call it."""
+        """Its path and name in messages."""
         name = "/".join(self.names)
         return self.path if name in ("", self.path) else f"{self.path} ({name})"
 
 
 @dataclass(frozen=True)
 class Source:
-    """All layers with weights of a source.
-
-    Attributes:
-        layers: The layers.
-        ordered: Whether they come in the model's order, rather than sorted within each class.
-        doubts: The containers within which no order is known.
-        crossed: The groups whose names are those of the config's layers, but in another order.
-    """
+    """All layers with weights of a source."""
 
     layers: tuple[Saved, ...]
-    ordered: bool
-    doubts: tuple[str, ...] = ()
-    crossed: tuple[str, ...] = ()
+    ordered: bool  # in the model's order, not sorted within each class
+    doubts: tuple[str, ...] = ()  # containers of unknown order
+    crossed: tuple[str, ...] = ()  # groups whose names are the config's, in another order
 
     @property
     def bare(self) -> bool:
-        """Whether it is nothing but a list of arrays."""
+        """Whether it is only a list of arrays."""
         return len(self.layers) == 1 and not (self.layers[0].path or self.layers[0].names)
 
 
 def saved_alone(contents: Contents) -> Source:
-    """Return the layers of a source of whose model nothing is known."""
+    """Return the layers of a source without a config."""
     if contents.named_by_class:
-        return Source(tuple(_sorted_tree(contents)), ordered=False)
+        return Source(tuple(_sort_tree(contents)), ordered=False)
     if contents.named_by_path:
-        return Source(tuple(_joined(contents.layers)), ordered=True)
-    found: list[Saved] = []
-    doubts = []
-    for layer in contents.layers:
-        parts = list(_parts(layer))
-        found += parts
-        if len(parts) > 1:
-            doubts.append(layer.path)
-    return Source(tuple(found), ordered=True, doubts=tuple(doubts))
+        return Source(tuple(_join_activations(contents.layers)), ordered=True)
+    groups = [(layer.path, list(_split_group(layer))) for layer in contents.layers]
+    doubts = tuple(path for path, parts in groups if len(parts) > 1)
+    return Source(tuple(saved for _, parts in groups for saved in parts), True, doubts)
 
 
-def _sorted_tree(contents: Contents) -> Iterator[Saved]:
-    """Yield the layers of a tree with the class and the number that their groups' names tell."""
+def _sort_tree(contents: Contents) -> Iterator[Saved]:
+    """Yield the layers of a tree, sorted by the classes and numbers in their groups' names."""
     by_path = {layer.path: layer for layer in contents.layers}
-    inside = {
-        layer.path: owner
-        for layer in contents.layers
-        if layer.path.endswith("/activation")
-        and (owner := layer.path.removesuffix("/activation")) in by_path
-    }
     for layer in sorted(contents.layers, key=lambda layer: natural(layer.path)):
-        if layer.path in inside:
+        if layer.path.endswith("/activation") and layer.path.removesuffix("/activation") in by_path:
             continue
         weights = layer.weights
         for path in activation_paths(layer.path, by_path):
@@ -112,8 +83,7 @@ def activation_paths(path: str, by_path: Mapping[str, SavedLayer]) -> Iterator[s
 def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Names:
     """Return the names of a layer and of the models around it.
 
-    The layers of a subclassed model are in groups named after its attributes, which tell more than
-    a name that nobody chose: "dense_3".
+    Groups in a subclassed model are named after attributes, which say more than automatic names.
     """
     attributes = layer.path and "layers" not in layer.path.split("/")
     if attributes and (not layer.name or find_automatic_kind(layer.name)):
@@ -129,13 +99,13 @@ def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Name
     return tuple(names)
 
 
-def _joined(layers: tuple[SavedLayer, ...]) -> Iterator[Saved]:
-    """Yield the layers of a live object, an activation's slopes with the layer that applies it."""
+def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[Saved]:
+    """Yield the layers of a live object, a PReLU's slopes with the layer that applies it."""
     found: dict[str, SavedLayer] = {}
     for layer in layers:
         owner = layer.path.rpartition("/")[0]
         slopes = [weight.name for weight in layer.weights] == ["alpha"]
-        if slopes and layer.path and found.get(owner, layer).weights and owner in found:
+        if slopes and layer.path and owner in found and found[owner].weights:
             weights = (*found[owner].weights, *layer.weights)
             found[owner] = replace(found[owner], weights=weights)
         else:
@@ -146,34 +116,34 @@ def _joined(layers: tuple[SavedLayer, ...]) -> Iterator[Saved]:
             yield Saved(names, layer.path, layer.weights)
 
 
-def _parts(layer: SavedLayer) -> Iterator[Saved]:
-    """Yield the layers whose weights are in one group of an old file: several in a nested model."""
+def _split_group(layer: SavedLayer) -> Iterator[Saved]:
+    """Yield the layers in one group of an old file: several in a nested model."""
     owners: dict[Names, list[Weight]] = {}
     for weight in layer.weights:
         prefix, _ = name_parts(weight)
         fronts = (prefix[:end] for end in range(len(prefix)))
         outer = next((front for front in fronts if front in owners), prefix)
         owners.setdefault(outer, []).append(weight)
+    alone = len(owners) == 1
     for prefix, weights in owners.items():
-        alone = len(owners) == 1
-        names = (layer.path,) if alone else (layer.path, *_after(prefix, layer.path))
+        names = (layer.path,) if alone else (layer.path, *_drop_until(prefix, layer.path))
         path = layer.path if alone else f"{layer.path}/{'/'.join(prefix)}"
         yield Saved(names, path, tuple(bare(layer, weight) for weight in weights))
 
 
-def _after(prefix: Names, name: str) -> Names:
-    """Return the part of a weight's path after a name, or all of it where it lacks the name."""
+def _drop_until(prefix: Names, name: str) -> Names:
+    """Return the part of a weight's path after a name, or all of it if the name is not in it."""
     return prefix[prefix.index(name) + 1 :] if name in prefix else prefix
 
 
 def bare(layer: SavedLayer, weight: Weight) -> Weight:
-    """Return a weight of an old file with Keras's bare name of it, and a path of its own."""
+    """Return a weight of an old file with Keras's name of it and a unique path."""
     _, bare = name_parts(weight)
     return replace(weight, name=bare, path=f"{layer.path}/{weight.path}")
 
 
 def natural(path: str) -> tuple[tuple[int, str], ...]:
-    """Return a key that sorts "conv2d_10" after "conv2d_9"."""
+    """Return a sort key by which "conv2d_10" comes after "conv2d_9"."""
     words = re.split(r"([0-9]+)", path)
     numbers = (word.lstrip("0") for word in words[1::2])
     keys: list[tuple[int, str]] = [(0, word) for word in words]

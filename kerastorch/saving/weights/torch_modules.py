@@ -1,7 +1,7 @@
-"""What the classes of torch.nn are to Keras: one adapter for each kind of layer.
+"""Map the classes of torch.nn to Keras: one adapter for each kind of layer.
 
-An adapter is all that matching, loading, saving and comparing know of such a class. To support
-another class, add an adapter to `ADAPTERS`.
+Matching, loading, saving and comparing use only these. To support another class, add an adapter
+to `ADAPTERS`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from .computations import SAME, Computation, Convolution, Normalization, Pooling
 Config = Mapping[str, Any]
 View = Callable[[Tensor], Tensor]
 
-_USE_KERASTORCH = "Use the layer of the same name from kerastorch.layers in its place."
-
 
 def keep(tensor: Tensor) -> Tensor:
     """Return the tensor itself."""
@@ -32,55 +30,40 @@ def keep(tensor: Tensor) -> Tensor:
 
 
 class ModuleWeight(NamedTuple):
-    """A parameter or buffer of a module that is a weight of the Keras layer.
+    """A parameter or buffer of a module that is a weight of the Keras layer."""
 
-    Attributes:
-        parameter: Its name in the module: "weight".
-        name: Its name in Keras: "kernel".
-        view: Views it in Keras's order of axes.
-        others: Views in other shapes that Keras may have it in.
-    """
-
-    parameter: str
-    name: str
-    view: View = keep
-    others: tuple[View, ...] = ()
+    parameter: str  # its name in the module: "weight"
+    name: str  # its name in Keras: "kernel"
+    view: View = keep  # to Keras's order of axes
+    others: tuple[View, ...] = ()  # views in other shapes that Keras may use
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """What the modules of some classes of torch.nn are to Keras.
+    """Maps modules of some classes of torch.nn to Keras."""
 
-    Attributes:
-        classes: The classes -> the Keras classes in snake_case that they can stand for; the second
-            one is depthwise.
-        weights: Returns a module's weights in Keras's order, also those that it may lack. Raises
-            `ValueError` where the module computes what no Keras layer does.
-        differences: Yields where a module computes other values than a layer of a config.
-        training_difference: Returns where it does so in training only; empty where it does not.
-        computation: Returns what a module computes, or None where that is not known.
-        is_convolution: Whether they convolve, so that they take channels first.
-    """
-
+    # The classes -> the Keras classes, in snake_case, that they can stand for; a second one is
+    # depthwise.
     classes: Mapping[Any, tuple[str, ...]]
+    # Returns a module's weights in Keras's order, optional ones included. Raises `ValueError`
+    # where the module computes what no Keras layer does.
     weights: Callable[[Any], Sequence[ModuleWeight]]
+    # Yields where a module computes other values than a config says; the next one, in training.
     differences: Callable[[Any, Config], Iterator[str]] = lambda module, config: iter(())
     training_difference: Callable[[Any, Config], str] = lambda module, config: ""
-    computation: Callable[[Any], Computation | None] = lambda module: None
-    is_convolution: bool = False
+    computation: Callable[[Any], Computation | None] = lambda module: None  # None if unknown
+    is_convolution: bool = False  # its inputs are channels first
 
     def kinds(self, module: nn.Module) -> tuple[str, ...]:
-        """Return the Keras classes that a module can stand for, the likeliest first."""
+        """Return the Keras classes that a module can stand for, the most likely first."""
         kinds = next(kinds for cls, kinds in self.classes.items() if isinstance(module, cls))
         return kinds[::-1] if _is_depthwise(module) else kinds[:1]
 
 
 def find_adapter(module: nn.Module, *, any_forward: bool = False) -> Adapter | None:
-    """Return the adapter of the class that a module is of, or None.
+    """Return the adapter of a module's class, or None.
 
-    Args:
-        module: The module.
-        any_forward: Whether a subclass may have a `forward` of its own.
+    With `any_forward`, a subclass may have a `forward` of its own.
     """
     for adapter in ADAPTERS:
         for cls in adapter.classes:
@@ -116,10 +99,10 @@ def _compare_conv(module: Any, config: Config) -> Iterator[str]:
         own = fixed_padding(own, *geometry)
     if own != wanted:
         if wanted is None:
-            different += ", which is uneven or goes by the input's size"
+            different += ", which is uneven or depends on the input's size"
         elif padding == "same":
             different += f", which is {wanted}"
-        yield f"{different}. {_USE_KERASTORCH}"
+        yield f"{different}. Use the layer of the same name from kerastorch.layers instead."
 
 
 def _compute_conv(module: Any) -> Convolution | None:
@@ -148,13 +131,13 @@ def _compare_transposed(module: Any, config: Config) -> Iterator[str]:
     surplus = [(k - 1) * d + 1 - s for k, s, d in sizes]
     padding = config.get("padding", "valid")
     if padding == "same":
-        # What exceeds `input * stride` is cropped, an odd rest at the end, which torch never does.
+        # Keras crops what exceeds `input * stride`, an odd rest at the end, which torch never does.
         wanted = [(0, -n) if n < 0 else None if n % 2 else (n // 2, 0) for n in surplus]
     else:
         wanted = [(0, max(-n, 0)) for n in surplus]
     if list(zip(module.padding, module.output_padding, strict=True)) != wanted:
         own = f"padding={module.padding}, output_padding={module.output_padding}"
-        exact = "no padding of torch's is the same" if None in wanted else f"that is {wanted}"
+        exact = "torch has no padding that is the same" if None in wanted else f"that is {wanted}"
         yield f"{own}, where the source has padding={padding!r}: {exact}"
 
 
@@ -167,7 +150,7 @@ def _compare_steps(module: Any, config: Config) -> Iterator[str]:
 
 
 def _steps(value: Any, module: Any) -> tuple[int, ...] | None:
-    """Return a stride or dilation of a config for each axis; None where it is not valid."""
+    """Return a stride or dilation of a config for each axis; None if it is not valid."""
     try:
         return arguments.positive_integers("", "", value, len(module.kernel_size))
     except ValueError:
@@ -202,7 +185,7 @@ def _compute_batch_norm(module: Any) -> Normalization:
 
 
 def is_equal(left: Any, right: Any) -> bool:
-    """Return whether two values of configs are the same number, or the same otherwise."""
+    """Return whether two values of configs are equal, numbers up to rounding."""
     numbers = (int, float)
     if isinstance(left, numbers) and isinstance(right, numbers):
         return math.isclose(left, right, rel_tol=1e-6, abs_tol=0.0)

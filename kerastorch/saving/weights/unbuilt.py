@@ -1,4 +1,4 @@
-"""The layers of a model that have no weights yet, and the shapes that give them some."""
+"""The unbuilt layers of a model, and the input shapes that build them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from ...models.functional import Model
 
 
 def initialize(model: Model) -> None:
-    """Give all weights that have no shape yet their shapes and initial values.
-
-    Args:
-        model: A model from `build_model`.
+    """Build all layers of a model.
 
     Raises:
         ValueError: the shape of a layer's input is not known.
@@ -27,24 +24,23 @@ def initialize(model: Model) -> None:
 
 
 def unbuilt(model: Model) -> Iterator[tuple[str, Layer, Any]]:
-    """Yield the layers that are not built, inside nested models and other layers too.
+    """Yield the path, the layer and the first input's shape or None of each unbuilt layer.
 
-    Yields:
-        Each one's path, itself, and the shape of its first input, None where it is not known.
+    This includes layers inside nested models and other layers.
     """
     seen: set[int] = set()
-    for path, layer, shape in _parts(model, ""):
+    for path, layer, shape in _walk(model, ""):
         if not layer.built and id(layer) not in seen:
             seen.add(id(layer))
             yield path, layer, shape
 
 
-def _parts(model: Model, prefix: str) -> Iterator[tuple[str, Layer, Any]]:
+def _walk(model: Model, prefix: str) -> Iterator[tuple[str, Layer, Any]]:
     shapes = model.input_shapes
     for name, layer in model.layers.items():
         path, shape = f"{prefix}{name}", shapes.get(name)
         if isinstance(layer, Model):
-            yield from _parts(layer, f"{path}/")
+            yield from _walk(layer, f"{path}/")
         elif isinstance(layer, Layer):
             yield path, layer, shape
             inner = getattr(layer, "activation", None)

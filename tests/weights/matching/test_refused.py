@@ -128,7 +128,7 @@ OURS = {"filters": 2, "kernel_size": 3}
         (nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), SAME, "zeros"),
         (nn.Conv1d(2, 2, 3), ("Conv1D", {"padding": "causal"}), "causal"),
         (nn.ConvTranspose2d(2, 2, 4, 2, 1), SAME_TWICE, None),
-        (nn.ConvTranspose2d(2, 2, 3, 2, 1, 1), SAME_TWICE, "no padding"),
+        (nn.ConvTranspose2d(2, 2, 3, 2, 1, 1), SAME_TWICE, "torch has no padding"),
         (nn.ConvTranspose2d(2, 2, 3, 2), ("Conv2DTranspose", {"strides": 2}), None),
         (
             nn.ConvTranspose2d(2, 2, 2, 3, output_padding=1),

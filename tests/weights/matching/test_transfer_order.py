@@ -62,7 +62,7 @@ def test_what_is_left_out_keeps_its_place_in_the_order(tmp_path):
 
 
 DOUBT = (
-    "p, r fit in another order as well, and took the source's layers in the order in which they "
+    "p, r fit in another order as well, and were matched in the order in which they "
     "are registered. Say which is which with `mapping=`, or check with `compare`."
 )
 
@@ -193,7 +193,9 @@ def test_a_module_that_is_left_out_may_stand_anywhere(tmp_path):
 )
 def test_names_that_are_not_keras_s_are_not_taken_in_their_order(module, names, strict):
     source = {f"p/{name}": array(4) for name in names}
-    with pytest.raises(FileError, match=f"p takes gamma, beta. Found the names {', '.join(names)}"):
+    with pytest.raises(
+        FileError, match=f"p has the weights gamma, beta. Found the names {', '.join(names)}"
+    ):
         keras.load_weights(Pair(module), source, strict=strict)
 
 
