@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ._core.arguments import choice, number
-from ._core.errors import problem
+from ._core.arguments import as_choice, as_number
+from ._core.errors import argument_error
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _LAYOUTS = ("channels_last", "channels_first")
@@ -71,7 +71,7 @@ def set_image_data_format(data_format: str) -> None:
     Raises:
         ValueError: `data_format` is neither.
     """
-    found = choice("set_image_data_format", "data_format", data_format, _LAYOUTS)
+    found = as_choice("set_image_data_format", "data_format", data_format, _LAYOUTS)
     _read_settings()["image_data_format"] = found
 
 
@@ -106,10 +106,10 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _require_finite(owner: str, argument: str, value: Any) -> float:
-    return number(owner, argument, value, "a finite number", least=-math.inf)
+    return as_number(owner, argument, value, "a finite number", least=-math.inf)
 
 
 def _require_one_of(allowed: tuple[str, ...], owner: str, argument: str, value: Any) -> str:
     if value not in allowed:
-        raise ValueError(problem(owner, argument, " or ".join(map(repr, allowed)), value))
+        raise ValueError(argument_error(owner, argument, " or ".join(map(repr, allowed)), value))
     return str(value)

@@ -13,7 +13,7 @@ from torch import Tensor
 from . import config
 from ._core.config_arrays import Config
 from ._core.constructor import OwnConstructor
-from ._core.registry import Vocabulary, class_names
+from ._core.registry import Registry, make_class_table
 
 _Axis = int | Sequence[int] | None
 
@@ -128,10 +128,10 @@ min_max_norm = MinMaxNorm
 non_neg = NonNeg
 unit_norm = UnitNorm
 
-_CONSTRAINTS: Vocabulary[Callable[[Tensor], Tensor]] = Vocabulary(
+_CONSTRAINTS: Registry[Callable[[Tensor], Tensor]] = Registry(
     "constraint",
     "keras.constraints",
-    class_names((Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm)),
+    make_class_table((Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm)),
 )
 
 

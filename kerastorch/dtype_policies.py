@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import torch
 
 from . import config
-from ._core.errors import problem
+from ._core.errors import argument_error
 
 _DTYPES = {
     "float16": torch.float16,
@@ -35,7 +35,7 @@ class DTypePolicy:
 
     def __post_init__(self) -> None:
         if not _is_known(self.name):
-            raise ValueError(problem("DTypePolicy", "name", _RULE, self.name))
+            raise ValueError(argument_error("DTypePolicy", "name", _RULE, self.name))
 
     @property
     def compute_dtype(self) -> str:
@@ -52,11 +52,11 @@ class DTypePolicy:
         return {"name": self.name}
 
 
-def policy(owner: str, value: Any) -> DTypePolicy:
+def parse_policy(owner: str, value: Any) -> DTypePolicy:
     """Return the policy for a name, dtype, scalar type, policy, policy config or None (default)."""
     name = _parse_name(value)
     if not _is_known(name):
-        raise ValueError(problem(owner, "dtype", _RULE, value))
+        raise ValueError(argument_error(owner, "dtype", _RULE, value))
     return DTypePolicy(name)
 
 
@@ -74,17 +74,17 @@ def _parse_name(value: Any) -> Any:
         known = value.get("class_name") in _POLICY_CLASSES and isinstance(inner, dict)
         return inner.get("name") if known else None
     if isinstance(value, torch.dtype):
-        return name_of(value)
+        return get_dtype_name(value)
     if value is float:
         return "float32"
     return getattr(value, "name", None) or getattr(value, "__name__", None)
 
 
-def name_of(dtype: torch.dtype) -> str:
+def get_dtype_name(dtype: torch.dtype) -> str:
     """Return the name of a dtype: "float32" for torch.float32."""
     return str(dtype).removeprefix("torch.")
 
 
-def torch_dtype(name: str) -> torch.dtype:
+def to_torch_dtype(name: str) -> torch.dtype:
     """Return the torch dtype of a float dtype name."""
     return _DTYPES[name]

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from . import config
-from ._core.arguments import number
+from ._core.arguments import as_number
 from ._core.config_arrays import Config
 from ._core.constructor import OwnConstructor
-from ._core.errors import problem
-from ._core.registry import Vocabulary, class_names
-from .dtype_policies import torch_dtype
+from ._core.errors import argument_error
+from ._core.registry import Registry, make_class_table
+from .dtype_policies import to_torch_dtype
 
 _RULE = "a finite number >= 0"
 
@@ -58,7 +58,7 @@ class L1(Regularizer):
     _config_keys = ("l1",)
 
     def __init__(self, l1: float | None = 0.01) -> None:
-        self.l1 = _rounded(number("L1", "l1", 0.01 if l1 is None else l1, _RULE))
+        self.l1 = _rounded(as_number("L1", "l1", 0.01 if l1 is None else l1, _RULE))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the penalty."""
@@ -81,7 +81,7 @@ class L2(Regularizer):
     _config_keys = ("l2",)
 
     def __init__(self, l2: float | None = 0.01) -> None:
-        self.l2 = number("L2", "l2", 0.01 if l2 is None else l2, _RULE)
+        self.l2 = as_number("L2", "l2", 0.01 if l2 is None else l2, _RULE)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the penalty."""
@@ -102,8 +102,8 @@ class L1L2(Regularizer):
     _config_keys = ("l1", "l2")
 
     def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
-        self.l1 = number("L1L2", "l1", 0.0 if l1 is None else l1, _RULE)
-        self.l2 = number("L1L2", "l2", 0.0 if l2 is None else l2, _RULE)
+        self.l1 = as_number("L1L2", "l1", 0.0 if l1 is None else l1, _RULE)
+        self.l2 = as_number("L1L2", "l2", 0.0 if l2 is None else l2, _RULE)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the penalty."""
@@ -133,29 +133,31 @@ class OrthogonalRegularizer(Regularizer):
     _config_keys = ("factor", "mode")
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
-        self.factor = _rounded(number("OrthogonalRegularizer", "factor", factor, _RULE))
+        self.factor = _rounded(as_number("OrthogonalRegularizer", "factor", factor, _RULE))
         if mode not in ("rows", "columns"):
-            raise ValueError(problem("OrthogonalRegularizer", "mode", "'rows' or 'columns'", mode))
+            raise ValueError(
+                argument_error("OrthogonalRegularizer", "mode", "'rows' or 'columns'", mode)
+            )
         self.mode = mode
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Return the penalty."""
         if inputs.ndim != 2:
             shape = tuple(inputs.shape)
-            raise ValueError(problem("OrthogonalRegularizer", "inputs", "of rank 2", shape))
+            raise ValueError(argument_error("OrthogonalRegularizer", "inputs", "of rank 2", shape))
         rows = inputs if self.mode == "rows" else inputs.T
         most = min(1 / config.epsilon(), torch.finfo(rows.dtype).max)
         rows = rows * rows.square().sum(1, keepdim=True).rsqrt().clamp(max=most)
         others = 1.0 - torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
         total = (rows @ rows.T * others).abs().sum()
         pairs = len(rows) * (len(rows) - 1.0) / 2.0
-        dtype = torch.promote_types(total.dtype, torch_dtype(config.floatx()))
+        dtype = torch.promote_types(total.dtype, to_torch_dtype(config.floatx()))
         return total.to(dtype) * (self.factor * 0.5) / pairs
 
 
 def _rounded(factor: float) -> float:
     """Round `factor` to the default float type, since Keras stores it as a tensor."""
-    return torch.tensor(factor, dtype=torch_dtype(config.floatx()), device="cpu").item()
+    return torch.tensor(factor, dtype=to_torch_dtype(config.floatx()), device="cpu").item()
 
 
 def _factor(factor: float, x: Tensor) -> Tensor:
@@ -168,10 +170,10 @@ l2 = L2
 l1_l2 = L1L2
 orthogonal_regularizer = OrthogonalRegularizer
 
-_REGULARIZERS: Vocabulary[Callable[[Tensor], Tensor]] = Vocabulary(
+_REGULARIZERS: Registry[Callable[[Tensor], Tensor]] = Registry(
     "regularizer",
     "keras.regularizers",
-    class_names((Regularizer, L1, L2, L1L2, OrthogonalRegularizer)),
+    make_class_table((Regularizer, L1, L2, L1L2, OrthogonalRegularizer)),
 )
 
 

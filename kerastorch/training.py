@@ -12,13 +12,13 @@ from torch.utils.hooks import RemovableHandle
 
 from . import config
 from ._core import distributed
-from ._core.errors import problem
+from ._core.errors import argument_error
 from ._ops.fused_optimizers import match_strides
-from ._ops.inplace_constraints import in_place
+from ._ops.inplace_constraints import get_inplace_constraint
 from ._ops.l2_penalty import sum_of_squares
-from .dtype_policies import torch_dtype
+from .dtype_policies import to_torch_dtype
 from .layers.base.layer import Layer
-from .layers.base.weights import Callback, Variable
+from .layers.base.weights import Callback, WeightView
 from .regularizers import L1, L1L2, L2
 
 _ADDITIVE = (L1, L2, L1L2)  # the penalty on a weight is the sum of those on its shards
@@ -51,30 +51,30 @@ def regularization_loss(model: nn.Module) -> Tensor:
         >>> loss = model(torch.zeros(2, 8, 8, 1)).mean() + regularization_loss(model)
         >>> loss.backward()
     """
-    distributed.settle(model, regularization_loss.__name__)
+    distributed.require_unsharded_view(model, regularization_loss.__name__)
     terms = [term for layer in _layers(model) for term in layer._activity_losses]
     terms += _penalties(model)
     if not terms:
         for parameter in model.parameters():
             if parameter.is_floating_point():
                 return torch.zeros((), dtype=parameter.dtype, device=parameter.device)
-        return torch.zeros((), dtype=torch_dtype(config.floatx()))
+        return torch.zeros((), dtype=to_torch_dtype(config.floatx()))
     return _total(terms)
 
 
 def _penalties(model: nn.Module) -> list[Tensor]:
     """Return terms that add up to the penalties on all weights."""
-    terms: defaultdict[distributed.Split | None, list[Tensor]] = defaultdict(list)
+    terms: defaultdict[distributed.Sharding | None, list[Tensor]] = defaultdict(list)
     squares: defaultdict[Any, list[tuple[float, Tensor]]] = defaultdict(list)
     for layer in _layers(model):
         for regularizer, variable in layer._penalized():
             tensor, value, split = variable.parameter, variable.value, None
-            if distributed.is_split(tensor):
+            if distributed.is_sharded(tensor):
                 if type(regularizer) in _ADDITIVE:
-                    split = distributed.split_of(tensor)
-                    tensor = value = distributed.own_part(tensor)
+                    split = distributed.get_sharding(tensor)
+                    tensor = value = distributed.get_local_shard(tensor)
                 else:
-                    tensor = value = distributed.whole(value)
+                    tensor = value = distributed.gather(value)
             factor = _factor_of_squares(regularizer, tensor)
             if factor is None:
                 terms[split].append(regularizer(value))
@@ -85,7 +85,7 @@ def _penalties(model: nn.Module) -> list[Tensor]:
     found = terms.pop(None, [])
     for split, shard_terms in terms.items():
         if split is not None:
-            found.append(distributed.sum_of_parts(_total(shard_terms), split))
+            found.append(distributed.sum_over_shards(_total(shard_terms), split))
     return found
 
 
@@ -141,7 +141,7 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
         >>> bool((layer.kernel >= 0).all())
         True
     """
-    distributed.settle(model, attach_constraints.__name__)
+    distributed.require_unsharded_view(model, attach_constraints.__name__)
     own = _parameters(optimizer)
     for layer, variable in _constrained(model):
         if _is_among(layer, variable, own):
@@ -165,9 +165,9 @@ class _Projection:
 
     def __call__(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """Project after a step."""
-        distributed.settle(self.model, attach_constraints.__name__)
+        distributed.require_unsharded_view(self.model, attach_constraints.__name__)
         stepped = {k: p for k, p in _parameters(optimizer).items() if p.grad is not None}
-        if not stepped and any(map(distributed.is_split, _constrained_parameters(self.model))):
+        if not stepped and any(map(distributed.is_sharded, _constrained_parameters(self.model))):
             _require_constrained(optimizer, self.model)
         skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
         constrained = _constrained(self.model)
@@ -184,7 +184,7 @@ def apply_constraints(model: nn.Module) -> None:
         ValueError: a constrained weight is computed from others, or FullyShardedDataParallel
             hides it.
     """
-    distributed.settle(model, apply_constraints.__name__)
+    distributed.require_unsharded_view(model, apply_constraints.__name__)
     _project(_constrained(model))
 
 
@@ -204,7 +204,7 @@ def _require_constrained(optimizer: torch.optim.Optimizer, model: nn.Module) -> 
         owner = attach_constraints.__name__
         rule = "one that steps some of the model's constrained weights"
         remedy = "Make it from the parameters of this very model, after `fully_shard`."
-        raise ValueError(problem(owner, "optimizer", rule, type(optimizer).__name__, remedy))
+        raise ValueError(argument_error(owner, "optimizer", rule, type(optimizer).__name__, remedy))
 
 
 def _constrained_parameters(model: nn.Module) -> Iterator[Tensor]:
@@ -216,7 +216,7 @@ def _constrained_parameters(model: nn.Module) -> Iterator[Tensor]:
                 yield parameter
 
 
-def _constrained(model: nn.Module) -> list[tuple[Layer, Variable]]:
+def _constrained(model: nn.Module) -> list[tuple[Layer, WeightView]]:
     return [
         (layer, variable)
         for layer in _layers(model)
@@ -225,7 +225,7 @@ def _constrained(model: nn.Module) -> list[tuple[Layer, Variable]]:
     ]
 
 
-def _is_among(layer: Layer, variable: Variable, parameters: Mapping[int, Tensor]) -> bool:
+def _is_among(layer: Layer, variable: WeightView, parameters: Mapping[int, Tensor]) -> bool:
     """Return whether a weight, or a parameter it is computed from, is among `parameters`."""
     if isinstance(variable.parameter, nn.Parameter):
         return id(variable.parameter) in parameters
@@ -233,34 +233,36 @@ def _is_among(layer: Layer, variable: Variable, parameters: Mapping[int, Tensor]
 
 
 @torch.no_grad()
-def _project(found: Sequence[tuple[Layer, Variable]], skipped: Tensor | None = None) -> None:
+def _project(found: Sequence[tuple[Layer, WeightView]], skipped: Tensor | None = None) -> None:
     """Project weights in place, or none if one is invalid, unless `skipped` is not 0."""
     values = [layer._writable(variable) for layer, variable in found]
     for (layer, variable), value in zip(found, values, strict=True):
-        if not distributed.is_split(value):
+        if not distributed.is_sharded(value):
             _project_value(layer, variable, value, skipped)
-        elif _is_shardable(variable.constraint, distributed.split_axes(value), value.ndim):
-            _project_value(layer, variable, distributed.own_part(value), skipped)
+        elif _is_shardable(variable.constraint, distributed.list_sharded_axes(value), value.ndim):
+            _project_value(layer, variable, distributed.get_local_shard(value), skipped)
         else:
-            full = distributed.whole(value).clone()  # it may share memory with the shard
+            full = distributed.gather(value).clone()  # it may share memory with the shard
             _project_value(layer, variable, full, skipped)
-            distributed.write(value, full)
+            distributed.write_full(value, full)
 
 
 def _is_shardable(constraint: Callback | None, split: set[int], ndim: int) -> bool:
     """Return whether a constraint projects each shard of a weight separately."""
-    if constraint is None or in_place(constraint) is None:
+    if constraint is None or get_inplace_constraint(constraint) is None:
         return False
     axis = getattr(constraint, "axis", ())
     axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     return split.isdisjoint(a % ndim for a in axes)
 
 
-def _project_value(layer: Layer, variable: Variable, value: Tensor, skipped: Tensor | None) -> None:
+def _project_value(
+    layer: Layer, variable: WeightView, value: Tensor, skipped: Tensor | None
+) -> None:
     """Project in place a weight's full value or its shard."""
     if variable.constraint is None:
         return
-    project = in_place(variable.constraint)
+    project = get_inplace_constraint(variable.constraint)
     if project is not None and skipped is None:
         project(value)
         return
@@ -269,7 +271,7 @@ def _project_value(layer: Layer, variable: Variable, value: Tensor, skipped: Ten
         owner, name = type(layer).__name__, f"{variable.name}_constraint"
         rule = f"a callable that returns the shape {tuple(value.shape)} it was given"
         shape = tuple(projected.shape)
-        raise ValueError(problem(owner, name, rule, variable.constraint, returned=shape))
+        raise ValueError(argument_error(owner, name, rule, variable.constraint, returned=shape))
     if skipped is not None:
         projected = torch.where(skipped.to(value.device) != 0, value, projected)
     value.copy_(projected)

@@ -28,8 +28,8 @@ from kerastorch._core.errors import FileError
 from kerastorch.layers.base.layer import Layer
 from kerastorch.models.build import build_model
 from kerastorch.models.functional import Model
-from kerastorch.saving.configs.parse import parse_model
-from kerastorch.saving.weights.unbuilt import initialize
+from kerastorch.saving.configs.parse import parse_model_config
+from kerastorch.saving.weights.unbuilt import build_all
 
 FILES = Path(__file__).parents[1] / "files"
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning")
@@ -82,8 +82,8 @@ def pair(make, tmp_path, *, as_file=True):
     theirs = first if as_file else keras.models.model_from_json(first.to_json())
     theirs(inputs_of(theirs))  # which builds layers that are activations
     randomize(theirs)
-    ours = build_model(parse_model(config, "config.json", keras.__version__))
-    initialize(ours)
+    ours = build_model(parse_model_config(config, "config.json", keras.__version__))
+    build_all(ours)
     copy_weights(theirs, ours)
     return theirs, ours.train()
 
@@ -127,7 +127,9 @@ def test_a_model_computes_the_same(make, as_file, tmp_path):
 def test_shapes_are_known_before_anything_is_built(make, tmp_path):
     keras.utils.clear_session()
     model = make()
-    ours = build_model(parse_model(json.loads(model.to_json()), "config.json", keras.__version__))
+    ours = build_model(
+        parse_model_config(json.loads(model.to_json()), "config.json", keras.__version__)
+    )
     assert all(isinstance(p, torch.nn.UninitializedParameter) for p in ours.parameters())
     for layer in model.layers:
         built = layer.get_build_config() if layer.weights else None
@@ -164,7 +166,7 @@ def require_same_training(theirs, ours, make):
         assert own_count == count
         compare_gradients(theirs, ours)
     copied = build_model(ours.spec)
-    initialize(copied)
+    build_all(copied)
     copy_weights(theirs, copied)  # the moving statistics, too
     for name, value in ours.state_dict().items():
         torch.testing.assert_close(value, copied.state_dict()[name], rtol=2e-6, atol=1e-6)
@@ -220,9 +222,9 @@ def with_configs():
 def test_a_file_is_rebuilt_or_says_why_not(path):
     if path.stem == "subclass":
         with pytest.raises(FileError, match="rebuild the class in PyTorch"):
-            parse_model(config_of(path), path.name)
+            parse_model_config(config_of(path), path.name)
         return
-    spec = parse_model(config_of(path), path.name)
+    spec = parse_model_config(config_of(path), path.name)
     if path.stem == "wrappers":
         with pytest.raises(FileError) as caught:
             build_model(spec)
@@ -232,7 +234,7 @@ def test_a_file_is_rebuilt_or_says_why_not(path):
         assert sorted(classes) == ["Bidirectional", "RNN", "TimeDistributed", "TimeDistributed"]
         return
     model = build_model(spec)
-    initialize(model)
+    build_all(model)
     shape = model.input_shapes[next(iter(model.layers))]
     x = torch.zeros([2, *shape[1:]])
     assert model.eval()(x) is not None

@@ -14,7 +14,7 @@ import torch
 from keras import activations, ops
 
 from kerastorch.models.build import build_model
-from kerastorch.saving.configs.parse import parse_model
+from kerastorch.saving.configs.parse import parse_model_config
 
 TENSORFLOW = json.loads(
     (Path(__file__).parents[1] / "golden" / "operations_tf_keras.json").read_text()
@@ -109,7 +109,7 @@ def keras_model(function, *dtypes):
 
 
 def rebuilt(model):
-    return build_model(parse_model(json.loads(model.to_json()), "config.json"))
+    return build_model(parse_model_config(json.loads(model.to_json()), "config.json"))
 
 
 def require_same(function, *dtypes):
@@ -228,7 +228,7 @@ def test_gradients(name):
 
 @pytest.mark.parametrize("case", TENSORFLOW["cases"], ids=lambda case: case["name"])
 def test_tensorflow(case):
-    model = build_model(parse_model(case["config"], "config.json"))
+    model = build_model(parse_model_config(case["config"], "config.json"))
     given = [
         torch.tensor(TENSORFLOW["inputs"][name]) for name in ("a", "b") if name in model.layers
     ]

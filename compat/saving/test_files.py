@@ -17,8 +17,8 @@ import torch
 import kerastorch
 from kerastorch import load_model
 from kerastorch._core.errors import FileError
-from kerastorch.saving.formats.open import open_contents
-from kerastorch.saving.formats.weight_file import Contents
+from kerastorch.saving.formats.open import open_weight_file
+from kerastorch.saving.formats.weight_file import WeightFile
 
 FILES = Path(__file__).parents[1] / "files"
 MODELS = (
@@ -91,7 +91,7 @@ def bytes_of(tensor: torch.Tensor) -> bytes:
 
 
 def arrays_of(path: Path) -> Counter[tuple[tuple[int, ...], bytes]]:
-    with open_contents(path) as contents:
+    with open_weight_file(path) as contents:
         weights = [weight for layer in contents.layers for weight in layer.weights]
         tensors = [weight.read() for weight in weights]
     for weight, tensor in zip(weights, tensors, strict=True):
@@ -100,8 +100,8 @@ def arrays_of(path: Path) -> Counter[tuple[tuple[int, ...], bytes]]:
     return Counter((tuple(tensor.shape), bytes_of(tensor)) for tensor in tensors)
 
 
-def opened(path: Path) -> Contents:
-    with open_contents(path) as contents:
+def opened(path: Path) -> WeightFile:
+    with open_weight_file(path) as contents:
         return contents
 
 
@@ -145,7 +145,7 @@ def test_paths_in_a_tree_are_those_of_the_file(path):
         name.replace("\\", "/").replace("_layer_checkpoint_dependencies", "layers"): array
         for name, array in read_by_h5py(path).items()
     }
-    with open_contents(path) as contents:
+    with open_weight_file(path) as contents:
         found = {
             weight.path: (weight.shape, bytes_of(weight.read()))
             for layer in contents.layers
@@ -157,7 +157,7 @@ def test_paths_in_a_tree_are_those_of_the_file(path):
 @pytest.mark.parametrize("path", LEGACY_FILES, ids=name_of)
 def test_names_in_a_legacy_file_are_those_of_the_file(path):
     expected = read_by_h5py(path)
-    with open_contents(path) as contents:
+    with open_weight_file(path) as contents:
         for layer in contents.layers:
             for weight in layer.weights:
                 inside = f"{layer.path}/{weight.path}"

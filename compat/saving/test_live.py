@@ -8,7 +8,7 @@ import pytest
 import torch
 from keras import layers
 
-from kerastorch.saving.formats.in_memory import is_live, live_contents
+from kerastorch.saving.formats.in_memory import is_keras_object, read_live_object
 
 
 def functional() -> keras.Model:
@@ -41,7 +41,7 @@ class Subclassed(keras.Model):
 
 def found(value: object) -> dict[str, list[str]]:
     """Path -> names of weights of every layer that has any."""
-    contents = live_contents(value)
+    contents = read_live_object(value)
     for layer in contents.layers:
         for weight in layer.weights:
             assert weight.path.strip("/") == f"{layer.path}/{weight.name}".strip("/")
@@ -50,7 +50,7 @@ def found(value: object) -> dict[str, list[str]]:
 
 def values(value: object) -> list[torch.Tensor]:
     """Every weight, read, in the order in which the layers have them."""
-    contents = live_contents(value)
+    contents = read_live_object(value)
     read = []
     for weight in (weight for layer in contents.layers for weight in layer.weights):
         tensor = weight.read()
@@ -61,7 +61,7 @@ def values(value: object) -> list[torch.Tensor]:
 
 def test_a_functional_model() -> None:
     model = functional()
-    contents = live_contents(model)
+    contents = read_live_object(model)
     assert contents.source == "Functional 'outer'"
     assert contents.format == "keras object in memory"
     assert contents.version == keras.__version__
@@ -84,7 +84,7 @@ def test_a_functional_model() -> None:
 
 
 def test_layers_without_weights_are_listed_in_the_models_order() -> None:
-    listed = [layer.path for layer in live_contents(functional()).layers]
+    listed = [layer.path for layer in read_live_object(functional()).layers]
     order = ["image", "inner/conv", "inner/norm", "flat", "steps", "both"]
     assert [path for path in listed if path in order] == order
 
@@ -92,7 +92,7 @@ def test_layers_without_weights_are_listed_in_the_models_order() -> None:
 def test_a_layer() -> None:
     layer = layers.Conv2D(2, 3, name="conv")
     layer.build((None, 5, 5, 3))
-    contents = live_contents(layer)
+    contents = read_live_object(layer)
     assert contents.config is None
     assert found(layer) == {"": ["kernel", "bias"]}
     assert contents.layers[0].name == "conv"
@@ -110,7 +110,7 @@ def test_an_activation_that_is_a_layer() -> None:
 def test_a_subclassed_model() -> None:
     model = Subclassed()
     model(np.ones((1, 4), "float32"))
-    assert live_contents(model).config is None
+    assert read_live_object(model).config is None
     assert found(model) == {"": ["scale"], "a": ["kernel", "bias"], "b": ["kernel", "bias"]}
     assert sum(tensor.numel() for tensor in values(model)) == model.count_params()
 
@@ -145,11 +145,11 @@ def test_what_is_live() -> None:
     class Own(layers.Dense):
         pass
 
-    assert is_live(Own(2))
-    assert is_live(functional())
-    assert not is_live(keras.initializers.Zeros())
-    assert not is_live(keras.Variable(np.zeros(2, "float32")))
-    assert not is_live(Own)
+    assert is_keras_object(Own(2))
+    assert is_keras_object(functional())
+    assert not is_keras_object(keras.initializers.Zeros())
+    assert not is_keras_object(keras.Variable(np.zeros(2, "float32")))
+    assert not is_keras_object(Own)
 
 
 def test_variables_in_a_list() -> None:
@@ -161,4 +161,4 @@ def test_variables_in_a_list() -> None:
 
 def test_what_is_not_built() -> None:
     with pytest.raises(ValueError, match="`source` must be built"):
-        live_contents(layers.Dense(2, name="d"))
+        read_live_object(layers.Dense(2, name="d"))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .._comparison.result import Comparison
 from .._comparison.side_by_side import compare
-from .._core.errors import problem
+from .._core.errors import argument_error
 from ..saving.model_loading import load_model
 
 FORMATS = (".pt", ".safetensors")
@@ -89,7 +89,7 @@ def convert(
     """
     save = _select_writer(output)
     model = load_model(source, weights=weights, progress=progress)
-    recorded = reference or recorded_beside(source)
+    recorded = reference or find_recording(source)
     comparison = None if recorded is None else compare(model, recorded)
     state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     agrees = comparison is None or comparison.ok
@@ -98,7 +98,7 @@ def convert(
     return Conversion(source, output, agrees, model, comparison)
 
 
-def recorded_beside(source: Path) -> Path | None:
+def find_recording(source: Path) -> Path | None:
     """Return the recording next to a Keras file, or None."""
     stem = source.name.removesuffix(source.suffix).removesuffix(".weights")
     path = source.with_name(f"{stem}.reference.npz")
@@ -108,7 +108,7 @@ def recorded_beside(source: Path) -> Path | None:
 def _select_writer(output: Path) -> Callable[[dict[str, Tensor], Path], None]:
     if output.suffix not in FORMATS:
         rule = f"a file that ends in {' or '.join(FORMATS)}"
-        raise ValueError(problem("convert", "output", rule, str(output)))
+        raise ValueError(argument_error("convert", "output", rule, str(output)))
     return _save_pt if output.suffix == ".pt" else _get_safetensors_writer()
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from .._core.errors import FileError
 from ..graph.spec import LayerSpec, ModelSpec
 from ..models.build import _Builder, build_model
-from ..saving.configs.parse import parse_model
-from ..saving.formats.open import open_contents
-from ..saving.formats.weight_file import Contents
-from ..saving.weights.saved_layers_by_config import Names, Saved, saved_layers
+from ..saving.configs.parse import parse_model_config
+from ..saving.formats.open import open_weight_file
+from ..saving.formats.weight_file import WeightFile
+from ..saving.weights.saved_layers_by_config import Names, SourceLayer, group_by_layer
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def inspect(path: Path) -> FileSummary:
         FileError: the file is damaged, or Keras did not write it.
         FileNotFoundError: there is no such file.
     """
-    with open_contents(path) as contents:
+    with open_weight_file(path) as contents:
         spec, problem = _parse_spec(contents)
         layers = tuple(_summarize_layers(contents, spec))
         config = contents.config
@@ -115,21 +115,21 @@ def inspect(path: Path) -> FileSummary:
         )
 
 
-def _parse_spec(contents: Contents) -> tuple[ModelSpec | None, str | None]:
+def _parse_spec(contents: WeightFile) -> tuple[ModelSpec | None, str | None]:
     """Return the model's config, and the reason if the model cannot be loaded."""
     if contents.config is None:
         return None, "it has no config. Build the model yourself, and call `load_weights`."
     spec = None
     try:
-        spec = parse_model(contents.config, contents.source, contents.version)
+        spec = parse_model_config(contents.config, contents.source, contents.version)
         build_model(spec)
     except FileError as error:
         return spec, str(error)
     return spec, None
 
 
-def _summarize_layers(contents: Contents, spec: ModelSpec | None) -> Iterator[LayerSummary]:
-    saved = saved_layers(contents, spec).layers
+def _summarize_layers(contents: WeightFile, spec: ModelSpec | None) -> Iterator[LayerSummary]:
+    saved = group_by_layer(contents, spec).layers
     if spec is None:
         yield from (_summarize_layer(one, None, None) for one in saved)
         return
@@ -137,7 +137,7 @@ def _summarize_layers(contents: Contents, spec: ModelSpec | None) -> Iterator[La
     builder = _Builder(spec.source, {}, {})
     shown = set()
     for names, layer in _walk_specs(spec, ()):
-        one = by_names.get(names, Saved(names, "", ()))
+        one = by_names.get(names, SourceLayer(names, "", ()))
         shown.add(names)
         yield _summarize_layer(one, layer.class_name, _find_problem(builder, layer, names))
     for one in saved:
@@ -163,7 +163,7 @@ def _find_problem(builder: _Builder, layer: LayerSpec, names: Names) -> str | No
     return builder.problems[0].removeprefix(label).strip() if builder.problems else None
 
 
-def _summarize_layer(one: Saved, kind: str | None, problem: str | None) -> LayerSummary:
+def _summarize_layer(one: SourceLayer, kind: str | None, problem: str | None) -> LayerSummary:
     weights = tuple(WeightSummary(w.name, w.path, w.shape, w.dtype) for w in one.weights)
     known = kind is not None or problem is not None
     return LayerSummary(

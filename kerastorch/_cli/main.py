@@ -97,7 +97,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _path(text: str) -> Path:
     if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"must be {arguments_module.PATH}")
+        raise argparse.ArgumentTypeError(f"must be {arguments_module.PATH_RULE}")
     return Path(text)
 
 

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .._core.layout import axes_moved, weight_view
-from ..saving.weights.computations import SAME, Convolution, Normalization, Pooling, Product
-from .difference import as_inputs, measured
+from .._core.layout import kernel_to_weight, permute_axes
+from ..saving.weights.computations import SAME, Convolution, MatrixProduct, Normalization, Pooling
+from .difference import iterate_input_layouts, measure_difference
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class Trial:
 
     def agrees(self, found: Any, expected: Tensor) -> bool:
         """Return whether `found` is within the tolerance of `expected`."""
-        return isinstance(found, Tensor) and measured(found, expected).relative <= self.rtol
+        return (
+            isinstance(found, Tensor) and measure_difference(found, expected).relative <= self.rtol
+        )
 
 
 Compute: TypeAlias = Callable[..., Any]
@@ -55,7 +57,7 @@ Attempt: TypeAlias = tuple[Compute, str]
 Attempts: TypeAlias = Callable[[Trial, Any], Iterator[Attempt]]
 
 
-def padded(padding: Any) -> Attempts:
+def change_padding(padding: Any) -> Attempts:
     """Pad by this amount on both sides, or by TensorFlow's 'same'."""
 
     def attempts(trial: Trial, op: Any) -> Iterator[Attempt]:
@@ -68,20 +70,20 @@ def padded(padding: Any) -> Attempts:
     return attempts
 
 
-def uncounted(trial: Trial, op: Any) -> Iterator[Attempt]:
+def exclude_padding(trial: Trial, op: Any) -> Iterator[Attempt]:
     """Exclude the padding from the average."""
     if isinstance(op, Pooling):  # which excludes it, as its module may not
         yield op, ""
 
 
-def pooled_otherwise(trial: Trial, op: Any) -> Iterator[Attempt]:
+def exchange_pooling(trial: Trial, op: Any) -> Iterator[Attempt]:
     """Exchange average and maximum."""
     if isinstance(op, Pooling):
         kind: Any = "average" if op.kind == "max" else "max"
         yield replace(op, kind=kind), kind
 
 
-def reweighted(kinds: Any, change: Callable[[Tensor], Tensor]) -> Attempts:
+def change_weight(kinds: Any, change: Callable[[Tensor], Tensor]) -> Attempts:
     """Change the weight of operations of these classes."""
 
     def attempts(trial: Trial, op: Any) -> Iterator[Attempt]:
@@ -93,43 +95,43 @@ def reweighted(kinds: Any, change: Callable[[Tensor], Tensor]) -> Attempts:
     return attempts
 
 
-def sides_swapped(weight: Tensor) -> Tensor:
+def swap_sides(weight: Tensor) -> Tensor:
     """Return a weight with its height and width swapped."""
-    return axes_moved(weight, (0, 1, 3, 2)) if weight.ndim == 4 else weight
+    return permute_axes(weight, (0, 1, 3, 2)) if weight.ndim == 4 else weight
 
 
-def flipped(weight: Tensor) -> Tensor:
+def flip_kernel(weight: Tensor) -> Tensor:
     """Return a weight with its spatial axes reversed."""
     return weight.flip(tuple(range(2, weight.ndim)))
 
 
-def turned(weight: Tensor) -> Tensor:
+def transpose_kernel(weight: Tensor) -> Tensor:
     """Return a weight with its inputs and outputs swapped."""
-    return axes_moved(weight, (1, 0, *range(2, weight.ndim)))
+    return permute_axes(weight, (1, 0, *range(2, weight.ndim)))
 
 
-def permuted(weight: Tensor) -> Tensor:
+def permute_kernel(weight: Tensor) -> Tensor:
     """Return the permuted kernel that this weight is the reshaped one of."""
     outs, ins, *sides = weight.shape
-    return weight_view(weight.contiguous().reshape(*sides, ins, outs))
+    return kernel_to_weight(weight.contiguous().reshape(*sides, ins, outs))
 
 
-def unbiased(trial: Trial, op: Any) -> Iterator[Attempt]:
+def drop_bias(trial: Trial, op: Any) -> Iterator[Attempt]:
     """Drop the bias."""
-    if isinstance(op, (Convolution, Product)) and op.bias is not None:
+    if isinstance(op, (Convolution, MatrixProduct)) and op.bias is not None:
         yield replace(op, bias=None), ""
 
 
-def biased(trial: Trial, op: Any) -> Iterator[Attempt]:
+def add_bias(trial: Trial, op: Any) -> Iterator[Attempt]:
     """Add the bias that follows from the difference, if that is constant in each channel."""
-    if not isinstance(op, (Convolution, Product)):
+    if not isinstance(op, (Convolution, MatrixProduct)):
         return
     bare = replace(op, bias=None)
 
     def compute(x: Tensor) -> Tensor:
         y = bare(x)
         axis = 1 if isinstance(op, Convolution) else y.ndim - 1
-        for wanted in as_inputs(trial.expected):
+        for wanted in iterate_input_layouts(trial.expected):
             if wanted.shape == y.shape and y.numel() > y.shape[axis]:
                 y = y + _median_offset(wanted.to(y) - y, wanted, axis)
                 break
@@ -148,7 +150,7 @@ def _median_offset(difference: Tensor, expected: Tensor, axis: int) -> Tensor:
 _EPSILONS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-7, 1e-2, 1e-8, 0.0)
 
 
-def other_epsilon(trial: Trial, op: Any) -> Iterator[Attempt]:
+def change_epsilon(trial: Trial, op: Any) -> Iterator[Attempt]:
     """Try the usual epsilons, then the one that follows from the difference."""
     if isinstance(op, Normalization):
         for epsilon in (*_EPSILONS, *_solved_epsilons(trial, op)):
@@ -163,7 +165,9 @@ def _solved_epsilons(trial: Trial, op: Normalization) -> Iterator[float]:
     channel = int(op.variance.argmin())  # where epsilon matters most
     undivided = replace(op, variance=torch.ones_like(op.variance), epsilon=0.0)
     offset = 0.0 if op.bias is None else op.bias[channel]
-    for x, wanted in zip(as_inputs(trial.inputs[0]), as_inputs(trial.expected), strict=False):
+    for x, wanted in zip(
+        iterate_input_layouts(trial.inputs[0]), iterate_input_layouts(trial.expected), strict=False
+    ):
         if x.shape == wanted.shape and x.ndim > 1 and x.shape[1] == len(op.mean):
             over = undivided(x).select(1, channel) - offset
             under = wanted.select(1, channel) - offset
@@ -172,13 +176,13 @@ def _solved_epsilons(trial: Trial, op: Normalization) -> Iterator[float]:
                 yield float(f"{epsilon.item():.3g}")
 
 
-def by_the_batch(trial: Trial, op: Any) -> Iterator[Attempt]:
+def use_batch_statistics(trial: Trial, op: Any) -> Iterator[Attempt]:
     """Normalize by batch statistics."""
     if isinstance(op, Normalization) and op.mean is not None:
         yield replace(op, mean=None, variance=None), ""
 
 
-def by_moving_statistics(trial: Trial, op: Any) -> Iterator[Attempt]:
+def use_moving_statistics(trial: Trial, op: Any) -> Iterator[Attempt]:
     """Normalize by the reference's moving statistics."""
     names = ("moving_mean", "moving_variance")
     if isinstance(op, Normalization) and op.mean is None and set(names) <= set(trial.weights):
@@ -187,7 +191,7 @@ def by_moving_statistics(trial: Trial, op: Any) -> Iterator[Attempt]:
 
 
 _WEIGHTS: dict[type, dict[str, str]] = {  # Keras's names -> the parts of a computation
-    **{kind: {"kernel": "weight", "bias": "bias"} for kind in (Convolution, Product)},
+    **{kind: {"kernel": "weight", "bias": "bias"} for kind in (Convolution, MatrixProduct)},
     Normalization: {
         "gamma": "weight",
         "beta": "bias",
@@ -197,7 +201,7 @@ _WEIGHTS: dict[type, dict[str, str]] = {  # Keras's names -> the parts of a comp
 }
 
 
-def recorded(trial: Trial, op: Any) -> Iterator[Attempt]:
+def use_recorded_weights(trial: Trial, op: Any) -> Iterator[Attempt]:
     """Use the reference's weights."""
     if not trial.weights:
         return
@@ -216,10 +220,10 @@ def _to_torch_order(array: Tensor | None, like: Tensor | None) -> Tensor | None:
     """Return a Keras weight, depthwise or not, in PyTorch's order of axes."""
     if array is None or array.ndim < 2:
         return array
-    weight = weight_view(array)
+    weight = kernel_to_weight(array)
     if like is not None and weight.shape != like.shape and weight.numel() == like.numel():
         spatial = tuple(range(array.ndim - 2))
-        return axes_moved(array, (array.ndim - 2, array.ndim - 1, *spatial)).reshape(like.shape)
+        return permute_axes(array, (array.ndim - 2, array.ndim - 1, *spatial)).reshape(like.shape)
     return weight
 
 

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from .. import activations
-from .._core.layout import axes_moved, channels_last, channels_second
+from .._core.layout import permute_axes, to_channels_last, to_channels_second
 from ..activations import serialization
-from ..saving.weights.computations import SAME, Convolution, Product
+from ..saving.weights.computations import SAME, Convolution, MatrixProduct
 from . import attempts as attempts
 from .attempts import Attempts, Compute, Trial
-from .difference import as_inputs, as_outputs
-from .operation import Activation, activation_of, operation_of
+from .difference import iterate_input_layouts, iterate_output_layouts
+from .operation import Activation, get_activation, get_computation
 
 
 @dataclass(frozen=True)
@@ -60,65 +60,65 @@ RULES = (
         "it pads by {}, where Keras pads by TensorFlow's 'same', whose odd element comes after. "
         "Use the layer of `kerastorch.layers` with padding='same', or pad with "
         "`torch.nn.functional.pad` yourself.",
-        attempts.padded(SAME),
+        attempts.change_padding(SAME),
     ),
     Rule(
         "padding",
         "it pads by {}, where Keras pads nothing. Use padding='valid', that is 0.",
-        attempts.padded(0),
+        attempts.change_padding(0),
     ),
     Rule(
         "padding counted",
         "its average includes the padding, which Keras excludes. Use count_include_pad=False.",
-        attempts.uncounted,
+        attempts.exclude_padding,
     ),
-    Rule("pooling", "Keras pools by {}. Use that pooling.", attempts.pooled_otherwise),
+    Rule("pooling", "Keras pools by {}. Use that pooling.", attempts.exchange_pooling),
     Rule(
         "kernel height and width",
         "the kernel's height and width are swapped. Keras's kernel is (height, width, in, out), "
-        "PyTorch's weight (out, in, height, width): permute(3, 2, 0, 1).",
-        attempts.reweighted(Convolution, attempts.sides_swapped),
+        "PyTorch's weight (out, in, height, width): permute_axes(3, 2, 0, 1).",
+        attempts.change_weight(Convolution, attempts.swap_sides),
     ),
     Rule(
         "kernel flipped",
         "the kernel is flipped along its spatial axes, as Theano kept it. Flip it back.",
-        attempts.reweighted(Convolution, attempts.flipped),
+        attempts.change_weight(Convolution, attempts.flip_kernel),
     ),
     Rule(
         "kernel transposed",
         "the kernel's inputs and outputs are swapped. Keras's kernel has (..., in, out), PyTorch's "
         "weight (out, in, ...): load the transposed kernel.",
-        attempts.reweighted((Convolution, Product), attempts.turned),
+        attempts.change_weight((Convolution, MatrixProduct), attempts.transpose_kernel),
     ),
     Rule(
         "kernel reshaped",
         "the kernel was reshaped to PyTorch's shape, which mixes it up. Permute its axes instead: "
         "(3, 2, 0, 1) for a convolution, (1, 0) for a Dense kernel.",
-        attempts.reweighted((Convolution, Product), attempts.permuted),
+        attempts.change_weight((Convolution, MatrixProduct), attempts.permute_kernel),
     ),
-    Rule("bias", "Keras's layer has no bias. Use bias=False.", attempts.unbiased),
-    Rule("epsilon", "its epsilon is {}. Set it to Keras's.", attempts.other_epsilon),
+    Rule("bias", "Keras's layer has no bias. Use bias=False.", attempts.drop_bias),
+    Rule("epsilon", "its epsilon is {}. Set it to Keras's.", attempts.change_epsilon),
     Rule(
         "statistics",
         "it normalizes by batch statistics, Keras by moving ones. Use "
         "track_running_stats=True, load the moving statistics, and call `model.eval()`.",
-        attempts.by_moving_statistics,
+        attempts.use_moving_statistics,
     ),
     Rule(
         "statistics",
         "the reference was normalized by batch statistics, as in training. Record it with "
         "training=False.",
-        attempts.by_the_batch,
+        attempts.use_batch_statistics,
     ),
     Rule(
         "weights",
         "with the reference's weights it agrees, so its own weights differ: {}. Load them again.",
-        attempts.recorded,
+        attempts.use_recorded_weights,
     ),
     Rule(
         "bias",
         "Keras adds another constant to each channel; here it has {}. Load Keras's bias.",
-        attempts.biased,
+        attempts.add_bias,
     ),
 )
 
@@ -139,14 +139,14 @@ def find_cause(trial: Trial) -> Cause | None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if _agrees(trial, trial.run, _LINEAR[1]):
-            return input_cause(trial) or _find_cause_before(trial)
+            return find_input_cause(trial) or _find_cause_before(trial)
         if any(map(partial(_is_padded, trial), trial.taken, trial.inputs)):
             trial = replace(trial, inputs=trial.taken)
         return _find_layer_cause(trial)
 
 
 def _find_layer_cause(trial: Trial) -> Cause | None:
-    op, own = operation_of(trial.module), activation_of(trial.module)
+    op, own = get_computation(trial.module), get_activation(trial.module)
     if own is None and (name := _find_missing_activation(trial)) is not None:
         return _activation_cause(trial, name)
     found = _apply_rules(trial, op, own or _LINEAR[1])
@@ -176,7 +176,7 @@ def _activation_cause(trial: Trial, name: str) -> Cause:
 
 def _find_missing_activation(trial: Trial) -> str | None:
     """Return the activation with which the layer's output agrees, whatever its input was."""
-    for view in as_outputs(trial.given):
+    for view in iterate_output_layouts(trial.given):
         if view.shape == trial.expected.shape:
             for name, act in ACTIVATIONS.items():
                 if trial.agrees(_compute(act, view), trial.expected):
@@ -200,10 +200,10 @@ def _find_last_activation(trial: Trial, compute: Compute) -> str | None:
 
 def _agrees(trial: Trial, compute: Compute, finish: Activation) -> bool:
     """Return whether a computation gives the expected output, in any layout of its inputs."""
-    layouts = [list(as_inputs(tensor)) for tensor in trial.inputs]
+    layouts = [list(iterate_input_layouts(tensor)) for tensor in trial.inputs]
     for layout in (0, -1):
         inputs = [views[layout] for views in layouts]
-        for view in as_outputs(_compute(compute, *inputs)):
+        for view in iterate_output_layouts(_compute(compute, *inputs)):
             fits = view.shape == trial.expected.shape
             if fits and trial.agrees(_compute(finish, view), trial.expected):
                 return True
@@ -223,7 +223,7 @@ def _name_activation(activation: Any) -> str:
     return f"`{getattr(activation, '__name__', type(activation).__name__)}`"
 
 
-def took_the_right(trial: Trial) -> bool:
+def has_right_input(trial: Trial) -> bool:
     """Return whether a layer's input was right, though maybe padded or in another order of axes."""
     same = all(
         trial.agrees(taken, wanted) or _is_padded(trial, taken, wanted)
@@ -233,13 +233,13 @@ def took_the_right(trial: Trial) -> bool:
         same
         or trial.agrees(trial.given, trial.expected)
         or _find_missing_activation(trial) is not None
-        or input_cause(trial) is not None
+        or find_input_cause(trial) is not None
     )
 
 
 def _is_padded(trial: Trial, found: Tensor, wanted: Tensor) -> bool:
     """Return whether one tensor is the other, padded along some axes."""
-    for view in as_inputs(wanted):
+    for view in iterate_input_layouts(wanted):
         if found.ndim == view.ndim > 2 and found.shape[0] == view.shape[0]:
             more = [own - inner for own, inner in zip(found.shape, view.shape, strict=True)]
             if min(more) >= 0 < max(more) and math.prod(n + 1 for n in more) <= _MOST_OFFSETS:
@@ -250,14 +250,14 @@ def _is_padded(trial: Trial, found: Tensor, wanted: Tensor) -> bool:
     return False
 
 
-def input_cause(trial: Trial) -> Cause | None:
+def find_input_cause(trial: Trial) -> Cause | None:
     """Return the known mistake in a layer's input, or None."""
     return _find_flatten_order(trial) or _find_swapped_sides(trial)
 
 
 def _find_flatten_order(trial: Trial) -> Cause | None:
     for image in trial.images:
-        for moved in (channels_second(image, -1), channels_last(image)):
+        for moved in (to_channels_second(image, -1), to_channels_last(image)):
             flat = moved.flatten(1)
             if any(trial.agrees(found, flat) for found in (*trial.taken[:1], trial.given)):
                 text = (
@@ -272,7 +272,7 @@ def _find_flatten_order(trial: Trial) -> Cause | None:
 def _find_swapped_sides(trial: Trial) -> Cause | None:
     for taken, wanted in zip(trial.taken, trial.inputs, strict=False):
         for order in ((0, 2, 1, 3), (0, 1, 3, 2)):
-            if wanted.ndim == 4 and trial.agrees(taken, axes_moved(wanted, order)):
+            if wanted.ndim == 4 and trial.agrees(taken, permute_axes(wanted, order)):
                 text = (
                     "height and width of its input are swapped. Keras's order is (batch, height, "
                     "width, channels), PyTorch's (batch, channels, height, width)."

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .._core.layout import channels_last, channels_second
+from .._core.layout import to_channels_last, to_channels_second
 
 
 class Measure(NamedTuple):
@@ -27,27 +27,27 @@ class Measure(NamedTuple):
 APART = Measure(math.inf, math.inf)
 
 
-def measured(found: Tensor, expected: Tensor) -> Measure:
+def measure_difference(found: Tensor, expected: Tensor) -> Measure:
     """Return the difference of two tensors; infinities and nan equal themselves.
 
     Of the two layouts of `found` that fit the expected shape, the nearer counts.
     """
-    fitting = [view for view in as_outputs(found) if view.shape == expected.shape]
+    fitting = [view for view in iterate_output_layouts(found) if view.shape == expected.shape]
     return min((_measure_same_shape(view, expected) for view in fitting), default=APART)
 
 
-def as_outputs(found: Tensor) -> Iterator[Tensor]:
+def iterate_output_layouts(found: Tensor) -> Iterator[Tensor]:
     """Yield an output as it is, and with its axis 1 moved to the end."""
     yield found
     if found.ndim > 2:
-        yield channels_last(found)
+        yield to_channels_last(found)
 
 
-def as_inputs(recorded: Tensor) -> Iterator[Tensor]:
+def iterate_input_layouts(recorded: Tensor) -> Iterator[Tensor]:
     """Yield a recorded input as it is, and with its last axis moved to axis 1."""
     yield recorded
     if recorded.ndim > 2:
-        yield channels_second(recorded, -1)
+        yield to_channels_second(recorded, -1)
 
 
 def _measure_same_shape(found: Tensor, expected: Tensor) -> Measure:

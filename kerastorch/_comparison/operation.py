@@ -16,9 +16,9 @@ from ..saving.weights.computations import (
     SAME,
     Computation,
     Convolution,
+    MatrixProduct,
     Normalization,
     Pooling,
-    Product,
     detach,
 )
 from ..saving.weights.torch_modules import find_adapter
@@ -26,7 +26,7 @@ from ..saving.weights.torch_modules import find_adapter
 Activation: TypeAlias = Callable[[Tensor], Tensor]
 
 
-def operation_of(module: nn.Module) -> Computation | None:
+def get_computation(module: nn.Module) -> Computation | None:
     """Return what a module computes, or None if that is unknown."""
     own: Any = module
     if isinstance(own, BasePooling):
@@ -42,14 +42,14 @@ def operation_of(module: nn.Module) -> Computation | None:
         return None if adapter is None else adapter.computation(module)
     kernel = detach(own._merged(own.weight) if own.lora_enabled else own.weight)
     if isinstance(own, Dense):
-        return Product(kernel, detach(own.bias))
+        return MatrixProduct(kernel, detach(own.bias))
     padding = SAME if own.padding == SAME else (0,) * len(own.kernel_size)
     return Convolution(
         kernel, detach(own.bias), own.strides, padding, own.dilation_rate, own.groups
     )
 
 
-def activation_of(module: nn.Module) -> Activation | None:
+def get_activation(module: nn.Module) -> Activation | None:
     """Return the activation that a module ends with, or None."""
     activation = getattr(module, "activation", None)
     if not callable(activation) or activation is activations.linear:

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from .. import config
-from .._core.arrays import from_array
-from .._core.errors import problem
-from ..dtype_policies import torch_dtype
-from .difference import as_inputs
+from .._core.arrays import to_tensor
+from .._core.errors import argument_error
+from ..dtype_policies import to_torch_dtype
+from .difference import iterate_input_layouts
 from .recording import leaves, mapped
 
 
-class Taken(NamedTuple):
+class ModuleCall(NamedTuple):
     """One call of a module.
 
     Attributes:
@@ -47,12 +47,12 @@ class Run(NamedTuple):
         error: The error that stopped it, or None.
     """
 
-    calls: list[Taken]
+    calls: list[ModuleCall]
     outputs: tuple[Tensor, ...]
     error: Exception | None
 
 
-def modules_by_path(model: nn.Module) -> dict[str, nn.Module]:
+def list_modules_by_path(model: nn.Module) -> dict[str, nn.Module]:
     """Return all modules inside a model by their path: "encoder/conv1"."""
     found: dict[str, nn.Module] = {}
     waiting = [("", model)]
@@ -72,13 +72,13 @@ def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     yield from module.named_children()
 
 
-def matched(model: nn.Module, layers: list[str]) -> dict[str, nn.Module]:
+def match_modules(model: nn.Module, layers: list[str]) -> dict[str, nn.Module]:
     """Return the module of each layer that has one.
 
     It is the one at the layer's path, else the only one whose path ends in the layer's name, else
     the only one whose own `name` is the layer's.
     """
-    paths = modules_by_path(model)
+    paths = list_modules_by_path(model)
     by_ending: dict[str, set[nn.Module]] = {}
     by_name: dict[str, set[nn.Module]] = {}
     for path, module in paths.items():
@@ -113,15 +113,15 @@ def run(
     own = [*model.parameters(), *model.buffers()]
     if any(map(is_lazy, own)):
         remedy = "Call it on a batch, and load its weights."
-        raise ValueError(problem("compare", "model", "built", type(model).__name__, remedy))
+        raise ValueError(argument_error("compare", "model", "built", type(model).__name__, remedy))
     if any(tensor.is_meta for tensor in own):
         remedy = "Call `model.to_empty(device=...)` and load weights first."
         kind = type(model).__name__
-        raise ValueError(problem("compare", "model", "on a real device", kind, remedy))
+        raise ValueError(argument_error("compare", "model", "on a real device", kind, remedy))
     tensors = mapped(_tensor_for(model), inputs)
     layouts = [tensors]
     if any(tensor.ndim > 2 for tensor in leaves(tensors)):
-        layouts.append(mapped(lambda tensor: list(as_inputs(tensor))[-1], tensors))
+        layouts.append(mapped(lambda tensor: list(iterate_input_layouts(tensor))[-1], tensors))
     runs = [_run_once(model, given, watched) for given in layouts]
     complete = [found for found in runs if found.error is None]
     if complete:
@@ -130,7 +130,7 @@ def run(
 
 
 def _run_once(model: nn.Module, inputs: Any, watched: Mapping[str, nn.Module]) -> Run:
-    calls: list[Taken] = []
+    calls: list[ModuleCall] = []
     args, kwargs = _arguments(model, inputs)
     with evaluating(model), _recording_calls(watched, calls):
         try:
@@ -164,13 +164,15 @@ def _arguments(model: nn.Module, inputs: Any) -> tuple[list[Any], dict[str, Any]
 def _tensor_for(model: nn.Module) -> Callable[[Any], Tensor]:
     """Return a function that converts an array to the model's device and dtype."""
     floating = (p for p in model.parameters() if p.is_floating_point())
-    like = next(floating, torch.empty(0, dtype=torch_dtype(config.floatx())))
+    like = next(floating, torch.empty(0, dtype=to_torch_dtype(config.floatx())))
 
     def convert(array: Any) -> Tensor:
-        tensor = from_array(array)
+        tensor = to_tensor(array)
         if tensor is None:
             rule = "arrays of real numbers"
-            raise ValueError(problem("compare", "inputs", rule, getattr(array, "dtype", array)))
+            raise ValueError(
+                argument_error("compare", "inputs", rule, getattr(array, "dtype", array))
+            )
         kind = like.dtype if tensor.is_floating_point() else tensor.dtype
         return tensor.to(like.device, kind, copy=True)
 
@@ -178,7 +180,7 @@ def _tensor_for(model: nn.Module) -> Callable[[Any], Tensor]:
 
 
 @contextmanager
-def _recording_calls(watched: Mapping[str, nn.Module], calls: list[Taken]) -> Iterator[None]:
+def _recording_calls(watched: Mapping[str, nn.Module], calls: list[ModuleCall]) -> Iterator[None]:
     """Record every call of the modules, inside the context."""
     with ExitStack() as hooks:
         for layer, module in watched.items():
@@ -188,7 +190,9 @@ def _recording_calls(watched: Mapping[str, nn.Module], calls: list[Taken]) -> It
         yield
 
 
-def _make_hooks(layer: str, calls: list[Taken]) -> tuple[Callable[..., None], Callable[..., None]]:
+def _make_hooks(
+    layer: str, calls: list[ModuleCall]
+) -> tuple[Callable[..., None], Callable[..., None]]:
     arguments: list[tuple[Any, Any]] = []
     numbers = itertools.count()
 
@@ -198,7 +202,7 @@ def _make_hooks(layer: str, calls: list[Taken]) -> tuple[Callable[..., None], Ca
     def after(module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
         args, kwargs = arguments.pop()
         found = tuple(_copy(leaf) for leaf in leaves(outputs) if isinstance(leaf, Tensor))
-        calls.append(Taken(layer, next(numbers), tuple(args), kwargs, found))
+        calls.append(ModuleCall(layer, next(numbers), tuple(args), kwargs, found))
 
     return before, after
 
@@ -208,7 +212,7 @@ def _copy(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 
-def rerun(module: nn.Module, taken: Taken) -> Callable[..., Any]:
+def make_rerun(module: nn.Module, taken: ModuleCall) -> Callable[..., Any]:
     """Return a function that repeats a module's call with other tensors."""
 
     def call(*tensors: Tensor) -> Any:

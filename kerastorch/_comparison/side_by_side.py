@@ -15,16 +15,24 @@ import torch
 from torch import Tensor, nn
 
 from .._core import arguments
-from .._core.arrays import to_array
-from .._core.errors import problem
+from .._core.arrays import to_numpy
+from .._core.errors import argument_error
 from ..saving.formats.array_files import open_arrays
 from ..saving.formats.zip_archive import SIGNATURE
 from .attempts import Trial
-from .causes import Cause, find_cause, took_the_right
-from .difference import APART, measured
+from .causes import Cause, find_cause, has_right_input
+from .difference import APART, measure_difference
 from .recording import Call, Recording, as_recording, leaves, record
 from .result import Comparison, LayerDifference
-from .running import Run, Taken, evaluating, matched, modules_by_path, rerun, run
+from .running import (
+    ModuleCall,
+    Run,
+    evaluating,
+    list_modules_by_path,
+    make_rerun,
+    match_modules,
+    run,
+)
 
 FORMAT = "an .npz file that compat/record_reference.py wrote"
 
@@ -67,18 +75,22 @@ def compare(
         The model agrees with the Keras model net, within 1e-05.
     """
     if not isinstance(model, nn.Module):
-        raise ValueError(problem("compare", "model", "a torch.nn.Module", type(model).__name__))
+        raise ValueError(
+            argument_error("compare", "model", "a torch.nn.Module", type(model).__name__)
+        )
     if not (isinstance(rtol, (int, float)) and 0 <= rtol < math.inf):
-        raise ValueError(problem("compare", "rtol", "a number >= 0", rtol))
+        raise ValueError(argument_error("compare", "rtol", "a number >= 0", rtol))
     recording, name = _get_recording(reference, inputs)
     layers = list(dict.fromkeys(call.layer for call in recording.calls))
-    modules = matched(model, layers)
+    modules = match_modules(model, layers)
     found = run(model, recording.inputs, modules, partial(_nearness, recording, rtol))
     with evaluating(model):
         comparing = _Comparing(recording, modules, found, float(rtol))
         if not (modules or comparing.outputs_fit):
             rule = f"one with submodules named like the reference's layers, {layers}"
-            raise ValueError(problem("compare", "model", rule, list(modules_by_path(model))))
+            raise ValueError(
+                argument_error("compare", "model", rule, list(list_modules_by_path(model)))
+            )
         return comparing.result(name)
 
 
@@ -89,36 +101,36 @@ def _nearness(recording: Recording, rtol: float, found: Run) -> tuple[int, ...]:
         for output, expected in zip(found.outputs, recording.outputs, strict=False)
         if isinstance(output, Tensor)
     ]
-    distances = [measured(output, expected).relative for output, expected in pairs]
+    distances = [measure_difference(output, expected).relative for output, expected in pairs]
     return sum(n <= rtol for n in distances), sum(n < math.inf for n in distances)
 
 
 def _get_recording(reference: Any, inputs: Any) -> tuple[Recording, str]:
-    reference = arguments.path("compare", "reference", reference)
+    reference = arguments.as_path("compare", "reference", reference)
     if isinstance(reference, Path):
         if inputs is not None:
             remedy = "The file has its own inputs."
-            raise ValueError(problem("compare", "inputs", "None with a file", "...", remedy))
+            raise ValueError(argument_error("compare", "inputs", "None with a file", "...", remedy))
         return read_recording(reference), str(reference)
     if not (callable(reference) and hasattr(reference, "layers") and hasattr(reference, "name")):
         rule = f"a Keras model, or the path of {FORMAT}"
-        raise ValueError(problem("compare", "reference", rule, type(reference).__name__))
+        raise ValueError(argument_error("compare", "reference", rule, type(reference).__name__))
     if inputs is None:
-        raise ValueError(problem("compare", "inputs", "a batch for the Keras model", inputs))
+        raise ValueError(argument_error("compare", "inputs", "a batch for the Keras model", inputs))
     with torch.no_grad():
         return record(reference, inputs), f"the Keras model {reference.name}"
 
 
 def read_recording(path: Path) -> Recording:
     """Return the recording in a file, or raise ValueError if it is none."""
-    message = problem("compare", "reference", FORMAT, str(path))
+    message = argument_error("compare", "reference", FORMAT, str(path))
     with path.open("rb") as file:
         if not file.read(len(SIGNATURE)).startswith(SIGNATURE):
             raise ValueError(message)
     try:
         with open_arrays(path) as contents:
             weights = [weight for layer in contents.layers for weight in layer.weights]
-            return as_recording({weight.path: to_array(weight.read()) for weight in weights})
+            return as_recording({weight.path: to_numpy(weight.read()) for weight in weights})
     except ValueError as error:
         raise ValueError(f"{message} {error}") from error
 
@@ -188,7 +200,7 @@ class _Comparing:
         if error is not None and not self._pairs:
             shapes = [array.shape for array in leaves(self._recording.inputs)]
             rule = f"able to run on the reference's inputs, of the shapes {shapes}"
-            message = problem("compare", "model", rule, f"{type(error).__name__}: {error}")
+            message = argument_error("compare", "model", rule, f"{type(error).__name__}: {error}")
             raise ValueError(message) from error
 
     def _compare_outputs(self) -> list[LayerDifference]:
@@ -196,7 +208,7 @@ class _Comparing:
         if len(found) != len(expected) or not all(isinstance(o, Tensor) for o in found):
             rule = f"one that returns {len(expected)} tensors, as the reference does"
             kinds = [type(output).__name__ for output in found]
-            raise ValueError(problem("compare", "model", rule, kinds))
+            raise ValueError(argument_error("compare", "model", rule, kinds))
         return [
             self._compare(f"output {n}", "", 0, 0, ours, theirs)
             for n, (ours, theirs) in enumerate(zip(found, expected, strict=True))
@@ -205,12 +217,12 @@ class _Comparing:
     def _compare(
         self, layer: str, kind: str, call: int, n: int, found: Tensor | None, expected: Any
     ) -> LayerDifference:
-        measure = APART if found is None else measured(found, torch.from_numpy(expected))
+        measure = APART if found is None else measure_difference(found, torch.from_numpy(expected))
         shape = () if found is None else tuple(found.shape)
         ok = measure.relative <= self._rtol
         return LayerDifference(layer, kind, call, n, expected.shape, shape, *measure, ok)
 
-    def _trial(self, call: Call, taken: Taken) -> Trial | None:
+    def _trial(self, call: Call, taken: ModuleCall) -> Trial | None:
         """Return the trial of a layer, or None if it has no tensor as input or output."""
         given = [leaf for leaf in leaves([taken.args, taken.kwargs]) if isinstance(leaf, Tensor)]
         if not (given and taken.outputs and call.inputs and call.outputs):
@@ -224,7 +236,7 @@ class _Comparing:
         return Trial(
             layer=call.layer,
             module=module,
-            run=rerun(module, taken),
+            run=make_rerun(module, taken),
             taken=tuple(given),
             given=taken.outputs[0],
             inputs=tuple(map(to_tensor, call.inputs)),
@@ -262,7 +274,7 @@ class _Comparing:
             taken = self._taken.get(id(call))
             if taken is not None:
                 trial = self._trial(call, taken)
-                right = trial is not None and took_the_right(trial)
+                right = trial is not None and has_right_input(trial)
             else:
                 outputs = (array for array in call.outputs if id(array) not in seen)
                 right = any(self._reaches_reader(array, seen) for array in outputs)

@@ -9,35 +9,35 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .errors import problem
+from .errors import argument_error
 
-Integers: TypeAlias = int | Sequence[int]
+IntOrInts: TypeAlias = int | Sequence[int]
 
-PATH = "a path that is not empty and has no null character"
+PATH_RULE = "a path that is not empty and has no null character"
 
 
-def path(owner: str, argument: str, value: Any) -> Any:
+def as_path(owner: str, argument: str, value: Any) -> Any:
     """Return a path as a `Path` and any other value unchanged; refuse an empty path."""
     if not isinstance(value, (str, bytes, os.PathLike)):
         return value
     text = os.fsdecode(value)
     if not text or "\0" in text:  # `Path("")` would be the current directory
-        raise ValueError(problem(owner, argument, PATH, value))
+        raise ValueError(argument_error(owner, argument, PATH_RULE, value))
     return Path(text)
 
 
-def positive_integer(owner: str, argument: str, value: Any) -> int:
+def as_positive_int(owner: str, argument: str, value: Any) -> int:
     """Return `value` as an int, at least 1. Booleans count as 0 and 1, as in Keras."""
     try:
         number = operator.index(value)
     except TypeError:
         number = 0
     if number < 1:
-        raise ValueError(problem(owner, argument, "a positive integer", value))
+        raise ValueError(argument_error(owner, argument, "a positive integer", value))
     return number
 
 
-def positive_integers(owner: str, argument: str, value: Any, count: int) -> tuple[int, ...]:
+def as_positive_ints(owner: str, argument: str, value: Any, count: int) -> tuple[int, ...]:
     """Return `count` integers, each at least 1, from one integer or an iterable of them."""
     try:
         values: tuple[Any, ...] = (operator.index(value),) * count
@@ -50,11 +50,11 @@ def positive_integers(owner: str, argument: str, value: Any, count: int) -> tupl
         numbers = ()
     if len(numbers) != count or min(numbers) < 1:
         rule = f"a positive integer or {count} of them"
-        raise ValueError(problem(owner, argument, rule, value))
+        raise ValueError(argument_error(owner, argument, rule, value))
     return numbers
 
 
-def pairs(owner: str, argument: str, value: Any, count: int) -> tuple[tuple[int, int], ...]:
+def as_pairs(owner: str, argument: str, value: Any, count: int) -> tuple[tuple[int, int], ...]:
     """Return `count` pairs (before, after) of integers, each at least 0.
 
     `value` is one integer for all, or an iterable of `count` integers or pairs.
@@ -68,33 +68,33 @@ def pairs(owner: str, argument: str, value: Any, count: int) -> tuple[tuple[int,
         found = [tuple(e) if isinstance(e, Iterable) else (e, e) for e in given]
         numbers = tuple(tuple(map(int, map(operator.index, pair))) for pair in found)
     except TypeError:
-        raise ValueError(problem(owner, argument, rule, value)) from None
+        raise ValueError(argument_error(owner, argument, rule, value)) from None
     if len(numbers) != count or any(len(pair) != 2 or min(pair) < 0 for pair in numbers):
-        raise ValueError(problem(owner, argument, rule, value))
+        raise ValueError(argument_error(owner, argument, rule, value))
     return tuple((before, after) for before, after in numbers)
 
 
-def choice(owner: str, argument: str, value: Any, allowed: Sequence[str]) -> str:
+def as_choice(owner: str, argument: str, value: Any, allowed: Sequence[str]) -> str:
     """Return `value` in lower case if it is one of `allowed`, in any case."""
     folded = value.lower() if isinstance(value, str) else ""
     if folded not in allowed:
         rule = " or ".join(repr(name) for name in allowed) + ", in any case"
-        raise ValueError(problem(owner, argument, rule, value))
+        raise ValueError(argument_error(owner, argument, rule, value))
     return folded
 
 
-def number(owner: str, argument: str, value: Any, rule: str, *, least: float = 0.0) -> float:
+def as_number(owner: str, argument: str, value: Any, rule: str, *, least: float = 0.0) -> float:
     """Return `value` as a finite float that is at least `least`."""
     try:
         found = float(value) if isinstance(value, (int, float)) else math.nan
     except OverflowError:  # an integer beyond the largest float
         found = math.inf
     if not (math.isfinite(found) and found >= least):
-        raise ValueError(problem(owner, argument, rule, value))
+        raise ValueError(argument_error(owner, argument, rule, value))
     return found
 
 
-def shape(
+def as_shape(
     owner: str, argument: str, value: Any, rank: int, *, batch: bool = True, **related: object
 ) -> tuple[int | None, ...]:
     """Return a shape of `rank` dimensions as a tuple, in which None is an unknown size.
@@ -116,22 +116,22 @@ def shape(
             dimensions = None
     if dimensions is None or len(dimensions) != rank or _has_negative(dimensions):
         rule = f"a shape of {rank} dimensions {_batch(batch)}, each an integer >= 0 or None"
-        raise ValueError(problem(owner, argument, rule, given, "", **related))
+        raise ValueError(argument_error(owner, argument, rule, given, "", **related))
     return dimensions
 
 
-def any_shape(
+def as_shape_of_any_rank(
     owner: str, argument: str, value: Any, least: int, *, batch: bool = True, **related: object
 ) -> tuple[int | None, ...]:
-    """Return a shape of at least `least` dimensions as a tuple, as `shape` does."""
+    """Return a shape of at least `least` dimensions as a tuple, as `as_shape` does."""
     rank = least
     if isinstance(value, Iterable) and not isinstance(value, str):
         value = tuple(value)
         rank = len(value)
         if rank < least:
             rule = f"a shape of {least} dimensions or more {_batch(batch)}"
-            raise ValueError(problem(owner, argument, rule, value, "", **related))
-    return shape(owner, argument, value, rank, batch=batch, **related)
+            raise ValueError(argument_error(owner, argument, rule, value, "", **related))
+    return as_shape(owner, argument, value, rank, batch=batch, **related)
 
 
 def _has_negative(dimensions: Iterable[int | None]) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 _ARRAY_KINDS = "biuf"  # bool, signed, unsigned, float
 
 
-def from_array(value: Any) -> Tensor | None:
+def to_tensor(value: Any) -> Tensor | None:
     """Return `value` as a CPU tensor, or None if it is not an array of real numbers.
 
     Any byte order, any strides, read-only memory and the bfloat16 of `ml_dtypes` are accepted.
@@ -45,7 +45,7 @@ def find_remedy(value: Any) -> str:
     return "Take the graph from `torch.export.export` instead of `torch.fx.symbolic_trace`."
 
 
-def to_array(tensor: Tensor) -> np.ndarray[Any, Any]:
+def to_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:
     """Return a contiguous copy of `tensor` as an array, with bfloat16 converted to float32."""
     value = tensor.detach().cpu()
     if value.dtype is torch.bfloat16:

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from .errors import problem
+from .errors import argument_error
 
 Config = dict[str, Any]
 
 
-def plain(value: Any) -> Any:
+def encode_array(value: Any) -> Any:
     """Return `value` with NumPy scalars, arrays and tensors encoded as in a Keras config."""
     if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {key: encode_array(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        inners = [plain(inner) for inner in value]
+        inners = [encode_array(inner) for inner in value]
         return tuple(inners) if isinstance(value, tuple) else inners
     if isinstance(value, torch.Tensor):
         name = str(value.dtype).removeprefix("torch.")
@@ -29,7 +29,7 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
-def restored(owner: str, argument: str, value: Any) -> Any:
+def decode_array(owner: str, argument: str, value: Any) -> Any:
     """Return the array or tensor that the dict `value` encodes; any other value unchanged."""
     name = value.get("class_name") if isinstance(value, dict) else None
     if name not in ("__numpy__", "__tensor__"):
@@ -44,4 +44,4 @@ def restored(owner: str, argument: str, value: Any) -> Any:
                 return tensor.numpy() if as_array else tensor
         except (TypeError, ValueError, RuntimeError):  # ragged, not numbers, out of range
             pass
-    raise ValueError(problem(owner, argument, "an array's `value` and `dtype`", value))
+    raise ValueError(argument_error(owner, argument, "an array's `value` and `dtype`", value))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import problem
+from .errors import argument_error
 
 Config = dict[str, Any]
 
@@ -59,7 +59,7 @@ def _upgrade_regularizer(class_name: str, argument: str, given: Mapping[str, Any
     return {"class_name": "L1L2", "config": factors}
 
 
-def as_read_by(config: Config, target: str) -> Config:
+def downgrade_config(config: Config, target: str) -> Config:
     """Return a layer's config of Keras 3.15 as Keras `target`, "3.0" to "3.15", reads it.
 
     Keras 3.15 added `input_axes` and `output_axes` to initializers, 3.13 `quantization_config`,
@@ -99,7 +99,7 @@ def _drop(config: Config, key: str, default: object, target: str) -> None:
     """Remove a key that Keras `target` does not know, if its value is the default."""
     if config.get(key, default) != default:
         rule = f"{default!r} for Keras {target}, which does not know it"
-        raise ValueError(problem("get_config", key, rule, config[key]))
+        raise ValueError(argument_error("get_config", key, rule, config[key]))
     config.pop(key, None)
 
 
@@ -110,5 +110,5 @@ def _parse_version(target: Any) -> tuple[int, int]:
     version = (int(found[1]), int(found[2])) if found else (0, 0)
     if not (3, 0) <= version <= NEWEST:
         rule = 'a version of Keras from "3.0" to "3.15"'
-        raise ValueError(problem("get_config", "target", rule, target))
+        raise ValueError(argument_error("get_config", "target", rule, target))
     return version

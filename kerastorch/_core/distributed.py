@@ -13,68 +13,71 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .errors import problem
+from .errors import argument_error
 
 
-class Split(NamedTuple):
+class Sharding(NamedTuple):
     """The device mesh and the placements of a DTensor."""
 
     mesh: Any
     placements: tuple[Any, ...]
 
 
-def is_split(tensor: Tensor) -> bool:
+def is_sharded(tensor: Tensor) -> bool:
     """Return whether a tensor is a DTensor."""
     return hasattr(tensor, "full_tensor")
 
 
-def split_of(tensor: Any) -> Split:
+def get_sharding(tensor: Any) -> Sharding:
     """Return the sharding of a DTensor."""
-    return Split(tensor.device_mesh, tuple(tensor.placements))
+    return Sharding(tensor.device_mesh, tuple(tensor.placements))
 
 
-def own_part(tensor: Any) -> Tensor:
+def get_local_shard(tensor: Any) -> Tensor:
     """Return the local shard of a DTensor, differentiably."""
     part: Tensor = tensor.to_local()
     return part
 
 
-def whole(tensor: Any) -> Tensor:
+def gather(tensor: Any) -> Tensor:
     """Return the full tensor of a possible DTensor, differentiably."""
-    full: Tensor = tensor.full_tensor() if is_split(tensor) else tensor
+    full: Tensor = tensor.full_tensor() if is_sharded(tensor) else tensor
     return full
 
 
-def split_axes(tensor: Any) -> set[int]:
+def list_sharded_axes(tensor: Any) -> set[int]:
     """Return the axes along which a DTensor is sharded; all axes if it is not simply sharded."""
     splits = [p for p in tensor.placements if not p.is_replicate()]
     known = all(p.is_shard() for p in splits)
     return {p.dim for p in splits} if known else set(range(tensor.ndim))
 
 
-def sum_of_parts(part: Tensor, split: Split) -> Tensor:
+def sum_over_shards(part: Tensor, split: Sharding) -> Tensor:
     """Return the sum of a scalar over all shards; the gradient flows to the local scalar only."""
     from torch.distributed.tensor import DTensor, Partial
 
     kinds = [p if p.is_replicate() else Partial() for p in split.placements]
     found = DTensor.from_local(part.detach(), split.mesh, kinds, run_check=False)
-    return whole(found) + (part - part.detach())
+    return gather(found) + (part - part.detach())
 
 
 @torch.no_grad()
-def write(tensor: Any, values: Tensor) -> None:
+def write_full(tensor: Any, values: Tensor) -> None:
     """Write full values, which every process has, to a possible DTensor."""
-    if is_split(tensor):
+    if is_sharded(tensor):
         from torch.distributed.tensor import DTensor, Replicate
 
-        mesh, placements = split_of(tensor)
+        mesh, placements = get_sharding(tensor)
         everywhere = [Replicate()] * mesh.ndim
         values = DTensor.from_local(values.to(tensor.device), mesh, everywhere, run_check=False)
-        tensor, values = own_part(tensor), own_part(values.redistribute(placements=placements))
+        tensor, values = (
+            get_local_shard(tensor),
+            get_local_shard(values.redistribute(placements=placements)),
+        )
     tensor.copy_(values)
 
 
-def settle(model: nn.Module, owner: str) -> None:
+def require_unsharded_view(model: nn.Module, owner: str) -> None:
     """Reshard a model, so that its parameters are those that optimizers step.
 
     Between a forward and a backward pass `fully_shard` may leave gathered copies in their places.
@@ -96,16 +99,16 @@ def settle(model: nn.Module, owner: str) -> None:
         if module not in resharded and getattr(module, "_is_fsdp_managed_module", False):
             if not module._fsdp_use_orig_params:
                 _refuse_flat(owner, [module])
-            if not all(map(is_split, module.parameters(recurse=False))):
+            if not all(map(is_sharded, module.parameters(recurse=False))):
                 rule = "the whole model where its weights are gathered for a forward pass"
                 remedy = (
                     "Give what `fully_shard` was last called on, or call its `reshard()` first."
                 )
-                raise ValueError(problem(owner, "model", rule, type(model).__name__, remedy))
+                raise ValueError(argument_error(owner, "model", rule, type(model).__name__, remedy))
 
 
 def _refuse_flat(owner: str, found: Iterable[nn.Module]) -> None:
     for module in found:
         rule = "one without FullyShardedDataParallel, which hides the shapes of weights"
         remedy = "Shard it with `torch.distributed.fsdp.fully_shard` instead."
-        raise ValueError(problem(owner, "model", rule, type(module).__name__, remedy))
+        raise ValueError(argument_error(owner, "model", rule, type(module).__name__, remedy))

@@ -8,7 +8,7 @@ from typing import Any
 _LONGEST = 200  # characters of a value in a message
 
 
-def problem(
+def argument_error(
     owner: str,
     argument: str,
     rule: str,
@@ -26,14 +26,14 @@ def problem(
         remedy: What to do, as a full sentence.
         **related: Other values that the rule refers to.
     """
-    received = ", ".join(f"{k}={shown(v)}" for k, v in ((argument, value), *related.items()))
+    received = ", ".join(f"{k}={short_repr(v)}" for k, v in ((argument, value), *related.items()))
     return (
         f"{owner}: `{argument}` must be {rule}. Received: {received}."
         f"{' ' if remedy else ''}{remedy}"
     )
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return the repr of a value; for a long one, its start and its size."""
     kind = type(value).__name__
     try:

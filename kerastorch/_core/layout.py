@@ -18,39 +18,39 @@ _KERNEL = {0: (1, 0), 1: (2, 1, 0), 2: (2, 3, 1, 0), 3: (2, 3, 4, 1, 0)}
 _WEIGHT = {0: (1, 0), 1: (2, 1, 0), 2: (3, 2, 0, 1), 3: (4, 3, 0, 1, 2)}
 
 # With a tuple, `Tensor.permute` takes 1.5 times as long as this function.
-axes_moved = torch.permute
+permute_axes = torch.permute
 
 
-def channels_last(inputs: Tensor) -> Tensor:
+def to_channels_last(inputs: Tensor) -> Tensor:
     """Return the view (batch, *spatial, channels) of (batch, channels, *spatial) of any rank."""
     return inputs if inputs.ndim < 3 else inputs.permute(0, *range(2, inputs.ndim), 1)
 
 
-def channels_second(x: Tensor, axis: int) -> Tensor:
+def to_channels_second(x: Tensor, axis: int) -> Tensor:
     """Return the view of a tensor with axis `axis` moved to position 1."""
     if x.ndim == 4 and axis in (-1, 3):  # the usual case, faster than `movedim`
-        return axes_moved(x, CHANNELS_FIRST[2])
+        return permute_axes(x, CHANNELS_FIRST[2])
     return x.movedim(axis, 1)
 
 
-def channels_back(x: Tensor, axis: int) -> Tensor:
+def from_channels_second(x: Tensor, axis: int) -> Tensor:
     """Return the view of a tensor with axis 1 moved to position `axis`."""
     if x.ndim == 4 and axis in (-1, 3):
-        return axes_moved(x, CHANNELS_LAST[2])
+        return permute_axes(x, CHANNELS_LAST[2])
     return x.movedim(1, axis)
 
 
-def kernel_view(weight: Tensor) -> Tensor:
+def weight_to_kernel(weight: Tensor) -> Tensor:
     """Return the Keras-ordered view (*spatial, in, out) of a weight (out, in, *spatial)."""
     return weight.permute(_KERNEL[weight.ndim - 2])
 
 
-def weight_view(kernel: Tensor) -> Tensor:
+def kernel_to_weight(kernel: Tensor) -> Tensor:
     """Return the PyTorch-ordered view (out, in, *spatial) of a kernel (*spatial, in, out)."""
     return kernel.permute(_WEIGHT[kernel.ndim - 2])
 
 
-def depthwise_view(weight: Tensor, channels: int) -> Tensor:
+def depthwise_weight_to_kernel(weight: Tensor, channels: int) -> Tensor:
     """Return the view (*spatial, in, multiplier) of a depthwise weight (out, 1, *spatial)."""
     split = weight.view(channels, -1, *weight.shape[2:])  # (in, multiplier, *spatial)
     return split.permute(*range(2, split.ndim), 0, 1)

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Generic, TypeVar, cast
 
-from .config_arrays import Config, plain
-from .errors import problem
+from .config_arrays import Config, encode_array
+from .errors import argument_error
 
 # Packages whose objects a registry may replace; Keras writes "builtins" for functions.
 _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
@@ -41,16 +41,16 @@ def keras_layer(*, aliases: Iterable[str] = ()) -> Callable[[_Class], _Class]:
     return register
 
 
-def snake_case(class_name: str) -> str:
+def to_snake_case(class_name: str) -> str:
     """Return Keras's snake_case of a class name: "conv2d" for Conv2D, "re_lu" for ReLU."""
     name = re.sub(r"\W+", "", class_name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def automatic_name(class_name: str) -> str:
+def make_automatic_name(class_name: str) -> str:
     """Return Keras's next automatic name of a class: "conv2d", "conv2d_1", ..."""
-    base = snake_case(class_name)
+    base = to_snake_case(class_name)
     count = next(_counters[base])
     return f"{base}_{count}" if count else base
 
@@ -60,17 +60,17 @@ def is_automatic_name(name: str, kind: str) -> bool:
     return re.fullmatch(rf"{re.escape(kind)}(_[0-9]+)?", name) is not None
 
 
-def class_names(classes: Iterable[type], **aliases: type) -> dict[str, type]:
+def make_class_table(classes: Iterable[type], **aliases: type) -> dict[str, type]:
     """Return a table of `classes` by class name, by its snake_case, and by the aliases."""
     listed = tuple(classes)
     return {
         **{cls.__name__: cls for cls in listed},
-        **{snake_case(cls.__name__): cls for cls in listed},
+        **{to_snake_case(cls.__name__): cls for cls in listed},
         **aliases,
     }
 
 
-def callable_config(function: object) -> Config:
+def make_function_config(function: object) -> Config:
     """Return the config that Keras writes for a user's function."""
     return {
         "module": "builtins",
@@ -80,7 +80,7 @@ def callable_config(function: object) -> Config:
     }
 
 
-class Vocabulary(Generic[Entry]):
+class Registry(Generic[Entry]):
     """A closed table of the objects of one Keras module.
 
     Args:
@@ -117,7 +117,9 @@ class Vocabulary(Generic[Entry]):
         if callable(identifier):
             return cast(Entry, identifier)
         raise ValueError(
-            problem(self.kind, "identifier", "a name, a config dict or a callable", identifier)
+            argument_error(
+                self.kind, "identifier", "a name, a config dict or a callable", identifier
+            )
         )
 
     def serialize(self, obj: Any) -> Config | str | None:
@@ -131,14 +133,14 @@ class Vocabulary(Generic[Entry]):
             return self._function_config(obj)
         if inspect.isclass(obj) or not hasattr(obj, "get_config"):
             rule = "a function or an instance that has `get_config`"
-            raise ValueError(problem(self.kind, "object", rule, obj))
+            raise ValueError(argument_error(self.kind, "object", rule, obj))
         cls = type(obj)
         is_layer = self._layers.get(cls.__name__) is cls
         built_in = is_layer or cls in self._own
         return {
             "module": _LAYER_MODULE if is_layer else self.module if built_in else _module_of(cls),
             "class_name": cls.__name__,
-            "config": plain(obj.get_config()),
+            "config": encode_array(obj.get_config()),
             "registered_name": None if built_in else cls.__name__,
         }
 
@@ -160,7 +162,7 @@ class Vocabulary(Generic[Entry]):
         if found is None:
             if _is_foreign(config):
                 rule = "about an object of Keras, or of `custom_objects`"
-                raise TypeError(problem(self.kind, "config", rule, config))
+                raise TypeError(argument_error(self.kind, "config", rule, config))
             found = self.table.get(name)
         if found is None and isinstance(config, dict) and name in self._layers:
             found = self._layers[name].from_config(arguments, custom_objects)
@@ -176,11 +178,11 @@ class Vocabulary(Generic[Entry]):
             return name
         if name == "<lambda>":
             remedy = "Name it with `def` and load it back with `custom_objects`."
-            raise ValueError(problem(self.kind, "function", "named", function, remedy))
+            raise ValueError(argument_error(self.kind, "function", "named", function, remedy))
         if name in self.table:
             rule = f"named otherwise, since {name!r} means another {self.kind}"
-            raise ValueError(problem(self.kind, "function", rule, function, "Rename it."))
-        return callable_config(function)
+            raise ValueError(argument_error(self.kind, "function", rule, function, "Rename it."))
+        return make_function_config(function)
 
     def _parse(self, config: Any) -> tuple[str, Config, list[str]]:
         """Return the name, the arguments, and the names to look up in `custom_objects`."""
@@ -190,12 +192,12 @@ class Vocabulary(Generic[Entry]):
             return config, {}, [config, config.rpartition(">")[2]]
         if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
             rule = "a name or a dict with a `class_name`"
-            raise ValueError(problem(self.kind, "config", rule, config))
+            raise ValueError(argument_error(self.kind, "config", rule, config))
         name, inner = config["class_name"], config.get("config")
         if name == "function" and isinstance(inner, str):
             return inner, {}, [inner, inner.rpartition(">")[2]]
         if inner is not None and not isinstance(inner, dict):
-            raise ValueError(problem(self.kind, "config", "a dict inside the dict", config))
+            raise ValueError(argument_error(self.kind, "config", "a dict inside the dict", config))
         registered = config.get("registered_name")
         names = [registered] if isinstance(registered, str) else []
         return name, dict(inner or {}), [*names, name, name.rpartition(">")[2]]
@@ -203,12 +205,12 @@ class Vocabulary(Generic[Entry]):
     def _unknown(self, name: str) -> str:
         if name == "<lambda>":
             rule = "no lambda, whose code is not run"
-            return problem(self.kind, "config", rule, name, _NO_LAMBDA)
+            return argument_error(self.kind, "config", rule, name, _NO_LAMBDA)
         known = sorted(self.table)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         remedy = f"{hint}Your own objects go in `custom_objects`."
-        return problem(self.kind, "name", f"one of {', '.join(known)}", name, remedy)
+        return argument_error(self.kind, "name", f"one of {', '.join(known)}", name, remedy)
 
 
 def _create_instance(cls: Any, arguments: Config) -> Any:
@@ -217,7 +219,9 @@ def _create_instance(cls: Any, arguments: Config) -> Any:
         return make(arguments) if make is not None else cls(**arguments)
     except TypeError as error:
         rule = "a config that the class takes"
-        raise TypeError(f"{problem(cls.__name__, 'config', rule, arguments)} {error}") from error
+        raise TypeError(
+            f"{argument_error(cls.__name__, 'config', rule, arguments)} {error}"
+        ) from error
 
 
 def _is_lambda(config: Any) -> bool:

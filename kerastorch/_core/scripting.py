@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from .errors import problem
+from .errors import argument_error
 
 _REMEDY = (
     "Trace the whole module with `torch.jit.trace(module, inputs)` under `torch.no_grad()`, or "
@@ -24,5 +24,5 @@ class NotScriptable:
         """
         rule = "a module without layers and models of kerastorch"
         remedy = _REMEDY + (_PLAIN if hasattr(self, "to_torch") else "")
-        message = problem("torch.jit.script", "obj", rule, type(self).__name__, remedy)
+        message = argument_error("torch.jit.script", "obj", rule, type(self).__name__, remedy)
         raise NotImplementedError(message)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import problem
+from .errors import argument_error
 
 Shape = tuple[int, ...]
 
@@ -32,7 +32,7 @@ class SeedGenerator:
 
     def __init__(self, seed: int | None = None, name: str | None = None) -> None:
         if seed is not None and not isinstance(seed, int):
-            raise ValueError(problem("SeedGenerator", "seed", "an integer", seed))
+            raise ValueError(argument_error("SeedGenerator", "seed", "an integer", seed))
         self.name = "seed_generator" if name is None else name
         self._initial_seed = seed
         self._next = int(torch.randint(1, 10**9, (), device="cpu")) if seed is None else int(seed)
@@ -56,12 +56,14 @@ class SeedGenerator:
 Seed = int | SeedGenerator | None
 
 
-def default_device() -> torch.device:
+def get_default_device() -> torch.device:
     """Return the device of new tensors, also within `with torch.device(...)`."""
     return torch.empty(0).device  # in torch 2.6, `torch.get_default_device` ignores that context
 
 
-def normal(shape: Shape, mean: float, stddev: float, dtype: torch.dtype, seed: Seed) -> Tensor:
+def sample_normal(
+    shape: Shape, mean: float, stddev: float, dtype: torch.dtype, seed: Seed
+) -> Tensor:
     """Sample from a normal distribution."""
     generator, device = _source(seed)
     return torch.normal(
@@ -69,14 +71,14 @@ def normal(shape: Shape, mean: float, stddev: float, dtype: torch.dtype, seed: S
     )
 
 
-def uniform(shape: Shape, low: float, high: float, dtype: torch.dtype, seed: Seed) -> Tensor:
+def sample_uniform(shape: Shape, low: float, high: float, dtype: torch.dtype, seed: Seed) -> Tensor:
     """Sample uniformly from `low` to `high`."""
     generator, device = _source(seed)
     samples = torch.rand(shape, generator=generator, dtype=dtype, device=device)
     return (high - low) * samples + low
 
 
-def truncated_normal(
+def sample_truncated_normal(
     shape: Shape, mean: float, stddev: float, dtype: torch.dtype, seed: Seed
 ) -> Tensor:
     """Sample from a normal distribution within two `stddev` of `mean`.
@@ -84,7 +86,7 @@ def truncated_normal(
     Each value is the first of four samples within that range, or the first one if none is (once in
     two hundred thousand).
     """
-    samples = normal((*shape, 4), 0.0, 1.0, dtype, seed)
+    samples = sample_normal((*shape, 4), 0.0, 1.0, dtype, seed)
     within = (samples > -2) & (samples < 2)
     first = within.max(-1, keepdim=True).indices
     return samples.gather(-1, first).squeeze(-1).mul_(float(stddev)).add_(float(mean))
@@ -95,7 +97,7 @@ def _source(seed: Seed) -> tuple[torch.Generator | None, torch.device]:
 
     On the meta device nothing is sampled and no seed is used.
     """
-    device = default_device()
+    device = get_default_device()
     if seed is None or device.type == "meta":
         return None, device
     number = seed.next() if isinstance(seed, SeedGenerator) else int(seed)

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._core.layout import channels_last
-from .tracing import any_size
+from .._core.layout import to_channels_last
+from .tracing import is_tracing
 
 _MAX_COLUMN = 1024  # values that one running sum adds accurately
 _MAX_SUMS = 4096  # sums that fit in a fast cache
 
 
-def normalized(
+def normalize(
     x: Tensor,
     gamma: Tensor | None,
     beta: Tensor | None,
@@ -34,7 +34,7 @@ def normalized(
     return torch.batch_norm(x, gamma, beta, mean, variance, False, 0.0, epsilon, cudnn)
 
 
-def normalized_by_batch(
+def normalize_by_batch(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normalize the channels of (batch, channels, ...) by their mean and variance in the batch.
@@ -44,10 +44,10 @@ def normalized_by_batch(
         for an empty batch.
     """
     count = x.numel() // max(x.shape[1], 1)
-    if any_size() or not x.is_cpu or count < 2:
+    if is_tracing() or not x.is_cpu or count < 2:
         return _normalize_by_torch(x, gamma, beta, epsilon)
     if count > _MAX_COLUMN and x.ndim == 4 and x.stride(1) == 1 and x.dtype is torch.float32:
-        found: tuple[Tensor, Tensor, Tensor] = _Normalized.apply(x, gamma, beta, epsilon)  # type: ignore[no-untyped-call]
+        found: tuple[Tensor, Tensor, Tensor] = _NormalizeByBatch.apply(x, gamma, beta, epsilon)  # type: ignore[no-untyped-call]
         return found
     unused, variance = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1])
     momentum = (count - 1) / count  # makes the unbiased variance a biased one
@@ -71,7 +71,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and biased variance of each channel, from those of columns of equal size."""
     channels = x.shape[1]
     count = _count_columns(x.numel() // channels, channels)
-    columns = channels_last(x).reshape(-1, count * channels, 1, 1)
+    columns = to_channels_last(x).reshape(-1, count * channels, 1, 1)
     means, variances = torch.batch_norm_update_stats(columns, None, None, 0.0)
     means, variances = means.view(count, channels, 1, 1), variances.view(count, channels)
     mean, between = torch.batch_norm_update_stats(means, None, None, 0.0)
@@ -87,7 +87,7 @@ def _count_columns(size: int, channels: int) -> int:
     return max(cached) if cached else min(short) if short else max(divisors)
 
 
-class _Normalized(torch.autograd.Function):
+class _NormalizeByBatch(torch.autograd.Function):
     """torch's normalization with accurate statistics."""
 
     @staticmethod
@@ -95,7 +95,7 @@ class _Normalized(torch.autograd.Function):
         x: Tensor, gamma: Tensor | None, beta: Tensor | None, epsilon: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         mean, variance = _statistics(x)
-        return normalized(x, gamma, beta, mean, variance, epsilon), mean, variance
+        return normalize(x, gamma, beta, mean, variance, epsilon), mean, variance
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -147,4 +147,4 @@ class _Normalized(torch.autograd.Function):
 
 
 # `Function.apply` reads the signature at each call; this makes it a fast lookup.
-_Normalized.forward.__signature__ = inspect.signature(_Normalized.forward)  # type: ignore[attr-defined]
+_NormalizeByBatch.forward.__signature__ = inspect.signature(_NormalizeByBatch.forward)  # type: ignore[attr-defined]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .tracing import any_size
-from .window_arithmetic import Integers, flat, padding_of, plan_padding
+from .tracing import is_tracing
+from .window_arithmetic import Integers, plan_padding, same_padding_per_axis, to_f_pad_order
 
 Convolution = Callable[..., Tensor]
 CONVOLUTIONS: dict[int, Convolution] = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
@@ -41,8 +41,8 @@ def convolve_same(
         (batch, out, *ceil(spatial / stride)), and whether that is a complete fresh tensor rather
         than a slice of one.
     """
-    if any_size():  # this form does not depend on the size
-        sides = flat(padding_of(x.shape[2:], kernel_size, stride, dilation))
+    if is_tracing():  # this form does not depend on the size
+        sides = to_f_pad_order(same_padding_per_axis(x.shape[2:], kernel_size, stride, dilation))
     else:
         plan = plan_padding(x.shape[2:], kernel_size, stride, dilation)
         if plan.exact is not None:

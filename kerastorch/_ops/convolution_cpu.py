@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .._core.layout import CHANNELS_FIRST, axes_moved, channels_last
+from .._core.layout import CHANNELS_FIRST, permute_axes, to_channels_last
 from .convolution import CONVOLUTIONS, Convolution
-from .tracing import any_size
+from .tracing import is_tracing
 from .window_arithmetic import Integers
 
 _SMALL_WINDOW, _FEW_CHANNELS = 12, 16  # up to here oneDNN's gradient is as fast
@@ -32,7 +32,7 @@ _READ_BOUND = {False: 4, True: 8}  # the same if it is not, by whether gradients
 _MIN_PRODUCTS = 8_000_000  # multiplications that hide the overhead of a few more calls
 
 
-def convolution_for(kernel_size: Integers, strides: Integers, groups: int) -> Convolution:
+def select_convolution(kernel_size: Integers, strides: Integers, groups: int) -> Convolution:
     """Return a convolution with the signature of `torch.conv2d`."""
     if len(kernel_size) == 2:
         if groups > 1 and prod(kernel_size) > _SMALL_WINDOW:
@@ -56,7 +56,9 @@ def _convolve_strided(
     oneDNN 3.12 does with AVX-512 for one input channel, an output of width 1 and a horizontal
     stride above 1.
     """
-    if weight.shape[1] == 1 and (any_size() or _is_one_wide(x, weight, stride, padding, dilation)):
+    if weight.shape[1] == 1 and (
+        is_tracing() or _is_one_wide(x, weight, stride, padding, dilation)
+    ):
         x, weight = x.squeeze(1).unsqueeze(1), weight.squeeze(1).unsqueeze(1)
     return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
@@ -71,12 +73,12 @@ def _is_measured(x: Tensor) -> bool:
     return (
         x.is_cpu
         and x.dtype is torch.float32
-        and not any_size()
+        and not is_tracing()
         and not torch.is_autocast_enabled("cpu")
     )
 
 
-def convolve_places(
+def conv1x1_as_matmul(
     convolution: Convolution,
     x: Tensor,
     weight: Tensor,
@@ -92,12 +94,12 @@ def convolve_places(
     """
     strided = max(stride) > 1
     if _is_measured(x) and (strided or x.numel() * weight.shape[0] >= _MIN_PRODUCTS):
-        inputs = channels_last(x)
+        inputs = to_channels_last(x)
         if strided:
             inputs = inputs[:, :: stride[0], :: stride[1]]  # its gradient is channels_last too
         if _is_faster_copied(inputs, weight) if strided else _is_faster(inputs, weight):
-            y = F.linear(inputs, channels_last(weight).flatten(1), bias)
-            return axes_moved(y, CHANNELS_FIRST[2]), not torch.is_grad_enabled()
+            y = F.linear(inputs, to_channels_last(weight).flatten(1), bias)
+            return permute_axes(y, CHANNELS_FIRST[2]), not torch.is_grad_enabled()
     return convolution(x, weight, bias, stride, 0, dilation, groups), True
 
 
@@ -225,4 +227,4 @@ def _weight_gradient(
     if total is None:  # an empty batch
         return torch.zeros_like(weight)
     cropped = total[0, :, :height, :width].contiguous()  # (channels, height, width)
-    return axes_moved(cropped.unsqueeze(-1), CHANNELS_FIRST[2])
+    return permute_axes(cropped.unsqueeze(-1), CHANNELS_FIRST[2])

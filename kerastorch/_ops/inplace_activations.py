@@ -25,12 +25,12 @@ def is_elementwise(function: object) -> bool:
     return isinstance(function, FunctionType) and function in ELEMENTWISE
 
 
-def takes_integers(function: object) -> bool:
+def accepts_integers(function: object) -> bool:
     """Return whether an activation accepts integers in Keras on TensorFlow."""
     return not _is_built_in(function) or function in OF_INTEGERS
 
 
-def takes_booleans(function: object) -> bool:
+def accepts_booleans(function: object) -> bool:
     """Return whether an activation accepts booleans in Keras on TensorFlow."""
     return not _is_built_in(function) or function in OF_BOOLEANS
 
@@ -39,7 +39,7 @@ def _is_built_in(function: object) -> bool:
     return isinstance(function, FunctionType) and function in BUILT_IN
 
 
-def in_place(function: object) -> Callback | None:
+def get_inplace_activation(function: object) -> Callback | None:
     """Return a form of `function` that may overwrite its argument, or None if there is no gain.
 
     The argument must be a fresh single-use tensor, such as a convolution's output.

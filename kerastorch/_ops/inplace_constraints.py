@@ -20,7 +20,9 @@ _MOST_IN_A_NORM = 8192  # beyond it, the error of `vector_norm` on a CPU exceeds
 _MOST_IN_A_CACHE = 2**18  # float32 values that fit into a CPU's second-level cache
 
 
-def in_place(constraint: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor] | None:
+def get_inplace_constraint(
+    constraint: Callable[[Tensor], Tensor],
+) -> Callable[[Tensor], Tensor] | None:
     """Return the in-place form of a built-in constraint, or None for any other, subclasses too."""
     found = _IN_PLACE.get(type(constraint))
     return None if found is None else partial(found, constraint)

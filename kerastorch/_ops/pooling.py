@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .tracing import any_size
-from .window_arithmetic import Integers, flat, padding_of, same_padding
+from .tracing import is_tracing
+from .window_arithmetic import Integers, same_padding, same_padding_per_axis, to_f_pad_order
 
 Pooling = Callable[..., Tensor]
 MAX_POOLINGS: dict[int, Pooling] = {1: torch.max_pool1d, 2: torch.max_pool2d, 3: torch.max_pool3d}
 _AVERAGES: dict[int, Pooling] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
-def pool_max(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
+def max_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     """Return the maximum of each window of (batch, channels, *spatial), ignoring "same" padding."""
     op = MAX_POOLINGS[x.ndim - 2]
     if not same:
         return op(x, size, stride)
-    if any_size():
+    if is_tracing():
         sides = _pool_sides(x, size, stride)
         if x.is_floating_point():
             return op(F.pad(x, sides, value=-math.inf), size, stride)
@@ -33,12 +33,12 @@ def pool_max(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     return _drop_first(surplus, op(x, size, stride, padding, ceil_mode=True))
 
 
-def pool_average(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
+def avg_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     """Return the mean of each window of (batch, channels, *spatial), ignoring "same" padding."""
     op = _AVERAGES[x.ndim - 2]
     if not same:
         return op(x, size, stride)
-    if any_size():
+    if is_tracing():
         sides = _pool_sides(x, size, stride)
         counts = F.pad(torch.ones_like(x[:1, :1]), sides)
         return op(F.pad(x, sides), size, stride) / op(counts, size, stride)
@@ -51,7 +51,7 @@ def _pool_sides(x: Tensor, size: Integers, stride: Integers) -> list[int]:
 
     Ceil mode would branch on the traced size: another size would raise, or in ONNX be wrong.
     """
-    return flat(padding_of(x.shape[2:], size, stride, (1,) * len(size)))
+    return to_f_pad_order(same_padding_per_axis(x.shape[2:], size, stride, (1,) * len(size)))
 
 
 @lru_cache(maxsize=1024)

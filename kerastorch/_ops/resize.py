@@ -16,7 +16,7 @@ RADII = {"bicubic": 2, "lanczos3": 3, "lanczos5": 5}
 _STEPS = 1024  # per pixel in TensorFlow's lookup table of the cubic
 
 
-def resampled(x: Tensor, kind: str, factors: tuple[int, int], first: int) -> Tensor:
+def upsample(x: Tensor, kind: str, factors: tuple[int, int], first: int) -> Tensor:
     """Upsample images by integer factors.
 
     Each axis is one matrix product: up to some hundred pixels a side, that is faster than gathering
@@ -30,7 +30,7 @@ def resampled(x: Tensor, kind: str, factors: tuple[int, int], first: int) -> Ten
     """
     for axis, factor in zip((first, first + 1), factors, strict=True):
         if factor > 1:
-            x = _multiply_along(x, axis, weights(kind, x.shape[axis], factor, x))
+            x = _multiply_along(x, axis, make_upsampling_matrix(kind, x.shape[axis], factor, x))
     return x
 
 
@@ -44,7 +44,7 @@ def _multiply_along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
     return y.reshape(*before, matrix.shape[0], *after)
 
 
-def weights(kind: str, size: int, factor: int, like: Tensor) -> Tensor:
+def make_upsampling_matrix(kind: str, size: int, factor: int, like: Tensor) -> Tensor:
     """Return the matrix (size * factor, size) that upsamples an axis, like the tensor `like`.
 
     It is not cached: it takes a few percent of the time of the products, and a cache would need

@@ -7,41 +7,41 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
+from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 
 # Older versions may not trace `has_static_value`.
 _HAS_STATIC_VALUE = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13)
 
 
-def is_training_any_size(x: Tensor) -> bool:
+def is_compiling_dynamic_training(x: Tensor) -> bool:
     """Return whether inductor compiles a training graph for dynamic sizes of `x`."""
     return torch.is_grad_enabled() and _is_for_inductor() and not _is_fixed(x)
 
 
-def is_inferring_one_size(x: Tensor) -> bool:
+def is_compiling_static_inference(x: Tensor) -> bool:
     """Return whether inductor compiles an inference graph for the fixed size of `x`.
 
     It then fuses elementwise operations into a convolution if its axes are not yet permuted. For
     dynamic sizes it cannot compile that form.
     """
-    return not torch.is_grad_enabled() and is_compiling_one_size(x)
+    return not torch.is_grad_enabled() and is_compiling_static(x)
 
 
-def is_compiling_one_size(x: Tensor) -> bool:
+def is_compiling_static(x: Tensor) -> bool:
     """Return whether inductor compiles a graph for the fixed size of `x`."""
     return _is_for_inductor() and _is_fixed(x)
 
 
-def by_element(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+def elementwise_channels_first(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """Apply an elementwise function, channels first if inductor can then fuse it."""
     if torch.compiler.is_compiling() and all(map(_is_fusible, tensors)):
-        moved = [axes_moved(x, CHANNELS_FIRST[2]) for x in tensors]
-        return axes_moved(function(*moved), CHANNELS_LAST[2])
+        moved = [permute_axes(x, CHANNELS_FIRST[2]) for x in tensors]
+        return permute_axes(function(*moved), CHANNELS_LAST[2])
     return function(*tensors)
 
 
 def _is_fusible(x: Tensor) -> bool:
-    return x.ndim == 4 and x.stride(-1) == 1 and is_inferring_one_size(x)
+    return x.ndim == 4 and x.stride(-1) == 1 and is_compiling_static_inference(x)
 
 
 def _is_for_inductor() -> bool:
@@ -59,7 +59,7 @@ def _is_fixed(x: Tensor) -> bool:
     return all(has_static_value(n) for n in x.shape[1:])
 
 
-def any_size() -> bool:
+def is_tracing() -> bool:
     """Return whether a graph is being compiled, exported or traced, maybe for other sizes."""
     compiling = torch.compiler.is_compiling()
     return compiling or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
@@ -71,6 +71,6 @@ def is_exporting() -> bool:
     return query is not None and query()
 
 
-def under_autocast(device: str) -> bool:
+def is_autocast_enabled(device: str) -> bool:
     """Return whether `torch.autocast` is on for a device type."""
     return device != "meta" and torch.is_autocast_enabled(device)  # which raises for "meta"

@@ -59,7 +59,7 @@ def fixed_padding(
     return tuple(total // 2 for total in totals)
 
 
-def padding_of(
+def same_padding_per_axis(
     sizes: Integers, kernel_size: Integers, stride: Integers, dilation: Integers
 ) -> list[tuple[int, int]]:
     """Return the padding (before, after) of each spatial axis."""
@@ -67,7 +67,7 @@ def padding_of(
     return [same_padding(n, k, s, d) for n, k, s, d in axes]
 
 
-def flat(padding: list[tuple[int, int]]) -> list[int]:
+def to_f_pad_order(padding: list[tuple[int, int]]) -> list[int]:
     """Return a padding in the order of `F.pad`, the last axis first."""
     return [amount for sides in reversed(padding) for amount in sides]
 
@@ -93,12 +93,12 @@ def plan_padding(
     sizes: Integers, kernel_size: Integers, stride: Integers, dilation: Integers
 ) -> PaddingPlan:
     """Return the ways to pad an input of these spatial sizes for "same"."""
-    padding = padding_of(sizes, kernel_size, stride, dilation)
+    padding = same_padding_per_axis(sizes, kernel_size, stride, dilation)
     uneven = [before != after for before, after in padding]
     axes = list(zip(sizes, stride, padding, uneven, strict=True))
     return PaddingPlan(
         None if any(uneven) else tuple(after for _, after in padding),
-        flat(padding),
+        to_f_pad_order(padding),
         tuple(before + s * differs for _, s, (before, _), differs in axes),
         [(axis, int(d), (n + s - 1) // s) for axis, (n, s, _, d) in enumerate(axes, 2)],
     )

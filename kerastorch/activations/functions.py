@@ -14,7 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .integers import convert_booleans, convert_integers, is_integer, relu_of_integers, relu_takes
+from .integers import (
+    compute_integer_relu,
+    convert_booleans,
+    convert_integers,
+    is_integer,
+    relu_accepts,
+)
 
 __all__ = [
     "celu", "elu", "exponential", "gelu", "glu", "hard_shrink", "hard_sigmoid",
@@ -48,8 +54,8 @@ def relu(
     if max_value is None and threshold == 0:
         return leaky_relu(x, negative_slope) if negative_slope else F.relu(convert_booleans(x))
     if not x.is_floating_point():
-        if relu_takes(x.dtype, negative_slope, max_value, threshold):
-            return relu_of_integers(x, negative_slope, max_value, threshold)
+        if relu_accepts(x.dtype, negative_slope, max_value, threshold):
+            return compute_integer_relu(x, negative_slope, max_value, threshold)
         x = convert_integers(x)
     if max_value == 6 and threshold == 0:
         y = F.relu6(x)

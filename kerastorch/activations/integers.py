@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .. import config
-from .._core.errors import problem
+from .._core.errors import argument_error
 
 
 def convert_integers(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -32,7 +32,7 @@ def is_integer(value: Any) -> bool:
     return hasattr(value, "__index__")
 
 
-def relu_takes(
+def relu_accepts(
     dtype: torch.dtype, negative_slope: float, max_value: float | None, threshold: float
 ) -> bool:
     """Return whether Keras on TensorFlow accepts a dtype other than float in `relu`."""
@@ -43,7 +43,7 @@ def relu_takes(
     return dtype.is_signed and all(map(is_integer, (negative_slope, threshold or 0)))
 
 
-def relu_of_integers(
+def compute_integer_relu(
     x: Tensor, negative_slope: float, max_value: float | None, threshold: float
 ) -> Tensor:
     """Compute `relu` with limits cast to the input's dtype, as in Keras."""
@@ -60,5 +60,5 @@ def relu_of_integers(
 def _cast_limit(argument: str, value: float, dtype: torch.dtype) -> int:
     info = torch.iinfo(dtype)
     if not info.min <= value < info.max + 1:
-        raise ValueError(problem("relu", argument, f"a number that {dtype} holds", value))
+        raise ValueError(argument_error("relu", argument, f"a number that {dtype} holds", value))
     return int(value)

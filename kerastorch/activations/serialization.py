@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._core.config_arrays import Config
-from .._core.registry import LAYERS, Vocabulary
+from .._core.registry import LAYERS, Registry
 from .functions import BUILT_IN, hard_sigmoid_keras2, hard_silu, linear, silu
 
 _Activation = Callable[..., Tensor]
@@ -28,7 +28,7 @@ TORCH_FUNCTIONS: dict[Callable[..., Any], str] = {
     F.softplus: "softplus", F.softsign: "softsign", F.glu: "glu", torch.exp: "exponential",
 }  # fmt: skip
 
-ACTIVATIONS: Vocabulary[_Activation] = Vocabulary(
+ACTIVATIONS: Registry[_Activation] = Registry(
     "activation",
     "keras.activations",
     {

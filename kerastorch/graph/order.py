@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .spec import Call, refs
+from .spec import Call, iterate_refs
 
 Node = tuple[str, int]  # a layer and the index of one of its calls
 
@@ -15,7 +15,7 @@ class CycleError(ValueError):
     """A call that needs its own result; the argument is the layer."""
 
 
-def ordered(calls: Mapping[Node, Call], outputs: Any) -> list[Node]:
+def sort_calls(calls: Mapping[Node, Call], outputs: Any) -> list[Node]:
     """Return the calls that the outputs need, in Keras's order.
 
     The order matters where a layer with state, such as a moving mean, is called twice. Keras sorts
@@ -41,7 +41,7 @@ def ordered(calls: Mapping[Node, Call], outputs: Any) -> list[Node]:
 def _parents(calls: Mapping[Node, Call], node: Node) -> Iterator[Node]:
     """Yield the calls whose results a call reads; inputs of the model are no calls."""
     call = calls[node]
-    for ref in refs([list(call.args), call.kwargs]):
+    for ref in iterate_refs([list(call.args), call.kwargs]):
         if ref[:2] in calls:
             yield ref[:2]
 
@@ -49,7 +49,7 @@ def _parents(calls: Mapping[Node, Call], node: Node) -> Iterator[Node]:
 def _sort_parents_first(calls: Mapping[Node, Call], outputs: Any) -> list[Node]:
     """Return the calls that the outputs need by depth-first search, each after its parents."""
     done: dict[Node, None] = {}
-    for ref in refs(outputs):
+    for ref in iterate_refs(outputs):
         if ref[:2] not in calls or ref[:2] in done:
             continue
         path: dict[Node, Iterator[Node]] = {ref[:2]: _parents(calls, ref[:2])}

@@ -31,23 +31,23 @@ class _Unknown:
 UNKNOWN = _Unknown()  # the shape of a tensor of which not even the rank is known
 
 
-def leaf(given: Any) -> Any:
+def to_shapes(given: Any) -> Any:
     """Return a structure of lists and dicts of shapes with a `Shape` for each shape."""
     if given is UNKNOWN or isinstance(given, Shape):
         return given
     if isinstance(given, Mapping):
-        return {key: leaf(inner) for key, inner in given.items()}
+        return {key: to_shapes(inner) for key, inner in given.items()}
     if all(size is None or isinstance(size, int) for size in given):
         return Shape(given)
-    return [leaf(inner) for inner in given]
+    return [to_shapes(inner) for inner in given]
 
 
-def shapes_in(structure: Any) -> Iterator[Any]:
+def iterate_shapes(structure: Any) -> Iterator[Any]:
     """Yield the shapes in a structure, in Keras's order."""
     return flatten(structure, (Shape, _Unknown))
 
 
-def broadcast(shapes: Iterable[Shape]) -> Shape:
+def broadcast_shapes(shapes: Iterable[Shape]) -> Shape:
     """Return the shape that shapes broadcast to.
 
     Raises:
@@ -66,7 +66,7 @@ def broadcast(shapes: Iterable[Shape]) -> Shape:
     return Shape(merged)
 
 
-def within(given: Any, declared: Shape) -> Shape:
+def complete_shape(given: Any, declared: Shape) -> Shape:
     """Return an input's shape at the declared rank, with declared sizes for unknown ones."""
     if not isinstance(given, Shape):
         return declared

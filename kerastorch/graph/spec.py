@@ -92,11 +92,11 @@ class ModelSpec:
     source: str = "config"
 
 
-def mapped(structure: Any, function: Callable[[TensorRef], Any]) -> Any:
+def map_refs(structure: Any, function: Callable[[TensorRef], Any]) -> Any:
     """Return a structure of lists, tuples and dicts with each TensorRef replaced."""
     return map_structure(function, structure, TensorRef)
 
 
-def refs(structure: Any) -> Iterator[TensorRef]:
+def iterate_refs(structure: Any) -> Iterator[TensorRef]:
     """Yield the TensorRefs of a structure in Keras's order."""
     return flatten(structure, TensorRef)

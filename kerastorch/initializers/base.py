@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import config
 from .._core.config_arrays import Config
 from .._core.constructor import OwnConstructor
-from .._core.errors import problem
+from .._core.errors import argument_error
 from .._core.seeds import Shape
 
 if TYPE_CHECKING:
@@ -67,6 +67,6 @@ def as_dtype(owner: str, dtype: DType) -> torch.dtype:
     name = config.floatx() if dtype is None else dtype
     if name not in _DTYPES:
         rule = f"a torch dtype or one of {', '.join(map(repr, _DTYPES))}"
-        raise ValueError(problem(owner, "dtype", rule, dtype))
+        raise ValueError(argument_error(owner, "dtype", rule, dtype))
     found: torch.dtype = getattr(torch, name)
     return found

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._core.config_arrays import Config, plain, restored
-from .._core.errors import problem
-from .._core.seeds import default_device
+from .._core.config_arrays import Config, decode_array, encode_array
+from .._core.errors import argument_error
+from .._core.seeds import get_default_device
 from .base import DType, Initializer, as_dtype, as_shape
 
 if TYPE_CHECKING:
@@ -55,18 +55,20 @@ class Constant(Initializer):
     def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
         """Return the values; see `Initializer`."""
         given = np.asarray(self.value) if isinstance(self.value, np.generic) else self.value
-        as_type, device = as_dtype("Constant", dtype), default_device()
+        as_type, device = as_dtype("Constant", dtype), get_default_device()
         value = torch.as_tensor(given, dtype=as_type, device=device)
         shape = as_shape(shape)
         try:
             return value.detach().expand(shape).clone(memory_format=torch.contiguous_format)
         except RuntimeError:
             rule, found = "one that `value` broadcasts to", tuple(value.shape)
-            raise ValueError(problem("Constant", "shape", rule, shape, value_shape=found)) from None
+            raise ValueError(
+                argument_error("Constant", "shape", rule, shape, value_shape=found)
+            ) from None
 
     def get_config(self) -> Config:
         """Return the constructor's arguments, with an array as the dict that Keras writes."""
-        return {"value": plain(self.value)}
+        return {"value": encode_array(self.value)}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -76,8 +78,8 @@ class Constant(Initializer):
             KeyError: there is no `value`, as for the bare name "constant" in Keras.
         """
         if "value" not in config:
-            raise KeyError(problem("Constant", "config", "one with a `value`", config))
-        return cls(restored("Constant", "value", config["value"]))
+            raise KeyError(argument_error("Constant", "config", "one with a `value`", config))
+        return cls(decode_array("Constant", "value", config["value"]))
 
 
 class Identity(Initializer):
@@ -99,7 +101,7 @@ class Identity(Initializer):
         """Return the values; see `Initializer`."""
         shape = as_shape(shape)
         if len(shape) != 2:
-            raise ValueError(problem("Identity", "shape", "of rank 2", shape))
+            raise ValueError(argument_error("Identity", "shape", "of rank 2", shape))
         return self.gain * torch.eye(*shape, dtype=as_dtype("Identity", dtype))
 
     def get_config(self) -> Config:
@@ -134,10 +136,10 @@ class STFT(Initializer):
         periodic: bool = False,
     ) -> None:
         if side not in ("real", "imag"):
-            raise ValueError(problem("STFT", "side", "'real' or 'imag'", side))
+            raise ValueError(argument_error("STFT", "side", "'real' or 'imag'", side))
         if scaling not in (None, "density", "spectrum"):
             rule = "'density', 'spectrum' or None"
-            raise ValueError(problem("STFT", "scaling", rule, scaling))
+            raise ValueError(argument_error("STFT", "scaling", rule, scaling))
         if isinstance(window, str):
             _named_window(window, 1, False)
         self.side = side
@@ -149,7 +151,7 @@ class STFT(Initializer):
         """Return the values; see `Initializer`."""
         shape = as_shape(shape)
         if len(shape) != 3 or shape[1] != 1:
-            raise ValueError(problem("STFT", "shape", "(T, 1, F // 2 + 1)", shape))
+            raise ValueError(argument_error("STFT", "shape", "(T, 1, F // 2 + 1)", shape))
         length, _, frequencies = shape
         as_type = as_dtype("STFT", dtype)
         time = torch.arange(length, dtype=as_type)[:, None, None]  # (T, 1, 1)
@@ -166,10 +168,10 @@ class STFT(Initializer):
         values = self.window
         if isinstance(values, str):
             values = _named_window(values, length, self.periodic)
-        window = torch.as_tensor(values, dtype=dtype, device=default_device())
+        window = torch.as_tensor(values, dtype=dtype, device=get_default_device())
         if window.shape != (length,):
             given = tuple(window.shape)
-            raise ValueError(problem("STFT", "window", f"of shape {(length,)}", given))
+            raise ValueError(argument_error("STFT", "window", f"of shape {(length,)}", given))
         return window[:, None, None]
 
     def _scale(self, window: Tensor) -> Tensor | float:
@@ -179,13 +181,13 @@ class STFT(Initializer):
 
     def get_config(self) -> Config:
         """Return the constructor's arguments, with an array as the dict that Keras writes."""
-        return {**super().get_config(), "window": plain(self.window)}
+        return {**super().get_config(), "window": encode_array(self.window)}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Create an instance from a config."""
         if "window" in config:
-            config = {**config, "window": restored("STFT", "window", config["window"])}
+            config = {**config, "window": decode_array("STFT", "window", config["window"])}
         return super().from_config(config)
 
 
@@ -195,5 +197,5 @@ def _named_window(name: str, length: int, periodic: bool) -> Any:
     except ImportError as error:
         rule = "an array or None where SciPy is not installed"
         remedy = "Install it: `pip install scipy`."
-        raise ImportError(problem("STFT", "window", rule, name, remedy)) from error
+        raise ImportError(argument_error("STFT", "window", rule, name, remedy)) from error
     return get_window(name, length, periodic)

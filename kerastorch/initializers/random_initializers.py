@@ -14,14 +14,12 @@ from torch import Tensor
 
 from .._core import seeds as seeds_module
 from .._core.config_arrays import Config
-from .._core.errors import problem
-from .._core.registry import Vocabulary
-from .._core.seeds import Seed, SeedGenerator, Shape, default_device
+from .._core.errors import argument_error
+from .._core.registry import Registry
+from .._core.seeds import Seed, SeedGenerator, Shape, get_default_device
 from .base import DType, Initializer, as_dtype, as_shape
 
-_SEEDS: Vocabulary[SeedGenerator] = Vocabulary(
-    "seed", "keras.random", {"SeedGenerator": SeedGenerator}
-)
+_SEEDS: Registry[SeedGenerator] = Registry("seed", "keras.random", {"SeedGenerator": SeedGenerator})
 # The standard deviation of a standard normal distribution truncated to [-2, 2].
 _CUT_STDDEV = 0.87962566103423978
 
@@ -34,13 +32,13 @@ class _Random(Initializer):
             seed = _SEEDS.deserialize(seed)
         if seed is not None and not isinstance(seed, (int, SeedGenerator)):
             rule = "an integer, a `SeedGenerator` or None"
-            raise ValueError(problem(type(self).__name__, "seed", rule, seed))
+            raise ValueError(argument_error(type(self).__name__, "seed", rule, seed))
         self.seed: Seed = seed
 
     def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
         """Return the values; see `Initializer`."""
         values = self._sample(as_shape(shape), as_dtype(type(self).__name__, dtype))
-        return values.to(default_device()).contiguous()
+        return values.to(get_default_device()).contiguous()
 
     def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         raise NotImplementedError
@@ -79,7 +77,7 @@ class RandomNormal(_Normal):
     """
 
     def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        return seeds_module.normal(shape, self.mean, self.stddev, dtype, self.seed)
+        return seeds_module.sample_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
 class TruncatedNormal(_Normal):
@@ -97,7 +95,7 @@ class TruncatedNormal(_Normal):
     """
 
     def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        return seeds_module.truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
+        return seeds_module.sample_truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
 class RandomUniform(_Random):
@@ -120,7 +118,7 @@ class RandomUniform(_Random):
         super().__init__(seed)
 
     def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        return seeds_module.uniform(shape, self.minval, self.maxval, dtype, self.seed)
+        return seeds_module.sample_uniform(shape, self.minval, self.maxval, dtype, self.seed)
 
 
 class Orthogonal(_Random):
@@ -145,12 +143,14 @@ class Orthogonal(_Random):
 
     def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         if len(shape) < 2:
-            raise ValueError(problem("Orthogonal", "shape", "of rank 2 or more", shape))
+            raise ValueError(argument_error("Orthogonal", "shape", "of rank 2 or more", shape))
         rows, columns = math.prod(shape[:-1]), shape[-1]
         long, short = max(rows, columns), min(rows, columns)
         is_half = dtype in (torch.float16, torch.bfloat16)  # `torch.linalg.qr` lacks them
         qr_dtype = torch.float32 if is_half else dtype
-        q, r = torch.linalg.qr(seeds_module.normal((long, short), 0.0, 1.0, qr_dtype, self.seed))
+        q, r = torch.linalg.qr(
+            seeds_module.sample_normal((long, short), 0.0, 1.0, qr_dtype, self.seed)
+        )
         q *= r.diagonal().sign()  # makes the distribution uniform
         values: Tensor = self.gain * (q.T if rows < columns else q).reshape(shape)
         return values.to(dtype)

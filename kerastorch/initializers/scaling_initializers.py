@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._core import seeds as seeds_module
-from .._core.errors import problem
+from .._core.errors import argument_error
 from .._core.seeds import Seed, Shape
 from .random_initializers import _CUT_STDDEV, _Random
 
@@ -51,13 +51,15 @@ class VarianceScaling(_Random):
     ) -> None:
         owner = type(self).__name__
         if not scale > 0:
-            raise ValueError(problem(owner, "scale", "a number above 0", scale))
+            raise ValueError(argument_error(owner, "scale", "a number above 0", scale))
         if mode not in ("fan_in", "fan_out", "fan_avg"):
-            raise ValueError(problem(owner, "mode", "'fan_in', 'fan_out' or 'fan_avg'", mode))
+            raise ValueError(
+                argument_error(owner, "mode", "'fan_in', 'fan_out' or 'fan_avg'", mode)
+            )
         folded = str(distribution).lower()
         if folded not in ("normal", "truncated_normal", "untruncated_normal", "uniform"):
             rule = "'truncated_normal', 'untruncated_normal' or 'uniform'"
-            raise ValueError(problem(owner, "distribution", rule, distribution))
+            raise ValueError(argument_error(owner, "distribution", rule, distribution))
         self.scale = scale
         self.mode = mode
         self.distribution = "truncated_normal" if folded == "normal" else folded
@@ -71,11 +73,13 @@ class VarianceScaling(_Random):
         variance = self.scale / max(1.0, fans[self.mode])
         if self.distribution == "uniform":
             limit = math.sqrt(3.0 * variance)
-            return seeds_module.uniform(shape, -limit, limit, dtype, self.seed)
+            return seeds_module.sample_uniform(shape, -limit, limit, dtype, self.seed)
         stddev = math.sqrt(variance)
         if self.distribution == "truncated_normal":
-            return seeds_module.truncated_normal(shape, 0.0, stddev / _CUT_STDDEV, dtype, self.seed)
-        return seeds_module.normal(shape, 0.0, stddev, dtype, self.seed)
+            return seeds_module.sample_truncated_normal(
+                shape, 0.0, stddev / _CUT_STDDEV, dtype, self.seed
+            )
+        return seeds_module.sample_normal(shape, 0.0, stddev, dtype, self.seed)
 
 
 class _Scaled(VarianceScaling):

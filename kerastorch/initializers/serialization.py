@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._core.arrays import from_array
+from .._core.arrays import to_tensor
 from .._core.config_arrays import Config
-from .._core.errors import problem
-from .._core.registry import Vocabulary, class_names
-from .._core.seeds import default_device
+from .._core.errors import argument_error
+from .._core.registry import Registry, make_class_table
+from .._core.seeds import get_default_device
 from .base import DType as _DType
 from .base import Initializer
 from .base import as_dtype as _as_dtype
@@ -33,26 +33,26 @@ from .scaling_initializers import (
 
 def _use_array(values: Any) -> Callable[..., Tensor]:
     """Return an initializer that returns a copy of the array `values`."""
-    given = from_array(values)
+    given = to_tensor(values)
     if given is None:
         rule = "a name, a config dict, a callable or an array of numbers"
-        raise ValueError(problem("initializer", "identifier", rule, values))
+        raise ValueError(argument_error("initializer", "identifier", rule, values))
 
     def initialize_fn(shape: Sequence[int], dtype: _DType = None) -> Tensor:
         expected = tuple(given.shape)
         if _shape(shape) != expected:
             rule = f"{expected}, that of the given array"
-            raise ValueError(problem("initializer", "shape", rule, tuple(shape)))
-        as_type, device = _as_dtype("initializer", dtype), default_device()
+            raise ValueError(argument_error("initializer", "shape", rule, tuple(shape)))
+        as_type, device = _as_dtype("initializer", dtype), get_default_device()
         return given.to(device, as_type, copy=True, memory_format=torch.contiguous_format)
 
     return initialize_fn
 
 
-_INITIALIZERS: Vocabulary[Callable[..., Tensor]] = Vocabulary(
+_INITIALIZERS: Registry[Callable[..., Tensor]] = Registry(
     "initializer",
     "keras.initializers",
-    class_names(
+    make_class_table(
         (
             Initializer, Constant, Identity, Ones, STFT, Zeros,
             GlorotNormal, GlorotUniform, HeNormal, HeUniform, LecunNormal, LecunUniform,

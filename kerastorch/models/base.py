@@ -9,19 +9,19 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from .._core.arrays import find_remedy, from_array
-from .._core.errors import problem
+from .._core.arrays import find_remedy, to_tensor
+from .._core.errors import argument_error
 from .._core.scripting import NotScriptable
-from ..graph.shapes import UNKNOWN, leaf, shapes_in
+from ..graph.shapes import UNKNOWN, iterate_shapes, to_shapes
 from ..graph.spec import ModelSpec
 from ..layers.base.layer import Layer
-from .calls import Calls, ModuleCall, call_module
-from .error_context import missing_layer, name_layer
+from .calls import CallPlan, ModuleCall, call_module
+from .error_context import add_layer_context, make_missing_layer_error
 from .inputs import Input
-from .lowering import Facts, lower
+from .lowering import ValueFacts, lower_calls
 from .program import Program, select_mode
 from .shape_inference import Shapes, find_replaced
-from .summary import summary
+from .summary import format_summary
 
 is_compiling = torch.compiler.is_dynamo_compiling
 CONSTANT = "_constant_"  # prefix of the buffers for arrays in the config
@@ -64,7 +64,7 @@ class Model(NotScriptable, nn.Module):
         self._custom: Mapping[str, Any] = {}  # by name
         self._inputs: tuple[Input, ...] = ()
         self._modes: tuple[tuple[str, bool], ...] = ()
-        self._plan: Calls | None = None
+        self._plan: CallPlan | None = None
         self._program: Program | None = None
         self._constants: tuple[tuple[int, str], ...] = ()
         self._attributes: dict[str, str] = {}  # layer name -> attribute
@@ -131,9 +131,9 @@ class Model(NotScriptable, nn.Module):
             AttributeError: a layer is missing.
         """
         self._require_layers()
-        given = leaf(input_shape)
+        given = to_shapes(input_shape)
         shapes = self._infer_shapes(given)
-        if not self._declares and UNKNOWN in shapes_in(self._given):
+        if not self._declares and UNKNOWN in iterate_shapes(self._given):
             self._given = given
         return shapes.result
 
@@ -163,7 +163,7 @@ class Model(NotScriptable, nn.Module):
         except ValueError:  # the model does not accept such an input
             return {}, {}
         inputs, outputs = (
-            {name: shape for name, shape in found.items() if UNKNOWN not in shapes_in(shape)}
+            {name: shape for name, shape in found.items() if UNKNOWN not in iterate_shapes(shape)}
             for found in (shapes.inputs, shapes.outputs)
         )
         return inputs, outputs
@@ -171,7 +171,7 @@ class Model(NotScriptable, nn.Module):
     def _require_layers(self) -> None:
         """Raise if a layer other than an InputLayer was deleted or set to None."""
         for name in self._attributes.keys() - self.layers.keys() - {x.name for x in self._inputs}:
-            raise missing_layer(self._title, name, self._attributes[name])
+            raise make_missing_layer_error(self._title, name, self._attributes[name])
 
     def train(self, mode: bool = True) -> Model:
         """Set the mode of all layers except those with a fixed mode."""
@@ -201,11 +201,11 @@ class Model(NotScriptable, nn.Module):
     def _lower(self) -> Program:
         """Make the program for the current layers."""
         inputs = [
-            None if one.shape is None or one.optional else Facts(len(one.shape), one.dtype)
+            None if one.shape is None or one.optional else ValueFacts(len(one.shape), one.dtype)
             for one in self._inputs
         ]
         plan: Any = self._plan
-        self._program = program = lower(plan, self._modules, inputs)
+        self._program = program = lower_calls(plan, self._modules, inputs)
         return program
 
     def _prepare_input(self, value: Any, one: Input) -> Any:
@@ -213,7 +213,7 @@ class Model(NotScriptable, nn.Module):
         if not isinstance(value, Tensor):
             if value is None and one.optional:
                 return None
-            found = from_array(value) if hasattr(value, "__array__") else None
+            found = to_tensor(value) if hasattr(value, "__array__") else None
             if found is None:
                 rule = "a tensor or an array of real numbers"
                 self._refuse(one.name, rule, value, find_remedy(value))
@@ -262,20 +262,20 @@ class Model(NotScriptable, nn.Module):
         name = next(name for name, own in self._attributes.items() if own == attribute)
         module = self._modules.get(attribute)
         if module is None:
-            raise missing_layer(self._title, name, attribute) from None
+            raise make_missing_layer_error(self._title, name, attribute) from None
         nested = module._title if isinstance(module, Model) else None
-        name_layer(error, self._title, name, nested)
+        add_layer_context(error, self._title, name, nested)
 
     @property
     def _title(self) -> str:
         return f"{type(self).__name__} {self.name!r}"
 
     def _refuse(self, argument: str, rule: str, value: object, remedy: str = "") -> NoReturn:
-        raise ValueError(problem(self._title, argument, rule, value, remedy))
+        raise ValueError(argument_error(self._title, argument, rule, value, remedy))
 
     def __repr__(self) -> str:
         """Return a table of the layers."""
-        return summary(self, Model)
+        return format_summary(self, Model)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without what may not be picklable."""

@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from .._core.errors import FileError, problem
-from .._core.registry import LAYERS, snake_case
+from .._core.errors import FileError, argument_error
+from .._core.registry import LAYERS, to_snake_case
 from ..activations.serialization import KERAS_2_NAMES
 from ..graph.shapes import ERRORS
-from ..graph.spec import Call, LayerSpec, ModelSpec, refs
+from ..graph.spec import Call, LayerSpec, ModelSpec, iterate_refs
 from ..layers.base.layer import Layer
-from ..operations.operation import Operation, key_of
-from ..saving.configs.entries import class_of
+from ..operations.operation import Operation, get_operation_key
+from ..saving.configs.entries import read_class
 from .functional import Functional, Model
 from .sequential import Sequential
 
@@ -120,10 +120,12 @@ class _Builder:
         argument = f"custom_layers[{class_name!r}]"
         rule = "a function that returns a torch.nn.Module"
         if not isinstance(found, nn.Module):
-            raise TypeError(problem("build_model", argument, rule, found))
+            raise TypeError(argument_error("build_model", argument, rule, found))
         if any(found is module for module in self.made.values()):
             remedy = "It returned a module that another layer has already."
-            raise TypeError(problem("build_model", argument, f"{rule} of its own", found, remedy))
+            raise TypeError(
+                argument_error("build_model", argument, f"{rule} of its own", found, remedy)
+            )
         if config.get("trainable") is False:
             for parameter in found.parameters():
                 parameter.requires_grad = False
@@ -132,7 +134,7 @@ class _Builder:
         return found
 
     def make_operation(self, layer: LayerSpec, where: str) -> nn.Module | None:
-        key = key_of(layer.class_name, layer.config)
+        key = get_operation_key(layer.class_name, layer.config)
         if not Operation.is_known(key):
             shown = "" if key == layer.class_name else f" {key}:"
             self.add_problem(layer.class_name, f"{where}:{shown} not supported")
@@ -148,7 +150,7 @@ class _Builder:
         if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
             config["activation"] = self.make_activation(activation, keras2=keras2)
         objects = {**KERAS_2_NAMES, **self.custom_objects} if keras2 else self.custom_objects
-        name = config.get("name", snake_case(class_name))
+        name = config.get("name", to_snake_case(class_name))
         made: Layer = LAYERS[class_name].from_config({**config, "name": "layer"}, objects)
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made
@@ -161,7 +163,7 @@ class _Builder:
         factory = self.find_factory(class_name)
         if factory is not None:
             return self.make_custom(factory, class_name, config)
-        if class_of(given) not in LAYERS:
+        if read_class(given) not in LAYERS:
             return given
         return self.make_layer(class_name, config, keras2=keras2)
 
@@ -223,7 +225,7 @@ class _Builder:
     def check_outputs(self, spec: ModelSpec, layers: Mapping[str, nn.Module], where: str) -> None:
         """Refuse an output index that a layer does not have."""
         used = [[list(call.args), call.kwargs] for call in spec.calls]
-        for ref in refs([used, spec.inputs, spec.outputs]):
+        for ref in iterate_refs([used, spec.inputs, spec.outputs]):
             count = _output_count(layers[ref.layer])
             if count is not None and ref.index >= count:
                 what = f"a tensor must be one of the {count} outputs of {ref.layer!r}"
@@ -233,7 +235,7 @@ class _Builder:
 def _output_count(module: nn.Module) -> int | None:
     """Return the number of a module's outputs, or None if unknown."""
     if isinstance(module, Functional):
-        return len(list(refs(module.spec.outputs)))
+        return len(list(iterate_refs(module.spec.outputs)))
     if isinstance(module, Sequential):
         last = list(module.layers.values())[-1:]
         return _output_count(last[0]) if last else 1

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from .._core.arrays import from_array
-from .._core.errors import problem
+from .._core.arrays import to_tensor
+from .._core.errors import argument_error
 from .._ops.tracing import is_exporting
-from ..graph.spec import ModelSpec, TensorRef, mapped, refs
+from ..graph.spec import ModelSpec, TensorRef, iterate_refs, map_refs
 from ..graph.structure import flatten, map_structure
 from ..layers.base.layer import Layer
 
@@ -49,7 +49,7 @@ class ModuleCall(NamedTuple):
     dead: tuple[int, ...]
 
 
-class Calls(NamedTuple):
+class CallPlan(NamedTuple):
     """What a run of a model computes.
 
     Attributes:
@@ -67,30 +67,30 @@ class Calls(NamedTuple):
     outputs: Any
 
 
-def fill(template: Any, values: Sequence[Any]) -> Any:
+def fill_slots(template: Any, values: Sequence[Any]) -> Any:
     """Return a structure with each Slot replaced by its value."""
     if isinstance(template, Slot):
         return values[template.index]
     if isinstance(template, (list, tuple)):
-        found = [fill(inner, values) for inner in template]
+        found = [fill_slots(inner, values) for inner in template]
         return tuple(found) if isinstance(template, tuple) else found
     if isinstance(template, dict):
-        return {key: fill(inner, values) for key, inner in template.items()}
+        return {key: fill_slots(inner, values) for key, inner in template.items()}
     return template
 
 
-def slots_in(structure: Any) -> tuple[int, ...]:
+def list_slots(structure: Any) -> tuple[int, ...]:
     """Return the slots in a structure."""
     return tuple(slot.index for slot in flatten(structure, Slot))
 
 
-def layers_in(module: nn.Module) -> Iterator[Layer]:
+def iterate_layers(module: nn.Module) -> Iterator[Layer]:
     """Yield the layers in a module, itself included; shared ones may be repeated."""
     if isinstance(module, Layer):
         yield module
     for child in module._modules.values():
         if child is not None:
-            yield from layers_in(child)
+            yield from iterate_layers(child)
 
 
 def call_module(call: ModuleCall, modules: Mapping[str, Any], values: list[Any]) -> None:
@@ -107,14 +107,16 @@ def call_module(call: ModuleCall, modules: Mapping[str, Any], values: list[Any])
         parts = [y] if isinstance(y, Tensor) else list(flatten(y))
         if index >= len(parts):
             owner, rule = type(module).__name__, f"{index + 1} at least"
-            raise ValueError(problem(owner, "outputs", rule, len(parts)))
+            raise ValueError(argument_error(owner, "outputs", rule, len(parts)))
         values[slot] = parts[index]
 
 
 def _call_again(call: ModuleCall, modules: Mapping[str, Any], values: list[Any]) -> Any:
     """Call a module with all its arguments; layers that ran before keep their activity losses."""
     kept = _activity_losses(call, modules) if call.again else {}
-    found = modules[call.attribute](*fill(call.args, values), **fill(call.kwargs, values))
+    found = modules[call.attribute](
+        *fill_slots(call.args, values), **fill_slots(call.kwargs, values)
+    )
     if not is_exporting():  # which records none
         for layer, terms in kept.items():
             layer._activity_losses[:0] = terms
@@ -123,15 +125,15 @@ def _call_again(call: ModuleCall, modules: Mapping[str, Any], values: list[Any])
 
 def _activity_losses(call: ModuleCall, modules: Mapping[str, Any]) -> dict[Layer, list[Tensor]]:
     """Return the activity losses of a module's layers that ran before in this run."""
-    terms = {one: one._activity_losses for one in layers_in(modules[call.attribute])}
+    terms = {one: one._activity_losses for one in iterate_layers(modules[call.attribute])}
     found = {layer: own[:] for layer, own in terms.items() if own}
     if not found or call.attribute in call.again:
         return found
-    before = {layer for name in call.again for layer in layers_in(modules[name])}
+    before = {layer for name in call.again for layer in iterate_layers(modules[name])}
     return {layer: own for layer, own in found.items() if layer in before}
 
 
-def plan_sequential(attributes: Mapping[str, str], layers: Mapping[str, nn.Module]) -> Calls:
+def plan_sequential(attributes: Mapping[str, str], layers: Mapping[str, nn.Module]) -> CallPlan:
     """Return the calls of a Sequential model: each layer reads the previous one's output.
 
     Args:
@@ -144,12 +146,12 @@ def plan_sequential(attributes: Mapping[str, str], layers: Mapping[str, nn.Modul
         for slot, name in enumerate(layers)
     ]
     last = Slot(len(calls))
-    return Calls(len(calls) + 1, Slot(0), (), _with_last_uses(calls, last), last)
+    return CallPlan(len(calls) + 1, Slot(0), (), _with_last_uses(calls, last), last)
 
 
 def plan_functional(
     spec: ModelSpec, attributes: Mapping[str, str], layers: Mapping[str, Any]
-) -> Calls:
+) -> CallPlan:
     """Return the calls of a Functional model.
 
     Args:
@@ -166,15 +168,18 @@ def plan_functional(
     def to_slot(found: Any) -> Any:
         if isinstance(found, TensorRef):
             return slot(found)
-        tensor = from_array(found)
+        tensor = to_tensor(found)
         if tensor is None:
             return found
         constants.append((len(slots) + len(constants), tensor))
         return Slot(constants[-1][0])
 
-    inputs = mapped(spec.inputs, slot)
+    inputs = map_refs(spec.inputs, slot)
     again = _find_run_again((attributes[call.layer], layers[call.layer]) for call in spec.calls)
-    used = {*refs([[list(call.args), call.kwargs] for call in spec.calls]), *refs(spec.outputs)}
+    used = {
+        *iterate_refs([[list(call.args), call.kwargs] for call in spec.calls]),
+        *iterate_refs(spec.outputs),
+    }
     indexes: dict[tuple[str, int], list[int]] = {}
     for ref in sorted(used):
         indexes.setdefault(ref[:2], []).append(ref.index)
@@ -188,11 +193,11 @@ def plan_functional(
             for index in indexes.get((call.layer, call.number), [])
         )
         calls.append(_make_call(attributes[call.layer], args, kwargs, outputs, before))
-    found = mapped(spec.outputs, slot)
+    found = map_refs(spec.outputs, slot)
     if isinstance(found, list) and len(found) == 1:
         found = found[0]  # as Keras's models do
     size = len(slots) + len(constants)
-    return Calls(size, inputs, tuple(constants), _with_last_uses(calls, found), found)
+    return CallPlan(size, inputs, tuple(constants), _with_last_uses(calls, found), found)
 
 
 def _make_call(
@@ -207,16 +212,16 @@ def _make_call(
     tensors: Any = only if is_list else [only]
     direct = bool(tensors) and all(isinstance(one, Slot) for one in tensors)
     inputs = tuple(one.index for one in tensors) if direct else None
-    reads = slots_in([list(args), kwargs])
+    reads = list_slots([list(args), kwargs])
     return ModuleCall(attribute, args, kwargs, outputs, again, inputs, is_list, reads, ())
 
 
 def _with_last_uses(calls: Sequence[ModuleCall], outputs: Any) -> tuple[ModuleCall, ...]:
-    dead = last_uses([call.reads for call in calls], slots_in(outputs))
+    dead = find_last_uses([call.reads for call in calls], list_slots(outputs))
     return tuple(call._replace(dead=slots) for call, slots in zip(calls, dead, strict=True))
 
 
-def last_uses(reads: Sequence[Sequence[int]], kept: Sequence[int]) -> list[tuple[int, ...]]:
+def find_last_uses(reads: Sequence[Sequence[int]], kept: Sequence[int]) -> list[tuple[int, ...]]:
     """Return, of the slots that each step reads, those that neither a later step nor `kept` has."""
     last = {slot: n for n, slots in enumerate(reads) for slot in slots}
     return [
@@ -230,7 +235,7 @@ def _find_run_again(modules: Iterable[tuple[str, nn.Module]]) -> list[tuple[str,
     first: dict[Layer, str] = {}
     found = []
     for name, module in modules:
-        layers = list(layers_in(module))
+        layers = list(iterate_layers(module))
         found.append(tuple(dict.fromkeys(first[layer] for layer in layers if layer in first)))
         for layer in layers:
             first.setdefault(layer, name)

@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from .._core.errors import problem
+from .._core.errors import argument_error
 
 _REMEDY = "Assign a module, `{code}`; to skip the layer, use torch.nn.Identity()."
 
@@ -25,7 +25,7 @@ _WITH_MESSAGE_ONLY = (  # classes whose one argument is the message
 )
 
 
-def name_layer(error: Exception, model: str, layer: str, nested: str | None) -> None:
+def add_layer_context(error: Exception, model: str, layer: str, nested: str | None) -> None:
     """Prefix the message of an error with the model and the layer, in place.
 
     An error of a class with other arguments keeps them, since its constructor or handlers may
@@ -48,10 +48,10 @@ def name_layer(error: Exception, model: str, layer: str, nested: str | None) -> 
         error.add_note(f"It was raised in the layer {layer!r} of {model}.")
 
 
-def missing_layer(model: str, layer: str, attribute: str) -> AttributeError:
+def make_missing_layer_error(model: str, layer: str, attribute: str) -> AttributeError:
     """Return the error for a layer whose module was deleted, or is None."""
     code = f"model.{attribute} = ..."
     if not attribute.isidentifier():
         code = f"setattr(model, {attribute!r}, ...)"
     remedy = _REMEDY.format(code=code)
-    return AttributeError(problem(model, layer, "a torch.nn.Module", None, remedy))
+    return AttributeError(argument_error(model, layer, "a torch.nn.Module", None, remedy))

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..graph.shapes import UNKNOWN, Shape, shapes_in, within
-from ..graph.spec import ModelSpec, mapped, refs
+from ..graph.shapes import UNKNOWN, Shape, complete_shape, iterate_shapes
+from ..graph.spec import ModelSpec, iterate_refs, map_refs
 from .base import CONSTANT
 from .base import Model as Model
-from .calls import Slot, fill, plan_functional
+from .calls import Slot, fill_slots, plan_functional
 from .inputs import Input
 from .shape_inference import Shapes, fill_functional
 
@@ -37,17 +37,19 @@ class Functional(Model):
         self._lower()
 
     def _fill_shapes(self, given: Any, found: Shapes) -> None:
-        refs_in = list(refs(self.spec.inputs))
+        refs_in = list(iterate_refs(self.spec.inputs))
         if given is UNKNOWN:
             given = [UNKNOWN for _ in refs_in]
         elif isinstance(given, dict) and not isinstance(self.spec.inputs, dict):
             given = [given.get(ref.layer, UNKNOWN) for ref in refs_in]
-        shapes = list(shapes_in(given))
+        shapes = list(iterate_shapes(given))
         if len(shapes) != len(refs_in):
             self._refuse("input_shape", f"{len(refs_in)} shapes", given)
         slots = zip(_in_slots(self.spec.inputs), self._inputs, strict=True)
         declared = {ref: Shape(one.shape or ()) for ref, one in slots}
-        own = {ref: within(s, declared[ref]) for ref, s in zip(refs_in, shapes, strict=True)}
+        own = {
+            ref: complete_shape(s, declared[ref]) for ref, s in zip(refs_in, shapes, strict=True)
+        }
         fill_functional(found, self.spec, own)
 
     def forward(self, inputs: Any) -> Any:
@@ -73,7 +75,7 @@ class Functional(Model):
         for slot, name in self._constants:
             values[slot] = self._buffers[name]
         self._run(values)
-        return values[outputs.index] if isinstance(outputs, Slot) else fill(outputs, values)
+        return values[outputs.index] if isinstance(outputs, Slot) else fill_slots(outputs, values)
 
     def _distribute(self, template: Any, given: Any, values: list[Any]) -> None:
         """Store the inputs in their slots."""
@@ -115,7 +117,7 @@ class Functional(Model):
 def _in_slots(inputs: Any) -> list[Any]:
     """Return the inputs in the order of their slots: that of the structure, dicts unsorted."""
     found: list[Any] = []
-    mapped(inputs, found.append)
+    map_refs(inputs, found.append)
     return found
 
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._core.errors import problem
-from ..layers.core.input import InputLayer, dense
+from .._core.errors import argument_error
+from ..layers.core.input import InputLayer, to_dense
 
 
 class Input(NamedTuple):
@@ -42,7 +42,7 @@ class Input(NamedTuple):
         Raises:
             ValueError: it has another shape, is nested, or is complex.
         """
-        x = dense(x, owner._title, self.name)
+        x = to_dense(x, owner._title, self.name)
         wanted = self.shape
         if wanted is not None:
             shape = x.shape
@@ -52,11 +52,13 @@ class Input(NamedTuple):
                 x = x.unsqueeze(-1)
             if x.ndim != len(wanted) or (self.sized and not self._fits(x)):
                 rule = f"of the shape {(None, *wanted[1:]) if wanted else ()}"
-                raise ValueError(problem(owner._title, self.name, rule, tuple(shape)))
+                raise ValueError(argument_error(owner._title, self.name, rule, tuple(shape)))
         if x.dtype is self.dtype:
             return x
         if x.is_complex():
-            raise ValueError(problem(owner._title, self.name, "a tensor of real numbers", x.dtype))
+            raise ValueError(
+                argument_error(owner._title, self.name, "a tensor of real numbers", x.dtype)
+            )
         return x.to(self.dtype)
 
     def _fits(self, x: Tensor) -> bool:

@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
+from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from .._core.registry import LAYERS
 from ..layers.base.layer import Layer
-from .calls import Calls, ModuleCall, last_uses, slots_in
+from .calls import CallPlan, ModuleCall, find_last_uses, list_slots
 from .program import WITH_GRADIENTS, WITHOUT_GRADIENTS, Instruction, Options, Program, has_hooks
 
 
-class Facts(NamedTuple):
+class ValueFacts(NamedTuple):
     """What is known about a value.
 
     Attributes:
@@ -41,7 +41,9 @@ class Facts(NamedTuple):
     nonnegative: bool = False
 
 
-def lower(plan: Calls, modules: Mapping[str, Any], inputs: Sequence[Facts | None]) -> Program:
+def lower_calls(
+    plan: CallPlan, modules: Mapping[str, Any], inputs: Sequence[ValueFacts | None]
+) -> Program:
     """Return the program for plain calls, the current modules and what is known of the inputs."""
     return _Lowering(plan, modules, inputs).make_program()
 
@@ -64,13 +66,13 @@ def is_eligible(module: Any) -> bool:
 
 class _Lowering:
     def __init__(
-        self, plan: Calls, modules: Mapping[str, Any], inputs: Sequence[Facts | None]
+        self, plan: CallPlan, modules: Mapping[str, Any], inputs: Sequence[ValueFacts | None]
     ) -> None:
         self.plan, self.modules = plan, modules
         self.facts = {slot: facts for slot, facts in enumerate(inputs) if facts is not None}
         self.instructions: list[Instruction] = []
         self.available = set(range(plan.size))  # slots, or slot + size with channels as axis 1
-        self.outputs = slots_in(plan.outputs)
+        self.outputs = list_slots(plan.outputs)
         self.reads = Counter(slot for call in plan.calls for slot in call.reads)
         self.reads.update(self.outputs)
         self.padded: dict[int, tuple[int, tuple[int, ...]]] = {}  # output -> input and padding
@@ -129,7 +131,7 @@ class _Lowering:
         if target not in self.available:
             self.available.add(target)
             source, orders = (slot, CHANNELS_FIRST) if first else (slot + size, CHANNELS_LAST)
-            function = partial(axes_moved, dims=orders[self.facts[slot].rank - 2])
+            function = partial(permute_axes, dims=orders[self.facts[slot].rank - 2])
             self.instructions.append(
                 Instruction(number, function=function, inputs=(source,), output=target)
             )
@@ -159,7 +161,7 @@ class _Lowering:
         self.available.discard(output)
         target = output + self.plan.size if moved else output
         self.available.add(target)
-        self.facts[output] = Facts(
+        self.facts[output] = ValueFacts(
             rank, facts.dtype, self.output_modes(slots, layer), layer._is_nonnegative()
         )
         self.instructions.append(
@@ -174,13 +176,13 @@ class _Lowering:
         )
         return True
 
-    def require_inputs(self, number: int, slots: Sequence[int], layer: Any) -> Facts | None:
+    def require_inputs(self, number: int, slots: Sequence[int], layer: Any) -> ValueFacts | None:
         """Return what is known of a layer's inputs, None if they need its `forward`."""
         dtype = getattr(torch, layer.compute_dtype)
         rank = layer.input_rank
         if len(slots) == 1 and rank is not None and slots[0] not in self.facts:
             # From a user's module, or undeclared: checked in the run.
-            self.facts[slots[0]] = Facts(rank, dtype)
+            self.facts[slots[0]] = ValueFacts(rank, dtype)
             function = partial(_require_kind, rank=rank, dtype=dtype)
             self.instructions.append(
                 Instruction(number, function=function, inputs=(slots[0],), output=slots[0])
@@ -245,7 +247,7 @@ class _Lowering:
         return True
 
     def with_last_uses(self) -> tuple[Instruction, ...]:
-        dead = last_uses([one.inputs for one in self.instructions], self.outputs)
+        dead = find_last_uses([one.inputs for one in self.instructions], self.outputs)
         both = zip(self.instructions, dead, strict=True)
         return tuple(one._replace(dead=slots) for one, slots in both)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules import module as torch_module
 
-from .._core.layout import CHANNELS_LAST, axes_moved
-from .._ops.tracing import is_compiling_one_size, under_autocast
+from .._core.layout import CHANNELS_LAST, permute_axes
+from .._ops.tracing import is_autocast_enabled, is_compiling_static
 from .calls import ModuleCall
 
 WITHOUT_GRADIENTS, WITH_GRADIENTS, COMPILED = range(3)  # the modes of a run
@@ -113,7 +113,7 @@ class Program(NamedTuple):
         for slot in range(self.size):
             moved = values[self.size + slot]
             if values[slot] is None and moved is not None:
-                values[slot] = axes_moved(moved, CHANNELS_LAST[moved.ndim - 2])
+                values[slot] = permute_axes(moved, CHANNELS_LAST[moved.ndim - 2])
 
 
 def has_hooks(module: Any) -> bool:
@@ -133,11 +133,11 @@ def select_mode(inputs: Sequence[Any]) -> int | None:
         or torch_module._global_forward_pre_hooks
         or torch_module._global_backward_hooks
         or torch_module._global_backward_pre_hooks
-        or any(isinstance(x, Tensor) and under_autocast(x.device.type) for x in inputs)
+        or any(isinstance(x, Tensor) and is_autocast_enabled(x.device.type) for x in inputs)
     ):
         return None
     if torch.compiler.is_compiling():
-        fixed = all(isinstance(x, Tensor) and is_compiling_one_size(x) for x in inputs)
+        fixed = all(isinstance(x, Tensor) and is_compiling_static(x) for x in inputs)
         return COMPILED if fixed else None
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return None

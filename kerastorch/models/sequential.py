@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..graph.shapes import UNKNOWN, Shape, within
+from ..graph.shapes import UNKNOWN, Shape, complete_shape
 from ..graph.spec import ModelSpec
 from ..layers.base.layer import Layer
 from ..layers.core.input import InputLayer
@@ -41,7 +41,7 @@ class Sequential(Model):
     def _fill_shapes(self, given: Any, found: Shapes) -> None:
         declared = self._inputs[0].shape if self._inputs else None
         if declared is not None:
-            given = within(given, Shape(declared))
+            given = complete_shape(given, Shape(declared))
         fill_sequential(found, self.spec, given)
 
     def forward(self, inputs: Any) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from .._core.errors import problem
-from ..graph.shapes import ERRORS, UNKNOWN, Shape, leaf, shapes_in
-from ..graph.spec import ModelSpec, TensorRef, mapped, refs
+from .._core.errors import argument_error
+from ..graph.shapes import ERRORS, UNKNOWN, Shape, iterate_shapes, to_shapes
+from ..graph.spec import ModelSpec, TensorRef, iterate_refs, map_refs
 from ..layers.base.layer import Layer
 
 
@@ -57,10 +57,10 @@ class Shapes:
             ValueError: the layer does not accept inputs of such shapes.
         """
         given = args[0] if len(args) == 1 else list(args)
-        known = UNKNOWN not in shapes_in([list(args), kwargs])
+        known = UNKNOWN not in iterate_shapes([list(args), kwargs])
         if not known and not changed and self.built[name] is not None:
-            given = leaf(self.built[name])
-            known = UNKNOWN not in shapes_in(given)
+            given = to_shapes(self.built[name])
+            known = UNKNOWN not in iterate_shapes(given)
             args = (given,)
         found: Any = UNKNOWN
         if known and name in self.layers:
@@ -69,7 +69,7 @@ class Shapes:
                 found = _output_shape(self.layers[name], args, named)
                 inner: Any = getattr(self.layers[name], "activation", None)
                 if found is not UNKNOWN and hasattr(inner, "compute_output_shape"):
-                    found = leaf(inner.compute_output_shape(found))
+                    found = to_shapes(inner.compute_output_shape(found))
             except ERRORS as error:
                 if self.strict:
                     raise ValueError(f"{name!r}: {error}") from error
@@ -113,17 +113,17 @@ def fill_functional(found: Shapes, spec: ModelSpec, given: Mapping[TensorRef, An
         return Shape(spec.hints[ref]) if hinted else shape
 
     for call in spec.calls:
-        args, kwargs = mapped(call.args, shape_of), mapped(call.kwargs, shape_of)
-        differs = any(ref[:2] in changed for ref in refs([list(call.args), call.kwargs]))
+        args, kwargs = map_refs(call.args, shape_of), map_refs(call.kwargs, shape_of)
+        differs = any(ref[:2] in changed for ref in iterate_refs([list(call.args), call.kwargs]))
         result = found.infer_call(call.layer, args, kwargs, differs)
         differs |= call.layer in found.replaced
-        for index, shape in enumerate(shapes_in(result)):
+        for index, shape in enumerate(iterate_shapes(result)):
             ref = TensorRef(call.layer, call.number, index)
             known[ref] = shape
             differs |= _differ(shape, spec.hints.get(ref))
         if differs:
             changed.add((call.layer, call.number))
-    result = mapped(spec.outputs, shape_of)
+    result = map_refs(spec.outputs, shape_of)
     is_single = isinstance(result, list) and len(result) == 1  # as Keras's models do
     found.result = result[0] if is_single else result
 
@@ -143,7 +143,7 @@ def fill_sequential(found: Shapes, spec: ModelSpec, given: Any) -> None:
 
 def _differ(shape: Any, hint: Any) -> bool:
     """Return whether a known shape contradicts the file's; None matches any size."""
-    hint = hint if hint is None else leaf(hint)
+    hint = hint if hint is None else to_shapes(hint)
     if not isinstance(shape, Shape) or not isinstance(hint, Shape):
         return False
     sizes = zip(shape, hint, strict=False)
@@ -162,7 +162,7 @@ def _require_fit(layer: Layer, shape: Any) -> None:
     own = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if any(own.get(name, size) != size for name, size in wanted.items()):
         rule = "of the sizes that the layer is built for"
-        raise ValueError(problem(type(layer).__name__, "input_shape", rule, tuple(shape)))
+        raise ValueError(argument_error(type(layer).__name__, "input_shape", rule, tuple(shape)))
 
 
 # Classes of torch whose output has the shape of the input
@@ -178,7 +178,7 @@ def _output_shape(module: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
     if isinstance(module, Layer) and len(args) == 1:
         _require_fit(module, args[0])
     if compute is not None:
-        return leaf(compute(*args, **kwargs))
+        return to_shapes(compute(*args, **kwargs))
     if len(args) != 1 or kwargs or not isinstance(args[0], Shape):
         return UNKNOWN
     (shape,) = args

@@ -8,13 +8,13 @@ from typing import Any
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ..graph.spec import ModelSpec, refs
+from ..graph.spec import ModelSpec, iterate_refs
 
 _TITLES = ("Layer (type)", "Output shape", "Params", "Connected to")
 _INDENT = "  "
 
 
-def summary(model: Any, kind: type[nn.Module]) -> str:
+def format_summary(model: Any, kind: type[nn.Module]) -> str:
     """Return a table of a model's layers and totals; layers of nested models are indented."""
     rows = [_TITLES, *_rows(model, model._given, "", kind)]
     connected = any(row[3] for row in rows[1:])
@@ -54,7 +54,7 @@ def _sources(spec: ModelSpec) -> dict[str, list[str]]:
     """Return the tensors that each layer is called on, in Keras's notation."""
     found: dict[str, list[str]] = {}
     for call in spec.calls:
-        tensors = refs([list(call.args), call.kwargs])
+        tensors = iterate_refs([list(call.args), call.kwargs])
         named = [f"{ref.layer}[{ref.call}][{ref.index}]" for ref in tensors]
         found.setdefault(call.layer, []).extend(named)
     return found

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from .. import config
-from .._core.arrays import from_array
-from .._core.errors import problem
+from .._core.arrays import to_tensor
+from .._core.errors import argument_error
 
 _BY_RANK = (
     *(torch.bool, torch.int32, torch.int64, torch.float16, torch.bfloat16),
@@ -22,15 +22,15 @@ TYPES = (
 )
 
 
-def as_tensor(value: Any, like: Tensor) -> Tensor:
+def to_tensor_like(value: Any, like: Tensor) -> Tensor:
     """Return a tensor, number, list or array as a tensor on the device of another."""
     if isinstance(value, Tensor):
         return value
     if isinstance(value, (bool, int, float, list, tuple)):
         return torch.as_tensor(value, dtype=_dtype_of(value), device=like.device)
-    found = from_array(value)
+    found = to_tensor(value)
     if found is None:
-        raise TypeError(problem("operation", "argument", "a tensor or numbers", value))
+        raise TypeError(argument_error("operation", "argument", "a tensor or numbers", value))
     return found.to(like.device)
 
 
@@ -40,13 +40,13 @@ def _dtype_of(value: Any) -> torch.dtype:
     if isinstance(value, int):
         return torch.int32 if -(2**31) <= value < 2**31 else torch.int64
     if isinstance(value, float):
-        return floatx()
+        return get_float_dtype()
     if isinstance(value, (list, tuple)):
         return max(map(_dtype_of, value), key=_BY_RANK.index, default=torch.int32)
-    raise TypeError(problem("operation", "argument", "a tensor or numbers", value))
+    raise TypeError(argument_error("operation", "argument", "a tensor or numbers", value))
 
 
-def floatx() -> torch.dtype:
+def get_float_dtype() -> torch.dtype:
     """Return the default floating-point dtype."""
     found: torch.dtype = getattr(torch, config.floatx())
     return found
@@ -54,7 +54,7 @@ def floatx() -> torch.dtype:
 
 def _as_tensors(x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
     like = x1 if isinstance(x1, Tensor) else x2
-    return as_tensor(x1, like), as_tensor(x2, like)
+    return to_tensor_like(x1, like), to_tensor_like(x2, like)
 
 
 def _is_number(value: Any) -> bool:
@@ -69,7 +69,7 @@ def _result_dtype(x1: Any, x2: Any) -> torch.dtype:
             dtype: torch.dtype = x.dtype
             return dtype
         if isinstance(number, float):
-            return floatx()
+            return get_float_dtype()
         return torch.int32 if x.dtype is torch.bool else x.dtype
     return torch.promote_types(x1.dtype, x2.dtype)
 
@@ -85,11 +85,11 @@ def wrap_unary(
     floats: bool = False,
     booleans: torch.dtype | None = None,
 ) -> Callable[[Tensor], Tensor]:
-    """Return a torch function that casts integers to `floatx()`, or booleans, as Keras does."""
+    """Return a torch function that casts integers or booleans first, as Keras does."""
 
     def compute(x: Tensor) -> Tensor:
         if floats and is_integer(x):
-            x = x.to(floatx())
+            x = x.to(get_float_dtype())
         elif booleans is not None and x.dtype is torch.bool:
             x = x.to(booleans)
         return function(x)
@@ -106,15 +106,15 @@ def wrap_binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., T
     return compute
 
 
-def absolute(x: Tensor) -> Tensor:
+def compute_absolute(x: Tensor) -> Tensor:
     """Return the absolute values; booleans are returned as they are."""
     return x if x.dtype is torch.bool else torch.abs(x)
 
 
-def rounded(x: Tensor, decimals: int = 0) -> Tensor:
+def round_half_even(x: Tensor, decimals: int = 0) -> Tensor:
     """Round half to even; integers keep their dtype."""
     if is_integer(x) and x.dtype is not torch.bool:
-        return torch.round(x.to(floatx()), decimals=decimals).to(x.dtype)
+        return torch.round(x.to(get_float_dtype()), decimals=decimals).to(x.dtype)
     return torch.round(x, decimals=decimals)
 
 
@@ -170,7 +170,7 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     dtype = torch.promote_types(x1.dtype, x2.dtype)
     if x1.dtype is x2.dtype is torch.int8:
         dtype = torch.int32
-    compute = floatx() if dtype is torch.bool else dtype
+    compute = get_float_dtype() if dtype is torch.bool else dtype
     if dtype is torch.float16 and x1.is_cpu:
         compute = torch.float32
     return torch.matmul(x1.to(compute), x2.to(compute)).to(dtype)
@@ -178,7 +178,7 @@ def matmul(x1: Any, x2: Any) -> Tensor:
 
 def clip(x: Tensor, x_min: Any, x_max: Any) -> Tensor:
     """Clip a tensor to a range; booleans become int32."""
-    low, high = as_tensor(x_min, x), as_tensor(x_max, x)
+    low, high = to_tensor_like(x_min, x), to_tensor_like(x_max, x)
     if x.dtype is torch.float16 and x.is_cpu:
         return torch.clip(x.float(), low, high).half()
     return torch.clip(x.int() if x.dtype is torch.bool else x, low, high)
@@ -186,12 +186,12 @@ def clip(x: Tensor, x_min: Any, x_max: Any) -> Tensor:
 
 def where(condition: Tensor, x1: Any, x2: Any) -> Tensor:
     """Choose from the first where the condition is not 0, else from the second."""
-    a, b = as_tensor(x1, condition), as_tensor(x2, condition)
+    a, b = to_tensor_like(x1, condition), to_tensor_like(x2, condition)
     return torch.where(condition.to(torch.bool), a, b)
 
 
 def cast(x: Tensor, dtype: str) -> Tensor:
     """Cast a tensor to a dtype of the closed table, or raise ValueError."""
     if dtype not in TYPES:
-        raise ValueError(problem("Cast", "dtype", f"one of {', '.join(TYPES)}", dtype))
+        raise ValueError(argument_error("Cast", "dtype", f"one of {', '.join(TYPES)}", dtype))
     return x.to(getattr(torch, dtype))

@@ -1,6 +1,6 @@
 """The operations of `keras.ops` that a Functional model may have between its layers.
 
-Values and dtypes are those of Keras on torch, with a Python number as a tensor of `floatx()`,
+Values and dtypes are those of Keras on torch, with a Python number as a tensor of floatx,
 int32 or bool; but 64-bit dtypes are kept where Keras makes them 32-bit.
 """
 
@@ -12,17 +12,17 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from .. import activations
-from .._core.registry import snake_case
+from .._core.registry import to_snake_case
 from . import reductions, shaping
 from .elementwise import (
-    absolute,
     cast,
     clip,
+    compute_absolute,
     divide,
     floor_divide,
     matmul,
     mod,
-    rounded,
+    round_half_even,
     subtract,
     where,
     wrap_binary,
@@ -62,19 +62,19 @@ _ACTIVATIONS = (
     *("Sparsemax", "Squareplus", "TanhShrink", "Threshold"),
 )
 KERAS: Mapping[str, Entry] = {
-    **{n: Entry(wrap_unary(getattr(torch, snake_case(n))), "same") for n in _UNARY},
-    **{n: Entry(wrap_binary(getattr(torch, snake_case(n))), "broadcast") for n in _BINARY},
+    **{n: Entry(wrap_unary(getattr(torch, to_snake_case(n))), "same") for n in _UNARY},
+    **{n: Entry(wrap_binary(getattr(torch, to_snake_case(n))), "broadcast") for n in _BINARY},
     "Power": Entry(wrap_binary(torch.pow), "broadcast"),
     "Equal": Entry(wrap_binary(torch.eq), "broadcast"),
-    **{n: Entry(getattr(activations, snake_case(n)), "same") for n in _ACTIVATIONS},
+    **{n: Entry(getattr(activations, to_snake_case(n)), "same") for n in _ACTIVATIONS},
     "ReLU": Entry(activations.relu, "same"),
-    "Absolute": Entry(absolute, "same"),
+    "Absolute": Entry(compute_absolute, "same"),
     "Square": Entry(wrap_unary(torch.square, booleans=torch.int32), "same"),
     "Exp": Entry(wrap_unary(torch.exp, floats=True), "same"),
     "Expm1": Entry(wrap_unary(torch.expm1, floats=True), "same"),
     "Floor": Entry(wrap_unary(torch.floor, floats=True), "same"),
     "Ceil": Entry(wrap_unary(torch.ceil, floats=True), "same"),
-    "Round": Entry(rounded, "same"),
+    "Round": Entry(round_half_even, "same"),
     "Subtract": Entry(subtract, "broadcast"),
     "Divide": Entry(divide, "broadcast"),
     "TrueDivide": Entry(divide, "broadcast"),
@@ -88,9 +88,9 @@ KERAS: Mapping[str, Entry] = {
     "Cast": Entry(cast, "same"),
     "Mean": Entry(reductions.mean),
     "Var": Entry(reductions.variance),
-    "Std": Entry(reductions.deviation),
-    "Sum": Entry(reductions.summed),
-    "Prod": Entry(reductions.product),
+    "Std": Entry(reductions.reduce_std),
+    "Sum": Entry(reductions.reduce_sum),
+    "Prod": Entry(reductions.reduce_prod),
     "Max": Entry(reductions.wrap_extremum(torch.amax)),
     "Min": Entry(reductions.wrap_extremum(torch.amin)),
     "Amax": Entry(reductions.wrap_extremum(torch.amax)),
@@ -99,18 +99,18 @@ KERAS: Mapping[str, Entry] = {
     "Argmin": Entry(reductions.wrap_arg_extremum(torch.argmin)),
     "Any": Entry(reductions.wrap_any_or_all(torch.any)),
     "All": Entry(reductions.wrap_any_or_all(torch.all)),
-    "Normalize": Entry(reductions.normalized, "same"),
+    "Normalize": Entry(reductions.normalize, "same"),
     "Glu": Entry(activations.glu),
     "Reshape": Entry(shaping.reshape),
-    "Transpose": Entry(shaping.transposed),
-    "Swapaxes": Entry(shaping.swapped),
-    "Concatenate": Entry(shaping.concatenated),
-    "Stack": Entry(shaping.stacked),
-    "Squeeze": Entry(shaping.squeezed),
-    "ExpandDims": Entry(shaping.expanded),
+    "Transpose": Entry(shaping.transpose_axes),
+    "Swapaxes": Entry(shaping.swap_axes),
+    "Concatenate": Entry(shaping.concatenate),
+    "Stack": Entry(shaping.stack),
+    "Squeeze": Entry(shaping.squeeze),
+    "ExpandDims": Entry(shaping.expand_dims),
     "Ravel": Entry(wrap_unary(torch.ravel)),
     "GetItem": Entry(shaping.get_item),
-    "Flip": Entry(shaping.flipped, "same"),
-    "Split": Entry(shaping.parted),
+    "Flip": Entry(shaping.flip, "same"),
+    "Split": Entry(shaping.split),
     "StopGradient": Entry(lambda variable: variable.detach(), "same"),
 }

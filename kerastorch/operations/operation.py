@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._core.errors import problem
+from .._core.errors import argument_error
 from .._core.scripting import NotScriptable
-from ..graph.shapes import ERRORS, UNKNOWN, Shape, broadcast, shapes_in
+from ..graph.shapes import ERRORS, UNKNOWN, Shape, broadcast_shapes, iterate_shapes
 from ..graph.structure import map_structure
 from .keras_ops import KERAS, Entry
 from .tensorflow_ops import TENSORFLOW
@@ -23,7 +23,7 @@ _ENTRIES: Mapping[str, Entry] = {
 _SIZES = (5040, 10080)  # with many divisors, to stand for an unknown size
 
 
-def key_of(class_name: str, config: Mapping[str, Any]) -> str:
+def get_operation_key(class_name: str, config: Mapping[str, Any]) -> str:
     """Return the key of an operation: "Add", "tf.math.add"."""
     if class_name in ("TFOpLambda", "SlicingOpLambda"):
         return f"tf.{config.get('function')}"
@@ -45,7 +45,7 @@ class Operation(NotScriptable, nn.Module):
     def __init__(self, key: str, name: str, arguments: Mapping[str, Any]) -> None:
         super().__init__()
         if key not in _ENTRIES:
-            raise ValueError(problem("Operation", "key", "a supported operation", key))
+            raise ValueError(argument_error("Operation", "key", "a supported operation", key))
         self.key = key
         self.name = name
         self.arguments = dict(arguments)
@@ -70,11 +70,11 @@ class Operation(NotScriptable, nn.Module):
             ValueError: the function does not accept tensors of these shapes.
         """
         rule = _ENTRIES[self.key].rule
-        shapes = list(shapes_in([args, kwargs]))
+        shapes = list(iterate_shapes([args, kwargs]))
         if rule == "same":
             return shapes[0]
         if rule == "broadcast":
-            return broadcast(map(_to_shape, [*args, *kwargs.values()]))
+            return broadcast_shapes(map(_to_shape, [*args, *kwargs.values()]))
         try:
             found = [self._infer_shape(size, args, kwargs) for size in _SIZES]
         except ERRORS as error:

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from .. import config
-from .._core.errors import problem
-from .elementwise import cast, floatx, is_integer
+from .._core.errors import argument_error
+from .elementwise import cast, get_float_dtype, is_integer
 
 
-def axes_of(axis: Any, keepdims: bool = False, *, bare: bool = False) -> tuple[int, ...] | None:
+def normalize_axes(
+    axis: Any, keepdims: bool = False, *, bare: bool = False
+) -> tuple[int, ...] | None:
     """Return the axes to reduce, None for all.
 
     With `bare`, `keepdims` over all axes is refused: Keras on torch drops the axes, other backends
@@ -24,7 +26,7 @@ def axes_of(axis: Any, keepdims: bool = False, *, bare: bool = False) -> tuple[i
         return None
     if not axes or not all(type(one) is int for one in axes):
         rule = "integers, or null where `keepdims` is false" if bare else "integers, or null"
-        raise ValueError(problem("operation", "axis", rule, axis, keepdims=keepdims))
+        raise ValueError(argument_error("operation", "axis", rule, axis, keepdims=keepdims))
     return tuple(axes)
 
 
@@ -32,21 +34,21 @@ def mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Return the mean along axes; integers give float32."""
     dtype = x.dtype if x.is_floating_point() else torch.float32
     compute = torch.promote_types(dtype, torch.float32)
-    return torch.mean(x.to(compute), axes_of(axis), keepdims).to(dtype)
+    return torch.mean(x.to(compute), normalize_axes(axis), keepdims).to(dtype)
 
 
 def variance(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Return the variance along axes; integers give `floatx()`."""
-    dtype = x.dtype if x.is_floating_point() else floatx()
+    """Return the variance along axes; integers give `get_float_dtype()`."""
+    dtype = x.dtype if x.is_floating_point() else get_float_dtype()
     compute = torch.promote_types(dtype, torch.float32)
-    found = torch.var(x.to(compute), dim=axes_of(axis), keepdim=keepdims, correction=0)
+    found = torch.var(x.to(compute), dim=normalize_axes(axis), keepdim=keepdims, correction=0)
     return found.to(dtype)
 
 
-def deviation(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+def reduce_std(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Return the standard deviation along axes; integers give float32."""
     x = x.float() if is_integer(x) else x
-    return torch.std(x, dim=axes_of(axis), keepdim=keepdims, correction=0)
+    return torch.std(x, dim=normalize_axes(axis), keepdim=keepdims, correction=0)
 
 
 def _accumulator_dtype(x: Tensor) -> torch.dtype:
@@ -54,18 +56,18 @@ def _accumulator_dtype(x: Tensor) -> torch.dtype:
     return torch.int32 if small else x.dtype
 
 
-def summed(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+def reduce_sum(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Return the sum along axes; booleans and small integers give int32."""
-    axes = axes_of(axis, keepdims, bare=True)
+    axes = normalize_axes(axis, keepdims, bare=True)
     total = torch.sum(x) if axes is None else torch.sum(x, axes, keepdims)
     return total.to(_accumulator_dtype(x))
 
 
-def product(
+def reduce_prod(
     x: Tensor, axis: Any = None, keepdims: bool = False, dtype: str | None = None
 ) -> Tensor:
     """Return the product along axes; booleans and small integers give int32."""
-    axes = axes_of(axis, keepdims, bare=True)
+    axes = normalize_axes(axis, keepdims, bare=True)
     if dtype is not None:
         x = cast(x, dtype)
     result = _accumulator_dtype(x)
@@ -84,8 +86,8 @@ def wrap_extremum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         x: Tensor, axis: Any = None, keepdims: bool = False, initial: None = None
     ) -> Tensor:
         if initial is not None:
-            raise ValueError(problem("operation", "initial", "null", initial))
-        axes = axes_of(axis, keepdims, bare=True)
+            raise ValueError(argument_error("operation", "initial", "null", initial))
+        axes = normalize_axes(axis, keepdims, bare=True)
         return function(x) if axes is None else function(x, axes, keepdims)
 
     return compute
@@ -105,15 +107,15 @@ def wrap_any_or_all(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return torch's `any` or `all` with Keras's arguments and dtype."""
 
     def compute(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return function(x, dim=axes_of(axis), keepdim=keepdims).to(torch.bool)
+        return function(x, dim=normalize_axes(axis), keepdim=keepdims).to(torch.bool)
 
     return compute
 
 
-def normalized(x: Tensor, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> Tensor:
+def normalize(x: Tensor, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> Tensor:
     """Return a tensor divided by the larger of its norm along axes and `epsilon`."""
     if order != 2:
-        raise ValueError(problem("Normalize", "order", "2", order))
+        raise ValueError(argument_error("Normalize", "order", "2", order))
     least = config.epsilon() if epsilon is None else epsilon
-    inverse = torch.rsqrt(torch.sum(torch.square(x), axes_of(axis), True))
+    inverse = torch.rsqrt(torch.sum(torch.square(x), normalize_axes(axis), True))
     return x * torch.minimum(inverse, torch.full_like(inverse, 1.0 / least))

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._core.errors import problem
-from .._core.layout import axes_moved
-from .reductions import axes_of
+from .._core.errors import argument_error
+from .._core.layout import permute_axes
+from .reductions import normalize_axes
 
 
 def reshape(x: Tensor, newshape: Any) -> Tensor:
@@ -25,45 +25,47 @@ def _to_int(size: Any) -> int:
         return int(size.item())
     if type(size) is not int:
         rule = "integers; a size that is not known must be -1"
-        raise ValueError(problem("Reshape", "newshape", rule, size))
+        raise ValueError(argument_error("Reshape", "newshape", rule, size))
     return size
 
 
-def transposed(x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
+def transpose_axes(x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
     """Permute the axes of a tensor; by default reverse them."""
-    return axes_moved(x, tuple(reversed(range(x.ndim))) if axes is None else tuple(axes))
+    return permute_axes(x, tuple(reversed(range(x.ndim))) if axes is None else tuple(axes))
 
 
-def swapped(x: Tensor, axis1: int, axis2: int) -> Tensor:
+def swap_axes(x: Tensor, axis1: int, axis2: int) -> Tensor:
     """Swap two axes."""
     order = list(range(x.ndim))
     order[axis1], order[axis2] = order[axis2], order[axis1]
-    return axes_moved(x, tuple(order))
+    return permute_axes(x, tuple(order))
 
 
-def concatenated(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
+def concatenate(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Concatenate tensors along an axis."""
     return torch.cat(list(xs), axis)
 
 
-def stacked(x: Sequence[Tensor], axis: int = 0) -> Tensor:
+def stack(x: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Stack tensors along a new axis."""
     return torch.stack(list(x), axis)
 
 
-def squeezed(x: Tensor, axis: Any = None) -> Tensor:
+def squeeze(x: Tensor, axis: Any = None) -> Tensor:
     """Remove axes of size 1: the given ones, or all."""
-    axes = axes_of(axis)
+    axes = normalize_axes(axis)
     if axes is None:
         return torch.squeeze(x)
     if any(x.shape[one] != 1 for one in axes):
-        raise ValueError(problem("Squeeze", "axis", "axes of size 1", axis, x=tuple(x.shape)))
+        raise ValueError(
+            argument_error("Squeeze", "axis", "axes of size 1", axis, x=tuple(x.shape))
+        )
     return torch.squeeze(x, axes)
 
 
-def expanded(x: Tensor, axis: Any) -> Tensor:
+def expand_dims(x: Tensor, axis: Any) -> Tensor:
     """Insert axes of size 1, given as axes of the result."""
-    axes = axes_of(axis) or ()
+    axes = normalize_axes(axis) or ()
     for one in sorted(one % (x.ndim + len(axes)) for one in axes):
         x = x.unsqueeze(one)
     return x
@@ -75,22 +77,24 @@ def get_item(x: Tensor, key: Any) -> Tensor:
     good = all(p is None or p is ... or type(p) is int or isinstance(p, slice) for p in parts)
     if not good or any(isinstance(p, slice) and (p.step or 1) < 1 for p in parts):
         rule = "integers, slices with steps above 0, null and an ellipsis"
-        raise ValueError(problem("GetItem", "key", rule, key))
+        raise ValueError(argument_error("GetItem", "key", rule, key))
     found: Tensor = x[parts]
     return found
 
 
-def flipped(x: Tensor, axis: Any = None) -> Tensor:
+def flip(x: Tensor, axis: Any = None) -> Tensor:
     """Reverse a tensor along axes, by default along all."""
-    return torch.flip(x, axes_of(axis) or tuple(range(x.ndim)))
+    return torch.flip(x, normalize_axes(axis) or tuple(range(x.ndim)))
 
 
-def parted(x: Tensor, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
+def split(x: Tensor, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     """Split a tensor along an axis, into a number of equal parts or at these indices."""
     size, parts = x.shape[axis], indices_or_sections
     if type(parts) is int:
         if parts < 1 or size % parts or not size:
-            raise ValueError(problem("Split", "indices_or_sections", "a divisor", parts, size=size))
+            raise ValueError(
+                argument_error("Split", "indices_or_sections", "a divisor", parts, size=size)
+            )
         return list(torch.split(x, size // parts, axis))
     sizes = [after - before for before, after in pairwise([0, *parts, size])]
     return list(torch.split(x, sizes, axis))

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from .. import activations
-from .._core.errors import problem
+from .._core.errors import argument_error
 from .elementwise import cast, wrap_unary
 from .keras_ops import Entry
-from .reductions import axes_of
-from .shaping import expanded, get_item, reshape, squeezed, swapped, transposed
+from .reductions import normalize_axes
+from .shaping import expand_dims, get_item, reshape, squeeze, swap_axes, transpose_axes
 
 
 def _wrap_binary(
@@ -42,7 +42,7 @@ def _like(value: Any, like: Tensor) -> Tensor:
 
 def _require_floats(x: Tensor) -> None:
     if not x.is_floating_point():
-        raise ValueError(problem("TFOpLambda", "inputs", "of floating point", x.dtype))
+        raise ValueError(argument_error("TFOpLambda", "inputs", "of floating point", x.dtype))
 
 
 def _wrap_reduction(
@@ -52,7 +52,7 @@ def _wrap_reduction(
         x = input_tensor
         if floats:
             _require_floats(x)
-        axes = axes_of(axis) or tuple(range(x.ndim))
+        axes = normalize_axes(axis) or tuple(range(x.ndim))
         return function(x, axes, bool(keepdims)).to(x.dtype)
 
     return compute
@@ -74,7 +74,7 @@ def _gelu(features: Tensor, approximate: bool = False) -> Tensor:
 
 def _silu(features: Tensor, beta: float = 1.0) -> Tensor:
     if beta != 1.0:
-        raise ValueError(problem("tf.nn.silu", "beta", "1", beta))
+        raise ValueError(argument_error("tf.nn.silu", "beta", "1", beta))
     return activations.silu(features)
 
 
@@ -87,7 +87,7 @@ def _log_softmax(logits: Tensor, axis: int | None = None) -> Tensor:
 
 
 def _l2_normalize(x: Tensor, axis: Any = None, epsilon: float = 1e-12) -> Tensor:
-    axes = axes_of(axis) or tuple(range(x.ndim))
+    axes = normalize_axes(axis) or tuple(range(x.ndim))
     squares = torch.sum(torch.square(x), axes, True)
     return x * torch.rsqrt(torch.maximum(squares, torch.full_like(squares, epsilon)))
 
@@ -96,7 +96,7 @@ def _matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False
     like = a if isinstance(a, Tensor) else b
     a, b = _like(a, like), _like(b, like)
     return torch.matmul(
-        swapped(a, -2, -1) if transpose_a else a, swapped(b, -2, -1) if transpose_b else b
+        swap_axes(a, -2, -1) if transpose_a else a, swap_axes(b, -2, -1) if transpose_b else b
     )
 
 
@@ -105,7 +105,7 @@ def _reshape(tensor: Tensor, shape: Any) -> Tensor:
 
 
 def _transpose(a: Tensor, perm: Sequence[int] | None = None, conjugate: bool = False) -> Tensor:
-    return transposed(a, perm)
+    return transpose_axes(a, perm)
 
 
 def _concat(values: Sequence[Any], axis: int) -> Tensor:
@@ -136,7 +136,7 @@ def _to_index(given: Any) -> Any:
         size is None or type(size) is int for size in sizes
     ):
         rule = "integers, slices of integers, null and an ellipsis"
-        raise ValueError(problem("TFOpLambda", "slice_spec", rule, given))
+        raise ValueError(argument_error("TFOpLambda", "slice_spec", rule, given))
     return slice(*sizes)
 
 
@@ -170,9 +170,9 @@ TENSORFLOW: Mapping[str, Entry] = {
     "transpose": Entry(_transpose),
     "concat": Entry(_concat),
     "stack": Entry(_stack),
-    "expand_dims": Entry(expanded),
-    "compat.v1.squeeze": Entry(squeezed),
-    "squeeze": Entry(squeezed),
+    "expand_dims": Entry(expand_dims),
+    "compat.v1.squeeze": Entry(squeeze),
+    "squeeze": Entry(squeeze),
     "cast": Entry(cast, "same"),
     "clip_by_value": Entry(_clip, "same"),
     "__operators__.getitem": Entry(_getitem),

@@ -10,20 +10,20 @@ import torch
 from torch import nn
 
 from .._core import arguments
-from .._core.errors import FileError, problem
+from .._core.errors import FileError, argument_error
 from ..graph.spec import ModelSpec
 from ..models.build import build_model
 from ..models.functional import Model
-from .configs.parse import parse_model
-from .formats.weight_file import Contents
+from .configs.parse import parse_model_config
+from .formats.weight_file import WeightFile
 from .matching.copy import copy_weights
 from .matching.load_plan import LoadPlan
 from .matching.matcher import Matcher
 from .skeleton import make_skeleton
-from .weight_loading import Progress, reading, require, warn_of
-from .weights.module_weights import leaves_of
-from .weights.saved_layers_by_config import saved_layers
-from .weights.unbuilt import unbuilt
+from .weight_loading import Progress, open_source, require_complete, warn_about
+from .weights.module_weights import list_module_weights
+from .weights.saved_layers_by_config import group_by_layer
+from .weights.unbuilt import list_unbuilt_layers
 
 _REMEDY = "The file is not of this model, or is damaged: save it again with Keras."
 _DIFFERENCES = "Let `custom_layers` make modules that compute what the file's layers do."
@@ -81,34 +81,34 @@ def load_model(
     for name, given in (("custom_layers", custom_layers), ("custom_objects", custom_objects)):
         if not isinstance(given, Mapping | None):
             rule = "a dict of names, or None"
-            raise TypeError(problem(load_model.__name__, name, rule, given))
-    path = arguments.path(load_model.__name__, "path", path)
-    weights = arguments.path(load_model.__name__, "weights", weights)
+            raise TypeError(argument_error(load_model.__name__, name, rule, given))
+    path = arguments.as_path(load_model.__name__, "path", path)
+    weights = arguments.as_path(load_model.__name__, "weights", weights)
     target = _parse_device(device)
     on_meta = target is not None and target.type == "meta"
-    with reading(path, progress) as file:
+    with open_source(path, progress) as file:
         spec = _parse_config(file)
         model = _build(target, spec, custom_layers, custom_objects)
         if weights is None and _lacks_weights(model, file, on_meta):
             make_skeleton(model, None, file.source)
             return model.eval()
-        with nullcontext(file) if weights is None else reading(weights, progress) as source:
+        with nullcontext(file) if weights is None else open_source(weights, progress) as source:
             plan = _plan_load(model, spec, source)
             if on_meta:
                 make_skeleton(model, plan, source.source)
             else:
                 copy_weights(plan, source.source)
-    warn_of(file.source, load_model.__name__, plan.warnings, stacklevel=3)
+    warn_about(file.source, load_model.__name__, plan.warnings, stacklevel=3)
     return model.eval()
 
 
-def _parse_config(file: Contents) -> ModelSpec:
+def _parse_config(file: WeightFile) -> ModelSpec:
     """Return a file's config."""
     if file.config is None:
         what = "it has weights only, and no config that describes the model"
         remedy = "Build the model yourself and call `load_weights`."
         raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
-    return parse_model(file.config, file.source, file.version)
+    return parse_model_config(file.config, file.source, file.version)
 
 
 def _build(
@@ -136,13 +136,13 @@ def _parse_device(device: torch.device | str | int | None) -> torch.device | Non
         torch.empty(0, device=found)
     except Exception as error:  # torch raises any of a dozen classes here
         rule = "a device that torch has on this machine"
-        raise ValueError(problem(load_model.__name__, "device", rule, device)) from error
+        raise ValueError(argument_error(load_model.__name__, "device", rule, device)) from error
     return found
 
 
-def _lacks_weights(model: Model, file: Contents, on_meta: bool) -> bool:
+def _lacks_weights(model: Model, file: WeightFile, on_meta: bool) -> bool:
     """Return whether a file has no weights for a model with some, an error unless on "meta"."""
-    if any(layer.weights for layer in file.layers) or not leaves_of(model):
+    if any(layer.weights for layer in file.layers) or not list_module_weights(model):
         return False
     if not on_meta:
         what, remedy = "it has a config and no weights", "Say where they are with `weights=`."
@@ -150,13 +150,13 @@ def _lacks_weights(model: Model, file: Contents, on_meta: bool) -> bool:
     return True
 
 
-def _plan_load(model: Model, spec: ModelSpec, contents: Contents) -> LoadPlan:
+def _plan_load(model: Model, spec: ModelSpec, contents: WeightFile) -> LoadPlan:
     """Plan the load by the model's own config; anything unmatched is an error."""
-    source = saved_layers(contents, spec)
+    source = group_by_layer(contents, spec)
     matcher = Matcher(model, contents, source, automatic=True)
     how = "order" if source.bare else "name" if contents.named_by_caller else "structure"
     plan = matcher.match(how)
-    for path, layer, input_shape in unbuilt(model):
+    for path, layer, input_shape in list_unbuilt_layers(model):
         found = plan.shapes.get(layer)
         try:
             expected = None if input_shape is None else layer._shapes_for(input_shape)
@@ -167,5 +167,5 @@ def _plan_load(model: Model, spec: ModelSpec, contents: Contents) -> LoadPlan:
             what = f"{path} has the parameters {expected} by its input's shape {input_shape}"
             plan.problems.append(f"{what}. Found: {found}.")
     if plan.assignments or plan.calls or matcher.leaves or source.layers:
-        require(model, contents, plan, True, _REMEDY, _DIFFERENCES)
+        require_complete(model, contents, plan, True, _REMEDY, _DIFFERENCES)
     return plan

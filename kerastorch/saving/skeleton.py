@@ -10,9 +10,9 @@ from .._core.errors import FileError
 from ..layers.base.layer import Layer
 from ..models.functional import Model
 from .matching.load_plan import LoadPlan
-from .matching.matcher import own_modules, structural_names
-from .weights.module_weights import has_method, leaves_of
-from .weights.unbuilt import unbuilt
+from .matching.matcher import list_custom_modules, list_layer_paths
+from .weights.module_weights import has_load_method, list_module_weights
+from .weights.unbuilt import list_unbuilt_layers
 
 _ADDED = "Load the model on a real device, or let `custom_layers` make modules without it."
 
@@ -34,7 +34,7 @@ def make_skeleton(model: Model, plan: LoadPlan | None, source: str) -> None:
         raise FileError(f"{source}: cannot be loaded on the device 'meta'.{listed}\n{_ADDED}")
     model.to("meta")
     shapes = {} if plan is None else plan.shapes
-    for path, layer, input_shape in list(unbuilt(model)):
+    for path, layer, input_shape in list(list_unbuilt_layers(model)):
         if layer in shapes:
             layer._become_built(layer._initial_values(shapes[layer]))
         elif input_shape is not None:
@@ -46,11 +46,11 @@ def make_skeleton(model: Model, plan: LoadPlan | None, source: str) -> None:
 
 def _find_unfilled(model: Model, matched: Sequence[Tensor]) -> Iterator[str]:
     """Yield the tensors that weights in a file do not fill after `to_empty`."""
-    leaves = leaves_of(model, own_modules(structural_names(model)))
+    leaves = list_module_weights(model, list_custom_modules(list_layer_paths(model)))
     filled = {id(tensor) for tensor in matched}
     for leaf in leaves:
         filled |= {id(target.tensor) for target in leaf.targets}
-        if has_method(leaf.module):
+        if has_load_method(leaf.module):
             filled |= set(map(id, (*leaf.module.parameters(), *leaf.module.buffers())))
     for path, module in model.named_modules():
         if isinstance(module, (Layer, Model)):  # they restore their constants themselves

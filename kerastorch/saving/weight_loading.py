@@ -13,19 +13,19 @@ import torch
 from torch import nn
 
 from .._core import arguments
-from .._core.errors import FileError, problem
+from .._core.errors import FileError, argument_error
 from ..graph.spec import ModelSpec
 from ..models.functional import Model
-from .configs.parse import parse_model
-from .formats.in_memory import is_live
-from .formats.open import open_contents
-from .formats.weight_file import Contents
+from .configs.parse import parse_model_config
+from .formats.in_memory import is_keras_object
+from .formats.open import open_weight_file
+from .formats.weight_file import WeightFile
 from .matching.copy import copy_weights
-from .matching.load_plan import LoadPlan, missing_entries, unused_entries
+from .matching.load_plan import LoadPlan, list_missing_entries, list_unexpected_entries
 from .matching.matcher import Matcher
 from .matching.own_modules import THREE_WAYS
 from .report import LoadEntry, LoadReport
-from .weights.saved_layers_by_config import saved_layers
+from .weights.saved_layers_by_config import group_by_layer
 
 Progress = Callable[[int], object]
 _MAPPING = "Say which is which with `mapping={module path: saved layer, or None to leave it out}`"
@@ -91,25 +91,25 @@ def load_weights(
     """
     owner = load_weights.__name__
     if not isinstance(module, nn.Module):
-        raise TypeError(problem(owner, "module", "a torch.nn.Module", type(module)))
+        raise TypeError(argument_error(owner, "module", "a torch.nn.Module", type(module)))
     if by is not None:
-        by = arguments.choice(owner, "by", by, ("name", "order"))
+        by = arguments.as_choice(owner, "by", by, ("name", "order"))
     entries = mapping.items() if isinstance(mapping, Mapping) else ()
     strings = all(isinstance(key, str) and isinstance(to, str | None) for key, to in entries)
     if not isinstance(mapping, Mapping | None) or not strings:
         rule = "a dict of paths to paths, names or None; or None"
-        raise TypeError(problem(owner, "mapping", rule, mapping))
-    source = arguments.path(owner, "source", source)
-    with reading(source, progress) as opened:
+        raise TypeError(argument_error(owner, "mapping", rule, mapping))
+    source = arguments.as_path(owner, "source", source)
+    with open_source(source, progress) as opened:
         contents = _as_model(opened, source)
         plan = _find_plan(module, contents, by, mapping, strict)
         copy_weights(plan, contents.source)
     report = _make_report(contents, plan, strict)
-    warn_of(contents.source, owner, report.warnings, stacklevel=3)
+    warn_about(contents.source, owner, report.warnings, stacklevel=3)
     return report
 
 
-def warn_of(source: str, owner: str, cautions: Sequence[str], *, stacklevel: int) -> None:
+def warn_about(source: str, owner: str, cautions: Sequence[str], *, stacklevel: int) -> None:
     """Warn of possible numerical differences from Keras, in one warning."""
     if cautions:
         lines = "\n".join(f"  {line}" for line in cautions)
@@ -117,20 +117,20 @@ def warn_of(source: str, owner: str, cautions: Sequence[str], *, stacklevel: int
 
 
 @contextmanager
-def reading(source: Any, progress: Progress | None) -> Iterator[Contents]:
+def open_source(source: Any, progress: Progress | None) -> Iterator[WeightFile]:
     """Open a source; tensors made meanwhile have no gradients, but may require them later."""
     with (
         torch.inference_mode(False),
         torch.no_grad(),
-        open_contents(source, progress=progress) as contents,
+        open_weight_file(source, progress=progress) as contents,
     ):
         yield contents
 
 
-def _as_model(contents: Contents, source: Any) -> Contents:
+def _as_model(contents: WeightFile, source: Any) -> WeightFile:
     """Return a single live layer as a model of it, so that its config is compared as well."""
     alone = contents.layers[0] if len(contents.layers) == 1 else None
-    if not is_live(source) or contents.config is not None or alone is None or alone.path:
+    if not is_keras_object(source) or contents.config is not None or alone is None or alone.path:
         return contents
     try:
         layer = {"class_name": type(source).__name__, "config": source.get_config()}
@@ -145,7 +145,7 @@ def _as_model(contents: Contents, source: Any) -> Contents:
 
 def _find_plan(
     module: nn.Module,
-    contents: Contents,
+    contents: WeightFile,
     by: str | None,
     mapping: Mapping[str, str | None] | None,
     strict: bool,
@@ -154,18 +154,18 @@ def _find_plan(
     cautions, spec = [], None
     if contents.config is not None:
         try:
-            spec = parse_model(contents.config, contents.source, contents.version)
+            spec = parse_model_config(contents.config, contents.source, contents.version)
         except FileError as error:
             cautions.append(f"the config was not used: {error}")
     make_matcher = partial(Matcher, module, contents, mapping=mapping, lenient=not strict)
     attempts = []
     if isinstance(module, Model) and by is None:
         # Layers can be replaced and changed, so that they may differ from the model's config.
-        source = saved_layers(contents, module.spec if spec is None else spec)
+        source = group_by_layer(contents, module.spec if spec is None else spec)
         automatic = spec is None or _list_names(spec) == _list_names(module.spec)
         matcher = make_matcher(source=source, automatic=automatic, compares=spec is not None)
         attempts.append((matcher, "structure"))
-    matcher = make_matcher(source=saved_layers(contents, spec), automatic=by == "name")
+    matcher = make_matcher(source=group_by_layer(contents, spec), automatic=by == "name")
     hows = ("name", "name and order", "order") if by is None else (by,)
     attempts += [(matcher, how) for how in hows]
     tried: list[LoadPlan] = []
@@ -176,7 +176,9 @@ def _find_plan(
     if plan.how.endswith("order") and by is None and not strict:
         plan.problems += _list_unmatched(contents, plan)
     plan.warnings[:0] = cautions
-    require(module, contents, plan, strict, _REMEDY if strict else f"{_MAPPING}.", _DIFFERENCES)
+    require_complete(
+        module, contents, plan, strict, _REMEDY if strict else f"{_MAPPING}.", _DIFFERENCES
+    )
     return plan
 
 
@@ -209,7 +211,7 @@ def _choose_closest(tried: list[LoadPlan]) -> LoadPlan:
     return next(found, tried[-1])
 
 
-def _list_unmatched(contents: Contents, plan: LoadPlan) -> list[str]:
+def _list_unmatched(contents: WeightFile, plan: LoadPlan) -> list[str]:
     """Return a line for each parameter without an array, and each array without a parameter."""
     source = "source" if contents.format.endswith("in memory") else "file"
     missing = [("missing", e, e.target, f"is not in the {source}") for e in plan.missing]
@@ -220,9 +222,9 @@ def _list_unmatched(contents: Contents, plan: LoadPlan) -> list[str]:
     ]
 
 
-def require(
+def require_complete(
     module: nn.Module,
-    contents: Contents,
+    contents: WeightFile,
     plan: LoadPlan,
     strict: bool,
     remedy: str,
@@ -256,7 +258,7 @@ def require(
         raise FileError(f"{contents.source}: {what}; nothing was changed.\n{shown}\n{hint}")
 
 
-def _make_report(contents: Contents, plan: LoadPlan, strict: bool) -> LoadReport:
+def _make_report(contents: WeightFile, plan: LoadPlan, strict: bool) -> LoadReport:
     loaded = []
     for pair in plan.assignments:
         if pair.weight is None:
@@ -270,8 +272,8 @@ def _make_report(contents: Contents, plan: LoadPlan, strict: bool) -> LoadReport
     missing, unused = list(plan.missing), plan.unexpected + plan.left_out
     warned = plan.warnings + ([] if strict else plan.strict + plan.differences)
     for one in plan.skipped:
-        missing += missing_entries(one.leaf, one.leaf.targets)
-        unused += unused_entries(one.saved.weights)
+        missing += list_missing_entries(one.leaf, one.leaf.targets)
+        unused += list_unexpected_entries(one.saved.weights)
         warned.append(f"{one.leaf.title} is left as it is: {one.reasons[0]}")
     lists = tuple(loaded), tuple(unused), tuple(missing), tuple(warned)
     return LoadReport(contents.source, contents.format, plan.how, *lists)

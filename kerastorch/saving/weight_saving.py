@@ -14,18 +14,24 @@ import torch
 from torch import Tensor, nn
 
 from .._core import arguments
-from .._core.errors import problem
-from .._core.layout import kernel_view
+from .._core.errors import argument_error
+from .._core.layout import weight_to_kernel
 from .._core.registry import is_automatic_name
 from ..graph.spec import LayerSpec
 from ..layers.base.layer import Layer
-from ..layers.base.lora import LoRA
-from ..models.error_context import missing_layer
+from ..layers.base.lora import LoRAMixin
+from ..models.error_context import make_missing_layer_error
 from ..models.functional import Model
-from .formats.hdf5.reader import library
-from .weights.keras_names import activation_spec, kind_of, weight_names
-from .weights.module_weights import Leaf, leaves_of
-from .weights.parameters import MERGED, Target, kinds_of, layer_kind, variables_of
+from .formats.hdf5.reader import import_h5py
+from .weights.keras_names import find_activation_spec, get_group_name, list_weight_names
+from .weights.module_weights import ModuleWeights, list_module_weights
+from .weights.parameters import (
+    MERGED,
+    ParameterSlot,
+    find_saved_class,
+    list_keras_classes,
+    list_parameters,
+)
 
 _SUFFIX = ".weights.h5"
 
@@ -70,19 +76,19 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """
     owner, rule = save_weights.__name__, f"a path that ends in {_SUFFIX!r}"
     if not isinstance(model, nn.Module):
-        raise TypeError(problem(owner, "model", "a torch.nn.Module", type(model)))
+        raise TypeError(argument_error(owner, "model", "a torch.nn.Module", type(model)))
     if not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(problem(owner, "path", rule, path))
-    target: Path = arguments.path(owner, "path", path)
+        raise TypeError(argument_error(owner, "path", rule, path))
+    target: Path = arguments.as_path(owner, "path", path)
     if not target.name.endswith(_SUFFIX):
         remedy = "Keras recognizes the format by it."
-        raise ValueError(problem(owner, "path", rule, str(path), remedy))
+        raise ValueError(argument_error(owner, "path", rule, str(path), remedy))
     if target.is_dir():
         raise IsADirectoryError(f"{target}: is a directory. Name a file.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target}: there is no directory {target.parent}. Make it first.")
     groups = _list_groups(model)
-    h5py = library(str(target))
+    h5py = import_h5py(str(target))
     unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with h5py.File(unfinished, "x") as file:
@@ -109,7 +115,7 @@ def _list_groups(model: nn.Module) -> list[_Group]:
     """Return all groups of the file, or raise all that prevents writing it."""
     problems = [
         f"  {leaf.path or 'the model'}: {found}"
-        for leaf in leaves_of(model)
+        for leaf in list_module_weights(model)
         for found in _find_problems(leaf)
     ]
     if isinstance(model, Model):
@@ -117,7 +123,7 @@ def _list_groups(model: nn.Module) -> list[_Group]:
     if problems:
         owner, rule = save_weights.__name__, "a model whose weights Keras can load"
         remedy = "\n".join(["Nothing was written.", *problems])
-        raise ValueError(problem(owner, "model", rule, type(model).__name__, remedy))
+        raise ValueError(argument_error(owner, "model", rule, type(model).__name__, remedy))
     if isinstance(model, Model):
         return [_Group("", model.name, ()), *_list_model_groups(model, "", set())]
     return [_Group("", "sequential", ()), *_list_module_groups(model)]
@@ -133,7 +139,9 @@ def _find_misplaced(model: Model, prefix: str = "") -> Iterator[str]:
             continue
         module, path = model.layers.get(layer.name), f"{prefix}{layer.name}"
         if module is None:
-            yield str(missing_layer(model._title, layer.name, model._attributes[layer.name]))
+            yield str(
+                make_missing_layer_error(model._title, layer.name, model._attributes[layer.name])
+            )
         elif isinstance(module, Model) and layer.model is not None:
             yield from _find_misplaced(module, f"{path}/")
         elif not _has_weights_of(layer, module):
@@ -145,27 +153,27 @@ def _has_weights_of(layer: LayerSpec, module: nn.Module) -> bool:
     """Return whether the layer of a config has the weights of a module."""
     if layer.model is not None:
         return False
-    names = weight_names(layer)
+    names = list_weight_names(layer)
     if names is None:  # a custom class
         return True
     if not names:
-        return not leaves_of(module)
-    if kind_of(layer) not in kinds_of(module):
+        return not list_module_weights(module)
+    if get_group_name(layer) not in list_keras_classes(module):
         return False
-    inner = activation_spec(layer)
-    own = {target.name for target in variables_of(module) if target.owner is not module}
-    return inner is None or own.issuperset(weight_names(inner) or ())
+    inner = find_activation_spec(layer)
+    own = {target.name for target in list_parameters(module) if target.owner is not module}
+    return inner is None or own.issuperset(list_weight_names(inner) or ())
 
 
-def _find_problems(leaf: Leaf) -> Iterator[str]:
-    if (leaf.refusal or leaf.parts is not None) and not layer_kind(leaf.module):
+def _find_problems(leaf: ModuleWeights) -> Iterator[str]:
+    if (leaf.refusal or leaf.parts is not None) and not find_saved_class(leaf.module):
         kind = type(leaf.module).__name__
         yield f"Keras has no layer with the weights of {kind}. Save them with torch."
     elif leaf.refusal:
         yield leaf.refusal
     elif any(target.unbuilt for target in leaf.targets):
         remedy = "Call the model on a batch first."
-        yield problem(type(leaf.module).__name__, "layer", "built", leaf.module, remedy)
+        yield argument_error(type(leaf.module).__name__, "layer", "built", leaf.module, remedy)
     elif isinstance(leaf.module, nn.PReLU):
         yield "which axes share a slope is not known: use kerastorch.layers.PReLU instead"
     for target in leaf.targets:
@@ -181,7 +189,7 @@ def _list_model_groups(model: Model, prefix: str, seen: set[nn.Module]) -> Itera
     for layer in model.spec.layers:
         if layer.operation or (sequential and layer.class_name == "InputLayer"):
             continue
-        path = f"{prefix}layers/{_number(kind_of(layer), counts)}"
+        path = f"{prefix}layers/{_number(get_group_name(layer), counts)}"
         if layer.class_name == "InputLayer":  # it may have been deleted: nothing calls it
             yield _Group(path, layer.name, ())
         elif (module := model.layers[layer.name]) not in seen:
@@ -197,12 +205,12 @@ def _list_module_groups(model: nn.Module) -> Iterator[_Group]:
     """Yield the groups of a Sequential model of all layers in a module, in their order."""
     counts: Counter[str] = Counter()
     inside: set[nn.Module] = set()
-    leaves = {leaf.module: leaf for leaf in leaves_of(model)}
+    leaves = {leaf.module: leaf for leaf in list_module_weights(model)}
     for path, module in model.named_modules():
         if module in inside or not (module in leaves or isinstance(module, Layer)):
             continue
         inside.update(module.modules())
-        kind = layer_kind(module)
+        kind = find_saved_class(module)
         group, own = _number(kind, counts), getattr(module, "name", kind)
         name = path if is_automatic_name(own, kind) else own
         yield from _list_layer_groups(module, f"layers/{group}", name or group)
@@ -215,22 +223,22 @@ def _number(kind: str, counts: Counter[str]) -> str:
 
 def _list_layer_groups(module: nn.Module, path: str, name: str) -> Iterator[_Group]:
     """Yield the group of a layer, and that of an activation with weights."""
-    if not (isinstance(module, Layer) or layer_kind(module)):
+    if not (isinstance(module, Layer) or find_saved_class(module)):
         yield _Group(path, name, ())
-        for leaf in leaves_of(module):
+        for leaf in list_module_weights(module):
             yield from _list_layer_groups(
                 leaf.module, f"{path}/{leaf.path.replace('.', '/')}", leaf.path
             )
         return
-    own = [target for target in variables_of(module) if target.owner is module]
+    own = [target for target in list_parameters(module) if target.owner is module]
     yield _Group(path, name, tuple(_convert(target) for target in own if target.name not in MERGED))
     activation = getattr(module, "activation", None)
     if isinstance(module, Layer) and isinstance(activation, Layer):
         yield from _list_layer_groups(activation, f"{path}/activation", activation.name)
 
 
-def _convert(target: Target) -> Tensor:
+def _convert(target: ParameterSlot) -> Tensor:
     owner = target.owner
-    if target.name == "kernel" and isinstance(owner, LoRA) and owner.lora_enabled:
-        return kernel_view(owner._merged(owner.weight))
+    if target.name == "kernel" and isinstance(owner, LoRAMixin) and owner.lora_enabled:
+        return weight_to_kernel(owner._merged(owner.weight))
     return target.view(target.tensor)

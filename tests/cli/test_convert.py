@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from kerastorch import compare
 from kerastorch._cli import convert as convert_module
 from kerastorch._cli import main as main_module
-from kerastorch._cli.convert import recorded_beside
+from kerastorch._cli.convert import find_recording
 from kerastorch.saving.model_loading import load_model
 from tests.cli.command import DIGITS, FILES, PARAMETERS, REFERENCE, start
 
@@ -80,7 +80,7 @@ def test_convert_takes_the_weights_from_elsewhere(run, tmp_path):
 
 
 def test_convert_checks_the_reference_beside_the_file(run, tmp_path):
-    assert recorded_beside(DIGITS) == REFERENCE
+    assert find_recording(DIGITS) == REFERENCE
     code, out, _ = run("convert", DIGITS, "-o", tmp_path / "x.pt")
     assert code == 0
     assert f"The model agrees with {REFERENCE}" in out
@@ -89,10 +89,10 @@ def test_convert_checks_the_reference_beside_the_file(run, tmp_path):
 
 def test_the_name_of_the_reference(tmp_path):
     for name in ("m.keras", "m.h5", "m.weights.h5", "m.json", "m"):
-        assert recorded_beside(tmp_path / name) is None
+        assert find_recording(tmp_path / name) is None
     (tmp_path / "m.reference.npz").touch()
     for name in ("m.keras", "m.h5", "m.weights.h5", "m.json", "m"):
-        assert recorded_beside(tmp_path / name) == tmp_path / "m.reference.npz"
+        assert find_recording(tmp_path / name) == tmp_path / "m.reference.npz"
 
 
 def test_convert_writes_nothing_where_the_numbers_differ(run, digits, wrong, tmp_path):

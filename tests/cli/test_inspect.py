@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from kerastorch._cli import inspect_file
-from kerastorch.saving.formats.open import open_contents
+from kerastorch.saving.formats.open import open_weight_file
 from tests.cli.command import DIGITS, FILES, PARAMETERS
 
 
@@ -83,9 +83,9 @@ def test_inspect_reads_no_array_and_builds_nothing(run, monkeypatch):
 
     @contextmanager
     def opened(path, **options):
-        with open_contents(path, **options) as contents:
+        with open_weight_file(path, **options) as contents:
             yield replace(contents, layers=tuple(map(without_arrays, contents.layers)))
 
-    monkeypatch.setattr(inspect_file, "open_contents", opened)
+    monkeypatch.setattr(inspect_file, "open_weight_file", opened)
     monkeypatch.setattr("kerastorch.layers.Conv2D._materialize", refuse)
     assert run("inspect", DIGITS)[0] == 0

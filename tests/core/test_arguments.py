@@ -36,7 +36,7 @@ def refused(function, value, *arguments, **options):
     ids=["plain", "repr", "remedy", "related", "all"],
 )
 def test_problem_fills_the_template(arguments, options, message):
-    assert errors.problem(*arguments, **options) == message
+    assert errors.argument_error(*arguments, **options) == message
 
 
 SHORT = {
@@ -55,7 +55,7 @@ SHORT = {
 
 @pytest.mark.parametrize("value", SHORT.values(), ids=SHORT)
 def test_a_short_value_is_shown_whole(value):
-    assert errors.shown(value) == repr(value)
+    assert errors.short_repr(value) == repr(value)
 
 
 class Long:
@@ -91,8 +91,8 @@ LONG = {
 
 @pytest.mark.parametrize("value, expected", LONG.values(), ids=LONG)
 def test_a_long_value_is_cut(value, expected):
-    assert errors.shown(value) == expected
-    said = errors.problem("O", "a", "even", 3, "Add 1.", b=value)
+    assert errors.short_repr(value) == expected
+    said = errors.argument_error("O", "a", "even", 3, "Add 1.", b=value)
     assert said == f"O: `a` must be even. Received: a=3, b={expected}. Add 1."
 
 
@@ -102,7 +102,7 @@ def test_a_long_value_is_cut(value, expected):
     ids=["tensors", "dict", "set", "nested", "range"],
 )
 def test_any_value_makes_a_message_that_can_be_read(value):
-    assert len(errors.shown(value)) <= 200  # without the repr of each element
+    assert len(errors.short_repr(value)) <= 200  # without the repr of each element
 
 
 INTEGERS = {
@@ -128,13 +128,13 @@ NOT_INTEGERS = {
 
 @pytest.mark.parametrize("value, expected", INTEGERS.values(), ids=INTEGERS)
 def test_positive_integer(value, expected):
-    found = arguments_module.positive_integer("Owner", "argument", value)
+    found = arguments_module.as_positive_int("Owner", "argument", value)
     assert (found, type(found)) == (expected, int)
 
 
 @pytest.mark.parametrize("value", NOT_INTEGERS.values(), ids=NOT_INTEGERS)
 def test_positive_integer_refuses(value):
-    refused(arguments_module.positive_integer, value)
+    refused(arguments_module.as_positive_int, value)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_positive_integer_refuses(value):
     ids=lambda value: str(value) if isinstance(value, (int, tuple)) else type(value).__name__,
 )
 def test_positive_integers(value, expected):
-    found = arguments_module.positive_integers("Owner", "argument", value, 2)
+    found = arguments_module.as_positive_ints("Owner", "argument", value, 2)
     assert found == expected
     assert {type(n) for n in found} == {int}
 
@@ -165,24 +165,24 @@ def test_positive_integers(value, expected):
     ids=repr,
 )
 def test_positive_integers_refuses(value):
-    refused(arguments_module.positive_integers, value, 2)
+    refused(arguments_module.as_positive_ints, value, 2)
 
 
 @given(st.integers(1, 4), st.integers(1, 1000))
 def test_one_integer_stands_for_all(count, value):
-    one = arguments_module.positive_integers("Owner", "argument", value, count)
-    assert one == arguments_module.positive_integers("Owner", "argument", [value] * count, count)
+    one = arguments_module.as_positive_ints("Owner", "argument", value, count)
+    assert one == arguments_module.as_positive_ints("Owner", "argument", [value] * count, count)
     assert len(one) == count
 
 
 @pytest.mark.parametrize("value", ["valid", "VALID", "Valid"])
 def test_choice_takes_any_case(value):
-    assert arguments_module.choice("Owner", "argument", value, ("valid", "same")) == "valid"
+    assert arguments_module.as_choice("Owner", "argument", value, ("valid", "same")) == "valid"
 
 
 @pytest.mark.parametrize("value", ["causal", "", "valid ", None, 1, ("valid",), b"valid"], ids=repr)
 def test_choice_refuses(value):
-    refused(arguments_module.choice, value, ("valid", "same"))
+    refused(arguments_module.as_choice, value, ("valid", "same"))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_choice_refuses(value):
     ids=["zero", "int", "float", "bool", "numpy"],
 )
 def test_number(value, least, expected):
-    found = arguments_module.number("Owner", "argument", value, "a number", least=least)
+    found = arguments_module.as_number("Owner", "argument", value, "a number", least=least)
     assert (found, type(found)) == (expected, float)
 
 
@@ -212,7 +212,7 @@ def test_number(value, least, expected):
     ids=["negative", "least", "inf", "-inf", "nan", "huge", "text", "none", "list", "complex"],
 )
 def test_number_refuses(value, least):
-    refused(arguments_module.number, value, "a number", least=least)
+    refused(arguments_module.as_number, value, "a number", least=least)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_number_refuses(value, least):
     ids=["none", "list", "torch", "numpy", "iterator", "empty"],
 )
 def test_shape(value, rank, expected):
-    found = arguments_module.shape("Owner", "argument", value, rank)
+    found = arguments_module.as_shape("Owner", "argument", value, rank)
     assert found == expected
     assert {type(n) for n in found} <= {int, type(None)}
 
@@ -237,29 +237,29 @@ def test_shape(value, rank, expected):
     "value", [5, None, "55", (5,), (5, 5, 5), (5, -1), (5, 2.0), (5, "2"), (5, (2,))], ids=repr
 )
 def test_shape_refuses(value):
-    refused(arguments_module.shape, value, 2)
+    refused(arguments_module.as_shape, value, 2)
 
 
 def test_shape_shows_what_an_iterator_gave():
     with pytest.raises(ValueError, match=r"Received: argument=\(5, -1\)\.$"):
-        arguments_module.shape("Owner", "argument", iter([5, -1]), 2)
+        arguments_module.as_shape("Owner", "argument", iter([5, -1]), 2)
 
 
 @pytest.mark.parametrize("batch, words", [(True, "with the batch"), (False, "without the batch")])
 def test_shape_says_whether_the_batch_counts(batch, words):
     with pytest.raises(ValueError, match=f"2 dimensions {words}"):
-        arguments_module.shape("Owner", "argument", (), 2, batch=batch)
+        arguments_module.as_shape("Owner", "argument", (), 2, batch=batch)
 
 
 # Each normalizer -> its arguments after the value, and its rule
 RULES = {
-    "positive_integer": ((), "a positive integer"),
-    "positive_integers": ((2,), "a positive integer or 2 of them"),
-    "pairs": ((2,), "an integer >= 0, 2 of them, or 2 pairs of them"),
-    "choice": ((("valid", "same"),), "'valid' or 'same', in any case"),
-    "number": (("a finite number >= 0",), "a finite number >= 0"),
-    "shape": ((3,), "a shape of 3 dimensions with the batch, each an integer >= 0 or None"),
-    "any_shape": ((2,), "a shape of 2 dimensions or more with the batch"),
+    "as_positive_int": ((), "a positive integer"),
+    "as_positive_ints": ((2,), "a positive integer or 2 of them"),
+    "as_pairs": ((2,), "an integer >= 0, 2 of them, or 2 pairs of them"),
+    "as_choice": ((("valid", "same"),), "'valid' or 'same', in any case"),
+    "as_number": (("a finite number >= 0",), "a finite number >= 0"),
+    "as_shape": ((3,), "a shape of 3 dimensions with the batch, each an integer >= 0 or None"),
+    "as_shape_of_any_rank": ((2,), "a shape of 2 dimensions or more with the batch"),
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kerastorch._core.arrays import from_array, to_array
+from kerastorch._core.arrays import to_numpy, to_tensor
 from kerastorch.layers import Conv2D
 
 VALUES = np.arange(1, 25).reshape(2, 3, 4)
@@ -61,7 +61,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("code", TYPES)
 def test_every_real_type_in_both_byte_orders(code, order):
     array = VALUES.astype(np.dtype(code).newbyteorder(order))
-    found = from_array(array)
+    found = to_tensor(array)
     assert found.dtype is TYPES[code]
     assert found.tolist() == array.tolist()
 
@@ -70,7 +70,7 @@ def test_every_real_type_in_both_byte_orders(code, order):
 @pytest.mark.parametrize("code", ["<f4", ">f4", ">i8"])
 def test_every_layout(layout, code):
     array = LAYOUTS[layout](VALUES.astype(code))
-    found = from_array(array)
+    found = to_tensor(array)
     assert tuple(found.shape) == array.shape
     assert found.tolist() == array.tolist()
 
@@ -79,7 +79,7 @@ def test_every_layout(layout, code):
 def test_bfloat16_of_ml_dtypes(layout):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     array = LAYOUTS[layout]((VALUES / 8).astype(ml_dtypes.bfloat16))
-    found = from_array(array)
+    found = to_tensor(array)
     assert found.dtype is torch.bfloat16
     assert found.tolist() == np.asarray(array, "float32").tolist()
 
@@ -97,7 +97,7 @@ def test_bfloat16_of_ml_dtypes(layout):
     ids=repr,
 )
 def test_numbers_and_sequences(value, dtype):
-    found = from_array(value)
+    found = to_tensor(value)
     assert found.dtype is dtype
     assert found.tolist() == np.asarray(value).tolist()
 
@@ -121,32 +121,32 @@ NOT_ARRAYS = {
 
 @pytest.mark.parametrize("value", NOT_ARRAYS.values(), ids=NOT_ARRAYS)
 def test_what_is_no_array_of_real_numbers(value):
-    assert from_array(value) is None
+    assert to_tensor(value) is None
 
 
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "int4"])
 def test_types_that_torch_has_no_array_of(name):
     ml_dtypes = pytest.importorskip("ml_dtypes")
-    assert from_array(np.zeros(2, getattr(ml_dtypes, name))) is None
+    assert to_tensor(np.zeros(2, getattr(ml_dtypes, name))) is None
 
 
 def test_a_tensor_is_taken_without_its_graph():
     tensor = torch.ones(2, requires_grad=True)
-    found = from_array(tensor)
+    found = to_tensor(tensor)
     assert not found.requires_grad
     assert found.data_ptr() == tensor.data_ptr()
 
 
 def test_nothing_is_copied_without_need():
     array = VALUES.astype("float32")
-    found = from_array(array)
+    found = to_tensor(array)
     array[0, 0, 0] = 7
     assert found[0, 0, 0] == 7
 
 
 def test_read_only_memory_is_not_shared():
     array = read_only(VALUES.astype("float32"))
-    from_array(array)[0, 0, 0] = 7
+    to_tensor(array)[0, 0, 0] = 7
     assert array[0, 0, 0] == 1
 
 
@@ -154,7 +154,7 @@ def test_no_layout_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for layout in ("read-only", "broadcast", "reversed"):
-            from_array(LAYOUTS[layout](VALUES))
+            to_tensor(LAYOUTS[layout](VALUES))
 
 
 TENSORS = {
@@ -171,7 +171,7 @@ TENSORS = {
 @pytest.mark.parametrize("tensor", TENSORS.values(), ids=TENSORS)
 def test_to_array_is_a_contiguous_copy(tensor):
     before = tensor.tolist()
-    array = to_array(tensor)
+    array = to_numpy(tensor)
     assert array.tolist() == before
     assert str(array.dtype) == str(tensor.dtype).removeprefix("torch.")
     assert array.flags.c_contiguous
@@ -183,7 +183,7 @@ def test_to_array_is_a_contiguous_copy(tensor):
 
 def test_to_array_widens_bfloat16():
     tensor = torch.tensor([0.5, 1.25], dtype=torch.bfloat16)
-    array = to_array(tensor)
+    array = to_numpy(tensor)
     assert (array.dtype, array.tolist()) == (np.float32, [0.5, 1.25])
 
 

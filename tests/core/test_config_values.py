@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kerastorch._core.config_arrays import plain, restored
+from kerastorch._core.config_arrays import decode_array, encode_array
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from kerastorch._core.config_arrays import plain, restored
     ],
 )
 def test_plain(value, written):
-    found = plain(value)
+    found = encode_array(value)
     assert found == written
     assert type(found) is type(written)
 
@@ -37,17 +37,17 @@ def test_plain(value, written):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "uint8", "bool"])
 def test_arrays_round_trip(dtype):
     array = np.array([[0, 1, 2], [3, 0, 5]]).astype(dtype)
-    again = restored("Salt", "grams", plain(array))
+    again = decode_array("Salt", "grams", encode_array(array))
     assert type(again) is np.ndarray and again.dtype == array.dtype
     assert np.array_equal(again, array)
     tensor = torch.from_numpy(array)
-    twice = restored("Salt", "grams", plain(tensor))
+    twice = decode_array("Salt", "grams", encode_array(tensor))
     assert twice.dtype is tensor.dtype and torch.equal(twice, tensor)
 
 
 def test_all_else_is_restored_as_it_is():
     for value in (None, 1.0, [1], "x", {"class_name": "Salt"}, {"a": 1}):
-        assert restored("Salt", "grams", value) is value
+        assert decode_array("Salt", "grams", value) is value
 
 
 @pytest.mark.parametrize("name", ["__numpy__", "__tensor__"])
@@ -70,7 +70,7 @@ def test_all_else_is_restored_as_it_is():
 def test_arrays_that_are_none(name, content):
     value = {"class_name": name, "config": content}
     with pytest.raises(ValueError) as error:
-        restored("Salt", "grams", value)
+        decode_array("Salt", "grams", value)
     assert str(error.value) == (
         f"Salt: `grams` must be an array's `value` and `dtype`. Received: grams={value!r}."
     )

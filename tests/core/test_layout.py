@@ -10,10 +10,10 @@ import torch
 from kerastorch._core.layout import (
     CHANNELS_FIRST,
     CHANNELS_LAST,
-    axes_moved,
     empty_weight,
-    kernel_view,
-    weight_view,
+    kernel_to_weight,
+    permute_axes,
+    weight_to_kernel,
 )
 
 RANKS = (1, 2, 3)
@@ -31,10 +31,10 @@ def is_view(view: torch.Tensor, base: torch.Tensor) -> bool:
 @pytest.mark.parametrize("rank", RANKS)
 def test_inputs_go_channels_first_and_back(rank):
     inputs = numbered(2, *SPATIAL[:rank], 3)
-    x = axes_moved(inputs, CHANNELS_FIRST[rank])
+    x = permute_axes(inputs, CHANNELS_FIRST[rank])
     assert x.shape == (2, 3, *SPATIAL[:rank])
     assert is_view(x, inputs)
-    back = axes_moved(x, CHANNELS_LAST[rank])
+    back = permute_axes(x, CHANNELS_LAST[rank])
     assert back.stride() == inputs.stride()
     assert torch.equal(back, inputs)
     for channel in range(3):
@@ -44,10 +44,10 @@ def test_inputs_go_channels_first_and_back(rank):
 @pytest.mark.parametrize("rank", RANKS)
 def test_kernels_are_views_of_weights_and_back(rank):
     weight = numbered(4, 3, *SPATIAL[:rank])
-    kernel = kernel_view(weight)
+    kernel = weight_to_kernel(weight)
     assert kernel.shape == (*SPATIAL[:rank], 3, 4)
     assert is_view(kernel, weight)
-    back = weight_view(kernel)
+    back = kernel_to_weight(kernel)
     assert back.stride() == weight.stride()
     assert torch.equal(back, weight)
     for i in range(3):
@@ -58,15 +58,15 @@ def test_kernels_are_views_of_weights_and_back(rank):
 @pytest.mark.parametrize("rank", RANKS)
 def test_weights_are_views_of_kernels(rank):
     kernel = numbered(*SPATIAL[:rank], 3, 4)
-    weight = weight_view(kernel)
+    weight = kernel_to_weight(kernel)
     assert weight.shape == (4, 3, *SPATIAL[:rank])
     assert is_view(weight, kernel)
-    assert torch.equal(kernel_view(weight), kernel)
+    assert torch.equal(weight_to_kernel(weight), kernel)
 
 
 def test_what_is_written_to_the_kernel_reaches_the_weight():
     weight = torch.zeros(4, 3, 5, 6)
-    kernel_view(weight)[1, 2, 0, 3] = 1
+    weight_to_kernel(weight)[1, 2, 0, 3] = 1
     assert weight.nonzero().tolist() == [[3, 0, 1, 2]]
 
 

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from kerastorch._core.registry import Vocabulary, callable_config, class_names, snake_case
+from kerastorch._core.registry import (
+    Registry,
+    make_class_table,
+    make_function_config,
+    to_snake_case,
+)
 
 
 class Salt:
@@ -42,8 +47,10 @@ def boil(x):
     return x
 
 
-SPICES = Vocabulary("spice", "keras.spices", class_names((Salt, BlackPepper), pepper=BlackPepper))
-MOVES = Vocabulary(
+SPICES = Registry(
+    "spice", "keras.spices", make_class_table((Salt, BlackPepper), pepper=BlackPepper)
+)
+MOVES = Registry(
     "move", "keras.moves", {"stir": stir, "swirl": stir, "shake": shake}, {torch.cos: "shake"}
 )
 
@@ -61,7 +68,7 @@ MOVES = Vocabulary(
     ],
 )
 def test_snake_case(name, snake):
-    assert snake_case(name) == snake
+    assert to_snake_case(name) == snake
 
 
 def test_class_names():
@@ -186,7 +193,7 @@ def test_a_class_of_the_main_module_has_none():
 
 def test_ones_own_function():
     written = MOVES.serialize(boil)
-    assert written == callable_config(boil)
+    assert written == make_function_config(boil)
     assert written == {
         "module": "builtins",
         "class_name": "function",

@@ -8,16 +8,16 @@ import h5py
 import numpy as np
 import torch
 
-from kerastorch.saving.formats.byte_range import Window
+from kerastorch.saving.formats.byte_range import ByteRange
 from kerastorch.saving.formats.hdf5 import objects, reader
 
 KERNEL = np.arange(1.0, 121.0, dtype="f4").reshape(2, 3, 4, 5)
 
 
-def opened(path: Path) -> Window:
+def opened(path: Path) -> ByteRange:
     data = path.read_bytes()
     (path.parent / "copy").write_bytes(data)
-    return Window((path.parent / "copy").open("rb", buffering=0), 0, len(data))
+    return ByteRange((path.parent / "copy").open("rb", buffering=0), 0, len(data))
 
 
 def root_of(path: Path) -> objects.Group:

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from kerastorch.saving.formats.open import open_contents
+from kerastorch.saving.formats.open import open_weight_file
 
 KERNEL, BIAS = np.arange(24, dtype="f4").reshape(1, 2, 3, 4), np.array([5, 6, 7, 8], "f4")
 CONFIG = {"class_name": "Sequential", "config": {"name": "m", "layers": []}}
@@ -86,7 +86,7 @@ def shards(path: Path, **changed) -> Path:
 
 
 def found(source, **options):
-    with open_contents(source, **options) as contents:
+    with open_weight_file(source, **options) as contents:
         return contents, {w.path: w.read() for layer in contents.layers for w in layer.weights}
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from kerastorch.layers import Conv2D
-from kerastorch.saving.formats.in_memory import array_contents, is_live, live_contents
+from kerastorch.saving.formats.in_memory import is_keras_object, read_arrays, read_live_object
 from tests.formats.arrays import BFLOAT16, BIAS, KERNEL
 
 
 def test_arrays_in_a_list():
-    contents = array_contents([KERNEL, torch.from_numpy(BIAS), BFLOAT16, KERNEL[..., ::-1]])
+    contents = read_arrays([KERNEL, torch.from_numpy(BIAS), BFLOAT16, KERNEL[..., ::-1]])
     (layer,) = contents.layers
     assert (layer.path, layer.name, contents.named_by_caller) == ("", None, True)
     assert [(w.path, w.name, w.shape, w.dtype) for w in layer.weights] == [
@@ -29,7 +29,7 @@ def test_arrays_in_a_list():
 
 
 def test_arrays_in_a_dict():
-    contents = array_contents({"a/kernel": KERNEL, "b": [BIAS], "a/bias": BIAS}, "these")
+    contents = read_arrays({"a/kernel": KERNEL, "b": [BIAS], "a/bias": BIAS}, "these")
     assert contents.source == "these"
     assert [(v.path, v.name, len(v.weights)) for v in contents.layers] == [
         ("a", "a", 2),
@@ -51,15 +51,15 @@ def test_arrays_in_a_dict():
 )
 def test_what_is_no_arrays(value, said):
     with pytest.raises(TypeError) as error:
-        live_contents(value)
+        read_live_object(value)
     assert said in str(error.value)
 
 
 def test_only_layers_of_keras_are_live():
-    assert not is_live(Conv2D(2, 3))
-    assert not is_live(torch.nn.Conv2d(1, 1, 1))
-    assert not is_live([KERNEL])
-    assert not is_live(None)
+    assert not is_keras_object(Conv2D(2, 3))
+    assert not is_keras_object(torch.nn.Conv2d(1, 1, 1))
+    assert not is_keras_object([KERNEL])
+    assert not is_keras_object(None)
 
 
 class Variable:
@@ -97,7 +97,7 @@ def keras_2() -> type:
 def test_a_layer_of_keras_2():
     layer = keras_2()
     weights = [Variable("td/inner/kernel:0", KERNEL), Variable("td/inner/bias:0", BIAS)]
-    contents = live_contents(layer("td", inner=[layer("inner", weights)]))
+    contents = read_live_object(layer("td", inner=[layer("inner", weights)]))
     assert contents.format == "tf_keras object in memory"
     (inner,) = contents.layers
     assert (inner.path, inner.name) == ("inner", "inner")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from kerastorch.saving.formats.open import open_contents
+from kerastorch.saving.formats.open import open_weight_file
 from tests.formats.keras_files import (
     BIAS,
     CONFIG,
@@ -149,8 +149,8 @@ def test_shape_and_type_are_known_before_reading(tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError
 
-    monkeypatch.setattr("kerastorch.saving.formats.byte_range.Window.read_into", refuse)
-    with open_contents(tree(tmp_path / "x")) as contents:
+    monkeypatch.setattr("kerastorch.saving.formats.byte_range.ByteRange.read_into", refuse)
+    with open_weight_file(tree(tmp_path / "x")) as contents:
         weights = contents.layers[0].weights
         assert [(w.shape, w.dtype, w.name) for w in weights] == [
             ((1, 2, 3, 4), "float32", None),

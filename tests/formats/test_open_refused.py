@@ -181,11 +181,11 @@ def test_a_pipe_is_told(tmp_path):
 def test_json_is_bounded(monkeypatch):
     monkeypatch.setattr(json_file, "MOST_BYTES", 10)
     with pytest.raises(FileError, match=r"w: JSON of more than 10 bytes. Found: 11"):
-        json_file.parsed("w", b"[1,2,3,4,5]")
+        json_file.parse_json("w", b"[1,2,3,4,5]")
     monkeypatch.setattr(json_file, "_MOST_VALUES", 3)
     with pytest.raises(FileError, match="w: JSON of more than 3 values"):
-        json_file.parsed("w", b"[1,2,3,4]")
-    assert json_file.parsed("w", b"\xef\xbb\xbf[NaN]") != [0]
+        json_file.parse_json("w", b"[1,2,3,4]")
+    assert json_file.parse_json("w", b"\xef\xbb\xbf[NaN]") != [0]
 
 
 MODEL = nn.Linear(2, 3)

@@ -13,7 +13,7 @@ import pytest
 
 from kerastorch._core.errors import FileError
 from kerastorch.saving.formats import zip_archive
-from kerastorch.saving.formats.byte_range import Window
+from kerastorch.saving.formats.byte_range import ByteRange
 
 MEMBERS = {"metadata.json": b"{}", "config.json": b'{"a": 1}', "weights": bytes(range(256)) * 9}
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -30,7 +30,7 @@ def written(members=MEMBERS, method=STORED) -> bytes:
 
 
 def archive_of(data: bytes) -> zip_archive.Archive:
-    return zip_archive.Archive("file", Window(BytesIO(data), 0, len(data)))
+    return zip_archive.Archive("file", ByteRange(BytesIO(data), 0, len(data)))
 
 
 def patched(data: bytes, name: str, at: int, new: bytes, *, local: bool = False) -> bytes:
@@ -88,7 +88,7 @@ def test_folders_without_data_are_taken():
 
 def test_an_archive_in_a_file_is_read_from_its_window():
     data = written()
-    window = Window(BytesIO(b"junk" + data + b"junk"), 4, len(data))
+    window = ByteRange(BytesIO(b"junk" + data + b"junk"), 4, len(data))
     assert zip_archive.Archive("file", window).window("weights").readall() == MEMBERS["weights"]
 
 

@@ -7,8 +7,8 @@ from torch import nn
 
 from kerastorch.models import base
 from kerastorch.models.build import build_model
-from kerastorch.saving.configs.parse import parse_model
-from kerastorch.saving.weights.unbuilt import initialize
+from kerastorch.saving.configs.parse import parse_model_config
+from kerastorch.saving.weights.unbuilt import build_all
 from tests.models.configs import functional, input_layer, layer, node, sequential, tensor
 
 SHAPE = (3, 5, 4, 2)  # that of the input, batch included
@@ -85,9 +85,9 @@ MODELS = {"functional": residual, "branched": branched, "sequential": plain}
 
 def built(config, custom_objects=None, **options):
     torch.manual_seed(4)
-    parsed = parse_model(config, "config.json")
+    parsed = parse_model_config(config, "config.json")
     model = build_model(parsed, custom_objects=custom_objects, **options)
-    initialize(model)
+    build_all(model)
     return model
 
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from kerastorch.layers import Conv2D, Dense
 from kerastorch.models.build import build_model
-from kerastorch.saving.configs.parse import parse_model
-from kerastorch.saving.weights.unbuilt import initialize
+from kerastorch.saving.configs.parse import parse_model_config
+from kerastorch.saving.weights.unbuilt import build_all
 from tests.models.configs import (
     chain,
     dense,
@@ -40,9 +40,9 @@ class Raising(nn.Module):
 
 def built(config, module=None):
     """Return a model, with a module as its layers of the class Own."""
-    spec = parse_model(config, "config.json", "3.15.1")
+    spec = parse_model_config(config, "config.json", "3.15.1")
     model = build_model(spec, custom_layers={"Own": lambda config: module})
-    initialize(model)
+    build_all(model)
     return model
 
 

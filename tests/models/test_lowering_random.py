@@ -20,8 +20,8 @@ from kerastorch.models.build import build_model
 from kerastorch.models.functional import Model
 from kerastorch.models.lowering import _Lowering as Lowering
 from kerastorch.models.program import Program
-from kerastorch.saving.configs.parse import parse_model
-from kerastorch.saving.weights.unbuilt import initialize
+from kerastorch.saving.configs.parse import parse_model_config
+from kerastorch.saving.weights.unbuilt import build_all
 from tests.models.lowered import forbid, lowered
 from tests.models.random_graphs import IMAGE, random_functional, random_sequential
 
@@ -37,8 +37,8 @@ pytestmark = [
 def built(seed, policies=False):
     config = random_sequential(seed) if seed % 5 == 4 else random_functional(seed, policies)
     torch.manual_seed(seed)
-    model = build_model(parse_model(config, "config.json", "3.15.1"))
-    initialize(model)
+    model = build_model(parse_model_config(config, "config.json", "3.15.1"))
+    build_all(model)
     with torch.no_grad():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             tensor.uniform_(0.5, 1.5) if "var" in name else tensor.normal_(0, 0.5)

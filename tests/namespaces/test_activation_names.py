@@ -43,6 +43,6 @@ def test_torch_functions_that_mean_something_else_are_not_written(function):
 @pytest.mark.parametrize("name", NAMES)
 def test_functions_can_be_copied_and_pickled(name):
     function = activations.get(name)
-    in_place = inplace_activations.in_place(function)
+    in_place = inplace_activations.get_inplace_activation(function)
     assert copy.deepcopy(function) is pickle.loads(pickle.dumps(function)) is function
     assert pickle.loads(pickle.dumps(in_place)) == in_place

@@ -216,7 +216,7 @@ class Unhashable:
 @pytest.mark.parametrize("function", [mine, F.relu, torch.nn.ReLU(), Unhashable(), None, "relu"])
 def test_what_is_foreign_is_never_elementwise(function):
     assert not inplace_activations.is_elementwise(function)
-    assert inplace_activations.in_place(function) is None
+    assert inplace_activations.get_inplace_activation(function) is None
 
 
 ALWAYS = ("relu", "relu6", "leaky_relu", "elu", "selu", "sigmoid", "tanh")
@@ -224,7 +224,9 @@ WITHOUT_GRADIENT = ("silu", "hard_silu", "mish")
 
 
 def test_which_are_in_place():
-    found = {name for name in NAMES if inplace_activations.in_place(activations.get(name))}
+    found = {
+        name for name in NAMES if inplace_activations.get_inplace_activation(activations.get(name))
+    }
     assert found == {*ALWAYS, *WITHOUT_GRADIENT}
 
 
@@ -232,7 +234,7 @@ def test_which_are_in_place():
 @pytest.mark.parametrize("name", [*ALWAYS, *WITHOUT_GRADIENT])
 def test_in_place_equals_plain(name, dtype):
     function = activations.get(name)
-    in_place = inplace_activations.in_place(function)
+    in_place = inplace_activations.get_inplace_activation(function)
     points = grid(dtype)
     with torch.no_grad():
         x = points.clone()

@@ -23,8 +23,8 @@ def written(class_name: str, name: object, **further: object) -> dict[str, objec
 def test_a_float_type_is_that_of_weights_and_outputs(name):
     policy = DTypePolicy(name)
     assert (policy.compute_dtype, policy.variable_dtype) == (name, name)
-    assert dtype_policies.torch_dtype(name) is getattr(torch, name)
-    assert dtype_policies.name_of(getattr(torch, name)) == name
+    assert dtype_policies.to_torch_dtype(name) is getattr(torch, name)
+    assert dtype_policies.get_dtype_name(getattr(torch, name)) == name
 
 
 @pytest.mark.parametrize("name", MIXED)
@@ -61,13 +61,13 @@ POLICIES = {
 
 @pytest.mark.parametrize("value, name", POLICIES.values(), ids=POLICIES)
 def test_policy(value, name):
-    assert dtype_policies.policy("Owner", value) == DTypePolicy(name)
+    assert dtype_policies.parse_policy("Owner", value) == DTypePolicy(name)
     assert Conv2D(2, 3, dtype=value).dtype_policy == DTypePolicy(name)
 
 
 def test_no_policy_is_the_default_float_type(monkeypatch):
     monkeypatch.setattr(config, "_settings", {"floatx": "float64"})
-    assert dtype_policies.policy("Owner", None) == DTypePolicy("float64")
+    assert dtype_policies.parse_policy("Owner", None) == DTypePolicy("float64")
 
 
 REFUSED = {
@@ -99,7 +99,7 @@ REFUSED = {
 @pytest.mark.parametrize("value", REFUSED.values(), ids=REFUSED)
 def test_policy_refuses(value):
     with pytest.raises(ValueError, match=r"^Owner: `dtype` must be one of 'float16', "):
-        dtype_policies.policy("Owner", value)
+        dtype_policies.parse_policy("Owner", value)
 
 
 @pytest.mark.parametrize("name", ["int8", "", None, ["float32"]], ids=repr)

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from kerastorch._ops import batch_norm as batch_norm_module
-from kerastorch._ops.batch_norm import _Normalized, normalized_by_batch
+from kerastorch._ops.batch_norm import _NormalizeByBatch, normalize_by_batch
 from kerastorch.layers import BatchNormalization
 
 EPSILON = 1e-3
@@ -43,7 +43,7 @@ def test_outputs_gradients_and_statistics(shape, memory, scaled, device):
     given = given if scaled else given[:1]
     exact = [each.detach().double().requires_grad_() for each in given]
     rest = () if scaled else (None, None)
-    found, wanted = normalized_by_batch(*given, *rest, EPSILON), by_formula(*exact)
+    found, wanted = normalize_by_batch(*given, *rest, EPSILON), by_formula(*exact)
     for one, other in zip(found, wanted, strict=True):
         assert_close(one.double(), other, rtol=2e-6, atol=2e-6)
     assert not found[1].requires_grad and not found[2].requires_grad
@@ -59,7 +59,7 @@ def test_outputs_gradients_and_statistics(shape, memory, scaled, device):
 def test_many_numbers_are_summed_exactly(shape):
     x = images(*shape)
     _, _, variance = by_formula(x.double())
-    found = normalized_by_batch(x, None, None, EPSILON)[2].double()
+    found = normalize_by_batch(x, None, None, EPSILON)[2].double()
     assert_close(found, variance, rtol=7e-7, atol=0)
     torch_s = torch.batch_norm_update_stats(x, None, None, 0.0)[1]
     assert (torch_s.double() / variance - 1).abs().max() > 1e-6  # what all of this is for
@@ -74,11 +74,11 @@ def test_the_moving_statistics_of_many_numbers():
 
 
 def test_the_exact_way_is_taken_for_many_numbers_only(monkeypatch):
-    monkeypatch.setattr(batch_norm_module, "_Normalized", None)
+    monkeypatch.setattr(batch_norm_module, "_NormalizeByBatch", None)
     for x in (images(*FEW), images(*MANY).double(), images(*MANY).contiguous()):
-        normalized_by_batch(x, None, None, EPSILON)
+        normalize_by_batch(x, None, None, EPSILON)
     with pytest.raises(AttributeError):
-        normalized_by_batch(images(*MANY), None, None, EPSILON)
+        normalize_by_batch(images(*MANY), None, None, EPSILON)
 
 
 @pytest.mark.filterwarnings("ignore:.*jit.script:DeprecationWarning")  # within torch itself
@@ -88,7 +88,7 @@ def test_every_order_and_mode(scaled):
     given = [each.requires_grad_() for each in given[: 3 if scaled else 1]]
 
     def ours(x, gamma=None, beta=None):
-        return _Normalized.apply(x, gamma, beta, EPSILON)[0]
+        return _NormalizeByBatch.apply(x, gamma, beta, EPSILON)[0]
 
     assert torch.autograd.gradcheck(ours, given, check_forward_ad=True, fast_mode=True)
     assert torch.autograd.gradgradcheck(ours, given, fast_mode=True)

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from kerastorch._core.layout import empty_weight
 from kerastorch._ops import convolution
 from kerastorch._ops import convolution_cpu as convolution_cpu_module
-from kerastorch._ops.convolution_cpu import _Depthwise, convolution_for, convolve_places
+from kerastorch._ops.convolution_cpu import _Depthwise, conv1x1_as_matmul, select_convolution
 from kerastorch.layers import Conv2D
 
 # name -> (batch, channels, sizes), filters, window, stride, padding, dilation, groups
@@ -43,8 +43,8 @@ def tensors(case, dtype=torch.float32):
 def quick(case, *given):
     _, _, window, stride, padding, dilation, groups = case
     if groups == 1:
-        return convolve_places(torch.conv2d, *given, stride, dilation, groups)[0]
-    return convolution_for(window, stride, groups)(*given, stride, padding, dilation, groups)
+        return conv1x1_as_matmul(torch.conv2d, *given, stride, dilation, groups)[0]
+    return select_convolution(window, stride, groups)(*given, stride, padding, dilation, groups)
 
 
 def plain(case, *given):
@@ -233,10 +233,10 @@ def test_a_graph_of_any_size_asks_nothing_about_the_size():
 def test_an_activation_in_place_keeps_its_memory():
     """In training, the output of a product is a view, which an activation would not overwrite."""
     plain, activated = Conv2D(9, 1), Conv2D(9, 1, activation="relu")
-    assert plain._constants[2] is convolution_cpu_module.convolve_places
+    assert plain._constants[2] is convolution_cpu_module.conv1x1_as_matmul
     assert activated._constants[2] is None
     activated.activation = None
-    assert activated._constants[2] is convolution_cpu_module.convolve_places
+    assert activated._constants[2] is convolution_cpu_module.conv1x1_as_matmul
 
 
 def test_a_layer_takes_them_and_its_gradients_have_the_memory_of_its_weights():

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from kerastorch import constraints
-from kerastorch._core.layout import empty_weight, kernel_view
+from kerastorch._core.layout import empty_weight, weight_to_kernel
 from kerastorch._ops import inplace_constraints as inplace_constraints_module
-from kerastorch._ops.inplace_constraints import in_place
+from kerastorch._ops.inplace_constraints import get_inplace_constraint
 
 AXES = {"None": None, "0": 0, "-1": -1, "none of them": (), "filters": [0, 1, 2], "two": (0, 2)}
 WITH_AXIS = {
@@ -19,7 +19,7 @@ CLOSE = {torch.float32: {"rtol": 1e-6, "atol": 0}, torch.float64: {"rtol": 1e-14
 
 
 def weight(*shape, dtype=torch.float32, empty=torch.empty):
-    return kernel_view(empty(shape, dtype=dtype).normal_())
+    return weight_to_kernel(empty(shape, dtype=dtype).normal_())
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_the_same_as_the_pure_one(make, axis, dtype):
     constraint = make(axis)
     expected = constraint(w)
     assert not torch.equal(expected, w)
-    assert in_place(constraint)(w).data_ptr() == w.data_ptr()
+    assert get_inplace_constraint(constraint)(w).data_ptr() == w.data_ptr()
     torch.testing.assert_close(w, expected, **CLOSE[dtype])
 
 
@@ -54,7 +54,7 @@ def test_in_parts_the_same_as_at_once_in_double_precision(
     assert (len(inplace_constraints_module._split(w, axis)) > 1) == (axis is not None)
     constraint = make(axis)
     expected = constraint(w.double())
-    in_place(constraint)(w)
+    get_inplace_constraint(constraint)(w)
     torch.testing.assert_close(w.double(), expected, **CLOSE[dtype])
 
 
@@ -65,7 +65,7 @@ def test_a_kernel_that_no_cache_holds(one_thread, empty):
     assert sizes == [83, 13]
     constraint = constraints.MaxNorm(50, [0, 1, 2])
     expected = constraint(w.double())
-    in_place(constraint)(w)
+    get_inplace_constraint(constraint)(w)
     torch.testing.assert_close(w.double(), expected, **CLOSE[torch.float32])
 
 
@@ -80,13 +80,13 @@ def test_one_norm_of_all_is_one_part(one_thread):
 @pytest.mark.parametrize("axis", [2, -3, (0, 1, 2)], ids=str)
 def test_an_axis_that_is_not_there_is_an_error(shape, axis):
     with pytest.raises(IndexError, match="out of range"):
-        in_place(constraints.MaxNorm(2, axis))(torch.ones(shape))
+        get_inplace_constraint(constraints.MaxNorm(2, axis))(torch.ones(shape))
 
 
 def test_non_negative():
     w = weight(4, 3, 2, 5)
     expected = constraints.NonNeg()(w)
-    in_place(constraints.NonNeg())(w)
+    get_inplace_constraint(constraints.NonNeg())(w)
     torch.testing.assert_close(w, expected, rtol=0, atol=0)
 
 
@@ -94,7 +94,7 @@ def test_non_negative():
 def test_the_norm_of_many_numbers_is_as_exact(size):
     w = torch.rand(size, 2)
     exact = w.double() / (1e-7 + torch.linalg.vector_norm(w.double(), dim=0))
-    in_place(constraints.UnitNorm())(w)
+    get_inplace_constraint(constraints.UnitNorm())(w)
     torch.testing.assert_close(w.double(), exact, rtol=1e-6, atol=0)
 
 
@@ -103,5 +103,5 @@ def test_a_class_of_the_users_own_is_left_to_it():
         def __call__(self, w):
             return w / 2
 
-    assert in_place(Halved()) is None
-    assert in_place(torch.abs) is None
+    assert get_inplace_constraint(Halved()) is None
+    assert get_inplace_constraint(torch.abs) is None

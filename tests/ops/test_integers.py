@@ -16,7 +16,7 @@ from torch.testing import assert_close
 from kerastorch import activations, config, layers
 from kerastorch.activations.serialization import ACTIVATIONS
 from kerastorch.models.build import build_model
-from kerastorch.saving.configs.parse import parse_model
+from kerastorch.saving.configs.parse import parse_model_config
 from tests.models.configs import functional, layer, node, sequential, tensor
 
 INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
@@ -133,7 +133,7 @@ def test_models_with_integer_inputs(entries, dtype):
     kind = getattr(torch, dtype)
     first = layer("InputLayer", "x", [], batch_shape=[None, *IMAGE[1:]], dtype=dtype)
     entries = [{**entry, "module": "keras.layers"} for entry in entries]
-    model = build_model(parse_model(sequential(first, *entries), "c"))
+    model = build_model(parse_model_config(sequential(first, *entries), "c"))
     plain = [getattr(layers, e["class_name"]).from_config(e["config"]) for e in entries]
     for x in (whole(kind, IMAGE), whole(torch.int64, IMAGE)):
         found, expected = model(x), x.to(kind)
@@ -148,7 +148,7 @@ def test_a_graph_that_adds_integers():
     last = layer("Activation", "a", [node(tensor("s"))], activation="softmax")
     called = [{**entry, "module": "keras.layers"} for entry in (add, last)]
     content = functional(first, *called, inputs=["x", 0, 0], outputs=["a", 0, 0])
-    model = build_model(parse_model(content, "c"))
+    model = build_model(parse_model_config(content, "c"))
     x = whole(torch.int32)
     assert_close(model(x), torch.softmax((x + x).float(), -1))
 

@@ -258,8 +258,8 @@ def test_inductor_and_a_loaded_model(name, training, device):
 
 
 def test_inductor_still_needs_the_padded_form(monkeypatch):
-    """Where this fails, torch has mended it, and `convolve_any_size` may go."""
-    monkeypatch.setattr(tracing, "_ASKS_FOR_SIZES", False)
+    """Where this fails, torch has mended it, and `convolve_dynamic` may go."""
+    monkeypatch.setattr(tracing, "_HAS_STATIC_VALUE", False)
     layer, inputs = layer_of("valid")
     with pytest.raises(Exception, match="cannot determine truth value of Relational"):
         assert_compiles(layer, inputs, True, dynamic=True)

@@ -15,7 +15,7 @@ import kerastorch as keras
 from kerastorch import activations
 from kerastorch.graph.spec import LayerSpec
 from kerastorch.saving import FileError
-from kerastorch.saving.weights.config_differences import disagreements
+from kerastorch.saving.weights.config_differences import find_config_differences
 from tests.formats.keras_files import model_archive, model_h5
 from tests.models.configs import dense, input_layer, sequential
 
@@ -148,7 +148,9 @@ MINE = {"module": "builtins", "class_name": "function", "config": "mine"}
 )
 def test_what_an_activation_computes_counts(own, saved, said):
     module = keras.layers.Dense(2, own)
-    found = disagreements(module, LayerSpec("Dense", "d", {"units": 2, "activation": saved}))
+    found = find_config_differences(
+        module, LayerSpec("Dense", "d", {"units": 2, "activation": saved})
+    )
     assert not found if said is None else said in "; ".join(found)
 
 
@@ -166,7 +168,9 @@ def test_what_an_activation_computes_counts(own, saved, said):
 )
 def test_an_activation_is_tried_in_shapes_that_it_takes(own, saved, said):
     module = keras.layers.Dense(2, own)
-    found = disagreements(module, LayerSpec("Dense", "d", {"units": 2, "activation": saved}))
+    found = find_config_differences(
+        module, LayerSpec("Dense", "d", {"units": 2, "activation": saved})
+    )
     assert not found if said is None else said in "; ".join(found)
 
 
@@ -202,7 +206,7 @@ class Named(keras.Conv2D):
 )
 def test_an_unknown_function_hides_no_other_difference(module, config):
     config = {"filters": 2, "kernel_size": 3, **config}
-    found = disagreements(module, LayerSpec("Conv2D", "c", config))
+    found = find_config_differences(module, LayerSpec("Conv2D", "c", config))
     assert "strides=(2, 2), where the source has (1, 1)" in found
 
 

@@ -23,7 +23,7 @@ from torch.nn.parameter import is_lazy
 from compat.security.hostile.limited import status
 from kerastorch import load_model
 from kerastorch._core.errors import FileError
-from kerastorch.saving.formats.open import open_contents
+from kerastorch.saving.formats.open import open_weight_file
 
 ROOM = 2 << 30  # bytes of addresses beyond those of a process that has read a file
 LONGEST = 10_000  # characters of a message
@@ -32,7 +32,7 @@ SECONDS = 60.0  # far more than a mutated file takes
 
 def has_config(path: Path) -> bool:
     """Read every array of a file, and tell whether it has a model's config, too."""
-    with open_contents(path) as contents:
+    with open_weight_file(path) as contents:
         for weight in (weight for layer in contents.layers for weight in layer.weights):
             found = weight.read()
             if (tuple(found.shape), str(found.dtype)) != (weight.shape, f"torch.{weight.dtype}"):

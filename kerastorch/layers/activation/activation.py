@@ -11,20 +11,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ... import activations
-from ..._core.arrays import from_array
-from ..._core.config_arrays import plain
-from ..._core.errors import problem
+from ..._core.arrays import to_tensor
+from ..._core.config_arrays import encode_array
+from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
-from ..._ops.tracing import by_element
-from ...activations.integers import relu_takes
-from ..base.stateless import Weightless
+from ..._ops.tracing import elementwise_channels_first
+from ...activations.integers import relu_accepts
+from ..base.stateless import StatelessLayer
 
 __all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax"]
 
 
 @keras_layer()
-class Activation(Weightless):
+class Activation(StatelessLayer):
     """Applies an activation function.
 
     Same as `keras.layers.Activation`, except that integers and booleans are cast to the layer's
@@ -64,9 +64,9 @@ class Activation(Weightless):
         super()._on_argument_change(argument)
         if argument == "activation":
             self._is_elementwise = inplace_activations.is_elementwise(self.activation)
-            self._in_place = inplace_activations.in_place(self.activation)
-            self._takes_integers = inplace_activations.takes_integers(self.activation)
-            self._takes_booleans = inplace_activations.takes_booleans(self.activation)
+            self._in_place = inplace_activations.get_inplace_activation(self.activation)
+            self._takes_integers = inplace_activations.accepts_integers(self.activation)
+            self._takes_booleans = inplace_activations.accepts_booleans(self.activation)
 
     def _casts_dtype(self, dtype: torch.dtype) -> bool:
         return not (self._takes_booleans if dtype is torch.bool else self._takes_integers)
@@ -75,7 +75,7 @@ class Activation(Weightless):
         if inplace and self._in_place is not None:
             return self._in_place(x)
         if self._is_elementwise:
-            return by_element(self.activation, x)
+            return elementwise_channels_first(self.activation, x)
         return self.activation(x)
 
     def _is_lowerable(self) -> bool:
@@ -86,7 +86,7 @@ class Activation(Weightless):
 
 
 @keras_layer()
-class ReLU(Weightless):
+class ReLU(StatelessLayer):
     """Rectified linear unit: `max(x, 0)` with the default arguments.
 
     Same as `keras.layers.ReLU` on TensorFlow, which keeps integers, or returns float32 for them
@@ -131,20 +131,20 @@ class ReLU(Weightless):
         self.threshold = _check_nonnegative(owner, "threshold", threshold)
 
     def _casts_dtype(self, dtype: torch.dtype) -> bool:
-        return not relu_takes(dtype, self.negative_slope, self.max_value, self.threshold)
+        return not relu_accepts(dtype, self.negative_slope, self.max_value, self.threshold)
 
     def _compute(self, x: Tensor, *, inplace: bool = False) -> Tensor:
         slope, most, threshold = self.negative_slope, self.max_value, self.threshold
         if inplace and not slope and not threshold and most in (None, 6):
             return torch.relu_(x) if most is None else F.relu6(x, inplace=True)
-        return by_element(lambda x: activations.relu(x, slope, most, threshold), x)
+        return elementwise_channels_first(lambda x: activations.relu(x, slope, most, threshold), x)
 
     def _is_nonnegative(self) -> bool:
         return not self.negative_slope
 
 
 @keras_layer()
-class LeakyReLU(Weightless):
+class LeakyReLU(StatelessLayer):
     """Leaky rectified linear unit: `x` above 0, `negative_slope * x` below.
 
     Same as `keras.layers.LeakyReLU`, except that booleans are cast to the layer's compute dtype.
@@ -181,7 +181,7 @@ class LeakyReLU(Weightless):
         """Convert a config of any Keras to that of Keras 3; Keras 2 may have an array."""
         upgraded = super().upgrade_config(config)
         if "alpha" in config and "negative_slope" not in config:
-            upgraded["negative_slope"] = plain(config["alpha"])
+            upgraded["negative_slope"] = encode_array(config["alpha"])
         return upgraded
 
     def _casts_dtype(self, dtype: torch.dtype) -> bool:
@@ -192,7 +192,7 @@ class LeakyReLU(Weightless):
 
 
 @keras_layer()
-class ELU(Weightless):
+class ELU(StatelessLayer):
     """Exponential linear unit: `x` above 0, `alpha * (exp(x) - 1)` below.
 
     Same as `keras.layers.ELU`, except that integers and booleans are cast to the compute dtype.
@@ -227,7 +227,7 @@ class ELU(Weightless):
 
 
 @keras_layer()
-class Softmax(Weightless):
+class Softmax(StatelessLayer):
     """Softmax: `exp(x)`, divided by its sum along an axis.
 
     Same as `keras.layers.Softmax`, except that integers and booleans are cast to the compute dtype.
@@ -276,12 +276,12 @@ class Softmax(Weightless):
             if isinstance(axis, int) and not -x.ndim <= axis < max(x.ndim, 1):
                 rule = "axes that the input has"
                 owner, shape = type(self).__name__, tuple(x.shape)
-                raise IndexError(problem(owner, "axis", rule, self.axis, inputs=shape))
+                raise IndexError(argument_error(owner, "axis", rule, self.axis, inputs=shape))
         if len(axes) > 1:
             dims = [axis % max(x.ndim, 1) for axis in axes if isinstance(axis, int)]
             if len(set(dims)) < len(dims):
                 owner, rule = type(self).__name__, "distinct axes of the input"
-                raise RuntimeError(problem(owner, "axis", rule, axes, inputs=tuple(x.shape)))
+                raise RuntimeError(argument_error(owner, "axis", rule, axes, inputs=tuple(x.shape)))
         dim = axes if len(axes) > 1 else axes[0]
         if mask is None:
             return activations.softmax(x, dim)
@@ -289,7 +289,7 @@ class Softmax(Weightless):
         return torch.where(mask, activations.softmax(masked, dim), 0.0)
 
     def _check_mask(self, mask: Any, x: Tensor) -> Tensor:
-        found: Tensor | None = mask if isinstance(mask, Tensor) else from_array(mask)
+        found: Tensor | None = mask if isinstance(mask, Tensor) else to_tensor(mask)
         if found is None:
             self._refuse("mask", "a tensor or an array of real numbers", mask)
         sizes = zip(reversed(found.shape), reversed(x.shape), strict=False)
@@ -307,7 +307,7 @@ def _check_nonnegative(owner: str, argument: str, value: Any) -> Any:
     try:
         negative = value is None or bool(value < 0)
     except TypeError:
-        raise TypeError(problem(owner, argument, rule, value)) from None
+        raise TypeError(argument_error(owner, argument, rule, value)) from None
     if negative:
-        raise ValueError(problem(owner, argument, rule, value))
+        raise ValueError(argument_error(owner, argument, rule, value))
     return value

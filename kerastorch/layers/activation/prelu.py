@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ... import dtype_policies
 from ..._core import arguments
-from ..._core.errors import problem
+from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
 from ..base.weights import Shape, Sizes, declare_weight
@@ -75,26 +75,30 @@ class PReLU(Layer):
         self.shared_axes = None if shared_axes is None else list(axes)
         if not all(isinstance(axis, int) for axis in self.shared_axes or ()):
             self._refuse("shared_axes", "integers, or None", shared_axes)
-        self._register_weights(dtype_policies.torch_dtype(self.dtype), device)
+        self._register_weights(dtype_policies.to_torch_dtype(self.dtype), device)
         if input_shape is not None:
             owner = type(self).__name__
-            sizes = arguments.any_shape(owner, "input_shape", input_shape, 0, batch=False)
+            sizes = arguments.as_shape_of_any_rank(
+                owner, "input_shape", input_shape, 0, batch=False
+            )
             self.build((None, *sizes))
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
         """Return the input shape."""
-        return arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
+        return arguments.as_shape_of_any_rank(type(self).__name__, "input_shape", input_shape, 1)
 
     def _shapes_for(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
         owner = type(self).__name__
-        sizes = list(arguments.any_shape(owner, argument, input_shape, 1)[1:])
+        sizes = list(arguments.as_shape_of_any_rank(owner, argument, input_shape, 1)[1:])
         for axis in self.shared_axes or ():
             if not -len(sizes) < axis <= len(sizes):
                 rule, shape = "axes that the input has", tuple(input_shape)
                 shared = self.shared_axes
-                raise IndexError(problem(owner, "shared_axes", rule, shared, input_shape=shape))
+                raise IndexError(
+                    argument_error(owner, "shared_axes", rule, shared, input_shape=shape)
+                )
             sizes[axis - 1] = 1
         known = tuple(n for n in sizes if n is not None)
         if len(known) < len(sizes):

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ... import constraints, initializers, regularizers
-from ..._core.config_arrays import restored
-from ..._core.config_versions import as_read_by
-from ..._core.errors import problem
+from ..._core.config_arrays import decode_array
+from ..._core.config_versions import downgrade_config
+from ..._core.errors import argument_error
 
 Config = dict[str, Any]
 L = TypeVar("L")
 
 _COMMON = ("name", "trainable", "dtype")
-NOT_IN_CONFIG = ("autocast", "input_shape", "device", *_COMMON)
+OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", *_COMMON)
 _INPUT_KEYS = ("batch_input_shape", "input_dim")  # of Keras 1 and 2: a model reads them
 
 
@@ -69,18 +69,18 @@ def get_config(layer: Any, target: str | None = None) -> Config:
     if layer.activity_regularizer is not None:
         config["activity_regularizer"] = None  # Keras writes it here: this fixes the order
     for argument in sorted(layer.arguments(), key=layer._config_keys_last.__contains__):
-        if argument in NOT_IN_CONFIG:
+        if argument in OMITTED_ARGUMENTS:
             continue
         if not hasattr(layer, argument):
             remedy = "Keep it under its own name, or override `get_config`."
             rule = "an attribute, too, since the config is read off the attributes"
-            raise ValueError(problem(type(layer).__name__, argument, rule, None, remedy))
+            raise ValueError(argument_error(type(layer).__name__, argument, rule, None, remedy))
         value = getattr(layer, argument)
         if argument in layer._omit_config_if_unset and not value:
             continue
         namespace = layer.argument_namespaces.get(argument)
         config[argument] = value if namespace is None else namespace.serialize(value)
-    return config if target is None else as_read_by(config, target)
+    return config if target is None else downgrade_config(config, target)
 
 
 def make_layer(
@@ -89,7 +89,7 @@ def make_layer(
     """Make a layer of a class from a config of any Keras."""
     layer_class: Any = cls
     if not isinstance(config, Mapping):
-        raise TypeError(problem(f"{cls.__name__}.from_config", "config", "a dict", config))
+        raise TypeError(argument_error(f"{cls.__name__}.from_config", "config", "a dict", config))
     try:
         arguments = layer_class.upgrade_config(config)
         for argument in _INPUT_KEYS:
@@ -97,7 +97,7 @@ def make_layer(
         for argument, value in arguments.items():
             namespace = layer_class.argument_namespaces.get(argument)
             if namespace is None:
-                arguments[argument] = restored(cls.__name__, argument, value)
+                arguments[argument] = decode_array(cls.__name__, argument, value)
             elif isinstance(value, (str, dict)):
                 arguments[argument] = namespace.deserialize(value, custom_objects)
         inspect.signature(cls).bind(**arguments)  # its message on what is missing is clearer

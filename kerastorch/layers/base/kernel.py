@@ -1,4 +1,4 @@
-"""Kernel: the base of the layers with a kernel, a bias and an activation."""
+"""KernelLayer: the base of the layers with a kernel, a bias and an activation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ... import activations
-from ..._core.errors import problem
-from .lora import LoRA
+from ..._core.errors import argument_error
+from .lora import LoRAMixin
 
 
-class Kernel(LoRA):
+class KernelLayer(LoRAMixin):
     """A layer that applies a kernel to its input, adds a bias and applies an activation."""
 
     argument_namespaces: ClassVar = {"activation": activations}
@@ -68,7 +68,7 @@ class Kernel(LoRA):
             if actual != expected:
                 owner, rule = type(self).__name__, f"the weights' {what}, {expected}"
                 remedy = "Convert them with `inputs.to(...)`, or the layer with `layer.to(...)`."
-                return RuntimeError(problem(owner, f"inputs.{what}", rule, actual, remedy))
+                return RuntimeError(argument_error(owner, f"inputs.{what}", rule, actual, remedy))
         return error
 
     def _require_rank(self, shape: tuple[int, ...]) -> None:

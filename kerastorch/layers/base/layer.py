@@ -11,17 +11,17 @@ from torch import Tensor
 
 from ... import dtype_policies, regularizers
 from ..._core import arguments as arguments_module
-from ..._core.arrays import find_remedy, from_array
+from ..._core.arrays import find_remedy, to_tensor
 from ..._core.config_versions import upgrade_config
 from ..._core.constructor import own_constructor
-from ..._core.errors import problem
-from ..._core.layout import axes_moved
-from ..._core.registry import automatic_name
-from ..._ops.tracing import is_exporting, under_autocast
+from ..._core.errors import argument_error
+from ..._core.layout import permute_axes
+from ..._core.registry import make_automatic_name
+from ..._ops.tracing import is_autocast_enabled, is_exporting
 from . import config as config_module
 from .computation import Computation
-from .lazy import Buildable
-from .weights import Callback, Sizes, Variable
+from .lazy import LazyLayer
+from .weights import Callback, Sizes, WeightView
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _states = itertools.count(1)
 
 
-class Layer(Buildable, Computation):
+class Layer(LazyLayer, Computation):
     """A Keras layer as a PyTorch module: its name, weights, dtypes, losses and config.
 
     Args:
@@ -76,12 +76,12 @@ class Layer(Buildable, Computation):
             self._refuse("name", "a string without '/'", name)
         if not isinstance(trainable, bool):
             self._refuse("trainable", "True or False", trainable)
-        self._policy = dtype_policies.policy(owner, dtype)
+        self._policy = dtype_policies.parse_policy(owner, dtype)
         self._trainable = trainable
         self._activity_losses: list[Tensor] = []
         self.autocast = autocast
         self.activity_regularizer = activity_regularizer
-        self.name = automatic_name(owner) if name is None else name
+        self.name = make_automatic_name(owner) if name is None else name
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Name the constructor after the class and complete `argument_namespaces`."""
@@ -98,7 +98,7 @@ class Layer(Buildable, Computation):
         elif name in self.fixed_arguments and name in vars(self):
             remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
             rule = "left unchanged"
-            raise AttributeError(problem(type(self).__name__, name, rule, value, remedy))
+            raise AttributeError(argument_error(type(self).__name__, name, rule, value, remedy))
         super().__setattr__(name, value)
         if name not in ("training", "__dict__"):  # Dynamo shares the latter with a proxy
             self._note_change()
@@ -161,7 +161,7 @@ class Layer(Buildable, Computation):
     def dtype_policy(self) -> dtype_policies.DTypePolicy:
         """The dtype policy; after `.half()`, `.double()` and the like, the weights' own dtype."""
         first = next(iter(self._tensors().values()), None)
-        name = None if first is None else dtype_policies.name_of(first.dtype)
+        name = None if first is None else dtype_policies.get_dtype_name(first.dtype)
         if name in (None, self._policy.variable_dtype):
             return self._policy
         return dtype_policies.DTypePolicy(name)
@@ -185,7 +185,7 @@ class Layer(Buildable, Computation):
         """Convert the inputs to a tensor; arrays go to the weights' device."""
         if isinstance(inputs, Tensor):
             return inputs
-        found = from_array(inputs) if hasattr(inputs, "__array__") else None
+        found = to_tensor(inputs) if hasattr(inputs, "__array__") else None
         if found is None:
             rule = "a tensor or an array of real numbers"
             self._refuse("inputs", rule, inputs, find_remedy(inputs))
@@ -202,9 +202,9 @@ class Layer(Buildable, Computation):
         if x.is_floating_point():
             if not self.autocast:
                 return x, weights
-            if x.dtype is not torch.float64 and under_autocast(x.device.type):
+            if x.dtype is not torch.float64 and is_autocast_enabled(x.device.type):
                 return x, weights  # torch decides
-        compute = dtype_policies.torch_dtype(self.compute_dtype) if self.autocast else weights
+        compute = dtype_policies.to_torch_dtype(self.compute_dtype) if self.autocast else weights
         return x.to(compute), compute
 
     # The computation
@@ -215,7 +215,9 @@ class Layer(Buildable, Computation):
         Raises:
             ValueError: The layer does not accept such an input.
         """
-        return arguments_module.any_shape(type(self).__name__, "input_shape", input_shape, 0)
+        return arguments_module.as_shape_of_any_rank(
+            type(self).__name__, "input_shape", input_shape, 0
+        )
 
     def forward(self, inputs: Any) -> Tensor:
         """Compute the output for a tensor or array.
@@ -229,9 +231,9 @@ class Layer(Buildable, Computation):
             if orders is None:
                 outputs = self._compute(x)
             else:
-                outputs = self._compute(axes_moved(x, orders[0]))
+                outputs = self._compute(permute_axes(x, orders[0]))
                 if outputs.ndim == x.ndim:
-                    outputs = axes_moved(outputs, orders[1])
+                    outputs = permute_axes(outputs, orders[1])
         except RuntimeError:
             self._require_fit_of(x)
             raise
@@ -240,7 +242,7 @@ class Layer(Buildable, Computation):
         return outputs
 
     def _prepare_input(self, inputs: Any) -> Any:
-        return self._cast(self._as_tensor(inputs), dtype_policies.torch_dtype(self.dtype))[0]
+        return self._cast(self._as_tensor(inputs), dtype_policies.to_torch_dtype(self.dtype))[0]
 
     # Losses
 
@@ -250,7 +252,7 @@ class Layer(Buildable, Computation):
         penalties = [rule(variable.value) for rule, variable in self._penalized()]
         return [*self._activity_losses, *penalties]
 
-    def _penalized(self) -> Iterator[tuple[Callback, Variable]]:
+    def _penalized(self) -> Iterator[tuple[Callback, WeightView]]:
         """Yield each regularizer of a trainable weight with that weight."""
         for variable in self.variables:
             trained = self._trainable and variable.parameter.requires_grad

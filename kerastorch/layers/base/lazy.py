@@ -1,4 +1,4 @@
-"""Buildable: the weights of a layer, and how they get their shapes and initial values."""
+"""LazyLayer: the weights of a layer, and how they get their shapes and initial values."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from ... import dtype_policies, initializers
 from ..._core import distributed
-from ..._core.arrays import from_array
-from ..._core.errors import problem
+from ..._core.arrays import to_tensor
+from ..._core.errors import argument_error
 from ..._core.scripting import NotScriptable
 from . import weights as weights_module
-from .weights import LazyBuffer, Role, Shape, Variable
+from .weights import LazyBuffer, Shape, WeightSpec, WeightView
 
 
-class Buildable(LazyModuleMixin, nn.Module):
+class LazyLayer(LazyModuleMixin, nn.Module):
     """A module that is built by its first call, as torch's Lazy modules are, or by `build`.
 
     A subclass lists its weights in `roles`, registers them with `_register_weights` at the end of
@@ -30,7 +30,7 @@ class Buildable(LazyModuleMixin, nn.Module):
 
     cls_to_become = None
     __prepare_scriptable__ = NotScriptable.__prepare_scriptable__
-    roles: ClassVar[tuple[Role, ...]] = ()
+    roles: ClassVar[tuple[WeightSpec, ...]] = ()
     _trainable: bool
 
     # What a subclass implements
@@ -38,10 +38,7 @@ class Buildable(LazyModuleMixin, nn.Module):
     def _shapes_for(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
-        """Return each parameter's shape for an input shape, batch included, or raise.
-
-        The error names `argument`.
-        """
+        """Return each parameter's shape for an input shape, or raise an error for `argument`."""
         raise NotImplementedError
 
     def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
@@ -52,24 +49,24 @@ class Buildable(LazyModuleMixin, nn.Module):
         """Convert the inputs of a call to a tensor, or raise."""
         raise NotImplementedError
 
-    def _has(self, role: Role) -> bool:
+    def _has(self, role: WeightSpec) -> bool:
         """Return whether the layer has the weight with its arguments."""
         return role.when is None or bool(getattr(self, role.when))
 
-    def _starts_frozen(self, role: Role) -> bool:
+    def _starts_frozen(self, role: WeightSpec) -> bool:
         """Return whether the weight starts without gradients."""
         return not self._trainable
 
     # Weights
 
     @property
-    def variables(self) -> list[Variable]:
+    def variables(self) -> list[WeightView]:
         """The weights as Keras sees them, in Keras's order; none before the layer is built."""
         if not self.built:
             return []
         found = ((role, self._tensor(role.parameter)) for role in self.roles)
         return [
-            Variable(
+            WeightView(
                 role.name,
                 parameter,
                 role.view(parameter),
@@ -128,7 +125,7 @@ class Buildable(LazyModuleMixin, nn.Module):
     get_weights = weights_module.get_weights
     set_weights = weights_module.set_weights
 
-    def _writable(self, variable: Variable) -> Tensor:
+    def _writable(self, variable: WeightView) -> Tensor:
         """Return the view of a variable to write to; raise if it is computed from others."""
         if not any(variable.parameter is tensor for tensor in self._tensors().values()):
             remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
@@ -170,11 +167,11 @@ class Buildable(LazyModuleMixin, nn.Module):
         Where `fully_shard` has split them, every process must sample with the same seed.
         """
         if self.built:
-            distributed.settle(self, "reset_parameters")
+            distributed.require_unsharded_view(self, "reset_parameters")
             shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
             values = self._initial_values(shapes)
             for name, value in values.items():
-                distributed.write(getattr(self, name), value)
+                distributed.write_full(getattr(self, name), value)
 
     def _register_weights(self, dtype: torch.dtype, device: Any) -> None:
         """Register all weights uninitialized; None for those that the layer lacks."""
@@ -251,18 +248,18 @@ class Buildable(LazyModuleMixin, nn.Module):
                 values[role.parameter] = value
         return values
 
-    def _empty(self, role: Role, shape: Shape) -> Tensor:
+    def _empty(self, role: WeightSpec, shape: Shape) -> Tensor:
         own = getattr(self, role.parameter)
         first = next(iter(self._tensors().values()))
         dtype = (role.dtype or first.dtype) if own is None else own.dtype
         return role.empty(shape, dtype=dtype, device=first.device)
 
-    def _fill(self, role: Role, view: Tensor) -> None:
+    def _fill(self, role: WeightSpec, view: Tensor) -> None:
         """Fill a tensor in Keras's order of axes by the role's initializer."""
         initializer = getattr(self, role.initializer) or initializers.GlorotUniform()
         with torch.no_grad(), view.device:
-            value = initializer(tuple(view.shape), dtype=dtype_policies.name_of(view.dtype))
-            found = value if isinstance(value, Tensor) else from_array(value)
+            value = initializer(tuple(view.shape), dtype=dtype_policies.get_dtype_name(view.dtype))
+            found = value if isinstance(value, Tensor) else to_tensor(value)
             if found is None or found.shape != view.shape:
                 rule = f"a callable that returns an array of the shape {tuple(view.shape)}"
                 shown = value if found is None else tuple(found.shape)
@@ -295,7 +292,7 @@ class Buildable(LazyModuleMixin, nn.Module):
         expected = {} if input_shape is None else self._shapes_for(input_shape)
         if any(expected.get(name) != shape for name, shape in shapes.items()):
             owner, rule = type(self).__name__, f"for {self!r}"
-            error_msgs.append(problem(owner, "state_dict", rule, shapes, prefix=prefix))
+            error_msgs.append(argument_error(owner, "state_dict", rule, shapes, prefix=prefix))
             return
         roles = {role.parameter: role for role in self.roles}
         absent = {name: shape for name, shape in expected.items() if name not in shapes}
@@ -330,13 +327,15 @@ class Buildable(LazyModuleMixin, nn.Module):
     def _refuse(
         self, argument: str, rule: str, value: object, remedy: str = "", **related: object
     ) -> NoReturn:
-        raise ValueError(problem(type(self).__name__, argument, rule, value, remedy, **related))
+        raise ValueError(
+            argument_error(type(self).__name__, argument, rule, value, remedy, **related)
+        )
 
     def _require_built(self, wanted: str) -> None:
         if not self.built:
             remedy = "Call it on a batch first, or `layer.build(input_shape)`."
             owner = f"{type(self).__name__}.{wanted}"
-            raise ValueError(problem(owner, "layer", "built", self, remedy))
+            raise ValueError(argument_error(owner, "layer", "built", self, remedy))
 
 
 def _is_lazy(tensor: Any) -> bool:

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import Parameter
 
-from ..._core.arguments import number, positive_integer
-from ..._core.layout import kernel_view, weight_view
+from ..._core.arguments import as_number, as_positive_int
+from ..._core.layout import kernel_to_weight, weight_to_kernel
 from .layer import Layer
-from .weights import Role, Shape
+from .weights import Shape, WeightSpec
 
 _FACTORS = ("lora_kernel_a", "lora_kernel_b")
 
 
-class LoRA(Layer):
+class LoRAMixin(Layer):
     """A layer whose kernel can be frozen and get a trained low-rank update instead.
 
     The kernel is then `kernel + lora_alpha / lora_rank * (lora_kernel_a @ lora_kernel_b)` in
@@ -24,7 +24,7 @@ class LoRA(Layer):
     """
 
     roles = tuple(
-        Role(
+        WeightSpec(
             name,
             name,
             f"_{name}_initializer",
@@ -53,7 +53,7 @@ class LoRA(Layer):
             ValueError: The layer is not built.
         """
         self._require_built("kernel")
-        return kernel_view(self._merged(self.weight) if self.lora_enabled else self.weight)
+        return weight_to_kernel(self._merged(self.weight) if self.lora_enabled else self.weight)
 
     def enable_lora(
         self,
@@ -100,7 +100,7 @@ class LoRA(Layer):
         if rank:
             self.lora_rank, self.lora_alpha = self._check_lora("lora_rank", rank, alpha)
 
-    def _starts_frozen(self, role: Role) -> bool:
+    def _starts_frozen(self, role: WeightSpec) -> bool:
         return super()._starts_frozen(role) or (self.lora_enabled and role.parameter == "weight")
 
     def _check_lora(self, argument: str, rank: Any, alpha: Any) -> tuple[int, float]:
@@ -108,9 +108,9 @@ class LoRA(Layer):
         if self.kernel_constraint is not None:
             constraint, remedy = self.kernel_constraint, "With LoRA nothing projects the kernel."
             self._refuse("kernel_constraint", "None with LoRA", constraint, remedy, lora_rank=rank)
-        rank = positive_integer(owner, argument, rank)
+        rank = as_positive_int(owner, argument, rank)
         if alpha is not None:
-            number(owner, "lora_alpha", alpha, "a finite number >= 0")
+            as_number(owner, "lora_alpha", alpha, "a finite number >= 0")
         return rank, rank if alpha is None else alpha
 
     def _lora_shapes(self, kernel_shape: Shape, rank: int) -> dict[str, Shape]:
@@ -120,5 +120,5 @@ class LoRA(Layer):
     def _merged(self, weight: Tensor) -> Tensor:
         """Return the weight plus the scaled low-rank update, in the weight's dtype."""
         scale = (self.lora_alpha or 0) / (self.lora_rank or 1)
-        update = weight_view(scale * (self.lora_kernel_a @ self.lora_kernel_b))
+        update = kernel_to_weight(scale * (self.lora_kernel_a @ self.lora_kernel_b))
         return (weight + update).to(weight.dtype)

@@ -1,4 +1,4 @@
-"""Weightless and Spatial: the bases of the layers without weights."""
+"""StatelessLayer and SpatialLayer: the bases of the layers without weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .weights import Sizes
 _NOT_SHOWN = ("name", "autocast", "activity_regularizer")
 
 
-class Weightless(Layer):
+class StatelessLayer(Layer):
     """A layer without weights: it is built from the start.
 
     Floating-point inputs are cast to the layer's compute dtype as in Keras. Integers and booleans
@@ -31,7 +31,7 @@ class Weightless(Layer):
         super().__init__(**kwargs)
         if input_shape is not None and not isinstance(input_shape, (list, tuple)):
             self._refuse("input_shape", "a shape without the batch", input_shape)
-        self._torch_dtype = dtype_policies.torch_dtype(self._policy.compute_dtype)
+        self._torch_dtype = dtype_policies.to_torch_dtype(self._policy.compute_dtype)
         self._register_weights(torch.float32, None)
 
     def build(self, input_shape: Sequence[Any]) -> None:
@@ -56,10 +56,10 @@ class Weightless(Layer):
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
         """Follow `.half()` and the like, which change the dtype of other layers' weights."""
-        dtype = dtype_policies.torch_dtype(self._policy.variable_dtype)
+        dtype = dtype_policies.to_torch_dtype(self._policy.variable_dtype)
         new_dtype = fn(torch.empty(0, dtype=dtype)).dtype
         if new_dtype is not dtype:
-            self._policy = dtype_policies.DTypePolicy(dtype_policies.name_of(new_dtype))
+            self._policy = dtype_policies.DTypePolicy(dtype_policies.get_dtype_name(new_dtype))
             self._torch_dtype = new_dtype
         return super()._apply(fn, recurse)
 
@@ -70,7 +70,7 @@ class Weightless(Layer):
         return ", ".join([*shown, *self._format_non_defaults()])
 
 
-class Spatial(Weightless):
+class SpatialLayer(StatelessLayer):
     """A layer without weights over `rank` spatial axes, in either data format."""
 
     rank: ClassVar[int]
@@ -100,7 +100,7 @@ class Spatial(Weightless):
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
         """Return the output shape for an input shape, batch included; unknown sizes are None."""
         owner, layout = type(self).__name__, self.data_format
-        shape = arguments_module.shape(
+        shape = arguments_module.as_shape(
             owner, "input_shape", input_shape, self.rank + 2, data_format=layout
         )
         before, sizes, after = self._split(shape)
@@ -119,7 +119,9 @@ class Spatial(Weightless):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
 
 
-def data_format_of(owner: str, data_format: Any) -> str:
+def resolve_data_format(owner: str, data_format: Any) -> str:
     """Return an argument `data_format` in lower case; for None, that of `config`."""
     given = config.image_data_format() if data_format is None else data_format
-    return arguments_module.choice(owner, "data_format", given, ("channels_last", "channels_first"))
+    return arguments_module.as_choice(
+        owner, "data_format", given, ("channels_last", "channels_first")
+    )

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer
 
 from ..._core import distributed
-from ..._core.arrays import from_array, to_array
+from ..._core.arrays import to_numpy, to_tensor
 
 Shape = tuple[int, ...]
 Sizes = tuple[int | None, ...]  # a shape in which sizes may be unknown
@@ -22,7 +22,7 @@ def _as_is(tensor: Tensor) -> Tensor:
     return tensor
 
 
-class Role(NamedTuple):
+class WeightSpec(NamedTuple):
     """How one weight is named in Keras, stored, initialized, regularized and constrained.
 
     Attributes:
@@ -56,14 +56,14 @@ def declare_weight(
     view: Callback = _as_is,
     empty: Callable[..., Tensor] = torch.empty,
     when: str | None = None,
-) -> Role:
+) -> WeightSpec:
     """Return the role of a parameter with Keras's three arguments, `<name>_initializer` etc."""
     initializer, regularizer = f"{name}_initializer", f"{name}_regularizer"
     constraint = f"{name}_constraint"
-    return Role(parameter, name, initializer, regularizer, constraint, view, empty, when=when)
+    return WeightSpec(parameter, name, initializer, regularizer, constraint, view, empty, when=when)
 
 
-class Variable(NamedTuple):
+class WeightView(NamedTuple):
     """One weight of a built layer as Keras sees it.
 
     `value` is the view of `parameter` in Keras's order of axes; writing to it writes to the
@@ -79,7 +79,7 @@ class Variable(NamedTuple):
 
 def get_weights(layer: Any) -> list[np.ndarray[Any, Any]]:
     """Return copies of all weights as arrays in Keras's order of axes; bfloat16 as float32."""
-    return [to_array(distributed.whole(variable.value)) for variable in layer.variables]
+    return [to_numpy(distributed.gather(variable.value)) for variable in layer.variables]
 
 
 def set_weights(layer: Any, weights: Sequence[Any]) -> None:
@@ -92,14 +92,14 @@ def set_weights(layer: Any, weights: Sequence[Any]) -> None:
     Raises:
         ValueError: Their number or a shape differs, or one is no array of real numbers.
     """
-    distributed.settle(layer, "set_weights")
+    distributed.require_unsharded_view(layer, "set_weights")
     variables = layer.variables
     expected = [(v.name, tuple(v.value.shape)) for v in variables]
     rule = f"a list of arrays for {expected}"
     if isinstance(weights, (str, Tensor)) or not isinstance(weights, Iterable):
         layer._refuse("weights", rule, weights)
     weights = list(weights)
-    arrays = [from_array(value) for value in weights]
+    arrays = [to_tensor(value) for value in weights]
     shapes = [
         type(value).__name__ if array is None else tuple(array.shape)
         for value, array in zip(weights, arrays, strict=True)
@@ -109,7 +109,7 @@ def set_weights(layer: Any, weights: Sequence[Any]) -> None:
         layer._refuse("weights", rule, shapes, remedy)
     views = [layer._writable(variable) for variable in variables]
     for view, value in zip(views, arrays, strict=True):
-        distributed.write(view, value)  # type: ignore[arg-type]
+        distributed.write_full(view, value)  # type: ignore[arg-type]
 
 
 class LazyBuffer(UninitializedBuffer):
@@ -124,7 +124,7 @@ class LazyBuffer(UninitializedBuffer):
         return copied
 
 
-def infer_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
+def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
     """Infer all parameters' shapes from Keras's shapes of some, by Keras's names; else None."""
     roles = {role.name: role for role in layer.roles if layer._has(role)}
     if not saved or not saved.keys() <= roles.keys():
@@ -143,7 +143,7 @@ def infer_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Shape] | N
     return expected if all(expected.get(n) == shape for n, shape in shapes.items()) else None
 
 
-def _to_torch_shape(role: Role, shape: Shape) -> Shape:
+def _to_torch_shape(role: WeightSpec, shape: Shape) -> Shape:
     """Convert a shape in Keras's order of axes to PyTorch's order."""
     axes = role.view(torch.empty(tuple(range(len(shape))), device="meta")).shape
     sizes = dict(zip(axes, shape, strict=True))

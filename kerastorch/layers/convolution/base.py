@@ -10,16 +10,16 @@ from torch import Tensor
 
 from ... import dtype_policies
 from ..._core import arguments
-from ..._core.arguments import Integers
-from ..._core.layout import empty_weight, kernel_view
+from ..._core.arguments import IntOrInts
+from ..._core.layout import empty_weight, weight_to_kernel
 from ..._ops.window_arithmetic import output_size
-from ..base.kernel import Kernel
-from ..base.lora import LoRA
-from ..base.stateless import data_format_of
+from ..base.kernel import KernelLayer
+from ..base.lora import LoRAMixin
+from ..base.stateless import resolve_data_format
 from ..base.weights import Shape, Sizes, declare_weight
 
 
-class BaseConv(Kernel):
+class BaseConv(KernelLayer):
     """The arguments, documented in `Conv2D`, and shapes of a convolution over `rank` axes.
 
     The weight is stored as PyTorch stores it, (filters, channels / groups, *kernel_size), in
@@ -28,12 +28,12 @@ class BaseConv(Kernel):
 
     rank: ClassVar[int]
     roles = (
-        declare_weight("weight", "kernel", view=kernel_view, empty=empty_weight),
+        declare_weight("weight", "kernel", view=weight_to_kernel, empty=empty_weight),
         declare_weight("bias", "bias", when="use_bias"),
-        *LoRA.roles,
+        *LoRAMixin.roles,
     )
     renamed_arguments: ClassVar = {
-        **Kernel.renamed_arguments,
+        **KernelLayer.renamed_arguments,
         "nb_filter": "filters",
         "border_mode": "padding",
         "subsample": "strides",
@@ -47,11 +47,11 @@ class BaseConv(Kernel):
     def __init__(
         self,
         filters: int,
-        kernel_size: Integers,
-        strides: Integers = 1,
+        kernel_size: IntOrInts,
+        strides: IntOrInts = 1,
         padding: str = "valid",
         data_format: str | None = None,
-        dilation_rate: Integers = 1,
+        dilation_rate: IntOrInts = 1,
         groups: int = 1,
         activation: Any = None,
         use_bias: bool = True,
@@ -71,23 +71,23 @@ class BaseConv(Kernel):
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         owner, rank = type(self).__name__, self.rank
-        self.filters = arguments.positive_integer(owner, "filters", filters)
-        self.kernel_size = arguments.positive_integers(owner, "kernel_size", kernel_size, rank)
-        self.strides = arguments.positive_integers(owner, "strides", strides, rank)
-        self.padding = arguments.choice(owner, "padding", padding, ("valid", "same"))
-        self.data_format = data_format_of(owner, data_format)
-        dilations = arguments.positive_integers(owner, "dilation_rate", dilation_rate, rank)
+        self.filters = arguments.as_positive_int(owner, "filters", filters)
+        self.kernel_size = arguments.as_positive_ints(owner, "kernel_size", kernel_size, rank)
+        self.strides = arguments.as_positive_ints(owner, "strides", strides, rank)
+        self.padding = arguments.as_choice(owner, "padding", padding, ("valid", "same"))
+        self.data_format = resolve_data_format(owner, data_format)
+        dilations = arguments.as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
         self.dilation_rate = dilations
-        self.groups = arguments.positive_integer(owner, "groups", groups)
+        self.groups = arguments.as_positive_int(owner, "groups", groups)
         self.activation = activation
         self.use_bias = use_bias
         self._assign_weight_arguments(locals())
         self._check_relations()
         self._set_lora(lora_rank, lora_alpha)
         self._cache_call_constants()
-        self._register_weights(dtype_policies.torch_dtype(self.dtype), device)
+        self._register_weights(dtype_policies.to_torch_dtype(self.dtype), device)
         if input_shape is not None:
-            shape = arguments.shape(owner, "input_shape", input_shape, rank + 1, batch=False)
+            shape = arguments.as_shape(owner, "input_shape", input_shape, rank + 1, batch=False)
             self.build((None, *shape))
 
     @classmethod
@@ -150,7 +150,7 @@ class BaseConv(Kernel):
 
     def _check_shape(self, input_shape: Sequence[int | None], argument: str) -> Sizes:
         owner, layout = type(self).__name__, self.data_format
-        return arguments.shape(owner, argument, input_shape, self.rank + 2, data_format=layout)
+        return arguments.as_shape(owner, argument, input_shape, self.rank + 2, data_format=layout)
 
     def _shapes_for(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"

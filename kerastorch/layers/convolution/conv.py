@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ... import activations
-from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
+from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..._ops.convolution import convolve_same
-from ..._ops.convolution_cpu import convolution_for, convolve_places
-from ..._ops.convolution_dynamic import convolve_any_size
-from ..._ops.tracing import is_inferring_one_size, is_training_any_size
+from ..._ops.convolution_cpu import conv1x1_as_matmul, select_convolution
+from ..._ops.convolution_dynamic import convolve_dynamic
+from ..._ops.tracing import is_compiling_dynamic_training, is_compiling_static_inference
 from ..._ops.window_arithmetic import fixed_padding
 from . import torch_conversion
 from .base import BaseConv
@@ -45,7 +45,7 @@ class Conv(BaseConv):
         ndim = -1 if mixed or self.lora_enabled else None if last else self.rank + 2
         self._constants = (
             ndim,
-            convolution_for(self.kernel_size, self.strides, self.groups),
+            select_convolution(self.kernel_size, self.strides, self.groups),
             special,
             sizes,
             CHANNELS_FIRST[self.rank] if last else None,
@@ -62,7 +62,7 @@ class Conv(BaseConv):
         pointwise = (self.rank, self.groups, set(kernel_size)) == (2, 1, {1})
         # In training, an activation costs more memory on a matrix product's output, a view.
         if pointwise and (max(stride) > 1 or self._stages[0] is None):
-            return convolve_places, (stride, dilation, self.groups)
+            return conv1x1_as_matmul, (stride, dilation, self.groups)
         padding = fixed_padding(self.padding, kernel_size, stride, dilation)
         if padding is None:
             return convolve_same, (kernel_size, stride, dilation, self.groups)
@@ -80,7 +80,7 @@ class Conv(BaseConv):
         pointwise: Callable[[Tensor], Tensor] | None = None
         by_layout = not inplace_activations.is_elementwise(activation)
         if not by_layout and activation is not activations.linear:
-            pointwise = inplace_activations.in_place(activation) or activation
+            pointwise = inplace_activations.get_inplace_activation(activation) or activation
         self._stages = pointwise, by_layout
 
     # A call
@@ -105,7 +105,7 @@ class Conv(BaseConv):
             inputs, weight, bias = self._cast_inputs_and_weights(inputs, weight, bias)
         fresh = True
         try:
-            x = inputs if first is None else axes_moved(inputs, first)
+            x = inputs if first is None else permute_axes(inputs, first)
             if is_compiling():
                 outputs = self._compute_compiled(x, weight, bias, special, sizes, last)
                 if self.activity_regularizer is not None:
@@ -119,7 +119,7 @@ class Conv(BaseConv):
             raise self._translate_error(error, inputs, weight) from error
         if more or not fresh:
             return self._finalize_output(y, last, fresh)
-        return y if last is None else axes_moved(y, last)
+        return y if last is None else permute_axes(y, last)
 
     def _finalize_output(self, y: Tensor, last: tuple[int, ...] | None, fresh: bool) -> Tensor:
         """Activate the output of a convolution and make it contiguous, in the user's layout.
@@ -130,7 +130,7 @@ class Conv(BaseConv):
         pointwise, by_layout = self._stages
         if pointwise is not None:  # out of place it makes the output contiguous
             y = pointwise(y) if fresh else self.activation(y)
-        outputs = y if last is None else axes_moved(y, last)
+        outputs = y if last is None else permute_axes(y, last)
         if by_layout:
             outputs = self.activation(outputs)
         elif not fresh and pointwise is None:
@@ -154,21 +154,21 @@ class Conv(BaseConv):
         inductor fuses it with the convolution; after it, any size compiles.
         """
         convolve = self._constants[1]
-        any_size = last is not None and is_training_any_size(x)
+        any_size = last is not None and is_compiling_dynamic_training(x)
         if any_size:
             options = self.strides, self.dilation_rate, self.groups
-            y = convolve_any_size(x, weight, bias, *options, same=self.padding == "same")
+            y = convolve_dynamic(x, weight, bias, *options, same=self.padding == "same")
         elif special is None:
             y = convolve(x, weight, bias, *sizes)
         else:
             y, _ = special(convolve, x, weight, bias, *sizes)
         pointwise, by_layout = self._stages
-        early = torch.is_grad_enabled() or is_inferring_one_size(x)
+        early = torch.is_grad_enabled() or is_compiling_static_inference(x)
         if pointwise is not None and early and not any_size:
             y = self.activation(y)
-            return y if last is None else axes_moved(y, last)
+            return y if last is None else permute_axes(y, last)
         if last is not None:
-            return self.activation(axes_moved(y, last))
+            return self.activation(permute_axes(y, last))
         return self._apply_as_given(self.activation, y) if by_layout else self.activation(y)
 
     @property
@@ -201,7 +201,7 @@ class Conv(BaseConv):
         orders = self._orders
         if orders is None:
             return function(y)
-        return axes_moved(function(axes_moved(y, orders[1])), orders[0])
+        return permute_axes(function(permute_axes(y, orders[1])), orders[0])
 
     def _is_lowerable(self) -> bool:
         # A user's own function may return anything.
@@ -209,7 +209,7 @@ class Conv(BaseConv):
 
     def _gradient_needs_output(self) -> bool:
         # In training, a matrix product's output is a view: overwriting it costs copies.
-        return self._stages != (None, False) or self._constants[2] is convolve_places
+        return self._stages != (None, False) or self._constants[2] is conv1x1_as_matmul
 
     def _is_nonnegative(self) -> bool:
         return self.activation is activations.relu or self.activation is activations.relu6

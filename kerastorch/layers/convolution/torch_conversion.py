@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ... import activations
-from ..._core.arguments import positive_integers
-from ..._core.errors import problem
+from ..._core.arguments import as_positive_ints
+from ..._core.errors import argument_error
 from ..._ops.window_arithmetic import fixed_padding, same_padding
-from ...dtype_policies import name_of, policy
+from ...dtype_policies import get_dtype_name, parse_policy
 from .base import BaseConv
 
 C = TypeVar("C", bound=BaseConv)
@@ -53,14 +53,18 @@ def from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str,
     """Make a layer of a class from a plain convolution."""
     owner, kind = f"{cls.__name__}.from_torch", _CONVOLUTIONS[cls.rank]
     if not isinstance(module, kind) or any(map(is_lazy, module.parameters())):
-        raise ValueError(problem(owner, "module", f"an initialized nn.{kind.__name__}", module))
+        raise ValueError(
+            argument_error(owner, "module", f"an initialized nn.{kind.__name__}", module)
+        )
     conv: Any = module
     if conv.padding_mode != "zeros":
-        raise ValueError(problem(owner, "module.padding_mode", "'zeros'", conv.padding_mode))
+        raise ValueError(argument_error(owner, "module.padding_mode", "'zeros'", conv.padding_mode))
     dtype = arguments.pop("dtype", conv.weight.dtype)
-    if policy(owner, dtype).variable_dtype != name_of(conv.weight.dtype):
-        rule = f"a policy whose weights are {name_of(conv.weight.dtype)}, as the module's are"
-        raise ValueError(problem(owner, "dtype", rule, dtype, "Convert the module first."))
+    if parse_policy(owner, dtype).variable_dtype != get_dtype_name(conv.weight.dtype):
+        rule = (
+            f"a policy whose weights are {get_dtype_name(conv.weight.dtype)}, as the module's are"
+        )
+        raise ValueError(argument_error(owner, "dtype", rule, dtype, "Convert the module first."))
     layer = cls(
         conv.out_channels,
         conv.kernel_size,
@@ -106,7 +110,7 @@ def to_torch(
         layer._writable(variable)
     if layer.compute_dtype != layer.dtype:
         rule, remedy = "one that computes in its weights' dtype", "Use torch.autocast instead."
-        raise ValueError(problem(owner, "dtype", rule, layer.dtype_policy.name, remedy))
+        raise ValueError(argument_error(owner, "dtype", rule, layer.dtype_policy.name, remedy))
     activation = _find_torch_activation(owner, layer)
     sides = _compute_padding(owner, layer, input_size)
     symmetric = all(before == after for before, after in sides)
@@ -151,7 +155,7 @@ def _find_keras_padding(owner: str, conv: Any) -> str:
     rule = "0 or what 'same' is at every size, since Keras has no other padding"
     remedy = "Pad the input yourself, and convert the module without its padding."
     sizes = {"kernel_size": conv.kernel_size, "stride": conv.stride, "dilation": conv.dilation}
-    raise ValueError(problem(owner, "module.padding", rule, conv.padding, remedy, **sizes))
+    raise ValueError(argument_error(owner, "module.padding", rule, conv.padding, remedy, **sizes))
 
 
 def _compute_padding(
@@ -163,12 +167,14 @@ def _compute_padding(
         return [(n, n) for n in fixed]
     sizes = (1,) * layer.rank
     if input_size is not None:
-        sizes = positive_integers(owner, "input_size", input_size, layer.rank)
+        sizes = as_positive_ints(owner, "input_size", input_size, layer.rank)
     elif max(layer.strides) > 1:
         rule = "given, since this 'same' padding depends on it"
         remedy = "Pass the spatial size of the inputs, such as (height, width)."
         strides = layer.strides
-        raise ValueError(problem(owner, "input_size", rule, input_size, remedy, strides=strides))
+        raise ValueError(
+            argument_error(owner, "input_size", rule, input_size, remedy, strides=strides)
+        )
     window = layer.kernel_size, layer.strides, layer.dilation_rate
     return [same_padding(n, k, s, d) for n, k, s, d in zip(sizes, *window, strict=True)]
 
@@ -184,4 +190,4 @@ def _find_torch_activation(owner: str, layer: BaseConv) -> nn.Module | None:
         return _ALONG_LAST_AXIS[activation](1 if layer.data_format == "channels_last" else -1)
     rule = "a built-in one that PyTorch, too, has as a module"
     remedy = "Set `layer.activation = None` and apply it yourself."
-    raise ValueError(problem(owner, "activation", rule, activation, remedy))
+    raise ValueError(argument_error(owner, "activation", rule, activation, remedy))

@@ -11,18 +11,18 @@ from torch.nn import functional as F
 
 from ... import activations, dtype_policies
 from ..._core import arguments
-from ..._core.layout import kernel_view
+from ..._core.layout import weight_to_kernel
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
-from ..base.kernel import Kernel
-from ..base.lora import LoRA
+from ..base.kernel import KernelLayer
+from ..base.lora import LoRAMixin
 from ..base.weights import Shape, Sizes, declare_weight
 
 __all__ = ["Dense"]
 
 
 @keras_layer()
-class Dense(Kernel):
+class Dense(KernelLayer):
     """A densely connected layer: `activation(inputs @ kernel + bias)` along the last axis.
 
     Same as `keras.layers.Dense`, except that
@@ -70,15 +70,15 @@ class Dense(Kernel):
 
     returns_new_tensor = True
     roles = (
-        declare_weight("weight", "kernel", view=kernel_view),
+        declare_weight("weight", "kernel", view=weight_to_kernel),
         declare_weight("bias", "bias", when="use_bias"),
-        *LoRA.roles,
+        *LoRAMixin.roles,
     )
     _omit_config_if_unset = ("activity_regularizer", "lora_rank", "lora_alpha")
     _config_keys_last = ("lora_rank", "lora_alpha")
     fixed_arguments = ("units", "use_bias")
     is_flat = True
-    renamed_arguments: ClassVar = {**Kernel.renamed_arguments, "output_dim": "units"}
+    renamed_arguments: ClassVar = {**KernelLayer.renamed_arguments, "output_dim": "units"}
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Dense(Kernel):
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         owner = type(self).__name__
-        self.units = arguments.positive_integer(owner, "units", units)
+        self.units = arguments.as_positive_int(owner, "units", units)
         self.activation = activation
         self.use_bias = use_bias
         self._assign_weight_arguments(locals())
@@ -112,9 +112,11 @@ class Dense(Kernel):
         self.quantization_config = quantization_config
         self._set_lora(lora_rank, lora_alpha)
         self._cache_call_constants()
-        self._register_weights(dtype_policies.torch_dtype(self.dtype), device)
+        self._register_weights(dtype_policies.to_torch_dtype(self.dtype), device)
         if input_shape is not None:
-            sizes = arguments.any_shape(owner, "input_shape", input_shape, 1, batch=False)
+            sizes = arguments.as_shape_of_any_rank(
+                owner, "input_shape", input_shape, 1, batch=False
+            )
             self.build((None, *sizes))
 
     def _cache_call_constants(self) -> None:
@@ -122,19 +124,19 @@ class Dense(Kernel):
         self._always_casts = mixed or self.lora_enabled
 
     def _on_activation_change(self, activation: Callable[[Tensor], Tensor]) -> None:
-        self._in_place = inplace_activations.in_place(activation)
+        self._in_place = inplace_activations.get_inplace_activation(activation)
 
     # Shapes
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
         """Return the output shape for an input shape, batch included; unknown sizes are None."""
-        shape = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 2)
+        shape = arguments.as_shape_of_any_rank(type(self).__name__, "input_shape", input_shape, 2)
         return (*shape[:-1], self.units)
 
     def _shapes_for(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
-        shape = arguments.any_shape(type(self).__name__, argument, input_shape, 2)
+        shape = arguments.as_shape_of_any_rank(type(self).__name__, argument, input_shape, 2)
         channels = shape[-1]
         if not channels:
             self._refuse(argument, "a shape with a known last size, 1 at least", shape)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ... import config
 from ..._core import arguments
-from ..._core.config_versions import as_read_by
-from ..._core.errors import problem
+from ..._core.config_versions import downgrade_config
+from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
-from ...dtype_policies import name_of
-from ..base.stateless import Weightless
+from ...dtype_policies import get_dtype_name
+from ..base.stateless import StatelessLayer
 from ..base.weights import Sizes
 
 __all__ = ["InputLayer"]
@@ -26,7 +26,7 @@ _TYPES = (
 
 
 @keras_layer()
-class InputLayer(Weightless):
+class InputLayer(StatelessLayer):
     """Checks an input's shape and casts it to the dtype of the layer.
 
     Same as `keras.layers.InputLayer`, except that it is called with the input, which Keras's model
@@ -90,9 +90,9 @@ class InputLayer(Weightless):
         if batch_shape is not None and batch_size is not None:
             self._refuse("batch_size", "left out with `batch_shape`", batch_size)
         if shape is not None:
-            sizes = arguments.any_shape(owner, "shape", shape, 0, batch=False)
+            sizes = arguments.as_shape_of_any_rank(owner, "shape", shape, 0, batch=False)
             batch_shape = (batch_size, *sizes)
-        self.batch_shape = arguments.any_shape(owner, "batch_shape", batch_shape, 0)
+        self.batch_shape = arguments.as_shape_of_any_rank(owner, "batch_shape", batch_shape, 0)
         self._declared = config.floatx() if dtype is None else self._check_dtype(dtype)
         self.sparse = bool(sparse)
         self.ragged = bool(ragged)
@@ -103,7 +103,7 @@ class InputLayer(Weightless):
             inner = dtype.get("config")
             dtype = inner.get("name") if isinstance(inner, Mapping) else dtype
         if isinstance(dtype, torch.dtype):
-            dtype = name_of(dtype)
+            dtype = get_dtype_name(dtype)
         found = {int: "int32", float: "float32", bool: "bool"}.get(dtype, dtype)  # as Keras has it
         named = found if isinstance(found, str) else getattr(found, "__name__", None)
         named = getattr(found, "name", named)
@@ -134,12 +134,12 @@ class InputLayer(Weightless):
         if target is None:
             return written
         omitted = [key for key in ("ragged", "optional") if not written[key]]  # early ones lack it
-        return {k: v for k, v in as_read_by(written, target).items() if k not in omitted}
+        return {k: v for k, v in downgrade_config(written, target).items() if k not in omitted}
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
         """Return the input shape."""
         rank = len(self.batch_shape)
-        shape = arguments.shape(type(self).__name__, "input_shape", input_shape, rank)
+        shape = arguments.as_shape(type(self).__name__, "input_shape", input_shape, rank)
         self._require(shape, "input_shape")
         return shape
 
@@ -151,7 +151,7 @@ class InputLayer(Weightless):
         """
         if inputs is None and self.optional:
             return None
-        x = dense(self._as_tensor(inputs), type(self).__name__, "inputs")
+        x = to_dense(self._as_tensor(inputs), type(self).__name__, "inputs")
         self._require(x.shape, "inputs")
         return x.to(getattr(torch, self.dtype))
 
@@ -162,9 +162,9 @@ class InputLayer(Weightless):
             self._refuse(argument, f"of the shape {self.batch_shape}", tuple(shape))
 
 
-def dense(x: Tensor, owner: str, argument: str) -> Tensor:
+def to_dense(x: Tensor, owner: str, argument: str) -> Tensor:
     """Convert a sparse tensor to a dense one; raise for a nested one."""
     if x.is_nested:
         rule, remedy = "dense or sparse", "Pad it with `to_padded_tensor`."
-        raise ValueError(problem(owner, argument, rule, "a nested tensor", remedy))
+        raise ValueError(argument_error(owner, argument, rule, "a nested tensor", remedy))
     return x if x.layout is torch.strided else x.to_dense()

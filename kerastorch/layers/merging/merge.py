@@ -10,18 +10,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..._core.arguments import shape as checked_shape
-from ..._core.errors import problem
+from ..._core.arguments import as_shape
+from ..._core.errors import argument_error
 from ..._core.layout import CHANNELS_FIRST
 from ..._core.registry import keras_layer
-from ..._ops.tracing import by_element
-from ..base.stateless import Weightless
+from ..._ops.tracing import elementwise_channels_first
+from ..base.stateless import StatelessLayer
 from ..base.weights import Sizes
 
 __all__ = ["Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"]
 
 
-class Merge(Weightless):
+class Merge(StatelessLayer):
     """A layer that is called on a list of tensors."""
 
     compute_layout = "any"
@@ -47,7 +47,7 @@ class Merge(Weightless):
             if not isinstance(given, (list, tuple)):
                 self._refuse("input_shape", "a list of shapes", input_shape)
             rank = max(len(given), 1)
-            shapes.append(checked_shape(owner, "input_shape", given, rank))
+            shapes.append(as_shape(owner, "input_shape", given, rank))
         return self._merge_shapes("input_shape", shapes)
 
     def _prepare_input(self, inputs: Any) -> list[Tensor]:
@@ -66,7 +66,7 @@ class Elementwise(Merge):
     def _compute(self, x: list[Tensor]) -> Tensor:
         y, *others = self._align(x)
         for other in others:
-            y = by_element(self._combine, y, other)
+            y = elementwise_channels_first(self._combine, y, other)
         return y
 
     def _merge_shapes(self, argument: str, shapes: list[Sizes]) -> Sizes:
@@ -250,13 +250,15 @@ class Concatenate(Merge):
         try:
             self.axis = operator.index(axis)
         except TypeError:
-            raise TypeError(problem(type(self).__name__, "axis", "an integer", axis)) from None
+            raise TypeError(
+                argument_error(type(self).__name__, "axis", "an integer", axis)
+            ) from None
 
     def _merge_shapes(self, argument: str, shapes: list[Sizes]) -> Sizes:
         first, axis = shapes[0], self.axis
         if not -len(first) <= axis < len(first):
             rule = "an axis of the inputs"
-            raise IndexError(problem(type(self).__name__, "axis", rule, axis, shapes=shapes))
+            raise IndexError(argument_error(type(self).__name__, "axis", rule, axis, shapes=shapes))
         total: int | None = 0
         for shape in shapes:
             if len(shape) != len(first) or any(

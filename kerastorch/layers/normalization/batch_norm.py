@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ... import dtype_policies
 from ..._core.config_versions import require_keras_1
-from ..._core.errors import problem
-from ..._core.layout import channels_back, channels_second
+from ..._core.errors import argument_error
+from ..._core.layout import from_channels_second, to_channels_second
 from ..._core.registry import keras_layer
-from ..._ops.batch_norm import normalized, normalized_by_batch
+from ..._ops.batch_norm import normalize, normalize_by_batch
 from ..base.layer import Layer
-from ..base.weights import Role, Shape, Sizes, declare_weight
+from ..base.weights import Shape, Sizes, WeightSpec, declare_weight
 
 __all__ = ["BatchNormalization"]
 
@@ -66,8 +66,7 @@ class BatchNormalization(Layer):
     Shape:
         - Input: (batch, ...) with the channels along `axis`.
         - Output: the same.
-        - `weight` and `bias`, each of which may be None, `running_mean` and `running_var`:
-          (channels,).
+        - `weight` and `bias` (each may be None), `running_mean`, `running_var`: (channels,).
 
     Raises:
         ValueError: An argument is invalid.
@@ -85,11 +84,11 @@ class BatchNormalization(Layer):
     roles = (
         declare_weight("weight", "gamma", when="scale"),
         declare_weight("bias", "beta", when="center"),
-        Role("running_mean", "moving_mean", _MEAN, buffer=True),
-        Role("running_var", "moving_variance", _VARIANCE, buffer=True),
-        Role("moving_stddev", "moving_stddev", _STDDEV, buffer=True, when="renorm"),
-        Role("renorm_mean", "renorm_mean", _MEAN, buffer=True, when="renorm"),
-        Role("renorm_stddev", "renorm_stddev", _STDDEV, buffer=True, when="renorm"),
+        WeightSpec("running_mean", "moving_mean", _MEAN, buffer=True),
+        WeightSpec("running_var", "moving_variance", _VARIANCE, buffer=True),
+        WeightSpec("moving_stddev", "moving_stddev", _STDDEV, buffer=True, when="renorm"),
+        WeightSpec("renorm_mean", "renorm_mean", _MEAN, buffer=True, when="renorm"),
+        WeightSpec("renorm_stddev", "renorm_stddev", _STDDEV, buffer=True, when="renorm"),
     )
     renamed_arguments: ClassVar = {
         "gamma_init": "gamma_initializer",
@@ -146,7 +145,7 @@ class BatchNormalization(Layer):
         self.renorm_momentum = renorm_momentum
         mixed = self._policy.compute_dtype != self._policy.variable_dtype
         self._uncast_dtypes = () if mixed else (torch.float32, torch.float64)
-        self._register_weights(dtype_policies.torch_dtype(self.dtype), device)
+        self._register_weights(dtype_policies.to_torch_dtype(self.dtype), device)
         if input_shape is not None:
             self.build((None, *input_shape))
 
@@ -156,13 +155,14 @@ class BatchNormalization(Layer):
         try:
             return int(axis) if isinstance(axis, float) else int(operator.index(axis))
         except TypeError:
-            raise TypeError(problem(type(self).__name__, "axis", "an integer", axis)) from None
+            message = argument_error(type(self).__name__, "axis", "an integer", axis)
+            raise TypeError(message) from None
 
     def _check_number(self, argument: str, value: Any) -> float:
         try:
             return float(value)
         except (TypeError, ValueError) as error:  # both as in Keras
-            message = problem(type(self).__name__, argument, "a number", value)
+            message = argument_error(type(self).__name__, argument, "a number", value)
             raise type(error)(message) from None
 
     def _check_clipping(self, given: Any) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class BatchNormalization(Layer):
         shape, owner = tuple(input_shape), type(self).__name__
         if not -len(shape) <= self.axis < len(shape):
             rule = "a shape that has the axis"
-            raise IndexError(problem(owner, argument, rule, shape, axis=self.axis))
+            raise IndexError(argument_error(owner, argument, rule, shape, axis=self.axis))
         channels = shape[self.axis]
         if len(shape) < 2 or not channels:
             rule = f"a shape with a batch and a known number of channels (axis {self.axis})"
@@ -229,13 +229,13 @@ class BatchNormalization(Layer):
         x, out = self._cast_input(inputs, moving.dtype)
         moved = axis not in (1, 1 - x.ndim)
         try:
-            y = self._compute(channels_second(x, axis) if moved else x)
+            y = self._compute(to_channels_second(x, axis) if moved else x)
         except (IndexError, RuntimeError):
             if x.ndim >= 2 and -x.ndim <= axis < x.ndim and x.shape[axis] == moving.shape[0]:
                 raise
             rule = f"of 2 dimensions at least and {moving.shape[0]} channels along axis {axis}"
             self._refuse("inputs", rule, tuple(x.shape))
-        outputs = channels_back(y, axis) if moved else y
+        outputs = from_channels_second(y, axis) if moved else y
         if outputs.dtype is not out:
             outputs = outputs.to(out)
         if self.activity_regularizer is not None:
@@ -262,7 +262,7 @@ class BatchNormalization(Layer):
         variance = self._tensor("running_var")
         if x.dtype is not moving.dtype:
             moving, variance = moving.to(x.dtype), variance.to(x.dtype)
-        return normalized(x, *self._cast_affine(x.dtype), moving, variance, self.epsilon)
+        return normalize(x, *self._cast_affine(x.dtype), moving, variance, self.epsilon)
 
     def _cast_input(self, inputs: Any, own: torch.dtype) -> tuple[Tensor, torch.dtype]:
         """Cast the input to the compute dtype, at least float32; also return the output's dtype.
@@ -276,9 +276,9 @@ class BatchNormalization(Layer):
             given = x.dtype
             x, compute = self._cast(x, own)
             torch_decides = self.autocast and given is x.dtype and compute is not given
-            out = given if torch_decides else dtype_policies.torch_dtype(self.compute_dtype)
+            out = given if torch_decides else dtype_policies.to_torch_dtype(self.compute_dtype)
             return (x if x.dtype is torch.float64 else x.float()), out
-        out = dtype_policies.torch_dtype(self.compute_dtype)
+        out = dtype_policies.to_torch_dtype(self.compute_dtype)
         return x.to(torch.promote_types(out, torch.float32)), out
 
     def _cast_affine(self, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
@@ -296,7 +296,7 @@ class BatchNormalization(Layer):
 
     def _normalize_by_batch(self, x: Tensor) -> Tensor:
         """Normalize by the batch statistics and update the moving ones."""
-        y, mean, variance = normalized_by_batch(x, *self._cast_affine(x.dtype), self.epsilon)
+        y, mean, variance = normalize_by_batch(x, *self._cast_affine(x.dtype), self.epsilon)
         if x.numel():
             _update(self._tensor("running_mean"), mean, self.momentum)
             _update(self._tensor("running_var"), variance, self.momentum)
@@ -304,7 +304,7 @@ class BatchNormalization(Layer):
 
     def _renormalize(self, x: Tensor) -> Tensor:
         """Normalize by the batch statistics, corrected towards the moving ones."""
-        y, mean, variance = normalized_by_batch(x, None, None, self.epsilon)
+        y, mean, variance = normalize_by_batch(x, None, None, self.epsilon)
         if not x.numel():
             return y
         clipping: dict[str, Any] = self.renorm_clipping  # type: ignore[assignment]

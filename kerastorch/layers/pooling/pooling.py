@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ..._core import arguments as arguments_module
-from ..._core.arguments import Integers
+from ..._core.arguments import IntOrInts
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from ..._core.registry import keras_layer
-from ..._ops.pooling import MAX_POOLINGS, pool_average, pool_max
+from ..._ops.pooling import MAX_POOLINGS, avg_pool, max_pool
 from ..._ops.window_arithmetic import output_size
-from ..base.stateless import Spatial, data_format_of
+from ..base.stateless import SpatialLayer, resolve_data_format
 from ..base.weights import Sizes
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-class BasePooling(Spatial):
+class BasePooling(SpatialLayer):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
 
     compute_layout = "channels_first"
@@ -33,8 +33,8 @@ class BasePooling(Spatial):
 
     def __init__(
         self,
-        pool_size: Integers,
-        strides: Integers | None = None,
+        pool_size: IntOrInts,
+        strides: IntOrInts | None = None,
         padding: str = "valid",
         data_format: str | None = None,
         name: str | None = None,
@@ -42,12 +42,14 @@ class BasePooling(Spatial):
     ) -> None:
         super().__init__(name=name, **kwargs)
         owner, rank = type(self).__name__, self.rank
-        self.pool_size = arguments_module.positive_integers(owner, "pool_size", pool_size, rank)
+        self.pool_size = arguments_module.as_positive_ints(owner, "pool_size", pool_size, rank)
         strides = self.pool_size if strides is None else strides
-        self.strides = arguments_module.positive_integers(owner, "strides", strides, rank)
-        self._same = arguments_module.choice(owner, "padding", padding, ("valid", "same")) == "same"
+        self.strides = arguments_module.as_positive_ints(owner, "strides", strides, rank)
+        self._same = (
+            arguments_module.as_choice(owner, "padding", padding, ("valid", "same")) == "same"
+        )
         self.padding = padding  # as it was written, as in Keras's config
-        self.data_format = data_format_of(owner, data_format)
+        self.data_format = resolve_data_format(owner, data_format)
 
     @property
     def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
@@ -77,8 +79,8 @@ class BasePooling(Spatial):
 class _MaxPooling(BasePooling):
     def __init__(
         self,
-        pool_size: Integers = 2,
-        strides: Integers | None = None,
+        pool_size: IntOrInts = 2,
+        strides: IntOrInts | None = None,
         padding: str = "valid",
         data_format: str | None = None,
         name: str | None = None,
@@ -90,8 +92,8 @@ class _MaxPooling(BasePooling):
         if padding is not None:
             return MAX_POOLINGS[self.rank](x, self.pool_size, self.strides, padding)
         if x.dtype is torch.bool:
-            return pool_max(x.byte(), self.pool_size, self.strides, self._same).bool()
-        return pool_max(x, self.pool_size, self.strides, self._same)
+            return max_pool(x.byte(), self.pool_size, self.strides, self._same).bool()
+        return max_pool(x, self.pool_size, self.strides, self._same)
 
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
         # Zeros do not change the maximum of inputs >= 0; gradients are 0 there anyway.
@@ -103,7 +105,7 @@ class _AveragePooling(BasePooling):
     _casts_integers = True
 
     def _compute(self, x: Tensor) -> Tensor:
-        return pool_average(x, self.pool_size, self.strides, self._same)
+        return avg_pool(x, self.pool_size, self.strides, self._same)
 
 
 @keras_layer(aliases=["MaxPool2D"])
@@ -165,7 +167,7 @@ class AveragePooling2D(_AveragePooling):
     rank = 2
 
 
-class BaseGlobalPooling(Spatial):
+class BaseGlobalPooling(SpatialLayer):
     """A pooling over all of the `rank` spatial axes."""
 
     is_flat = True
@@ -176,7 +178,7 @@ class BaseGlobalPooling(Spatial):
         self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.data_format = data_format_of(type(self).__name__, data_format)
+        self.data_format = resolve_data_format(type(self).__name__, data_format)
         self.keepdims = keepdims
         self._axes = tuple(range(self._first_axis, self._first_axis + self.rank))
 

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from ... import config, dtype_policies, initializers
 from ..._core import arguments
-from ..._core.arrays import from_array
-from ..._core.config_arrays import plain
-from ..._core.errors import problem
+from ..._core.arrays import to_tensor
+from ..._core.config_arrays import encode_array
+from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
-from ..base.stateless import Weightless
-from ..base.weights import Role, Shape
+from ..base.stateless import StatelessLayer
+from ..base.weights import Shape, WeightSpec
 
 __all__ = ["Normalization", "Rescaling"]
 
@@ -59,9 +59,9 @@ class Normalization(Layer):
     """
 
     roles = (
-        Role("mean", "mean", "_zeros", buffer=True),
-        Role("variance", "variance", "_ones", buffer=True),
-        Role("count", "count", "_zeros", dtype=torch.int32, buffer=True),
+        WeightSpec("mean", "mean", "_zeros", buffer=True),
+        WeightSpec("variance", "variance", "_ones", buffer=True),
+        WeightSpec("count", "count", "_zeros", dtype=torch.int32, buffer=True),
     )
     _config_keys_last = ("mean", "variance")
     _zeros, _ones = initializers.Zeros(), initializers.Ones()
@@ -89,11 +89,13 @@ class Normalization(Layer):
         except TypeError:
             self.axis = (axes,)
         if not all(isinstance(n, int) for n in self.axis):
-            raise TypeError(problem(owner, "axis", "an integer, several of them, or None", axis))
+            raise TypeError(
+                argument_error(owner, "axis", "an integer, several of them, or None", axis)
+            )
         self.invert = invert
         self.input_mean, self.input_variance = mean, variance
         moments = self._check_moments(mean, variance)
-        dtype, default = dtype_policies.torch_dtype(self.dtype), torch.get_default_device()
+        dtype, default = dtype_policies.to_torch_dtype(self.dtype), torch.get_default_device()
         if device is None and default.type != "cpu":  # from_array ignores `with torch.device(...)`
             device = default
         for name, value in zip(("_given_mean", "_given_variance"), moments, strict=True):
@@ -101,7 +103,9 @@ class Normalization(Layer):
             self.register_buffer(name, tensor, persistent=False)
         self._register_weights(dtype, device)
         if input_shape is not None and not self.built:
-            sizes = arguments.any_shape(owner, "input_shape", input_shape, 0, batch=False)
+            sizes = arguments.as_shape_of_any_rank(
+                owner, "input_shape", input_shape, 0, batch=False
+            )
             self.build((None, *sizes))
 
     def _check_moments(self, mean: Any, variance: Any) -> tuple[Tensor, Tensor] | tuple[None, None]:
@@ -110,7 +114,7 @@ class Normalization(Layer):
         if mean is None or variance is None:
             rule = "given together with `variance`"
             self._refuse("mean", rule, mean, variance=variance)
-        left, right = from_array(mean), from_array(variance)
+        left, right = to_tensor(mean), to_tensor(variance)
         if left is None or right is None:
             self._refuse("mean", "real numbers, as `variance`", mean, variance=variance)
         if left.shape != right.shape:
@@ -141,7 +145,7 @@ class Normalization(Layer):
         """Return Keras's names of the weights: none if the config has the mean."""
         return super().weight_names(config) if config.get("mean") is None else ()
 
-    def _has(self, role: Role) -> bool:
+    def _has(self, role: WeightSpec) -> bool:
         return self._given_mean is None
 
     def _sorted_axes(self, shape: Sequence[int | None], argument: str) -> list[int]:
@@ -156,7 +160,7 @@ class Normalization(Layer):
     def _shapes_for(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
-        shape = arguments.any_shape(type(self).__name__, argument, input_shape, 0)
+        shape = arguments.as_shape_of_any_rank(type(self).__name__, argument, input_shape, 0)
         sizes = [shape[axis] for axis in self._sorted_axes(shape, argument)]
         known = tuple(n for n in sizes if n is not None)
         if len(known) < len(sizes):
@@ -191,7 +195,7 @@ class Normalization(Layer):
     # The computation
 
     def _prepare_input(self, inputs: Any) -> Tensor:
-        x, compute = self._as_tensor(inputs), dtype_policies.torch_dtype(self.compute_dtype)
+        x, compute = self._as_tensor(inputs), dtype_policies.to_torch_dtype(self.compute_dtype)
         self._cast(x, compute)  # refuses complex numbers
         return x.to(compute)
 
@@ -227,7 +231,7 @@ class Normalization(Layer):
 
 
 @keras_layer()
-class Rescaling(Weightless):
+class Rescaling(StatelessLayer):
     """Multiplies by `scale` and adds `offset`.
 
     Same as `keras.layers.Rescaling`. The output always has the layer's compute dtype.
@@ -256,7 +260,7 @@ class Rescaling(Weightless):
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        constants = from_array(scale), from_array(offset)
+        constants = to_tensor(scale), to_tensor(offset)
         self.scale, self.offset = scale, offset
         for argument, found in zip(("scale", "offset"), constants, strict=True):
             if found is None:
@@ -267,10 +271,10 @@ class Rescaling(Weightless):
     def get_config(self, target: str | None = None) -> dict[str, Any]:
         """Return the config with arrays as Keras writes them; see `Layer.get_config`."""
         written = super().get_config(target)
-        return {**written, "scale": plain(self.scale), "offset": plain(self.offset)}
+        return {**written, "scale": encode_array(self.scale), "offset": encode_array(self.offset)}
 
     def _compute(self, x: Tensor) -> Tensor:
-        compute = dtype_policies.torch_dtype(self.compute_dtype)
+        compute = dtype_policies.to_torch_dtype(self.compute_dtype)
         scale, offset = (
             c.to(dtype=compute, device=x.device if c.ndim else None) for c in self._constants
         )

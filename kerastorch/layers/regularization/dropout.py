@@ -10,17 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..._core import arguments
-from ..._core.errors import problem
+from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..._core.seeds import SeedGenerator
-from ..base.stateless import Weightless, data_format_of
+from ..base.stateless import StatelessLayer, resolve_data_format
 from ..base.weights import Sizes
 
 __all__ = ["Dropout", "SpatialDropout2D"]
 
 
 @keras_layer()
-class Dropout(Weightless):
+class Dropout(StatelessLayer):
     """Randomly zeroes a fraction `rate` of the input and scales the rest by `1 / (1 - rate)`.
 
     Same as `keras.layers.Dropout`, except that `layer.train()` and `layer.eval()` turn it on and
@@ -72,7 +72,7 @@ class Dropout(Weightless):
         try:
             within = bool(0 <= rate <= 1)
         except TypeError:
-            raise TypeError(problem(type(self).__name__, "rate", rule, rate)) from None
+            raise TypeError(argument_error(type(self).__name__, "rate", rule, rate)) from None
         if not within:
             self._refuse("rate", rule, rate)
         if seed is not None and not isinstance(seed, int):
@@ -160,9 +160,9 @@ class SpatialDropout2D(Dropout):
             del kwargs["noise_shape"]
         elif "noise_shape" in kwargs:
             rule, noise_shape = "left out: it follows from the channels", kwargs["noise_shape"]
-            raise ValueError(problem(type(self).__name__, "noise_shape", rule, noise_shape))
+            raise ValueError(argument_error(type(self).__name__, "noise_shape", rule, noise_shape))
         super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
-        self.data_format = data_format_of(type(self).__name__, data_format)
+        self.data_format = resolve_data_format(type(self).__name__, data_format)
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
         """Return the config with Keras's keys only, in its order; see `Layer.get_config`."""
@@ -171,7 +171,7 @@ class SpatialDropout2D(Dropout):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
         """Return the input shape."""
-        return arguments.shape(type(self).__name__, "input_shape", input_shape, 4)
+        return arguments.as_shape(type(self).__name__, "input_shape", input_shape, 4)
 
     def _compute(self, x: Tensor) -> Tensor:
         if x.ndim != 4:

@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from ..._core import arguments
 from ..._core.registry import keras_layer
-from ..base.stateless import Spatial, data_format_of
+from ..base.stateless import SpatialLayer, resolve_data_format
 from ..base.weights import Sizes
 
 __all__ = ["Cropping2D", "ZeroPadding2D"]
 
 
-class BaseZeroPadding(Spatial):
+class BaseZeroPadding(SpatialLayer):
     """Zeros around `rank` spatial axes; `ZeroPadding2D` documents the arguments."""
 
     compute_layout = "any"
@@ -24,8 +24,8 @@ class BaseZeroPadding(Spatial):
 
     def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.data_format = data_format_of(type(self).__name__, data_format)
-        self.padding = arguments.pairs(type(self).__name__, "padding", padding, self.rank)
+        self.data_format = resolve_data_format(type(self).__name__, data_format)
+        self.padding = arguments.as_pairs(type(self).__name__, "padding", padding, self.rank)
         self._pad_widths = [n for sides in reversed(self.padding) for n in sides]
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
@@ -48,13 +48,13 @@ class BaseZeroPadding(Spatial):
         return tuple(before for before, _ in self.padding) if symmetric else None
 
 
-class BaseCropping(Spatial):
+class BaseCropping(SpatialLayer):
     """Cuts off the ends of `rank` spatial axes; `Cropping2D` documents the arguments."""
 
     def __init__(self, cropping: Any = 0, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.data_format = data_format_of(type(self).__name__, data_format)
-        self.cropping = arguments.pairs(type(self).__name__, "cropping", cropping, self.rank)
+        self.data_format = resolve_data_format(type(self).__name__, data_format)
+        self.cropping = arguments.as_pairs(type(self).__name__, "cropping", cropping, self.rank)
         slices = [slice(before, -after or None) for before, after in self.cropping]
         self._slices = (slice(None),) * self._first_axis + tuple(slices)
 

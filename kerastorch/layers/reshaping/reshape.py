@@ -10,17 +10,17 @@ from typing import Any
 from torch import Tensor
 
 from ..._core import arguments
-from ..._core.errors import problem
-from ..._core.layout import axes_moved, channels_last
+from ..._core.errors import argument_error
+from ..._core.layout import permute_axes, to_channels_last
 from ..._core.registry import keras_layer
-from ..base.stateless import Weightless, data_format_of
+from ..base.stateless import StatelessLayer, resolve_data_format
 from ..base.weights import Sizes
 
 __all__ = ["Flatten", "Permute", "Reshape"]
 
 
 @keras_layer()
-class Flatten(Weightless):
+class Flatten(StatelessLayer):
     """Flattens the input, all but the batch.
 
     Same as `keras.layers.Flatten`: with "channels_first" the channels are moved to the end first,
@@ -48,11 +48,13 @@ class Flatten(Weightless):
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.data_format = data_format_of(type(self).__name__, data_format)
+        self.data_format = resolve_data_format(type(self).__name__, data_format)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
         """Return the output shape for an input shape, batch included; unknown sizes are None."""
-        batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
+        batch, *rest = arguments.as_shape_of_any_rank(
+            type(self).__name__, "input_shape", input_shape, 1
+        )
         sizes = [n for n in rest if n is not None]
         return (batch, prod(sizes) if len(sizes) == len(rest) else None)
 
@@ -62,12 +64,12 @@ class Flatten(Weightless):
                 self._refuse("inputs", "of 1 dimension or more", tuple(x.shape))
             return x.unsqueeze(1)
         if self.data_format == "channels_first":
-            x = channels_last(x)
+            x = to_channels_last(x)
         return x.flatten(1)
 
 
 @keras_layer()
-class Reshape(Weightless):
+class Reshape(StatelessLayer):
     """Reshapes the input, all but the batch.
 
     Same as `keras.layers.Reshape`. See `Flatten` for further arguments.
@@ -95,7 +97,7 @@ class Reshape(Weightless):
         owner = type(self).__name__
         rule = "sizes >= 0, of which one may be -1 for what remains"
         if not isinstance(target_shape, Iterable):
-            raise TypeError(problem(owner, "target_shape", rule, target_shape))
+            raise TypeError(argument_error(owner, "target_shape", rule, target_shape))
         given = tuple(target_shape)
         try:
             sizes = tuple(None if n is None else operator.index(n) for n in given)
@@ -112,7 +114,9 @@ class Reshape(Weightless):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
         """Return the output shape for an input shape, batch included; unknown sizes are None."""
-        batch, *rest = arguments.any_shape(type(self).__name__, "input_shape", input_shape, 1)
+        batch, *rest = arguments.as_shape_of_any_rank(
+            type(self).__name__, "input_shape", input_shape, 1
+        )
         if None in rest or None in self.target_shape:
             return (batch, *(None if n == -1 else n for n in self.target_shape))
         return (batch, *self._resolve_target("input_shape", input_shape))
@@ -134,7 +138,7 @@ class Reshape(Weightless):
 
 
 @keras_layer()
-class Permute(Weightless):
+class Permute(StatelessLayer):
     """Permutes the axes of the input, all but the batch.
 
     Same as `keras.layers.Permute`. The output is a view of the input.
@@ -162,7 +166,7 @@ class Permute(Weightless):
         super().__init__(**kwargs)
         rule = "the integers from 1 on, each once"
         if not isinstance(dims, Iterable):
-            raise TypeError(problem(type(self).__name__, "dims", rule, dims))
+            raise TypeError(argument_error(type(self).__name__, "dims", rule, dims))
         given = tuple(dims)
         try:
             axes = tuple(map(operator.index, given))
@@ -177,11 +181,11 @@ class Permute(Weightless):
         """Return the output shape for an input shape, batch included; unknown sizes are None."""
         rank = len(self._order)
         owner = type(self).__name__
-        shape = arguments.shape(owner, "input_shape", input_shape, rank, dims=self.dims)
+        shape = arguments.as_shape(owner, "input_shape", input_shape, rank, dims=self.dims)
         return tuple(shape[axis] for axis in self._order)
 
     def _compute(self, x: Tensor) -> Tensor:
         if x.ndim != len(self._order):
             rule = f"of {len(self._order)} dimensions"
             self._refuse("inputs", rule, tuple(x.shape), dims=self.dims)
-        return axes_moved(x, self._order)
+        return permute_axes(x, self._order)

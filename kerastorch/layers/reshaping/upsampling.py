@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..._core import arguments as arguments_module
-from ..._core.arguments import Integers
-from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, axes_moved
+from ..._core.arguments import IntOrInts
+from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
-from ..._ops.resize import RADII, resampled
-from ..._ops.tracing import under_autocast
-from ..base.stateless import Spatial, data_format_of
+from ..._ops.resize import RADII, upsample
+from ..._ops.tracing import is_autocast_enabled
+from ..base.stateless import SpatialLayer, resolve_data_format
 from ..base.weights import Sizes
 
 __all__ = ["UpSampling2D"]
@@ -23,7 +23,7 @@ _INTERPOLATIONS = ("nearest", "bilinear", *RADII)
 
 
 @keras_layer()
-class UpSampling2D(Spatial):
+class UpSampling2D(SpatialLayer):
     """Upsamples height and width by repeating or interpolating rows and columns.
 
     Same as `keras.layers.UpSampling2D`, with TensorFlow's values where Keras's backends disagree:
@@ -60,16 +60,16 @@ class UpSampling2D(Spatial):
 
     def __init__(
         self,
-        size: Integers = 2,
+        size: IntOrInts = 2,
         data_format: str | None = None,
         interpolation: str = "nearest",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
-        self.data_format = data_format_of(owner, data_format)
-        self.size = arguments_module.positive_integers(owner, "size", size, self.rank)
-        self.interpolation = arguments_module.choice(
+        self.data_format = resolve_data_format(owner, data_format)
+        self.size = arguments_module.as_positive_ints(owner, "size", size, self.rank)
+        self.interpolation = arguments_module.as_choice(
             owner, "interpolation", interpolation, _INTERPOLATIONS
         )
 
@@ -109,13 +109,15 @@ class UpSampling2D(Spatial):
     def _bilinear(self, x: Tensor) -> Tensor:
         sizes: Any = self._new_sizes("inputs", (), self._split(x.shape)[1])
         last = self.data_format == "channels_last"
-        x = axes_moved(x, CHANNELS_FIRST[2]) if last else x
+        x = permute_axes(x, CHANNELS_FIRST[2]) if last else x
         y = F.interpolate(x, sizes, mode="bilinear", align_corners=False)
-        return axes_moved(y, CHANNELS_LAST[2]) if last else y
+        return permute_axes(y, CHANNELS_LAST[2]) if last else y
 
     def _resample(self, x: Tensor) -> Tensor:
         factors: Any = self.size
-        if under_autocast(x.device.type):  # it does not apply to torch's own interpolation either
+        if is_autocast_enabled(
+            x.device.type
+        ):  # it does not apply to torch's own interpolation either
             with torch.autocast(x.device.type, enabled=False):
-                return resampled(x, self.interpolation, factors, self._first_axis)
-        return resampled(x, self.interpolation, factors, self._first_axis)
+                return upsample(x, self.interpolation, factors, self._first_axis)
+        return upsample(x, self.interpolation, factors, self._first_axis)

@@ -8,7 +8,7 @@ from typing import Any
 from ..._core.errors import FileError
 from ..._core.registry import ALIASES, LAYERS
 from ...operations.keras_ops import KERAS
-from .nodes import refuse, shape_of
+from .nodes import parse_shape, raise_config_error
 
 Entry = Mapping[str, Any]
 MODELS = {"Sequential": "Sequential", "Functional": "Functional", "Model": "Functional"}
@@ -17,7 +17,7 @@ _OPERATIONS = ("ops", "src.ops", "activations", "src.activations")
 _TENSORFLOW = ("TFOpLambda", "SlicingOpLambda")
 
 
-def name_of(entry: Entry, where: str) -> str:
+def read_name(entry: Entry, where: str) -> str:
     """Return the name that an entry or its config has."""
     config = entry["config"]
     names = [entry.get("name"), config.get("name") if isinstance(config, Mapping) else None]
@@ -25,11 +25,11 @@ def name_of(entry: Entry, where: str) -> str:
     if not given and isinstance(config, (list, tuple)):
         return "sequential"  # until Keras 2.2.2 no name was kept
     if not given or any(name != given[0] or not isinstance(name, str) for name in given):
-        refuse(where, "`name` must be one string", names)
+        raise_config_error(where, "`name` must be one string", names)
     return str(given[0])
 
 
-def class_of(entry: Entry) -> str:
+def read_class(entry: Entry) -> str:
     """Return an entry's class, prefixed by its package if that is not Keras: "my>Conv2D".
 
     A custom class may have the name of one of Keras's and compute something else.
@@ -42,7 +42,7 @@ def class_of(entry: Entry) -> str:
     return name if package in _PACKAGES else f"{package}>{name}"
 
 
-def upgrade_entry(class_name: str, config: Entry, where: str) -> tuple[str, Entry]:
+def upgrade_layer_config(class_name: str, config: Entry, where: str) -> tuple[str, Entry]:
     """Return the class and the config of a layer as Keras 3 writes them."""
     class_name = ALIASES.get(class_name, class_name)
     try:
@@ -67,7 +67,7 @@ def is_operation(entry: Entry) -> bool:
     return bare and entry["class_name"] in KERAS and "inbound_nodes" in entry
 
 
-def built_shape(entry: Entry) -> Any:
+def read_built_shape(entry: Entry) -> Any:
     """Return the shape or shapes that a layer was built with, as tuples, or None."""
     built = entry.get("build_config")
     if not isinstance(built, Mapping):
@@ -76,8 +76,8 @@ def built_shape(entry: Entry) -> Any:
     if given is None and isinstance(built.get("shapes_dict"), Mapping):
         shapes = list(built["shapes_dict"].values())
         given = shapes[0] if len(shapes) == 1 else None
-    shape = shape_of(given)
+    shape = parse_shape(given)
     if shape is None and isinstance(given, (list, tuple)):
-        shapes = [shape_of(inner) for inner in given]
+        shapes = [parse_shape(inner) for inner in given]
         return None if None in shapes else shapes
     return shape

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
-from ...graph.spec import LayerSpec, TensorRef, mapped, refs
-from .nodes import RawCalls, refuse
+from ...graph.spec import LayerSpec, TensorRef, iterate_refs, map_refs
+from .nodes import InboundNodes, raise_config_error
 
-Calls = Mapping[str, RawCalls]  # of each layer
+Calls = Mapping[str, InboundNodes]  # of each layer
 Node = tuple[str, int]  # a layer and which of its calls
 WRONG_NUMBERS = (
     "Some versions of Keras 3 wrote wrong numbers for layers that are called more than once: save "
@@ -17,7 +17,7 @@ WRONG_NUMBERS = (
 _ROUNDS, _MOST = 10, 200  # of the search for dependent calls, and of the calls it handles
 
 
-def require_certain(raw: Calls, version: str | None, where: str) -> None:
+def require_unambiguous_index(raw: Calls, version: str | None, where: str) -> None:
     """Refuse call indices whose meaning depends on the version of Keras 3 that wrote them.
 
     Keras 3.0 and 3.1 counted all calls of a layer, also those outside the model, and Keras 3.2
@@ -33,7 +33,9 @@ def require_certain(raw: Calls, version: str | None, where: str) -> None:
         doubtful += _ambiguous(raw, several)
     if doubtful:
         rule = f"it must be clear which calls of {doubtful[0]!r} are meant"
-        refuse(where, rule, f"Keras {version or 'of a version not known'}", WRONG_NUMBERS)
+        raise_config_error(
+            where, rule, f"Keras {version or 'of a version not known'}", WRONG_NUMBERS
+        )
 
 
 def _ambiguous(raw: Calls, several: list[str]) -> list[str]:
@@ -46,7 +48,7 @@ def _ambiguous(raw: Calls, several: list[str]) -> list[str]:
     pending: list[tuple[Node, str]] = []
     for name, found in raw.items():
         for number, call in enumerate(found.calls):
-            for ref in refs([list(call.args), call.kwargs]):
+            for ref in iterate_refs([list(call.args), call.kwargs]):
                 if ref.layer in several:
                     pending.append(((name, number), ref.layer))
                 else:
@@ -75,7 +77,7 @@ def _minor(version: str | None) -> int | None:
     return int(parts[1]) if parts[0] == "3" and len(parts) > 1 and parts[1].isdecimal() else None
 
 
-def first_numbers(
+def find_first_node_index(
     layers: list[LayerSpec], raw: Calls, ends: Mapping[str, Any]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Return the index of each layer's first call, inside the graph and at its ends.
@@ -102,12 +104,12 @@ def _list_used(raw: Calls, ends: Any = ()) -> dict[str, set[int]]:
     """Return the indices by which each layer's calls are referred to."""
     used: dict[str, set[int]] = {name: set() for name in raw}
     calls = [[list(call.args), call.kwargs] for found in raw.values() for call in found.calls]
-    for ref in refs([calls, ends]):
+    for ref in iterate_refs([calls, ends]):
         used[ref.layer].add(ref.call)
     return used
 
 
-def counted(
+def normalize_node_index(
     structure: Any,
     offsets: Mapping[str, int],
     counts: Mapping[str, int],
@@ -125,7 +127,7 @@ def counted(
         call = ref.call - offsets[ref.layer]
         if not 0 <= call < counts[ref.layer]:
             rule = f"a tensor must come from one of the {counts[ref.layer]} calls of its layer"
-            refuse(where, rule, list(ref), WRONG_NUMBERS)
+            raise_config_error(where, rule, list(ref), WRONG_NUMBERS)
         return ref._replace(call=call)
 
-    return mapped(structure, shift)
+    return map_refs(structure, shift)

@@ -11,9 +11,9 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
-from ..._core.config_arrays import restored
+from ..._core.config_arrays import decode_array
 from ..._core.errors import FileError
-from ...graph.spec import Call, TensorRef, refs
+from ...graph.spec import Call, TensorRef, iterate_refs
 
 Hints = dict[TensorRef, tuple[int | None, ...]]  # shapes of tensors
 CONSTANT = "_CONSTANT_VALUE"  # which tf.keras writes instead of a layer's name
@@ -21,32 +21,32 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
 
 
-def refuse(where: str, what: str, found: object, remedy: str = "") -> NoReturn:
+def raise_config_error(where: str, what: str, found: object, remedy: str = "") -> NoReturn:
     """Raise the FileError for a part of a config: `what` is the rule, `found` what breaks it."""
     shown = _short.repr(found)
     raise FileError(f"{where}: {what}. Found: {shown}.{' ' if remedy else ''}{remedy}")
 
 
-class RawCalls(NamedTuple):
+class InboundNodes(NamedTuple):
     """The calls of one layer, with the file's call indices."""
 
     calls: list[Call]
     modern: bool  # whether Keras 3 wrote them
 
 
-def raw_calls(
+def parse_inbound_nodes(
     layer: str, nodes: Any, where: str, names: Iterable[str], hints: Hints, *, operation: bool
-) -> RawCalls:
+) -> InboundNodes:
     """Return the calls in an entry's `inbound_nodes`.
 
     The shapes of tensors are added to `hints`. For an `operation`, a list of one tensor remains a
     list.
     """
     if not isinstance(nodes, (list, tuple)):
-        refuse(where, "`inbound_nodes` must be a list", nodes)
+        raise_config_error(where, "`inbound_nodes` must be a list", nodes)
     modern = [isinstance(node, Mapping) and set(node) == {"args", "kwargs"} for node in nodes]
     if len(set(modern)) > 1:
-        refuse(where, "`inbound_nodes` must all be Keras 3's, or all Keras 2's", nodes)
+        raise_config_error(where, "`inbound_nodes` must all be Keras 3's, or all Keras 2's", nodes)
     known = set(names)
     calls = []
     for number, node in enumerate(nodes):
@@ -58,7 +58,7 @@ def raw_calls(
             if operation:
                 kwargs.pop("name", None)  # TensorFlow's name of the operation
         calls.append(Call(layer, *_simplify(args, kwargs, modern[0], place)))
-    return RawCalls(calls, bool(modern) and modern[0])
+    return InboundNodes(calls, bool(modern) and modern[0])
 
 
 def _simplify(
@@ -71,13 +71,13 @@ def _simplify(
     training = kwargs.pop("training", None)
     if training is not None:
         if training not in (0, 1):
-            refuse(where, "`training` must be true, false or null", training)
+            raise_config_error(where, "`training` must be true, false or null", training)
         if not modern:  # Keras 3 overrides it by the model's own argument
             kwargs["training"] = bool(training)
     if not args and "inputs" in kwargs:
         args = [kwargs.pop("inputs")]
-    if next(refs([args, kwargs]), None) is None:
-        refuse(where, "a call must be on some tensor", args)
+    if next(iterate_refs([args, kwargs]), None) is None:
+        raise_config_error(where, "a call must be on some tensor", args)
     return tuple(args), kwargs
 
 
@@ -97,9 +97,9 @@ class _Keras3Arguments:
     def read(self, node: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         args, kwargs = node["args"], node["kwargs"]
         if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
-            refuse(self.where, "`args` must be a list and `kwargs` a dict", node)
+            raise_config_error(self.where, "`args` must be a list and `kwargs` a dict", node)
         if not all(isinstance(key, str) for key in kwargs):
-            refuse(self.where, "`kwargs` must have names", list(kwargs))
+            raise_config_error(self.where, "`kwargs` must have names", list(kwargs))
         return [self.value(arg) for arg in args], {k: self.value(v) for k, v in kwargs.items()}
 
     def value(self, given: Any) -> Any:
@@ -127,11 +127,11 @@ class _Keras3Arguments:
             if kind == "DTypePolicy" and isinstance(content.get("name"), str):
                 return content["name"]
         rule = "an argument must be a tensor, a plain value, a slice or an array"
-        refuse(self.where, rule, given, "Nothing else is rebuilt.")
+        raise_config_error(self.where, rule, given, "Nothing else is rebuilt.")
 
     def _tensor(self, content: Mapping[str, Any]) -> TensorRef:
-        ref = reference(content.get("keras_history"), self.where, self.names)
-        shape = shape_of(content.get("shape"))
+        ref = parse_reference(content.get("keras_history"), self.where, self.names)
+        shape = parse_shape(content.get("shape"))
         if shape is not None:
             self.hints[ref] = shape
         return ref
@@ -139,12 +139,12 @@ class _Keras3Arguments:
     def _slice(self, content: Mapping[str, Any]) -> slice:
         parts = [self.value(content.get(part)) for part in ("start", "stop", "step")]
         if not all(part is None or type(part) is int for part in parts):
-            refuse(self.where, "a slice must be of integers or null", dict(content))
+            raise_config_error(self.where, "a slice must be of integers or null", dict(content))
         return slice(*parts)
 
     def _array(self, given: Mapping[str, Any]) -> Any:
         try:
-            return restored(self.where, "args", dict(given))
+            return decode_array(self.where, "args", dict(given))
         except ValueError as error:
             raise FileError(str(error)) from None
 
@@ -161,21 +161,21 @@ def _read_old_arguments(
                 found.append(given[3])
             if given[0] == CONSTANT:
                 return _plain_tree(given[2], where)
-            return reference(given[:3], where, names)
+            return parse_reference(given[:3], where, names)
         if isinstance(given, (list, tuple)):
             return [convert(inner) for inner in given]
         if isinstance(given, Mapping):
             return {key: convert(inner) for key, inner in given.items()}
-        refuse(where, "a call must list [layer, node, tensor]", node)
+        raise_config_error(where, "a call must list [layer, node, tensor]", node)
 
     inputs = convert(node)
     if not operation and isinstance(inputs, list) and len(inputs) == 1:
         inputs = inputs[0]  # as Keras does: a layer is not called on a list of one tensor
     given = [kwargs for kwargs in found if kwargs]
     if not all(isinstance(kwargs, Mapping) and kwargs == given[0] for kwargs in given):
-        refuse(where, "the keyword arguments must be one dict", given)
+        raise_config_error(where, "the keyword arguments must be one dict", given)
     if not all(isinstance(key, str) for kwargs in given for key in kwargs):
-        refuse(where, "the keyword arguments must have names", given)
+        raise_config_error(where, "the keyword arguments must have names", given)
     kwargs = given[0] if given else {}
     return [inputs], {key: _read_old_value(v, where, names) for key, v in kwargs.items()}
 
@@ -188,7 +188,7 @@ def _is_leaf(given: Any) -> bool:
 def _read_old_value(given: Any, where: str, names: set[str]) -> Any:
     """Return a keyword argument's value, in which a list may be a tensor."""
     if _is_leaf(given) and given[0] in names and len(given) == 3:
-        return reference(given, where, names)
+        return parse_reference(given, where, names)
     if isinstance(given, (list, tuple)):
         return [_read_old_value(inner, where, names) for inner in given]
     if isinstance(given, Mapping):
@@ -205,33 +205,33 @@ def _plain_tree(given: Any, where: str) -> Any:
 def _plain(given: Any, where: str) -> Any:
     if given is None or isinstance(given, (bool, int, float, str)):
         return given
-    refuse(where, "an argument must be a plain value", given)
+    raise_config_error(where, "an argument must be a plain value", given)
 
 
-def reference(given: Any, where: str, names: Iterable[str]) -> TensorRef:
+def parse_reference(given: Any, where: str, names: Iterable[str]) -> TensorRef:
     """Return the tensor of `[layer, node, tensor]`, with the file's call index."""
     if not isinstance(given, (list, tuple)) or len(given) != 3 or not isinstance(given[0], str):
-        refuse(where, "a tensor must be [layer, node, tensor]", given)
+        raise_config_error(where, "a tensor must be [layer, node, tensor]", given)
     layer, node, index = given
     if type(node) is not int or type(index) is not int or min(node, index) < 0:
-        refuse(where, "a node and a tensor must be integers >= 0", given)
+        raise_config_error(where, "a node and a tensor must be integers >= 0", given)
     if layer not in names:
-        refuse(where, "a tensor must be of a layer of this model", layer)
+        raise_config_error(where, "a tensor must be of a layer of this model", layer)
     return TensorRef(layer, node, index)
 
 
-def references(given: Any, where: str, names: Iterable[str]) -> Any:
+def parse_references(given: Any, where: str, names: Iterable[str]) -> Any:
     """Return the structure of tensors of `input_layers` or `output_layers`."""
     if isinstance(given, (list, tuple)):
         if len(given) == 3 and isinstance(given[0], str):
-            return reference(given, where, names)
-        return [references(inner, where, names) for inner in given]
+            return parse_reference(given, where, names)
+        return [parse_references(inner, where, names) for inner in given]
     if isinstance(given, Mapping):
-        return {key: references(inner, where, names) for key, inner in given.items()}
-    refuse(where, "a tensor must be [layer, node, tensor]", given)
+        return {key: parse_references(inner, where, names) for key, inner in given.items()}
+    raise_config_error(where, "a tensor must be [layer, node, tensor]", given)
 
 
-def shape_of(given: Any) -> tuple[int | None, ...] | None:
+def parse_shape(given: Any) -> tuple[int | None, ...] | None:
     """Return a shape as a tuple, or None if it is not a valid shape."""
     if not isinstance(given, (list, tuple)):
         return None

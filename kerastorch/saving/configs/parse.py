@@ -7,16 +7,36 @@ from dataclasses import replace
 from typing import Any
 
 from ..._core.errors import FileError
-from ...graph.order import CycleError, ordered
+from ...graph.order import CycleError, sort_calls
 from ...graph.spec import Call as Call
 from ...graph.spec import LayerSpec as LayerSpec
 from ...graph.spec import ModelSpec as ModelSpec
 from ...graph.spec import TensorRef as TensorRef
-from ...graph.spec import refs
-from .entries import MODELS, Entry, built_shape, class_of, is_operation, name_of, upgrade_entry
-from .node_index import WRONG_NUMBERS, counted, first_numbers, require_certain
-from .nodes import Hints, RawCalls, raw_calls, references, refuse, shape_of
-from .shared_objects import AmbiguousError, Path, Sharing
+from ...graph.spec import iterate_refs
+from .entries import (
+    MODELS,
+    Entry,
+    is_operation,
+    read_built_shape,
+    read_class,
+    read_name,
+    upgrade_layer_config,
+)
+from .node_index import (
+    WRONG_NUMBERS,
+    find_first_node_index,
+    normalize_node_index,
+    require_unambiguous_index,
+)
+from .nodes import (
+    Hints,
+    InboundNodes,
+    parse_inbound_nodes,
+    parse_references,
+    parse_shape,
+    raise_config_error,
+)
+from .shared_objects import AmbiguousError, Path, SharedObjects
 
 _DEPTH = 128  # of brackets: about forty nested models
 _LAYERS = 100_000
@@ -27,7 +47,7 @@ _REBUILD = (
 )
 
 
-def parse_model(config: Any, source: str, version: str | None = None) -> ModelSpec:
+def parse_model_config(config: Any, source: str, version: str | None = None) -> ModelSpec:
     """Return the spec of a model's config.
 
     Args:
@@ -64,23 +84,27 @@ class _Reader:
     def __init__(self, source: str, version: str | None) -> None:
         self.source, self.version = source, version
         self.count = 0
-        self.sharing = Sharing()
+        self.sharing = SharedObjects()
 
     def root(self, config: Any) -> ModelSpec:
         where = self.source
         if not isinstance(config, Mapping):
-            refuse(where, "a model's config must be a dict", config)
+            raise_config_error(where, "a model's config must be a dict", config)
         if not isinstance(config.get("class_name"), str) or "config" not in config:
-            refuse(where, "a model must have a `class_name` and a `config`", list(config))
-        kind, content = class_of(config), config["config"]
+            raise_config_error(
+                where, "a model must have a `class_name` and a `config`", list(config)
+            )
+        kind, content = read_class(config), config["config"]
         if kind not in MODELS or (isinstance(content, Mapping) and "layers" not in content):
             rule = "only Sequential and Functional models can be rebuilt from a config"
-            refuse(where, rule, kind, _REBUILD)
+            raise_config_error(where, rule, kind, _REBUILD)
         if self.version is None and isinstance(config.get("keras_version"), str):
             self.version = config["keras_version"]
         spec = self.model(config, where, ())
         if (count := _calls_in(spec)) > _CALLS:
-            refuse(where, f"one call of the model must make {_CALLS} of layers at most", count)
+            raise_config_error(
+                where, f"one call of the model must make {_CALLS} of layers at most", count
+            )
         return spec
 
     def model(self, entry: Entry, where: str, path: Path | None) -> ModelSpec:
@@ -89,23 +113,27 @@ class _Reader:
         if MODELS[entry["class_name"]] == "Sequential":
             return self.sequential(entry, content, where, path)
         if not isinstance(content, Mapping):
-            refuse(where, "the `config` of a Functional model must be a dict", content)
+            raise_config_error(where, "the `config` of a Functional model must be a dict", content)
         return self.functional(content, where, path)
 
     def sequential(self, entry: Entry, content: Any, where: str, path: Path | None) -> ModelSpec:
         if isinstance(content, (list, tuple)):  # until Keras 2.2.2
-            content = {"layers": content, "name": name_of(entry, where)}
+            content = {"layers": content, "name": read_name(entry, where)}
         if not isinstance(content, Mapping):
-            refuse(where, "the `config` of a Sequential model must be a dict or a list", content)
+            raise_config_error(
+                where, "the `config` of a Sequential model must be a dict or a list", content
+            )
         listed = self.entries(content, where)
         layers = [self.layer(inner, place, path) for inner, place in listed]
         for (_, place), layer in zip(listed[1:], layers[1:], strict=True):
             if layer.class_name == "InputLayer":
-                refuse(f"{place} {layer.name!r}", "an InputLayer must come first", layer.name)
+                raise_config_error(
+                    f"{place} {layer.name!r}", "an InputLayer must come first", layer.name
+                )
         if layers and layers[0].class_name != "InputLayer":
             layers[:0] = self.input_of(entry, content, layers[0])
         self.require_names(layers, where)
-        name = name_of({"config": content}, where)
+        name = read_name({"config": content}, where)
         # Like Keras, read `trainable` of a Sequential model's layers, not of the model.
         if "trainable" not in content and "dtype" not in content:
             layers = [replace(layer, keras2=True) for layer in layers]
@@ -119,7 +147,7 @@ class _Reader:
             content.get("build_input_shape"),
             built.get("input_shape") if isinstance(built, Mapping) else None,
         )
-        shape = next((shape for shape in map(shape_of, found) if shape is not None), None)
+        shape = next((shape for shape in map(parse_shape, found) if shape is not None), None)
         if shape is None or first.model is not None:
             return []
         config: dict[str, Any] = {"batch_shape": shape, "name": f"{first.name}_input"}
@@ -130,46 +158,53 @@ class _Reader:
 
     def functional(self, content: Mapping[str, Any], where: str, path: Path | None) -> ModelSpec:
         layers: list[LayerSpec] = []
-        raw: dict[str, RawCalls] = {}
+        raw: dict[str, InboundNodes] = {}
         hints: Hints = {}
         entries = self.entries(content, where)
-        names = [name_of(entry, place) for entry, place in entries]
+        names = [read_name(entry, place) for entry, place in entries]
         for (entry, place), name in zip(entries, names, strict=True):
             layer = self.layer(entry, place, path)
             nodes, here = entry.get("inbound_nodes", []), f"{place} {name!r}"
             if layer.class_name == "InputLayer" and nodes:
-                refuse(here, "an InputLayer must not be called", nodes)
+                raise_config_error(here, "an InputLayer must not be called", nodes)
             layers.append(layer)
-            raw[name] = raw_calls(name, nodes, here, names, hints, operation=layer.operation)
+            raw[name] = parse_inbound_nodes(
+                name, nodes, here, names, hints, operation=layer.operation
+            )
         self.require_names(layers, where)
         ends = {}
         for key in ("input_layers", "output_layers"):
             if key not in content:
-                refuse(where, f"a Functional model must have `{key}`", list(content))
-            ends[key] = references(content[key], f"{where}: {key}", names)
-        require_certain(raw, self.version, where)
-        inside, outside = first_numbers(layers, raw, ends)
+                raise_config_error(where, f"a Functional model must have `{key}`", list(content))
+            ends[key] = parse_references(content[key], f"{where}: {key}", names)
+        require_unambiguous_index(raw, self.version, where)
+        inside, outside = find_first_node_index(layers, raw, ends)
         inputs = [layer.name for layer in layers if layer.class_name == "InputLayer"]
         counts = {name: 1 if name in inputs else len(found.calls) for name, found in raw.items()}
         for key, tensors in ends.items():
-            ends[key] = counted(tensors, outside, counts, inputs, f"{where}: {key}")
-        given = [ref.layer for ref in refs(ends["input_layers"])]
+            ends[key] = normalize_node_index(tensors, outside, counts, inputs, f"{where}: {key}")
+        given = [ref.layer for ref in iterate_refs(ends["input_layers"])]
         if not given or sorted(given) != sorted(inputs):
             rule = f"`input_layers` must list the InputLayers {inputs}, each once"
-            refuse(where, rule, content["input_layers"])
-        if next(refs(ends["output_layers"]), None) is None:
-            refuse(where, "`output_layers` must list a tensor", content["output_layers"])
+            raise_config_error(where, rule, content["input_layers"])
+        if next(iterate_refs(ends["output_layers"]), None) is None:
+            raise_config_error(
+                where, "`output_layers` must list a tensor", content["output_layers"]
+            )
         calls = {}
         for name, found in raw.items():
             shared = inside, counts, inputs, f"{where}: {name!r}"
             for number, call in enumerate(found.calls):
-                args, kwargs = counted(call.args, *shared), counted(call.kwargs, *shared)
+                args, kwargs = (
+                    normalize_node_index(call.args, *shared),
+                    normalize_node_index(call.kwargs, *shared),
+                )
                 calls[name, number] = Call(name, args, kwargs, number)
         if any(found.calls and not found.modern for found in raw.values()):
             layers = [replace(layer, keras2=True) for layer in layers]
         return ModelSpec(
             "Functional",
-            name_of({"config": content}, where),
+            read_name({"config": content}, where),
             content.get("trainable") is not False,
             tuple(layers),
             self.in_order(calls, counts, ends["output_layers"], where),
@@ -188,35 +223,37 @@ class _Reader:
     ) -> tuple[Call, ...]:
         """Return the calls in Keras's order, or refuse those that lead to no output."""
         try:
-            order = ordered(calls, outputs)
+            order = sort_calls(calls, outputs)
         except CycleError as error:
-            refuse(where, "a layer must not need its own output", str(error))
+            raise_config_error(where, "a layer must not need its own output", str(error))
         needed = set(order)
         unused = [f"call {node[1]} of {node[0]!r}" for node in calls if node not in needed]
         unused += [f"{name!r}, never called" for name, count in counts.items() if not count]
         if unused:
             rule = "every layer must be called, and every call lead to an output"
-            refuse(where, rule, unused, WRONG_NUMBERS)
+            raise_config_error(where, rule, unused, WRONG_NUMBERS)
         return tuple(calls[node] for node in order)
 
     def entries(self, content: Mapping[str, Any], where: str) -> list[tuple[Entry, str]]:
         """Return the entries of a model's `layers`, each with its place for messages."""
         found = content.get("layers")
         if not isinstance(found, (list, tuple)):
-            refuse(where, "`layers` must be a list", found)
+            raise_config_error(where, "`layers` must be a list", found)
         self.count += len(found)
         if self.count > _LAYERS:
-            refuse(where, f"there must be {_LAYERS} layers at most", self.count)
+            raise_config_error(where, f"there must be {_LAYERS} layers at most", self.count)
         listed = []
         for number, entry in enumerate(found):
             place = f"{where}: layers[{number}]"
             if not isinstance(entry, Mapping):
-                refuse(place, "a layer must be a dict", entry)
+                raise_config_error(place, "a layer must be a dict", entry)
             if not isinstance(entry.get("class_name"), str) or "config" not in entry:
-                refuse(place, "a layer must have a `class_name` and a `config`", list(entry))
+                raise_config_error(
+                    place, "a layer must have a `class_name` and a `config`", list(entry)
+                )
             old = entry["class_name"] == "Sequential" and isinstance(entry["config"], (list, tuple))
             if not old and not isinstance(entry["config"], Mapping):
-                refuse(place, "the `config` of a layer must be a dict", entry["config"])
+                raise_config_error(place, "the `config` of a layer must be a dict", entry["config"])
             listed.append((entry, place))
         return listed
 
@@ -224,11 +261,11 @@ class _Reader:
         names = [layer.name for layer in layers]
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
-            refuse(where, "the names of layers must differ", twice)
+            raise_config_error(where, "the names of layers must differ", twice)
 
     def layer(self, entry: Entry, where: str, path: Path | None) -> LayerSpec:
         """Return the spec of one entry; `path` leads to its model, or is None inside an alias."""
-        name, class_name, config = name_of(entry, where), class_of(entry), entry["config"]
+        name, class_name, config = read_name(entry, where), read_class(entry), entry["config"]
         where = f"{where} {name!r}"
         own, alias = None if path is None else (*path, name), None
         if own is not None:
@@ -236,15 +273,15 @@ class _Reader:
                 alias = self.sharing.alias(entry, name, own)
             except AmbiguousError as error:
                 rule = "it must be clear which earlier layer this is the same object as"
-                refuse(where, rule, error.args[0], _REBUILD)
+                raise_config_error(where, rule, error.args[0], _REBUILD)
         if class_name in MODELS and (isinstance(config, (list, tuple)) or "layers" in config):
             model = self.model(entry, where, None if alias else own)
             config = config if isinstance(config, Mapping) else {"layers": config}
             return LayerSpec(model.kind, name, config, model=model, alias=alias)
         operation = is_operation(entry)
         if not operation:
-            class_name, config = upgrade_entry(class_name, config, where)
-        shape = built_shape(entry)
+            class_name, config = upgrade_layer_config(class_name, config, where)
+        shape = read_built_shape(entry)
         return LayerSpec(class_name, name, config, operation, None, shape, alias)
 
 

@@ -15,7 +15,7 @@ class AmbiguousError(ValueError):
     """Several earlier layers are candidates; the argument is their paths."""
 
 
-class Sharing:
+class SharedObjects:
     """Finds the earlier entry that is the same object as an entry.
 
     Keras marks an object that it writes again with an identifier. Inside a model the first entry of

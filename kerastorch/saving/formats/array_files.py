@@ -15,11 +15,11 @@ from torch import Tensor
 from ..._core.errors import FileError
 from . import npy as npy_module
 from . import zip_archive
-from .byte_range import Window
-from .grouped_arrays import grouped
-from .npy import Form
-from .unsupported import refuse_pickle
-from .weight_file import Contents, Weight
+from .byte_range import ByteRange
+from .grouped_arrays import group_arrays
+from .npy import ArrayHeader
+from .unsupported import raise_pickle_error
+from .weight_file import Weight, WeightFile
 
 _SUFFIX = ".npy"
 _NUMBERED = re.compile(r"arr_[0-9]{1,9}")
@@ -28,7 +28,7 @@ _NUMBERED = re.compile(r"arr_[0-9]{1,9}")
 @contextmanager
 def open_arrays(
     path: Path, *, progress: Callable[[int], object] | None = None
-) -> Iterator[Contents]:
+) -> Iterator[WeightFile]:
     """Open a file that `np.save` or `np.savez` wrote; each array is read on demand.
 
     Args:
@@ -43,7 +43,7 @@ def open_arrays(
     """
     source = str(path)
     with path.open("rb", buffering=0) as file:
-        window = Window(file, 0, os.fstat(file.fileno()).st_size)
+        window = ByteRange(file, 0, os.fstat(file.fileno()).st_size)
         stored: list[_Stored] | dict[str, _Stored]
         if window.read_at(0, len(zip_archive.SIGNATURE)) == zip_archive.SIGNATURE:
             kind = "NumPy .npz archive"
@@ -56,16 +56,16 @@ def open_arrays(
         def as_weight(path: str, name: str | None, value: _Stored) -> Weight:
             return _make_weight(f"{source}: {path}", path, name, value, progress)
 
-        layers = grouped(stored, as_weight)
-        yield Contents(source, kind, layers, named_by_path=True, named_by_caller=True)
+        layers = group_arrays(stored, as_weight)
+        yield WeightFile(source, kind, layers, named_by_path=True, named_by_caller=True)
 
 
 @dataclass(frozen=True)
 class _Stored:
     """An array with a checked header: its form, its source, and the offset of its data."""
 
-    form: Form
-    open: Callable[[], Window]
+    form: ArrayHeader
+    open: Callable[[], ByteRange]
     at: int
 
 
@@ -94,12 +94,12 @@ def _read_headers(archive: zip_archive.Archive, size: int) -> list[_Stored] | di
     return [found[name] for name in in_order]
 
 
-def _read_header(where: str, open_window: Callable[[], Window], pickled: str) -> _Stored:
+def _read_header(where: str, open_window: Callable[[], ByteRange], pickled: str) -> _Stored:
     """Read the header of an array; `pickled` is code for the remedy of a refused pickle."""
     window = open_window()
-    form, at = npy_module.header(where, window.read_at(0, npy_module.MOST_BYTES))
+    form, at = npy_module.parse_header(where, window.read_at(0, npy_module.MOST_BYTES))
     if form is None:
-        refuse_pickle(where, pickled)
+        raise_pickle_error(where, pickled)
     if window.size - at != form.nbytes:
         what = f"{form.shape} of {form.dtype}. Found: {window.size - at} bytes, not {form.nbytes}"
         raise FileError(f"{where}: data whose size differs from the header, {what}. Save it again.")
@@ -120,6 +120,6 @@ def _make_weight(
         except (OSError, EOFError, ValueError) as error:
             what = f"an array that cannot be read. Found: {error}"
             raise FileError(f"{where}: {what}. Open the file again.") from None
-        return npy_module.tensor(where, stored.form, data)
+        return npy_module.bytes_to_tensor(where, stored.form, data)
 
     return Weight(path, name, stored.form.shape, stored.form.dtype, read)

@@ -19,7 +19,7 @@ class Bytes(Protocol):
         """Read into a buffer and return the number of bytes read."""
 
 
-class Window(io.RawIOBase):
+class ByteRange(io.RawIOBase):
     """`size` bytes of a seekable file from `start`; closing it leaves the file open."""
 
     def __init__(self, file: Bytes, start: int, size: int) -> None:

@@ -11,7 +11,7 @@ from .weight_file import SavedLayer, Weight
 AsWeight = Callable[[str, str | None, Any], Weight]
 
 
-def grouped(values: Any, as_weight: AsWeight) -> tuple[SavedLayer, ...]:
+def group_arrays(values: Any, as_weight: AsWeight) -> tuple[SavedLayer, ...]:
     """Group arrays into layers.
 
     A list is one layer without a path. A dict maps "layer/array" to an array, or a layer's path

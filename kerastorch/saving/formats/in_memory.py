@@ -10,38 +10,40 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._core.arrays import from_array
-from ..._core.errors import problem
-from ...dtype_policies import name_of
-from .grouped_arrays import grouped
-from .weight_file import Contents, SavedLayer, Weight
+from ..._core.arrays import to_tensor
+from ..._core.errors import argument_error
+from ...dtype_policies import get_dtype_name
+from .grouped_arrays import group_arrays
+from .weight_file import SavedLayer, Weight, WeightFile
 
 _KERAS = ("keras", "tf_keras", "keras_core", "tensorflow")
 _MODELS = ("Sequential", "Functional", "Model")  # their configs describe the graph of layers
 
 
-def is_live(value: object) -> bool:
+def is_keras_object(value: object) -> bool:
     """Return whether `value` is a layer or model of Keras 3, tf_keras or tf.keras."""
     return any(c.__name__ == "Layer" and _package_of(c) in _KERAS for c in type(value).__mro__)
 
 
-def live_contents(value: Any) -> Contents:
+def read_live_object(value: Any) -> WeightFile:
     """Return the weights of a built Keras layer or model of any backend, or of bare arrays.
 
     The path of a nested layer holds the names of the models and wrappers around it, "nested/conv".
     A shared layer appears once, where it is met first.
     """
-    if not is_live(value):
-        return array_contents(value)
+    if not is_keras_object(value):
+        return read_arrays(value)
     layers = tuple(_saved_layers(value, "", set()))
     if not getattr(value, "built", True) and not any(layer.weights for layer in layers):
         remedy = "Call it on a batch, or `build` it, first."
-        raise ValueError(problem(type(value).__name__, "source", "built", value.name, remedy))
+        raise ValueError(
+            argument_error(type(value).__name__, "source", "built", value.name, remedy)
+        )
     base = next(
         c for c in type(value).__mro__ if c.__name__ == "Layer" and _package_of(c) in _KERAS
     )
     version = getattr(sys.modules.get(_package_of(base)), "__version__", None)
-    return Contents(
+    return WeightFile(
         source=f"{type(value).__name__} {value.name!r}",
         format=f"{_package_of(base)} object in memory",
         version=version if _package_of(base) != "tensorflow" else None,
@@ -51,23 +53,23 @@ def live_contents(value: Any) -> Contents:
     )
 
 
-def array_contents(values: Any, source: str = "arrays") -> Contents:
-    """Return the contents of a list of arrays, or of a dict as `grouped` accepts it."""
+def read_arrays(values: Any, source: str = "arrays") -> WeightFile:
+    """Return the contents of a list of arrays, or of a dict as `group_arrays` accepts it."""
 
     def as_weight(path: str, name: str | None, value: Any) -> Weight:
         tensor = _to_cpu(value) if hasattr(value, "shape") else None
         if tensor is None:
             rule = "an array of real numbers"
-            raise TypeError(problem(source, path, rule, type(value)))
+            raise TypeError(argument_error(source, path, rule, type(value)))
         return _from_tensor(path, name, tensor)
 
     if not isinstance(values, (list, tuple, Mapping)):
         rule = "a path, a layer or a model of Keras, or arrays in a list or a dict"
-        raise TypeError(problem(source, "source", rule, type(values)))
+        raise TypeError(argument_error(source, "source", rule, type(values)))
     if isinstance(values, Mapping) and not all(isinstance(key, str) for key in values):
-        raise TypeError(problem(source, "source", "a dict by strings", list(values)[:5]))
-    layers = grouped(values, as_weight)
-    return Contents(source, "arrays in memory", layers, named_by_path=True, named_by_caller=True)
+        raise TypeError(argument_error(source, "source", "a dict by strings", list(values)[:5]))
+    layers = group_arrays(values, as_weight)
+    return WeightFile(source, "arrays in memory", layers, named_by_path=True, named_by_caller=True)
 
 
 def _package_of(cls: type) -> str:
@@ -101,7 +103,7 @@ def _inner_layers(layer: Any) -> list[Any]:
     """Return the direct sublayers: those of a model in its order, then the others."""
     listed = [*getattr(layer, "layers", ())]
     listed += layer._flatten_layers(include_self=False, recursive=False)
-    return list({id(one): one for one in listed if is_live(one)}.values())
+    return list({id(one): one for one in listed if is_keras_object(one)}.values())
 
 
 def _make_weight(path: str, variable: Any) -> Weight:
@@ -110,7 +112,9 @@ def _make_weight(path: str, variable: Any) -> Weight:
     full_path = f"{path}/{name}" if path else name
     tensor = _to_cpu(variable)
     if tensor is None:
-        raise TypeError(problem(full_path, "variable", "one of real numbers", str(variable.dtype)))
+        raise TypeError(
+            argument_error(full_path, "variable", "one of real numbers", str(variable.dtype))
+        )
     return _from_tensor(full_path, name, tensor)
 
 
@@ -118,7 +122,7 @@ def _from_tensor(path: str, name: str | None, tensor: Tensor) -> Weight:
     def read() -> Tensor:
         return tensor.clone(memory_format=torch.contiguous_format)
 
-    return Weight(path, name, tuple(tensor.shape), name_of(tensor.dtype), read)
+    return Weight(path, name, tuple(tensor.shape), get_dtype_name(tensor.dtype), read)
 
 
 def _to_cpu(value: Any) -> Tensor | None:
@@ -128,5 +132,5 @@ def _to_cpu(value: Any) -> Tensor | None:
         value = inner
     elif hasattr(value, "numpy") and not isinstance(value, Tensor):
         value = value.numpy()
-    found = from_array(value)
+    found = to_tensor(value)
     return None if found is None else found.cpu()

@@ -13,7 +13,7 @@ _MOST_DEPTH = 200
 _MOST_DIGITS = 40
 
 
-def parsed(where: str, data: bytes | str) -> Any:
+def parse_json(where: str, data: bytes | str) -> Any:
     """Parse JSON, in UTF-8 if bytes, with NaN and Infinity as Python's json writes them."""
     if len(data) > MOST_BYTES:
         raise FileError(f"{where}: JSON of more than {MOST_BYTES} bytes. Found: {len(data)}.")

@@ -17,9 +17,9 @@ import torch
 from numpy.lib import format as npy_format
 from torch import Tensor
 
-from ..._core.arrays import from_array
+from ..._core.arrays import to_tensor
 from ..._core.errors import FileError
-from ..._core.layout import axes_moved
+from ..._core.layout import permute_axes
 
 MAGIC = b"\x93NUMPY"
 MOST_BYTES = 16 << 10  # read to parse the header
@@ -42,7 +42,7 @@ _READERS: dict[tuple[int, int], Any] = {
 
 
 @dataclass(frozen=True)
-class Form:
+class ArrayHeader:
     """The dtype, shape and memory order of an array.
 
     Attributes:
@@ -71,7 +71,9 @@ class Form:
         return prod(self.stored) * int(self.code[2:])
 
 
-def make_form(where: str, code: object, shape: tuple[int, ...], fortran: bool = False) -> Form:
+def make_header(
+    where: str, code: object, shape: tuple[int, ...], fortran: bool = False
+) -> ArrayHeader:
     """Check the dtype and the shape of an array in C or Fortran order, and return its form."""
     if not isinstance(code, str) or not _is_supported(code):
         found = f"Found: {str(code)[:50]!r}. The dtypes are {_TYPES}."
@@ -80,7 +82,7 @@ def make_form(where: str, code: object, shape: tuple[int, ...], fortran: bool = 
     if len(shape) > _MOST_AXES or min(shape, default=0) < 0 or largest >= 1 << 63:
         raise FileError(f"{where}: an array of an impossible shape. Found: {str(shape)[:100]}.")
     axes = tuple(range(len(shape)))
-    return Form(code, shape[::-1], axes[::-1]) if fortran else Form(code, shape, axes)
+    return ArrayHeader(code, shape[::-1], axes[::-1]) if fortran else ArrayHeader(code, shape, axes)
 
 
 def _is_supported(code: str) -> bool:
@@ -89,7 +91,7 @@ def _is_supported(code: str) -> bool:
     return kind in _UNORDERED if order == "|" else order in ("<", ">") and kind in _NAMES
 
 
-def header(where: str, start: bytes) -> tuple[Form | None, int]:
+def parse_header(where: str, start: bytes) -> tuple[ArrayHeader | None, int]:
     """Parse a header; return the form, None for Python objects, and the offset of the data."""
     file = BytesIO(start)
     try:
@@ -107,16 +109,16 @@ def header(where: str, start: bytes) -> tuple[Form | None, int]:
         raise FileError(f"{where}: {what}. Save the array again with numpy.save.") from None
     if dtype.hasobject:
         return None, file.tell()
-    return make_form(where, dtype.str, shape, is_fortran), file.tell()
+    return make_header(where, dtype.str, shape, is_fortran), file.tell()
 
 
-def tensor(where: str, array: Form, data: bytes | bytearray) -> Tensor:
+def bytes_to_tensor(where: str, array: ArrayHeader, data: bytes | bytearray) -> Tensor:
     """Return an array's bytes as a contiguous tensor, which may share a bytearray's memory."""
     if len(data) != array.nbytes:
         what = f"an array whose size differs from its header. Found: {len(data)} bytes of data"
         raise FileError(f"{where}: {what} for {array.nbytes} of {array.shape}. Save it again.")
     plain = {"|b1": "|u1", "|V2": "<i2"}.get(array.code, array.code.replace("V", "i"))
-    flat = from_array(np.frombuffer(data, plain)) if data else None
+    flat = to_tensor(np.frombuffer(data, plain)) if data else None
     if flat is None:
         flat = torch.empty(0, dtype=getattr(torch, _NAMES[plain[1:]]))
     if array.dtype == "bool":
@@ -125,4 +127,4 @@ def tensor(where: str, array: Form, data: bytes | bytearray) -> Tensor:
         flat = flat.bool()
     elif array.dtype == "bfloat16":
         flat = flat.view(torch.bfloat16)
-    return axes_moved(flat.view(array.stored), array.axes).contiguous()
+    return permute_axes(flat.view(array.stored), array.axes).contiguous()

@@ -13,15 +13,15 @@ from ..._core import arguments
 from ..._core.errors import FileError
 from . import json_file, npy, zip_archive
 from .array_files import open_arrays
-from .byte_range import Window
+from .byte_range import ByteRange
 from .hdf5 import reader
-from .hdf5.keras3_layout import is_old, is_tree, tree_layers
-from .hdf5.legacy_layout import CONFIG, MODEL, legacy_layers, weights_of
+from .hdf5.keras3_layout import is_keras2_tree, is_keras3_layout, read_keras3_layers
+from .hdf5.legacy_layout import CONFIG, MODEL, find_weights_group, read_legacy_layers
 from .hdf5.objects import Group, Progress
-from .hdf5.shards import is_index, merged, shard_names
-from .in_memory import live_contents
-from .unsupported import check_directory, check_missing, refuse_file, refuse_pickle
-from .weight_file import Contents
+from .hdf5.shards import is_index, list_shards, merge_shards
+from .in_memory import read_live_object
+from .unsupported import check_missing, raise_directory_error, raise_file_error, raise_pickle_error
+from .weight_file import WeightFile
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _PICKLED = "model.weights.npz"
@@ -31,7 +31,7 @@ _RESAVE = "Save it again with Keras: model.save('model.keras')."
 
 
 @contextmanager
-def open_contents(source: Any, *, progress: Progress | None = None) -> Iterator[Contents]:
+def open_weight_file(source: Any, *, progress: Progress | None = None) -> Iterator[WeightFile]:
     """Open a file that Keras saved, or an object in memory; each array is read on demand.
 
     Files are `.keras` archives and directories, HDF5 files of every layout, indexes of sharded
@@ -46,9 +46,9 @@ def open_contents(source: Any, *, progress: Progress | None = None) -> Iterator[
         FileNotFoundError: there is no such file.
         ImportError: it is an HDF5 file and h5py is not installed.
     """
-    path = arguments.path(open_contents.__name__, "source", source)
+    path = arguments.as_path(open_weight_file.__name__, "source", source)
     if not isinstance(path, Path):
-        yield live_contents(source)
+        yield read_live_object(source)
         return
     with ExitStack() as stack:
         yield _Opener(stack, path, progress).read()
@@ -66,7 +66,7 @@ class _Opener:
     def make_error(self, what: str) -> FileError:
         return FileError(f"{self.source}: {what}. {_RESAVE}")
 
-    def read(self) -> Contents:
+    def read(self) -> WeightFile:
         check_missing(self.path)
         if self.path.is_dir():
             return self.read_directory()
@@ -80,9 +80,9 @@ class _Opener:
             return self.read_arrays()
         if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
             return self.read_json(window)
-        return refuse_file(self.source, window, start)
+        return raise_file_error(self.source, window, start)
 
-    def open_window(self, path: Path) -> Window:
+    def open_window(self, path: Path) -> ByteRange:
         """Open a regular file that is not empty."""
         if not stat.S_ISREG(path.stat().st_mode):
             raise FileError(f"{path}: neither a file nor a directory, but a device or a pipe.")
@@ -90,9 +90,9 @@ class _Opener:
         size = os.fstat(file.fileno()).st_size
         if not size:
             raise FileError(f"{path}: an empty file. Save or download it again.")
-        return Window(file, 0, size)
+        return ByteRange(file, 0, size)
 
-    def read_zip(self, window: Window) -> Contents:
+    def read_zip(self, window: ByteRange) -> WeightFile:
         archive = zip_archive.Archive(self.source, window)
         names = archive.members
         if _CONFIG not in names and any(name.endswith(".npy") for name in names):
@@ -107,7 +107,7 @@ class _Opener:
             opening = f"zipfile.ZipFile({self.source!r}).open({_PICKLED!r})"
             arrays = f"numpy.load({opening}, allow_pickle=True).items()"
             layers = f"{{n: a.item() for n, a in {arrays} if n.startswith('layers/')}}"
-            refuse_pickle(f"{self.source}: {_PICKLED}", layers)
+            raise_pickle_error(f"{self.source}: {_PICKLED}", layers)
 
         def text(name: str, most: int) -> bytes:
             return archive.window(name, most).readall() if name in names else b"{}"
@@ -116,7 +116,7 @@ class _Opener:
             "Keras .keras archive", text, lambda: self.read_weights(archive.window(_WEIGHTS))
         )
 
-    def read_directory(self) -> Contents:
+    def read_directory(self) -> WeightFile:
         present = {entry.name for entry in self.path.iterdir()}
         if {_CONFIG, _WEIGHTS} <= present:
             names = present & {_CONFIG, _METADATA, _WEIGHTS}
@@ -131,75 +131,79 @@ class _Opener:
         indexes = sorted(name for name in present if name.endswith(".weights.json"))
         if len(indexes) == 1:
             return self.read_json(self.open_in(self.path, indexes[0]), self.path)
-        return check_directory(self.source, present)
+        return raise_directory_error(self.source, present)
 
     def read_bundle(
         self, kind: str, text: Callable[[str, int], bytes], weights: Callable[[], Group]
-    ) -> Contents:
+    ) -> WeightFile:
         """Read the config, the metadata and the weights of an archive or a directory."""
-        config = json_file.parsed(f"{self.source}: {_CONFIG}", text(_CONFIG, json_file.MOST_BYTES))
-        metadata = json_file.parsed(f"{self.source}: {_METADATA}", text(_METADATA, _MOST_METADATA))
+        config = json_file.parse_json(
+            f"{self.source}: {_CONFIG}", text(_CONFIG, json_file.MOST_BYTES)
+        )
+        metadata = json_file.parse_json(
+            f"{self.source}: {_METADATA}", text(_METADATA, _MOST_METADATA)
+        )
         version = _find_writer(metadata)["version"] if isinstance(metadata, dict) else None
         return self.read_tree(weights(), kind, config, version)
 
-    def read_weights(self, window: Window) -> Group:
+    def read_weights(self, window: ByteRange) -> Group:
         """Read the weights of an archive or a directory."""
         root = reader.read_tree(f"{self.source}: {_WEIGHTS}", window)
-        if not is_tree(root):
+        if not is_keras3_layout(root):
             what = f"{_WEIGHTS}: no weights as Keras 2.12 and later write them"
             raise self.make_error(f"{what}. Found: {sorted(root.members)[:8]}")
         return root
 
-    def read_hdf5(self, window: Window) -> Contents:
-        if zip_archive.end_record(window) is not None:
+    def read_hdf5(self, window: ByteRange) -> WeightFile:
+        if zip_archive.find_end_record(window) is not None:
             raise self.make_error("an HDF5 file and a zip archive at once")
         root = reader.read_tree(self.source, window)
-        weights = weights_of(root)
+        weights = find_weights_group(root)
         if weights is not None:
             return self.read_legacy(root, weights)
-        if is_tree(root):
+        if is_keras3_layout(root):
             return self.read_tree(root, "Keras weights file", None, None)
         if CONFIG in root.attributes:
             return self.read_legacy(root, Group("", {"layer_names": ()}, {}))
         what = "an HDF5 file that no Keras wrote"
         raise self.make_error(f"{what}. Found: {sorted(root.members)[:8]}")
 
-    def read_legacy(self, root: Group, weights: Group) -> Contents:
-        layers, ignored = legacy_layers(self.source, weights, self.progress)
+    def read_legacy(self, root: Group, weights: Group) -> WeightFile:
+        layers, ignored = read_legacy_layers(self.source, weights, self.progress)
         if weights is not root:
             ignored += tuple(path for path in root.members if path != MODEL)
         metadata = {**root.attributes, **weights.attributes}
         text, config = metadata.get(CONFIG), None
         if isinstance(text, str):
-            config = json_file.parsed(f"{self.source}: @{CONFIG}", text)
+            config = json_file.parse_json(f"{self.source}: @{CONFIG}", text)
         kind = "Keras HDF5 model" if config is not None else "Keras HDF5 weights"
         known = {"config": config, "ignored": ignored, **_find_writer(metadata)}
-        return Contents(self.source, kind, layers, **known)
+        return WeightFile(self.source, kind, layers, **known)
 
-    def read_tree(self, root: Group, kind: str, config: Any, version: str | None) -> Contents:
-        layers, ignored = tree_layers(self.source, root, self.progress)
-        old = " of Keras 2.12 to 2.14" if is_old(root) else ""
+    def read_tree(self, root: Group, kind: str, config: Any, version: str | None) -> WeightFile:
+        layers, ignored = read_keras3_layers(self.source, root, self.progress)
+        old = " of Keras 2.12 to 2.14" if is_keras2_tree(root) else ""
         known: dict[str, Any] = {"version": version, "config": config, "ignored": ignored}
-        return Contents(self.source, f"{kind}{old}", layers, named_by_class=True, **known)
+        return WeightFile(self.source, f"{kind}{old}", layers, named_by_class=True, **known)
 
-    def read_json(self, window: Window, directory: Path | None = None) -> Contents:
-        value = json_file.parsed(self.source, window.read_at(0, json_file.MOST_BYTES + 1))
+    def read_json(self, window: ByteRange, directory: Path | None = None) -> WeightFile:
+        value = json_file.parse_json(self.source, window.read_at(0, json_file.MOST_BYTES + 1))
         if is_index(value):
-            names = shard_names(self.source, value)
+            names = list_shards(self.source, value)
             folder = self.path.parent if directory is None else directory
             roots = {n: reader.read_tree(f"{folder / n}", self.open_in(folder, n)) for n in names}
-            root = merged(self.source, roots, names)
+            root = merge_shards(self.source, roots, names)
             return self.read_tree(root, "Keras sharded weights", None, None)
         if not isinstance(value, dict) or "class_name" not in value:
             what = "JSON that is neither a model's config nor an index of sharded weights"
             raise self.make_error(f"{what}. Found: {str(value)[:100]}")
         kind = "Keras config in JSON"
-        return Contents(self.source, kind, (), **_find_writer(value), config=value)
+        return WeightFile(self.source, kind, (), **_find_writer(value), config=value)
 
-    def read_arrays(self) -> Contents:
+    def read_arrays(self) -> WeightFile:
         return self.stack.enter_context(open_arrays(self.path, progress=self.progress))
 
-    def open_in(self, folder: Path, name: str) -> Window:
+    def open_in(self, folder: Path, name: str) -> ByteRange:
         """Open a file in a directory; refuse a link to another directory."""
         path = folder / name
         if not path.exists():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..._core.errors import FileError
-from .byte_range import Window
+from .byte_range import ByteRange
 
 _KERAS = "Load it with the Keras that wrote it and save it: model.save('model.keras')."
 _STARTS = {
@@ -40,7 +40,7 @@ def check_missing(path: Path) -> None:
     raise FileNotFoundError(f"{path}: no such file or directory. {where}".rstrip())
 
 
-def check_directory(source: str, present: set[str]) -> NoReturn:
+def raise_directory_error(source: str, present: set[str]) -> NoReturn:
     """Raise the error for a directory that is not a model saved by Keras."""
     if "saved_model.pb" in present or "keras_metadata.pb" in present:
         what = "a TensorFlow SavedModel, which is not read"
@@ -53,19 +53,19 @@ def check_directory(source: str, present: set[str]) -> NoReturn:
     raise FileError(f"{source}: {what}. Found: {sorted(present)[:8]}. {_KERAS}")
 
 
-def refuse_pickle(where: str, arrays: str) -> NoReturn:
+def raise_pickle_error(where: str, arrays: str) -> NoReturn:
     """Refuse a pickle; `arrays` is code that unpickles its arrays if the user trusts it."""
     remedy = f"If you trust it, pass its arrays: load_weights(module, {arrays})"
     raise FileError(f"{where}: a pickle of Python objects, which is not read. {remedy}.")
 
 
-def refuse_file(source: str, window: Window, start: bytes) -> NoReturn:
+def raise_file_error(source: str, window: ByteRange, start: bytes) -> NoReturn:
     """Raise the error for a file of no known format."""
     for signature, what in _STARTS.items():
         if start.startswith(signature):
             raise FileError(f"{source}: {what}.")
     if start.startswith(_PICKLES):
-        refuse_pickle(source, f"pickle.load(open({source!r}, 'rb'))")
+        raise_pickle_error(source, f"pickle.load(open({source!r}, 'rb'))")
     if start.lstrip().startswith(_YAML):
         what = "a model in YAML, which Keras no longer reads either"
         raise FileError(f"{source}: {what}. Save its config with model.to_json().")

@@ -34,7 +34,7 @@ class SavedLayer:
 
 
 @dataclass(frozen=True)
-class Contents:
+class WeightFile:
     """The contents of a file or a live object.
 
     Attributes:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..._core.errors import FileError
-from .byte_range import Window
+from .byte_range import ByteRange
 
 SIGNATURE = b"PK\x03\x04"
 MOST_RATIO = 20  # of inflated to stored bytes; weights reach 2
@@ -31,7 +31,7 @@ _LATER_SIZES = 0x0008  # only the directory has sizes, not the local header
 _AGAIN = "Save it again with Keras, or zip it again without compression."
 
 
-def end_record(window: Window) -> tuple[int, int] | None:
+def find_end_record(window: ByteRange) -> tuple[int, int] | None:
     """Return the size and offset of a zip directory, or None if the file does not end in one."""
     tail_at = max(window.size - _END_SIZE - _MOST_COMMENT, 0)
     tail = window.read_at(tail_at, _END_SIZE + _MOST_COMMENT)
@@ -48,10 +48,10 @@ def end_record(window: Window) -> tuple[int, int] | None:
 class Archive:
     """A zip archive; all members are checked when it is opened."""
 
-    def __init__(self, source: str, window: Window) -> None:
+    def __init__(self, source: str, window: ByteRange) -> None:
         self.source = source
         self._window = window
-        found = end_record(window)
+        found = find_end_record(window)
         if found is None:
             raise FileError(f"{source}: a zip archive without an end record. Download it again.")
         if found[0] > _MOST_DIRECTORY:
@@ -138,7 +138,7 @@ class Archive:
                 raise self._make_error("", f"a zip archive and an HDF5 file (at byte {at}) at once")
             at *= 2
 
-    def window(self, name: str, most: int | None = None) -> Window:
+    def window(self, name: str, most: int | None = None) -> ByteRange:
         """Return a member's bytes, at most `most`, checked against its CRC-32."""
         info = self.members[name]
         size, packed = info.file_size, info.compress_size
@@ -146,7 +146,7 @@ class Archive:
             raise self._make_error(name, f"more than {most} bytes. Found: {size}")
         with self._convert_errors(name):
             if info.compress_type == zipfile.ZIP_STORED:
-                found = Window(self._window.file, self._window.start + self._starts[name], size)
+                found = ByteRange(self._window.file, self._window.start + self._starts[name], size)
                 if _crc32(found) != info.CRC:
                     raise zipfile.BadZipFile("the CRC-32 differs from the directory")
                 return found
@@ -155,7 +155,7 @@ class Archive:
                 raise self._make_error(name, what)
             return self._inflate(info)
 
-    def _inflate(self, info: zipfile.ZipInfo) -> Window:
+    def _inflate(self, info: zipfile.ZipInfo) -> ByteRange:
         data = io.BytesIO()
         with self._zip.open(info) as member:
             while step := member.read(_STEP):
@@ -164,10 +164,10 @@ class Archive:
                     raise zipfile.BadZipFile("more bytes than the directory states")
         if data.tell() != info.file_size:
             raise zipfile.BadZipFile(f"{data.tell()} of {info.file_size} bytes")
-        return Window(data, 0, info.file_size)
+        return ByteRange(data, 0, info.file_size)
 
 
-def _crc32(window: Window) -> int:
+def _crc32(window: ByteRange) -> int:
     crc, buffer = 0, bytearray(_STEP)
     while count := window.readinto(buffer):
         crc = zlib.crc32(memoryview(buffer)[:count], crc)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..._core.arrays import to_array
+from ..._core.arrays import to_numpy
 from ..._core.errors import FileError
 from ...layers.base.layer import Layer
 from ..weights.parameters import METHOD
@@ -26,7 +26,7 @@ def copy_weights(plan: LoadPlan, source: str) -> None:
         FileError: an array cannot be read, or a module's method raised an error.
     """
     buffers = _read_into_buffers(plan)
-    arrays = [{n: to_array(w.read()) for n, w in call.weights.items()} for call in plan.calls]
+    arrays = [{n: to_numpy(w.read()) for n, w in call.weights.items()} for call in plan.calls]
     _call_methods(plan, arrays, source)
     _copy_to_parameters(buffers)
 

@@ -11,14 +11,14 @@ from torch import nn
 
 from ... import dtype_policies
 from ..._core.errors import FileError
-from ..._core.registry import snake_case
-from ...layers.base.weights import infer_shapes
-from ..formats.weight_file import Contents, Weight
-from ..weights.config_differences import caution, disagreements
-from ..weights.kernel_conversions import converted
-from ..weights.module_weights import Leaf, has_method
-from ..weights.parameters import MERGED, Target, group_unbuilt_shapes
-from ..weights.saved_layers_by_config import Saved
+from ..._core.registry import to_snake_case
+from ...layers.base.weights import infer_weight_shapes
+from ..formats.weight_file import Weight, WeightFile
+from ..weights.config_differences import find_config_differences, find_training_difference
+from ..weights.kernel_conversions import convert_weights
+from ..weights.module_weights import ModuleWeights, has_load_method
+from ..weights.parameters import MERGED, ParameterSlot, group_unbuilt_shapes
+from ..weights.saved_layers_by_config import SourceLayer
 from ..weights.torch_modules import KINDS
 from .load_plan import Assignment, LayerPlan, MethodCall
 from .own_modules import assign_weights, describe_misfit, name_uniquely, name_weights
@@ -36,13 +36,15 @@ _FLATTENED = (
 class LayerMatcher:
     """Matches single modules with saved layers."""
 
-    contents: Contents
+    contents: WeightFile
     custom: Mapping[str, Any]  # the caller's own objects; None for module classes
     compares: bool  # whether to compare configs
     channels_first: bool  # whether the root module contains convolutions of torch.nn
     in_order: bool  # whether the source is a list of arrays
 
-    def match(self, leaf: Leaf, saved: Saved, *, explicit: bool = False) -> LayerPlan:
+    def match(
+        self, leaf: ModuleWeights, saved: SourceLayer, *, explicit: bool = False
+    ) -> LayerPlan:
         """Return the plan for a module and a saved layer.
 
         `explicit` says that the caller's mapping pairs them, whatever the layer's name suggests.
@@ -54,7 +56,9 @@ class LayerMatcher:
             self._match_own_module(plan, leaf, saved)
         return plan
 
-    def _match_layer(self, plan: LayerPlan, leaf: Leaf, saved: Saved, explicit: bool) -> None:
+    def _match_layer(
+        self, plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer, explicit: bool
+    ) -> None:
         kind = _kind_of(saved, by_name=not explicit)
         if kind in KINDS and leaf.kinds and kind not in leaf.kinds:
             what = f"{leaf.title} is a {type(leaf.module).__name__}"
@@ -62,7 +66,7 @@ class LayerMatcher:
             plan.mismatched.append(f"{what}. Found: {found_kind}.")
             return
         try:
-            weights = converted(self.contents, saved, leaf)
+            weights = convert_weights(self.contents, saved, leaf)
         except FileError as error:
             plan.problems.append(str(error))
             return
@@ -88,7 +92,7 @@ class LayerMatcher:
             self._check_order(plan, leaf, saved, weights)
 
     def _check_order(
-        self, plan: LayerPlan, leaf: Leaf, saved: Saved, weights: tuple[Weight, ...]
+        self, plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer, weights: tuple[Weight, ...]
     ) -> None:
         """Note an error or a warning if only the order distinguishes arrays of equal shapes."""
         in_order = [weight.name for weight in weights] == [target.name for target in leaf.targets]
@@ -101,16 +105,16 @@ class LayerMatcher:
             plan.mismatched.append(f"{what} at {saved.title}, and equal shapes.")
             return
         title = saved.kind if saved.spec is None else saved.spec.class_name
-        kind = title if saved.spec is None else snake_case(saved.spec.class_name)
+        kind = title if saved.spec is None else to_snake_case(saved.spec.class_name)
         if kind is not None and kind not in leaf.kinds:
             what = f"{leaf.title} received the arrays of a {title} as {names}"
             plan.warnings.append(f"{what}: the file has no names of them. {_CHECK}")
 
-    def _match_own_module(self, plan: LayerPlan, leaf: Leaf, saved: Saved) -> None:
+    def _match_own_module(self, plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
         weights = name_weights(saved)
         try:
-            converted(self.contents, saved, leaf)
-            if has_method(leaf.module):
+            convert_weights(self.contents, saved, leaf)
+            if has_load_method(leaf.module):
                 plan.calls.append(MethodCall(leaf.path, leaf.module, name_uniquely(weights)))
                 return
             found, is_certain = assign_weights(leaf, weights, in_order=self.in_order)
@@ -129,7 +133,9 @@ class LayerMatcher:
         plan.mismatched += self.check(plan, leaf, found)
 
     @staticmethod
-    def check(plan: LayerPlan, leaf: Leaf, found: dict[Target, Weight]) -> list[str]:
+    def check(
+        plan: LayerPlan, leaf: ModuleWeights, found: dict[ParameterSlot, Weight]
+    ) -> list[str]:
         """Return wrong shapes, wrong dtypes and read-only parameters; add shapes to the plan."""
         wrong = []
         for target, weight in found.items():
@@ -138,14 +144,14 @@ class LayerMatcher:
                 wrong.append(f"{path}: {refusal}")
             dtype = target.tensor.dtype
             if dtype.is_floating_point != weight.dtype.startswith(("float", "bf")):
-                what = f"{path} is {dtype_policies.name_of(dtype)}"
+                what = f"{path} is {dtype_policies.get_dtype_name(dtype)}"
                 hint = " Quantized weights are not supported." if "int" in weight.dtype else ""
                 wrong.append(f"{what}. Found: {weight.dtype} at {weight.path}.{hint}")
             if not target.fits(weight.shape):
                 what = f"{path} has the shape {target.shape} in Keras's order"
                 wrong.append(f"{what}. Found: {weight.shape} at {weight.path}.")
         for layer, shapes in group_unbuilt_shapes(found).items():
-            expected = infer_shapes(layer, shapes)
+            expected = infer_weight_shapes(layer, shapes)
             if expected is None:
                 what = f"{leaf.title} is {layer!r}, which no input gives these shapes"
                 wrong.append(f"{what}. Found: {shapes}.")
@@ -153,28 +159,30 @@ class LayerMatcher:
                 plan.shapes[layer] = expected
         return wrong
 
-    def _compare(self, plan: LayerPlan, leaf: Leaf, saved: Saved) -> None:
+    def _compare(self, plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
         """Note where the module computes something else than the layer's config says."""
         if saved.spec is None:
             return
         if self.compares:
-            lines = disagreements(leaf.module, saved.spec, self.custom)
+            lines = find_config_differences(leaf.module, saved.spec, self.custom)
             plan.differences += [f"{leaf.title}: {line} (at {saved.title})" for line in lines]
         if saved.flattened and self.channels_first and isinstance(leaf.module, nn.Linear):
             plan.warnings.append(f"{leaf.title}: {_FLATTENED}")
-        training_difference = caution(leaf.module, saved.spec)
+        training_difference = find_training_difference(leaf.module, saved.spec)
         if training_difference:
             plan.warnings.append(f"{leaf.title}: {training_difference}")
 
 
-def _kind_of(saved: Saved, by_name: bool) -> str | None:
+def _kind_of(saved: SourceLayer, by_name: bool) -> str | None:
     """Return a saved layer's class, or the one that its automatic name suggests."""
     if saved.kind is not None or not by_name or not saved.names:
         return saved.kind
     return re.sub(r"_[0-9]+$", "", saved.names[-1])
 
 
-def _match_by_name(leaf: Leaf, weights: tuple[Weight, ...]) -> dict[Target, Weight] | None:
+def _match_by_name(
+    leaf: ModuleWeights, weights: tuple[Weight, ...]
+) -> dict[ParameterSlot, Weight] | None:
     """Return the weight of each parameter by Keras's names, or None if they are unknown."""
     names = [weight.name for weight in weights]
     targets = {target.name: target for target in leaf.targets}
@@ -184,7 +192,9 @@ def _match_by_name(leaf: Leaf, weights: tuple[Weight, ...]) -> dict[Target, Weig
     return {targets[w.name]: w for w in weights if w.name is not None and w.name in targets}
 
 
-def _match_by_count(leaf: Leaf, weights: tuple[Weight, ...]) -> dict[Target, Weight] | None:
+def _match_by_count(
+    leaf: ModuleWeights, weights: tuple[Weight, ...]
+) -> dict[ParameterSlot, Weight] | None:
     """Return the weight of each parameter by order, or None if the count differs."""
     without_lora = [target for target in leaf.targets if target.name not in MERGED]
     choices = [list(leaf.targets), without_lora]

@@ -11,9 +11,9 @@ from ... import dtype_policies
 from ...layers.base.layer import Layer
 from ..formats.weight_file import Weight
 from ..report import LoadEntry
-from ..weights.module_weights import Leaf
-from ..weights.parameters import Shape, Target
-from ..weights.saved_layers_by_config import Saved
+from ..weights.module_weights import ModuleWeights
+from ..weights.parameters import ParameterSlot, Shape
+from ..weights.saved_layers_by_config import SourceLayer
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Assignment:
     """A parameter and its array; `weight` is None for a parameter that is set to zero."""
 
     path: str  # of the parameter, from the root module
-    target: Target
+    target: ParameterSlot
     weight: Weight | None
 
 
@@ -38,8 +38,8 @@ class MethodCall:
 class Skipped:
     """A saved layer that does not fit the module that it was matched with."""
 
-    leaf: Leaf
-    saved: Saved
+    leaf: ModuleWeights
+    saved: SourceLayer
     reasons: tuple[str, ...]
 
 
@@ -63,13 +63,13 @@ class LayerPlan:
         """Whether all parameters and all arrays match."""
         return not (self.missing or self.unexpected or self.mismatched or self.problems)
 
-    def add_missing(self, leaf: Leaf, targets: Iterable[Target]) -> None:
+    def add_missing(self, leaf: ModuleWeights, targets: Iterable[ParameterSlot]) -> None:
         """Add parameters that have no array."""
-        self.missing += missing_entries(leaf, targets)
+        self.missing += list_missing_entries(leaf, targets)
 
     def add_unexpected(self, weights: Iterable[Weight]) -> None:
         """Add arrays that match no parameter."""
-        self.unexpected += unused_entries(weights)
+        self.unexpected += list_unexpected_entries(weights)
 
 
 @dataclass
@@ -96,14 +96,16 @@ class LoadPlan(LayerPlan):
         self.problems += layer.mismatched
 
 
-def missing_entries(leaf: Leaf, targets: Iterable[Target]) -> list[LoadEntry]:
+def list_missing_entries(leaf: ModuleWeights, targets: Iterable[ParameterSlot]) -> list[LoadEntry]:
     """Return the entries of a report for parameters without an array."""
     return [
-        LoadEntry(leaf.target_path(one), None, one.shape, dtype_policies.name_of(one.tensor.dtype))
+        LoadEntry(
+            leaf.target_path(one), None, one.shape, dtype_policies.get_dtype_name(one.tensor.dtype)
+        )
         for one in targets
     ]
 
 
-def unused_entries(weights: Iterable[Weight]) -> list[LoadEntry]:
+def list_unexpected_entries(weights: Iterable[Weight]) -> list[LoadEntry]:
     """Return the entries of a report for arrays that are not loaded."""
     return [LoadEntry(None, weight.path, weight.shape, weight.dtype) for weight in weights]

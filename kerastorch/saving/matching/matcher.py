@@ -9,24 +9,24 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from ..._core.registry import is_automatic_name, snake_case
+from ..._core.registry import is_automatic_name, to_snake_case
 from ...layers.base.layer import Layer
 from ...models.functional import Model
 from ...operations.operation import Operation
-from ..formats.weight_file import Contents
-from ..weights.module_weights import Leaf, has_method, leaves_of
-from ..weights.parameters import has_channels_first, is_known
-from ..weights.saved_layers_by_config import Names, Saved, Source
+from ..formats.weight_file import WeightFile
+from ..weights.module_weights import ModuleWeights, has_load_method, list_module_weights
+from ..weights.parameters import has_channels_first, has_known_weights
+from ..weights.saved_layers_by_config import Names, SourceLayer, SourceLayers
 from .layer_matcher import LayerMatcher
-from .load_plan import LoadPlan, Skipped, unused_entries
+from .load_plan import LoadPlan, Skipped, list_unexpected_entries
 from .name_pairs import LEVELS, drop_automatic_names, pair_by_names
 from .other_orders import warn_of_other_cuts, warn_of_other_orders
-from .own_modules import merge_by_names
+from .own_modules import merge_inner_layers
 from .user_mapping import apply_mapping
 
-Queue = list[tuple[Leaf, Saved]]  # modules and layers in order
+Queue = list[tuple[ModuleWeights, SourceLayer]]  # modules and layers in order
 
-A = TypeVar("A", Leaf, Saved)
+A = TypeVar("A", ModuleWeights, SourceLayer)
 _MAPPING = "Say which is which with `mapping={module path: saved layer}`."
 
 
@@ -36,8 +36,8 @@ class Matcher:
     def __init__(
         self,
         module: nn.Module,
-        contents: Contents,
-        source: Source,
+        contents: WeightFile,
+        source: SourceLayers,
         mapping: Mapping[str, str | None] | None = None,
         automatic: bool = False,  # trust automatic names of Keras, such as dense_1
         lenient: bool = False,  # skip layers that do not fit
@@ -48,16 +48,16 @@ class Matcher:
         self.names: dict[nn.Module, Names] = {}
         custom: Mapping[str, Any] = {}
         if isinstance(module, Model):
-            self.names, custom = structural_names(module), module._custom or {}
+            self.names, custom = list_layer_paths(module), module._custom or {}
         self.automatic = automatic
         self.lenient = lenient
-        self.leaves = leaves_of(module, self._list_custom_modules())
+        self.leaves = list_module_weights(module, self._list_custom_modules())
         if isinstance(module, Model):  # in the config's order, also where layers were replaced
             order = {layer: index for index, layer in enumerate(self.names)}
             self.leaves.sort(key=lambda leaf: order.get(leaf.module, len(order)))
         custom_leaves = [leaf for leaf in self.leaves if leaf.parts is not None]
         names = [self.names.get(leaf.module, tuple(leaf.path.split("."))) for leaf in custom_leaves]
-        self.source = merge_by_names(source, names)
+        self.source = merge_inner_layers(source, names)
         channels_first = has_channels_first(module)
         self.layers = LayerMatcher(contents, custom, compares, channels_first, self.source.bare)
 
@@ -66,7 +66,7 @@ class Matcher:
         paths = {module: path for path, module in self.module.named_modules()}
         return [
             module
-            for module in own_modules(self.names)
+            for module in list_custom_modules(self.names)
             if not any(key.startswith(f"{paths[module]}.") for key in self.mapping)
         ]
 
@@ -100,8 +100,8 @@ class Matcher:
         return plan
 
     def _match_by_name(
-        self, plan: LoadPlan, own: list[Leaf], theirs: list[Saved]
-    ) -> tuple[list[Leaf], list[Saved]]:
+        self, plan: LoadPlan, own: list[ModuleWeights], theirs: list[SourceLayer]
+    ) -> tuple[list[ModuleWeights], list[SourceLayer]]:
         """Pair what has a name in common, and return the rest."""
         names = [self._list_names(leaf, plan.how) for leaf in own]
         levels = LEVELS[:1] if plan.how == "structure" else LEVELS
@@ -112,10 +112,10 @@ class Matcher:
             self._pair(plan, leaf, saved)
         return _drop_paired(own, pairs), _drop_paired(theirs, pairs)
 
-    def _pair(self, plan: LoadPlan, leaf: Leaf, saved: Saved) -> bool:
+    def _pair(self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer) -> bool:
         """Pair a module, unless it is mapped to None, with a layer; return whether they fit."""
         if id(leaf) in plan.ignored:
-            plan.left_out += unused_entries(saved.weights)
+            plan.left_out += list_unexpected_entries(saved.weights)
             return True
         found = self.layers.match(leaf, saved)
         if self.lenient and found.mismatched:
@@ -124,7 +124,9 @@ class Matcher:
             plan.add_layer(found)
         return not found.mismatched
 
-    def _note_rest(self, plan: LoadPlan, own: list[Leaf], theirs: list[Saved]) -> None:
+    def _note_rest(
+        self, plan: LoadPlan, own: list[ModuleWeights], theirs: list[SourceLayer]
+    ) -> None:
         """Note what has no partner after matching by name."""
         active = [leaf for leaf in own if id(leaf) not in plan.ignored]
         for leaf in active:
@@ -140,9 +142,9 @@ class Matcher:
         # As many layers as modules that are mapped to None: they are theirs.
         rest = plan.left_out if len(own) - len(active) == len(theirs) else plan.unexpected
         for saved in theirs:
-            rest += unused_entries(saved.weights)
+            rest += list_unexpected_entries(saved.weights)
 
-    def _list_names(self, leaf: Leaf, how: str) -> set[Names]:
+    def _list_names(self, leaf: ModuleWeights, how: str) -> set[Names]:
         """Return the names that a module may have in a source."""
         own = self.names.get(leaf.module)
         if how == "structure":
@@ -153,7 +155,9 @@ class Matcher:
             found.add((name,))
         return found | ({own} if own else set())
 
-    def _match_by_order(self, plan: LoadPlan, own: list[Leaf], theirs: list[Saved]) -> None:
+    def _match_by_order(
+        self, plan: LoadPlan, own: list[ModuleWeights], theirs: list[SourceLayer]
+    ) -> None:
         active = [leaf for leaf in own if id(leaf) not in plan.ignored]
         if self.source.bare:
             queues = _split_arrays(plan, active, theirs, own)
@@ -205,13 +209,16 @@ class Matcher:
                 what = f"{', '.join(others)} fit the layer that was matched with {leaf.path}"
                 plan.warnings.append(f"{what}, which it does not fit. {_MAPPING}")
 
-    def _fits(self, leaf: Leaf, saved: Saved) -> bool:
+    def _fits(self, leaf: ModuleWeights, saved: SourceLayer) -> bool:
         found = self.layers.match(leaf, saved)
         return found.fits and not found.differences
 
 
 def _split_arrays(
-    plan: LoadPlan, leaves: list[Leaf], layers: list[Saved], every: list[Leaf]
+    plan: LoadPlan,
+    leaves: list[ModuleWeights],
+    layers: list[SourceLayer],
+    every: list[ModuleWeights],
 ) -> list[Queue]:
     """Split a list of arrays between the modules by how many each of them takes."""
     weights = [weight for layer in layers for weight in layer.weights]
@@ -220,10 +227,11 @@ def _split_arrays(
             counts = _count_arrays(some, len(weights), buffers=buffers)
             if sum(counts) == len(weights):
                 remaining = iter(weights)
-                parts = (Saved((), "", tuple(islice(remaining, count))) for count in counts)
+                parts = (SourceLayer((), "", tuple(islice(remaining, count))) for count in counts)
                 return [list(zip(some, parts, strict=True))]
     takes = ", ".join(
-        f"{leaf.title} {'?' if has_method(leaf.module) else len(leaf.targets)}" for leaf in every
+        f"{leaf.title} {'?' if has_load_method(leaf.module) else len(leaf.targets)}"
+        for leaf in every
     )
     total = sum(len(leaf.targets) for leaf in every)
     what = f"the module needs {total} arrays: {takes}"
@@ -231,7 +239,7 @@ def _split_arrays(
     return []
 
 
-def _find_similar_name(leaf: Leaf, layers: list[Saved]) -> Saved | None:
+def _find_similar_name(leaf: ModuleWeights, layers: list[SourceLayer]) -> SourceLayer | None:
     """Return a layer whose name is similar to a module's."""
     by_name = {saved.names[-1]: saved for saved in layers if saved.names}
     name = leaf.path.rpartition(".")[2]
@@ -239,13 +247,15 @@ def _find_similar_name(leaf: Leaf, layers: list[Saved]) -> Saved | None:
     return by_name[near[0]] if near else None
 
 
-def _queue_by_class(plan: LoadPlan, leaves: list[Leaf], layers: list[Saved]) -> list[Queue]:
+def _queue_by_class(
+    plan: LoadPlan, leaves: list[ModuleWeights], layers: list[SourceLayer]
+) -> list[Queue]:
     """Pair the layers of each class in order; the order of different classes is not known."""
-    theirs: dict[str, list[Saved]] = {}
+    theirs: dict[str, list[SourceLayer]] = {}
     for layer in layers:
         if layer.kind is not None:
             theirs.setdefault(layer.kind, []).append(layer)
-    ours: dict[str, list[Leaf]] = {}
+    ours: dict[str, list[ModuleWeights]] = {}
     for leaf in leaves:
         kind = next((kind for kind in leaf.kinds if kind in theirs), None)
         if kind is not None:
@@ -258,10 +268,10 @@ def _queue_by_class(plan: LoadPlan, leaves: list[Leaf], layers: list[Saved]) -> 
     return [list(zip(own, theirs[kind], strict=False)) for kind, own in ours.items()]
 
 
-def _count_arrays(leaves: list[Leaf], available: int, *, buffers: bool) -> list[int]:
+def _count_arrays(leaves: list[ModuleWeights], available: int, *, buffers: bool) -> list[int]:
     """Return how many arrays each module takes; one with `load_keras_weights` takes the rest."""
     counts = [len(leaf.targets) + (len(leaf.buffers) if buffers else 0) for leaf in leaves]
-    methods = [n for n, leaf in enumerate(leaves) if has_method(leaf.module)]
+    methods = [n for n, leaf in enumerate(leaves) if has_load_method(leaf.module)]
     if len(methods) == 1:
         counts[methods[0]] = max(available - sum(counts), 0)
     return counts
@@ -273,26 +283,27 @@ def _drop_paired(left: list[A], pairs: Queue) -> list[A]:
     return [one for one in left if id(one) not in paired]
 
 
-def _is_automatic(leaf: Leaf, name: str) -> bool:
+def _is_automatic(leaf: ModuleWeights, name: str) -> bool:
     """Return whether a layer's name is one that nobody chose."""
-    kind = snake_case(type(leaf.module).__name__)
+    kind = to_snake_case(type(leaf.module).__name__)
     return isinstance(leaf.module, Layer) and is_automatic_name(name, kind)
 
 
-def structural_names(module: Model, outer: Names = ()) -> dict[nn.Module, Names]:
+def list_layer_paths(module: Model, outer: Names = ()) -> dict[nn.Module, Names]:
     """Return the names, from the root, of all layers of a model made from a config."""
     found: dict[nn.Module, Names] = {}
     for name, layer in module.layers.items():
-        inner = structural_names(layer, (*outer, name)) if isinstance(layer, Model) else {}
+        inner = list_layer_paths(layer, (*outer, name)) if isinstance(layer, Model) else {}
         for key, names in {**inner, layer: (*outer, name)}.items():
             found.setdefault(key, names)
     return found
 
 
-def own_modules(modules: Iterable[nn.Module]) -> list[nn.Module]:
+def list_custom_modules(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Return which of a model's layers are custom modules."""
     return [
         module
         for module in modules
-        if has_method(module) or not (isinstance(module, (Model, Operation)) or is_known(module))
+        if has_load_method(module)
+        or not (isinstance(module, (Model, Operation)) or has_known_weights(module))
     ]

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterable
 
-from ..weights.module_weights import Leaf
+from ..weights.module_weights import ModuleWeights
 from ..weights.parameters import find_automatic_kind
-from ..weights.saved_layers_by_config import Names, Saved
+from ..weights.saved_layers_by_config import Names, SourceLayer
 
 Level = tuple[Callable[[Names], Hashable], Callable[[Names, Names], bool]]  # a key, and a test
 
 
 def pair_by_names(
-    leaves: Iterable[Leaf],
+    leaves: Iterable[ModuleWeights],
     names_of_leaves: Iterable[set[Names]],
-    layers: Iterable[Saved],
+    layers: Iterable[SourceLayer],
     levels: Iterable[Level],
-) -> list[tuple[Leaf, Saved]]:
+) -> list[tuple[ModuleWeights, SourceLayer]]:
     """Return the modules and layers whose names agree, one level of `LEVELS` after another.
 
     A pair must be unique: neither the module nor the layer may agree with another one.
@@ -25,7 +25,7 @@ def pair_by_names(
     free = {id(leaf): leaf for leaf in leaves}
     names = dict(zip(free, names_of_leaves, strict=True))
     left = {id(saved): saved for saved in layers if saved.names}
-    pairs: list[tuple[Leaf, Saved]] = []
+    pairs: list[tuple[ModuleWeights, SourceLayer]] = []
     for key, agree in levels:
         by_key: dict[Hashable, set[int]] = {}
         for one in free:
@@ -50,8 +50,10 @@ def pair_by_names(
 
 
 def drop_automatic_names(
-    pairs: list[tuple[Leaf, Saved]], leaves: Iterable[Leaf], layers: Iterable[Saved]
-) -> list[tuple[Leaf, Saved]]:
+    pairs: list[tuple[ModuleWeights, SourceLayer]],
+    leaves: Iterable[ModuleWeights],
+    layers: Iterable[SourceLayer],
+) -> list[tuple[ModuleWeights, SourceLayer]]:
     """Drop pairs by automatic names of a class unless all layers of the class are paired.
 
     The second model of a session has dense_2 where the first one has dense.

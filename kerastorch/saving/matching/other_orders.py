@@ -9,12 +9,12 @@ from math import prod
 
 from torch import nn
 
-from ..weights.module_weights import Leaf
-from ..weights.saved_layers_by_config import Saved
+from ..weights.module_weights import ModuleWeights
+from ..weights.saved_layers_by_config import SourceLayer
 
-Pair = tuple[Leaf, Saved]
+Pair = tuple[ModuleWeights, SourceLayer]
 Queue = Sequence[Pair]
-Fits = Callable[[Leaf, Saved], bool]
+Fits = Callable[[ModuleWeights, SourceLayer], bool]
 _MOST = 12  # modules that a warning names
 
 

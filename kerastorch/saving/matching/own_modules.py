@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ...layers.base.weights import infer_shapes
+from ...layers.base.weights import infer_weight_shapes
 from ..formats.weight_file import Weight
-from ..weights.module_weights import Leaf
-from ..weights.parameters import METHOD, Target, group_unbuilt_shapes
-from ..weights.saved_layers_by_config import Names, Saved, Source
+from ..weights.module_weights import ModuleWeights
+from ..weights.parameters import METHOD, ParameterSlot, group_unbuilt_shapes
+from ..weights.saved_layers_by_config import Names, SourceLayer, SourceLayers
 
 THREE_WAYS = (
     "A module of your own receives arrays by the names of its parameters if these are Keras's, "
     "shapes included; or by their shapes if these fit in one way only; or give it a method "
     f"`{METHOD}(self, weights)`, which gets a dict of NumPy arrays."
 )
-Assigned = dict[Target, Weight]
+Assigned = dict[ParameterSlot, Weight]
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -43,7 +43,7 @@ class NamedWeight:
         return f"{self.group}/{self.name}".lstrip("/")
 
 
-def merge_by_names(source: Source, names: Iterable[Names]) -> Source:
+def merge_inner_layers(source: SourceLayers, names: Iterable[Names]) -> SourceLayers:
     """Return a source in which all arrays below each of the names are one layer's."""
     layers = list(source.layers)
     for own in names:
@@ -67,7 +67,7 @@ def _names_below(names: Names, own: Names) -> Names | None:
     return None
 
 
-def name_weights(saved: Saved) -> list[NamedWeight]:
+def name_weights(saved: SourceLayer) -> list[NamedWeight]:
     """Return the arrays of a saved layer with their paths below it."""
     named = []
     for one in saved.inside or (saved,):
@@ -92,7 +92,7 @@ def name_uniquely(weights: Sequence[NamedWeight]) -> dict[str, Weight]:
 
 
 def assign_weights(
-    leaf: Leaf, weights: Sequence[NamedWeight], *, in_order: bool = False
+    leaf: ModuleWeights, weights: Sequence[NamedWeight], *, in_order: bool = False
 ) -> tuple[Assigned, bool]:
     """Return the array of each parameter of a custom module, and whether it is certain.
 
@@ -122,13 +122,15 @@ def assign_weights(
         raise
 
 
-def _rest(weights: Sequence[NamedWeight], found: Mapping[Target, Weight]) -> list[NamedWeight]:
+def _rest(
+    weights: Sequence[NamedWeight], found: Mapping[ParameterSlot, Weight]
+) -> list[NamedWeight]:
     """Return the arrays that are not assigned yet."""
     ids = {id(weight) for weight in found.values()}
     return [one for one in weights if id(one.weight) not in ids]
 
 
-def _assign_by_name(slots: Sequence[Target], weights: Sequence[NamedWeight]) -> Assigned:
+def _assign_by_name(slots: Sequence[ParameterSlot], weights: Sequence[NamedWeight]) -> Assigned:
     """Return the arrays that have the name and the shape of one parameter or buffer."""
     named = {_path_of(target): target for target in slots}
     paths = [one.path for one in weights if one.weight.name is not None]
@@ -140,14 +142,14 @@ def _assign_by_name(slots: Sequence[Target], weights: Sequence[NamedWeight]) -> 
     return {named[one.path]: one.weight for one in known}
 
 
-def _path_of(target: Target) -> str:
+def _path_of(target: ParameterSlot) -> str:
     """Return Keras's path of a parameter: "conv1/kernel" for "conv1.weight"."""
     front = target.path.rpartition(".")[0]
     return f"{front.replace('.', '/')}/{target.name}".lstrip("/")
 
 
 def _assign_by_layer(
-    leaf: Leaf, found: Mapping[Target, Weight], weights: Sequence[NamedWeight]
+    leaf: ModuleWeights, found: Mapping[ParameterSlot, Weight], weights: Sequence[NamedWeight]
 ) -> Assigned:
     """Pair each inner layer of the Keras layer with an inner module, by name or by shapes."""
     groups: dict[str, list[NamedWeight]] = {}
@@ -175,7 +177,7 @@ def _assign_by_layer(
     return assigned
 
 
-def _assign_within(part: Leaf, group: Sequence[NamedWeight]) -> Assigned | None:
+def _assign_within(part: ModuleWeights, group: Sequence[NamedWeight]) -> Assigned | None:
     """Return the array of each parameter of one inner module, or None if that is not certain.
 
     Arrays without names are assumed to be in the order of the module's Keras class.
@@ -196,7 +198,7 @@ def _assign_within(part: Leaf, group: Sequence[NamedWeight]) -> Assigned | None:
     return found if complete and _fit_together(found) else None
 
 
-def _assign_by_shape(slots: Sequence[Target], weights: Sequence[NamedWeight]) -> Assigned:
+def _assign_by_shape(slots: Sequence[ParameterSlot], weights: Sequence[NamedWeight]) -> Assigned:
     """Return the only way in which the shapes fit."""
     if len(weights) > len(slots):
         raise ValueError(f"there are {len(weights)} arrays for {len(slots)} parameters and buffers")
@@ -233,17 +235,17 @@ def _fit_together(found: Assigned) -> bool:
     if not all(target.fits(weight.shape) for target, weight in found.items()):
         return False
     unbuilt = group_unbuilt_shapes(found)
-    return all(infer_shapes(layer, shapes) is not None for layer, shapes in unbuilt.items())
+    return all(infer_weight_shapes(layer, shapes) is not None for layer, shapes in unbuilt.items())
 
 
-def _may_be_transposed(target: Target, weight: Weight) -> bool:
+def _may_be_transposed(target: ParameterSlot, weight: Weight) -> bool:
     """Return whether an array fits a parameter in PyTorch's order of axes as well."""
     shape = weight.shape
     is_known = target.path.rpartition(".")[2] != target.name  # "weight", which is Keras's "kernel"
     return not is_known and len(shape) > 1 and shape == (shape[-1], shape[-2], *shape[:-2])
 
 
-def describe_misfit(leaf: Leaf, saved: Saved, reason: str) -> str:
+def describe_misfit(leaf: ModuleWeights, saved: SourceLayer, reason: str) -> str:
     """Return the message for arrays that do not fit a custom module."""
     own = ", ".join(f"{target.path} {target.shape}" for target in leaf.targets) or "nothing"
     given = ", ".join(f"{one.path} {one.weight.shape}" for one in name_weights(saved)) or "nothing"

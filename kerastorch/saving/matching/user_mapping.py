@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..formats.weight_file import Weight
-from ..weights.module_weights import Leaf, list_raw_targets
-from ..weights.parameters import Target
-from ..weights.saved_layers_by_config import Saved, Source
+from ..weights.module_weights import ModuleWeights, list_raw_targets
+from ..weights.parameters import ParameterSlot
+from ..weights.saved_layers_by_config import SourceLayer, SourceLayers
 from .layer_matcher import LayerMatcher
 from .load_plan import Assignment, LoadPlan
 
@@ -17,10 +17,10 @@ from .load_plan import Assignment, LoadPlan
 def apply_mapping(
     plan: LoadPlan,
     matcher: LayerMatcher,
-    leaves: Sequence[Leaf],
-    source: Source,
+    leaves: Sequence[ModuleWeights],
+    source: SourceLayers,
     mapping: Mapping[str, str | None],
-) -> tuple[list[Leaf], list[Saved], list[Leaf]]:
+) -> tuple[list[ModuleWeights], list[SourceLayer], list[ModuleWeights]]:
     """Add what a mapping names to a plan, and what is wrong with the mapping.
 
     The mapping has module paths -> names or paths of saved layers, parameter paths -> array paths,
@@ -46,14 +46,14 @@ class _Mapping:
 
     plan: LoadPlan
     matcher: LayerMatcher
-    source: Source
-    leaves: dict[str, Leaf]
+    source: SourceLayers
+    leaves: dict[str, ModuleWeights]
 
     def __post_init__(self) -> None:
         self.layers = list(self.source.layers)
-        self.left_out: list[Leaf] = []
+        self.left_out: list[ModuleWeights] = []
         self.weights = {weight.path: weight for saved in self.layers for weight in saved.weights}
-        self.parts: dict[str, list[tuple[Target, Weight | None]]] = {}
+        self.parts: dict[str, list[tuple[ParameterSlot, Weight | None]]] = {}
 
     def apply_entry(self, path: str, name: str | None) -> None:
         """Match what one entry names; single parameters are collected first."""
@@ -69,11 +69,11 @@ class _Mapping:
         else:
             self.add_parameter(path, name)
 
-    def find_layer(self, path: str, name: str) -> Saved | None:
+    def find_layer(self, path: str, name: str) -> SourceLayer | None:
         """Return the saved layer of a name or path; note a problem unless there is one."""
         groups = self.matcher.contents.layers
-        inner = [Saved((), group.path, group.weights) for group in groups if group.weights]
-        found: list[Saved] = []
+        inner = [SourceLayer((), group.path, group.weights) for group in groups if group.weights]
+        found: list[SourceLayer] = []
         for layers in (self.source.layers, inner):
             exact = [saved for saved in layers if name in (saved.path, "/".join(saved.names))]
             found = exact or [saved for saved in layers if saved.names[-1:] == (name,)]
@@ -100,7 +100,7 @@ class _Mapping:
             leaf, target = known[path]
         elif owner in self.leaves and self.leaves[owner].module._parameters.get(last) is not None:
             leaf = self.leaves[owner]
-            target = Target(leaf.module, last, last, last)
+            target = ParameterSlot(leaf.module, last, last, last)
         else:
             rule = "the path of a module or a parameter with weights"
             hint = suggest(path, [*self.leaves, *known])

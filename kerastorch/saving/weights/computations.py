@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..._ops.convolution import CONVOLUTIONS, convolve_same
-from ..._ops.pooling import pool_average, pool_max
+from ..._ops.pooling import avg_pool, max_pool
 
 Integers: TypeAlias = tuple[int, ...]
 Padding: TypeAlias = Integers | Literal["same"]
@@ -41,7 +41,7 @@ class Convolution:
 
 
 @dataclass(frozen=True)
-class Product:
+class MatrixProduct:
     """A matrix product with the last axis."""
 
     weight: Tensor
@@ -82,19 +82,19 @@ class Pooling:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the output."""
-        pool = pool_max if self.kind == "max" else pool_average
+        pool = max_pool if self.kind == "max" else avg_pool
         if self.padding == SAME:
             return pool(x, self.size, self.stride, True)
         if self.kind == "max":
             sides = [n for n in reversed(self.padding) for _ in range(2)]
-            return pool_max(F.pad(x, sides, value=-torch.inf), self.size, self.stride, False)
+            return max_pool(F.pad(x, sides, value=-torch.inf), self.size, self.stride, False)
         averages = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
         average: Any = averages[len(self.size)]
         pooled: Tensor = average(x, self.size, self.stride, self.padding, False, False)
         return pooled
 
 
-Computation: TypeAlias = Convolution | Product | Normalization | Pooling
+Computation: TypeAlias = Convolution | MatrixProduct | Normalization | Pooling
 
 
 def detach(tensor: Tensor | None) -> Any:

@@ -11,25 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from ... import activations
-from ..._core.config_arrays import plain
-from ..._core.errors import shown
-from ..._core.registry import snake_case
+from ..._core.config_arrays import encode_array
+from ..._core.errors import short_repr
+from ..._core.registry import to_snake_case
 from ...activations.serialization import KERAS_2_NAMES
 from ...graph.shapes import ERRORS
 from ...graph.spec import LayerSpec
-from ...layers.base.config import NOT_IN_CONFIG
+from ...layers.base.config import OMITTED_ARGUMENTS
 from ...layers.base.layer import Layer
-from .keras_names import weight_names
-from .torch_modules import Adapter, find_adapter, is_equal
+from .keras_names import list_weight_names
+from .torch_modules import Adapter, are_equal, find_adapter
 
 Custom = Mapping[str, Any]  # the caller's own objects by name; None for classes of modules
 
 # These do not change the outputs, or also describe the inputs, as `data_format` does.
-_NOT_COMPARED = (*NOT_IN_CONFIG, "data_format", "axis", "lora_rank", "lora_alpha")
+_NOT_COMPARED = (*OMITTED_ARGUMENTS, "data_format", "axis", "lora_rank", "lora_alpha")
 _STEP = 37  # mixes small and large sample values
 
 
-def disagreements(module: nn.Module, layer: LayerSpec, custom: Custom | None = None) -> list[str]:
+def find_config_differences(
+    module: nn.Module, layer: LayerSpec, custom: Custom | None = None
+) -> list[str]:
     """Return where a module computes something else than a saved layer, each with a remedy."""
     if isinstance(module, Layer):
         return list(_compare_layers(module, layer, custom or {}))
@@ -37,7 +39,7 @@ def disagreements(module: nn.Module, layer: LayerSpec, custom: Custom | None = N
     return [] if adapter is None else list(adapter.differences(module, layer.config))
 
 
-def caution(module: nn.Module, layer: LayerSpec) -> str:
+def find_training_difference(module: nn.Module, layer: LayerSpec) -> str:
     """Return where a module differs from a saved layer in training only; or ""."""
     adapter = None if isinstance(module, Layer) else _find_adapter_for(module, layer)
     return "" if adapter is None else adapter.training_difference(module, layer.config)
@@ -46,7 +48,7 @@ def caution(module: nn.Module, layer: LayerSpec) -> str:
 def _find_adapter_for(module: nn.Module, layer: LayerSpec) -> Adapter | None:
     """Return a module's adapter if it can stand for a layer's Keras class."""
     adapter = find_adapter(module, any_forward=True)
-    if adapter is None or snake_case(layer.class_name) not in adapter.kinds(module):
+    if adapter is None or to_snake_case(layer.class_name) not in adapter.kinds(module):
         return None
     return adapter
 
@@ -56,7 +58,7 @@ def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[s
     classes = type(layer).__mro__
     base: Any = next((cls for cls in classes if cls.__name__ == spec.class_name), None)
     if base is None:
-        if weight_names(spec) is not None:  # else a custom class, which the layer stands for
+        if list_weight_names(spec) is not None:  # else a custom class, which the layer stands for
             yield f"it is a {classes[0].__name__}, where the source has a {spec.class_name}"
         return
     if "activation" in base.arguments():
@@ -68,8 +70,8 @@ def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[s
         return
     own = _read_config(layer)
     for name, value in saved.items():
-        if _is_compared(base, name) and name in own and not is_equal(own[name], value):
-            yield f"{name}={shown(own[name])}, where the source has {shown(value)}"
+        if _is_compared(base, name) and name in own and not are_equal(own[name], value):
+            yield f"{name}={short_repr(own[name])}, where the source has {short_repr(value)}"
 
 
 def _is_compared(cls: type[Layer], argument: str) -> bool:
@@ -82,7 +84,7 @@ def _read_config(layer: Layer) -> dict[str, Any]:
         return layer.get_config()
     except (TypeError, ValueError):
         names = [name for name in layer.arguments() if name not in layer.argument_namespaces]
-        return {name: plain(getattr(layer, name)) for name in names if hasattr(layer, name)}
+        return {name: encode_array(getattr(layer, name)) for name in names if hasattr(layer, name)}
 
 
 def _compare_activations(layer: Any, spec: LayerSpec, custom: Custom) -> Iterator[str]:
@@ -96,7 +98,7 @@ def _compare_activations(layer: Any, spec: LayerSpec, custom: Custom) -> Iterato
         saved = activations.get(activations.deserialize(given, objects))
     except ERRORS:  # a custom activation, of which only the name is known
         if isinstance(own, Layer) or _find_keras_name(own) is not None:
-            yield f"activation={_describe(own)}, where the source has {shown(names[0])}"
+            yield f"activation={_describe(own)}, where the source has {short_repr(names[0])}"
         return
     if isinstance(own, Layer) and isinstance(saved, Layer):
         inner: Any = given  # only a dict describes a layer
@@ -135,7 +137,7 @@ def _describe(activation: Any) -> str:
     if name is not None:
         return repr(name)
     own = getattr(activation, "__name__", None)
-    return own if isinstance(own, str) else shown(activation)
+    return own if isinstance(own, str) else short_repr(activation)
 
 
 def _have_equal_outputs(own: Any, saved: Any, channels: int | None) -> bool:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._core.registry import LAYERS
-from ...graph.spec import LayerSpec, ModelSpec, refs
+from ...graph.spec import LayerSpec, ModelSpec, iterate_refs
 
 Names = tuple[str, ...]
 
 
-def after_flatten(model: ModelSpec, outer: Names) -> set[Names]:
+def find_layers_after_flatten(model: ModelSpec, outer: Names) -> set[Names]:
     """Return the paths of layers that receive feature maps flattened in a model."""
     layers = {layer.name: layer for layer in model.layers}
     before = dict(_list_predecessors(model))
     found = set()
     for layer in model.layers:
         if layer.model is not None:
-            found |= after_flatten(layer.model, (*outer, layer.name))
+            found |= find_layers_after_flatten(layer.model, (*outer, layer.name))
         source = _find_source(layers, before, layer.name)
         if source is not None and source.class_name == "Flatten":
             flattened = layers.get(before.get(source.name, ""))
@@ -50,6 +50,6 @@ def _list_predecessors(model: ModelSpec) -> Iterator[tuple[str, str]]:
         yield from zip(names[1:], names, strict=False)
         return
     for call in model.calls:
-        sources = [ref.layer for ref in refs([*call.args, *call.kwargs.values()])]
+        sources = [ref.layer for ref in iterate_refs([*call.args, *call.kwargs.values()])]
         if len(sources) == 1:
             yield call.layer, sources[0]

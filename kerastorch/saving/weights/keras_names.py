@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..._core.registry import LAYERS, snake_case
+from ..._core.registry import LAYERS, to_snake_case
 from ...graph.spec import LayerSpec
 from ..formats.weight_file import Weight
 
@@ -25,15 +25,15 @@ _NOW = {  # names of Keras 1 and 2
 _KERAS_1 = re.compile(r".+_(W|b|gamma|beta|running_mean|running_std)")
 
 
-def kind_of(spec: LayerSpec) -> str:
+def get_group_name(spec: LayerSpec) -> str:
     """Return a layer's class in snake_case, after which its group in a tree is named."""
-    return snake_case(spec.class_name.rpartition(">")[2])
+    return to_snake_case(spec.class_name.rpartition(">")[2])
 
 
-def weight_names(spec: LayerSpec) -> Names | None:
+def list_weight_names(spec: LayerSpec) -> Names | None:
     """Return Keras's names of a layer's weights in its order; None if unknown."""
-    own, inner = _own_names(spec.class_name, spec.config), activation_spec(spec)
-    return own if own is None or inner is None else (*own, *(weight_names(inner) or ()))
+    own, inner = _own_names(spec.class_name, spec.config), find_activation_spec(spec)
+    return own if own is None or inner is None else (*own, *(list_weight_names(inner) or ()))
 
 
 def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
@@ -48,7 +48,7 @@ def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
     return ("embeddings",) if name == "Embedding" else None
 
 
-def activation_spec(spec: LayerSpec) -> LayerSpec | None:
+def find_activation_spec(spec: LayerSpec) -> LayerSpec | None:
     """Return a layer's activation if it is a layer with weights, such as PReLU."""
     activation = spec.config.get("activation")
     if not isinstance(activation, Mapping) or not isinstance(activation.get("class_name"), str):
@@ -57,11 +57,13 @@ def activation_spec(spec: LayerSpec) -> LayerSpec | None:
     if not isinstance(config, Mapping):
         return None
     name = config.get("name")
-    inner = LayerSpec(class_name, name if isinstance(name, str) else snake_case(class_name), config)
-    return inner if weight_names(inner) else None
+    inner = LayerSpec(
+        class_name, name if isinstance(name, str) else to_snake_case(class_name), config
+    )
+    return inner if list_weight_names(inner) else None
 
 
-def name_parts(weight: Weight) -> tuple[Names, str | None]:
+def split_name(weight: Weight) -> tuple[Names, str | None]:
     """Return the names before a weight's own in an old file, and its own name in Keras 3.
 
     The own name is None if it is only a number.

@@ -9,16 +9,18 @@ from typing import Any
 from torch import Tensor
 
 from ..._core.errors import FileError
-from ..._core.layout import kernel_view
-from ..formats.weight_file import Contents, Weight
-from .module_weights import Leaf
+from ..._core.layout import weight_to_kernel
+from ..formats.weight_file import Weight, WeightFile
+from .module_weights import ModuleWeights
 from .parameters import MERGED
-from .saved_layers_by_config import Saved
+from .saved_layers_by_config import SourceLayer
 
 _FLIPPED = ("conv1d", "conv2d", "conv3d", "conv2d_transpose", "conv3d_transpose")
 
 
-def converted(contents: Contents, saved: Saved, leaf: Leaf) -> tuple[Weight, ...]:
+def convert_weights(
+    contents: WeightFile, saved: SourceLayer, leaf: ModuleWeights
+) -> tuple[Weight, ...]:
     """Return a layer's weights in Keras 3's form, for one module.
 
     - Separate LoRA factors are merged into the kernel if the module has no LoRA.
@@ -39,13 +41,15 @@ def converted(contents: Contents, saved: Saved, leaf: Leaf) -> tuple[Weight, ...
     )
 
 
-def _convert_kernel(contents: Contents, saved: Saved, leaf: Leaf, weight: Weight) -> Weight:
+def _convert_kernel(
+    contents: WeightFile, saved: SourceLayer, leaf: ModuleWeights, weight: Weight
+) -> Weight:
     """Return the kernel of a convolution in Keras 3's order and direction."""
     may_be_keras1 = contents.may_be_keras1 and len(weight.shape) == 4
     if may_be_keras1 and _is_filters_first(contents, saved, leaf, weight):
         rows, columns = weight.shape[2:]
         shape = (rows, columns, weight.shape[1], weight.shape[0])
-        weight = replace(weight, shape=shape, read=_compose(weight, kernel_view))
+        weight = replace(weight, shape=shape, read=_compose(weight, weight_to_kernel))
     if contents.backend == "theano":
         if not set(leaf.kinds) & set(_FLIPPED):
             raise _make_error(contents, saved, "kernels that Keras on Theano may have flipped")
@@ -54,7 +58,9 @@ def _convert_kernel(contents: Contents, saved: Saved, leaf: Leaf, weight: Weight
     return weight
 
 
-def _is_filters_first(contents: Contents, saved: Saved, leaf: Leaf, weight: Weight) -> bool:
+def _is_filters_first(
+    contents: WeightFile, saved: SourceLayer, leaf: ModuleWeights, weight: Weight
+) -> bool:
     """Return whether a kernel of Keras 1 is (filters, channels, rows, columns)."""
     if saved.spec is not None:
         return saved.spec.config.get("data_format") == "channels_first"
@@ -67,7 +73,9 @@ def _is_filters_first(contents: Contents, saved: Saved, leaf: Leaf, weight: Weig
     return fits[1]
 
 
-def _merge_lora(contents: Contents, saved: Saved, leaf: Leaf) -> tuple[Weight, ...]:
+def _merge_lora(
+    contents: WeightFile, saved: SourceLayer, leaf: ModuleWeights
+) -> tuple[Weight, ...]:
     """Return the weights with LoRA factors merged into the kernel if the module has no LoRA."""
     named = {weight.name: weight for weight in saved.weights}
     if not named.keys() & set(MERGED) or any(one.name in MERGED for one in leaf.targets):
@@ -101,6 +109,6 @@ def _compose(weight: Weight, function: Callable[[Tensor], Tensor]) -> Callable[[
     return lambda: function(weight.read())
 
 
-def _make_error(contents: Contents, saved: Saved, what: str) -> Any:
+def _make_error(contents: WeightFile, saved: SourceLayer, what: str) -> Any:
     remedy = "Load the model with Keras, and save it again."
     return FileError(f"{contents.source}: {saved.title}: {what}. {remedy}")

@@ -9,42 +9,42 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
-from ..._core.errors import problem
+from ..._core.errors import argument_error
 from ...layers.base.layer import Layer
-from .parameters import METHOD, Target, kinds_of, refusal_of, variables_of
+from .parameters import METHOD, ParameterSlot, describe_refusal, list_keras_classes, list_parameters
 from .torch_modules import find_adapter
 
 Modules = Collection[nn.Module]
 
 
 @dataclass(frozen=True)
-class Leaf:
+class ModuleWeights:
     """A module that has weights of its own."""
 
     path: str  # from the root module
     module: nn.Module
     kinds: tuple[str, ...]  # the Keras classes that it can stand for, in snake_case
-    targets: tuple[Target, ...]  # its weights in Keras's order
+    targets: tuple[ParameterSlot, ...]  # its weights in Keras's order
     refusal: str = ""  # why Keras's weights cannot be loaded into it
-    parts: tuple[Leaf, ...] | None = None  # of a custom module; None for all others
-    buffers: tuple[Target, ...] = ()  # of a custom module
+    parts: tuple[ModuleWeights, ...] | None = None  # of a custom module; None for all others
+    buffers: tuple[ParameterSlot, ...] = ()  # of a custom module
 
     @property
     def title(self) -> str:
         """Its path in messages."""
         return self.path or "the module"
 
-    def target_path(self, target: Target) -> str:
+    def target_path(self, target: ParameterSlot) -> str:
         """Return a target's path from the root module."""
         return f"{self.path}.{target.path}".lstrip(".")
 
 
-def has_method(module: nn.Module) -> bool:
+def has_load_method(module: nn.Module) -> bool:
     """Return whether a module has the method `load_keras_weights`."""
     return callable(getattr(module, METHOD, None))
 
 
-def leaves_of(module: nn.Module, own: Modules = ()) -> list[Leaf]:
+def list_module_weights(module: nn.Module, own: Modules = ()) -> list[ModuleWeights]:
     """List the submodules that have weights, each once, in the module's order.
 
     What a layer contains, such as an activation with weights, belongs to the layer. The modules
@@ -53,11 +53,13 @@ def leaves_of(module: nn.Module, own: Modules = ()) -> list[Leaf]:
     return list(_walk(module, "", set(), own))
 
 
-def _walk(module: nn.Module, path: str, seen: set[nn.Module], own: Modules) -> Iterator[Leaf]:
+def _walk(
+    module: nn.Module, path: str, seen: set[nn.Module], own: Modules
+) -> Iterator[ModuleWeights]:
     if module in seen:
         return
     seen.add(module)
-    if module in own or has_method(module):
+    if module in own or has_load_method(module):
         seen.update(module.modules())
         yield _describe_own_module(module, path)
         return
@@ -67,22 +69,22 @@ def _walk(module: nn.Module, path: str, seen: set[nn.Module], own: Modules) -> I
             yield leaf
         return
     if any(parameter is not None for parameter in module._parameters.values()):
-        yield Leaf(path, module, (), (), refusal_of(module))
+        yield ModuleWeights(path, module, (), (), describe_refusal(module))
     for name, child in module._modules.items():
         if child is not None:
             yield from _walk(child, f"{path}.{name}".lstrip("."), seen, own)
 
 
-def _describe_own_module(module: nn.Module, path: str) -> Leaf:
+def _describe_own_module(module: nn.Module, path: str) -> ModuleWeights:
     """Return a custom module as one leaf with everything inside it."""
-    parts = () if has_method(module) else tuple(_list_parts(module, "", set()))
+    parts = () if has_load_method(module) else tuple(_list_parts(module, "", set()))
     targets = [replace(one, path=part.target_path(one)) for part in parts for one in part.targets]
     buffers = [replace(one, path=part.target_path(one)) for part in parts for one in part.buffers]
     refusal = next((part.refusal for part in parts if part.refusal), "")
-    return Leaf(path, module, (), tuple(targets), refusal, parts, tuple(buffers))
+    return ModuleWeights(path, module, (), tuple(targets), refusal, parts, tuple(buffers))
 
 
-def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[Leaf]:
+def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[ModuleWeights]:
     """Yield the parts of a custom module that have weights.
 
     A subclass of a torch.nn class counts as that class, whatever its `forward` does around it.
@@ -91,7 +93,7 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
         return
     seen.add(module)
     known = isinstance(module, Layer) or find_adapter(module, any_forward=True) is not None
-    leaf = _make_leaf(module, path) if known else Leaf(path, module, (), ())
+    leaf = _make_leaf(module, path) if known else ModuleWeights(path, module, (), ())
     if not isinstance(module, Layer):
         leaf = _add_raw_parameters(leaf)
     if not known:
@@ -104,7 +106,7 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
             yield from _list_parts(child, f"{path}.{name}".lstrip("."), seen)
 
 
-def _add_raw_parameters(leaf: Leaf) -> Leaf:
+def _add_raw_parameters(leaf: ModuleWeights) -> ModuleWeights:
     """Return a leaf with the parameters that a subclass adds; it then has no Keras class."""
     names = {target.parameter for target in leaf.targets}
     raw = list_raw_targets(leaf.module, leaf.module._parameters, names)
@@ -115,20 +117,20 @@ def _add_raw_parameters(leaf: Leaf) -> Leaf:
 
 def list_raw_targets(
     module: nn.Module, tensors: Mapping[str, Tensor | None], exclude: Collection[str]
-) -> list[Target]:
+) -> list[ParameterSlot]:
     """Return direct parameters or buffers of a module under their own names."""
     names = [name for name, tensor in tensors.items() if tensor is not None]
-    return [Target(module, name, name, name) for name in names if name not in exclude]
+    return [ParameterSlot(module, name, name, name) for name in names if name not in exclude]
 
 
-def _make_leaf(module: nn.Module, path: str) -> Leaf:
+def _make_leaf(module: nn.Module, path: str) -> ModuleWeights:
     uninitialized = isinstance(module, LazyModuleMixin) and any(map(is_lazy, module.parameters()))
     if uninitialized and not isinstance(module, Layer):
         rule, remedy = "initialized", "Call the module on a batch first."
-        refusal = problem(type(module).__name__, "module", rule, module, remedy)
-        return Leaf(path, module, (), (), refusal)
+        refusal = argument_error(type(module).__name__, "module", rule, module, remedy)
+        return ModuleWeights(path, module, (), (), refusal)
     try:
-        targets = tuple(variables_of(module))
+        targets = tuple(list_parameters(module))
     except ValueError as error:
-        return Leaf(path, module, (), (), str(error))
-    return Leaf(path, module, kinds_of(module), targets)
+        return ModuleWeights(path, module, (), (), str(error))
+    return ModuleWeights(path, module, list_keras_classes(module), targets)

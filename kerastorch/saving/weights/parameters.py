@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..._core.errors import problem
-from ..._core.registry import is_automatic_name, snake_case
+from ..._core.errors import argument_error
+from ..._core.registry import is_automatic_name, to_snake_case
 from ...layers.base.layer import Layer
 from ..formats.weight_file import Weight
 from .torch_modules import KINDS, View, find_adapter, keep
@@ -20,7 +20,7 @@ MERGED = ("lora_kernel_a", "lora_kernel_b")  # Keras 3's files hold them merged 
 
 
 @dataclass(frozen=True)
-class Target:
+class ParameterSlot:
     """A parameter or buffer that is one of Keras's weights."""
 
     owner: nn.Module
@@ -62,14 +62,14 @@ class Target:
         if not any(tensor is one for one in own):
             rule = "a parameter of its own, not one computed from others"
             remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
-            return problem(owner, self.parameter, rule, type(tensor).__name__, remedy)
+            return argument_error(owner, self.parameter, rule, type(tensor).__name__, remedy)
         if tensor.device.type == "meta":
             remedy = 'Move the module with `to_empty(device="cpu")` first.'
-            return problem(owner, self.parameter, "on a real device", "meta", remedy)
+            return argument_error(owner, self.parameter, "on a real device", "meta", remedy)
         return ""
 
 
-def group_unbuilt_shapes(arrays: Mapping[Target, Weight]) -> dict[Layer, dict[str, Shape]]:
+def group_unbuilt_shapes(arrays: Mapping[ParameterSlot, Weight]) -> dict[Layer, dict[str, Shape]]:
     """Return the shapes of the arrays for each unbuilt layer, by Keras's names."""
     grouped: dict[Layer, dict[str, Shape]] = {}
     for target, weight in arrays.items():
@@ -78,25 +78,25 @@ def group_unbuilt_shapes(arrays: Mapping[Target, Weight]) -> dict[Layer, dict[st
     return grouped
 
 
-def kinds_of(module: nn.Module) -> tuple[str, ...]:
+def list_keras_classes(module: nn.Module) -> tuple[str, ...]:
     """Return the Keras classes, in snake_case, that a module can stand for."""
     if isinstance(module, Layer):
         classes = type(module).__mro__[: type(module).__mro__.index(Layer)]
-        return tuple(snake_case(cls.__name__) for cls in classes)
+        return tuple(to_snake_case(cls.__name__) for cls in classes)
     adapter = find_adapter(module, any_forward=True)
     return () if adapter is None else adapter.kinds(module)
 
 
-def layer_kind(module: nn.Module) -> str:
+def find_saved_class(module: nn.Module) -> str:
     """Return the Keras class, in snake_case, that a module is saved as; "" if unknown."""
     if isinstance(module, Layer):
-        return snake_case(type(module).__name__)
+        return to_snake_case(type(module).__name__)
     adapter = find_adapter(module)
     kinds = () if adapter is None else adapter.kinds(module)
     return kinds[-1] if kinds else ""
 
 
-def variables_of(module: nn.Module) -> list[Target]:
+def list_parameters(module: nn.Module) -> list[ParameterSlot]:
     """Return the Keras weights of a layer of kerastorch or torch.nn, in Keras's order.
 
     Raises:
@@ -106,17 +106,17 @@ def variables_of(module: nn.Module) -> list[Target]:
         return _list_layer_weights(module, "")
     adapter = find_adapter(module, any_forward=True)
     if adapter is None:
-        raise ValueError(refusal_of(module))
+        raise ValueError(describe_refusal(module))
     return [
-        Target(module, name, keras, name, view, others)
+        ParameterSlot(module, name, keras, name, view, others)
         for name, keras, view, others in adapter.weights(module)
         if getattr(module, name, None) is not None
     ]
 
 
-def _list_layer_weights(layer: Layer, path: str) -> list[Target]:
+def _list_layer_weights(layer: Layer, path: str) -> list[ParameterSlot]:
     targets = [
-        Target(layer, role.parameter, role.name, path + role.parameter, role.view)
+        ParameterSlot(layer, role.parameter, role.name, path + role.parameter, role.view)
         for role in layer.roles
         if getattr(layer, role.parameter) is not None
     ]
@@ -126,21 +126,21 @@ def _list_layer_weights(layer: Layer, path: str) -> list[Target]:
         elif any(True for _ in child.parameters()) and name != "parametrizations":
             remedy = "Use the layer of kerastorch instead."
             rule = "a layer of kerastorch where it has weights"
-            raise ValueError(problem(type(layer).__name__, name, rule, child, remedy))
+            raise ValueError(argument_error(type(layer).__name__, name, rule, child, remedy))
     return targets
 
 
-def refusal_of(module: nn.Module) -> str:
+def describe_refusal(module: nn.Module) -> str:
     """Return the message for a module whose weights no Keras layer has."""
     rule = "a layer of kerastorch, or one of torch.nn's that Keras has, too"
     remedy = (
         "Leave it out with `mapping={path: None}` and fill it yourself, or give it a method "
         f"`{METHOD}(self, weights)`, which gets a dict of arrays."
     )
-    return problem("load_weights", "module", rule, type(module).__name__, remedy)
+    return argument_error("load_weights", "module", rule, type(module).__name__, remedy)
 
 
-def is_known(module: nn.Module) -> bool:
+def has_known_weights(module: nn.Module) -> bool:
     """Return whether all direct parameters of a module are weights of a Keras layer."""
     if isinstance(module, Layer):
         return True

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...graph.spec import LayerSpec
-from ..formats.weight_file import Contents, SavedLayer, Weight
-from .keras_names import Names, name_parts
+from ..formats.weight_file import SavedLayer, Weight, WeightFile
+from .keras_names import Names, split_name
 from .parameters import find_automatic_kind
 
 
 @dataclass(frozen=True)
-class Saved:
+class SourceLayer:
     """One layer's weights in a source."""
 
     names: Names  # from the root, its own last; none if unknown
@@ -23,7 +23,7 @@ class Saved:
     spec: LayerSpec | None = None
     container: str = ""  # the path of the group of its siblings
     flattened: bool = False  # whether it receives feature maps, flattened channels last
-    inside: tuple[Saved, ...] = ()  # what it was merged from, for a custom module
+    inside: tuple[SourceLayer, ...] = ()  # what it was merged from, for a custom module
 
     @property
     def title(self) -> str:
@@ -33,10 +33,10 @@ class Saved:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceLayers:
     """All layers with weights of a source."""
 
-    layers: tuple[Saved, ...]
+    layers: tuple[SourceLayer, ...]
     ordered: bool  # in the model's order, not sorted within each class
     doubts: tuple[str, ...] = ()  # containers of unknown order
     crossed: tuple[str, ...] = ()  # groups whose names are the config's, in another order
@@ -47,34 +47,34 @@ class Source:
         return len(self.layers) == 1 and not (self.layers[0].path or self.layers[0].names)
 
 
-def saved_alone(contents: Contents) -> Source:
+def group_without_config(contents: WeightFile) -> SourceLayers:
     """Return the layers of a source without a config."""
     if contents.named_by_class:
-        return Source(tuple(_sort_tree(contents)), ordered=False)
+        return SourceLayers(tuple(_sort_tree(contents)), ordered=False)
     if contents.named_by_path:
-        return Source(tuple(_join_activations(contents.layers)), ordered=True)
+        return SourceLayers(tuple(_join_activations(contents.layers)), ordered=True)
     groups = [(layer.path, list(_split_group(layer))) for layer in contents.layers]
     doubts = tuple(path for path, parts in groups if len(parts) > 1)
-    return Source(tuple(saved for _, parts in groups for saved in parts), True, doubts)
+    return SourceLayers(tuple(saved for _, parts in groups for saved in parts), True, doubts)
 
 
-def _sort_tree(contents: Contents) -> Iterator[Saved]:
+def _sort_tree(contents: WeightFile) -> Iterator[SourceLayer]:
     """Yield the layers of a tree, sorted by the classes and numbers in their groups' names."""
     by_path = {layer.path: layer for layer in contents.layers}
-    for layer in sorted(contents.layers, key=lambda layer: natural(layer.path)):
+    for layer in sorted(contents.layers, key=lambda layer: make_natural_key(layer.path)):
         if layer.path.endswith("/activation") and layer.path.removesuffix("/activation") in by_path:
             continue
         weights = layer.weights
-        for path in activation_paths(layer.path, by_path):
+        for path in list_activation_paths(layer.path, by_path):
             weights = (*weights, *by_path[path].weights)
         if weights:
             container, _, group = layer.path.rpartition("/")
             kind = re.sub(r"_[0-9]+$", "", group)
             names = _names_in_tree(layer, by_path)
-            yield Saved(names, layer.path, weights, kind or None, container=container)
+            yield SourceLayer(names, layer.path, weights, kind or None, container=container)
 
 
-def activation_paths(path: str, by_path: Mapping[str, SavedLayer]) -> Iterator[str]:
+def list_activation_paths(path: str, by_path: Mapping[str, SavedLayer]) -> Iterator[str]:
     """Yield the path of a layer's activation in a tree, of that one's activation, and so on."""
     while (path := f"{path}/activation") in by_path:
         yield path
@@ -99,7 +99,7 @@ def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Name
     return tuple(names)
 
 
-def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[Saved]:
+def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
     """Yield the layers of a live object, a PReLU's slopes with the layer that applies it."""
     found: dict[str, SavedLayer] = {}
     for layer in layers:
@@ -113,14 +113,14 @@ def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[Saved]:
     for layer in found.values():
         if layer.weights:
             names = _split(layer.path) or ((layer.name,) if layer.name else ())
-            yield Saved(names, layer.path, layer.weights)
+            yield SourceLayer(names, layer.path, layer.weights)
 
 
-def _split_group(layer: SavedLayer) -> Iterator[Saved]:
+def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
     """Yield the layers in one group of an old file: several in a nested model."""
     owners: dict[Names, list[Weight]] = {}
     for weight in layer.weights:
-        prefix, _ = name_parts(weight)
+        prefix, _ = split_name(weight)
         fronts = (prefix[:end] for end in range(len(prefix)))
         outer = next((front for front in fronts if front in owners), prefix)
         owners.setdefault(outer, []).append(weight)
@@ -128,7 +128,7 @@ def _split_group(layer: SavedLayer) -> Iterator[Saved]:
     for prefix, weights in owners.items():
         names = (layer.path,) if alone else (layer.path, *_drop_until(prefix, layer.path))
         path = layer.path if alone else f"{layer.path}/{'/'.join(prefix)}"
-        yield Saved(names, path, tuple(bare(layer, weight) for weight in weights))
+        yield SourceLayer(names, path, tuple(strip_suffix(layer, weight) for weight in weights))
 
 
 def _drop_until(prefix: Names, name: str) -> Names:
@@ -136,13 +136,13 @@ def _drop_until(prefix: Names, name: str) -> Names:
     return prefix[prefix.index(name) + 1 :] if name in prefix else prefix
 
 
-def bare(layer: SavedLayer, weight: Weight) -> Weight:
+def strip_suffix(layer: SavedLayer, weight: Weight) -> Weight:
     """Return a weight of an old file with Keras's name of it and a unique path."""
-    _, bare = name_parts(weight)
+    _, bare = split_name(weight)
     return replace(weight, name=bare, path=f"{layer.path}/{weight.path}")
 
 
-def natural(path: str) -> tuple[tuple[int, str], ...]:
+def make_natural_key(path: str) -> tuple[tuple[int, str], ...]:
     """Return a sort key by which "conv2d_10" comes after "conv2d_9"."""
     words = re.split(r"([0-9]+)", path)
     numbers = (word.lstrip("0") for word in words[1::2])

@@ -8,23 +8,28 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from ...graph.spec import LayerSpec, ModelSpec
-from ..formats.weight_file import Contents, SavedLayer, Weight
-from .flatten_order import after_flatten
+from ..formats.weight_file import SavedLayer, Weight, WeightFile
+from .flatten_order import find_layers_after_flatten
 from .keras_names import Names as Names
-from .keras_names import activation_spec, kind_of, name_parts, weight_names
-from .saved_layers import Saved as Saved
-from .saved_layers import Source as Source
-from .saved_layers import activation_paths, bare, natural, saved_alone
+from .keras_names import find_activation_spec, get_group_name, list_weight_names, split_name
+from .saved_layers import SourceLayer as SourceLayer
+from .saved_layers import SourceLayers as SourceLayers
+from .saved_layers import (
+    group_without_config,
+    list_activation_paths,
+    make_natural_key,
+    strip_suffix,
+)
 
 
-def saved_layers(contents: Contents, spec: ModelSpec | None = None) -> Source:
+def group_by_layer(contents: WeightFile, spec: ModelSpec | None = None) -> SourceLayers:
     """Return the layers of a source.
 
     The config, where known, says what the source does not: the order of the layers in a tree, and
     which weights of a nested model in one group belong to which layer.
     """
     if spec is None or contents.named_by_caller:
-        return saved_alone(contents)
+        return group_without_config(contents)
     grouped = _Grouping(contents)
     if contents.named_by_class:
         found = list(grouped.assign_keras3(spec, "", ()))
@@ -33,11 +38,11 @@ def saved_layers(contents: Contents, spec: ModelSpec | None = None) -> Source:
     else:
         found = list(grouped.assign_legacy(spec))
     rest = [layer for layer in contents.layers if layer.path not in grouped.used]
-    left = saved_alone(replace(contents, layers=tuple(rest))).layers
-    marked = after_flatten(spec, ())
+    left = group_without_config(replace(contents, layers=tuple(rest))).layers
+    marked = find_layers_after_flatten(spec, ())
     known = (replace(one, flattened=one.names in marked) for one in found if one.weights)
     ordered = not left or not contents.named_by_class
-    return Source((*known, *left), ordered, crossed=tuple(grouped.crossed))
+    return SourceLayers((*known, *left), ordered, crossed=tuple(grouped.crossed))
 
 
 class _Group(NamedTuple):
@@ -53,7 +58,7 @@ Groups = dict[str, _Group]
 class _Grouping:
     """Assigns the groups of a source to the layers of a config, each once."""
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: WeightFile) -> None:
         self.layers = {layer.path: layer for layer in contents.layers}
         self.used: set[str] = set()
         self.crossed: list[str] = []
@@ -67,7 +72,7 @@ class _Grouping:
         self.used.add(path)
         return self.layers[path].weights if path in self.layers else ()
 
-    def assign_keras3(self, model: ModelSpec, prefix: str, names: Names) -> Iterator[Saved]:
+    def assign_keras3(self, model: ModelSpec, prefix: str, names: Names) -> Iterator[SourceLayer]:
         """Yield the layers of a model from its groups, which are named after classes."""
         container = f"{prefix}layers"
         groups = self._list_groups(container)
@@ -81,13 +86,15 @@ class _Grouping:
                 yield from self.assign_keras3(spec.model, f"{path}/", inner)
                 continue
             weights = self._take(path)
-            for inner_path in activation_paths(path, self.layers):
+            for inner_path in list_activation_paths(path, self.layers):
                 weights = (*weights, *self._take(inner_path))
-            yield Saved(inner, path, _add_names(weights, spec), kind_of(spec), spec, container)
+            yield SourceLayer(
+                inner, path, _add_names(weights, spec), get_group_name(spec), spec, container
+            )
             for below in self.below.get(path, ()):
                 if below not in self.used:  # a layer inside this layer
                     parts = below.removeprefix(f"{path}/").split("/")
-                    yield Saved((*inner, *parts), below, self._take(below))
+                    yield SourceLayer((*inner, *parts), below, self._take(below))
 
     def _list_groups(self, container: str) -> Groups:
         """Return the groups in a container by their names."""
@@ -99,7 +106,7 @@ class _Grouping:
             groups[name] = _Group(filled, None if layer is None else layer.name)
         return groups
 
-    def assign_live(self, model: ModelSpec, names: Names) -> Iterator[Saved]:
+    def assign_live(self, model: ModelSpec, names: Names) -> Iterator[SourceLayer]:
         """Yield the layers of a live model, whose paths consist of names."""
         for spec in _list_own_layers(model):
             inner = (*names, spec.name)
@@ -110,14 +117,14 @@ class _Grouping:
                 yield from self.assign_live(spec.model, inner)
                 continue
             weights = self._take(path)
-            activation, inner_path = activation_spec(spec), path
+            activation, inner_path = find_activation_spec(spec), path
             while activation is not None:
                 inner_path = f"{inner_path}/{activation.name}"
                 weights = (*weights, *self._take(inner_path))
-                activation = activation_spec(activation)
-            yield Saved(inner, path, weights, kind_of(spec), spec)
+                activation = find_activation_spec(activation)
+            yield SourceLayer(inner, path, weights, get_group_name(spec), spec)
 
-    def assign_legacy(self, model: ModelSpec) -> Iterator[Saved]:
+    def assign_legacy(self, model: ModelSpec) -> Iterator[SourceLayer]:
         """Yield the layers of a model from its groups, which are named after its layers."""
         for spec in model.layers:
             if spec.operation or spec.name not in self.layers:
@@ -128,10 +135,10 @@ class _Grouping:
                 continue
             self.used.add(spec.name)
             if spec.alias is None:
-                weights = tuple(bare(group, weight) for weight in group.weights)
-                yield Saved((spec.name,), group.path, weights, kind_of(spec), spec)
+                weights = tuple(strip_suffix(group, weight) for weight in group.weights)
+                yield SourceLayer((spec.name,), group.path, weights, get_group_name(spec), spec)
 
-    def _split_nested(self, group: SavedLayer, nested: LayerSpec) -> Iterator[Saved]:
+    def _split_nested(self, group: SavedLayer, nested: LayerSpec) -> Iterator[SourceLayer]:
         """Yield the layers inside a nested model, whose weights are all in one group.
 
         They are found by the layers' names in the weights' names; or, in Keras 3.0 to 3.2, whose
@@ -145,19 +152,19 @@ class _Grouping:
                 by_end.setdefault(end, []).append(names)
         found: dict[Names, list[Weight]] = {}
         for weight in group.weights:
-            prefix, name = name_parts(weight)
+            prefix, name = split_name(weight)
             end = prefix[-1] if prefix else f"{name}"
             fitting = [n for n in by_end.get(end, ()) if _is_owner(inside[n], prefix, name)]
             longest = max((_count_common(names, prefix) for names in fitting), default=0)
             best = [names for names in fitting if _count_common(names, prefix) == longest]
             if len(best) != 1:
                 return
-            found.setdefault(best[0], []).append(bare(group, weight))
+            found.setdefault(best[0], []).append(strip_suffix(group, weight))
         self.used.add(group.path)
         for names, spec, is_alias in leaves:
             if names in found and not is_alias:
                 path = f"{group.path}/{'/'.join(names[1:])}"
-                yield Saved(names, path, tuple(found[names]), kind_of(spec), spec)
+                yield SourceLayer(names, path, tuple(found[names]), get_group_name(spec), spec)
 
 
 def _list_own_layers(model: ModelSpec) -> list[LayerSpec]:
@@ -174,16 +181,16 @@ def _match_groups(model: ModelSpec, groups: Groups) -> Iterator[tuple[LayerSpec,
     layers = _list_own_layers(model)
     by_kind: dict[str, list[LayerSpec]] = {}
     for layer in layers:
-        by_kind.setdefault(kind_of(layer), []).append(layer)
+        by_kind.setdefault(get_group_name(layer), []).append(layer)
     of_kind: dict[str, list[str]] = {}
     for group in groups:
         for kind in {group, _strip_number(group)} & by_kind.keys():
             of_kind.setdefault(kind, []).append(group)
     found: dict[str, str] = {}
     for kind, specs in by_kind.items():
-        named = sorted(of_kind.get(kind, ()), key=natural)
+        named = sorted(of_kind.get(kind, ()), key=make_natural_key)
         filled = [group for group in named if groups[group].filled]
-        weighty = [layer for layer in specs if weight_names(layer) != ()]
+        weighty = [layer for layer in specs if list_weight_names(layer) != ()]
         for ours, theirs in ((specs, named), (specs, filled), (weighty, filled)):
             if len(ours) == len(theirs):
                 found.update((a.name, b) for a, b in zip(ours, theirs, strict=True))
@@ -207,17 +214,17 @@ def _list_leaves(
 
 def _list_ends(spec: LayerSpec) -> list[str]:
     """Return what may precede the own name of a layer's weight, or that name."""
-    activation = activation_spec(spec)
+    activation = find_activation_spec(spec)
     ends = [spec.name.rpartition("/")[2], *([activation.name] if activation else [])]
-    return [*ends, *(weight_names(spec) or ())]
+    return [*ends, *(list_weight_names(spec) or ())]
 
 
 def _is_owner(spec: LayerSpec, prefix: Names, name: str | None) -> bool:
     if not prefix:
-        known = weight_names(spec)
+        known = list_weight_names(spec)
         return known is not None and name in known
     path = "/".join(prefix)
-    activation = activation_spec(spec)
+    activation = find_activation_spec(spec)
     ends = (spec.name, f"{spec.name}/{activation.name}" if activation else spec.name)
     return any(path == end or path.endswith(f"/{end}") for end in ends)
 
@@ -230,7 +237,7 @@ def _count_common(names: Names, prefix: Names) -> int:
 
 def _add_names(weights: tuple[Weight, ...], spec: LayerSpec) -> tuple[Weight, ...]:
     """Return a tree's weights with the names of the config, if their number agrees."""
-    names = weight_names(spec)
+    names = list_weight_names(spec)
     if names is None or len(names) != len(weights):
         return weights
     return tuple(replace(w, name=name) for w, name in zip(weights, names, strict=True))

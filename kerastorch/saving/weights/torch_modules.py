@@ -15,10 +15,18 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from ..._core import arguments
-from ..._core.errors import problem, shown
-from ..._core.layout import depthwise_view, kernel_view
+from ..._core.errors import argument_error, short_repr
+from ..._core.layout import depthwise_weight_to_kernel, weight_to_kernel
 from ..._ops.window_arithmetic import fixed_padding
-from .computations import SAME, Computation, Convolution, Normalization, Pooling, Product, detach
+from .computations import (
+    SAME,
+    Computation,
+    Convolution,
+    MatrixProduct,
+    Normalization,
+    Pooling,
+    detach,
+)
 
 Config = Mapping[str, Any]
 View = Callable[[Tensor], Tensor]
@@ -77,9 +85,9 @@ def _is_depthwise(module: Any) -> bool:
 
 
 def _list_conv_weights(module: Any) -> list[ModuleWeight]:
-    depthwise = partial(depthwise_view, channels=module.in_channels)
+    depthwise = partial(depthwise_weight_to_kernel, channels=module.in_channels)
     others: tuple[View, ...] = (depthwise,) if _is_depthwise(module) else ()
-    return [ModuleWeight("weight", "kernel", kernel_view, others), _BIAS]
+    return [ModuleWeight("weight", "kernel", weight_to_kernel, others), _BIAS]
 
 
 def _compare_conv(module: Any, config: Config) -> Iterator[str]:
@@ -118,7 +126,9 @@ def _compute_conv(module: Any) -> Convolution | None:
 def _list_transposed_weights(module: Any) -> tuple[ModuleWeight, ...]:
     if module.groups != 1:
         remedy = "Keras's transposed convolutions have no groups."
-        raise ValueError(problem(type(module).__name__, "groups", "1", module.groups, remedy))
+        raise ValueError(
+            argument_error(type(module).__name__, "groups", "1", module.groups, remedy)
+        )
     return _KERNEL, _BIAS  # (in, out, *spatial) and (*spatial, out, in)
 
 
@@ -152,14 +162,14 @@ def _compare_steps(module: Any, config: Config) -> Iterator[str]:
 def _steps(value: Any, module: Any) -> tuple[int, ...] | None:
     """Return a stride or dilation of a config for each axis; None if it is not valid."""
     try:
-        return arguments.positive_integers("", "", value, len(module.kernel_size))
+        return arguments.as_positive_ints("", "", value, len(module.kernel_size))
     except ValueError:
         return None
 
 
 def _compare_epsilon(module: Any, config: Config) -> Iterator[str]:
     epsilon = config.get("epsilon", 1e-3)
-    if not is_equal(module.eps, epsilon):
+    if not are_equal(module.eps, epsilon):
         remedy = f"Make the module with eps={epsilon!r}."
         yield f"eps={module.eps!r}, where the source has epsilon={epsilon!r}. {remedy}"
 
@@ -168,12 +178,12 @@ def _compare_group_norm(module: Any, config: Config) -> Iterator[str]:
     yield from _compare_epsilon(module, config)
     groups = config.get("groups", 32)
     if module.num_groups != groups:
-        yield f"num_groups={module.num_groups}, where the source has groups={shown(groups)}"
+        yield f"num_groups={module.num_groups}, where the source has groups={short_repr(groups)}"
 
 
 def _compare_momentum(module: Any, config: Config) -> str:
     saved, own = config.get("momentum", 0.99), module.momentum
-    if not isinstance(saved, (int, float)) or is_equal(own, 1.0 - saved):
+    if not isinstance(saved, (int, float)) or are_equal(own, 1.0 - saved):
         return ""
     return f"momentum={own!r}; in training, the source's {saved!r} is {1.0 - saved:.6g} here"
 
@@ -184,14 +194,14 @@ def _compute_batch_norm(module: Any) -> Normalization:
     return Normalization(weight, bias, mean, variance, module.eps)
 
 
-def is_equal(left: Any, right: Any) -> bool:
+def are_equal(left: Any, right: Any) -> bool:
     """Return whether two values of configs are equal, numbers up to rounding."""
     numbers = (int, float)
     if isinstance(left, numbers) and isinstance(right, numbers):
         return math.isclose(left, right, rel_tol=1e-6, abs_tol=0.0)
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
         pairs = zip(left, right, strict=False)
-        return len(left) == len(right) and all(is_equal(one, other) for one, other in pairs)
+        return len(left) == len(right) and all(are_equal(one, other) for one, other in pairs)
     return bool(left == right)
 
 
@@ -215,7 +225,7 @@ def _compute_pooling(module: Any) -> Pooling:
     return Pooling(kind, size, stride, padding)
 
 
-_KERNEL, _BIAS = ModuleWeight("weight", "kernel", kernel_view), ModuleWeight("bias", "bias")
+_KERNEL, _BIAS = ModuleWeight("weight", "kernel", weight_to_kernel), ModuleWeight("bias", "bias")
 _AFFINE = ModuleWeight("weight", "gamma"), ModuleWeight("bias", "beta")
 _MEAN = ModuleWeight("running_mean", "moving_mean")
 _VARIANCE = ModuleWeight("running_var", "moving_variance")
@@ -243,7 +253,7 @@ ADAPTERS = (
     Adapter(
         {nn.Linear: ("dense",)},
         weights=lambda module: (_KERNEL, _BIAS),
-        computation=lambda module: Product(detach(module.weight), detach(module.bias)),
+        computation=lambda module: MatrixProduct(detach(module.weight), detach(module.bias)),
     ),
     Adapter(
         dict.fromkeys(_BATCH_NORMS, ("batch_normalization",)),

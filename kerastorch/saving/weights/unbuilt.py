@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..._core.errors import problem
+from ..._core.errors import argument_error
 from ...layers.base.layer import Layer
 from ...models.functional import Model
 
 
-def initialize(model: Model) -> None:
+def build_all(model: Model) -> None:
     """Build all layers of a model.
 
     Raises:
         ValueError: the shape of a layer's input is not known.
     """
-    for name, layer, shape in unbuilt(model):
+    for name, layer, shape in list_unbuilt_layers(model):
         if shape is None:
             remedy = "Call the model on a batch instead."
-            raise ValueError(problem(name, "input_shape", "known", shape, remedy))
+            raise ValueError(argument_error(name, "input_shape", "known", shape, remedy))
         layer.build(shape)
 
 
-def unbuilt(model: Model) -> Iterator[tuple[str, Layer, Any]]:
+def list_unbuilt_layers(model: Model) -> Iterator[tuple[str, Layer, Any]]:
     """Yield the path, the layer and the first input's shape or None of each unbuilt layer.
 
     This includes layers inside nested models and other layers.

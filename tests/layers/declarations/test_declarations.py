@@ -10,7 +10,7 @@ import torch
 from kerastorch import layers
 from kerastorch._core.registry import ALIASES, LAYERS
 from kerastorch.layers.base.layer import Layer
-from kerastorch.saving.configs.entries import upgrade_entry
+from kerastorch.saving.configs.entries import upgrade_layer_config
 
 REQUIRED = {
     "Activation": ["relu"],
@@ -101,7 +101,7 @@ OLD = [
 def test_an_old_config_gives_the_same_layer_directly_and_in_a_model(name, old):
     before = dict(old)
     layer = LAYERS[name].from_config({**old, "name": "a"})
-    _, upgraded = upgrade_entry(name, {**old, "name": "a"}, "here")
+    _, upgraded = upgrade_layer_config(name, {**old, "name": "a"}, "here")
     assert old == before
     assert set(upgraded).isdisjoint(set(old) - {"axis", "input_dim"})
     assert LAYERS[name].from_config(upgraded).get_config() == layer.get_config()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from kerastorch.models.build import build_model
-from kerastorch.saving.configs.parse import parse_model
-from kerastorch.saving.weights.unbuilt import initialize
+from kerastorch.saving.configs.parse import parse_model_config
+from kerastorch.saving.weights.unbuilt import build_all
 from tests.models.configs import dense, functional, input_layer, inside, layer, node, tensor
 
 
 def built(config, **kwargs):
-    model = build_model(parse_model(config, "config.json", "3.15.1"), **kwargs)
-    initialize(model)
+    model = build_model(parse_model_config(config, "config.json", "3.15.1"), **kwargs)
+    build_all(model)
     return model
 
 

@@ -8,8 +8,8 @@ import torch
 from kerastorch.layers import Conv2D, Dense, InputLayer, PReLU
 from kerastorch.models.build import build_model
 from kerastorch.models.functional import Functional
-from kerastorch.saving.configs.parse import parse_model
-from kerastorch.saving.weights.unbuilt import initialize, unbuilt
+from kerastorch.saving.configs.parse import parse_model_config
+from kerastorch.saving.weights.unbuilt import build_all, list_unbuilt_layers
 from tests.models.building.examples import built
 from tests.models.configs import chain, dense, input_layer, layer, sequential
 
@@ -25,9 +25,11 @@ def test_layers_become_modules_under_their_names():
 
 
 def test_nothing_is_allocated_before_the_weights_are_known():
-    spec = parse_model(chain(dense("a", units=2**40), dense("b", units=2**40)), "config.json")
+    spec = parse_model_config(
+        chain(dense("a", units=2**40), dense("b", units=2**40)), "config.json"
+    )
     model = build_model(spec)
-    assert [(path, shape) for path, _, shape in unbuilt(model)] == [
+    assert [(path, shape) for path, _, shape in list_unbuilt_layers(model)] == [
         ("a", (None, 4)),
         ("b", (None, 2**40)),
     ]
@@ -77,11 +79,11 @@ def test_layers_as_activations_become_parts_of_their_layer():
     config = {"class_name": "PReLU", "config": {"shared_axes": [1, 2], "trainable": True}}
     conv = layer("Conv2D", "conv", filters=2, kernel_size=3, activation=config)
     model = build_model(
-        parse_model(sequential(input_layer("x", (None, 5, 6, 3)), conv), "config.json")
+        parse_model_config(sequential(input_layer("x", (None, 5, 6, 3)), conv), "config.json")
     )
-    shapes = {path: shape for path, _, shape in unbuilt(model)}
+    shapes = {path: shape for path, _, shape in list_unbuilt_layers(model)}
     assert shapes == {"conv": (None, 5, 6, 3), "conv/activation": (None, 3, 4, 2)}
-    initialize(model)
+    build_all(model)
     assert isinstance(model.conv, Conv2D)
     assert isinstance(model.conv.activation, PReLU)
     assert list(model.state_dict()) == ["conv.weight", "conv.bias", "conv.activation.alpha"]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kerastorch.models.build import build_model
-from kerastorch.saving.configs.parse import parse_model
+from kerastorch.saving.configs.parse import parse_model_config
 from tests.models.building.examples import ARRAYS, EXPECTED, built, two_inputs
 from tests.models.configs import (
     chain,
@@ -132,7 +132,9 @@ def test_sizes_are_checked_by_functional_models_as_in_keras():
 
 
 def test_a_first_layer_without_an_input_gets_what_keras_would_give_it():
-    model = build_model(parse_model(sequential(layer("Flatten", "f", data_format=None)), "c"))
+    model = build_model(
+        parse_model_config(sequential(layer("Flatten", "f", data_format=None)), "c")
+    )
     assert model(torch.ones(2, 3, 4, dtype=torch.int32)).dtype is torch.float32
 
 

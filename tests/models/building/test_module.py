@@ -12,7 +12,7 @@ from torch import nn
 from kerastorch import regularization_loss
 from kerastorch._core.errors import FileError
 from kerastorch.models.build import build_model
-from kerastorch.saving.configs.parse import parse_model
+from kerastorch.saving.configs.parse import parse_model_config
 from tests.layers.contract import COPIES
 from tests.models.building.examples import (
     ARRAYS,
@@ -41,7 +41,7 @@ from tests.models.configs import (
 def test_a_state_dict_goes_into_another_one_built_or_not():
     config = chain(dense("a"), dense("b"))
     model, other = built(config), built(config)
-    fresh = build_model(parse_model(config, "config.json"))
+    fresh = build_model(parse_model_config(config, "config.json"))
     other.load_state_dict(model.state_dict())
     fresh.load_state_dict(model.state_dict())
     x = torch.randn(2, 4)
@@ -133,7 +133,7 @@ def test_dead_tensors_are_freed():
     names = [f"s{n}" for n in range(6)]
     config = chain(*(layer("Step", name) for name in names))
     model = build_model(
-        parse_model(config, "config.json"), custom_layers={"Step": lambda config: Step()}
+        parse_model_config(config, "config.json"), custom_layers={"Step": lambda config: Step()}
     )
     model(torch.zeros(2, 4))
     assert [model.layers[name].before for name in names] == [0, 1, 1, 1, 1, 1]

@@ -12,8 +12,8 @@ from torch import nn
 from kerastorch._core.errors import FileError
 from kerastorch.models.build import build_model
 from kerastorch.operations.operation import Operation
-from kerastorch.saving.configs.parse import parse_model
-from kerastorch.saving.weights.unbuilt import initialize
+from kerastorch.saving.configs.parse import parse_model_config
+from kerastorch.saving.weights.unbuilt import build_all
 from tests.models.building.examples import add, built, operation, wrong
 from tests.models.configs import (
     chain,
@@ -97,13 +97,13 @@ def test_shapes_behind_a_custom_layer_are_those_of_the_file_or_unknown():
         )  # fmt: skip
 
     def made(shape):
-        return build_model(parse_model(config(shape), "config.json"), {"Twice": Twice})
+        return build_model(parse_model_config(config(shape), "config.json"), {"Twice": Twice})
 
     assert made([None, 4]).input_shapes["b"] == (None, 3)
     model = made(None)
     assert list(model.input_shapes) == ["x", "t"]
     with pytest.raises(ValueError, match="a: `input_shape` must be known"):
-        initialize(model)
+        build_all(model)
     assert model(torch.zeros(2, 4)).shape == (2, 3)
 
 
@@ -203,10 +203,10 @@ def test_code_in_a_config_is_not_run(name):
 )
 def test_what_cannot_be_computed_is_refused_when_it_is_made(config, message):
     if message is None:
-        build_model(parse_model(config, "config.json"))
+        build_model(parse_model_config(config, "config.json"))
         return
     with pytest.raises(FileError, match=re.escape(message)):
-        build_model(parse_model(config, "config.json"))
+        build_model(parse_model_config(config, "config.json"))
 
 
 def test_a_module_with_too_few_outputs():

@@ -8,11 +8,11 @@ import re
 import pytest
 from torch import nn
 
-from kerastorch.graph.shapes import UNKNOWN, Shape, broadcast, leaf, within
+from kerastorch.graph.shapes import UNKNOWN, Shape, broadcast_shapes, complete_shape, to_shapes
 from kerastorch.models.build import build_model
 from kerastorch.models.sequential import Sequential
-from kerastorch.saving.configs.parse import parse_model
-from kerastorch.saving.weights.unbuilt import initialize
+from kerastorch.saving.configs.parse import parse_model_config
+from kerastorch.saving.weights.unbuilt import build_all
 from tests.models.building.examples import built, operation, shared, wrong
 from tests.models.configs import dense, input_layer, layer, node, sequential, tensor
 
@@ -55,7 +55,7 @@ def test_the_table_of_a_sequential_model_and_inside_of_others():
     outer = str(nn.Sequential(model)).splitlines()
     assert outer[1] == "  (0): Sequential 'model'"
     assert outer[-2] == "  Non-trainable params: 8"
-    lazy = build_model(parse_model(sequential(dense("a")), "config.json"))
+    lazy = build_model(parse_model_config(sequential(dense("a")), "config.json"))
     assert str(lazy).splitlines()[-1] == "Total params: not built yet"
     assert "?" in str(lazy)
 
@@ -64,9 +64,9 @@ def test_the_table_of_a_sequential_model_and_inside_of_others():
 
 
 def test_shapes_of_structures():
-    assert leaf((None, 3)) == Shape((None, 3))
-    assert leaf([(None, 3), [None, 4]]) == [Shape((None, 3)), Shape((None, 4))]
-    assert leaf({"a": [1, 2]}) == {"a": Shape((1, 2))}
+    assert to_shapes((None, 3)) == Shape((None, 3))
+    assert to_shapes([(None, 3), [None, 4]]) == [Shape((None, 3)), Shape((None, 4))]
+    assert to_shapes({"a": [1, 2]}) == {"a": Shape((1, 2))}
     assert pickle.loads(pickle.dumps(UNKNOWN)) is UNKNOWN
     assert repr(UNKNOWN) == "UNKNOWN"
 
@@ -83,12 +83,12 @@ def test_shapes_of_structures():
     ],
 )
 def test_broadcasting(shapes, expected):
-    assert broadcast(map(Shape, shapes)) == expected
+    assert broadcast_shapes(map(Shape, shapes)) == expected
 
 
 def test_what_does_not_go_together():
     with pytest.raises(ValueError, match=re.escape("the shapes (2, 3), (4,) must match")):
-        broadcast([Shape((2, 3)), Shape((4,))])
+        broadcast_shapes([Shape((2, 3)), Shape((4,))])
 
 
 @pytest.mark.parametrize(
@@ -101,34 +101,34 @@ def test_what_does_not_go_together():
     ],
 )
 def test_an_input_has_its_own_sizes_where_none_are_given(given, expected):
-    assert within(given, Shape((None, 4))) == expected
+    assert complete_shape(given, Shape((None, 4))) == expected
 
 
 def test_an_input_of_another_rank():
-    assert within(Shape((None, 4)), Shape((None, 4, 1))) == (None, 4, 1)
+    assert complete_shape(Shape((None, 4)), Shape((None, 4, 1))) == (None, 4, 1)
     with pytest.raises(ValueError, match=re.escape("the shape (None, 4), not (2, 3, 4)")):
-        within(Shape((2, 3, 4)), Shape((None, 4)))
+        complete_shape(Shape((2, 3, 4)), Shape((None, 4)))
 
 
 def test_the_shape_of_the_output_for_another_input():
     conv = layer("Conv2D", "c", filters=2, kernel_size=3)
     model = build_model(
-        parse_model(sequential(input_layer("x", (None, None, None, 3)), conv), "config.json")
+        parse_model_config(sequential(input_layer("x", (None, None, None, 3)), conv), "config.json")
     )
     assert model.compute_output_shape((2, 8, 7, 3)) == (2, 6, 5, 2)
     assert model.output_shapes["c"] == (None, None, None, 2)
-    lazy = build_model(parse_model(sequential(conv), "config.json"))
+    lazy = build_model(parse_model_config(sequential(conv), "config.json"))
     assert isinstance(lazy, Sequential)
     assert not lazy.input_shapes
     assert lazy.compute_output_shape((2, 8, 7, 3)) == (2, 6, 5, 2)
     assert lazy.input_shapes == {"c": (2, 8, 7, 3)}
-    initialize(lazy)
+    build_all(lazy)
     assert lazy.c.weight.shape == (2, 3, 3, 3)
 
 
 def test_shapes_by_running_an_operation_keep_what_is_not_known():
     ellipsis = {"class_name": "__ellipsis__", "config": {}}
-    model = build_model(parse_model(wrong(
+    model = build_model(parse_model_config(wrong(
         operation("Reshape", "r", [node(tensor("x"))], newshape=[-1, 2, 2]),
         operation("Transpose", "t", [node(tensor("r"))], axes=[0, 2, 1]),
         operation("Matmul", "m", [node(tensor("r"), tensor("t"))]),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from kerastorch.saving.configs.parse import parse_model
+from kerastorch.saving.configs.parse import parse_model_config
 from tests.models.configs import dense, functional, input_layer, inside, node, tensor
 
 
 def parsed(config, version="3.15.1"):
-    return parse_model(config, "config.json", version)
+    return parse_model_config(config, "config.json", version)
 
 
 def old(*layers, inputs, outputs, **config):

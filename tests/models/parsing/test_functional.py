@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from kerastorch.graph.order import CycleError, ordered
-from kerastorch.graph.spec import mapped, refs
+from kerastorch.graph.order import CycleError, sort_calls
+from kerastorch.graph.spec import iterate_refs, map_refs
 from kerastorch.saving.configs.parse import Call, TensorRef
 from tests.models.configs import (
     chain,
@@ -255,7 +255,7 @@ def test_calls_are_made_in_the_order_of_keras():
         call("sum", 0, ("bn", 0), ("bn", 1), ("late", 0)),
     ]
     calls = {(one.layer, one.number): one for one in listed}
-    order = ordered(calls, [TensorRef("sum", 0, 0)])
+    order = sort_calls(calls, [TensorRef("sum", 0, 0)])
     assert order == [("a", 0), ("bn", 0), ("bn", 1), ("late", 0), ("sum", 0)]
 
 
@@ -263,15 +263,15 @@ def test_a_long_chain_needs_no_deep_recursion():
     count = 5000
     calls = {("a", n): Call("a", (TensorRef("a", n - 1, 0),), {}, n) for n in range(1, count)}
     calls["a", 0] = Call("a", (TensorRef("x", 0, 0),), {}, 0)
-    order = ordered(calls, TensorRef("a", count - 1, 0))
+    order = sort_calls(calls, TensorRef("a", count - 1, 0))
     assert order == [("a", n) for n in range(count)]
     calls["a", 0] = Call("a", (TensorRef("a", 9, 0),), {}, 0)
     with pytest.raises(CycleError):
-        ordered(calls, TensorRef("a", count - 1, 0))
+        sort_calls(calls, TensorRef("a", count - 1, 0))
 
 
 def test_structures():
     a, b = TensorRef("a", 0, 0), TensorRef("b", 0, 0)
     structure = {"z": [a, (b, 3)], "y": b}
-    assert list(refs(structure)) == [b, a, b]
-    assert mapped(structure, lambda ref: ref.layer) == {"z": ["a", ("b", 3)], "y": "b"}
+    assert list(iterate_refs(structure)) == [b, a, b]
+    assert map_refs(structure, lambda ref: ref.layer) == {"z": ["a", ("b", 3)], "y": "b"}

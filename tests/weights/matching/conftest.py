@@ -15,5 +15,5 @@ def load(monkeypatch):
     def opened(source, **_):
         yield source
 
-    monkeypatch.setattr(weight_loading, "open_contents", opened)
+    monkeypatch.setattr(weight_loading, "open_weight_file", opened)
     return weight_loading.load_weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from kerastorch.saving.formats.weight_file import Contents, SavedLayer, Weight
+from kerastorch.saving.formats.weight_file import SavedLayer, Weight, WeightFile
 
 RANDOM = np.random.default_rng(0)
 
@@ -24,7 +24,7 @@ def weight(path, value, name=None):
 
 
 def contents(*layers, named_by_class=True, **others):
-    return Contents("file", "a format", layers, named_by_class=named_by_class, **others)
+    return WeightFile("file", "a format", layers, named_by_class=named_by_class, **others)
 
 
 def tree(**groups):

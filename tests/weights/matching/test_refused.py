@@ -10,7 +10,7 @@ from torch import nn
 import kerastorch as keras
 from kerastorch._core.errors import FileError
 from kerastorch.graph.spec import LayerSpec
-from kerastorch.saving.weights.config_differences import disagreements
+from kerastorch.saving.weights.config_differences import find_config_differences
 from tests.weights.matching.sources import array, conv, tree
 
 # What is refused
@@ -149,5 +149,5 @@ OURS = {"filters": 2, "kernel_size": 3}
 )
 def test_what_computes_other_numbers_is_told(module, layer, said):
     class_name, config = layer
-    found = disagreements(module, LayerSpec(class_name, "x", config))
+    found = find_config_differences(module, LayerSpec(class_name, "x", config))
     assert not found if said is None else said in "; ".join(found)

@@ -10,8 +10,8 @@ from torch import nn
 import kerastorch as keras
 from kerastorch._core.errors import FileError
 from kerastorch.saving.formats.weight_file import SavedLayer, Weight
-from kerastorch.saving.weights.module_weights import leaves_of
-from kerastorch.saving.weights.parameters import kinds_of, variables_of
+from kerastorch.saving.weights.module_weights import list_module_weights
+from kerastorch.saving.weights.parameters import list_keras_classes, list_parameters
 from tests.weights.matching.sources import array, contents, conv, legacy, stored, tree, weight
 
 # What modules offer
@@ -44,12 +44,12 @@ from tests.weights.matching.sources import array, contents, conv, legacy, stored
     ids=lambda value: type(value).__name__,
 )
 def test_a_module_has_these_weights_in_this_order(module, saved):
-    assert {target.name: target.shape for target in variables_of(module)} == saved
+    assert {target.name: target.shape for target in list_parameters(module)} == saved
 
 
 def test_the_views_are_the_parameters_own_memory():
     for module in (nn.Conv2d(4, 8, (2, 3), groups=4), nn.ConvTranspose2d(2, 3, (2, 4))):
-        target = variables_of(module)[0]
+        target = list_parameters(module)[0]
         for view in (target.view, *target.others):
             with torch.no_grad():
                 view(module.weight).fill_(7)
@@ -69,20 +69,22 @@ def test_what_is_no_layer_of_keras_is_refused():
             return 2 * super().forward(x)
 
     model = nn.Sequential(Scale(), OtherLinear(2, 2), nn.LSTM(2, 2), nn.LazyLinear(3))
-    refused = {leaf.path: leaf.refusal for leaf in leaves_of(model) if leaf.refusal}
+    refused = {leaf.path: leaf.refusal for leaf in list_module_weights(model) if leaf.refusal}
     assert set(refused) == {"0", "1", "2", "3"}
     assert all("must be" in text for text in refused.values())
     with pytest.raises(ValueError, match="groups"):
-        variables_of(nn.ConvTranspose2d(4, 4, 2, groups=2))
+        list_parameters(nn.ConvTranspose2d(4, 4, 2, groups=2))
     with pytest.raises(ValueError, match="module"):
-        variables_of(nn.ReLU())
+        list_parameters(nn.ReLU())
 
 
 def test_a_shared_module_is_listed_once():
     linear = nn.Linear(2, 2)
-    assert [leaf.path for leaf in leaves_of(nn.Sequential(linear, nn.ReLU(), linear))] == ["0"]
-    assert kinds_of(nn.Conv2d(4, 4, 1, groups=4)) == ("depthwise_conv2d", "conv2d")
-    assert kinds_of(nn.ReLU()) == ()
+    assert [
+        leaf.path for leaf in list_module_weights(nn.Sequential(linear, nn.ReLU(), linear))
+    ] == ["0"]
+    assert list_keras_classes(nn.Conv2d(4, 4, 1, groups=4)) == ("depthwise_conv2d", "conv2d")
+    assert list_keras_classes(nn.ReLU()) == ()
 
 
 # Exact values, in Keras's order
@@ -94,7 +96,7 @@ def test_kernels_are_turned_and_no_square_one_is_guessed(load):
         (nn.Conv2d(3, 3, 3), array(3, 3, 3, 3)),
         (nn.ConvTranspose2d(3, 3, 3), array(3, 3, 3, 3)),
     ):
-        kind = kinds_of(module)[0]
+        kind = list_keras_classes(module)[0]
         load(module, tree(**{f"layers__{kind}": [value, array(3)]}))
         axes = (1, 0) if value.ndim == 2 else (3, 2, 0, 1)
         np.testing.assert_array_equal(stored(module.weight), value.transpose(axes))

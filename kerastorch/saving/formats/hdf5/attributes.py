@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...._core.errors import FileError
-from ..byte_range import Window
-from .vlen_strings import Strings
+from ..byte_range import ByteRange
+from .vlen_strings import StringReader
 
 Attribute = str | int | tuple[str, ...]
 
@@ -26,12 +26,12 @@ class AttributeReader:
     """Reads attributes; their total size may not exceed the size of the file."""
 
     def __init__(
-        self, h5py: Any, window: Window, make_error: Callable[[str, str], FileError]
+        self, h5py: Any, window: ByteRange, make_error: Callable[[str, str], FileError]
     ) -> None:
         self.h5py = h5py
         self.window = window
         self.make_error = make_error
-        self.strings = Strings(window, self._count_bytes)
+        self.strings = StringReader(window, self._count_bytes)
         self.nbytes = 0
 
     def read(self, member: Any, path: str) -> dict[str, Attribute]:

@@ -13,18 +13,18 @@ _OLD_LAYERS = "_layer_checkpoint_dependencies"  # Keras 2.12 to 2.14
 NOT_LAYERS = ("optimizer", "metrics")
 
 
-def is_tree(root: Group) -> bool:
+def is_keras3_layout(root: Group) -> bool:
     """Return whether a file has this layout."""
     starts = {part for name, _ in root.groups() for part in _split_name(name)[:1]}
     return bool(starts & {VARS, _LAYERS}) or any(VARS in g.members for _, g in root.groups())
 
 
-def is_old(root: Group) -> bool:
+def is_keras2_tree(root: Group) -> bool:
     """Return whether Keras 2.12 to 2.14 wrote the file."""
     return any(_OLD_LAYERS in name.split("\\") for name in root.members)
 
 
-def tree_layers(
+def read_keras3_layers(
     source: str, root: Group, progress: Progress | None
 ) -> tuple[tuple[SavedLayer, ...], tuple[str, ...]]:
     """Return the layers, and the paths of the optimizer's and the metrics' groups."""

@@ -13,7 +13,7 @@ _COUNT, _LAYER_COUNT = "nb_params", "nb_layers"  # before Keras 1
 _MODEL_WEIGHTS = "top_level_model_weights"
 
 
-def weights_of(root: Group) -> Group | None:
+def find_weights_group(root: Group) -> Group | None:
     """Return the group of the layers: the root, or a member of a saved model; None if absent."""
     if any(name in root.attributes for name in (_LAYERS, f"{_LAYERS}0", _LAYER_COUNT)):
         return root
@@ -21,7 +21,7 @@ def weights_of(root: Group) -> Group | None:
     return group if isinstance(group, Group) else None
 
 
-def legacy_layers(
+def read_legacy_layers(
     source: str, group: Group, progress: Progress | None
 ) -> tuple[tuple[SavedLayer, ...], tuple[str, ...]]:
     """Return the layers, and the paths of the arrays that belong to no layer."""

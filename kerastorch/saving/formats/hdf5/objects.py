@@ -12,8 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from ...._core.errors import FileError
-from ..byte_range import Window
-from ..npy import Form, tensor
+from ..byte_range import ByteRange
+from ..npy import ArrayHeader, bytes_to_tensor
 from ..weight_file import Weight
 from .attributes import Attribute
 
@@ -40,7 +40,7 @@ class Chunk(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Chunked:
+class ChunkedData:
     """The chunks of an array: their shape, and the filters in the order of application."""
 
     shape: tuple[int, ...]
@@ -54,9 +54,9 @@ class Array:
 
     source: str
     path: str
-    form: Form
-    window: Window
-    data: int | bytes | Chunked
+    form: ArrayHeader
+    window: ByteRange
+    data: int | bytes | ChunkedData
 
     def read(self, progress: Progress | None = None) -> Tensor:
         """Return the array as a new CPU tensor."""
@@ -68,7 +68,7 @@ class Array:
                 self.window.read_into(self.data, found, progress)
             else:
                 self._read_chunks(self.data, found, progress)
-        return tensor(f"{self.source}: {self.path}", self.form, found)
+        return bytes_to_tensor(f"{self.source}: {self.path}", self.form, found)
 
     def blocks(self, progress: Progress | None = None) -> Iterator[Tensor]:
         """Yield the array's rows in order, in blocks of about a megabyte."""
@@ -84,7 +84,7 @@ class Array:
             with self._convert_errors():
                 self.window.read_into(self.data + first * size, found, progress)
             form = replace(self.form, stored=(rows, *rest))
-            yield tensor(f"{self.source}: {self.path}", form, found)
+            yield bytes_to_tensor(f"{self.source}: {self.path}", form, found)
 
     @contextmanager
     def _convert_errors(self) -> Iterator[None]:
@@ -99,7 +99,7 @@ class Array:
         """Return the array as a weight."""
         return Weight(path, name, self.form.shape, self.form.dtype, _ArrayReader(self, progress))
 
-    def _read_chunks(self, data: Chunked, found: bytearray, progress: Progress | None) -> None:
+    def _read_chunks(self, data: ChunkedData, found: bytearray, progress: Progress | None) -> None:
         item = int(self.form.code[2:])
         type_ = np.dtype(f"V{item}")
         array = np.frombuffer(found, type_).reshape(self.form.shape)
@@ -107,7 +107,7 @@ class Array:
         for chunk in data.chunks:
             packed = bytearray(chunk.size)
             self.window.read_into(chunk.at, packed, progress)
-            plain = unpacked(packed, data.filters, chunk.mask, nbytes, item)
+            plain = apply_filters(packed, data.filters, chunk.mask, nbytes, item)
             part = np.frombuffer(plain, type_).reshape(data.shape)
             sizes = [
                 min(size, full - at)
@@ -145,7 +145,7 @@ class Group:
                 yield from member.arrays()
 
 
-def unpacked(
+def apply_filters(
     data: bytes | bytearray, filters: tuple[int, ...], mask: int, nbytes: int, item: int
 ) -> bytes | bytearray:
     """Undo a chunk's filters, except those whose bit is set in `mask`.

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from ...._core.errors import FileError
-from ..byte_range import Window
-from ..npy import Form, make_form
+from ..byte_range import ByteRange
+from ..npy import ArrayHeader, make_header
 from .attributes import AttributeReader
-from .objects import FILTERS, Array, Chunk, Chunked, Group, make_error
+from .objects import FILTERS, Array, Chunk, ChunkedData, Group, make_error
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -38,9 +38,9 @@ _FAILURES = (
 )  # fmt: skip
 
 
-def read_tree(source: str, window: Window) -> Group:
+def read_tree(source: str, window: ByteRange) -> Group:
     """Return the root group; arrays are read from the window on demand."""
-    h5py = library(source)
+    h5py = import_h5py(source)
     _check_superblock(source, window)
     reader = _Reader(h5py, source, window)
     with reader.convert_errors("/"), h5py.File(_StrictWindow(window, 0, window.size), "r") as file:
@@ -52,7 +52,7 @@ def read_tree(source: str, window: Window) -> Group:
         return reader.read_group(root, "", 0)
 
 
-def library(owner: str) -> Any:
+def import_h5py(owner: str) -> Any:
     """Return h5py, or raise ImportError in the name of `owner`."""
     try:
         import h5py
@@ -62,7 +62,7 @@ def library(owner: str) -> Any:
     return h5py
 
 
-class _StrictWindow(Window):
+class _StrictWindow(ByteRange):
     """A window that raises on a short read, which the library would not notice."""
 
     def readinto(self, buffer: Any) -> int:
@@ -71,7 +71,7 @@ class _StrictWindow(Window):
         return len(buffer)
 
 
-def _check_superblock(source: str, window: Window) -> None:
+def _check_superblock(source: str, window: ByteRange) -> None:
     """Refuse files that are truncated, split into parts, or preceded by other data."""
     head = window.read_at(0, 96).ljust(96, b"\0")
     version = head[8]
@@ -92,7 +92,7 @@ def _check_superblock(source: str, window: Window) -> None:
 class _Reader:
     """Reads the headers of one file, within limits for all of them."""
 
-    def __init__(self, h5py: Any, source: str, window: Window) -> None:
+    def __init__(self, h5py: Any, source: str, window: ByteRange) -> None:
         self.h5py = h5py
         self.source = source
         self.window = window
@@ -179,7 +179,7 @@ class _Reader:
         data = self.locate_data(dataset, layout, form, path)
         return Array(self.source, path, form, self.window, data)
 
-    def read_form(self, dataset: Any, path: str) -> Form:
+    def read_form(self, dataset: Any, path: str) -> ArrayHeader:
         kind = dataset.get_type()
         code = next((code for code, known in self.types if kind.equal(known)), None)
         if kind.committed():
@@ -192,7 +192,7 @@ class _Reader:
         if code is None:
             what = f"an array with a dtype that no Keras writes. Found: {_describe_type(kind)}"
             raise self.make_error(path, what)
-        form = make_form(f"{self.source}: {path}", code, dataset.get_space().shape or ())
+        form = make_header(f"{self.source}: {path}", code, dataset.get_space().shape or ())
         stated = self.attributes.read(dataset, path).get("dtype", form.dtype)
         if stated != form.dtype:
             raise self.make_error(
@@ -201,8 +201,8 @@ class _Reader:
         return form
 
     def locate_data(
-        self, dataset: Any, layout: Any, form: Form, path: str
-    ) -> int | bytes | Chunked:
+        self, dataset: Any, layout: Any, form: ArrayHeader, path: str
+    ) -> int | bytes | ChunkedData:
         """Return where the bytes of an array are; all must be in the file."""
         h5d, stored = self.h5py.h5d, dataset.get_storage_size()
         if layout.get_layout() == h5d.CHUNKED:
@@ -228,7 +228,7 @@ class _Reader:
             what = f"an array beyond the end of the file. Found: bytes {at} to {at + size}"
             raise self.make_error(path, f"{what} of {self.window.size}")
 
-    def read_chunks(self, dataset: Any, layout: Any, form: Form, path: str) -> Chunked:
+    def read_chunks(self, dataset: Any, layout: Any, form: ArrayHeader, path: str) -> ChunkedData:
         """Return the chunks; each must be present exactly once and fit the array."""
         filters = tuple(layout.get_filter(i)[0] for i in range(layout.get_nfilters()))
         if not set(filters) <= set(FILTERS) or len(set(filters)) < len(filters):
@@ -258,7 +258,7 @@ class _Reader:
         )
         if not on_grid or len(corners) != len(chunks) or len(corners) != prod(counts):
             raise self.make_error(path, "an array without all of its chunks")
-        return Chunked(shape, filters, tuple(chunks))
+        return ChunkedData(shape, filters, tuple(chunks))
 
 
 def _list_types(h5t: Any) -> list[tuple[str, Any]]:

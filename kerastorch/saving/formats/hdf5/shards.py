@@ -18,7 +18,7 @@ def is_index(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("weight_map"), dict)
 
 
-def shard_names(source: str, index: Any) -> dict[str, set[str]]:
+def list_shards(source: str, index: Any) -> dict[str, set[str]]:
     """Return the files of an index in order, each with the groups it must have."""
     found: dict[str, set[str]] = {}
     for path, value in index["weight_map"].items():
@@ -32,7 +32,7 @@ def shard_names(source: str, index: Any) -> dict[str, set[str]]:
     return found
 
 
-def merged(source: str, shards: Mapping[str, Group], groups: Mapping[str, set[str]]) -> Group:
+def merge_shards(source: str, shards: Mapping[str, Group], groups: Mapping[str, set[str]]) -> Group:
     """Check the groups of each shard against the index, and return the merged tree."""
     for name, root in shards.items():
         present = {array.path.rpartition("/")[0] for array in root.arrays()}

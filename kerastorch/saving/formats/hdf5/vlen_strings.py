@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
-from ..byte_range import Window
+from ..byte_range import ByteRange
 
 _ATTRIBUTE, _CONTINUATION = 0x0C, 0x10
 _SHARED = 0x02
@@ -22,10 +22,10 @@ _IN_HEAP = struct.Struct("<HH4xQ")
 Heap = dict[int, tuple[int, int]]  # index -> offset and size of the string
 
 
-class Strings:
+class StringReader:
     """Reads strings; `count_bytes` is called before each read and raises above the limit."""
 
-    def __init__(self, window: Window, count_bytes: Callable[[int], object]) -> None:
+    def __init__(self, window: ByteRange, count_bytes: Callable[[int], object]) -> None:
         self.window = window
         self.count_bytes = count_bytes
         self.heaps: dict[int, Heap] = {}
@@ -80,7 +80,7 @@ class Strings:
             at += -(-size // 8) * 8
 
 
-def _read_messages(window: Window, address: int) -> Iterator[tuple[int, int, bytes]]:
+def _read_messages(window: ByteRange, address: int) -> Iterator[tuple[int, int, bytes]]:
     """Yield the type, flags and data of each message of an object's header."""
     head = window.read_at(address, 40).ljust(40, b"\0")
     new = head[:4] == b"OHDR"
