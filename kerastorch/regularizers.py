@@ -58,7 +58,7 @@ class L1(Regularizer):
     _config_keys = ("l1",)
 
     def __init__(self, l1: float | None = 0.01) -> None:
-        self.l1 = _rounded(as_number("L1", "l1", 0.01 if l1 is None else l1, _RULE))
+        self.l1 = _round(as_number("L1", "l1", 0.01 if l1 is None else l1, _RULE))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the penalty."""
@@ -133,7 +133,7 @@ class OrthogonalRegularizer(Regularizer):
     _config_keys = ("factor", "mode")
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
-        self.factor = _rounded(as_number("OrthogonalRegularizer", "factor", factor, _RULE))
+        self.factor = _round(as_number("OrthogonalRegularizer", "factor", factor, _RULE))
         if mode not in ("rows", "columns"):
             raise ValueError(
                 argument_error("OrthogonalRegularizer", "mode", "'rows' or 'columns'", mode)
@@ -155,7 +155,7 @@ class OrthogonalRegularizer(Regularizer):
         return total.to(dtype) * (self.factor * 0.5) / pairs
 
 
-def _rounded(factor: float) -> float:
+def _round(factor: float) -> float:
     """Round `factor` to the default float type, since Keras stores it as a tensor."""
     return torch.tensor(factor, dtype=to_torch_dtype(config.floatx()), device="cpu").item()
 

@@ -67,7 +67,7 @@ def _penalties(model: nn.Module) -> list[Tensor]:
     terms: defaultdict[distributed.Sharding | None, list[Tensor]] = defaultdict(list)
     squares: defaultdict[Any, list[tuple[float, Tensor]]] = defaultdict(list)
     for layer in _layers(model):
-        for regularizer, variable in layer._penalized():
+        for regularizer, variable in layer._iterate_penalties():
             tensor, value, split = variable.parameter, variable.value, None
             if distributed.is_sharded(tensor):
                 if type(regularizer) in _ADDITIVE:
@@ -143,7 +143,7 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
     """
     distributed.require_unsharded_view(model, attach_constraints.__name__)
     own = _parameters(optimizer)
-    for layer, variable in _constrained(model):
+    for layer, variable in _find_constrained(model):
         if _is_among(layer, variable, own):
             layer._writable(variable)
     _require_constrained(optimizer, model)
@@ -167,10 +167,12 @@ class _Projection:
         """Project after a step."""
         distributed.require_unsharded_view(self.model, attach_constraints.__name__)
         stepped = {k: p for k, p in _parameters(optimizer).items() if p.grad is not None}
-        if not stepped and any(map(distributed.is_sharded, _constrained_parameters(self.model))):
+        if not stepped and any(
+            map(distributed.is_sharded, _list_constrained_parameters(self.model))
+        ):
             _require_constrained(optimizer, self.model)
         skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
-        constrained = _constrained(self.model)
+        constrained = _find_constrained(self.model)
         _project([found for found in constrained if _is_among(*found, stepped)], skipped)
 
 
@@ -185,7 +187,7 @@ def apply_constraints(model: nn.Module) -> None:
             hides it.
     """
     distributed.require_unsharded_view(model, apply_constraints.__name__)
-    _project(_constrained(model))
+    _project(_find_constrained(model))
 
 
 def _layers(model: nn.Module) -> Iterator[Layer]:
@@ -199,7 +201,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> dict[int, Tensor]:
 
 def _require_constrained(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
     """Raise if the optimizer has none of a model's trainable constrained weights."""
-    constrained = {id(parameter) for parameter in _constrained_parameters(model)}
+    constrained = {id(parameter) for parameter in _list_constrained_parameters(model)}
     if constrained and constrained.isdisjoint(_parameters(optimizer)):
         owner = attach_constraints.__name__
         rule = "one that steps some of the model's constrained weights"
@@ -207,16 +209,16 @@ def _require_constrained(optimizer: torch.optim.Optimizer, model: nn.Module) -> 
         raise ValueError(argument_error(owner, "optimizer", rule, type(optimizer).__name__, remedy))
 
 
-def _constrained_parameters(model: nn.Module) -> Iterator[Tensor]:
+def _list_constrained_parameters(model: nn.Module) -> Iterator[Tensor]:
     for layer in _layers(model):
-        for role in layer.roles:
-            parameter = getattr(layer, role.parameter)
-            constraint = role.constraint and getattr(layer, role.constraint)
+        for spec in layer.weight_specs:
+            parameter = getattr(layer, spec.parameter)
+            constraint = spec.constraint and getattr(layer, spec.constraint)
             if parameter is not None and parameter.requires_grad and constraint is not None:
                 yield parameter
 
 
-def _constrained(model: nn.Module) -> list[tuple[Layer, WeightView]]:
+def _find_constrained(model: nn.Module) -> list[tuple[Layer, WeightView]]:
     return [
         (layer, variable)
         for layer in _layers(model)

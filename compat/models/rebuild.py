@@ -45,7 +45,7 @@ def weights_of(model: nn.Module) -> Iterator[tuple[str, np.ndarray]]:
 
     for layer in model.modules():
         if isinstance(layer, Layer):
-            views = {role.name: role.view for role in layer.roles}
+            views = {role.name: role.view for role in layer.weight_specs}
             for variable in layer.variables:
                 gradient, name = variable.parameter.grad, f"{layer.name}/{variable.name}"
                 if gradient is None:

@@ -188,7 +188,7 @@ def compare_gradients(theirs, ours):
                 parts += own.activation.variables
             for weight, variable in zip(layer.weights, parts, strict=True):
                 expected = weight.value.grad if weight.trainable else None
-                role = {r.name: r for r in (*own.roles,)}.get(variable.name)
+                role = {r.name: r for r in (*own.weight_specs,)}.get(variable.name)
                 gradient = variable.parameter.grad
                 if gradient is None or expected is None:
                     continue

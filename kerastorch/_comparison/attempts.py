@@ -153,12 +153,12 @@ _EPSILONS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-7, 1e-2, 1e-8, 0.0)
 def change_epsilon(trial: Trial, op: Any) -> Iterator[Attempt]:
     """Try the usual epsilons, then the one that follows from the difference."""
     if isinstance(op, Normalization):
-        for epsilon in (*_EPSILONS, *_solved_epsilons(trial, op)):
+        for epsilon in (*_EPSILONS, *_solve_for_epsilon(trial, op)):
             if epsilon != op.epsilon:
                 yield replace(op, epsilon=epsilon), f"{op.epsilon:g}, Keras's is {epsilon:g}"
 
 
-def _solved_epsilons(trial: Trial, op: Normalization) -> Iterator[float]:
+def _solve_for_epsilon(trial: Trial, op: Normalization) -> Iterator[float]:
     """Solve `scale * (x - mean) / sqrt(variance + epsilon) + offset = expected`."""
     if op.mean is None or op.variance is None:
         return

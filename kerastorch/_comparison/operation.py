@@ -40,7 +40,7 @@ def get_computation(module: nn.Module) -> Computation | None:
     if not isinstance(own, (Conv, Dense)):
         adapter = find_adapter(module, any_forward=True)
         return None if adapter is None else adapter.computation(module)
-    kernel = detach(own._merged(own.weight) if own.lora_enabled else own.weight)
+    kernel = detach(own._weight_with_lora(own.weight) if own.lora_enabled else own.weight)
     if isinstance(own, Dense):
         return MatrixProduct(kernel, detach(own.bias))
     padding = SAME if own.padding == SAME else (0,) * len(own.kernel_size)

@@ -145,7 +145,7 @@ class _Comparing:
         self._modules = modules
         self._run = found
         self._rtol = rtol
-        recorded = {(call.layer, n): call for call, n in _numbered(recording.calls)}
+        recorded = {(call.layer, n): call for call, n in _number_calls(recording.calls)}
         self._pairs = [
             (recorded[taken.layer, taken.call], taken)
             for taken in found.calls
@@ -242,11 +242,11 @@ class _Comparing:
             inputs=tuple(map(to_tensor, call.inputs)),
             expected=to_tensor(call.outputs[0]),
             weights={name: to_tensor(array) for name, array in weights.items()},
-            images=tuple(map(to_tensor, self._unflattened(call))),
+            images=tuple(map(to_tensor, self._unflatten(call))),
             rtol=self._rtol,
         )
 
-    def _unflattened(self, call: Call) -> list[Any]:
+    def _unflatten(self, call: Call) -> list[Any]:
         """Return the recorded arrays that a layer's input or output is flattened from."""
         flat = [array for array in (*call.inputs[:1], *call.outputs) if array.ndim == 2]
         known = [array for c in self._recording.calls for array in (*c.inputs, *c.outputs)]
@@ -283,7 +283,7 @@ class _Comparing:
         return False
 
 
-def _numbered(calls: tuple[Call, ...]) -> Iterator[tuple[Call, int]]:
+def _number_calls(calls: tuple[Call, ...]) -> Iterator[tuple[Call, int]]:
     """Yield each call with its index among the layer's calls."""
     counts: Counter[str] = Counter()
     for call in calls:

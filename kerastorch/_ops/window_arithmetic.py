@@ -44,7 +44,7 @@ def output_size(
     return (size - (kernel - 1) * dilation - 1) // stride + 1
 
 
-def fixed_padding(
+def compute_fixed_padding(
     padding: str, kernel_size: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
 ) -> tuple[int, ...] | None:
     """Return the symmetric padding of each axis, or None if it is asymmetric or size-dependent.

@@ -141,7 +141,7 @@ class STFT(Initializer):
             rule = "'density', 'spectrum' or None"
             raise ValueError(argument_error("STFT", "scaling", rule, scaling))
         if isinstance(window, str):
-            _named_window(window, 1, False)
+            _get_window(window, 1, False)
         self.side = side
         self.window = window
         self.scaling = scaling
@@ -167,7 +167,7 @@ class STFT(Initializer):
         """Return the window with shape (T, 1, 1)."""
         values = self.window
         if isinstance(values, str):
-            values = _named_window(values, length, self.periodic)
+            values = _get_window(values, length, self.periodic)
         window = torch.as_tensor(values, dtype=dtype, device=get_default_device())
         if window.shape != (length,):
             given = tuple(window.shape)
@@ -191,7 +191,7 @@ class STFT(Initializer):
         return super().from_config(config)
 
 
-def _named_window(name: str, length: int, periodic: bool) -> Any:
+def _get_window(name: str, length: int, periodic: bool) -> Any:
     try:
         from scipy.signal import get_window  # type: ignore[import-untyped, unused-ignore]
     except ImportError as error:

@@ -232,7 +232,7 @@ class Model(NotScriptable, nn.Module):
             if failed is None:
                 return
             program.restore(values)
-            numbers = (*program.deferred_at(failed), *range(failed, len(plan.calls)))
+            numbers = (*program.find_deferred(failed), *range(failed, len(plan.calls)))
         for number in numbers:
             call = plan.calls[number]
             self._call(call, values)

@@ -104,7 +104,7 @@ class Program(NamedTuple):
                 values[slot] = None
         return None
 
-    def deferred_at(self, number: int) -> tuple[int, ...]:
+    def find_deferred(self, number: int) -> tuple[int, ...]:
         """Return the padding calls before a call that have been deferred to it or a later one."""
         return tuple(padding for padding, reader in self.deferred if padding < number <= reader)
 

@@ -156,7 +156,7 @@ def _require_fit(layer: Layer, shape: Any) -> None:
     if not tensors or not isinstance(shape, Shape):
         return
     try:
-        wanted = layer._shapes_for(shape)
+        wanted = layer._weight_shapes(shape)
     except ERRORS:  # unknown sizes, or ones that `compute_output_shape` refuses as well
         return
     own = {name: tuple(tensor.shape) for name, tensor in tensors.items()}

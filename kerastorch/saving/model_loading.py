@@ -159,7 +159,7 @@ def _plan_load(model: Model, spec: ModelSpec, contents: WeightFile) -> LoadPlan:
     for path, layer, input_shape in list_unbuilt_layers(model):
         found = plan.shapes.get(layer)
         try:
-            expected = None if input_shape is None else layer._shapes_for(input_shape)
+            expected = None if input_shape is None else layer._weight_shapes(input_shape)
         except ValueError as error:
             plan.problems.append(f"{path}: {error}")
             continue

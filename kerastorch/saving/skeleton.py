@@ -36,7 +36,7 @@ def make_skeleton(model: Model, plan: LoadPlan | None, source: str) -> None:
     shapes = {} if plan is None else plan.shapes
     for path, layer, input_shape in list(list_unbuilt_layers(model)):
         if layer in shapes:
-            layer._become_built(layer._initial_values(shapes[layer]))
+            layer._finish_build(layer._make_initial_values(shapes[layer]))
         elif input_shape is not None:
             layer.build(input_shape)
         else:

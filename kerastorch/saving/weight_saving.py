@@ -240,5 +240,5 @@ def _list_layer_groups(module: nn.Module, path: str, name: str) -> Iterator[_Gro
 def _convert(target: ParameterSlot) -> Tensor:
     owner = target.owner
     if target.name == "kernel" and isinstance(owner, LoRAMixin) and owner.lora_enabled:
-        return weight_to_kernel(owner._merged(owner.weight))
+        return weight_to_kernel(owner._weight_with_lora(owner.weight))
     return target.view(target.tensor)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kerastorch._ops.window_arithmetic import fixed_padding, output_size, same_padding
+from kerastorch._ops.window_arithmetic import compute_fixed_padding, output_size, same_padding
 
 SIZES = st.integers(1, 40)
 KERNELS = st.integers(1, 8)
@@ -53,7 +53,7 @@ def test_valid_output_size(size, kernel, stride, dilation):
 @given(st.lists(st.tuples(KERNELS, STEPS, STEPS), min_size=1, max_size=3))
 def test_fixed_padding_is_what_same_needs_at_every_size(axes):
     kernels, strides, dilations = zip(*axes, strict=True)
-    found = fixed_padding("same", kernels, strides, dilations)
+    found = compute_fixed_padding("same", kernels, strides, dilations)
     each = [{same_padding(n, *axis) for n in range(1, 60)} for axis in axes]
     if found is not None:
         assert each == [{(n, n)} for n in found]
@@ -65,7 +65,7 @@ def test_fixed_padding_is_what_same_needs_at_every_size(axes):
 def test_fixed_padding_is_found_wherever_stride_1_allows_it(axes):
     assume(all((kernel - 1) * dilation % 2 == 0 for kernel, dilation in axes))
     kernels, dilations = zip(*axes, strict=True)
-    assert fixed_padding("same", kernels, (1,) * len(axes), dilations) is not None
+    assert compute_fixed_padding("same", kernels, (1,) * len(axes), dilations) is not None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_fixed_padding_is_found_wherever_stride_1_allows_it(axes):
     ids=["valid", "odd", "dilated", "even-dilated", "3d", "even", "strided"],
 )
 def test_fixed_padding(arguments, expected):
-    assert fixed_padding(*arguments) == expected
+    assert compute_fixed_padding(*arguments) == expected
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])

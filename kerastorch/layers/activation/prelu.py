@@ -52,7 +52,7 @@ class PReLU(Layer):
         ((2, 8, 6, 3), (1, 1, 3))
     """
 
-    roles = (declare_weight("alpha", "alpha"),)
+    weight_specs = (declare_weight("alpha", "alpha"),)
     keeps_flatten_order = True
     returns_new_tensor = True
     alpha: Tensor
@@ -87,7 +87,7 @@ class PReLU(Layer):
         """Return the input shape."""
         return arguments.as_shape_of_any_rank(type(self).__name__, "input_shape", input_shape, 1)
 
-    def _shapes_for(
+    def _weight_shapes(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
         owner = type(self).__name__
@@ -106,7 +106,7 @@ class PReLU(Layer):
             self._refuse(argument, rule, tuple(input_shape), shared_axes=self.shared_axes)
         return {"alpha": known}
 
-    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
+    def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
         alpha = shapes["alpha"]
         fits = all(-len(alpha) < axis <= len(alpha) for axis in self.shared_axes or ())
         return (None, *alpha) if fits else None

@@ -22,15 +22,15 @@ _INPUT_KEYS = ("batch_input_shape", "input_dim")  # of Keras 1 and 2: a model re
 def collect_namespaces(cls: Any) -> Config:
     """Return the namespaces of a class's arguments, such as `activations`, by argument.
 
-    The classes declare them in `argument_namespaces`; those of weights follow from `roles`.
+    The classes declare them in `argument_namespaces`; those of weights follow from `weight_specs`.
     """
     found: Config = {}
     for base in reversed(cls.__mro__):
         found.update(vars(base).get("argument_namespaces", {}))
-    for role in cls.roles:
-        found[role.initializer] = initializers
-        found.update({role.regularizer: regularizers} if role.regularizer else {})
-        found.update({role.constraint: constraints} if role.constraint else {})
+    for spec in cls.weight_specs:
+        found[spec.initializer] = initializers
+        found.update({spec.regularizer: regularizers} if spec.regularizer else {})
+        found.update({spec.constraint: constraints} if spec.constraint else {})
     return found
 
 

@@ -50,7 +50,7 @@ class KernelLayer(LoRAMixin):
         x = self._as_tensor(inputs)
         self._require_rank(tuple(x.shape))
         if self.lora_enabled:
-            weight = self._merged(weight)
+            weight = self._weight_with_lora(weight)
         x, compute = self._cast(x, weight.dtype)
         if compute is not weight.dtype:
             weight = weight.to(compute)

@@ -249,10 +249,10 @@ class Layer(LazyLayer, Computation):
     @property
     def losses(self) -> list[Tensor]:
         """Keras's loss terms: for the last call's output, then for each trainable weight."""
-        penalties = [rule(variable.value) for rule, variable in self._penalized()]
+        penalties = [rule(variable.value) for rule, variable in self._iterate_penalties()]
         return [*self._activity_losses, *penalties]
 
-    def _penalized(self) -> Iterator[tuple[Callback, WeightView]]:
+    def _iterate_penalties(self) -> Iterator[tuple[Callback, WeightView]]:
         """Yield each regularizer of a trainable weight with that weight."""
         for variable in self.variables:
             trained = self._trainable and variable.parameter.requires_grad

@@ -24,24 +24,24 @@ from .weights import LazyBuffer, Shape, WeightSpec, WeightView
 class LazyLayer(LazyModuleMixin, nn.Module):
     """A module that is built by its first call, as torch's Lazy modules are, or by `build`.
 
-    A subclass lists its weights in `roles`, registers them with `_register_weights` at the end of
-    its constructor, and computes their shapes from an input's in `_shapes_for`.
+    A subclass lists its weights in `weight_specs`, registers them with `_register_weights` at the
+    end of its constructor, and computes their shapes from an input's in `_weight_shapes`.
     """
 
     cls_to_become = None
     __prepare_scriptable__ = NotScriptable.__prepare_scriptable__
-    roles: ClassVar[tuple[WeightSpec, ...]] = ()
+    weight_specs: ClassVar[tuple[WeightSpec, ...]] = ()
     _trainable: bool
 
     # What a subclass implements
 
-    def _shapes_for(
+    def _weight_shapes(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
         """Return each parameter's shape for an input shape, or raise an error for `argument`."""
         raise NotImplementedError
 
-    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
+    def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
         """Infer the input shape from parameter shapes; None if no input leads to them."""
         raise NotImplementedError
 
@@ -49,11 +49,11 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         """Convert the inputs of a call to a tensor, or raise."""
         raise NotImplementedError
 
-    def _has(self, role: WeightSpec) -> bool:
+    def _uses_weight(self, spec: WeightSpec) -> bool:
         """Return whether the layer has the weight with its arguments."""
-        return role.when is None or bool(getattr(self, role.when))
+        return spec.when is None or bool(getattr(self, spec.when))
 
-    def _starts_frozen(self, role: WeightSpec) -> bool:
+    def _starts_frozen(self, spec: WeightSpec) -> bool:
         """Return whether the weight starts without gradients."""
         return not self._trainable
 
@@ -64,16 +64,16 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         """The weights as Keras sees them, in Keras's order; none before the layer is built."""
         if not self.built:
             return []
-        found = ((role, self._tensor(role.parameter)) for role in self.roles)
+        found = ((spec, self._tensor(spec.parameter)) for spec in self.weight_specs)
         return [
             WeightView(
-                role.name,
+                spec.name,
                 parameter,
-                role.view(parameter),
-                None if role.regularizer is None else getattr(self, role.regularizer),
-                None if role.constraint is None else getattr(self, role.constraint),
+                spec.view(parameter),
+                None if spec.regularizer is None else getattr(self, spec.regularizer),
+                None if spec.constraint is None else getattr(self, spec.constraint),
             )
-            for role, parameter in found
+            for spec, parameter in found
             if parameter is not None
         ]
 
@@ -82,9 +82,9 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         """Return Keras's names of the weights of a layer with this config."""
         defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
         return tuple(
-            role.name
-            for role in cls.roles
-            if role.when is None or config.get(role.when, defaults.get(role.when))
+            spec.name
+            for spec in cls.weight_specs
+            if spec.when is None or config.get(spec.when, defaults.get(spec.when))
         )
 
     @property
@@ -169,26 +169,26 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         if self.built:
             distributed.require_unsharded_view(self, "reset_parameters")
             shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
-            values = self._initial_values(shapes)
+            values = self._make_initial_values(shapes)
             for name, value in values.items():
                 distributed.write_full(getattr(self, name), value)
 
     def _register_weights(self, dtype: torch.dtype, device: Any) -> None:
         """Register all weights uninitialized; None for those that the layer lacks."""
-        for role in self.roles:
-            register: Any = self.register_buffer if role.buffer else self.register_parameter
+        for spec in self.weight_specs:
+            register: Any = self.register_buffer if spec.buffer else self.register_parameter
             tensor = None
-            if self._has(role):
-                trained = not role.buffer and not self._starts_frozen(role)
-                tensor = _uninitialized(role.buffer, trained, device, role.dtype or dtype)
-            register(role.parameter, tensor)
+            if self._uses_weight(spec):
+                trained = not spec.buffer and not self._starts_frozen(spec)
+                tensor = _make_uninitialized(spec.buffer, trained, device, spec.dtype or dtype)
+            register(spec.parameter, tensor)
         if self.built:
             self._end_laziness()
 
     def _assign_weight_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Assign the initializers, regularizers and constraints among constructor arguments."""
-        for role in self.roles:
-            for name in (role.initializer, role.regularizer, role.constraint):
+        for spec in self.weight_specs:
+            for name in (spec.initializer, spec.regularizer, spec.constraint):
                 if name is not None and name in arguments:
                     setattr(self, name, arguments[name])
 
@@ -211,10 +211,10 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     def _build(self, input_shape: Sequence[int | None], argument: str = "input_shape") -> None:
         """Give every unbuilt weight its shape and its initial value."""
         unbuilt = self._find_unbuilt()
-        shapes = self._shapes_for(input_shape, argument)
+        shapes = self._weight_shapes(input_shape, argument)
         shapes = {name: shape for name, shape in shapes.items() if name in unbuilt}
         with torch.inference_mode(False):  # so that the weights can be trained
-            self._materialize(self._initial_values(shapes))
+            self._materialize(self._make_initial_values(shapes))
 
     def _end_laziness(self) -> None:
         """Remove the hooks of LazyModuleMixin, as its own first forward does."""
@@ -235,35 +235,35 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         is_buffer = name in self._buffers
         tensors: dict[str, Any] = self._buffers if is_buffer else self._parameters
         old = tensors[name]
-        tensors[name] = _uninitialized(is_buffer, old.requires_grad, old.device, dtype)
+        tensors[name] = _make_uninitialized(is_buffer, old.requires_grad, old.device, dtype)
 
-    def _initial_values(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
+    def _make_initial_values(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
         """Return a new tensor with the initial value of each parameter in `shapes`."""
         values = {}
-        for role in self.roles:
-            if role.parameter in shapes:
-                value = self._empty(role, shapes[role.parameter])
+        for spec in self.weight_specs:
+            if spec.parameter in shapes:
+                value = self._empty(spec, shapes[spec.parameter])
                 if not value.is_meta:
-                    self._fill(role, role.view(value))
-                values[role.parameter] = value
+                    self._fill(spec, spec.view(value))
+                values[spec.parameter] = value
         return values
 
-    def _empty(self, role: WeightSpec, shape: Shape) -> Tensor:
-        own = getattr(self, role.parameter)
+    def _empty(self, spec: WeightSpec, shape: Shape) -> Tensor:
+        own = getattr(self, spec.parameter)
         first = next(iter(self._tensors().values()))
-        dtype = (role.dtype or first.dtype) if own is None else own.dtype
-        return role.empty(shape, dtype=dtype, device=first.device)
+        dtype = (spec.dtype or first.dtype) if own is None else own.dtype
+        return spec.empty(shape, dtype=dtype, device=first.device)
 
-    def _fill(self, role: WeightSpec, view: Tensor) -> None:
-        """Fill a tensor in Keras's order of axes by the role's initializer."""
-        initializer = getattr(self, role.initializer) or initializers.GlorotUniform()
+    def _fill(self, spec: WeightSpec, view: Tensor) -> None:
+        """Fill a tensor in Keras's order of axes by the spec's initializer."""
+        initializer = getattr(self, spec.initializer) or initializers.GlorotUniform()
         with torch.no_grad(), view.device:
             value = initializer(tuple(view.shape), dtype=dtype_policies.get_dtype_name(view.dtype))
             found = value if isinstance(value, Tensor) else to_tensor(value)
             if found is None or found.shape != view.shape:
                 rule = f"a callable that returns an array of the shape {tuple(view.shape)}"
                 shown = value if found is None else tuple(found.shape)
-                self._refuse(role.initializer, rule, initializer, returned=shown)
+                self._refuse(spec.initializer, rule, initializer, returned=shown)
             view.copy_(found)
 
     def _materialize(self, values: Mapping[str, Tensor]) -> None:
@@ -288,18 +288,18 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         if not found or any(map(_is_lazy, found.values())):
             return
         shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
-        input_shape = self._input_shape_for(shapes)
-        expected = {} if input_shape is None else self._shapes_for(input_shape)
+        input_shape = self._infer_input_shape(shapes)
+        expected = {} if input_shape is None else self._weight_shapes(input_shape)
         if any(expected.get(name) != shape for name, shape in shapes.items()):
             owner, rule = type(self).__name__, f"for {self!r}"
             error_msgs.append(argument_error(owner, "state_dict", rule, shapes, prefix=prefix))
             return
-        roles = {role.parameter: role for role in self.roles}
+        weight_specs = {spec.parameter: spec for spec in self.weight_specs}
         absent = {name: shape for name, shape in expected.items() if name not in shapes}
-        loaded = {name: self._empty(roles[name], shape) for name, shape in shapes.items()}
-        self._materialize({**self._initial_values(absent), **loaded})
+        loaded = {name: self._empty(weight_specs[name], shape) for name, shape in shapes.items()}
+        self._materialize({**self._make_initial_values(absent), **loaded})
 
-    def _become_built(self, values: Mapping[str, Tensor]) -> None:
+    def _finish_build(self, values: Mapping[str, Tensor]) -> None:
         """Finish the build with tensors in PyTorch's order for all unbuilt weights."""
         self._materialize(values)
         self._end_laziness()
@@ -343,6 +343,6 @@ def _is_lazy(tensor: Any) -> bool:
     return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
 
 
-def _uninitialized(buffer: bool, requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
+def _make_uninitialized(buffer: bool, requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
     make: Any = LazyBuffer if buffer else UninitializedParameter
     return make(requires_grad, device, dtype)

@@ -23,7 +23,7 @@ class LoRAMixin(Layer):
     Keras's order of axes. The factors are always float32. While it is off it costs nothing.
     """
 
-    roles = tuple(
+    weight_specs = tuple(
         WeightSpec(
             name,
             name,
@@ -53,7 +53,9 @@ class LoRAMixin(Layer):
             ValueError: The layer is not built.
         """
         self._require_built("kernel")
-        return weight_to_kernel(self._merged(self.weight) if self.lora_enabled else self.weight)
+        return weight_to_kernel(
+            self._weight_with_lora(self.weight) if self.lora_enabled else self.weight
+        )
 
     def enable_lora(
         self,
@@ -82,7 +84,7 @@ class LoRAMixin(Layer):
         self._lora_kernel_a_initializer = a_initializer
         self._lora_kernel_b_initializer = b_initializer
         shapes = self._lora_shapes(tuple(self.kernel.shape), rank)
-        for name, value in self._initial_values(shapes).items():
+        for name, value in self._make_initial_values(shapes).items():
             self.register_parameter(name, Parameter(value, self.trainable))
         self.weight.requires_grad = False
         self.lora_enabled, self.lora_rank, self.lora_alpha = True, rank, alpha
@@ -100,8 +102,8 @@ class LoRAMixin(Layer):
         if rank:
             self.lora_rank, self.lora_alpha = self._check_lora("lora_rank", rank, alpha)
 
-    def _starts_frozen(self, role: WeightSpec) -> bool:
-        return super()._starts_frozen(role) or (self.lora_enabled and role.parameter == "weight")
+    def _starts_frozen(self, spec: WeightSpec) -> bool:
+        return super()._starts_frozen(spec) or (self.lora_enabled and spec.parameter == "weight")
 
     def _check_lora(self, argument: str, rank: Any, alpha: Any) -> tuple[int, float]:
         owner = type(self).__name__
@@ -117,7 +119,7 @@ class LoRAMixin(Layer):
         *inputs, outputs = kernel_shape
         return dict(zip(_FACTORS, ((*inputs, rank), (rank, outputs)), strict=True))
 
-    def _merged(self, weight: Tensor) -> Tensor:
+    def _weight_with_lora(self, weight: Tensor) -> Tensor:
         """Return the weight plus the scaled low-rank update, in the weight's dtype."""
         scale = (self.lora_alpha or 0) / (self.lora_rank or 1)
         update = kernel_to_weight(scale * (self.lora_kernel_a @ self.lora_kernel_b))

@@ -24,7 +24,7 @@ class StatelessLayer(Layer):
     `.half()`, `.double()` and the like the layer computes in that dtype, as one with weights does.
     """
 
-    roles = ()
+    weight_specs = ()
     _casts_integers = False  # whether integers and booleans, too, are cast to the compute dtype
 
     def __init__(self, *, input_shape: Sequence[int | None] | None = None, **kwargs: Any) -> None:

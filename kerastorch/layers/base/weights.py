@@ -57,7 +57,7 @@ def declare_weight(
     empty: Callable[..., Tensor] = torch.empty,
     when: str | None = None,
 ) -> WeightSpec:
-    """Return the role of a parameter with Keras's three arguments, `<name>_initializer` etc."""
+    """Return the spec of a parameter with Keras's three arguments, `<name>_initializer` etc."""
     initializer, regularizer = f"{name}_initializer", f"{name}_regularizer"
     constraint = f"{name}_constraint"
     return WeightSpec(parameter, name, initializer, regularizer, constraint, view, empty, when=when)
@@ -126,25 +126,27 @@ class LazyBuffer(UninitializedBuffer):
 
 def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
     """Infer all parameters' shapes from Keras's shapes of some, by Keras's names; else None."""
-    roles = {role.name: role for role in layer.roles if layer._has(role)}
-    if not saved or not saved.keys() <= roles.keys():
+    weight_specs = {spec.name: spec for spec in layer.weight_specs if layer._uses_weight(spec)}
+    if not saved or not saved.keys() <= weight_specs.keys():
         return None
     try:
-        shapes = {roles[n].parameter: _to_torch_shape(roles[n], s) for n, s in saved.items()}
+        shapes = {
+            weight_specs[n].parameter: _to_torch_shape(weight_specs[n], s) for n, s in saved.items()
+        }
     except KeyError:  # a kernel of a rank that no kernel has
         return None
-    input_shape = layer._input_shape_for(shapes)
+    input_shape = layer._infer_input_shape(shapes)
     if input_shape is None:
         return None
     try:
-        expected: dict[str, Shape] = layer._shapes_for(input_shape)
+        expected: dict[str, Shape] = layer._weight_shapes(input_shape)
     except (IndexError, ValueError):
         return None
     return expected if all(expected.get(n) == shape for n, shape in shapes.items()) else None
 
 
-def _to_torch_shape(role: WeightSpec, shape: Shape) -> Shape:
+def _to_torch_shape(spec: WeightSpec, shape: Shape) -> Shape:
     """Convert a shape in Keras's order of axes to PyTorch's order."""
-    axes = role.view(torch.empty(tuple(range(len(shape))), device="meta")).shape
+    axes = spec.view(torch.empty(tuple(range(len(shape))), device="meta")).shape
     sizes = dict(zip(axes, shape, strict=True))
     return tuple(sizes[axis] for axis in range(len(shape)))

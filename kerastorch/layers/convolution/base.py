@@ -27,10 +27,10 @@ class BaseConv(KernelLayer):
     """
 
     rank: ClassVar[int]
-    roles = (
+    weight_specs = (
         declare_weight("weight", "kernel", view=weight_to_kernel, empty=empty_weight),
         declare_weight("bias", "bias", when="use_bias"),
-        *LoRAMixin.roles,
+        *LoRAMixin.weight_specs,
     )
     renamed_arguments: ClassVar = {
         **KernelLayer.renamed_arguments,
@@ -152,7 +152,7 @@ class BaseConv(KernelLayer):
         owner, layout = type(self).__name__, self.data_format
         return arguments.as_shape(owner, argument, input_shape, self.rank + 2, data_format=layout)
 
-    def _shapes_for(
+    def _weight_shapes(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
         shape, axis, layout = (
@@ -176,7 +176,7 @@ class BaseConv(KernelLayer):
             shapes.update(self._lora_shapes(kernel_shape, self.lora_rank))
         return shapes
 
-    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
+    def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
         weight = shapes.get("weight", ())
         if len(weight) != self.rank + 2:
             return None

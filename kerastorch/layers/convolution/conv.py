@@ -16,7 +16,7 @@ from ..._ops.convolution import convolve_same
 from ..._ops.convolution_cpu import conv1x1_as_matmul, select_convolution
 from ..._ops.convolution_dynamic import convolve_dynamic
 from ..._ops.tracing import is_compiling_dynamic_training, is_compiling_static_inference
-from ..._ops.window_arithmetic import fixed_padding
+from ..._ops.window_arithmetic import compute_fixed_padding
 from . import torch_conversion
 from .base import BaseConv
 
@@ -63,7 +63,7 @@ class Conv(BaseConv):
         # In training, an activation costs more memory on a matrix product's output, a view.
         if pointwise and (max(stride) > 1 or self._stages[0] is None):
             return conv1x1_as_matmul, (stride, dilation, self.groups)
-        padding = fixed_padding(self.padding, kernel_size, stride, dilation)
+        padding = compute_fixed_padding(self.padding, kernel_size, stride, dilation)
         if padding is None:
             return convolve_same, (kernel_size, stride, dilation, self.groups)
         if max(*dilation, self.groups) == 1:

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from ... import activations
 from ..._core.arguments import as_positive_ints
 from ..._core.errors import argument_error
-from ..._ops.window_arithmetic import fixed_padding, same_padding
+from ..._ops.window_arithmetic import compute_fixed_padding, same_padding
 from ...dtype_policies import get_dtype_name, parse_policy
 from .base import BaseConv
 
@@ -79,7 +79,7 @@ def from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str,
     )
     for name in ("weight", "bias"):
         setattr(layer, name, _share_or_copy(getattr(conv, name), copy=copy))
-    layer._build(layer._input_shape_for({"weight": tuple(conv.weight.shape)}) or ())
+    layer._build(layer._infer_input_shape({"weight": tuple(conv.weight.shape)}) or ())
     layer._end_laziness()
     if not layer.trainable:
         layer.trainable = False
@@ -127,7 +127,7 @@ def to_torch(
         dtype=layer.weight.dtype,
     )
     if layer.lora_enabled:
-        conv.weight = nn.Parameter(layer._merged(layer.weight).detach())
+        conv.weight = nn.Parameter(layer._weight_with_lora(layer.weight).detach())
     else:
         conv.weight = _share_or_copy(layer.weight, copy=copy)
     conv.bias = _share_or_copy(layer.bias, copy=copy)
@@ -150,7 +150,10 @@ def _find_keras_padding(owner: str, conv: Any) -> str:
     if conv.padding in ("valid", "same"):
         return str(conv.padding)
     for padding in ("valid", "same"):
-        if fixed_padding(padding, conv.kernel_size, conv.stride, conv.dilation) == conv.padding:
+        if (
+            compute_fixed_padding(padding, conv.kernel_size, conv.stride, conv.dilation)
+            == conv.padding
+        ):
             return padding
     rule = "0 or what 'same' is at every size, since Keras has no other padding"
     remedy = "Pad the input yourself, and convert the module without its padding."
@@ -162,7 +165,9 @@ def _compute_padding(
     owner: str, layer: BaseConv, input_size: int | Sequence[int] | None
 ) -> list[tuple[int, int]]:
     """Return the padding (before, after) of each spatial axis for an input size."""
-    fixed = fixed_padding(layer.padding, layer.kernel_size, layer.strides, layer.dilation_rate)
+    fixed = compute_fixed_padding(
+        layer.padding, layer.kernel_size, layer.strides, layer.dilation_rate
+    )
     if fixed is not None:
         return [(n, n) for n in fixed]
     sizes = (1,) * layer.rank

@@ -69,10 +69,10 @@ class Dense(KernelLayer):
     """
 
     returns_new_tensor = True
-    roles = (
+    weight_specs = (
         declare_weight("weight", "kernel", view=weight_to_kernel),
         declare_weight("bias", "bias", when="use_bias"),
-        *LoRAMixin.roles,
+        *LoRAMixin.weight_specs,
     )
     _omit_config_if_unset = ("activity_regularizer", "lora_rank", "lora_alpha")
     _config_keys_last = ("lora_rank", "lora_alpha")
@@ -133,7 +133,7 @@ class Dense(KernelLayer):
         shape = arguments.as_shape_of_any_rank(type(self).__name__, "input_shape", input_shape, 2)
         return (*shape[:-1], self.units)
 
-    def _shapes_for(
+    def _weight_shapes(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
         shape = arguments.as_shape_of_any_rank(type(self).__name__, argument, input_shape, 2)
@@ -152,7 +152,7 @@ class Dense(KernelLayer):
         if self.lora_enabled:
             self.lora_alpha = self.lora_rank  # `Dense.build` of Keras loses the constructor's
 
-    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
+    def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
         weight = shapes.get("weight", ())
         return [None, weight[1]] if len(weight) == 2 else None
 

@@ -75,13 +75,11 @@ class BatchNormalization(Layer):
     Example:
         >>> import torch
         >>> layer = BatchNormalization(momentum=0.5, epsilon=0.0)
-        >>> layer(torch.tensor([[1.0], [3.0]])).tolist()
-        [[-1.0], [1.0]]
-        >>> layer.running_mean.tolist()
-        [1.0]
+        >>> layer(torch.tensor([[1.0], [3.0]])).tolist(), layer.running_mean.tolist()
+        ([[-1.0], [1.0]], [1.0])
     """
 
-    roles = (
+    weight_specs = (
         declare_weight("weight", "gamma", when="scale"),
         declare_weight("bias", "beta", when="center"),
         WeightSpec("running_mean", "moving_mean", _MEAN, buffer=True),
@@ -190,7 +188,7 @@ class BatchNormalization(Layer):
         """Return the square root of the initial moving variance, as in Keras."""
         return torch.sqrt(torch.as_tensor(self.moving_variance_initializer(shape, dtype=dtype)))
 
-    def _shapes_for(
+    def _weight_shapes(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
         shape, owner = tuple(input_shape), type(self).__name__
@@ -201,9 +199,10 @@ class BatchNormalization(Layer):
         if len(shape) < 2 or not channels:
             rule = f"a shape with a batch and a known number of channels (axis {self.axis})"
             self._refuse(argument, rule, shape)
-        return {role.parameter: (channels,) for role in self.roles if self._has(role)}
+        used = filter(self._uses_weight, self.weight_specs)
+        return {spec.parameter: (channels,) for spec in used}
 
-    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
+    def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
         channels = next(iter(shapes.values()))
         if len(channels) != 1:
             return None

@@ -58,7 +58,7 @@ class Normalization(Layer):
                 [ 0.0000]])
     """
 
-    roles = (
+    weight_specs = (
         WeightSpec("mean", "mean", "_zeros", buffer=True),
         WeightSpec("variance", "variance", "_ones", buffer=True),
         WeightSpec("count", "count", "_zeros", dtype=torch.int32, buffer=True),
@@ -145,10 +145,10 @@ class Normalization(Layer):
         """Return Keras's names of the weights: none if the config has the mean."""
         return super().weight_names(config) if config.get("mean") is None else ()
 
-    def _has(self, role: WeightSpec) -> bool:
+    def _uses_weight(self, spec: WeightSpec) -> bool:
         return self._given_mean is None
 
-    def _sorted_axes(self, shape: Sequence[int | None], argument: str) -> list[int]:
+    def _sort_axes(self, shape: Sequence[int | None], argument: str) -> list[int]:
         """Return `axis` sorted and nonnegative for a shape."""
         ndim = len(shape)
         kept = sorted({axis % ndim for axis in self.axis if -ndim <= axis < ndim})
@@ -157,17 +157,17 @@ class Normalization(Layer):
             self._refuse(argument, rule, tuple(shape), axis=self.axis)
         return kept
 
-    def _shapes_for(
+    def _weight_shapes(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
         shape = arguments.as_shape_of_any_rank(type(self).__name__, argument, input_shape, 0)
-        sizes = [shape[axis] for axis in self._sorted_axes(shape, argument)]
+        sizes = [shape[axis] for axis in self._sort_axes(shape, argument)]
         known = tuple(n for n in sizes if n is not None)
         if len(known) < len(sizes):
             self._refuse(argument, "a shape with known sizes along `axis`", shape, axis=self.axis)
         return {"mean": known, "variance": known, "count": ()}
 
-    def _input_shape_for(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
+    def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
         sizes = shapes.get("mean", shapes.get("variance", ()))
         least = max((axis + 1 if axis >= 0 else -axis for axis in self.axis), default=0)
         for ndim in range(least, least + len(self.axis) + 1):
@@ -211,7 +211,7 @@ class Normalization(Layer):
 
     def _align_moment(self, moment: Tensor, shape: Sequence[int | None], argument: str) -> Tensor:
         """Reshape a mean or variance so that it broadcasts to inputs of a shape."""
-        kept = self._sorted_axes(shape, argument)
+        kept = self._sort_axes(shape, argument)
         sizes = [1] * len(shape)
         axes = kept[len(kept) - moment.ndim :]
         for axis, size in zip(axes, moment.shape, strict=True):

@@ -33,7 +33,7 @@ def read_live_object(value: Any) -> WeightFile:
     """
     if not is_keras_object(value):
         return read_arrays(value)
-    layers = tuple(_saved_layers(value, "", set()))
+    layers = tuple(_iterate_saved_layers(value, "", set()))
     if not getattr(value, "built", True) and not any(layer.weights for layer in layers):
         remedy = "Call it on a batch, or `build` it, first."
         raise ValueError(
@@ -85,7 +85,7 @@ def _config(value: Any) -> Any:
     return config if config.get("class_name") in _MODELS else None
 
 
-def _saved_layers(layer: Any, path: str, seen: set[int]) -> Iterator[SavedLayer]:
+def _iterate_saved_layers(layer: Any, path: str, seen: set[int]) -> Iterator[SavedLayer]:
     """Yield a layer and all layers inside it, each once."""
     if id(layer) in seen:
         return
@@ -96,7 +96,7 @@ def _saved_layers(layer: Any, path: str, seen: set[int]) -> Iterator[SavedLayer]
     if path or own:
         yield SavedLayer(path, layer.name, tuple(_make_weight(path, weight) for weight in own))
     for one in inner:
-        yield from _saved_layers(one, f"{path}/{one.name}" if path else one.name, seen)
+        yield from _iterate_saved_layers(one, f"{path}/{one.name}" if path else one.name, seen)
 
 
 def _inner_layers(layer: Any) -> list[Any]:

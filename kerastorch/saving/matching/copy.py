@@ -49,15 +49,15 @@ def _read_into_buffers(plan: LoadPlan) -> list[Buffer]:
             raise FileError(f"{what}, but the source has different values for them.")
     for layer, shapes in plan.shapes.items():
         rest = {n: shape for n, shape in shapes.items() if id(getattr(layer, n)) not in buffers}
-        for name, value in layer._initial_values(rest).items():
+        for name, value in layer._make_initial_values(rest).items():
             buffers[id(getattr(layer, name))] = (layer, name, value)
     return list(buffers.values())
 
 
 def _make_buffer(owner: nn.Module, name: str, tensor: Tensor, plan: LoadPlan) -> Tensor:
     if isinstance(owner, Layer) and owner in plan.shapes:
-        role = next(role for role in owner.roles if role.parameter == name)
-        return owner._empty(role, plan.shapes[owner][name])
+        spec = next(spec for spec in owner.weight_specs if spec.parameter == name)
+        return owner._empty(spec, plan.shapes[owner][name])
     return torch.empty_like(tensor, device="cpu", requires_grad=False)
 
 
@@ -99,7 +99,7 @@ def _copy_to_parameters(buffers: list[Buffer]) -> None:
             else:
                 tensor.copy_(value)
         for layer, values in unbuilt.items():
-            layer._become_built(values)
+            layer._finish_build(values)
 
 
 def _call_methods(plan: LoadPlan, arrays: list[Arrays], source: str) -> None:

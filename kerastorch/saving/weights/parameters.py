@@ -116,9 +116,9 @@ def list_parameters(module: nn.Module) -> list[ParameterSlot]:
 
 def _list_layer_weights(layer: Layer, path: str) -> list[ParameterSlot]:
     targets = [
-        ParameterSlot(layer, role.parameter, role.name, path + role.parameter, role.view)
-        for role in layer.roles
-        if getattr(layer, role.parameter) is not None
+        ParameterSlot(layer, spec.parameter, spec.name, path + spec.parameter, spec.view)
+        for spec in layer.weight_specs
+        if getattr(layer, spec.parameter) is not None
     ]
     for name, child in layer.named_children():
         if isinstance(child, Layer):

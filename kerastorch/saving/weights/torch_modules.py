@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..._core import arguments
 from ..._core.errors import argument_error, short_repr
 from ..._core.layout import depthwise_weight_to_kernel, weight_to_kernel
-from ..._ops.window_arithmetic import fixed_padding
+from ..._ops.window_arithmetic import compute_fixed_padding
 from .computations import (
     SAME,
     Computation,
@@ -100,11 +100,11 @@ def _compare_conv(module: Any, config: Config) -> Iterator[str]:
         yield different
         return
     geometry = module.kernel_size, module.stride, module.dilation
-    own, wanted = module.padding, fixed_padding(padding, *geometry)
+    own, wanted = module.padding, compute_fixed_padding(padding, *geometry)
     if own == padding:
         return
     if isinstance(own, str):
-        own = fixed_padding(own, *geometry)
+        own = compute_fixed_padding(own, *geometry)
     if own != wanted:
         if wanted is None:
             different += ", which is uneven or depends on the input's size"
