@@ -29,7 +29,7 @@ from kerastorch.layers.base.layer import Layer
 from kerastorch.models.build import build_model
 from kerastorch.models.functional import Model
 from kerastorch.saving.configs.parse import parse_model_config
-from kerastorch.saving.weights.unbuilt import build_all
+from tests.models.configs import build_all
 
 FILES = Path(__file__).parents[1] / "files"
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning")

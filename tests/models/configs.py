@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from kerastorch.models.functional import Model
+from kerastorch.saving.weights.unbuilt import list_unbuilt_layers
+
 Config = dict[str, Any]
 
 
@@ -58,3 +61,10 @@ def chain(*layers: Config) -> Config:
         for entry, name, before in zip(layers, names[1:], names, strict=False)
     ]
     return functional(input_layer("x"), *called, inputs=["x", 0, 0], outputs=[[names[-1], 0, 0]])
+
+
+def build_all(model: Model) -> None:
+    """Build all layers of a model whose input shapes are known."""
+    for path, layer, shape in list_unbuilt_layers(model):
+        assert shape is not None, path
+        layer.build(shape)

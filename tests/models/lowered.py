@@ -8,8 +8,7 @@ from torch import nn
 from kerastorch.models import base
 from kerastorch.models.build import build_model
 from kerastorch.saving.configs.parse import parse_model_config
-from kerastorch.saving.weights.unbuilt import build_all
-from tests.models.configs import functional, input_layer, layer, node, sequential, tensor
+from tests.models.configs import build_all, functional, input_layer, layer, node, sequential, tensor
 
 SHAPE = (3, 5, 4, 2)  # that of the input, batch included
 

@@ -13,8 +13,8 @@ from torch import nn
 from kerastorch.layers import Conv2D, Dense
 from kerastorch.models.build import build_model
 from kerastorch.saving.configs.parse import parse_model_config
-from kerastorch.saving.weights.unbuilt import build_all
 from tests.models.configs import (
+    build_all,
     chain,
     dense,
     functional,

@@ -21,7 +21,7 @@ from kerastorch.models.functional import Model
 from kerastorch.models.lowering import _Lowering as Lowering
 from kerastorch.models.program import Program
 from kerastorch.saving.configs.parse import parse_model_config
-from kerastorch.saving.weights.unbuilt import build_all
+from tests.models.configs import build_all
 from tests.models.lowered import forbid, lowered
 from tests.models.random_graphs import IMAGE, random_functional, random_sequential
 

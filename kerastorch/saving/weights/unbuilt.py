@@ -5,22 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..._core.errors import argument_error
 from ...layers.base.layer import Layer
 from ...models.functional import Model
-
-
-def build_all(model: Model) -> None:
-    """Build all layers of a model.
-
-    Raises:
-        ValueError: the shape of a layer's input is not known.
-    """
-    for name, layer, shape in list_unbuilt_layers(model):
-        if shape is None:
-            remedy = "Call the model on a batch instead."
-            raise ValueError(argument_error(name, "input_shape", "known", shape, remedy))
-        layer.build(shape)
 
 
 def list_unbuilt_layers(model: Model) -> Iterator[tuple[str, Layer, Any]]:

@@ -6,8 +6,16 @@ import torch
 
 from kerastorch.models.build import build_model
 from kerastorch.saving.configs.parse import parse_model_config
-from kerastorch.saving.weights.unbuilt import build_all
-from tests.models.configs import dense, functional, input_layer, inside, layer, node, tensor
+from tests.models.configs import (
+    build_all,
+    dense,
+    functional,
+    input_layer,
+    inside,
+    layer,
+    node,
+    tensor,
+)
 
 
 def built(config, **kwargs):

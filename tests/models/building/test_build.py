@@ -9,9 +9,16 @@ from kerastorch.layers import Conv2D, Dense, InputLayer, PReLU
 from kerastorch.models.build import build_model
 from kerastorch.models.functional import Functional
 from kerastorch.saving.configs.parse import parse_model_config
-from kerastorch.saving.weights.unbuilt import build_all, list_unbuilt_layers
 from tests.models.building.examples import built
-from tests.models.configs import chain, dense, input_layer, layer, sequential
+from tests.models.configs import (
+    build_all,
+    chain,
+    dense,
+    input_layer,
+    layer,
+    list_unbuilt_layers,
+    sequential,
+)
 
 
 def test_layers_become_modules_under_their_names():

@@ -12,9 +12,8 @@ from kerastorch.graph.shapes import UNKNOWN, Shape, broadcast_shapes, complete_s
 from kerastorch.models.build import build_model
 from kerastorch.models.sequential import Sequential
 from kerastorch.saving.configs.parse import parse_model_config
-from kerastorch.saving.weights.unbuilt import build_all
 from tests.models.building.examples import built, operation, shared, wrong
-from tests.models.configs import dense, input_layer, layer, node, sequential, tensor
+from tests.models.configs import build_all, dense, input_layer, layer, node, sequential, tensor
 
 # The table
 
