@@ -7,8 +7,8 @@ first two, the train steps of `models.py` for the last):
   the output's gradient.
 - A strided 1x1 convolution whose weight is large compared with the input and output, as a matrix
   product over spatial positions.
-- A 1x1 convolution without a stride, as a matrix product too: in training on one thread, and with
-  two threads where the weight outweighs the activations.
+- A 1x1 convolution without a stride, as a matrix product too: in training of several images on one
+  thread, and with two threads where the weight outweighs the activations.
 """
 
 from __future__ import annotations
@@ -113,8 +113,11 @@ def _is_faster(inputs: Tensor, weight: Tensor) -> bool:
     if not inputs.is_contiguous():
         return False
     training = torch.is_grad_enabled()
-    if torch.get_num_threads() == 1 and (training or inputs.shape[0] == 1):
-        return training  # for one image, torch's convolution is the same product
+    if torch.get_num_threads() == 1:
+        if inputs.shape[0] == 1:
+            return False  # torch's convolution is the same product
+        if training:
+            return True
     return _count_elements(inputs, weight) <= _READ_BOUND[training] * weight.numel()
 
 
