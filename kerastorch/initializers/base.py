@@ -40,6 +40,10 @@ class Initializer(OwnConstructor):
             shape: The shape, in Keras's axis order.
             dtype: A Keras or torch dtype; None for `keras.config.floatx()`.
         """
+        return self._fill(as_shape(shape), as_dtype(type(self).__name__, dtype))
+
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+        """Return the values; only the classes here define this instead of `__call__`."""
         name = type(self).__name__
         raise NotImplementedError(f"{name} does not have `__call__(shape, dtype=None)`.")
 
