@@ -70,10 +70,8 @@ def write_full(tensor: Any, values: Tensor) -> None:
         mesh, placements = get_sharding(tensor)
         everywhere = [Replicate()] * mesh.ndim
         values = DTensor.from_local(values.to(tensor.device), mesh, everywhere, run_check=False)
-        tensor, values = (
-            get_local_shard(tensor),
-            get_local_shard(values.redistribute(placements=placements)),
-        )
+        values = get_local_shard(values.redistribute(placements=placements))
+        tensor = get_local_shard(tensor)
     tensor.copy_(values)
 
 
@@ -96,15 +94,14 @@ def require_unsharded_view(model: nn.Module, owner: str) -> None:
             module.reshard()
             resharded.update(module.modules())
     for module in modules:
-        if module not in resharded and getattr(module, "_is_fsdp_managed_module", False):
-            if not module._fsdp_use_orig_params:
-                _refuse_flat(owner, [module])
-            if not all(map(is_sharded, module.parameters(recurse=False))):
-                rule = "the whole model where its weights are gathered for a forward pass"
-                remedy = (
-                    "Give what `fully_shard` was last called on, or call its `reshard()` first."
-                )
-                raise ValueError(argument_error(owner, "model", rule, type(model).__name__, remedy))
+        if module in resharded or not getattr(module, "_is_fsdp_managed_module", False):
+            continue
+        if not module._fsdp_use_orig_params:
+            _refuse_flat(owner, [module])
+        if not all(map(is_sharded, module.parameters(recurse=False))):
+            rule = "the whole model where its weights are gathered for a forward pass"
+            remedy = "Give what `fully_shard` was last called on, or call its `reshard()` first."
+            raise ValueError(argument_error(owner, "model", rule, type(model).__name__, remedy))
 
 
 def _refuse_flat(owner: str, found: Iterable[nn.Module]) -> None:

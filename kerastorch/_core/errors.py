@@ -9,12 +9,7 @@ _LONGEST = 200  # characters of a value in a message
 
 
 def argument_error(
-    owner: str,
-    argument: str,
-    rule: str,
-    value: object,
-    remedy: str = "",
-    **related: object,
+    owner: str, argument: str, rule: str, value: object, remedy: str = "", **related: object
 ) -> str:
     """Return the error message for an invalid argument.
 
@@ -27,10 +22,8 @@ def argument_error(
         **related: Other values that the rule refers to.
     """
     received = ", ".join(f"{k}={short_repr(v)}" for k, v in ((argument, value), *related.items()))
-    return (
-        f"{owner}: `{argument}` must be {rule}. Received: {received}."
-        f"{' ' if remedy else ''}{remedy}"
-    )
+    message = f"{owner}: `{argument}` must be {rule}. Received: {received}."
+    return f"{message} {remedy}" if remedy else message
 
 
 def short_repr(value: object) -> str:

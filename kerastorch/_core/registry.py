@@ -22,7 +22,6 @@ from .errors import argument_error
 _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
 
 _NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
-_LAYER_MODULE = "keras.layers"
 LAYERS: dict[str, Any] = {}  # class name -> layer of `keras.layers`
 ALIASES: dict[str, str] = {}  # alias -> class name: "MaxPool2D" -> "MaxPooling2D"
 _counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
@@ -62,12 +61,10 @@ def is_automatic_name(name: str, kind: str) -> bool:
 
 def make_class_table(classes: Iterable[type], **aliases: type) -> dict[str, type]:
     """Return a table of `classes` by class name, by its snake_case, and by the aliases."""
-    listed = tuple(classes)
-    return {
-        **{cls.__name__: cls for cls in listed},
-        **{to_snake_case(cls.__name__): cls for cls in listed},
-        **aliases,
-    }
+    table = dict(aliases)
+    for cls in classes:
+        table[cls.__name__] = table[to_snake_case(cls.__name__)] = cls
+    return table
 
 
 def make_function_config(function: object) -> Config:
@@ -116,11 +113,8 @@ class Registry(Generic[Entry]):
             identifier = identifier()
         if callable(identifier):
             return cast(Entry, identifier)
-        raise ValueError(
-            argument_error(
-                self.kind, "identifier", "a name, a config dict or a callable", identifier
-            )
-        )
+        rule = "a name, a config dict or a callable"
+        raise ValueError(argument_error(self.kind, "identifier", rule, identifier))
 
     def serialize(self, obj: Any) -> Config | str | None:
         """Return the config that Keras writes for `obj`: a dict, a bare name, or None."""
@@ -137,8 +131,9 @@ class Registry(Generic[Entry]):
         cls = type(obj)
         is_layer = self._layers.get(cls.__name__) is cls
         built_in = is_layer or cls in self._own
+        module = None if cls.__module__ == "__main__" else cls.__module__
         return {
-            "module": _LAYER_MODULE if is_layer else self.module if built_in else _module_of(cls),
+            "module": "keras.layers" if is_layer else self.module if built_in else module,
             "class_name": cls.__name__,
             "config": encode_array(obj.get_config()),
             "registered_name": None if built_in else cls.__name__,
@@ -160,7 +155,7 @@ class Registry(Generic[Entry]):
         own = custom_objects or {}
         found = next((own[n] for n in names if n in own), None)
         if found is None:
-            if _is_foreign(config):
+            if isinstance(config, dict) and _is_foreign(config):
                 rule = "about an object of Keras, or of `custom_objects`"
                 raise TypeError(argument_error(self.kind, "config", rule, config))
             found = self.table.get(name)
@@ -219,9 +214,8 @@ def _create_instance(cls: Any, arguments: Config) -> Any:
         return make(arguments) if make is not None else cls(**arguments)
     except TypeError as error:
         rule = "a config that the class takes"
-        raise TypeError(
-            f"{argument_error(cls.__name__, 'config', rule, arguments)} {error}"
-        ) from error
+        message = argument_error(cls.__name__, "config", rule, arguments)
+        raise TypeError(f"{message} {error}") from error
 
 
 def _is_lambda(config: Any) -> bool:
@@ -232,14 +226,8 @@ def _is_lambda(config: Any) -> bool:
     return is_bare or config.get("class_name") == "__lambda__"
 
 
-def _is_foreign(config: Config | str) -> bool:
+def _is_foreign(config: Config) -> bool:
     """Return whether a dict describes an object of another package than Keras."""
-    if isinstance(config, str):
-        return False
     module = config.get("module", "keras")
     outside = not isinstance(module, str) or module.split(".")[0] not in _KERAS
     return outside or ">" in str(config.get("registered_name"))
-
-
-def _module_of(cls: type) -> str | None:
-    return None if cls.__module__ == "__main__" else cls.__module__

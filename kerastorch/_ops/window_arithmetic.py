@@ -16,8 +16,7 @@ Integers = tuple[int, ...]
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     """Return TensorFlow's "same" padding (before, after) of one axis.
 
-    The output size is `ceil(size / stride)`; an odd total has one more after. No branch depends on
-    the size, so that it may be symbolic.
+    An odd total has one more after. No branch depends on the size, so that it may be symbolic.
     """
     extent = (kernel - 1) * dilation + 1
     if stride == 1:

@@ -13,18 +13,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from .._core import seeds
 from .._core.config_arrays import Config
 from .._core.errors import argument_error
 from .._core.registry import Registry
-from .._core.seeds import (
-    Seed,
-    SeedGenerator,
-    Shape,
-    get_default_device,
-    sample_normal,
-    sample_truncated_normal,
-    sample_uniform,
-)
+from .._core.seeds import Seed, SeedGenerator, Shape, get_default_device
 from .base import Initializer
 
 __all__ = [
@@ -92,7 +85,7 @@ class RandomNormal(_Normal):
     """
 
     def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        return sample_normal(shape, self.mean, self.stddev, dtype, self.seed)
+        return seeds.sample_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
 class TruncatedNormal(_Normal):
@@ -110,7 +103,7 @@ class TruncatedNormal(_Normal):
     """
 
     def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        return sample_truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
+        return seeds.sample_truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
 class RandomUniform(_Random):
@@ -133,7 +126,7 @@ class RandomUniform(_Random):
         super().__init__(seed)
 
     def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        return sample_uniform(shape, self.minval, self.maxval, dtype, self.seed)
+        return seeds.sample_uniform(shape, self.minval, self.maxval, dtype, self.seed)
 
 
 class Orthogonal(_Random):
@@ -163,7 +156,7 @@ class Orthogonal(_Random):
         long, short = max(rows, columns), min(rows, columns)
         is_half = dtype in (torch.float16, torch.bfloat16)  # `torch.linalg.qr` lacks them
         qr_dtype = torch.float32 if is_half else dtype
-        q, r = torch.linalg.qr(sample_normal((long, short), 0.0, 1.0, qr_dtype, self.seed))
+        q, r = torch.linalg.qr(seeds.sample_normal((long, short), 0.0, 1.0, qr_dtype, self.seed))
         q *= r.diagonal().sign()  # makes the distribution uniform
         values: Tensor = self.gain * (q.T if rows < columns else q).reshape(shape)
         return values.to(dtype)
@@ -222,11 +215,11 @@ class VarianceScaling(_Random):
         variance = self.scale / max(1.0, fans[self.mode])
         if self.distribution == "uniform":
             limit = math.sqrt(3.0 * variance)
-            return sample_uniform(shape, -limit, limit, dtype, self.seed)
+            return seeds.sample_uniform(shape, -limit, limit, dtype, self.seed)
         stddev = math.sqrt(variance)
         if self.distribution == "truncated_normal":
-            return sample_truncated_normal(shape, 0.0, stddev / _CUT_STDDEV, dtype, self.seed)
-        return sample_normal(shape, 0.0, stddev, dtype, self.seed)
+            return seeds.sample_truncated_normal(shape, 0.0, stddev / _CUT_STDDEV, dtype, self.seed)
+        return seeds.sample_normal(shape, 0.0, stddev, dtype, self.seed)
 
 
 class _Scaled(VarianceScaling):
