@@ -21,9 +21,6 @@ def upgrade_config(
     """Return a layer's config of any Keras as Keras 3 writes it, where only the names differ.
 
     `renamed` maps the class's argument names in Keras 1 or 2 to those in Keras 3.
-
-    Raises:
-        ValueError: Keras 1 computed something else.
     """
     upgraded = dict(config)
     for old, new in {**renamed, "input_dtype": "dtype"}.items():
@@ -61,9 +58,6 @@ def downgrade_config(config: Config, target: str) -> Config:
 
     Keras 3.15 added `input_axes` and `output_axes` to initializers, 3.13 `quantization_config`,
     3.10 `lora_alpha`, 3.7 named OrthogonalInitializer Orthogonal, and 3.4 made `dtype` a dict.
-
-    Raises:
-        ValueError: there is no such version, or it lacks what the config uses.
     """
     version = _parse_version(target)
     written = dict(config)

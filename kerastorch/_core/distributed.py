@@ -79,9 +79,6 @@ def require_unsharded_view(model: nn.Module, owner: str) -> None:
     """Reshard a model, so that its parameters are those that optimizers step.
 
     Between a forward and a backward pass `fully_shard` may leave gathered copies in the modules.
-
-    Raises:
-        ValueError: the model, or its parent, is sharded in a way that hides its weights.
     """
     fsdp: Any = sys.modules.get("torch.distributed.fsdp")
     if fsdp is None or torch.compiler.is_compiling():

@@ -12,6 +12,7 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, Generic, TypeVar, cast
 
@@ -77,31 +78,15 @@ def make_function_config(function: object) -> Config:
     }
 
 
+@dataclass(eq=False)
 class Registry(Generic[Entry]):
-    """A closed table of the objects of one Keras module.
+    """A closed table of the objects of one Keras module."""
 
-    Args:
-        kind: The singular name of an entry, for error messages.
-        module: The Keras module that configs name.
-        table: Name -> a function, or a class to create an instance of.
-        equivalents: Callables of other packages -> the names of equal entries.
-        layers: Class name -> a layer that is accepted as an entry.
-    """
-
-    def __init__(
-        self,
-        kind: str,
-        module: str,
-        table: Mapping[str, Any],
-        equivalents: Mapping[Callable[..., Any], str] | None = None,
-        layers: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.kind = kind
-        self.module = module
-        self.table = dict(table)
-        self._equivalents = dict(equivalents or {})
-        self._layers = {} if layers is None else layers  # filled when the layers are imported
-        self._own = set(self.table.values())
+    kind: str  # the singular name of an entry, for error messages
+    module: str  # the Keras module that configs name
+    table: Mapping[str, Any]  # name -> a function, or a class to create an instance of
+    equivalents: Mapping[Callable[..., Any], str] = field(default_factory=dict)  # of other packages
+    layers: Mapping[str, Any] = field(default_factory=dict)  # accepted too; fills on import
 
     def get(self, identifier: Any) -> Entry | None:
         """Return the callable for a name, config dict, class, instance or function, or None."""
@@ -120,7 +105,7 @@ class Registry(Generic[Entry]):
         """Return the config that Keras writes for `obj`: a dict, a bare name, or None."""
         if obj is None:
             return None
-        for function, name in self._equivalents.items():  # `obj` may be unhashable
+        for function, name in self.equivalents.items():  # `obj` may be unhashable
             if obj is function:
                 return name
         if isinstance(obj, FunctionType):
@@ -129,8 +114,8 @@ class Registry(Generic[Entry]):
             rule = "a function or an instance that has `get_config`"
             raise ValueError(argument_error(self.kind, "object", rule, obj))
         cls = type(obj)
-        is_layer = self._layers.get(cls.__name__) is cls
-        built_in = is_layer or cls in self._own
+        is_layer = self.layers.get(cls.__name__) is cls
+        built_in = is_layer or cls in self.table.values()
         module = None if cls.__module__ == "__main__" else cls.__module__
         return {
             "module": "keras.layers" if is_layer else self.module if built_in else module,
@@ -142,13 +127,7 @@ class Registry(Generic[Entry]):
     def deserialize(
         self, config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
     ) -> Entry | None:
-        """Return the object that a config of any Keras describes; `custom_objects` come first.
-
-        Raises:
-            ValueError: the name is unknown, or `config` is not a config.
-            TypeError: `config` describes an object of another package that `custom_objects` does
-                not name, or the object does not accept the arguments in `config`.
-        """
+        """Return the object that a config of any Keras describes; `custom_objects` come first."""
         if config is None:
             return None
         name, arguments, names = self._parse(config)
@@ -159,8 +138,8 @@ class Registry(Generic[Entry]):
                 rule = "about an object of Keras, or of `custom_objects`"
                 raise TypeError(argument_error(self.kind, "config", rule, config))
             found = self.table.get(name)
-        if found is None and isinstance(config, dict) and name in self._layers:
-            found = self._layers[name].from_config(arguments, custom_objects)
+        if found is None and isinstance(config, dict) and name in self.layers:
+            found = self.layers[name].from_config(arguments, custom_objects)
         elif found is None:
             raise ValueError(self._unknown(name))
         elif inspect.isclass(found):

@@ -28,11 +28,8 @@ def convolve_same(
     """Convolve with TensorFlow's "same" padding where it depends on the size or is asymmetric.
 
     `convolution` has the signature of `torch.conv2d`. `kernel_size` is the weight's, as integers:
-    while tracing, `weight.shape` holds tensors.
-
-    Returns:
-        (batch, out, *ceil(spatial / stride)), and whether that is a complete fresh tensor rather
-        than a slice of one.
+    while tracing, `weight.shape` holds tensors. The second result is whether the output is a
+    complete fresh tensor rather than a slice of one.
     """
     if is_tracing():  # this form does not depend on the size
         sides = to_f_pad_order(same_padding_per_axis(x.shape[2:], kernel_size, stride, dilation))

@@ -1,14 +1,7 @@
 """Convolutions that are faster, or only correct, as another operation on a CPU.
 
-Three are faster, as measured in float32 with AVX2 and AVX-512 (`compat/bench/`: `conv2d.py` for the
-first two, the train steps of `models.py` for the last):
-
-- The gradient of a depthwise kernel of more than 12 elements, as a convolution of each image with
-  the output's gradient.
-- A strided 1x1 convolution whose weight is large compared with the input and output, as a matrix
-  product over spatial positions.
-- A 1x1 convolution without a stride, as a matrix product too: in training on one thread, and with
-  two threads where the weight outweighs the activations.
+What is faster was measured in float32 with AVX2 and AVX-512 (`compat/bench/`: the train steps of
+`models.py` for 1x1 convolutions without a stride, `conv2d.py` for the others).
 """
 
 from __future__ import annotations
@@ -76,8 +69,8 @@ def conv1x1_as_matmul(
 ) -> tuple[Tensor, bool]:
     """Compute an ungrouped 1x1 convolution, as a matrix product over spatial positions if faster.
 
-    Returns:
-        The output, and whether to overwrite it: in training, a view costs more than a new tensor.
+    That is where the weight outweighs the activations, and in training on one thread. The second
+    result is whether to overwrite the output: in training, a view costs more than a new tensor.
     """
     strided = max(stride) > 1
     if _is_measured(x) and (strided or x.numel() * weight.shape[0] >= _MIN_PRODUCTS):
@@ -121,11 +114,7 @@ def _convolve_depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *geometr
 
 
 class _Depthwise(torch.autograd.Function):
-    """A depthwise convolution.
-
-    For each image, the weight's gradient is the convolution of the image with the output's
-    gradient as the kernel, with stride and dilation exchanged.
-    """
+    """A depthwise convolution with a faster gradient of its weight."""
 
     generate_vmap_rule = True
 
@@ -170,6 +159,7 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor, *geometry: Integers) -> Tensor:
+    """Convolve each image with its output's gradient, with stride and dilation exchanged."""
     stride, padding, dilation = geometry
     channels, _, height, width = weight.shape
     total: Tensor | None = None

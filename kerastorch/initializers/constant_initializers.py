@@ -61,9 +61,8 @@ class Constant(Initializer):
             return value.detach().expand(shape).clone(memory_format=torch.contiguous_format)
         except RuntimeError:
             rule, found = "one that `value` broadcasts to", tuple(value.shape)
-            raise ValueError(
-                argument_error("Constant", "shape", rule, shape, value_shape=found)
-            ) from None
+            message = argument_error("Constant", "shape", rule, shape, value_shape=found)
+            raise ValueError(message) from None
 
     def get_config(self) -> Config:
         """Return the constructor's arguments, with an array as the dict that Keras writes."""

@@ -17,7 +17,7 @@ from .._core import seeds
 from .._core.config_arrays import Config
 from .._core.errors import argument_error
 from .._core.registry import Registry
-from .._core.seeds import Seed, SeedGenerator, Shape, get_default_device
+from .._core.seeds import Seed, SeedGenerator, Shape
 from .base import Initializer
 
 __all__ = [
@@ -44,12 +44,6 @@ class _Random(Initializer):
             rule = "an integer, a `SeedGenerator` or None"
             raise ValueError(argument_error(type(self).__name__, "seed", rule, seed))
         self.seed: Seed = seed
-
-    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        return self._sample(shape, dtype).to(get_default_device()).contiguous()
-
-    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        raise NotImplementedError
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""
@@ -84,7 +78,7 @@ class RandomNormal(_Normal):
     tensor([0.0331, 0.0133, 0.0031])
     """
 
-    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         return seeds.sample_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
@@ -102,7 +96,7 @@ class TruncatedNormal(_Normal):
         ValueError: `seed` is invalid.
     """
 
-    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         return seeds.sample_truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
@@ -125,7 +119,7 @@ class RandomUniform(_Random):
         self.maxval = maxval
         super().__init__(seed)
 
-    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         return seeds.sample_uniform(shape, self.minval, self.maxval, dtype, self.seed)
 
 
@@ -149,7 +143,7 @@ class Orthogonal(_Random):
         self.gain = gain
         super().__init__(seed)
 
-    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         if len(shape) < 2:
             raise ValueError(argument_error("Orthogonal", "shape", "of rank 2 or more", shape))
         rows, columns = math.prod(shape[:-1]), shape[-1]
@@ -209,7 +203,7 @@ class VarianceScaling(_Random):
         self.output_axes = output_axes
         super().__init__(seed)
 
-    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
         fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2.0}
         variance = self.scale / max(1.0, fans[self.mode])
