@@ -52,10 +52,7 @@ def as_positive_ints(owner: str, argument: str, value: Any, count: int) -> tuple
 
 
 def as_pairs(owner: str, argument: str, value: Any, count: int) -> tuple[tuple[int, int], ...]:
-    """Return `count` pairs (before, after) of integers, each at least 0.
-
-    `value` is one integer for all, or an iterable of `count` integers or pairs.
-    """
+    """Return `count` pairs of integers >= 0, from an integer or an iterable of them or of pairs."""
     try:
         given = _repeat(value, count)
         found = [tuple(e) if isinstance(e, Iterable) else (e, e) for e in given]
@@ -99,10 +96,7 @@ def as_number(owner: str, argument: str, value: Any, rule: str, *, least: float 
 def as_shape(
     owner: str, argument: str, value: Any, rank: int, *, batch: bool = True, **related: object
 ) -> tuple[int | None, ...]:
-    """Return a shape of `rank` dimensions as a tuple, in which None is an unknown size.
-
-    `batch` tells whether the first dimension is the batch; the message shows the `related` values.
-    """
+    """Return a shape of `rank` dimensions as a tuple, in which None is an unknown size."""
     given, dimensions = value, None
     if isinstance(value, Iterable) and not isinstance(value, str):
         given = tuple(value)

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .errors import argument_error
 
-
-class Sharding(NamedTuple):
-    """The device mesh and the placements of a DTensor."""
-
-    mesh: Any
-    placements: tuple[Any, ...]
+Sharding = tuple[Any, tuple[Any, ...]]  # the device mesh and the placements of a DTensor
 
 
 def is_sharded(tensor: Tensor) -> bool:
@@ -30,7 +25,7 @@ def is_sharded(tensor: Tensor) -> bool:
 
 def get_sharding(tensor: Any) -> Sharding:
     """Return the sharding of a DTensor."""
-    return Sharding(tensor.device_mesh, tuple(tensor.placements))
+    return tensor.device_mesh, tuple(tensor.placements)
 
 
 def get_local_shard(tensor: Any) -> Tensor:
@@ -56,8 +51,9 @@ def sum_over_shards(part: Tensor, split: Sharding) -> Tensor:
     """Return the sum of a scalar over all shards; the gradient flows to the local scalar only."""
     from torch.distributed.tensor import DTensor, Partial
 
-    kinds = [p if p.is_replicate() else Partial() for p in split.placements]
-    found = DTensor.from_local(part.detach(), split.mesh, kinds, run_check=False)
+    mesh, placements = split
+    kinds = [p if p.is_replicate() else Partial() for p in placements]
+    found = DTensor.from_local(part.detach(), mesh, kinds, run_check=False)
     return gather(found) + (part - part.detach())
 
 

@@ -1,8 +1,4 @@
-"""Registries: closed tables of the layers, activations, initializers, regularizers, constraints.
-
-A name from a config is looked up in a table or in the caller's `custom_objects`. Nothing is ever
-imported by name.
-"""
+"""Closed tables of layers, activations and so on by name; nothing is ever imported by name."""
 
 from __future__ import annotations
 
@@ -68,17 +64,7 @@ def make_class_table(classes: Iterable[type], **aliases: type) -> dict[str, type
     return table
 
 
-def make_function_config(function: object) -> Config:
-    """Return the config that Keras writes for a user's function."""
-    return {
-        "module": "builtins",
-        "class_name": "function",
-        "config": function.__name__,  # type: ignore[attr-defined]
-        "registered_name": "function",
-    }
-
-
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Registry(Generic[Entry]):
     """A closed table of the objects of one Keras module."""
 
@@ -156,7 +142,8 @@ class Registry(Generic[Entry]):
         if name in self.table:
             rule = f"named otherwise, since {name!r} means another {self.kind}"
             raise ValueError(argument_error(self.kind, "function", rule, function, "Rename it."))
-        return make_function_config(function)
+        kind = "function"
+        return {"module": "builtins", "class_name": kind, "config": name, "registered_name": kind}
 
     def _parse(self, config: Any) -> tuple[str, Config, list[str]]:
         """Return the name, the arguments, and the names to look up in `custom_objects`."""

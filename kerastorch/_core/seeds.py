@@ -88,12 +88,9 @@ def sample_truncated_normal(
 
 
 def _source(seed: Seed) -> dict[str, Any]:
-    """Return where samples come from: a CPU generator for a seed, or the default device's own.
-
-    On the meta device nothing is sampled and no seed is used.
-    """
+    """Return where samples come from: a CPU generator for a seed, or the default device's own."""
     device = get_default_device()
-    if seed is None or device.type == "meta":
+    if seed is None or device.type == "meta":  # on which nothing is sampled
         return {"generator": None, "device": device}
     number = seed.next() if isinstance(seed, SeedGenerator) else int(seed)
     generator = torch.Generator("cpu").manual_seed(number & 0xFFFFFFFF)
