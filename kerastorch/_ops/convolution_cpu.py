@@ -48,7 +48,8 @@ def _convolve_strided(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry:
 
 
 def _is_one_wide(x: Tensor, weight: Tensor, *geometry: Any) -> bool:
-    step, pad, spread = (n if isinstance(n, int) else n[-1] for n in (*geometry, 1)[:3])
+    sizes = (*geometry, 1)[:3]  # a missing dilation is 1
+    step, pad, spread = (n if isinstance(n, int) else n[-1] for n in sizes)
     return x.shape[-1] + 2 * pad < (weight.shape[-1] - 1) * spread + 1 + step
 
 
