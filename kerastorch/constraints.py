@@ -5,7 +5,7 @@ They are pure functions: each returns a new tensor. Axes are those of Keras's ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +16,7 @@ from ._core.constructor import OwnConstructor
 from ._core.registry import Registry, make_class_table
 
 _Axis = int | Sequence[int] | None
+_Function = Callable[[Tensor], Tensor]
 
 
 class Constraint(OwnConstructor):
@@ -128,14 +129,12 @@ min_max_norm = MinMaxNorm
 non_neg = NonNeg
 unit_norm = UnitNorm
 
-_CONSTRAINTS: Registry[Callable[[Tensor], Tensor]] = Registry(
-    "constraint",
-    "keras.constraints",
-    make_class_table((Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm)),
-)
+_TABLE = make_class_table((Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm))
+_CONSTRAINTS: Registry[_Function] = Registry("constraint", "keras.constraints", _TABLE)
+deserialize = _CONSTRAINTS.deserialize
 
 
-def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
+def get(identifier: Any) -> _Function | None:
     """Return the constraint for a name, config dict, class, instance or function.
 
     Raises:
@@ -147,13 +146,6 @@ def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
     return _CONSTRAINTS.get(identifier)
 
 
-def serialize(constraint: Callable[[Tensor], Tensor] | None) -> Config | str | None:
+def serialize(constraint: _Function | None) -> Config | str | None:
     """Return the config that Keras writes for a constraint."""
     return _CONSTRAINTS.serialize(constraint)
-
-
-def deserialize(
-    config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
-) -> Callable[[Tensor], Tensor] | None:
-    """Return the constraint that a config of any Keras describes; `custom_objects` come first."""
-    return _CONSTRAINTS.deserialize(config, custom_objects)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from ._core.errors import argument_error
 from ._core.registry import Registry, make_class_table
 from .dtype_policies import to_torch_dtype
 
+_Function = Callable[[Tensor], Tensor]
 _RULE = "a finite number >= 0"
 
 
@@ -135,9 +136,8 @@ class OrthogonalRegularizer(Regularizer):
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
         self.factor = _round(as_number("OrthogonalRegularizer", "factor", factor, _RULE))
         if mode not in ("rows", "columns"):
-            raise ValueError(
-                argument_error("OrthogonalRegularizer", "mode", "'rows' or 'columns'", mode)
-            )
+            rule = "'rows' or 'columns'"
+            raise ValueError(argument_error("OrthogonalRegularizer", "mode", rule, mode))
         self.mode = mode
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -170,14 +170,12 @@ l2 = L2
 l1_l2 = L1L2
 orthogonal_regularizer = OrthogonalRegularizer
 
-_REGULARIZERS: Registry[Callable[[Tensor], Tensor]] = Registry(
-    "regularizer",
-    "keras.regularizers",
-    make_class_table((Regularizer, L1, L2, L1L2, OrthogonalRegularizer)),
-)
+_TABLE = make_class_table((Regularizer, L1, L2, L1L2, OrthogonalRegularizer))
+_REGULARIZERS: Registry[_Function] = Registry("regularizer", "keras.regularizers", _TABLE)
+deserialize = _REGULARIZERS.deserialize
 
 
-def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
+def get(identifier: Any) -> _Function | None:
     """Return the regularizer for a name, config dict, class, instance or function.
 
     Raises:
@@ -189,13 +187,6 @@ def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
     return _REGULARIZERS.get(identifier)
 
 
-def serialize(regularizer: Callable[[Tensor], Tensor] | None) -> Config | str | None:
+def serialize(regularizer: _Function | None) -> Config | str | None:
     """Return the config that Keras writes for a regularizer."""
     return _REGULARIZERS.serialize(regularizer)
-
-
-def deserialize(
-    config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
-) -> Callable[[Tensor], Tensor] | None:
-    """Return the regularizer that a config of any Keras describes; `custom_objects` come first."""
-    return _REGULARIZERS.deserialize(config, custom_objects)

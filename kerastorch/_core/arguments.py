@@ -6,6 +6,7 @@ import math
 import operator
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +15,7 @@ from .errors import argument_error
 IntOrInts: TypeAlias = int | Sequence[int]
 
 PATH_RULE = "a path that is not empty and has no null character"
+_BATCH = {True: "with the batch", False: "without the batch"}
 
 
 def as_path(owner: str, argument: str, value: Any) -> Any:
@@ -40,12 +42,7 @@ def as_positive_int(owner: str, argument: str, value: Any) -> int:
 def as_positive_ints(owner: str, argument: str, value: Any, count: int) -> tuple[int, ...]:
     """Return `count` integers, each at least 1, from one integer or an iterable of them."""
     try:
-        values: tuple[Any, ...] = (operator.index(value),) * count
-    except TypeError:
-        iterable = isinstance(value, Iterable) and not isinstance(value, str)
-        values = tuple(value) if iterable else ()
-    try:
-        numbers = tuple(map(operator.index, values))
+        numbers = tuple(map(operator.index, _repeat(value, count)))
     except TypeError:
         numbers = ()
     if len(numbers) != count or min(numbers) < 1:
@@ -55,23 +52,25 @@ def as_positive_ints(owner: str, argument: str, value: Any, count: int) -> tuple
 
 
 def as_pairs(owner: str, argument: str, value: Any, count: int) -> tuple[tuple[int, int], ...]:
-    """Return `count` pairs (before, after) of integers, each at least 0.
-
-    `value` is one integer for all, or an iterable of `count` integers or pairs.
-    """
-    rule = f"an integer >= 0, {count} of them, or {count} pairs of them"
+    """Return `count` pairs of integers >= 0, from an integer or an iterable of them or of pairs."""
     try:
-        try:
-            given = [operator.index(value)] * count
-        except TypeError:
-            given = list(value)
+        given = _repeat(value, count)
         found = [tuple(e) if isinstance(e, Iterable) else (e, e) for e in given]
-        numbers = tuple(tuple(map(int, map(operator.index, pair))) for pair in found)
+        numbers = [tuple(map(operator.index, pair)) for pair in found]
     except TypeError:
-        raise ValueError(argument_error(owner, argument, rule, value)) from None
+        numbers = []
     if len(numbers) != count or any(len(pair) != 2 or min(pair) < 0 for pair in numbers):
+        rule = f"an integer >= 0, {count} of them, or {count} pairs of them"
         raise ValueError(argument_error(owner, argument, rule, value))
     return tuple((before, after) for before, after in numbers)
+
+
+def _repeat(value: Any, count: int) -> list[Any]:
+    """Return `count` times an integer, or the elements of an iterable."""
+    try:
+        return [operator.index(value)] * count
+    except TypeError:
+        return list(value)
 
 
 def as_choice(owner: str, argument: str, value: Any, allowed: Sequence[str]) -> str:
@@ -97,25 +96,14 @@ def as_number(owner: str, argument: str, value: Any, rule: str, *, least: float 
 def as_shape(
     owner: str, argument: str, value: Any, rank: int, *, batch: bool = True, **related: object
 ) -> tuple[int | None, ...]:
-    """Return a shape of `rank` dimensions as a tuple, in which None is an unknown size.
-
-    Args:
-        owner: The caller, for the message.
-        argument: The argument's name.
-        value: The shape.
-        rank: The required number of dimensions.
-        batch: Whether the first dimension is the batch.
-        **related: Other values that the message shows.
-    """
+    """Return a shape of `rank` dimensions as a tuple, in which None is an unknown size."""
     given, dimensions = value, None
     if isinstance(value, Iterable) and not isinstance(value, str):
         given = tuple(value)
-        try:
+        with suppress(TypeError):
             dimensions = tuple(None if n is None else operator.index(n) for n in given)
-        except TypeError:
-            dimensions = None
-    if dimensions is None or len(dimensions) != rank or _has_negative(dimensions):
-        rule = f"a shape of {rank} dimensions {_batch(batch)}, each an integer >= 0 or None"
+    if dimensions is None or len(dimensions) != rank or any((n or 0) < 0 for n in dimensions):
+        rule = f"a shape of {rank} dimensions {_BATCH[batch]}, each an integer >= 0 or None"
         raise ValueError(argument_error(owner, argument, rule, given, "", **related))
     return dimensions
 
@@ -129,14 +117,6 @@ def as_shape_of_any_rank(
         value = tuple(value)
         rank = len(value)
         if rank < least:
-            rule = f"a shape of {least} dimensions or more {_batch(batch)}"
+            rule = f"a shape of {least} dimensions or more {_BATCH[batch]}"
             raise ValueError(argument_error(owner, argument, rule, value, "", **related))
     return as_shape(owner, argument, value, rank, batch=batch, **related)
-
-
-def _has_negative(dimensions: Iterable[int | None]) -> bool:
-    return any(n is not None and n < 0 for n in dimensions)
-
-
-def _batch(batch: bool) -> str:
-    return "with the batch" if batch else "without the batch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,10 @@ def decode_array(owner: str, argument: str, value: Any) -> Any:
     if name not in ("__numpy__", "__tensor__"):
         return value
     content = value.get("config")
-    if isinstance(content, dict):
-        dtype = getattr(torch, str(content.get("dtype")), None)
-        try:
-            if isinstance(dtype, torch.dtype):
-                tensor = torch.tensor(content.get("value"), dtype=dtype, device="cpu")
-                as_array = name == "__numpy__" and dtype is not torch.bfloat16
-                return tensor.numpy() if as_array else tensor
-        except (TypeError, ValueError, RuntimeError):  # ragged, not numbers, out of range
-            pass
+    dtype = getattr(torch, str(content.get("dtype")), None) if isinstance(content, dict) else None
+    if isinstance(dtype, torch.dtype):
+        with suppress(TypeError, ValueError, RuntimeError):  # ragged, not numbers, out of range
+            tensor = torch.tensor(content.get("value"), dtype=dtype, device="cpu")
+            as_array = name == "__numpy__" and dtype is not torch.bfloat16
+            return tensor.numpy() if as_array else tensor
     raise ValueError(argument_error(owner, argument, "an array's `value` and `dtype`", value))

@@ -20,13 +20,7 @@ def upgrade_config(
 ) -> Config:
     """Return a layer's config of any Keras as Keras 3 writes it, where only the names differ.
 
-    Args:
-        class_name: The layer's class.
-        config: Its config; left unchanged.
-        renamed: The class's argument names in Keras 1 or 2 -> those in Keras 3.
-
-    Raises:
-        ValueError: Keras 1 computed something else.
+    `renamed` maps the class's argument names in Keras 1 or 2 to those in Keras 3.
     """
     upgraded = dict(config)
     for old, new in {**renamed, "input_dtype": "dtype"}.items():
@@ -64,20 +58,16 @@ def downgrade_config(config: Config, target: str) -> Config:
 
     Keras 3.15 added `input_axes` and `output_axes` to initializers, 3.13 `quantization_config`,
     3.10 `lora_alpha`, 3.7 named OrthogonalInitializer Orthogonal, and 3.4 made `dtype` a dict.
-
-    Raises:
-        ValueError: there is no such version, or it lacks what the config uses.
     """
     version = _parse_version(target)
     written = dict(config)
     if version < (3, 4) and isinstance(config.get("dtype"), dict):
         written["dtype"] = config["dtype"]["config"]["name"]
-    if version < (3, 13):
-        _drop(written, "quantization_config", None, target)
-    if version < (3, 10):
-        _drop(written, "lora_alpha", config.get("lora_rank"), target)
-    if version < (3, 3):
-        _drop(written, "lora_rank", None, target)
+    rank = config.get("lora_rank")
+    added = ((13, "quantization_config", None), (10, "lora_alpha", rank), (3, "lora_rank", None))
+    for minor, key, default in added:
+        if version < (3, minor):
+            _drop(written, key, default, target)
     for argument, value in written.items():
         if argument.endswith("_initializer") and isinstance(value, dict):
             written[argument] = _downgrade_initializer(value, version, target)
@@ -104,9 +94,8 @@ def _drop(config: Config, key: str, default: object, target: str) -> None:
 
 
 def _parse_version(target: Any) -> tuple[int, int]:
-    found = re.fullmatch(
-        r"([0-9]+)\.([0-9]+)(\.[0-9]+)*", target if isinstance(target, str) else ""
-    )
+    text = target if isinstance(target, str) else ""
+    found = re.fullmatch(r"([0-9]+)\.([0-9]+)(\.[0-9]+)*", text)
     version = (int(found[1]), int(found[2])) if found else (0, 0)
     if not (3, 0) <= version <= NEWEST:
         rule = 'a version of Keras from "3.0" to "3.15"'

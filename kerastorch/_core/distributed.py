@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .errors import argument_error
 
-
-class Sharding(NamedTuple):
-    """The device mesh and the placements of a DTensor."""
-
-    mesh: Any
-    placements: tuple[Any, ...]
+Sharding = tuple[Any, tuple[Any, ...]]  # the device mesh and the placements of a DTensor
 
 
 def is_sharded(tensor: Tensor) -> bool:
@@ -30,7 +25,7 @@ def is_sharded(tensor: Tensor) -> bool:
 
 def get_sharding(tensor: Any) -> Sharding:
     """Return the sharding of a DTensor."""
-    return Sharding(tensor.device_mesh, tuple(tensor.placements))
+    return tensor.device_mesh, tuple(tensor.placements)
 
 
 def get_local_shard(tensor: Any) -> Tensor:
@@ -56,8 +51,9 @@ def sum_over_shards(part: Tensor, split: Sharding) -> Tensor:
     """Return the sum of a scalar over all shards; the gradient flows to the local scalar only."""
     from torch.distributed.tensor import DTensor, Partial
 
-    kinds = [p if p.is_replicate() else Partial() for p in split.placements]
-    found = DTensor.from_local(part.detach(), split.mesh, kinds, run_check=False)
+    mesh, placements = split
+    kinds = [p if p.is_replicate() else Partial() for p in placements]
+    found = DTensor.from_local(part.detach(), mesh, kinds, run_check=False)
     return gather(found) + (part - part.detach())
 
 
@@ -70,10 +66,8 @@ def write_full(tensor: Any, values: Tensor) -> None:
         mesh, placements = get_sharding(tensor)
         everywhere = [Replicate()] * mesh.ndim
         values = DTensor.from_local(values.to(tensor.device), mesh, everywhere, run_check=False)
-        tensor, values = (
-            get_local_shard(tensor),
-            get_local_shard(values.redistribute(placements=placements)),
-        )
+        values = get_local_shard(values.redistribute(placements=placements))
+        tensor = get_local_shard(tensor)
     tensor.copy_(values)
 
 
@@ -81,9 +75,6 @@ def require_unsharded_view(model: nn.Module, owner: str) -> None:
     """Reshard a model, so that its parameters are those that optimizers step.
 
     Between a forward and a backward pass `fully_shard` may leave gathered copies in the modules.
-
-    Raises:
-        ValueError: the model, or its parent, is sharded in a way that hides its weights.
     """
     fsdp: Any = sys.modules.get("torch.distributed.fsdp")
     if fsdp is None or torch.compiler.is_compiling():
@@ -96,15 +87,14 @@ def require_unsharded_view(model: nn.Module, owner: str) -> None:
             module.reshard()
             resharded.update(module.modules())
     for module in modules:
-        if module not in resharded and getattr(module, "_is_fsdp_managed_module", False):
-            if not module._fsdp_use_orig_params:
-                _refuse_flat(owner, [module])
-            if not all(map(is_sharded, module.parameters(recurse=False))):
-                rule = "the whole model where its weights are gathered for a forward pass"
-                remedy = (
-                    "Give what `fully_shard` was last called on, or call its `reshard()` first."
-                )
-                raise ValueError(argument_error(owner, "model", rule, type(model).__name__, remedy))
+        if module in resharded or not getattr(module, "_is_fsdp_managed_module", False):
+            continue
+        if not module._fsdp_use_orig_params:
+            _refuse_flat(owner, [module])
+        if not all(map(is_sharded, module.parameters(recurse=False))):
+            rule = "the whole model where its weights are gathered for a forward pass"
+            remedy = "Give what `fully_shard` was last called on, or call its `reshard()` first."
+            raise ValueError(argument_error(owner, "model", rule, type(model).__name__, remedy))
 
 
 def _refuse_flat(owner: str, found: Iterable[nn.Module]) -> None:

@@ -9,28 +9,15 @@ _LONGEST = 200  # characters of a value in a message
 
 
 def argument_error(
-    owner: str,
-    argument: str,
-    rule: str,
-    value: object,
-    remedy: str = "",
-    **related: object,
+    owner: str, argument: str, rule: str, value: object, remedy: str = "", **related: object
 ) -> str:
-    """Return the error message for an invalid argument.
+    """Return the message that `argument` of `owner` must be `rule`, with the value received.
 
-    Args:
-        owner: The class, function or file that raises.
-        argument: The argument's name.
-        rule: What the argument must be; follows "must be".
-        value: The value received; a long one is abbreviated.
-        remedy: What to do, as a full sentence.
-        **related: Other values that the rule refers to.
+    `remedy` is a full sentence; `related` are other values that the rule refers to.
     """
     received = ", ".join(f"{k}={short_repr(v)}" for k, v in ((argument, value), *related.items()))
-    return (
-        f"{owner}: `{argument}` must be {rule}. Received: {received}."
-        f"{' ' if remedy else ''}{remedy}"
-    )
+    message = f"{owner}: `{argument}` must be {rule}. Received: {received}."
+    return f"{message} {remedy}" if remedy else message
 
 
 def short_repr(value: object) -> str:

@@ -1,8 +1,4 @@
-"""Registries: closed tables of the layers, activations, initializers, regularizers, constraints.
-
-A name from a config is looked up in a table or in the caller's `custom_objects`. Nothing is ever
-imported by name.
-"""
+"""Closed tables of layers, activations and so on by name; nothing is ever imported by name."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, Generic, TypeVar, cast
 
@@ -22,7 +19,6 @@ from .errors import argument_error
 _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
 
 _NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
-_LAYER_MODULE = "keras.layers"
 LAYERS: dict[str, Any] = {}  # class name -> layer of `keras.layers`
 ALIASES: dict[str, str] = {}  # alias -> class name: "MaxPool2D" -> "MaxPooling2D"
 _counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
@@ -62,49 +58,21 @@ def is_automatic_name(name: str, kind: str) -> bool:
 
 def make_class_table(classes: Iterable[type], **aliases: type) -> dict[str, type]:
     """Return a table of `classes` by class name, by its snake_case, and by the aliases."""
-    listed = tuple(classes)
-    return {
-        **{cls.__name__: cls for cls in listed},
-        **{to_snake_case(cls.__name__): cls for cls in listed},
-        **aliases,
-    }
+    table = dict(aliases)
+    for cls in classes:
+        table[cls.__name__] = table[to_snake_case(cls.__name__)] = cls
+    return table
 
 
-def make_function_config(function: object) -> Config:
-    """Return the config that Keras writes for a user's function."""
-    return {
-        "module": "builtins",
-        "class_name": "function",
-        "config": function.__name__,  # type: ignore[attr-defined]
-        "registered_name": "function",
-    }
-
-
+@dataclass(eq=False, repr=False)
 class Registry(Generic[Entry]):
-    """A closed table of the objects of one Keras module.
+    """A closed table of the objects of one Keras module."""
 
-    Args:
-        kind: The singular name of an entry, for error messages.
-        module: The Keras module that configs name.
-        table: Name -> a function, or a class to create an instance of.
-        equivalents: Callables of other packages -> the names of equal entries.
-        layers: Class name -> a layer that is accepted as an entry.
-    """
-
-    def __init__(
-        self,
-        kind: str,
-        module: str,
-        table: Mapping[str, Any],
-        equivalents: Mapping[Callable[..., Any], str] | None = None,
-        layers: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.kind = kind
-        self.module = module
-        self.table = dict(table)
-        self._equivalents = dict(equivalents or {})
-        self._layers = {} if layers is None else layers  # filled when the layers are imported
-        self._own = set(self.table.values())
+    kind: str  # the singular name of an entry, for error messages
+    module: str  # the Keras module that configs name
+    table: Mapping[str, Any]  # name -> a function, or a class to create an instance of
+    equivalents: Mapping[Callable[..., Any], str] = field(default_factory=dict)  # of other packages
+    layers: Mapping[str, Any] = field(default_factory=dict)  # accepted too; fills on import
 
     def get(self, identifier: Any) -> Entry | None:
         """Return the callable for a name, config dict, class, instance or function, or None."""
@@ -116,17 +84,14 @@ class Registry(Generic[Entry]):
             identifier = identifier()
         if callable(identifier):
             return cast(Entry, identifier)
-        raise ValueError(
-            argument_error(
-                self.kind, "identifier", "a name, a config dict or a callable", identifier
-            )
-        )
+        rule = "a name, a config dict or a callable"
+        raise ValueError(argument_error(self.kind, "identifier", rule, identifier))
 
     def serialize(self, obj: Any) -> Config | str | None:
         """Return the config that Keras writes for `obj`: a dict, a bare name, or None."""
         if obj is None:
             return None
-        for function, name in self._equivalents.items():  # `obj` may be unhashable
+        for function, name in self.equivalents.items():  # `obj` may be unhashable
             if obj is function:
                 return name
         if isinstance(obj, FunctionType):
@@ -135,10 +100,11 @@ class Registry(Generic[Entry]):
             rule = "a function or an instance that has `get_config`"
             raise ValueError(argument_error(self.kind, "object", rule, obj))
         cls = type(obj)
-        is_layer = self._layers.get(cls.__name__) is cls
-        built_in = is_layer or cls in self._own
+        is_layer = self.layers.get(cls.__name__) is cls
+        built_in = is_layer or cls in self.table.values()
+        module = None if cls.__module__ == "__main__" else cls.__module__
         return {
-            "module": _LAYER_MODULE if is_layer else self.module if built_in else _module_of(cls),
+            "module": "keras.layers" if is_layer else self.module if built_in else module,
             "class_name": cls.__name__,
             "config": encode_array(obj.get_config()),
             "registered_name": None if built_in else cls.__name__,
@@ -147,25 +113,19 @@ class Registry(Generic[Entry]):
     def deserialize(
         self, config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
     ) -> Entry | None:
-        """Return the object that a config of any Keras describes; `custom_objects` come first.
-
-        Raises:
-            ValueError: the name is unknown, or `config` is not a config.
-            TypeError: `config` describes an object of another package that `custom_objects` does
-                not name, or the object does not accept the arguments in `config`.
-        """
+        """Return the object that a config of any Keras describes; `custom_objects` come first."""
         if config is None:
             return None
         name, arguments, names = self._parse(config)
         own = custom_objects or {}
         found = next((own[n] for n in names if n in own), None)
         if found is None:
-            if _is_foreign(config):
+            if isinstance(config, dict) and _is_foreign(config):
                 rule = "about an object of Keras, or of `custom_objects`"
                 raise TypeError(argument_error(self.kind, "config", rule, config))
             found = self.table.get(name)
-        if found is None and isinstance(config, dict) and name in self._layers:
-            found = self._layers[name].from_config(arguments, custom_objects)
+        if found is None and isinstance(config, dict) and name in self.layers:
+            found = self.layers[name].from_config(arguments, custom_objects)
         elif found is None:
             raise ValueError(self._unknown(name))
         elif inspect.isclass(found):
@@ -182,7 +142,8 @@ class Registry(Generic[Entry]):
         if name in self.table:
             rule = f"named otherwise, since {name!r} means another {self.kind}"
             raise ValueError(argument_error(self.kind, "function", rule, function, "Rename it."))
-        return make_function_config(function)
+        kind = "function"
+        return {"module": "builtins", "class_name": kind, "config": name, "registered_name": kind}
 
     def _parse(self, config: Any) -> tuple[str, Config, list[str]]:
         """Return the name, the arguments, and the names to look up in `custom_objects`."""
@@ -219,9 +180,8 @@ def _create_instance(cls: Any, arguments: Config) -> Any:
         return make(arguments) if make is not None else cls(**arguments)
     except TypeError as error:
         rule = "a config that the class takes"
-        raise TypeError(
-            f"{argument_error(cls.__name__, 'config', rule, arguments)} {error}"
-        ) from error
+        message = argument_error(cls.__name__, "config", rule, arguments)
+        raise TypeError(f"{message} {error}") from error
 
 
 def _is_lambda(config: Any) -> bool:
@@ -232,14 +192,8 @@ def _is_lambda(config: Any) -> bool:
     return is_bare or config.get("class_name") == "__lambda__"
 
 
-def _is_foreign(config: Config | str) -> bool:
+def _is_foreign(config: Config) -> bool:
     """Return whether a dict describes an object of another package than Keras."""
-    if isinstance(config, str):
-        return False
     module = config.get("module", "keras")
     outside = not isinstance(module, str) or module.split(".")[0] not in _KERAS
     return outside or ">" in str(config.get("registered_name"))
-
-
-def _module_of(cls: type) -> str | None:
-    return None if cls.__module__ == "__main__" else cls.__module__

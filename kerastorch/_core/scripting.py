@@ -17,11 +17,7 @@ class NotScriptable:
     """A mixin for modules that `torch.jit.script` refuses, also within other modules."""
 
     def __prepare_scriptable__(self) -> NoReturn:
-        """Raise: `torch.jit.script` calls this on every module in a tree before it compiles.
-
-        Raises:
-            NotImplementedError: always.
-        """
+        """Raise: `torch.jit.script` calls this on every module in a tree before it compiles."""
         rule = "a module without layers and models of kerastorch"
         remedy = _REMEDY + (_PLAIN if hasattr(self, "to_torch") else "")
         message = argument_error("torch.jit.script", "obj", rule, type(self).__name__, remedy)

@@ -65,17 +65,12 @@ def sample_normal(
     shape: Shape, mean: float, stddev: float, dtype: torch.dtype, seed: Seed
 ) -> Tensor:
     """Sample from a normal distribution."""
-    generator, device = _source(seed)
-    return torch.normal(
-        float(mean), float(stddev), shape, generator=generator, dtype=dtype, device=device
-    )
+    return torch.normal(float(mean), float(stddev), shape, dtype=dtype, **_source(seed))
 
 
 def sample_uniform(shape: Shape, low: float, high: float, dtype: torch.dtype, seed: Seed) -> Tensor:
     """Sample uniformly from `low` to `high`."""
-    generator, device = _source(seed)
-    samples = torch.rand(shape, generator=generator, dtype=dtype, device=device)
-    return (high - low) * samples + low
+    return (high - low) * torch.rand(shape, dtype=dtype, **_source(seed)) + low
 
 
 def sample_truncated_normal(
@@ -92,13 +87,11 @@ def sample_truncated_normal(
     return samples.gather(-1, first).squeeze(-1).mul_(float(stddev)).add_(float(mean))
 
 
-def _source(seed: Seed) -> tuple[torch.Generator | None, torch.device]:
-    """Return a CPU generator for a seed, or None and the default device without one.
-
-    On the meta device nothing is sampled and no seed is used.
-    """
+def _source(seed: Seed) -> dict[str, Any]:
+    """Return where samples come from: a CPU generator for a seed, or the default device's own."""
     device = get_default_device()
-    if seed is None or device.type == "meta":
-        return None, device
+    if seed is None or device.type == "meta":  # on which nothing is sampled
+        return {"generator": None, "device": device}
     number = seed.next() if isinstance(seed, SeedGenerator) else int(seed)
-    return torch.Generator("cpu").manual_seed(number & 0xFFFFFFFF), torch.device("cpu")
+    generator = torch.Generator("cpu").manual_seed(number & 0xFFFFFFFF)
+    return {"generator": generator, "device": generator.device}

@@ -1,4 +1,4 @@
-"""Convolution with "same" padding of (batch, channels, *spatial) tensors of any rank."""
+"""Convolutions of (batch, channels, *spatial) tensors of any rank, and of dynamic sizes."""
 
 from __future__ import annotations
 
@@ -27,19 +27,9 @@ def convolve_same(
 ) -> tuple[Tensor, bool]:
     """Convolve with TensorFlow's "same" padding where it depends on the size or is asymmetric.
 
-    Args:
-        convolution: A function with the signature of `torch.conv2d`.
-        x: (batch, channels, *spatial).
-        weight: (out, channels / groups, *spatial).
-        bias: (out,) or None.
-        kernel_size: The weight's, as integers: while tracing, `weight.shape` holds tensors.
-        stride: One integer per spatial axis.
-        dilation: One integer per spatial axis.
-        groups: The number of groups.
-
-    Returns:
-        (batch, out, *ceil(spatial / stride)), and whether that is a complete fresh tensor rather
-        than a slice of one.
+    `convolution` has the signature of `torch.conv2d`. `kernel_size` is the weight's, as integers:
+    while tracing, `weight.shape` holds tensors. The second result is whether the output is a
+    complete fresh tensor rather than a slice of one.
     """
     if is_tracing():  # this form does not depend on the size
         sides = to_f_pad_order(same_padding_per_axis(x.shape[2:], kernel_size, stride, dilation))
@@ -55,3 +45,36 @@ def convolve_same(
             return y, False
         sides = plan.sides
     return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups), True
+
+
+def convolve_dynamic(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Integers,
+    dilation: Integers,
+    groups: int,
+    same: bool,
+) -> Tensor:
+    """Convolve a permuted view in a form that inductor compiles for dynamic sizes and training.
+
+    Inductor of torch 2.13 cannot order the strides of a permuted view saved for the backward pass
+    ("cannot determine truth value of Relational"), nor those of a gradient whose size is a
+    difference ("Invalid ranges"). Hence the input is padded, which copies it, and the surplus
+    output of "valid" is cropped.
+    """
+    convolution = CONVOLUTIONS[x.ndim - 2]
+    sizes, kernel_size = x.shape[2:], weight.shape[2:]
+    if same and max(kernel_size) > 1:
+        sides = to_f_pad_order(same_padding_per_axis(sizes, kernel_size, stride, dilation))
+        return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups)
+    axes = zip(sizes, kernel_size, dilation, strict=True)
+    if any(n <= (k - 1) * d for n, k, d in axes):  # does not fit: the operation raises
+        return convolution(x, weight, bias, stride, 0, dilation, groups)
+    # One stride more gives one output position more at any size. A padding of zero would be
+    # removed from the graph.
+    surplus = to_f_pad_order([(0, step) for step in stride])
+    y = convolution(F.pad(x, surplus), weight, bias, stride, 0, dilation, groups)
+    for axis in range(2, y.ndim):
+        y = y.narrow(axis, 0, y.shape[axis] - 1)
+    return y

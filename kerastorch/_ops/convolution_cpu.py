@@ -1,14 +1,7 @@
 """Convolutions that are faster, or only correct, as another operation on a CPU.
 
-Three are faster, as measured in float32 with AVX2 and AVX-512 (`compat/bench/`: `conv2d.py` for the
-first two, the train steps of `models.py` for the last):
-
-- The gradient of a depthwise kernel of more than 12 elements, as a convolution of each image with
-  the output's gradient.
-- A strided 1x1 convolution whose weight is large compared with the input and output, as a matrix
-  product over spatial positions.
-- A 1x1 convolution without a stride, as a matrix product too: in training of several images on one
-  thread, and with two threads where the weight outweighs the activations.
+What is faster was measured in float32 with AVX2 and AVX-512 (`compat/bench/`: the train steps of
+`models.py` for 1x1 convolutions without a stride, `conv2d.py` for the others).
 """
 
 from __future__ import annotations
@@ -42,40 +35,28 @@ def select_convolution(kernel_size: Integers, strides: Integers, groups: int) ->
     return CONVOLUTIONS[len(kernel_size)]
 
 
-def _convolve_strided(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Any,
-    padding: Any,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
+# `geometry` stands for the further arguments of `torch.conv2d`, in their order.
+def _convolve_strided(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
     """Convolve with a contiguous input where oneDNN computes wrong values in channels_last.
 
     oneDNN 3.12 does with AVX-512 for one input channel, an output of width 1 and a horizontal
     stride above 1.
     """
-    if weight.shape[1] == 1 and (
-        is_tracing() or _is_one_wide(x, weight, stride, padding, dilation)
-    ):
+    if weight.shape[1] == 1 and (is_tracing() or _is_one_wide(x, weight, *geometry)):
         x, weight = x.squeeze(1).unsqueeze(1), weight.squeeze(1).unsqueeze(1)
-    return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    return torch.conv2d(x, weight, bias, *geometry)
 
 
-def _is_one_wide(x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any) -> bool:
-    step, pad, spread = (n if isinstance(n, int) else n[-1] for n in (stride, padding, dilation))
+def _is_one_wide(x: Tensor, weight: Tensor, *geometry: Any) -> bool:
+    sizes = (*geometry, 1)[:3]  # a missing dilation is 1
+    step, pad, spread = (n if isinstance(n, int) else n[-1] for n in sizes)
     return x.shape[-1] + 2 * pad < (weight.shape[-1] - 1) * spread + 1 + step
 
 
 def _is_measured(x: Tensor) -> bool:
     """Return whether the variants are measured for this input, and no graph is traced."""
-    return (
-        x.is_cpu
-        and x.dtype is torch.float32
-        and not is_tracing()
-        and not torch.is_autocast_enabled("cpu")
-    )
+    plain = x.is_cpu and x.dtype is torch.float32 and not is_tracing()
+    return plain and not torch.is_autocast_enabled("cpu")
 
 
 def conv1x1_as_matmul(
@@ -89,27 +70,27 @@ def conv1x1_as_matmul(
 ) -> tuple[Tensor, bool]:
     """Compute an ungrouped 1x1 convolution, as a matrix product over spatial positions if faster.
 
-    Returns:
-        The output, and whether to overwrite it: in training, a view costs more than a new tensor.
+    That is where the weight outweighs the activations, and in training of several images on one thread.
+    The second
+    result is whether to overwrite the output: in training, a view costs more than a new tensor.
     """
     strided = max(stride) > 1
     if _is_measured(x) and (strided or x.numel() * weight.shape[0] >= _MIN_PRODUCTS):
         inputs = to_channels_last(x)
         if strided:
             inputs = inputs[:, :: stride[0], :: stride[1]]  # its gradient is channels_last too
-        if _is_faster_copied(inputs, weight) if strided else _is_faster(inputs, weight):
+        if _is_faster(inputs, weight, strided):
             y = F.linear(inputs, to_channels_last(weight).flatten(1), bias)
             return permute_axes(y, CHANNELS_FIRST[2]), not torch.is_grad_enabled()
     return convolution(x, weight, bias, stride, 0, dilation, groups), True
 
 
-def _is_faster_copied(inputs: Tensor, weight: Tensor) -> bool:
-    """Return whether a matrix product pays although it copies the strided input; not if empty."""
-    return 0 < _count_elements(inputs, weight) <= _COPY_BOUND * weight.numel()
-
-
-def _is_faster(inputs: Tensor, weight: Tensor) -> bool:
-    """Return whether a matrix product of an input that need not be copied is faster."""
+def _is_faster(inputs: Tensor, weight: Tensor, strided: bool) -> bool:
+    """Return whether a matrix product is faster, which copies a strided input and no other."""
+    # The elements that the product reads and writes besides the weight.
+    elements = inputs.shape[:3].numel() * (weight.shape[0] + weight.shape[1])
+    if strided:
+        return 0 < elements <= _COPY_BOUND * weight.numel()
     if not inputs.is_contiguous():
         return False
     training = torch.is_grad_enabled()
@@ -118,24 +99,12 @@ def _is_faster(inputs: Tensor, weight: Tensor) -> bool:
             return False  # torch's convolution is the same product
         if training:
             return True
-    return _count_elements(inputs, weight) <= _READ_BOUND[training] * weight.numel()
+    return elements <= _READ_BOUND[training] * weight.numel()
 
 
-def _count_elements(inputs: Tensor, weight: Tensor) -> int:
-    """Return the number of elements that the product reads and writes besides the weight."""
-    return inputs.shape[:3].numel() * (weight.shape[0] + weight.shape[1])
-
-
-def _convolve_depthwise(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Integers,
-    padding: Integers | int,
-    dilation: Integers,
-    groups: int,
-) -> Tensor:
+def _convolve_depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
     """Convolve in groups, with a faster gradient if each group has one channel."""
+    stride, padding, dilation, groups = geometry
     if (
         torch.is_grad_enabled()
         and weight.requires_grad
@@ -146,28 +115,18 @@ def _convolve_depthwise(
         both = padding if isinstance(padding, tuple) else (padding, padding)
         found: Tensor = _Depthwise.apply(x, weight, bias, stride, both, dilation)  # type: ignore[no-untyped-call]
         return found
-    return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    return torch.conv2d(x, weight, bias, *geometry)
 
 
 class _Depthwise(torch.autograd.Function):
-    """A depthwise convolution.
-
-    For each image, the weight's gradient is the convolution of the image with the output's
-    gradient as the kernel, with stride and dilation exchanged.
-    """
+    """A depthwise convolution with a faster gradient of its weight."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: Integers,
-        padding: Integers,
-        dilation: Integers,
-    ) -> Tensor:
-        return torch.conv2d(x, weight, bias, stride, padding, dilation, weight.shape[0])
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
+        options = (*geometry, weight.shape[0])
+        return torch.conv2d(x, weight, bias, *options)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -181,10 +140,8 @@ class _Depthwise(torch.autograd.Function):
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         x_gradient: Tensor | None = None
         if needs_x:
-            groups, mask = weight.shape[0], (True, False, False)
-            x_gradient, _, _ = torch.ops.aten.convolution_backward(
-                gradient, x, weight, None, *ctx.geometry, False, (0, 0), groups, mask
-            )
+            options = *ctx.geometry, False, (0, 0), weight.shape[0], (True, False, False)
+            x_gradient = torch.ops.aten.convolution_backward(gradient, x, weight, None, *options)[0]
         return (
             x_gradient,
             _weight_gradient(x, weight, gradient, *ctx.geometry) if needs_weight else None,
@@ -193,19 +150,12 @@ class _Depthwise(torch.autograd.Function):
         )
 
     @staticmethod
-    def jvp(
-        ctx: Any,
-        x_tangent: Tensor | None,
-        weight_tangent: Tensor | None,
-        bias_tangent: Any,
-        *_: Any,
-    ) -> Tensor:
+    def jvp(ctx: Any, x_tangent: Any, weight_tangent: Any, bias_tangent: Any, *_: Any) -> Tensor:
         x, weight = ctx.saved_tensors
-        stride, padding, dilation = ctx.geometry
-        pairs = ((x_tangent, weight), (x, weight_tangent))
+        options = (*ctx.geometry, weight.shape[0])
         terms = [
-            torch.conv2d(one, other, None, stride, padding, dilation, weight.shape[0])
-            for one, other in pairs
+            torch.conv2d(one, other, None, *options)
+            for one, other in ((x_tangent, weight), (x, weight_tangent))
             if one is not None and other is not None
         ]
         if bias_tangent is not None:
@@ -213,14 +163,9 @@ class _Depthwise(torch.autograd.Function):
         return reduce(torch.add, terms)
 
 
-def _weight_gradient(
-    x: Tensor,
-    weight: Tensor,
-    gradient: Tensor,
-    stride: Integers,
-    padding: Integers,
-    dilation: Integers,
-) -> Tensor:
+def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor, *geometry: Integers) -> Tensor:
+    """Convolve each image with its output's gradient, with stride and dilation exchanged."""
+    stride, padding, dilation = geometry
     channels, _, height, width = weight.shape
     total: Tensor | None = None
     for image, image_gradient in zip(x, gradient, strict=True):

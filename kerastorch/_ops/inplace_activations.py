@@ -1,4 +1,4 @@
-"""In-place activations, for the fresh outputs of convolutions and the like.
+"""In-place activations, for fresh single-use tensors such as the outputs of convolutions.
 
 They need less time and memory, and no copy of the gradient if applied before the axes are permuted
 back to the user's layout.
@@ -40,10 +40,7 @@ def _is_built_in(function: object) -> bool:
 
 
 def get_inplace_activation(function: object) -> Callback | None:
-    """Return a form of `function` that may overwrite its argument, or None if there is no gain.
-
-    The argument must be a fresh single-use tensor, such as a convolution's output.
-    """
+    """Return a form of `function` that may overwrite its argument, or None if there is no gain."""
     return _IN_PLACE.get(function) if isinstance(function, FunctionType) else None
 
 

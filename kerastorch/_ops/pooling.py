@@ -47,10 +47,7 @@ def avg_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
 
 
 def _pool_sides(x: Tensor, size: Integers, stride: Integers) -> list[int]:
-    """Return the "same" padding in the order of `F.pad`, for any size.
-
-    Ceil mode would branch on the traced size: another size would raise, or in ONNX be wrong.
-    """
+    """Return the "same" padding in the order of `F.pad`: ceil mode would branch on traced sizes."""
     return to_f_pad_order(same_padding_per_axis(x.shape[2:], size, stride, (1,) * len(size)))
 
 
@@ -58,13 +55,10 @@ def _pool_sides(x: Tensor, size: Integers, stride: Integers) -> list[int]:
 def _pool_padding(
     sizes: Integers, size: Integers, stride: Integers
 ) -> tuple[list[int], list[bool]]:
-    """Return the symmetric padding of each axis that gives "same" in torch's ceil mode.
+    """Return each axis's padding for "same" in ceil mode, and whether to drop its first output.
 
     With a stride above 1, ceil mode adds the last window that an asymmetric "same" needs. With a
     stride of 1 both sides get the larger padding, and the first output position is surplus.
-
-    Returns:
-        The padding of each axis, and whether its first output position is to be dropped.
     """
     padding, surplus = [], []
     for n, k, s in zip(sizes, size, stride, strict=True):

@@ -17,18 +17,12 @@ _STEPS = 1024  # per pixel in TensorFlow's lookup table of the cubic
 
 
 def upsample(x: Tensor, kind: str, factors: tuple[int, int], first: int) -> Tensor:
-    """Upsample images by integer factors.
+    """Upsample float32 or float64 images by one factor for each axis from `first` on.
 
     Each axis is one matrix product: up to some hundred pixels a side, that is faster than gathering
     the few pixels that each new one depends on.
-
-    Args:
-        x: float32 or float64.
-        kind: One of `RADII`.
-        factors: The factor of each of the two spatial axes.
-        first: The first spatial axis; the second follows it.
     """
-    for axis, factor in zip((first, first + 1), factors, strict=True):
+    for axis, factor in enumerate(factors, first):
         if factor > 1:
             x = _multiply_along(x, axis, make_upsampling_matrix(kind, x.shape[axis], factor, x))
     return x

@@ -46,11 +46,8 @@ def _is_fusible(x: Tensor) -> bool:
 
 def _is_for_inductor() -> bool:
     """Return whether Dynamo is tracing, other than for an export."""
-    return (
-        _HAS_STATIC_VALUE
-        and torch.compiler.is_dynamo_compiling()
-        and not torch.compiler.is_exporting()
-    )
+    compiling = _HAS_STATIC_VALUE and torch.compiler.is_dynamo_compiling()
+    return compiling and not torch.compiler.is_exporting()
 
 
 def _is_fixed(x: Tensor) -> bool:

@@ -16,8 +16,7 @@ Integers = tuple[int, ...]
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     """Return TensorFlow's "same" padding (before, after) of one axis.
 
-    The output size is `ceil(size / stride)`; an odd total has one more after. No branch depends on
-    the size, so that it may be symbolic.
+    An odd total has one more after. No branch depends on the size, so that it may be symbolic.
     """
     extent = (kernel - 1) * dilation + 1
     if stride == 1:
@@ -73,19 +72,12 @@ def to_f_pad_order(padding: list[tuple[int, int]]) -> list[int]:
 
 
 class PaddingPlan(NamedTuple):
-    """Three ways to pad an input of one size.
+    """Three ways to pad an input of one size."""
 
-    Attributes:
-        exact: The symmetric padding that equals "same", or None if there is none.
-        sides: The "same" padding in the order of `F.pad`.
-        symmetric: Symmetric padding that covers "same"; the surplus output is cropped by `crops`.
-        crops: The (axis, start, length) of the "same" output in that of `symmetric`.
-    """
-
-    exact: Integers | None
-    sides: list[int]
-    symmetric: Integers
-    crops: list[tuple[int, int, int]]
+    exact: Integers | None  # the symmetric padding that equals "same", if there is one
+    sides: list[int]  # the "same" padding in the order of `F.pad`
+    symmetric: Integers  # symmetric padding that covers "same", with a surplus of output
+    crops: list[tuple[int, int, int]]  # (axis, start, length) of the output without the surplus
 
 
 @lru_cache(maxsize=1024)

@@ -28,17 +28,12 @@ TORCH_FUNCTIONS: dict[Callable[..., Any], str] = {
     F.softplus: "softplus", F.softsign: "softsign", F.glu: "glu", torch.exp: "exponential",
 }  # fmt: skip
 
+_NAMED = {function.__name__: function for function in BUILT_IN}
+_TABLE = {**_NAMED, "swish": silu, "hard_swish": hard_silu}
 ACTIVATIONS: Registry[_Activation] = Registry(
-    "activation",
-    "keras.activations",
-    {
-        **{function.__name__: function for function in BUILT_IN},
-        "swish": silu,
-        "hard_swish": hard_silu,
-    },
-    TORCH_FUNCTIONS,
-    LAYERS,
+    "activation", "keras.activations", _TABLE, TORCH_FUNCTIONS, LAYERS
 )
+deserialize = ACTIVATIONS.deserialize
 
 # Names that have another meaning in files of Keras 1 and 2.
 KERAS_2_NAMES: Mapping[str, _Activation] = {"hard_sigmoid": hard_sigmoid_keras2}
@@ -66,10 +61,3 @@ def serialize(activation: _Activation | None) -> Config | str | None:
     ('silu', 'tanh')
     """
     return ACTIVATIONS.serialize(activation)
-
-
-def deserialize(
-    config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
-) -> _Activation | None:
-    """Return the activation that a config of any Keras describes; `custom_objects` come first."""
-    return ACTIVATIONS.deserialize(config, custom_objects)

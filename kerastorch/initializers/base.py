@@ -13,7 +13,7 @@ from .. import config
 from .._core.config_arrays import Config
 from .._core.constructor import OwnConstructor
 from .._core.errors import argument_error
-from .._core.seeds import Shape
+from .._core.seeds import Shape, get_default_device
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,6 +40,11 @@ class Initializer(OwnConstructor):
             shape: The shape, in Keras's axis order.
             dtype: A Keras or torch dtype; None for `keras.config.floatx()`.
         """
+        values = self._fill(as_shape(shape), as_dtype(type(self).__name__, dtype))
+        return values.to(get_default_device()).contiguous()
+
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+        """Return the values; only the classes here define this instead of `__call__`."""
         name = type(self).__name__
         raise NotImplementedError(f"{name} does not have `__call__(shape, dtype=None)`.")
 

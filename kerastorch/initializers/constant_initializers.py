@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,27 +10,30 @@ from torch import Tensor
 
 from .._core.config_arrays import Config, decode_array, encode_array
 from .._core.errors import argument_error
-from .._core.seeds import get_default_device
-from .base import DType, Initializer, as_dtype, as_shape
+from .._core.seeds import Shape, get_default_device
+from .base import Initializer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+__all__ = [
+    "STFT", "Constant", "Identity", "IdentityInitializer", "Ones", "STFTInitializer", "Zeros",
+    "constant", "identity", "ones", "stft", "zeros",
+]  # fmt: skip
 
 
 class Zeros(Initializer):
     """All 0. Same as `keras.initializers.Zeros`."""
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
-        """Return the values; see `Initializer`."""
-        return torch.zeros(as_shape(shape), dtype=as_dtype("Zeros", dtype))
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+        return torch.zeros(shape, dtype=dtype)
 
 
 class Ones(Initializer):
     """All 1. Same as `keras.initializers.Ones`."""
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
-        """Return the values; see `Initializer`."""
-        return torch.ones(as_shape(shape), dtype=as_dtype("Ones", dtype))
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+        return torch.ones(shape, dtype=dtype)
 
 
 class Constant(Initializer):
@@ -52,19 +54,15 @@ class Constant(Initializer):
     def __init__(self, value: Any = 0.0) -> None:
         self.value = value
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
-        """Return the values; see `Initializer`."""
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         given = np.asarray(self.value) if isinstance(self.value, np.generic) else self.value
-        as_type, device = as_dtype("Constant", dtype), get_default_device()
-        value = torch.as_tensor(given, dtype=as_type, device=device)
-        shape = as_shape(shape)
+        value = torch.as_tensor(given, dtype=dtype, device=get_default_device())
         try:
             return value.detach().expand(shape).clone(memory_format=torch.contiguous_format)
         except RuntimeError:
             rule, found = "one that `value` broadcasts to", tuple(value.shape)
-            raise ValueError(
-                argument_error("Constant", "shape", rule, shape, value_shape=found)
-            ) from None
+            message = argument_error("Constant", "shape", rule, shape, value_shape=found)
+            raise ValueError(message) from None
 
     def get_config(self) -> Config:
         """Return the constructor's arguments, with an array as the dict that Keras writes."""
@@ -97,12 +95,10 @@ class Identity(Initializer):
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = gain
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
-        """Return the values; see `Initializer`."""
-        shape = as_shape(shape)
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         if len(shape) != 2:
             raise ValueError(argument_error("Identity", "shape", "of rank 2", shape))
-        return self.gain * torch.eye(*shape, dtype=as_dtype("Identity", dtype))
+        return self.gain * torch.eye(*shape, dtype=dtype)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments, without a gain of 1, as in Keras."""
@@ -147,37 +143,27 @@ class STFT(Initializer):
         self.scaling = scaling
         self.periodic = periodic
 
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
-        """Return the values; see `Initializer`."""
-        shape = as_shape(shape)
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         if len(shape) != 3 or shape[1] != 1:
             raise ValueError(argument_error("STFT", "shape", "(T, 1, F // 2 + 1)", shape))
         length, _, frequencies = shape
-        as_type = as_dtype("STFT", dtype)
-        time = torch.arange(length, dtype=as_type)[:, None, None]  # (T, 1, 1)
-        frequency = torch.arange(frequencies, dtype=as_type) / ((frequencies - 1) * 2)
-        angle = -2 * time * frequency * torch.tensor(-1, dtype=as_type).acos()  # acos is pi
+        time = torch.arange(length, dtype=dtype)[:, None, None]  # (T, 1, 1)
+        frequency = torch.arange(frequencies, dtype=dtype) / ((frequencies - 1) * 2)
+        angle = -2 * time * frequency * torch.tensor(-1, dtype=dtype).acos()  # acos is pi
         kernel = angle.cos() if self.side == "real" else angle.sin()  # (T, 1, F // 2 + 1)
-        if self.window is None:
-            return kernel
-        window = self._window(length, as_type)
-        return kernel * window / self._scale(window)
-
-    def _window(self, length: int, dtype: torch.dtype) -> Tensor:
-        """Return the window with shape (T, 1, 1)."""
         values = self.window
+        if values is None:
+            return kernel
         if isinstance(values, str):
             values = _get_window(values, length, self.periodic)
         window = torch.as_tensor(values, dtype=dtype, device=get_default_device())
         if window.shape != (length,):
             given = tuple(window.shape)
             raise ValueError(argument_error("STFT", "window", f"of shape {(length,)}", given))
-        return window[:, None, None]
-
-    def _scale(self, window: Tensor) -> Tensor | float:
+        product = kernel * window[:, None, None]
         if self.scaling == "density":
-            return window.square().sum().sqrt()
-        return window.abs().sum() if self.scaling == "spectrum" else 1.0
+            return product / window.square().sum().sqrt()
+        return product / window.abs().sum() if self.scaling == "spectrum" else product
 
     def get_config(self) -> Config:
         """Return the constructor's arguments, with an array as the dict that Keras writes."""
@@ -199,3 +185,7 @@ def _get_window(name: str, length: int, periodic: bool) -> Any:
         remedy = "Install it: `pip install scipy`."
         raise ImportError(argument_error("STFT", "window", rule, name, remedy)) from error
     return get_window(name, length, periodic)
+
+
+IdentityInitializer, STFTInitializer = Identity, STFT
+constant, identity, ones, stft, zeros = Constant, Identity, Ones, STFT, Zeros

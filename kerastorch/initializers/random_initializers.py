@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from .._core import seeds as seeds_module
+from .._core import seeds
 from .._core.config_arrays import Config
 from .._core.errors import argument_error
 from .._core.registry import Registry
-from .._core.seeds import Seed, SeedGenerator, Shape, get_default_device
-from .base import DType, Initializer, as_dtype, as_shape
+from .._core.seeds import Seed, SeedGenerator, Shape
+from .base import Initializer
+
+__all__ = [
+    "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform",
+    "Orthogonal", "OrthogonalInitializer", "RandomNormal", "RandomUniform", "TruncatedNormal",
+    "VarianceScaling", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform",
+    "lecun_normal", "lecun_uniform", "orthogonal", "random_normal", "random_uniform",
+    "truncated_normal", "variance_scaling",
+]  # fmt: skip
 
 _SEEDS: Registry[SeedGenerator] = Registry("seed", "keras.random", {"SeedGenerator": SeedGenerator})
+_Axes = Sequence[int] | None
 # The standard deviation of a standard normal distribution truncated to [-2, 2].
 _CUT_STDDEV = 0.87962566103423978
 
@@ -34,14 +44,6 @@ class _Random(Initializer):
             rule = "an integer, a `SeedGenerator` or None"
             raise ValueError(argument_error(type(self).__name__, "seed", rule, seed))
         self.seed: Seed = seed
-
-    def __call__(self, shape: Sequence[int], dtype: DType = None) -> Tensor:
-        """Return the values; see `Initializer`."""
-        values = self._sample(as_shape(shape), as_dtype(type(self).__name__, dtype))
-        return values.to(get_default_device()).contiguous()
-
-    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        raise NotImplementedError
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""
@@ -76,8 +78,8 @@ class RandomNormal(_Normal):
     tensor([0.0331, 0.0133, 0.0031])
     """
 
-    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        return seeds_module.sample_normal(shape, self.mean, self.stddev, dtype, self.seed)
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+        return seeds.sample_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
 class TruncatedNormal(_Normal):
@@ -94,8 +96,8 @@ class TruncatedNormal(_Normal):
         ValueError: `seed` is invalid.
     """
 
-    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        return seeds_module.sample_truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+        return seeds.sample_truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
 class RandomUniform(_Random):
@@ -117,8 +119,8 @@ class RandomUniform(_Random):
         self.maxval = maxval
         super().__init__(seed)
 
-    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
-        return seeds_module.sample_uniform(shape, self.minval, self.maxval, dtype, self.seed)
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+        return seeds.sample_uniform(shape, self.minval, self.maxval, dtype, self.seed)
 
 
 class Orthogonal(_Random):
@@ -141,16 +143,162 @@ class Orthogonal(_Random):
         self.gain = gain
         super().__init__(seed)
 
-    def _sample(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
         if len(shape) < 2:
             raise ValueError(argument_error("Orthogonal", "shape", "of rank 2 or more", shape))
         rows, columns = math.prod(shape[:-1]), shape[-1]
         long, short = max(rows, columns), min(rows, columns)
         is_half = dtype in (torch.float16, torch.bfloat16)  # `torch.linalg.qr` lacks them
         qr_dtype = torch.float32 if is_half else dtype
-        q, r = torch.linalg.qr(
-            seeds_module.sample_normal((long, short), 0.0, 1.0, qr_dtype, self.seed)
-        )
+        q, r = torch.linalg.qr(seeds.sample_normal((long, short), 0.0, 1.0, qr_dtype, self.seed))
         q *= r.diagonal().sign()  # makes the distribution uniform
         values: Tensor = self.gain * (q.T if rows < columns else q).reshape(shape)
         return values.to(dtype)
+
+
+class VarianceScaling(_Random):
+    """Samples with variance `scale / n`, where n depends on the weight's shape.
+
+    Same as `keras.initializers.VarianceScaling` with a seed. As in Keras, the fans ignore `groups`.
+
+    Args:
+        scale: A factor above 0.
+        mode: What n is: "fan_in", "fan_out", or "fan_avg", their mean.
+        distribution: "truncated_normal" (also "normal"), "untruncated_normal" or "uniform".
+        seed: As in `RandomNormal`.
+        input_axes: The axes whose sizes multiply to the fan in, if `output_axes` is given too.
+        output_axes: The axes whose sizes multiply to the fan out.
+
+    Raises:
+        ValueError: an argument is invalid.
+    """
+
+    _config_keys: ClassVar[tuple[str, ...]] = (
+        "scale", "mode", "distribution", "input_axes", "output_axes",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: Seed = None,
+        input_axes: _Axes = None,
+        output_axes: _Axes = None,
+    ) -> None:
+        owner = type(self).__name__
+        if not scale > 0:
+            raise ValueError(argument_error(owner, "scale", "a number above 0", scale))
+        if mode not in ("fan_in", "fan_out", "fan_avg"):
+            rule = "'fan_in', 'fan_out' or 'fan_avg'"
+            raise ValueError(argument_error(owner, "mode", rule, mode))
+        folded = str(distribution).lower()
+        if folded not in ("normal", "truncated_normal", "untruncated_normal", "uniform"):
+            rule = "'truncated_normal', 'untruncated_normal' or 'uniform'"
+            raise ValueError(argument_error(owner, "distribution", rule, distribution))
+        self.scale = scale
+        self.mode = mode
+        self.distribution = "truncated_normal" if folded == "normal" else folded
+        self.input_axes = input_axes
+        self.output_axes = output_axes
+        super().__init__(seed)
+
+    def _fill(self, shape: Shape, dtype: torch.dtype) -> Tensor:
+        fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
+        fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2.0}
+        variance = self.scale / max(1.0, fans[self.mode])
+        if self.distribution == "uniform":
+            limit = math.sqrt(3.0 * variance)
+            return seeds.sample_uniform(shape, -limit, limit, dtype, self.seed)
+        stddev = math.sqrt(variance)
+        if self.distribution == "truncated_normal":
+            return seeds.sample_truncated_normal(shape, 0.0, stddev / _CUT_STDDEV, dtype, self.seed)
+        return seeds.sample_normal(shape, 0.0, stddev, dtype, self.seed)
+
+
+class _Scaled(VarianceScaling):
+    """Base class of the named ones, with fixed `scale`, `mode` and `distribution`."""
+
+    _arguments: ClassVar[tuple[float, str, str]]
+    _config_keys = ("input_axes", "output_axes")
+
+    def __init__(
+        self, seed: Seed = None, input_axes: _Axes = None, output_axes: _Axes = None
+    ) -> None:
+        super().__init__(*self._arguments, seed, input_axes, output_axes)
+
+
+class GlorotUniform(_Scaled):
+    """Uniform up to `sqrt(6 / (fan_in + fan_out))`, also called Xavier uniform.
+
+    Args as in `VarianceScaling`.
+
+    >>> GlorotUniform(seed=42)((2, 1))
+    tensor([[1.0812],
+            [1.1738]])
+    """
+
+    _arguments = (1.0, "fan_avg", "uniform")
+
+
+class GlorotNormal(_Scaled):
+    """Truncated normal of variance `2 / (fan_in + fan_out)`, also called Xavier normal.
+
+    Args as in `VarianceScaling`.
+    """
+
+    _arguments = (1.0, "fan_avg", "truncated_normal")
+
+
+class LecunUniform(_Scaled):
+    """Uniform up to `sqrt(3 / fan_in)`. Args as in `VarianceScaling`."""
+
+    _arguments = (1.0, "fan_in", "uniform")
+
+
+class LecunNormal(_Scaled):
+    """Truncated normal of variance `1 / fan_in`. Args as in `VarianceScaling`."""
+
+    _arguments = (1.0, "fan_in", "truncated_normal")
+
+
+class HeUniform(_Scaled):
+    """Uniform up to `sqrt(6 / fan_in)`. Args as in `VarianceScaling`."""
+
+    _arguments = (2.0, "fan_in", "uniform")
+
+
+class HeNormal(_Scaled):
+    """Truncated normal of variance `2 / fan_in`. Args as in `VarianceScaling`."""
+
+    _arguments = (2.0, "fan_in", "truncated_normal")
+
+
+def compute_fans(
+    shape: Sequence[int], input_axes: _Axes = None, output_axes: _Axes = None
+) -> tuple[int, int]:
+    """Return the fan in and the fan out of a weight.
+
+    Args:
+        shape: The weight's shape; of a convolution, `(*kernel_size, inputs, outputs)`.
+        input_axes: The axes whose sizes multiply to the fan in, if `output_axes` is given too.
+        output_axes: The axes whose sizes multiply to the fan out.
+
+    >>> compute_fans((3, 5, 4, 8))
+    (60, 120)
+    """
+    shape = tuple(shape)
+    if input_axes is not None and output_axes is not None:
+        fans = [math.prod(shape[axis] for axis in axes) for axes in (input_axes, output_axes)]
+    elif len(shape) < 2:
+        fans = [math.prod(shape)] * 2
+    else:
+        fans = [size * math.prod(shape[:-2]) for size in shape[-2:]]
+    return int(fans[0]), int(fans[1])
+
+
+OrthogonalInitializer = orthogonal = Orthogonal
+random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
+glorot_normal, he_normal, lecun_normal = GlorotNormal, HeNormal, LecunNormal
+glorot_uniform, he_uniform, lecun_uniform = GlorotUniform, HeUniform, LecunUniform
+variance_scaling = VarianceScaling

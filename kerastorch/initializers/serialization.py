@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,21 +14,24 @@ from .._core.config_arrays import Config
 from .._core.errors import argument_error
 from .._core.registry import Registry, make_class_table
 from .._core.seeds import get_default_device
-from .base import DType as _DType
-from .base import Initializer
-from .base import as_dtype as _as_dtype
-from .base import as_shape as _shape
-from .constant_initializers import STFT, Constant, Identity, Ones, Zeros
-from .random_initializers import Orthogonal, RandomNormal, RandomUniform, TruncatedNormal
-from .scaling_initializers import (
-    GlorotNormal,
-    GlorotUniform,
-    HeNormal,
-    HeUniform,
-    LecunNormal,
-    LecunUniform,
-    VarianceScaling,
-)
+from . import constant_initializers, random_initializers
+from .base import DType, Initializer, as_dtype, as_shape
+
+_EXPORTED = {
+    name: getattr(module, name)
+    for module in (constant_initializers, random_initializers)
+    for name in module.__all__
+}
+_INITIALIZERS: Registry[Callable[..., Tensor]] = Registry(
+    "initializer",
+    "keras.initializers",
+    make_class_table(
+        [Initializer], **_EXPORTED,
+        normal=_EXPORTED["RandomNormal"], uniform=_EXPORTED["RandomUniform"],
+        one=_EXPORTED["Ones"], zero=_EXPORTED["Zeros"],
+    ),
+)  # fmt: skip
+deserialize = _INITIALIZERS.deserialize
 
 
 def _use_array(values: Any) -> Callable[..., Tensor]:
@@ -38,35 +41,15 @@ def _use_array(values: Any) -> Callable[..., Tensor]:
         rule = "a name, a config dict, a callable or an array of numbers"
         raise ValueError(argument_error("initializer", "identifier", rule, values))
 
-    def initialize_fn(shape: Sequence[int], dtype: _DType = None) -> Tensor:
+    def initialize_fn(shape: Sequence[int], dtype: DType = None) -> Tensor:
         expected = tuple(given.shape)
-        if _shape(shape) != expected:
+        if as_shape(shape) != expected:
             rule = f"{expected}, that of the given array"
             raise ValueError(argument_error("initializer", "shape", rule, tuple(shape)))
-        as_type, device = _as_dtype("initializer", dtype), get_default_device()
+        as_type, device = as_dtype("initializer", dtype), get_default_device()
         return given.to(device, as_type, copy=True, memory_format=torch.contiguous_format)
 
     return initialize_fn
-
-
-_INITIALIZERS: Registry[Callable[..., Tensor]] = Registry(
-    "initializer",
-    "keras.initializers",
-    make_class_table(
-        (
-            Initializer, Constant, Identity, Ones, STFT, Zeros,
-            GlorotNormal, GlorotUniform, HeNormal, HeUniform, LecunNormal, LecunUniform,
-            Orthogonal, RandomNormal, RandomUniform, TruncatedNormal, VarianceScaling,
-        ),
-        IdentityInitializer=Identity,
-        OrthogonalInitializer=Orthogonal,
-        STFTInitializer=STFT,
-        normal=RandomNormal,
-        uniform=RandomUniform,
-        one=Ones,
-        zero=Zeros,
-    ),
-)  # fmt: skip
 
 
 def get(identifier: Any) -> Callable[..., Tensor] | None:
@@ -87,10 +70,3 @@ def get(identifier: Any) -> Callable[..., Tensor] | None:
 def serialize(initializer: Callable[..., Tensor] | None) -> Config | str | None:
     """Return the config that Keras writes for an initializer."""
     return _INITIALIZERS.serialize(initializer)
-
-
-def deserialize(
-    config: Config | str | None, custom_objects: Mapping[str, Any] | None = None
-) -> Callable[..., Tensor] | None:
-    """Return the initializer that a config of any Keras describes; `custom_objects` come first."""
-    return _INITIALIZERS.deserialize(config, custom_objects)

@@ -6,7 +6,6 @@ import torch
 from kerastorch._core.registry import (
     Registry,
     make_class_table,
-    make_function_config,
     to_snake_case,
 )
 
@@ -193,7 +192,6 @@ def test_a_class_of_the_main_module_has_none():
 
 def test_ones_own_function():
     written = MOVES.serialize(boil)
-    assert written == make_function_config(boil)
     assert written == {
         "module": "builtins",
         "class_name": "function",

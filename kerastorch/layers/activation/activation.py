@@ -17,7 +17,7 @@ from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..._ops.tracing import elementwise_channels_first
-from ...activations.integers import relu_accepts
+from ...activations.functions import relu_accepts
 from ..base.stateless import StatelessLayer
 
 __all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax"]

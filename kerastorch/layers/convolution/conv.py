@@ -12,9 +12,8 @@ from ... import activations
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
-from ..._ops.convolution import convolve_same
+from ..._ops.convolution import convolve_dynamic, convolve_same
 from ..._ops.convolution_cpu import conv1x1_as_matmul, select_convolution
-from ..._ops.convolution_dynamic import convolve_dynamic
 from ..._ops.tracing import is_compiling_dynamic_training, is_compiling_static_inference
 from ..._ops.window_arithmetic import compute_fixed_padding
 from . import torch_conversion
