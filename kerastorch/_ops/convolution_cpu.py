@@ -70,9 +70,9 @@ def conv1x1_as_matmul(
 ) -> tuple[Tensor, bool]:
     """Compute an ungrouped 1x1 convolution, as a matrix product over spatial positions if faster.
 
-    That is where the weight outweighs the activations, and in training of several images on one thread.
-    The second
-    result is whether to overwrite the output: in training, a view costs more than a new tensor.
+    That is where the weight outweighs the activations, and in training of several images on one
+    thread. The second result is whether to overwrite the output: in training, a view costs more
+    than a new tensor.
     """
     strided = max(stride) > 1
     if _is_measured(x) and (strided or x.numel() * weight.shape[0] >= _MIN_PRODUCTS):
