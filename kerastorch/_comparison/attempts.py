@@ -1,14 +1,14 @@
 """A layer's computation with one property changed, for each known mistake.
 
-Each function yields attempts: a computation to run on the input of the reference's layer, and a
-description of what was changed.
+Each function yields computations to run on the input of the reference's layer, and what changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,97 +17,66 @@ from .._core.layout import kernel_to_weight, permute_axes
 from ..saving.weights.computations import SAME, Convolution, MatrixProduct, Normalization, Pooling
 from .difference import iterate_input_layouts, measure_difference
 
+_LINEAR = (Convolution, MatrixProduct)
+Compute: TypeAlias = Callable[..., Any]
+Attempts: TypeAlias = Iterator[tuple[Compute, str]]
+
 
 @dataclass(frozen=True)
 class Trial:
-    """A layer that differs, and what it should return.
-
-    Attributes:
-        module: The module compared with the layer.
-        run: Runs the module with other tensors in its call.
-        taken: The module's input in the model.
-        given: The module's output in the model.
-        inputs: The inputs of the reference's layer.
-        expected: The output of the reference's layer.
-        weights: Keras's name -> the reference's weight; empty if not recorded.
-        images: The recorded arrays that the layer's input or output is flattened from.
-        rtol: The largest relative difference that agrees.
-    """
+    """A layer that differs, and what it should return."""
 
     layer: str
-    module: nn.Module
-    run: Callable[..., Any]
-    taken: tuple[Tensor, ...]
-    given: Tensor
-    inputs: tuple[Tensor, ...]
-    expected: Tensor
-    weights: Mapping[str, Tensor]
-    images: tuple[Tensor, ...]
-    rtol: float
+    module: nn.Module  # compared with the layer
+    run: Compute  # calls the module with other tensors
+    taken: tuple[Tensor, ...]  # the module's input in the model
+    given: Tensor  # the module's output in the model
+    inputs: tuple[Tensor, ...]  # of the reference's layer
+    expected: Tensor  # the output of the reference's layer
+    weights: Mapping[str, Tensor]  # of the reference's layer; empty if not recorded
+    images: tuple[Tensor, ...]  # recorded arrays that the layer's input or output is flattened from
+    rtol: float  # the largest relative difference that agrees
 
-    def agrees(self, found: Any, expected: Tensor) -> bool:
+    def agrees(self, found: Tensor, expected: Tensor) -> bool:
         """Return whether `found` is within the tolerance of `expected`."""
-        return (
-            isinstance(found, Tensor) and measure_difference(found, expected).relative <= self.rtol
-        )
+        return measure_difference(found, expected).relative <= self.rtol
 
 
-Compute: TypeAlias = Callable[..., Any]
-Attempt: TypeAlias = tuple[Compute, str]
-Attempts: TypeAlias = Callable[[Trial, Any], Iterator[Attempt]]
-
-
-def change_padding(padding: Any) -> Attempts:
+def change_padding(padding: Any, trial: Trial, op: Any) -> Attempts:
     """Pad by this amount on both sides, or by TensorFlow's 'same'."""
-
-    def attempts(trial: Trial, op: Any) -> Iterator[Attempt]:
-        if isinstance(op, (Convolution, Pooling)):
-            sizes = op.weight.shape[2:] if isinstance(op, Convolution) else op.size
-            wanted = padding if padding == SAME else (padding,) * len(sizes)
-            if op.padding != wanted:
-                yield replace(op, padding=wanted), str(op.padding)
-
-    return attempts
+    if isinstance(op, (Convolution, Pooling)):
+        sizes = op.weight.shape[2:] if isinstance(op, Convolution) else op.size
+        wanted = padding if padding == SAME else (padding,) * len(sizes)
+        if op.padding != wanted:
+            yield replace(op, padding=wanted), str(op.padding)
 
 
-def exclude_padding(trial: Trial, op: Any) -> Iterator[Attempt]:
+def exclude_padding(trial: Trial, op: Any) -> Attempts:
     """Exclude the padding from the average."""
     if isinstance(op, Pooling):  # which excludes it, as its module may not
         yield op, ""
 
 
-def exchange_pooling(trial: Trial, op: Any) -> Iterator[Attempt]:
+def exchange_pooling(trial: Trial, op: Any) -> Attempts:
     """Exchange average and maximum."""
     if isinstance(op, Pooling):
         kind: Any = "average" if op.kind == "max" else "max"
         yield replace(op, kind=kind), kind
 
 
-def change_weight(kinds: Any, change: Callable[[Tensor], Tensor]) -> Attempts:
+def change_weight(
+    kinds: Any, change: Callable[[Tensor], Tensor], trial: Trial, op: Any
+) -> Attempts:
     """Change the weight of operations of these classes."""
-
-    def attempts(trial: Trial, op: Any) -> Iterator[Attempt]:
-        if isinstance(op, kinds):
-            weight = change(op.weight)
-            if weight.shape == op.weight.shape:
-                yield replace(op, weight=weight), ""
-
-    return attempts
+    if isinstance(op, kinds):
+        weight = change(op.weight)
+        if weight.shape == op.weight.shape:
+            yield replace(op, weight=weight), ""
 
 
 def swap_sides(weight: Tensor) -> Tensor:
     """Return a weight with its height and width swapped."""
     return permute_axes(weight, (0, 1, 3, 2)) if weight.ndim == 4 else weight
-
-
-def flip_kernel(weight: Tensor) -> Tensor:
-    """Return a weight with its spatial axes reversed."""
-    return weight.flip(tuple(range(2, weight.ndim)))
-
-
-def transpose_kernel(weight: Tensor) -> Tensor:
-    """Return a weight with its inputs and outputs swapped."""
-    return permute_axes(weight, (1, 0, *range(2, weight.ndim)))
 
 
 def permute_kernel(weight: Tensor) -> Tensor:
@@ -116,15 +85,15 @@ def permute_kernel(weight: Tensor) -> Tensor:
     return kernel_to_weight(weight.contiguous().reshape(*sides, ins, outs))
 
 
-def drop_bias(trial: Trial, op: Any) -> Iterator[Attempt]:
+def drop_bias(trial: Trial, op: Any) -> Attempts:
     """Drop the bias."""
-    if isinstance(op, (Convolution, MatrixProduct)) and op.bias is not None:
+    if isinstance(op, _LINEAR) and op.bias is not None:
         yield replace(op, bias=None), ""
 
 
-def add_bias(trial: Trial, op: Any) -> Iterator[Attempt]:
+def add_bias(trial: Trial, op: Any) -> Attempts:
     """Add the bias that follows from the difference, if that is constant in each channel."""
-    if not isinstance(op, (Convolution, MatrixProduct)):
+    if not isinstance(op, _LINEAR):
         return
     bare = replace(op, bias=None)
 
@@ -150,7 +119,7 @@ def _median_offset(difference: Tensor, expected: Tensor, axis: int) -> Tensor:
 _EPSILONS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-7, 1e-2, 1e-8, 0.0)
 
 
-def change_epsilon(trial: Trial, op: Any) -> Iterator[Attempt]:
+def change_epsilon(trial: Trial, op: Any) -> Attempts:
     """Try the usual epsilons, then the one that follows from the difference."""
     if isinstance(op, Normalization):
         for epsilon in (*_EPSILONS, *_solve_for_epsilon(trial, op)):
@@ -176,13 +145,13 @@ def _solve_for_epsilon(trial: Trial, op: Normalization) -> Iterator[float]:
                 yield float(f"{epsilon.item():.3g}")
 
 
-def use_batch_statistics(trial: Trial, op: Any) -> Iterator[Attempt]:
+def use_batch_statistics(trial: Trial, op: Any) -> Attempts:
     """Normalize by batch statistics."""
     if isinstance(op, Normalization) and op.mean is not None:
         yield replace(op, mean=None, variance=None), ""
 
 
-def use_moving_statistics(trial: Trial, op: Any) -> Iterator[Attempt]:
+def use_moving_statistics(trial: Trial, op: Any) -> Attempts:
     """Normalize by the reference's moving statistics."""
     names = ("moving_mean", "moving_variance")
     if isinstance(op, Normalization) and op.mean is None and set(names) <= set(trial.weights):
@@ -191,7 +160,7 @@ def use_moving_statistics(trial: Trial, op: Any) -> Iterator[Attempt]:
 
 
 _WEIGHTS: dict[type, dict[str, str]] = {  # Keras's names -> the parts of a computation
-    **{kind: {"kernel": "weight", "bias": "bias"} for kind in (Convolution, MatrixProduct)},
+    **{kind: {"kernel": "weight", "bias": "bias"} for kind in _LINEAR},
     Normalization: {
         "gamma": "weight",
         "beta": "bias",
@@ -201,7 +170,7 @@ _WEIGHTS: dict[type, dict[str, str]] = {  # Keras's names -> the parts of a comp
 }
 
 
-def use_recorded_weights(trial: Trial, op: Any) -> Iterator[Attempt]:
+def use_recorded_weights(trial: Trial, op: Any) -> Attempts:
     """Use the reference's weights."""
     if not trial.weights:
         return
@@ -231,3 +200,80 @@ def _are_equal(ours: Tensor | None, theirs: Tensor | None, trial: Trial) -> bool
     if ours is None or theirs is None:
         return ours is theirs
     return trial.agrees(ours, theirs)
+
+
+class Rule(NamedTuple):
+    """One known mistake; "{}" in `text` stands for what an attempt changed."""
+
+    name: str
+    text: str
+    attempts: Callable[[Trial, Any], Attempts]
+
+
+RULES = (
+    Rule(
+        "padding",
+        "it pads by {}, where Keras pads by TensorFlow's 'same', whose odd element comes after. "
+        "Use the layer of `kerastorch.layers` with padding='same', or pad with "
+        "`torch.nn.functional.pad` yourself.",
+        partial(change_padding, SAME),
+    ),
+    Rule(
+        "padding",
+        "it pads by {}, where Keras pads nothing. Use padding='valid', that is 0.",
+        partial(change_padding, 0),
+    ),
+    Rule(
+        "padding counted",
+        "its average includes the padding, which Keras excludes. Use count_include_pad=False.",
+        exclude_padding,
+    ),
+    Rule("pooling", "Keras pools by {}. Use that pooling.", exchange_pooling),
+    Rule(
+        "kernel height and width",
+        "the kernel's height and width are swapped. Keras's kernel is (height, width, in, out), "
+        "PyTorch's weight (out, in, height, width): permute_axes(3, 2, 0, 1).",
+        partial(change_weight, Convolution, swap_sides),
+    ),
+    Rule(
+        "kernel flipped",
+        "the kernel is flipped along its spatial axes, as Theano kept it. Flip it back.",
+        partial(change_weight, Convolution, lambda w: w.flip(tuple(range(2, w.ndim)))),
+    ),
+    Rule(
+        "kernel transposed",
+        "the kernel's inputs and outputs are swapped. Keras's kernel has (..., in, out), PyTorch's "
+        "weight (out, in, ...): load the transposed kernel.",
+        partial(change_weight, _LINEAR, lambda w: permute_axes(w, (1, 0, *range(2, w.ndim)))),
+    ),
+    Rule(
+        "kernel reshaped",
+        "the kernel was reshaped to PyTorch's shape, which mixes it up. Permute its axes instead: "
+        "(3, 2, 0, 1) for a convolution, (1, 0) for a Dense kernel.",
+        partial(change_weight, _LINEAR, permute_kernel),
+    ),
+    Rule("bias", "Keras's layer has no bias. Use bias=False.", drop_bias),
+    Rule("epsilon", "its epsilon is {}. Set it to Keras's.", change_epsilon),
+    Rule(
+        "statistics",
+        "it normalizes by batch statistics, Keras by moving ones. Use "
+        "track_running_stats=True, load the moving statistics, and call `model.eval()`.",
+        use_moving_statistics,
+    ),
+    Rule(
+        "statistics",
+        "the reference was normalized by batch statistics, as in training. Record it with "
+        "training=False.",
+        use_batch_statistics,
+    ),
+    Rule(
+        "weights",
+        "with the reference's weights it agrees, so its own weights differ: {}. Load them again.",
+        use_recorded_weights,
+    ),
+    Rule(
+        "bias",
+        "Keras adds another constant to each channel; here it has {}. Load Keras's bias.",
+        add_bias,
+    ),
+)

@@ -13,15 +13,10 @@ from .._core.layout import to_channels_last, to_channels_second
 
 
 class Measure(NamedTuple):
-    """The difference of two tensors.
+    """The difference of two tensors."""
 
-    Attributes:
-        absolute: The largest absolute difference; infinite where the shapes differ.
-        relative: That, divided by the largest absolute value expected.
-    """
-
-    absolute: float
-    relative: float
+    absolute: float  # the largest one; infinite where the shapes differ
+    relative: float  # that, divided by the largest absolute value expected
 
 
 APART = Measure(math.inf, math.inf)
