@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from .._comparison.result import format_table
 from .._core.errors import FileError
 from ..graph.spec import LayerSpec, ModelSpec
 from ..models.build import _Builder, build_model
@@ -68,11 +69,7 @@ class FileSummary:
         if self.model is not None:
             lines.append(f"model: {self.model}{f' {self.name!r}' if self.name else ''}")
         heads = ("layer", "class", "parameters", "weights", "in the file", "")
-        rows = [heads, *map(_format_cells, self.layers)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-            lines.append("  ".join(cells).rstrip())
+        lines.extend(format_table(heads, *map(_format_cells, self.layers)))
         lines.append(f"parameters: {self.parameters:,}")
         if self.ignored:
             lines.append(f"not loaded: {', '.join(self.ignored)}")

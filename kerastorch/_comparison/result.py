@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .causes import Cause
+from .recording import mapped
 
 
 @dataclass(frozen=True)
@@ -67,19 +68,14 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as dicts, lists, strings and numbers, with None for infinity."""
-        found: dict[str, Any] = _without_infinities(asdict(self))
+        found: dict[str, Any] = mapped(_without_infinity, asdict(self))
         return found
 
     def __str__(self) -> str:
         """Return a table of all layers, and remarks on the first that differs."""
         heads = ("layer", "class", "shape", "absolute", "relative", "")
-        lines = [heads, *map(_cells, (*self.layers, *self.outputs))]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [
-            "  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        ]
-        return "\n".join([*text, *self._remarks()])
+        rows = map(_cells, (*self.layers, *self.outputs))
+        return "\n".join([*format_table(heads, *rows), *self._remarks()])
 
     def _remarks(self) -> Iterator[str]:
         if self.missing:
@@ -98,6 +94,14 @@ class Comparison:
             yield "No known mistake explains it."
 
 
+def format_table(*rows: tuple[str, ...]) -> Iterator[str]:
+    """Yield each row as a line, with its cells below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
 def _label(row: LayerDifference) -> str:
     """Return a layer's name, with the call and output after the first."""
     call = f" call {row.call + 1}" if row.call else ""
@@ -113,9 +117,5 @@ def _cells(row: LayerDifference) -> tuple[str, ...]:
     return _label(row), row.kind, shape, f"{row.absolute:.1e}", f"{row.relative:.1e}", verdict
 
 
-def _without_infinities(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_infinities(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_infinities(inner) for inner in value]
+def _without_infinity(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value

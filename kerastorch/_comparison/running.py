@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,40 +18,28 @@ from .. import config
 from .._core.arrays import to_tensor
 from .._core.errors import argument_error
 from ..dtype_policies import to_torch_dtype
-from .difference import iterate_input_layouts
-from .recording import leaves, mapped
+from .difference import iterate_input_layouts, measure_difference
+from .recording import Recording, leaves, mapped
+
+describe_error = partial(argument_error, "compare")
 
 
 class ModuleCall(NamedTuple):
-    """One call of a module.
+    """One call of a module."""
 
-    Attributes:
-        layer: The name of the reference's layer that it is compared with.
-        call: The index of the call among the layer's calls.
-        args: The positional arguments, as they were before the call.
-        kwargs: The keyword arguments.
-        outputs: The outputs.
-    """
-
-    layer: str
-    call: int
-    args: tuple[Any, ...]
+    layer: str  # the reference's layer that it is compared with
+    call: int  # its index among the layer's calls
+    args: tuple[Any, ...]  # as they were before the call
     kwargs: dict[str, Any]
     outputs: tuple[Tensor, ...]
 
 
 class Run(NamedTuple):
-    """One run of a model.
+    """One run of a model."""
 
-    Attributes:
-        calls: The calls of the watched modules in the order in which they ended.
-        outputs: The model's outputs; none after an error.
-        error: The error that stopped it, or None.
-    """
-
-    calls: list[ModuleCall]
-    outputs: tuple[Tensor, ...]
-    error: Exception | None
+    calls: list[ModuleCall]  # of the watched modules in the order in which they ended
+    outputs: tuple[Tensor, ...]  # of the model; none after an error
+    error: Exception | None  # the one that stopped it
 
 
 def list_modules_by_path(model: nn.Module) -> dict[str, nn.Module]:
@@ -58,18 +48,13 @@ def list_modules_by_path(model: nn.Module) -> dict[str, nn.Module]:
     waiting = [("", model)]
     while waiting:
         prefix, outer = waiting.pop()
-        for name, module in _children(outer):
+        layers = getattr(outer, "layers", None)  # of a loaded model, by Keras's names
+        named = layers.items() if isinstance(layers, Mapping) else ()
+        for name, module in (*named, *outer.named_children()):
             if f"{prefix}{name}" not in found:
                 found[f"{prefix}{name}"] = module
                 waiting.append((f"{prefix}{name}/", module))
     return found
-
-
-def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    layers = getattr(module, "layers", None)
-    if isinstance(layers, Mapping):  # of a loaded model, by Keras's names
-        yield from layers.items()
-    yield from module.named_children()
 
 
 def match_modules(model: nn.Module, layers: list[str]) -> dict[str, nn.Module]:
@@ -94,39 +79,50 @@ def match_modules(model: nn.Module, layers: list[str]) -> dict[str, nn.Module]:
 
 
 def run(
-    model: nn.Module,
-    inputs: Any,
-    watched: Mapping[str, nn.Module],
-    nearness: Callable[[Run], tuple[int, ...]],
+    model: nn.Module, recording: Recording, watched: Mapping[str, nn.Module], rtol: float
 ) -> Run:
-    """Run a model in evaluation mode on recorded inputs, as they are and with channels second.
-
-    Args:
-        model: The model; its training mode is restored afterwards.
-        inputs: An array, or a list or dict of them.
-        watched: Layer's name -> the module whose calls to record.
-        nearness: Rates a run without an error; the one nearest to the reference is returned.
+    """Run a model on recorded inputs, as they are and with channels second; return the nearer run.
 
     Raises:
         ValueError: the model is not built yet, or on the device "meta".
     """
-    own = [*model.parameters(), *model.buffers()]
+    own, kind = [*model.parameters(), *model.buffers()], type(model).__name__
     if any(map(is_lazy, own)):
         remedy = "Call it on a batch, and load its weights."
-        raise ValueError(argument_error("compare", "model", "built", type(model).__name__, remedy))
+        raise ValueError(describe_error("model", "built", kind, remedy))
     if any(tensor.is_meta for tensor in own):
         remedy = "Call `model.to_empty(device=...)` and load weights first."
-        kind = type(model).__name__
-        raise ValueError(argument_error("compare", "model", "on a real device", kind, remedy))
-    tensors = mapped(_tensor_for(model), inputs)
-    layouts = [tensors]
-    if any(tensor.ndim > 2 for tensor in leaves(tensors)):
-        layouts.append(mapped(lambda tensor: list(iterate_input_layouts(tensor))[-1], tensors))
+        raise ValueError(describe_error("model", "on a real device", kind, remedy))
+    floating = (p for p in model.parameters() if p.is_floating_point())
+    like = next(floating, torch.empty(0, dtype=to_torch_dtype(config.floatx())))
+    layouts = [mapped(partial(_convert, like), recording.inputs)]
+    if any(tensor.ndim > 2 for tensor in leaves(layouts)):
+        layouts.append(mapped(lambda tensor: list(iterate_input_layouts(tensor))[-1], layouts[0]))
     runs = [_run_once(model, given, watched) for given in layouts]
     complete = [found for found in runs if found.error is None]
     if complete:
-        return max(complete, key=nearness)
+        return max(complete, key=partial(_rate_outputs, recording, rtol))
     return max(runs, key=lambda found: len(found.calls))
+
+
+def _convert(like: Tensor, array: Any) -> Tensor:
+    """Return an array as a tensor on the device of another, and of its dtype if it has floats."""
+    tensor = to_tensor(array)
+    if tensor is None:
+        found = getattr(array, "dtype", array)
+        raise ValueError(describe_error("inputs", "arrays of real numbers", found))
+    kind = like.dtype if tensor.is_floating_point() else tensor.dtype
+    return tensor.to(like.device, kind, copy=True)
+
+
+def _rate_outputs(recording: Recording, rtol: float, found: Run) -> tuple[int, ...]:
+    """Return how many outputs agree, and how many have at least the right shape."""
+    distances = [
+        measure_difference(output, torch.from_numpy(expected)).relative
+        for output, expected in zip(found.outputs, recording.outputs, strict=False)
+        if isinstance(output, Tensor)
+    ]
+    return sum(n <= rtol for n in distances), sum(n < math.inf for n in distances)
 
 
 def _run_once(model: nn.Module, inputs: Any, watched: Mapping[str, nn.Module]) -> Run:
@@ -159,24 +155,6 @@ def _arguments(model: nn.Module, inputs: Any) -> tuple[list[Any], dict[str, Any]
     if hasattr(model, "spec") or isinstance(inputs, Tensor) or count == 1:
         return [inputs], {}
     return ([], inputs) if isinstance(inputs, dict) else (inputs, {})
-
-
-def _tensor_for(model: nn.Module) -> Callable[[Any], Tensor]:
-    """Return a function that converts an array to the model's device and dtype."""
-    floating = (p for p in model.parameters() if p.is_floating_point())
-    like = next(floating, torch.empty(0, dtype=to_torch_dtype(config.floatx())))
-
-    def convert(array: Any) -> Tensor:
-        tensor = to_tensor(array)
-        if tensor is None:
-            rule = "arrays of real numbers"
-            raise ValueError(
-                argument_error("compare", "inputs", rule, getattr(array, "dtype", array))
-            )
-        kind = like.dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.to(like.device, kind, copy=True)
-
-    return convert
 
 
 @contextmanager
