@@ -90,10 +90,8 @@ def _penalties(model: nn.Module) -> list[Tensor]:
 
 
 def _total(terms: Sequence[Tensor]) -> Tensor:
-    total = terms[0].sum()
-    for term in terms[1:]:
-        total = total + term.sum().to(total.device)
-    return total
+    first = terms[0].sum()
+    return sum((term.sum().to(first.device) for term in terms[1:]), first)
 
 
 def _factor_of_squares(regularizer: Callback, parameter: Tensor) -> float | None:
@@ -167,13 +165,12 @@ class _Projection:
         """Project after a step."""
         distributed.require_unsharded_view(self.model, attach_constraints.__name__)
         stepped = {k: p for k, p in _parameters(optimizer).items() if p.grad is not None}
-        if not stepped and any(
-            map(distributed.is_sharded, _list_constrained_parameters(self.model))
-        ):
+        constrained = _list_constrained_parameters(self.model)
+        if not stepped and any(map(distributed.is_sharded, constrained)):
             _require_constrained(optimizer, self.model)
         skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
-        constrained = _find_constrained(self.model)
-        _project([found for found in constrained if _is_among(*found, stepped)], skipped)
+        found = _find_constrained(self.model)
+        _project([pair for pair in found if _is_among(*pair, stepped)], skipped)
 
 
 def apply_constraints(model: nn.Module) -> None:
@@ -249,9 +246,9 @@ def _project(found: Sequence[tuple[Layer, WeightView]], skipped: Tensor | None =
             distributed.write_full(value, full)
 
 
-def _is_shardable(constraint: Callback | None, split: set[int], ndim: int) -> bool:
+def _is_shardable(constraint: Any, split: set[int], ndim: int) -> bool:
     """Return whether a constraint projects each shard of a weight separately."""
-    if constraint is None or get_inplace_constraint(constraint) is None:
+    if get_inplace_constraint(constraint) is None:
         return False
     axis = getattr(constraint, "axis", ())
     axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
@@ -262,18 +259,17 @@ def _project_value(
     layer: Layer, variable: WeightView, value: Tensor, skipped: Tensor | None
 ) -> None:
     """Project in place a weight's full value or its shard."""
-    if variable.constraint is None:
-        return
-    project = get_inplace_constraint(variable.constraint)
+    constraint: Any = variable.constraint
+    project = get_inplace_constraint(constraint)
     if project is not None and skipped is None:
         project(value)
         return
-    projected = variable.constraint(value if skipped is None else value.clone())
+    projected = constraint(value if skipped is None else value.clone())
     if projected.shape != value.shape:
         owner, name = type(layer).__name__, f"{variable.name}_constraint"
         rule = f"a callable that returns the shape {tuple(value.shape)} it was given"
         shape = tuple(projected.shape)
-        raise ValueError(argument_error(owner, name, rule, variable.constraint, returned=shape))
+        raise ValueError(argument_error(owner, name, rule, constraint, returned=shape))
     if skipped is not None:
         projected = torch.where(skipped.to(value.device) != 0, value, projected)
     value.copy_(projected)

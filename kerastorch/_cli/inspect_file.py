@@ -82,15 +82,7 @@ class FileSummary:
 
 
 def inspect(path: Path) -> FileSummary:
-    """Return the contents of a file, without allocating weights or reading arrays.
-
-    Args:
-        path: The file or directory.
-
-    Raises:
-        FileError: the file is damaged, or Keras did not write it.
-        FileNotFoundError: there is no such file.
-    """
+    """Return the contents of a file or directory, without allocating weights or reading arrays."""
     with open_weight_file(path) as contents:
         spec, problem = _parse_spec(contents)
         layers = tuple(_summarize_layers(contents, spec))
@@ -161,14 +153,13 @@ def _find_problem(builder: _Builder, layer: LayerSpec, names: Names) -> str | No
 
 
 def _summarize_layer(one: SourceLayer, kind: str | None, problem: str | None) -> LayerSummary:
-    weights = tuple(WeightSummary(w.name, w.path, w.shape, w.dtype) for w in one.weights)
     known = kind is not None or problem is not None
     return LayerSummary(
         name="/".join(one.names) or None,
         kind=kind or one.kind,
         path=one.path if one.weights else None,
-        weights=weights,
-        parameters=sum(prod(weight.shape) for weight in weights),
+        weights=tuple(WeightSummary(w.name, w.path, w.shape, w.dtype) for w in one.weights),
+        parameters=sum(prod(weight.shape) for weight in one.weights),
         supported=problem is None if known else None,
         problem=problem,
     )

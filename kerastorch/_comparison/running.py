@@ -29,9 +29,21 @@ class ModuleCall(NamedTuple):
 
     layer: str  # the reference's layer that it is compared with
     call: int  # its index among the layer's calls
+    module: nn.Module
     args: tuple[Any, ...]  # as they were before the call
     kwargs: dict[str, Any]
     outputs: tuple[Tensor, ...]
+
+    def repeat(self, *tensors: Tensor) -> Any:
+        """Call the module with other tensors, and return its first output."""
+        waiting = list(tensors)
+
+        def replace(value: Any) -> Any:
+            return waiting.pop(0).to(value) if isinstance(value, Tensor) and waiting else value
+
+        args, kwargs = mapped(replace, self.args), mapped(replace, self.kwargs)
+        outputs = self.module(*args, **kwargs)
+        return next(leaves(outputs), outputs)
 
 
 class Run(NamedTuple):
@@ -42,7 +54,7 @@ class Run(NamedTuple):
     error: Exception | None  # the one that stopped it
 
 
-def list_modules_by_path(model: nn.Module) -> dict[str, nn.Module]:
+def list_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Return all modules inside a model by their path: "encoder/conv1"."""
     found: dict[str, nn.Module] = {}
     waiting = [("", model)]
@@ -63,7 +75,7 @@ def match_modules(model: nn.Module, layers: list[str]) -> dict[str, nn.Module]:
     It is the one at the layer's path, else the only one whose path ends in the layer's name, else
     the only one whose own `name` is the layer's.
     """
-    paths = list_modules_by_path(model)
+    paths = list_modules(model)
     by_ending: dict[str, set[nn.Module]] = {}
     by_name: dict[str, set[nn.Module]] = {}
     for path, module in paths.items():
@@ -180,7 +192,7 @@ def _make_hooks(
     def after(module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
         args, kwargs = arguments.pop()
         found = tuple(_copy(leaf) for leaf in leaves(outputs) if isinstance(leaf, Tensor))
-        calls.append(ModuleCall(layer, next(numbers), tuple(args), kwargs, found))
+        calls.append(ModuleCall(layer, next(numbers), module, tuple(args), kwargs, found))
 
     return before, after
 
@@ -188,19 +200,3 @@ def _make_hooks(
 def _copy(value: Any) -> Any:
     """Return a copy of a tensor, which a later module may overwrite."""
     return value.detach().clone() if isinstance(value, Tensor) else value
-
-
-def make_rerun(module: nn.Module, taken: ModuleCall) -> Callable[..., Any]:
-    """Return a function that repeats a module's call with other tensors."""
-
-    def call(*tensors: Tensor) -> Any:
-        waiting = list(tensors)
-
-        def replace(value: Any) -> Any:
-            return waiting.pop(0).to(value) if isinstance(value, Tensor) and waiting else value
-
-        args, kwargs = mapped(replace, taken.args), mapped(replace, taken.kwargs)
-        outputs = module(*args, **kwargs)
-        return next(leaves(outputs), outputs)
-
-    return call

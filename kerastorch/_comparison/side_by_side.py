@@ -21,16 +21,7 @@ from .causes import Cause, find_cause, has_right_input
 from .difference import APART, measure_difference
 from .recording import Call, Recording, as_recording, leaves, record
 from .result import Comparison, LayerDifference
-from .running import (
-    ModuleCall,
-    Run,
-    describe_error,
-    evaluating,
-    list_modules_by_path,
-    make_rerun,
-    match_modules,
-    run,
-)
+from .running import ModuleCall, Run, describe_error, evaluating, list_modules, match_modules, run
 
 FORMAT = "an .npz file that compat/record_reference.py wrote"
 
@@ -81,11 +72,11 @@ def compare(
     modules = match_modules(model, layers)
     found = run(model, recording, modules, rtol)
     with evaluating(model):
-        both = _SideBySide(recording, modules, found, float(rtol))
+        both = _SideBySide(recording, found, float(rtol))
         fits = all(sorted(row.shape) == sorted(row.found) for row in both.outputs)
         if not (modules or fits):
             rule = f"one with submodules named like the reference's layers, {layers}"
-            raise ValueError(describe_error("model", rule, list(list_modules_by_path(model))))
+            raise ValueError(describe_error("model", rule, list(list_modules(model))))
         return both.make_result(name)
 
 
@@ -122,11 +113,8 @@ def read_recording(path: Path) -> Recording:
 class _SideBySide:
     """A run side by side with a recording."""
 
-    def __init__(
-        self, recording: Recording, modules: dict[str, nn.Module], found: Run, rtol: float
-    ) -> None:
+    def __init__(self, recording: Recording, found: Run, rtol: float) -> None:
         self._recording = recording
-        self._modules = modules
         self._run = found
         self._rtol = rtol
         recorded: defaultdict[str, list[Call]] = defaultdict(list)
@@ -202,16 +190,15 @@ class _SideBySide:
         given = [leaf for leaf in leaves([taken.args, taken.kwargs]) if isinstance(leaf, Tensor)]
         if not (given and taken.outputs and call.inputs and call.outputs):
             return None
-        module, device = self._modules[call.layer], given[0].device
 
         def to_tensor(array: Any) -> Tensor:
-            return torch.from_numpy(array).to(device)
+            return torch.from_numpy(array).to(given[0].device)
 
         weights = self._recording.weights.get(call.layer, {})
         return Trial(
             layer=call.layer,
-            module=module,
-            run=make_rerun(module, taken),
+            module=taken.module,
+            run=taken.repeat,
             taken=tuple(given),
             given=taken.outputs[0],
             inputs=tuple(map(to_tensor, call.inputs)),
