@@ -1,7 +1,6 @@
 """The process-wide defaults of `keras.config`.
 
-The file `keras.json` in the folder `KERAS_HOME`, else in `~/.keras`, is read on first use and never
-written.
+The file `keras.json` in the folder `KERAS_HOME`, else in `~/.keras`, is only read, on first use.
 """
 
 from __future__ import annotations

@@ -135,9 +135,8 @@ class OrthogonalRegularizer(Regularizer):
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
         self.factor = _round(as_number("OrthogonalRegularizer", "factor", factor, _RULE))
         if mode not in ("rows", "columns"):
-            raise ValueError(
-                argument_error("OrthogonalRegularizer", "mode", "'rows' or 'columns'", mode)
-            )
+            rule = "'rows' or 'columns'"
+            raise ValueError(argument_error("OrthogonalRegularizer", "mode", rule, mode))
         self.mode = mode
 
     def __call__(self, inputs: Tensor) -> Tensor:

@@ -119,19 +119,16 @@ def _parse_spec(contents: WeightFile) -> tuple[ModelSpec | None, str | None]:
 
 def _summarize_layers(contents: WeightFile, spec: ModelSpec | None) -> Iterator[LayerSummary]:
     saved = group_by_layer(contents, spec).layers
-    if spec is None:
-        yield from (_summarize_layer(one, None, None) for one in saved)
-        return
-    by_names = {one.names: one for one in saved if one.names}
-    builder = _Builder(spec.source, {}, {})
     shown = set()
-    for names, layer in _walk_specs(spec, ()):
-        one = by_names.get(names, SourceLayer(names, "", ()))
-        shown.add(names)
-        yield _summarize_layer(one, layer.class_name, _find_problem(builder, layer, names))
-    for one in saved:
-        if one.names not in shown:
-            yield _summarize_layer(one, None, "it matches no layer of the config")
+    if spec is not None:
+        by_names = {one.names: one for one in saved if one.names}
+        builder = _Builder(spec.source, {}, {})
+        for names, layer in _walk_specs(spec, ()):
+            one = by_names.get(names, SourceLayer(names, "", ()))
+            shown.add(names)
+            yield _summarize_layer(one, layer.class_name, _find_problem(builder, layer, names))
+    problem = None if spec is None else "it matches no layer of the config"
+    yield from (_summarize_layer(one, None, problem) for one in saved if one.names not in shown)
 
 
 def _walk_specs(model: ModelSpec, outer: Names) -> Iterator[tuple[Names, LayerSpec]]:

@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._core.layout import kernel_to_weight, permute_axes
 from ..saving.weights.computations import SAME, Convolution, MatrixProduct, Normalization, Pooling
-from .difference import iterate_input_layouts, measure_difference
+from .difference import list_input_layouts, measure_difference
+from .running import ModuleCall
 
 _LINEAR = (Convolution, MatrixProduct)
 Compute: TypeAlias = Callable[..., Any]
@@ -27,8 +28,7 @@ class Trial:
     """A layer that differs, and what it should return."""
 
     layer: str
-    module: nn.Module  # compared with the layer
-    run: Compute  # calls the module with other tensors
+    call: ModuleCall  # the call of the module that is compared with the layer
     taken: tuple[Tensor, ...]  # the module's input in the model
     given: Tensor  # the module's output in the model
     inputs: tuple[Tensor, ...]  # of the reference's layer
@@ -64,9 +64,7 @@ def exchange_pooling(trial: Trial, op: Any) -> Attempts:
         yield replace(op, kind=kind), kind
 
 
-def change_weight(
-    kinds: Any, change: Callable[[Tensor], Tensor], trial: Trial, op: Any
-) -> Attempts:
+def change_weight(kinds: Any, change: Any, trial: Trial, op: Any) -> Attempts:
     """Change the weight of operations of these classes."""
     if isinstance(op, kinds):
         weight = change(op.weight)
@@ -100,10 +98,9 @@ def add_bias(trial: Trial, op: Any) -> Attempts:
     def compute(x: Tensor) -> Tensor:
         y = bare(x)
         axis = 1 if isinstance(op, Convolution) else y.ndim - 1
-        for wanted in iterate_input_layouts(trial.expected):
+        for wanted in list_input_layouts(trial.expected):
             if wanted.shape == y.shape and y.numel() > y.shape[axis]:
-                y = y + _median_offset(wanted.to(y) - y, wanted, axis)
-                break
+                return y + _median_offset(wanted.to(y) - y, wanted, axis)
         return y
 
     yield compute, "none" if op.bias is None else "another"
@@ -134,9 +131,8 @@ def _solve_for_epsilon(trial: Trial, op: Normalization) -> Iterator[float]:
     channel = int(op.variance.argmin())  # where epsilon matters most
     undivided = replace(op, variance=torch.ones_like(op.variance), epsilon=0.0)
     offset = 0.0 if op.bias is None else op.bias[channel]
-    for x, wanted in zip(
-        iterate_input_layouts(trial.inputs[0]), iterate_input_layouts(trial.expected), strict=False
-    ):
+    layouts = map(list_input_layouts, (trial.inputs[0], trial.expected))
+    for x, wanted in zip(*layouts, strict=False):
         if x.shape == wanted.shape and x.ndim > 1 and x.shape[1] == len(op.mean):
             over = undivided(x).select(1, channel) - offset
             under = wanted.select(1, channel) - offset

@@ -1,7 +1,4 @@
-"""Why a layer's output differs: the known mistakes, each tried on the reference's input.
-
-A mistake is the likely cause only if the values agree once it is corrected.
-"""
+"""Why a layer's output differs: the known mistake with whose correction the values agree."""
 
 from __future__ import annotations
 
@@ -19,8 +16,8 @@ from .. import activations
 from .._core.layout import permute_axes, to_channels_last, to_channels_second
 from ..activations import serialization
 from .attempts import RULES, Compute, Trial
-from .difference import iterate_input_layouts, iterate_output_layouts
-from .operation import Activation, get_activation, get_computation
+from .difference import list_input_layouts, list_output_layouts
+from .operation import Activation, get_computation
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def find_cause(trial: Trial) -> Cause | None:
     """Return the likely cause of a layer's difference, or None where no known mistake fits."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if _agrees(trial, trial.run, activations.linear):
+        if _agrees(trial, trial.call.repeat, activations.linear):
             return find_input_cause(trial) or _find_cause_before(trial)
         if any(map(partial(_is_padded, trial), trial.taken, trial.inputs)):
             trial = replace(trial, inputs=trial.taken)
@@ -77,12 +74,14 @@ def find_cause(trial: Trial) -> Cause | None:
 
 
 def _find_layer_cause(trial: Trial) -> Cause | None:
-    op, own = get_computation(trial.module), get_activation(trial.module)
-    if own is None:
+    op = get_computation(trial.call.module)
+    activation: Any = getattr(trial.call.module, "activation", None)
+    own = activation if callable(activation) else activations.linear
+    if own is activations.linear:
         found = (
             _find_missing_activation(trial)
-            or _apply_rules(trial, op, activations.linear)
-            or _find_activation(trial, op or trial.run, _MISSING, outside=True)
+            or _apply_rules(trial, op, own)
+            or _find_activation(trial, op or trial.call.repeat, _MISSING, outside=True)
         )
     else:
         found = _apply_rules(trial, op, own)
@@ -90,7 +89,7 @@ def _find_layer_cause(trial: Trial) -> Cause | None:
         return found
     if op is None:
         return _find_activation(trial, lambda x: x, "Keras computes `{}` here. Use that.")
-    if own is not None:
+    if own is not activations.linear:
         name = getattr(own, "__name__", type(own).__name__)
         return _find_activation(trial, op, f"its activation is `{name}`, Keras's is `{{}}`.")
     for name, activation in ACTIVATIONS.items():
@@ -125,10 +124,10 @@ def _apply_rules(trial: Trial, op: Any, finish: Activation, suffix: str = "") ->
 
 def _agrees(trial: Trial, compute: Compute, finish: Activation) -> bool:
     """Return whether a computation gives the expected output, in any layout of its inputs."""
-    layouts = [list(iterate_input_layouts(tensor)) for tensor in trial.inputs]
+    layouts = [list_input_layouts(tensor) for tensor in trial.inputs]
     for layout in (0, -1):
         inputs = [views[layout] for views in layouts]
-        for view in iterate_output_layouts(_compute(compute, *inputs)):
+        for view in list_output_layouts(_compute(compute, *inputs)):
             fits = view.shape == trial.expected.shape
             if fits and trial.agrees(_compute(finish, view), trial.expected):
                 return True
@@ -160,7 +159,7 @@ def has_right_input(trial: Trial) -> bool:
 
 def _is_padded(trial: Trial, found: Tensor, wanted: Tensor) -> bool:
     """Return whether one tensor is the other, padded along some axes."""
-    for view in iterate_input_layouts(wanted):
+    for view in list_input_layouts(wanted):
         if found.ndim == view.ndim > 2 and found.shape[0] == view.shape[0]:
             more = [own - inner for own, inner in zip(found.shape, view.shape, strict=True)]
             if min(more) >= 0 < max(more) and math.prod(n + 1 for n in more) <= _MOST_OFFSETS:

@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from .. import activations
 from ..layers.convolution.conv import Conv
 from ..layers.core.dense import Dense
 from ..layers.normalization.batch_norm import BatchNormalization
@@ -47,11 +46,3 @@ def get_computation(module: nn.Module) -> Computation | None:
     return Convolution(
         kernel, detach(own.bias), own.strides, padding, own.dilation_rate, own.groups
     )
-
-
-def get_activation(module: nn.Module) -> Activation | None:
-    """Return the activation that a module ends with, or None."""
-    activation = getattr(module, "activation", None)
-    if not callable(activation) or activation is activations.linear:
-        return None
-    return activation  # type: ignore[no-any-return]

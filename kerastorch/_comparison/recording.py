@@ -1,8 +1,6 @@
 """Recordings: the inputs and outputs of every layer of a Keras model for one batch, as arrays.
 
-This file imports only NumPy and the standard library, so that `compat/record_reference.py` can run
-it where Keras is installed and PyTorch may not be. It uses Keras's objects by their attributes,
-whatever their version and backend.
+It imports only NumPy, since `compat/record_reference.py` runs it where PyTorch may be missing.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +51,7 @@ def record(
     weights: bool = True,
 ) -> Recording:
     """Run a model of Keras 2 or 3 on a batch, and record all layers' inputs and outputs."""
-    layers = dict(_inner_layers(model, ""))
+    layers = dict(_inner_layers(model))
     calls: list[Call] = []
     keep = functools.partial(_keep, {})
     with _recording_calls(layers, calls, keep):
@@ -97,9 +95,9 @@ def _keep(kept: dict[bytes, Array], value: Any) -> Array:
     return kept.setdefault(hashlib.sha256(head + array.tobytes()).digest(), array)
 
 
-def _inner_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def _inner_layers(model: Any) -> Iterator[tuple[str, Any]]:
     """Yield every layer and operation inside a model once, with its path."""
-    waiting, seen = [(prefix, model)], {id(model)}
+    waiting, seen = [("", model)], {id(model)}
     while waiting:
         prefix, outer = waiting.pop()
         for layer in _children(outer):
@@ -122,17 +120,15 @@ def _recording_calls(
     layers: Mapping[str, Any], calls: list[Call], keep: Callable[[Any], Array]
 ) -> Iterator[None]:
     """Replace every layer's `call` by one that records, inside the context."""
-    before = [(vars(layer), vars(layer).get("call")) for layer in layers.values()]
-    try:
+    with ExitStack() as restoring:
         for path, layer in layers.items():
-            vars(layer)["call"] = _wrap_call(path, layer, calls, keep)
-        yield
-    finally:
-        for attributes, call in before:
-            if call is None:
-                attributes.pop("call", None)
+            own = vars(layer)
+            if "call" in own:
+                restoring.callback(own.update, call=own["call"])
             else:
-                attributes["call"] = call
+                restoring.callback(own.pop, "call", None)
+            own["call"] = _wrap_call(path, layer, calls, keep)
+        yield
 
 
 def _wrap_call(
@@ -184,11 +180,7 @@ def write_recording(recording: Recording, path: Path) -> None:
 
 
 def as_recording(arrays: Mapping[str, Array]) -> Recording:
-    """Return the recording in the arrays of an `.npz` file, by its members.
-
-    Raises:
-        ValueError: they are no recording; the message says what is wrong.
-    """
+    """Return the recording in the arrays of an `.npz` file, or raise a ValueError that says why."""
     if _ABOUT not in arrays or arrays[_ABOUT].dtype != np.uint8:
         raise ValueError(f"it has no {_ABOUT!r}")
 

@@ -18,7 +18,7 @@ from .. import config
 from .._core.arrays import to_tensor
 from .._core.errors import argument_error
 from ..dtype_policies import to_torch_dtype
-from .difference import iterate_input_layouts, measure_difference
+from .difference import list_input_layouts, measure_difference
 from .recording import Recording, leaves, mapped
 
 describe_error = partial(argument_error, "compare")
@@ -93,11 +93,7 @@ def match_modules(model: nn.Module, layers: list[str]) -> dict[str, nn.Module]:
 def run(
     model: nn.Module, recording: Recording, watched: Mapping[str, nn.Module], rtol: float
 ) -> Run:
-    """Run a model on recorded inputs, as they are and with channels second; return the nearer run.
-
-    Raises:
-        ValueError: the model is not built yet, or on the device "meta".
-    """
+    """Run a model on recorded inputs as they are and with channels second; return the nearer."""
     own, kind = [*model.parameters(), *model.buffers()], type(model).__name__
     if any(map(is_lazy, own)):
         remedy = "Call it on a batch, and load its weights."
@@ -109,7 +105,7 @@ def run(
     like = next(floating, torch.empty(0, dtype=to_torch_dtype(config.floatx())))
     layouts = [mapped(partial(_convert, like), recording.inputs)]
     if any(tensor.ndim > 2 for tensor in leaves(layouts)):
-        layouts.append(mapped(lambda tensor: list(iterate_input_layouts(tensor))[-1], layouts[0]))
+        layouts.append(mapped(lambda tensor: list_input_layouts(tensor)[-1], layouts[0]))
     runs = [_run_once(model, given, watched) for given in layouts]
     complete = [found for found in runs if found.error is None]
     if complete:

@@ -197,8 +197,7 @@ class _SideBySide:
         weights = self._recording.weights.get(call.layer, {})
         return Trial(
             layer=call.layer,
-            module=taken.module,
-            run=taken.repeat,
+            call=taken,
             taken=tuple(given),
             given=taken.outputs[0],
             inputs=tuple(map(to_tensor, call.inputs)),
@@ -211,12 +210,9 @@ class _SideBySide:
     def _unflatten(self, call: Call) -> list[Any]:
         """Return the recorded arrays that a layer's input or output is flattened from."""
         flat = [array for array in (*call.inputs[:1], *call.outputs) if array.ndim == 2]
-        known = [array for c in self._recording.calls for array in (*c.inputs, *c.outputs)]
-        return [
-            array
-            for array in {id(array): array for array in known}.values()
-            if array.ndim > 2 and any(_is_flat(array, other) for other in flat)
-        ]
+        known = {id(a): a for c in self._recording.calls for a in (*c.inputs, *c.outputs)}
+        images = (array for array in known.values() if array.ndim > 2)
+        return [image for image in images if any(_is_flat(image, array) for array in flat)]
 
     def _is_compensated(self, cause: Cause, expected: Any) -> bool:
         """Return whether the model compensates for a difference after the layer."""
