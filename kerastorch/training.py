@@ -64,7 +64,7 @@ def regularization_loss(model: nn.Module) -> Tensor:
 
 def _penalties(model: nn.Module) -> list[Tensor]:
     """Return terms that add up to the penalties on all weights."""
-    terms: defaultdict[distributed.Sharding | None, list[Tensor]] = defaultdict(list)
+    terms: defaultdict[Any, list[Tensor]] = defaultdict(list)  # by how the weight is sharded
     squares: defaultdict[Any, list[tuple[float, Tensor]]] = defaultdict(list)
     for layer in _layers(model):
         for regularizer, variable in layer._iterate_penalties():
@@ -83,10 +83,8 @@ def _penalties(model: nn.Module) -> list[Tensor]:
     for (*_, split), pairs in squares.items():
         terms[split].append(sum_of_squares(*zip(*pairs, strict=True)))
     found = terms.pop(None, [])
-    for split, shard_terms in terms.items():
-        if split is not None:
-            found.append(distributed.sum_over_shards(_total(shard_terms), split))
-    return found
+    sums = (distributed.sum_over_shards(_total(own), split) for split, own in terms.items())
+    return [*found, *sums]
 
 
 def _total(terms: Sequence[Tensor]) -> Tensor:
@@ -237,12 +235,12 @@ def _project(found: Sequence[tuple[Layer, WeightView]], skipped: Tensor | None =
     values = [layer._writable(variable) for layer, variable in found]
     for (layer, variable), value in zip(found, values, strict=True):
         if not distributed.is_sharded(value):
-            _project_value(layer, variable, value, skipped)
+            _project_one(layer, variable, value, skipped)
         elif _is_shardable(variable.constraint, distributed.list_sharded_axes(value), value.ndim):
-            _project_value(layer, variable, distributed.get_local_shard(value), skipped)
+            _project_one(layer, variable, distributed.get_local_shard(value), skipped)
         else:
             full = distributed.gather(value).clone()  # it may share memory with the shard
-            _project_value(layer, variable, full, skipped)
+            _project_one(layer, variable, full, skipped)
             distributed.write_full(value, full)
 
 
@@ -255,9 +253,7 @@ def _is_shardable(constraint: Any, split: set[int], ndim: int) -> bool:
     return split.isdisjoint(a % ndim for a in axes)
 
 
-def _project_value(
-    layer: Layer, variable: WeightView, value: Tensor, skipped: Tensor | None
-) -> None:
+def _project_one(layer: Layer, variable: WeightView, value: Tensor, skipped: Tensor | None) -> None:
     """Project in place a weight's full value or its shard."""
     constraint: Any = variable.constraint
     project = get_inplace_constraint(constraint)

@@ -150,14 +150,13 @@ def _find_problem(builder: _Builder, layer: LayerSpec, names: Names) -> str | No
 
 
 def _summarize_layer(one: SourceLayer, kind: str | None, problem: str | None) -> LayerSummary:
-    known = kind is not None or problem is not None
     return LayerSummary(
         name="/".join(one.names) or None,
         kind=kind or one.kind,
         path=one.path if one.weights else None,
         weights=tuple(WeightSummary(w.name, w.path, w.shape, w.dtype) for w in one.weights),
         parameters=sum(prod(weight.shape) for weight in one.weights),
-        supported=problem is None if known else None,
+        supported=None if kind is None and problem is None else problem is None,
         problem=problem,
     )
 

@@ -52,20 +52,20 @@ def _run(arguments: Sequence[str] | None) -> int:
             if text.getvalue():
                 show(text.getvalue().removesuffix("\n"))
         return int(stopped.code or 0)
-    code: int = given.run(given)
-    return code
+    if given.command == "convert":
+        return _convert(given)
+    _show(inspect(given.file), given.json)
+    return 0
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kerastorch", description="Load Keras models in PyTorch, without Keras."
-    )
+    text = "Load Keras models in PyTorch, without Keras."
+    parser = argparse.ArgumentParser(prog="kerastorch", description=text)
     parser.add_argument("--version", action="version", version=f"kerastorch {VERSION}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     text = "Show what a Keras file holds, without reading its arrays."
     inspecting = commands.add_parser("inspect", help="show what a file holds", description=text)
     inspecting.add_argument("file", type=_path, help="a .keras, .h5, .npz or .json file")
-    inspecting.set_defaults(run=_inspect)
     text = (
         "Load a model, compare it with a recorded reference if there is one, and write its state "
         "dict. Exit codes: 1 refused, or the report cannot be printed; 2 usage; 3 the values "
@@ -83,7 +83,6 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     converting.add_argument("--reference", type=_path, help=text)
     converting.add_argument("--force", action="store_true", help="overwrite the output")
-    converting.set_defaults(run=_convert)
     for command in (inspecting, converting):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -93,11 +92,6 @@ def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"must be {arguments_module.PATH_RULE}")
     return Path(text)
-
-
-def _inspect(given: argparse.Namespace) -> int:
-    _show(inspect(given.file), given.json)
-    return 0
 
 
 def _convert(given: argparse.Namespace) -> int:

@@ -42,7 +42,7 @@ class Trial:
         return measure_difference(found, expected).relative <= self.rtol
 
 
-def change_padding(padding: Any, trial: Trial, op: Any) -> Attempts:
+def _change_padding(padding: Any, trial: Trial, op: Any) -> Attempts:
     """Pad by this amount on both sides, or by TensorFlow's 'same'."""
     if isinstance(op, (Convolution, Pooling)):
         sizes = op.weight.shape[2:] if isinstance(op, Convolution) else op.size
@@ -51,20 +51,19 @@ def change_padding(padding: Any, trial: Trial, op: Any) -> Attempts:
             yield replace(op, padding=wanted), str(op.padding)
 
 
-def exclude_padding(trial: Trial, op: Any) -> Attempts:
-    """Exclude the padding from the average."""
+def _exclude_padding(trial: Trial, op: Any) -> Attempts:
     if isinstance(op, Pooling):  # which excludes it, as its module may not
         yield op, ""
 
 
-def exchange_pooling(trial: Trial, op: Any) -> Attempts:
+def _exchange_pooling(trial: Trial, op: Any) -> Attempts:
     """Exchange average and maximum."""
     if isinstance(op, Pooling):
         kind: Any = "average" if op.kind == "max" else "max"
         yield replace(op, kind=kind), kind
 
 
-def change_weight(kinds: Any, change: Any, trial: Trial, op: Any) -> Attempts:
+def _change_weight(kinds: Any, change: Any, trial: Trial, op: Any) -> Attempts:
     """Change the weight of operations of these classes."""
     if isinstance(op, kinds):
         weight = change(op.weight)
@@ -72,24 +71,23 @@ def change_weight(kinds: Any, change: Any, trial: Trial, op: Any) -> Attempts:
             yield replace(op, weight=weight), ""
 
 
-def swap_sides(weight: Tensor) -> Tensor:
+def _swap_sides(weight: Tensor) -> Tensor:
     """Return a weight with its height and width swapped."""
     return permute_axes(weight, (0, 1, 3, 2)) if weight.ndim == 4 else weight
 
 
-def permute_kernel(weight: Tensor) -> Tensor:
+def _permute_kernel(weight: Tensor) -> Tensor:
     """Return the permuted kernel that this weight is the reshaped one of."""
     outs, ins, *sides = weight.shape
     return kernel_to_weight(weight.contiguous().reshape(*sides, ins, outs))
 
 
-def drop_bias(trial: Trial, op: Any) -> Attempts:
-    """Drop the bias."""
+def _drop_bias(trial: Trial, op: Any) -> Attempts:
     if isinstance(op, _LINEAR) and op.bias is not None:
         yield replace(op, bias=None), ""
 
 
-def add_bias(trial: Trial, op: Any) -> Attempts:
+def _add_bias(trial: Trial, op: Any) -> Attempts:
     """Add the bias that follows from the difference, if that is constant in each channel."""
     if not isinstance(op, _LINEAR):
         return
@@ -116,7 +114,7 @@ def _median_offset(difference: Tensor, expected: Tensor, axis: int) -> Tensor:
 _EPSILONS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-7, 1e-2, 1e-8, 0.0)
 
 
-def change_epsilon(trial: Trial, op: Any) -> Attempts:
+def _change_epsilon(trial: Trial, op: Any) -> Attempts:
     """Try the usual epsilons, then the one that follows from the difference."""
     if isinstance(op, Normalization):
         for epsilon in (*_EPSILONS, *_solve_for_epsilon(trial, op)):
@@ -141,38 +139,27 @@ def _solve_for_epsilon(trial: Trial, op: Normalization) -> Iterator[float]:
                 yield float(f"{epsilon.item():.3g}")
 
 
-def use_batch_statistics(trial: Trial, op: Any) -> Attempts:
-    """Normalize by batch statistics."""
+def _use_batch_statistics(trial: Trial, op: Any) -> Attempts:
     if isinstance(op, Normalization) and op.mean is not None:
         yield replace(op, mean=None, variance=None), ""
 
 
-def use_moving_statistics(trial: Trial, op: Any) -> Attempts:
-    """Normalize by the reference's moving statistics."""
+def _use_moving_statistics(trial: Trial, op: Any) -> Attempts:
     names = ("moving_mean", "moving_variance")
     if isinstance(op, Normalization) and op.mean is None and set(names) <= set(trial.weights):
         mean, variance = (trial.weights[name] for name in names)
         yield replace(op, mean=mean, variance=variance), ""
 
 
-_WEIGHTS: dict[type, dict[str, str]] = {  # Keras's names -> the parts of a computation
-    **{kind: {"kernel": "weight", "bias": "bias"} for kind in _LINEAR},
-    Normalization: {
-        "gamma": "weight",
-        "beta": "bias",
-        "moving_mean": "mean",
-        "moving_variance": "variance",
-    },
-}
-
-
-def use_recorded_weights(trial: Trial, op: Any) -> Attempts:
-    """Use the reference's weights."""
-    if not trial.weights:
+def _use_recorded_weights(trial: Trial, op: Any) -> Attempts:
+    if not trial.weights or not isinstance(op, (*_LINEAR, Normalization)):
         return
-    theirs: dict[str, Tensor | None] = {}
+    names: tuple[str, ...] = ("kernel", "bias")
+    if isinstance(op, Normalization):
+        names = ("gamma", "beta", "moving_mean", "moving_variance")
+    theirs: dict[str, Any] = {}
     wrong = []
-    for name, part in _WEIGHTS.get(type(op), {}).items():
+    for name, part in zip(names, ("weight", "bias", "mean", "variance"), strict=False):
         ours = getattr(op, part)
         theirs[part] = _to_torch_order(trial.weights.get(name), ours)
         if not _are_equal(ours, theirs[part], trial):
@@ -212,64 +199,64 @@ RULES = (
         "it pads by {}, where Keras pads by TensorFlow's 'same', whose odd element comes after. "
         "Use the layer of `kerastorch.layers` with padding='same', or pad with "
         "`torch.nn.functional.pad` yourself.",
-        partial(change_padding, SAME),
+        partial(_change_padding, SAME),
     ),
     Rule(
         "padding",
         "it pads by {}, where Keras pads nothing. Use padding='valid', that is 0.",
-        partial(change_padding, 0),
+        partial(_change_padding, 0),
     ),
     Rule(
         "padding counted",
         "its average includes the padding, which Keras excludes. Use count_include_pad=False.",
-        exclude_padding,
+        _exclude_padding,
     ),
-    Rule("pooling", "Keras pools by {}. Use that pooling.", exchange_pooling),
+    Rule("pooling", "Keras pools by {}. Use that pooling.", _exchange_pooling),
     Rule(
         "kernel height and width",
         "the kernel's height and width are swapped. Keras's kernel is (height, width, in, out), "
         "PyTorch's weight (out, in, height, width): permute_axes(3, 2, 0, 1).",
-        partial(change_weight, Convolution, swap_sides),
+        partial(_change_weight, Convolution, _swap_sides),
     ),
     Rule(
         "kernel flipped",
         "the kernel is flipped along its spatial axes, as Theano kept it. Flip it back.",
-        partial(change_weight, Convolution, lambda w: w.flip(tuple(range(2, w.ndim)))),
+        partial(_change_weight, Convolution, lambda w: w.flip(tuple(range(2, w.ndim)))),
     ),
     Rule(
         "kernel transposed",
         "the kernel's inputs and outputs are swapped. Keras's kernel has (..., in, out), PyTorch's "
         "weight (out, in, ...): load the transposed kernel.",
-        partial(change_weight, _LINEAR, lambda w: permute_axes(w, (1, 0, *range(2, w.ndim)))),
+        partial(_change_weight, _LINEAR, lambda w: permute_axes(w, (1, 0, *range(2, w.ndim)))),
     ),
     Rule(
         "kernel reshaped",
         "the kernel was reshaped to PyTorch's shape, which mixes it up. Permute its axes instead: "
         "(3, 2, 0, 1) for a convolution, (1, 0) for a Dense kernel.",
-        partial(change_weight, _LINEAR, permute_kernel),
+        partial(_change_weight, _LINEAR, _permute_kernel),
     ),
-    Rule("bias", "Keras's layer has no bias. Use bias=False.", drop_bias),
-    Rule("epsilon", "its epsilon is {}. Set it to Keras's.", change_epsilon),
+    Rule("bias", "Keras's layer has no bias. Use bias=False.", _drop_bias),
+    Rule("epsilon", "its epsilon is {}. Set it to Keras's.", _change_epsilon),
     Rule(
         "statistics",
         "it normalizes by batch statistics, Keras by moving ones. Use "
         "track_running_stats=True, load the moving statistics, and call `model.eval()`.",
-        use_moving_statistics,
+        _use_moving_statistics,
     ),
     Rule(
         "statistics",
         "the reference was normalized by batch statistics, as in training. Record it with "
         "training=False.",
-        use_batch_statistics,
+        _use_batch_statistics,
     ),
     Rule(
         "weights",
         "with the reference's weights it agrees, so its own weights differ: {}. Load them again.",
-        use_recorded_weights,
+        _use_recorded_weights,
     ),
     Rule(
         "bias",
         "Keras adds another constant to each channel; here it has {}. Load Keras's bias.",
-        add_bias,
+        _add_bias,
     ),
 )

@@ -5,36 +5,45 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import activations
 from .._core.layout import permute_axes, to_channels_last, to_channels_second
 from ..activations import serialization
+from ..layers.convolution.conv import Conv
+from ..layers.core.dense import Dense
+from ..layers.normalization.batch_norm import BatchNormalization
+from ..layers.pooling.pooling import BasePooling, _MaxPooling
+from ..saving.weights.computations import (
+    SAME,
+    Computation,
+    Convolution,
+    MatrixProduct,
+    Normalization,
+    Pooling,
+    detach,
+)
+from ..saving.weights.torch_modules import find_adapter
 from .attempts import RULES, Compute, Trial
 from .difference import list_input_layouts, list_output_layouts
-from .operation import Activation, get_computation
+
+Activation: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Cause:
-    """The likely cause of a difference.
+    """The likely cause of a difference."""
 
-    Attributes:
-        name: Its name: "padding".
-        layer: The layer that differs.
-        text: What is wrong, and what to do.
-        outside: Whether the model may compensate for it outside the layer.
-    """
-
-    name: str
-    layer: str
-    text: str
-    outside: bool = False
+    name: str  # "padding"
+    layer: str  # the one that differs
+    text: str  # what is wrong, and what to do
+    outside: bool = False  # whether the model may compensate for it outside the layer
 
     def __str__(self) -> str:
         """Return the layer and the text."""
@@ -74,7 +83,7 @@ def find_cause(trial: Trial) -> Cause | None:
 
 
 def _find_layer_cause(trial: Trial) -> Cause | None:
-    op = get_computation(trial.call.module)
+    op = _get_computation(trial.call.module)
     activation: Any = getattr(trial.call.module, "activation", None)
     own = activation if callable(activation) else activations.linear
     if own is activations.linear:
@@ -145,12 +154,9 @@ def _compute(compute: Compute, *inputs: Tensor) -> Tensor:
 
 def has_right_input(trial: Trial) -> bool:
     """Return whether a layer's input was right, though maybe padded or in another order of axes."""
-    same = all(
-        trial.agrees(taken, wanted) or _is_padded(trial, taken, wanted)
-        for taken, wanted in zip(trial.taken, trial.inputs, strict=False)
-    )
+    pairs = zip(trial.taken, trial.inputs, strict=False)
     return (
-        same
+        all(trial.agrees(*pair) or _is_padded(trial, *pair) for pair in pairs)
         or trial.agrees(trial.given, trial.expected)
         or _find_missing_activation(trial) is not None
         or find_input_cause(trial) is not None
@@ -198,3 +204,26 @@ def _find_cause_before(trial: Trial) -> Cause:
         "rounding errors add up, and a larger `rtol` is enough."
     )
     return Cause("input", trial.layer, text)
+
+
+def _get_computation(module: nn.Module) -> Computation | None:
+    """Return what a module computes, or None if that is unknown."""
+    own: Any = module
+    if isinstance(own, BasePooling):
+        padding: Any = SAME if own._same else (0,) * own.rank
+        kind: Any = "max" if isinstance(own, _MaxPooling) else "average"
+        return Pooling(kind, own.pool_size, own.strides, padding)
+    if isinstance(own, BatchNormalization):
+        tensors = (own.weight, own.bias, own.running_mean, own.running_var)
+        weight, bias, mean, variance = map(detach, tensors)
+        return Normalization(weight, bias, mean, variance, own.epsilon)
+    if not isinstance(own, (Conv, Dense)):
+        adapter = find_adapter(module, any_forward=True)
+        return None if adapter is None else adapter.computation(module)
+    kernel = detach(own._weight_with_lora(own.weight) if own.lora_enabled else own.weight)
+    if isinstance(own, Dense):
+        return MatrixProduct(kernel, detach(own.bias))
+    padding = SAME if own.padding == SAME else (0,) * len(own.kernel_size)
+    return Convolution(
+        kernel, detach(own.bias), own.strides, padding, own.dilation_rate, own.groups
+    )

@@ -13,31 +13,18 @@ from .recording import mapped
 
 @dataclass(frozen=True)
 class LayerDifference:
-    """The difference of one output of one call of a layer from the reference's.
+    """The difference of one output of one call of a layer from the reference's."""
 
-    Attributes:
-        layer: The layer's path in the reference: "encoder/conv1".
-        kind: Its class there.
-        call: The index of the call among the layer's calls.
-        output: The index of the output.
-        shape: The reference's shape.
-        found: The model's shape, possibly with the channels second.
-        absolute: The largest absolute difference.
-        relative: That, divided by the largest absolute value of the reference.
-        ok: Whether it is within the tolerance, or compensated for later in the model.
-        note: Why it is ok though it differs; empty otherwise.
-    """
-
-    layer: str
-    kind: str
-    call: int
-    output: int
-    shape: tuple[int, ...]
-    found: tuple[int, ...]
-    absolute: float
-    relative: float
-    ok: bool
-    note: str = ""
+    layer: str  # the path in the reference: "encoder/conv1"
+    kind: str  # the class there
+    call: int  # its index among the layer's calls
+    output: int  # its index among the call's outputs
+    shape: tuple[int, ...]  # the reference's
+    found: tuple[int, ...]  # the model's, possibly with the channels second
+    absolute: float  # the largest difference
+    relative: float  # that, divided by the largest absolute value of the reference
+    ok: bool  # whether it is within the tolerance, or compensated for later in the model
+    note: str = ""  # why it is ok though it differs
 
 
 @dataclass(frozen=True)
