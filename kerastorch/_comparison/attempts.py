@@ -27,7 +27,6 @@ Attempts: TypeAlias = Iterator[tuple[Compute, str]]
 class Trial:
     """A layer that differs, and what it should return."""
 
-    layer: str
     call: ModuleCall  # the call of the module that is compared with the layer
     taken: tuple[Tensor, ...]  # the module's input in the model
     given: Tensor  # the module's output in the model

@@ -20,15 +20,7 @@ from ..layers.convolution.conv import Conv
 from ..layers.core.dense import Dense
 from ..layers.normalization.batch_norm import BatchNormalization
 from ..layers.pooling.pooling import BasePooling, _MaxPooling
-from ..saving.weights.computations import (
-    SAME,
-    Computation,
-    Convolution,
-    MatrixProduct,
-    Normalization,
-    Pooling,
-    detach,
-)
+from ..saving.weights import computations
 from ..saving.weights.torch_modules import find_adapter
 from .attempts import RULES, Compute, Trial
 from .difference import list_input_layouts, list_output_layouts
@@ -114,7 +106,7 @@ def _find_activation(
     """Return a cause that names the activation with which, applied last, a computation agrees."""
     for name, activation in ACTIVATIONS.items():
         if _agrees(trial, compute, activation):
-            return Cause("activation", trial.layer, text.format(name), outside)
+            return Cause("activation", trial.call.layer, text.format(name), outside)
     return None
 
 
@@ -127,7 +119,7 @@ def _apply_rules(trial: Trial, op: Any, finish: Activation, suffix: str = "") ->
     for rule in RULES:
         for compute, exchanged in rule.attempts(trial, op):
             if _agrees(trial, compute, finish):
-                return Cause(rule.name, trial.layer, rule.text.format(exchanged) + suffix)
+                return Cause(rule.name, trial.call.layer, rule.text.format(exchanged) + suffix)
     return None
 
 
@@ -182,11 +174,11 @@ def find_input_cause(trial: Trial) -> Cause | None:
         for moved in (to_channels_second(image, -1), to_channels_last(image)):
             flat = moved.flatten(1)
             if any(trial.agrees(found, flat) for found in (*trial.taken[:1], trial.given)):
-                return Cause("flatten order", trial.layer, _FLATTEN_ORDER, outside=True)
+                return Cause("flatten order", trial.call.layer, _FLATTEN_ORDER, outside=True)
     for taken, wanted in zip(trial.taken, trial.inputs, strict=False):
         for order in ((0, 2, 1, 3), (0, 1, 3, 2)):
             if wanted.ndim == 4 and trial.agrees(taken, permute_axes(wanted, order)):
-                return Cause("input height and width", trial.layer, _SWAPPED_SIDES)
+                return Cause("input height and width", trial.call.layer, _SWAPPED_SIDES)
     return None
 
 
@@ -197,33 +189,33 @@ def _find_cause_before(trial: Trial) -> Cause:
             "on the same input it agrees when it is run again: its values change from call to "
             "call, or something changes its output."
         )
-        return Cause("not repeatable", trial.layer, text)
+        return Cause("not repeatable", trial.call.layer, text)
     text = (
         "on the reference's input it agrees, but its input in the model differs. Check what comes "
         "between the previous layer and this one; if all earlier differences are near `rtol`, "
         "rounding errors add up, and a larger `rtol` is enough."
     )
-    return Cause("input", trial.layer, text)
+    return Cause("input", trial.call.layer, text)
 
 
-def _get_computation(module: nn.Module) -> Computation | None:
+def _get_computation(module: nn.Module) -> computations.Computation | None:
     """Return what a module computes, or None if that is unknown."""
     own: Any = module
     if isinstance(own, BasePooling):
-        padding: Any = SAME if own._same else (0,) * own.rank
+        padding: Any = computations.SAME if own._same else (0,) * own.rank
         kind: Any = "max" if isinstance(own, _MaxPooling) else "average"
-        return Pooling(kind, own.pool_size, own.strides, padding)
+        return computations.Pooling(kind, own.pool_size, own.strides, padding)
     if isinstance(own, BatchNormalization):
         tensors = (own.weight, own.bias, own.running_mean, own.running_var)
-        weight, bias, mean, variance = map(detach, tensors)
-        return Normalization(weight, bias, mean, variance, own.epsilon)
+        weight, bias, mean, variance = map(computations.detach, tensors)
+        return computations.Normalization(weight, bias, mean, variance, own.epsilon)
     if not isinstance(own, (Conv, Dense)):
         adapter = find_adapter(module, any_forward=True)
         return None if adapter is None else adapter.computation(module)
-    kernel = detach(own._weight_with_lora(own.weight) if own.lora_enabled else own.weight)
+    weight = own._weight_with_lora(own.weight) if own.lora_enabled else own.weight
+    kernel, bias = map(computations.detach, (weight, own.bias))
     if isinstance(own, Dense):
-        return MatrixProduct(kernel, detach(own.bias))
-    padding = SAME if own.padding == SAME else (0,) * len(own.kernel_size)
-    return Convolution(
-        kernel, detach(own.bias), own.strides, padding, own.dilation_rate, own.groups
-    )
+        return computations.MatrixProduct(kernel, bias)
+    padding = computations.SAME if own.padding == computations.SAME else (0,) * len(own.kernel_size)
+    steps = own.strides, padding, own.dilation_rate, own.groups
+    return computations.Convolution(kernel, bias, *steps)

@@ -196,7 +196,6 @@ class _SideBySide:
 
         weights = self._recording.weights.get(call.layer, {})
         return Trial(
-            layer=call.layer,
             call=taken,
             taken=tuple(given),
             given=taken.outputs[0],
