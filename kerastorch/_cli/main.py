@@ -7,7 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +114,12 @@ def _convert(given: argparse.Namespace) -> int:
 def _show_progress(path: Path, quiet: bool) -> Any:
     """Return a progress bar on stderr for reading a large file, or a context of None."""
     size = path.stat().st_size if path.is_file() else 0
-    if quiet or size < BIG:
-        return nullcontext()
-    try:
-        from tqdm import tqdm
-    except ImportError:  # optional
-        return nullcontext()
-    return tqdm(total=size, unit="B", unit_scale=True, desc=path.name, file=sys.stderr)
+    if not quiet and size >= BIG:
+        with suppress(ImportError):  # tqdm is optional
+            from tqdm import tqdm
+
+            return tqdm(total=size, unit="B", unit_scale=True, desc=path.name, file=sys.stderr)
+    return nullcontext()
 
 
 def _show(found: FileSummary | Conversion, as_json: bool) -> None:

@@ -100,12 +100,10 @@ def _find_layer_cause(trial: Trial) -> Cause | None:
     return found
 
 
-def _find_activation(
-    trial: Trial, compute: Compute, text: str, outside: bool = False
-) -> Cause | None:
+def _find_activation(trial: Trial, run: Compute, text: str, outside: bool = False) -> Cause | None:
     """Return a cause that names the activation with which, applied last, a computation agrees."""
     for name, activation in ACTIVATIONS.items():
-        if _agrees(trial, compute, activation):
+        if _agrees(trial, run, activation):
             return Cause("activation", trial.call.layer, text.format(name), outside)
     return None
 

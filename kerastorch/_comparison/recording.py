@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+_Keep = Callable[[Any], Array]
 
 VERSION = 1
 _ABOUT = "about.json"
@@ -116,9 +117,7 @@ def _children(layer: Any) -> list[Any]:
 
 
 @contextmanager
-def _recording_calls(
-    layers: Mapping[str, Any], calls: list[Call], keep: Callable[[Any], Array]
-) -> Iterator[None]:
+def _recording_calls(layers: Mapping[str, Any], calls: list[Call], keep: _Keep) -> Iterator[None]:
     """Replace every layer's `call` by one that records, inside the context."""
     with ExitStack() as restoring:
         for path, layer in layers.items():
@@ -131,9 +130,7 @@ def _recording_calls(
         yield
 
 
-def _wrap_call(
-    path: str, layer: Any, calls: list[Call], keep: Callable[[Any], Array]
-) -> Callable[..., Any]:
+def _wrap_call(path: str, layer: Any, calls: list[Call], keep: _Keep) -> Callable[..., Any]:
     call = layer.call
 
     def keep_arrays(structure: Any) -> tuple[Array, ...]:

@@ -176,9 +176,7 @@ def _recording_calls(watched: Mapping[str, nn.Module], calls: list[ModuleCall]) 
         yield
 
 
-def _make_hooks(
-    layer: str, calls: list[ModuleCall]
-) -> tuple[Callable[..., None], Callable[..., None]]:
+def _make_hooks(layer: str, calls: list[ModuleCall]) -> tuple[Callable[..., None], ...]:
     arguments: list[tuple[Any, Any]] = []
     numbers = itertools.count()
 
