@@ -160,7 +160,6 @@ class _Projection:
         self.handle = optimizer.register_step_post_hook(self)
 
     def __call__(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        """Project after a step."""
         distributed.require_unsharded_view(self.model, attach_constraints.__name__)
         stepped = {k: p for k, p in _parameters(optimizer).items() if p.grad is not None}
         constrained = _list_constrained_parameters(self.model)

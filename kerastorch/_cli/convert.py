@@ -52,12 +52,10 @@ class Conversion:
 
     def __str__(self) -> str:
         """Return the model's table, the comparison's table, and what was written."""
-        parts = [str(self.model)]
-        if self.comparison is not None:
-            parts.append(str(self.comparison))
+        compared = [] if self.comparison is None else [self.comparison]
         amount = f"{len(self.model.state_dict())} tensors, {self.size / 1e6:.1f} MB"
-        parts.append(f"{self.output}: {amount if self.written else 'not written'}")
-        return "\n\n".join(parts)
+        end = f"{self.output}: {amount if self.written else 'not written'}"
+        return "\n\n".join(map(str, [self.model, *compared, end]))
 
 
 def convert(

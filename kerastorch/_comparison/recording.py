@@ -195,13 +195,8 @@ def as_recording(arrays: Mapping[str, Array]) -> Recording:
             inputs=mapped(arrays.__getitem__, about["inputs"]),
             outputs=find(about["outputs"]),
             calls=tuple(
-                Call(
-                    str(call["layer"]),
-                    str(call["kind"]),
-                    find(call["inputs"]),
-                    find(call["outputs"]),
-                )
-                for call in about["calls"]
+                Call(str(c["layer"]), str(c["kind"]), find(c["inputs"]), find(c["outputs"]))
+                for c in about["calls"]
             ),
             weights={k: mapped(arrays.__getitem__, v) for k, v in about["weights"].items()},
         )
