@@ -102,7 +102,7 @@ def _convert(given: argparse.Namespace) -> int:
     if given.output.exists() and not given.force:
         return _report_error(f"{given.output}: already exists. Use --force to replace it.", USAGE)
     quiet = given.json or not is_terminal(sys.stderr)
-    with _show_progress(given.weights or given.file, quiet) as bar:
+    with _open_progress_bar(given.weights or given.file, quiet) as bar:
         progress = None if bar is None else bar.update
         conversion = convert(given.file, given.output, given.weights, given.reference, progress)
     _show(conversion, given.json)
@@ -111,7 +111,7 @@ def _convert(given: argparse.Namespace) -> int:
     return 0
 
 
-def _show_progress(path: Path, quiet: bool) -> Any:
+def _open_progress_bar(path: Path, quiet: bool) -> Any:
     """Return a progress bar on stderr for reading a large file, or a context of None."""
     size = path.stat().st_size if path.is_file() else 0
     if not quiet and size >= BIG:
