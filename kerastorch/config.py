@@ -1,7 +1,6 @@
 """The process-wide defaults of `keras.config`.
 
-The file `keras.json` in the folder `KERAS_HOME`, else in `~/.keras`, is read on first use and never
-written.
+The file `keras.json` in the folder `KERAS_HOME`, else in `~/.keras`, is only read, on first use.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from ._core.errors import argument_error
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _LAYOUTS = ("channels_last", "channels_first")
+_DEFAULTS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
 _settings: dict[str, Any] = {}
 
 
@@ -76,33 +76,23 @@ def set_image_data_format(data_format: str) -> None:
 
 
 def _read_settings() -> dict[str, Any]:
-    """Return the settings, which the first use reads from `keras.json`."""
-    if not _settings:
-        path = Path(os.environ.get("KERAS_HOME") or "~/.keras") / "keras.json"
-        _settings.update(_read_file(path))
-    return _settings
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    """Return the settings in a file, or Keras's defaults for those that it does not have.
-
-    As in Keras, a file that is not JSON counts as absent. An invalid value is an error.
-    """
+    """Return the settings, which the first use reads from `keras.json`; a wrong value raises."""
+    if _settings:
+        return _settings
+    path = Path(os.environ.get("KERAS_HOME") or "~/.keras") / "keras.json"
     try:
         path = path.expanduser()
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RuntimeError):  # RuntimeError: no home directory is known
-        found = {}
-    if not isinstance(found, dict):
-        found = {}
-    owner = str(path)
-    return {
-        "floatx": _require_one_of(_FLOATS, owner, "floatx", found.get("floatx", "float32")),
-        "epsilon": _require_finite(owner, "epsilon", found.get("epsilon", 1e-7)),
-        "image_data_format": _require_one_of(
-            _LAYOUTS, owner, "image_data_format", found.get("image_data_format", "channels_last")
-        ),
-    }
+        found = None  # in Keras, too, what is not JSON counts as absent
+    owner, given = str(path), _DEFAULTS | (found if isinstance(found, dict) else {})
+    layout = given["image_data_format"]
+    _settings.update(
+        floatx=_require_one_of(_FLOATS, owner, "floatx", given["floatx"]),
+        epsilon=_require_finite(owner, "epsilon", given["epsilon"]),
+        image_data_format=_require_one_of(_LAYOUTS, owner, "image_data_format", layout),
+    )
+    return _settings
 
 
 def _require_finite(owner: str, argument: str, value: Any) -> float:

@@ -10,11 +10,8 @@ import torch
 from . import config
 from ._core.errors import argument_error
 
-_DTYPES = {
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float32": torch.float32,
-    "float64": torch.float64,
+_DTYPES: dict[str, torch.dtype] = {
+    name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")
 }
 _MIXED = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
 _RULE = "one of " + ", ".join(map(repr, (*_DTYPES, *_MIXED)))

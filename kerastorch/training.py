@@ -64,7 +64,7 @@ def regularization_loss(model: nn.Module) -> Tensor:
 
 def _penalties(model: nn.Module) -> list[Tensor]:
     """Return terms that add up to the penalties on all weights."""
-    terms: defaultdict[distributed.Sharding | None, list[Tensor]] = defaultdict(list)
+    terms: defaultdict[Any, list[Tensor]] = defaultdict(list)  # by how the weight is sharded
     squares: defaultdict[Any, list[tuple[float, Tensor]]] = defaultdict(list)
     for layer in _layers(model):
         for regularizer, variable in layer._iterate_penalties():
@@ -83,17 +83,13 @@ def _penalties(model: nn.Module) -> list[Tensor]:
     for (*_, split), pairs in squares.items():
         terms[split].append(sum_of_squares(*zip(*pairs, strict=True)))
     found = terms.pop(None, [])
-    for split, shard_terms in terms.items():
-        if split is not None:
-            found.append(distributed.sum_over_shards(_total(shard_terms), split))
-    return found
+    sums = (distributed.sum_over_shards(_total(own), split) for split, own in terms.items())
+    return [*found, *sums]
 
 
 def _total(terms: Sequence[Tensor]) -> Tensor:
-    total = terms[0].sum()
-    for term in terms[1:]:
-        total = total + term.sum().to(total.device)
-    return total
+    first = terms[0].sum()
+    return sum((term.sum().to(first.device) for term in terms[1:]), first)
 
 
 def _factor_of_squares(regularizer: Callback, parameter: Tensor) -> float | None:
@@ -164,16 +160,14 @@ class _Projection:
         self.handle = optimizer.register_step_post_hook(self)
 
     def __call__(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        """Project after a step."""
         distributed.require_unsharded_view(self.model, attach_constraints.__name__)
         stepped = {k: p for k, p in _parameters(optimizer).items() if p.grad is not None}
-        if not stepped and any(
-            map(distributed.is_sharded, _list_constrained_parameters(self.model))
-        ):
+        constrained = _list_constrained_parameters(self.model)
+        if not stepped and any(map(distributed.is_sharded, constrained)):
             _require_constrained(optimizer, self.model)
         skipped = getattr(optimizer, "found_inf", None)  # a fused optimizer under a GradScaler
-        constrained = _find_constrained(self.model)
-        _project([found for found in constrained if _is_among(*found, stepped)], skipped)
+        found = _find_constrained(self.model)
+        _project([pair for pair in found if _is_among(*pair, stepped)], skipped)
 
 
 def apply_constraints(model: nn.Module) -> None:
@@ -240,40 +234,37 @@ def _project(found: Sequence[tuple[Layer, WeightView]], skipped: Tensor | None =
     values = [layer._writable(variable) for layer, variable in found]
     for (layer, variable), value in zip(found, values, strict=True):
         if not distributed.is_sharded(value):
-            _project_value(layer, variable, value, skipped)
+            _project_one(layer, variable, value, skipped)
         elif _is_shardable(variable.constraint, distributed.list_sharded_axes(value), value.ndim):
-            _project_value(layer, variable, distributed.get_local_shard(value), skipped)
+            _project_one(layer, variable, distributed.get_local_shard(value), skipped)
         else:
             full = distributed.gather(value).clone()  # it may share memory with the shard
-            _project_value(layer, variable, full, skipped)
+            _project_one(layer, variable, full, skipped)
             distributed.write_full(value, full)
 
 
-def _is_shardable(constraint: Callback | None, split: set[int], ndim: int) -> bool:
+def _is_shardable(constraint: Any, split: set[int], ndim: int) -> bool:
     """Return whether a constraint projects each shard of a weight separately."""
-    if constraint is None or get_inplace_constraint(constraint) is None:
+    if get_inplace_constraint(constraint) is None:
         return False
     axis = getattr(constraint, "axis", ())
     axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     return split.isdisjoint(a % ndim for a in axes)
 
 
-def _project_value(
-    layer: Layer, variable: WeightView, value: Tensor, skipped: Tensor | None
-) -> None:
+def _project_one(layer: Layer, variable: WeightView, value: Tensor, skipped: Tensor | None) -> None:
     """Project in place a weight's full value or its shard."""
-    if variable.constraint is None:
-        return
-    project = get_inplace_constraint(variable.constraint)
+    constraint: Any = variable.constraint
+    project = get_inplace_constraint(constraint)
     if project is not None and skipped is None:
         project(value)
         return
-    projected = variable.constraint(value if skipped is None else value.clone())
+    projected = constraint(value if skipped is None else value.clone())
     if projected.shape != value.shape:
         owner, name = type(layer).__name__, f"{variable.name}_constraint"
         rule = f"a callable that returns the shape {tuple(value.shape)} it was given"
         shape = tuple(projected.shape)
-        raise ValueError(argument_error(owner, name, rule, variable.constraint, returned=shape))
+        raise ValueError(argument_error(owner, name, rule, constraint, returned=shape))
     if skipped is not None:
         projected = torch.where(skipped.to(value.device) != 0, value, projected)
     value.copy_(projected)

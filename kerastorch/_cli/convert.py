@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from .._comparison.result import Comparison
 from .._comparison.side_by_side import compare
-from .._core.errors import argument_error
+from ..dtype_policies import get_dtype_name
 from ..saving.model_loading import load_model
 
 FORMATS = (".pt", ".safetensors")
+_State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,7 @@ class Conversion:
             "output": str(self.output),
             "written": self.written,
             "tensors": {
-                name: {
-                    "shape": list(tensor.shape),
-                    "dtype": str(tensor.dtype).removeprefix("torch."),
-                }
+                name: {"shape": list(tensor.shape), "dtype": get_dtype_name(tensor.dtype)}
                 for name, tensor in self.model.state_dict().items()
             },
             "bytes": self.size,
@@ -54,40 +52,21 @@ class Conversion:
 
     def __str__(self) -> str:
         """Return the model's table, the comparison's table, and what was written."""
-        parts = [str(self.model)]
-        if self.comparison is not None:
-            parts.append(str(self.comparison))
+        compared = [] if self.comparison is None else [self.comparison]
         amount = f"{len(self.model.state_dict())} tensors, {self.size / 1e6:.1f} MB"
-        parts.append(f"{self.output}: {amount if self.written else 'not written'}")
-        return "\n\n".join(parts)
+        end = f"{self.output}: {amount if self.written else 'not written'}"
+        return "\n\n".join(map(str, [self.model, *compared, end]))
 
 
 def convert(
-    source: Path,
-    output: Path,
-    *,
-    weights: Path | None = None,
-    reference: Path | None = None,
-    progress: Callable[[int], object] | None = None,
+    source: Path, output: Path, weights: Path | None, reference: Path | None, progress: Any
 ) -> Conversion:
     """Load a Keras model, compare it with a reference, and write its state dict.
 
-    The bytes written depend on the source only, not on the name of the output.
-
-    Args:
-        source: The source of `load_model`.
-        output: The `.pt` or `.safetensors` file, which is replaced atomically.
-        weights: The file of the weights, if not in `source`.
-        reference: The recording of `compat/record_reference.py`; by default the file that it
-            writes next to `source`, if present.
-        progress: Called with the number of bytes read.
-
-    Raises:
-        ValueError: a file is refused.
-        OSError: a file cannot be read or written.
-        ImportError: a library is not installed.
+    The output, whose suffix is one of FORMATS, is replaced atomically; its bytes depend on the
+    source only. The default reference is the recording next to the source, if present.
     """
-    save = _select_writer(output)
+    save = _save_pt if output.suffix == ".pt" else _get_safetensors_writer()
     model = load_model(source, weights=weights, progress=progress)
     recorded = reference or find_recording(source)
     comparison = None if recorded is None else compare(model, recorded)
@@ -105,27 +84,20 @@ def find_recording(source: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _select_writer(output: Path) -> Callable[[dict[str, Tensor], Path], None]:
-    if output.suffix not in FORMATS:
-        rule = f"a file that ends in {' or '.join(FORMATS)}"
-        raise ValueError(argument_error("convert", "output", rule, str(output)))
-    return _save_pt if output.suffix == ".pt" else _get_safetensors_writer()
-
-
-def _save_pt(state: dict[str, Tensor], path: Path) -> None:
+def _save_pt(state: _State, path: Path) -> None:
     with path.open("wb") as file:  # given a path, torch stores its name in the file
         torch.save(state, file)
 
 
-def _get_safetensors_writer() -> Callable[[dict[str, Tensor], Path], None]:
+def _get_safetensors_writer() -> Callable[[_State, Path], None]:
     try:
         from safetensors.torch import save_file
     except ImportError as error:
         remedy = 'safetensors, which is not installed. Run: pip install "kerastorch[files]"'
         raise ImportError(f"convert: .safetensors files require {remedy}") from error
 
-    def save(state: dict[str, Tensor], path: Path) -> None:
-        separate: dict[str, Tensor] = {}
+    def save(state: _State, path: Path) -> None:
+        separate: _State = {}
         seen: set[int] = set()
         for name, tensor in state.items():  # the format does not allow shared memory
             storage = tensor.untyped_storage().data_ptr()

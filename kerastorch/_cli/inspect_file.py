@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from .._comparison.result import format_table
 from .._core.errors import FileError
 from ..graph.spec import LayerSpec, ModelSpec
 from ..models.build import _Builder, build_model
@@ -68,11 +69,7 @@ class FileSummary:
         if self.model is not None:
             lines.append(f"model: {self.model}{f' {self.name!r}' if self.name else ''}")
         heads = ("layer", "class", "parameters", "weights", "in the file", "")
-        rows = [heads, *map(_format_cells, self.layers)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-            lines.append("  ".join(cells).rstrip())
+        lines.extend(format_table(heads, *map(_format_cells, self.layers)))
         lines.append(f"parameters: {self.parameters:,}")
         if self.ignored:
             lines.append(f"not loaded: {', '.join(self.ignored)}")
@@ -85,15 +82,7 @@ class FileSummary:
 
 
 def inspect(path: Path) -> FileSummary:
-    """Return the contents of a file, without allocating weights or reading arrays.
-
-    Args:
-        path: The file or directory.
-
-    Raises:
-        FileError: the file is damaged, or Keras did not write it.
-        FileNotFoundError: there is no such file.
-    """
+    """Return the contents of a file or directory, without allocating weights or reading arrays."""
     with open_weight_file(path) as contents:
         spec, problem = _parse_spec(contents)
         layers = tuple(_summarize_layers(contents, spec))
@@ -130,19 +119,16 @@ def _parse_spec(contents: WeightFile) -> tuple[ModelSpec | None, str | None]:
 
 def _summarize_layers(contents: WeightFile, spec: ModelSpec | None) -> Iterator[LayerSummary]:
     saved = group_by_layer(contents, spec).layers
-    if spec is None:
-        yield from (_summarize_layer(one, None, None) for one in saved)
-        return
-    by_names = {one.names: one for one in saved if one.names}
-    builder = _Builder(spec.source, {}, {})
     shown = set()
-    for names, layer in _walk_specs(spec, ()):
-        one = by_names.get(names, SourceLayer(names, "", ()))
-        shown.add(names)
-        yield _summarize_layer(one, layer.class_name, _find_problem(builder, layer, names))
-    for one in saved:
-        if one.names not in shown:
-            yield _summarize_layer(one, None, "it matches no layer of the config")
+    if spec is not None:
+        by_names = {one.names: one for one in saved if one.names}
+        builder = _Builder(spec.source, {}, {})
+        for names, layer in _walk_specs(spec, ()):
+            one = by_names.get(names, SourceLayer(names, "", ()))
+            shown.add(names)
+            yield _summarize_layer(one, layer.class_name, _find_problem(builder, layer, names))
+    problem = None if spec is None else "it matches no layer of the config"
+    yield from (_summarize_layer(one, None, problem) for one in saved if one.names not in shown)
 
 
 def _walk_specs(model: ModelSpec, outer: Names) -> Iterator[tuple[Names, LayerSpec]]:
@@ -164,15 +150,13 @@ def _find_problem(builder: _Builder, layer: LayerSpec, names: Names) -> str | No
 
 
 def _summarize_layer(one: SourceLayer, kind: str | None, problem: str | None) -> LayerSummary:
-    weights = tuple(WeightSummary(w.name, w.path, w.shape, w.dtype) for w in one.weights)
-    known = kind is not None or problem is not None
     return LayerSummary(
         name="/".join(one.names) or None,
         kind=kind or one.kind,
         path=one.path if one.weights else None,
-        weights=weights,
-        parameters=sum(prod(weight.shape) for weight in weights),
-        supported=problem is None if known else None,
+        weights=tuple(WeightSummary(w.name, w.path, w.shape, w.dtype) for w in one.weights),
+        parameters=sum(prod(weight.shape) for weight in one.weights),
+        supported=None if kind is None and problem is None else problem is None,
         problem=problem,
     )
 

@@ -6,9 +6,10 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from typing import Any
 
 from .._core import arguments as arguments_module
 from .._core.version import VERSION
@@ -18,8 +19,6 @@ from .streams import flush_errors, is_terminal, print_error, print_output, reser
 
 REFUSED, USAGE, DIFFERS, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 BIG = 50_000_000  # bytes; larger files get a progress bar
-# An argument as error messages name it -> the option of the command
-_OPTIONS = {"with `weights=`": "with `--weights`"}
 _REFUSALS = (OSError, ValueError, TypeError, ImportError, MemoryError, RuntimeError)
 
 
@@ -53,43 +52,37 @@ def _run(arguments: Sequence[str] | None) -> int:
             if text.getvalue():
                 show(text.getvalue().removesuffix("\n"))
         return int(stopped.code or 0)
-    code: int = given.run(given)
-    return code
+    if given.command == "convert":
+        return _convert(given)
+    _show(inspect(given.file), given.json)
+    return 0
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kerastorch", description="Load Keras models in PyTorch, without Keras."
-    )
+    text = "Load Keras models in PyTorch, without Keras."
+    parser = argparse.ArgumentParser(prog="kerastorch", description=text)
     parser.add_argument("--version", action="version", version=f"kerastorch {VERSION}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    inspecting = commands.add_parser(
-        "inspect",
-        help="show what a file holds",
-        description="Show what a Keras file holds, without reading its arrays.",
-    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    text = "Show what a Keras file holds, without reading its arrays."
+    inspecting = commands.add_parser("inspect", help="show what a file holds", description=text)
     inspecting.add_argument("file", type=_path, help="a .keras, .h5, .npz or .json file")
-    inspecting.set_defaults(run=_inspect)
-    converting = commands.add_parser(
-        "convert",
-        help="write a model's state dict",
-        description="Load a model, compare it with a recorded reference if there is one, and write "
-        "its state dict. Exit codes: 1 refused, or the report cannot be printed; 2 usage; 3 the "
-        "values differ.",
+    text = (
+        "Load a model, compare it with a recorded reference if there is one, and write its state "
+        "dict. Exit codes: 1 refused, or the report cannot be printed; 2 usage; 3 the values "
+        "differ."
     )
+    converting = commands.add_parser("convert", help="write a model's state dict", description=text)
     converting.add_argument("file", type=_path, help="a .keras or .h5 file of a complete model")
     converting.add_argument(
         "-o", "--output", type=_path, required=True, help=f"what to write: {' or '.join(FORMATS)}"
     )
     converting.add_argument("--weights", type=_path, help="the file of the weights, if not FILE")
-    converting.add_argument(
-        "--reference",
-        type=_path,
-        help="a recording of compat/record_reference.py; by default FILE's name with "
-        ".reference.npz, if there is such a file",
+    text = (
+        "a recording of compat/record_reference.py; by default FILE's name with .reference.npz, if "
+        "there is such a file"
     )
+    converting.add_argument("--reference", type=_path, help=text)
     converting.add_argument("--force", action="store_true", help="overwrite the output")
-    converting.set_defaults(run=_convert)
     for command in (inspecting, converting):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -101,11 +94,6 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _inspect(given: argparse.Namespace) -> int:
-    _show(inspect(given.file), given.json)
-    return 0
-
-
 def _convert(given: argparse.Namespace) -> int:
     if given.output.suffix not in FORMATS:
         return _report_error(f"{given.output}: must end in {' or '.join(FORMATS)}.", USAGE)
@@ -114,29 +102,24 @@ def _convert(given: argparse.Namespace) -> int:
     if given.output.exists() and not given.force:
         return _report_error(f"{given.output}: already exists. Use --force to replace it.", USAGE)
     quiet = given.json or not is_terminal(sys.stderr)
-    with _show_progress(given.weights or given.file, quiet) as progress:
-        inputs = {"weights": given.weights, "reference": given.reference}
-        conversion = convert(given.file, given.output, **inputs, progress=progress)
+    with _open_progress_bar(given.weights or given.file, quiet) as bar:
+        progress = None if bar is None else bar.update
+        conversion = convert(given.file, given.output, given.weights, given.reference, progress)
     _show(conversion, given.json)
     if not conversion.written:
         return _report_error(f"{given.file}: the values differ from the reference.", DIFFERS)
     return 0
 
 
-@contextmanager
-def _show_progress(path: Path, quiet: bool) -> Iterator[Callable[[int], object] | None]:
-    """Show a progress bar on stderr while a large file is read."""
+def _open_progress_bar(path: Path, quiet: bool) -> Any:
+    """Return a progress bar on stderr for reading a large file, or a context of None."""
     size = path.stat().st_size if path.is_file() else 0
-    if quiet or size < BIG:
-        yield None
-        return
-    try:
-        from tqdm import tqdm
-    except ImportError:  # optional
-        yield None
-        return
-    with tqdm(total=size, unit="B", unit_scale=True, desc=path.name, file=sys.stderr) as bar:
-        yield bar.update
+    if not quiet and size >= BIG:
+        with suppress(ImportError):  # tqdm is optional
+            from tqdm import tqdm
+
+            return tqdm(total=size, unit="B", unit_scale=True, desc=path.name, file=sys.stderr)
+    return nullcontext()
 
 
 def _show(found: FileSummary | Conversion, as_json: bool) -> None:
@@ -152,6 +135,4 @@ def _describe_error(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     message = str(error) or type(error).__name__
-    for argument, option in _OPTIONS.items():
-        message = message.replace(argument, option)
-    return message
+    return message.replace("with `weights=`", "with `--weights`")  # as the command has it

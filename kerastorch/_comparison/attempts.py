@@ -1,140 +1,103 @@
 """A layer's computation with one property changed, for each known mistake.
 
-Each function yields attempts: a computation to run on the input of the reference's layer, and a
-description of what was changed.
+Each function yields computations to run on the input of the reference's layer, and what changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._core.layout import kernel_to_weight, permute_axes
 from ..saving.weights.computations import SAME, Convolution, MatrixProduct, Normalization, Pooling
-from .difference import iterate_input_layouts, measure_difference
+from .difference import list_input_layouts, measure_difference
+from .running import ModuleCall
+
+_LINEAR = (Convolution, MatrixProduct)
+Compute: TypeAlias = Callable[..., Any]
+Attempts: TypeAlias = Iterator[tuple[Compute, str]]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A layer that differs, and what it should return.
+    """A layer that differs, and what it should return."""
 
-    Attributes:
-        module: The module compared with the layer.
-        run: Runs the module with other tensors in its call.
-        taken: The module's input in the model.
-        given: The module's output in the model.
-        inputs: The inputs of the reference's layer.
-        expected: The output of the reference's layer.
-        weights: Keras's name -> the reference's weight; empty if not recorded.
-        images: The recorded arrays that the layer's input or output is flattened from.
-        rtol: The largest relative difference that agrees.
-    """
+    call: ModuleCall  # the call of the module that is compared with the layer
+    taken: tuple[Tensor, ...]  # the module's input in the model
+    given: Tensor  # the module's output in the model
+    inputs: tuple[Tensor, ...]  # of the reference's layer
+    expected: Tensor  # the output of the reference's layer
+    weights: Mapping[str, Tensor]  # of the reference's layer; empty if not recorded
+    images: tuple[Tensor, ...]  # recorded arrays that the layer's input or output is flattened from
+    rtol: float  # the largest relative difference that agrees
 
-    layer: str
-    module: nn.Module
-    run: Callable[..., Any]
-    taken: tuple[Tensor, ...]
-    given: Tensor
-    inputs: tuple[Tensor, ...]
-    expected: Tensor
-    weights: Mapping[str, Tensor]
-    images: tuple[Tensor, ...]
-    rtol: float
-
-    def agrees(self, found: Any, expected: Tensor) -> bool:
+    def agrees(self, found: Tensor, expected: Tensor) -> bool:
         """Return whether `found` is within the tolerance of `expected`."""
-        return (
-            isinstance(found, Tensor) and measure_difference(found, expected).relative <= self.rtol
-        )
+        return measure_difference(found, expected).relative <= self.rtol
 
 
-Compute: TypeAlias = Callable[..., Any]
-Attempt: TypeAlias = tuple[Compute, str]
-Attempts: TypeAlias = Callable[[Trial, Any], Iterator[Attempt]]
-
-
-def change_padding(padding: Any) -> Attempts:
+def _change_padding(padding: Any, trial: Trial, op: Any) -> Attempts:
     """Pad by this amount on both sides, or by TensorFlow's 'same'."""
-
-    def attempts(trial: Trial, op: Any) -> Iterator[Attempt]:
-        if isinstance(op, (Convolution, Pooling)):
-            sizes = op.weight.shape[2:] if isinstance(op, Convolution) else op.size
-            wanted = padding if padding == SAME else (padding,) * len(sizes)
-            if op.padding != wanted:
-                yield replace(op, padding=wanted), str(op.padding)
-
-    return attempts
+    if isinstance(op, (Convolution, Pooling)):
+        sizes = op.weight.shape[2:] if isinstance(op, Convolution) else op.size
+        wanted = padding if padding == SAME else (padding,) * len(sizes)
+        if op.padding != wanted:
+            yield replace(op, padding=wanted), str(op.padding)
 
 
-def exclude_padding(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Exclude the padding from the average."""
+def _exclude_padding(trial: Trial, op: Any) -> Attempts:
     if isinstance(op, Pooling):  # which excludes it, as its module may not
         yield op, ""
 
 
-def exchange_pooling(trial: Trial, op: Any) -> Iterator[Attempt]:
+def _exchange_pooling(trial: Trial, op: Any) -> Attempts:
     """Exchange average and maximum."""
     if isinstance(op, Pooling):
         kind: Any = "average" if op.kind == "max" else "max"
         yield replace(op, kind=kind), kind
 
 
-def change_weight(kinds: Any, change: Callable[[Tensor], Tensor]) -> Attempts:
+def _change_weight(kinds: Any, change: Any, trial: Trial, op: Any) -> Attempts:
     """Change the weight of operations of these classes."""
-
-    def attempts(trial: Trial, op: Any) -> Iterator[Attempt]:
-        if isinstance(op, kinds):
-            weight = change(op.weight)
-            if weight.shape == op.weight.shape:
-                yield replace(op, weight=weight), ""
-
-    return attempts
+    if isinstance(op, kinds):
+        weight = change(op.weight)
+        if weight.shape == op.weight.shape:
+            yield replace(op, weight=weight), ""
 
 
-def swap_sides(weight: Tensor) -> Tensor:
+def _swap_sides(weight: Tensor) -> Tensor:
     """Return a weight with its height and width swapped."""
     return permute_axes(weight, (0, 1, 3, 2)) if weight.ndim == 4 else weight
 
 
-def flip_kernel(weight: Tensor) -> Tensor:
-    """Return a weight with its spatial axes reversed."""
-    return weight.flip(tuple(range(2, weight.ndim)))
-
-
-def transpose_kernel(weight: Tensor) -> Tensor:
-    """Return a weight with its inputs and outputs swapped."""
-    return permute_axes(weight, (1, 0, *range(2, weight.ndim)))
-
-
-def permute_kernel(weight: Tensor) -> Tensor:
+def _permute_kernel(weight: Tensor) -> Tensor:
     """Return the permuted kernel that this weight is the reshaped one of."""
     outs, ins, *sides = weight.shape
     return kernel_to_weight(weight.contiguous().reshape(*sides, ins, outs))
 
 
-def drop_bias(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Drop the bias."""
-    if isinstance(op, (Convolution, MatrixProduct)) and op.bias is not None:
+def _drop_bias(trial: Trial, op: Any) -> Attempts:
+    if isinstance(op, _LINEAR) and op.bias is not None:
         yield replace(op, bias=None), ""
 
 
-def add_bias(trial: Trial, op: Any) -> Iterator[Attempt]:
+def _add_bias(trial: Trial, op: Any) -> Attempts:
     """Add the bias that follows from the difference, if that is constant in each channel."""
-    if not isinstance(op, (Convolution, MatrixProduct)):
+    if not isinstance(op, _LINEAR):
         return
     bare = replace(op, bias=None)
 
     def compute(x: Tensor) -> Tensor:
         y = bare(x)
         axis = 1 if isinstance(op, Convolution) else y.ndim - 1
-        for wanted in iterate_input_layouts(trial.expected):
+        for wanted in list_input_layouts(trial.expected):
             if wanted.shape == y.shape and y.numel() > y.shape[axis]:
-                y = y + _median_offset(wanted.to(y) - y, wanted, axis)
-                break
+                return y + _median_offset(wanted.to(y) - y, wanted, axis)
         return y
 
     yield compute, "none" if op.bias is None else "another"
@@ -150,7 +113,7 @@ def _median_offset(difference: Tensor, expected: Tensor, axis: int) -> Tensor:
 _EPSILONS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-7, 1e-2, 1e-8, 0.0)
 
 
-def change_epsilon(trial: Trial, op: Any) -> Iterator[Attempt]:
+def _change_epsilon(trial: Trial, op: Any) -> Attempts:
     """Try the usual epsilons, then the one that follows from the difference."""
     if isinstance(op, Normalization):
         for epsilon in (*_EPSILONS, *_solve_for_epsilon(trial, op)):
@@ -165,9 +128,8 @@ def _solve_for_epsilon(trial: Trial, op: Normalization) -> Iterator[float]:
     channel = int(op.variance.argmin())  # where epsilon matters most
     undivided = replace(op, variance=torch.ones_like(op.variance), epsilon=0.0)
     offset = 0.0 if op.bias is None else op.bias[channel]
-    for x, wanted in zip(
-        iterate_input_layouts(trial.inputs[0]), iterate_input_layouts(trial.expected), strict=False
-    ):
+    layouts = map(list_input_layouts, (trial.inputs[0], trial.expected))
+    for x, wanted in zip(*layouts, strict=False):
         if x.shape == wanted.shape and x.ndim > 1 and x.shape[1] == len(op.mean):
             over = undivided(x).select(1, channel) - offset
             under = wanted.select(1, channel) - offset
@@ -176,38 +138,27 @@ def _solve_for_epsilon(trial: Trial, op: Normalization) -> Iterator[float]:
                 yield float(f"{epsilon.item():.3g}")
 
 
-def use_batch_statistics(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Normalize by batch statistics."""
+def _use_batch_statistics(trial: Trial, op: Any) -> Attempts:
     if isinstance(op, Normalization) and op.mean is not None:
         yield replace(op, mean=None, variance=None), ""
 
 
-def use_moving_statistics(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Normalize by the reference's moving statistics."""
+def _use_moving_statistics(trial: Trial, op: Any) -> Attempts:
     names = ("moving_mean", "moving_variance")
     if isinstance(op, Normalization) and op.mean is None and set(names) <= set(trial.weights):
         mean, variance = (trial.weights[name] for name in names)
         yield replace(op, mean=mean, variance=variance), ""
 
 
-_WEIGHTS: dict[type, dict[str, str]] = {  # Keras's names -> the parts of a computation
-    **{kind: {"kernel": "weight", "bias": "bias"} for kind in (Convolution, MatrixProduct)},
-    Normalization: {
-        "gamma": "weight",
-        "beta": "bias",
-        "moving_mean": "mean",
-        "moving_variance": "variance",
-    },
-}
-
-
-def use_recorded_weights(trial: Trial, op: Any) -> Iterator[Attempt]:
-    """Use the reference's weights."""
-    if not trial.weights:
+def _use_recorded_weights(trial: Trial, op: Any) -> Attempts:
+    if not trial.weights or not isinstance(op, (*_LINEAR, Normalization)):
         return
-    theirs: dict[str, Tensor | None] = {}
+    names: tuple[str, ...] = ("kernel", "bias")
+    if isinstance(op, Normalization):
+        names = ("gamma", "beta", "moving_mean", "moving_variance")
+    theirs: dict[str, Any] = {}
     wrong = []
-    for name, part in _WEIGHTS.get(type(op), {}).items():
+    for name, part in zip(names, ("weight", "bias", "mean", "variance"), strict=False):
         ours = getattr(op, part)
         theirs[part] = _to_torch_order(trial.weights.get(name), ours)
         if not _are_equal(ours, theirs[part], trial):
@@ -231,3 +182,80 @@ def _are_equal(ours: Tensor | None, theirs: Tensor | None, trial: Trial) -> bool
     if ours is None or theirs is None:
         return ours is theirs
     return trial.agrees(ours, theirs)
+
+
+class Rule(NamedTuple):
+    """One known mistake; "{}" in `text` stands for what an attempt changed."""
+
+    name: str
+    text: str
+    attempts: Callable[[Trial, Any], Attempts]
+
+
+RULES = (
+    Rule(
+        "padding",
+        "it pads by {}, where Keras pads by TensorFlow's 'same', whose odd element comes after. "
+        "Use the layer of `kerastorch.layers` with padding='same', or pad with "
+        "`torch.nn.functional.pad` yourself.",
+        partial(_change_padding, SAME),
+    ),
+    Rule(
+        "padding",
+        "it pads by {}, where Keras pads nothing. Use padding='valid', that is 0.",
+        partial(_change_padding, 0),
+    ),
+    Rule(
+        "padding counted",
+        "its average includes the padding, which Keras excludes. Use count_include_pad=False.",
+        _exclude_padding,
+    ),
+    Rule("pooling", "Keras pools by {}. Use that pooling.", _exchange_pooling),
+    Rule(
+        "kernel height and width",
+        "the kernel's height and width are swapped. Keras's kernel is (height, width, in, out), "
+        "PyTorch's weight (out, in, height, width): permute_axes(3, 2, 0, 1).",
+        partial(_change_weight, Convolution, _swap_sides),
+    ),
+    Rule(
+        "kernel flipped",
+        "the kernel is flipped along its spatial axes, as Theano kept it. Flip it back.",
+        partial(_change_weight, Convolution, lambda w: w.flip(tuple(range(2, w.ndim)))),
+    ),
+    Rule(
+        "kernel transposed",
+        "the kernel's inputs and outputs are swapped. Keras's kernel has (..., in, out), PyTorch's "
+        "weight (out, in, ...): load the transposed kernel.",
+        partial(_change_weight, _LINEAR, lambda w: permute_axes(w, (1, 0, *range(2, w.ndim)))),
+    ),
+    Rule(
+        "kernel reshaped",
+        "the kernel was reshaped to PyTorch's shape, which mixes it up. Permute its axes instead: "
+        "(3, 2, 0, 1) for a convolution, (1, 0) for a Dense kernel.",
+        partial(_change_weight, _LINEAR, _permute_kernel),
+    ),
+    Rule("bias", "Keras's layer has no bias. Use bias=False.", _drop_bias),
+    Rule("epsilon", "its epsilon is {}. Set it to Keras's.", _change_epsilon),
+    Rule(
+        "statistics",
+        "it normalizes by batch statistics, Keras by moving ones. Use "
+        "track_running_stats=True, load the moving statistics, and call `model.eval()`.",
+        _use_moving_statistics,
+    ),
+    Rule(
+        "statistics",
+        "the reference was normalized by batch statistics, as in training. Record it with "
+        "training=False.",
+        _use_batch_statistics,
+    ),
+    Rule(
+        "weights",
+        "with the reference's weights it agrees, so its own weights differ: {}. Load them again.",
+        _use_recorded_weights,
+    ),
+    Rule(
+        "bias",
+        "Keras adds another constant to each channel; here it has {}. Load Keras's bias.",
+        _add_bias,
+    ),
+)

@@ -1,129 +1,58 @@
-"""Why a layer's output differs: the known mistakes, each tried on the reference's input.
-
-A mistake is the likely cause only if the values agree once it is corrected.
-"""
+"""Why a layer's output differs: the known mistake with whose correction the values agree."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import activations
 from .._core.layout import permute_axes, to_channels_last, to_channels_second
 from ..activations import serialization
-from ..saving.weights.computations import SAME, Convolution, MatrixProduct
-from . import attempts as attempts
-from .attempts import Attempts, Compute, Trial
-from .difference import iterate_input_layouts, iterate_output_layouts
-from .operation import Activation, get_activation, get_computation
+from ..layers.convolution.conv import Conv
+from ..layers.core.dense import Dense
+from ..layers.normalization.batch_norm import BatchNormalization
+from ..layers.pooling.pooling import BasePooling, _MaxPooling
+from ..saving.weights import computations
+from ..saving.weights.torch_modules import find_adapter
+from .attempts import RULES, Compute, Trial
+from .difference import list_input_layouts, list_output_layouts
+
+Activation: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Cause:
-    """The likely cause of a difference.
+    """The likely cause of a difference."""
 
-    Attributes:
-        name: Its name: "padding".
-        layer: The layer that differs.
-        text: What is wrong, and what to do.
-        outside: Whether the model may compensate for it outside the layer.
-    """
-
-    name: str
-    layer: str
-    text: str
-    outside: bool = False
+    name: str  # "padding"
+    layer: str  # the one that differs
+    text: str  # what is wrong, and what to do
+    outside: bool = False  # whether the model may compensate for it outside the layer
 
     def __str__(self) -> str:
         """Return the layer and the text."""
         return f"`{self.layer}`: {self.text}"
 
 
-class Rule(NamedTuple):
-    """One known mistake; "{}" in `text` stands for what an attempt changed."""
-
-    name: str
-    text: str
-    attempts: Attempts
-
-
-RULES = (
-    Rule(
-        "padding",
-        "it pads by {}, where Keras pads by TensorFlow's 'same', whose odd element comes after. "
-        "Use the layer of `kerastorch.layers` with padding='same', or pad with "
-        "`torch.nn.functional.pad` yourself.",
-        attempts.change_padding(SAME),
-    ),
-    Rule(
-        "padding",
-        "it pads by {}, where Keras pads nothing. Use padding='valid', that is 0.",
-        attempts.change_padding(0),
-    ),
-    Rule(
-        "padding counted",
-        "its average includes the padding, which Keras excludes. Use count_include_pad=False.",
-        attempts.exclude_padding,
-    ),
-    Rule("pooling", "Keras pools by {}. Use that pooling.", attempts.exchange_pooling),
-    Rule(
-        "kernel height and width",
-        "the kernel's height and width are swapped. Keras's kernel is (height, width, in, out), "
-        "PyTorch's weight (out, in, height, width): permute_axes(3, 2, 0, 1).",
-        attempts.change_weight(Convolution, attempts.swap_sides),
-    ),
-    Rule(
-        "kernel flipped",
-        "the kernel is flipped along its spatial axes, as Theano kept it. Flip it back.",
-        attempts.change_weight(Convolution, attempts.flip_kernel),
-    ),
-    Rule(
-        "kernel transposed",
-        "the kernel's inputs and outputs are swapped. Keras's kernel has (..., in, out), PyTorch's "
-        "weight (out, in, ...): load the transposed kernel.",
-        attempts.change_weight((Convolution, MatrixProduct), attempts.transpose_kernel),
-    ),
-    Rule(
-        "kernel reshaped",
-        "the kernel was reshaped to PyTorch's shape, which mixes it up. Permute its axes instead: "
-        "(3, 2, 0, 1) for a convolution, (1, 0) for a Dense kernel.",
-        attempts.change_weight((Convolution, MatrixProduct), attempts.permute_kernel),
-    ),
-    Rule("bias", "Keras's layer has no bias. Use bias=False.", attempts.drop_bias),
-    Rule("epsilon", "its epsilon is {}. Set it to Keras's.", attempts.change_epsilon),
-    Rule(
-        "statistics",
-        "it normalizes by batch statistics, Keras by moving ones. Use "
-        "track_running_stats=True, load the moving statistics, and call `model.eval()`.",
-        attempts.use_moving_statistics,
-    ),
-    Rule(
-        "statistics",
-        "the reference was normalized by batch statistics, as in training. Record it with "
-        "training=False.",
-        attempts.use_batch_statistics,
-    ),
-    Rule(
-        "weights",
-        "with the reference's weights it agrees, so its own weights differ: {}. Load them again.",
-        attempts.use_recorded_weights,
-    ),
-    Rule(
-        "bias",
-        "Keras adds another constant to each channel; here it has {}. Load Keras's bias.",
-        attempts.add_bias,
-    ),
-)
-
 _MOST_OFFSETS = 100  # at which an input is searched for in a padded one
-_LINEAR: tuple[str, Activation] = ("linear", activations.linear)
+_MISSING = "Keras applies `{}` to its output. Apply it after this layer."
+_FLATTEN_ORDER = (
+    "the image was flattened in PyTorch's order, (channels, height, width), where Keras has "
+    "(height, width, channels). Move the channels back to the end before flattening: "
+    "`x.permute(0, 2, 3, 1).flatten(1)`."
+)
+_SWAPPED_SIDES = (
+    "height and width of its input are swapped. Keras's order is (batch, height, width, channels), "
+    "PyTorch's (batch, channels, height, width)."
+)
 ACTIVATIONS: dict[str, Activation] = {
     **serialization.ACTIVATIONS.table,
     "leaky_relu with negative_slope=0.3": partial(activations.leaky_relu, negative_slope=0.3),
@@ -138,7 +67,7 @@ def find_cause(trial: Trial) -> Cause | None:
     """Return the likely cause of a layer's difference, or None where no known mistake fits."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if _agrees(trial, trial.run, _LINEAR[1]):
+        if _agrees(trial, trial.call.repeat, activations.linear):
             return find_input_cause(trial) or _find_cause_before(trial)
         if any(map(partial(_is_padded, trial), trial.taken, trial.inputs)):
             trial = replace(trial, inputs=trial.taken)
@@ -146,64 +75,60 @@ def find_cause(trial: Trial) -> Cause | None:
 
 
 def _find_layer_cause(trial: Trial) -> Cause | None:
-    op, own = get_computation(trial.module), get_activation(trial.module)
-    if own is None and (name := _find_missing_activation(trial)) is not None:
-        return _activation_cause(trial, name)
-    found = _apply_rules(trial, op, own or _LINEAR[1])
+    op = _get_computation(trial.call.module)
+    activation: Any = getattr(trial.call.module, "activation", None)
+    own = activation if callable(activation) else activations.linear
+    if own is activations.linear:
+        found = (
+            _find_missing_activation(trial)
+            or _apply_rules(trial, op, own)
+            or _find_activation(trial, op or trial.call.repeat, _MISSING, outside=True)
+        )
+    else:
+        found = _apply_rules(trial, op, own)
     if found is not None:
         return found
-    if own is None or op is not None:
-        name = _find_last_activation(trial, op or trial.run)
-        if name is not None and own is None:
-            return _activation_cause(trial, name)
-        if name is not None:
-            text = f"its activation is {_name_activation(own)}, Keras's is `{name}`."
-            return Cause("activation", trial.layer, text)
-    if op is None and (name := _find_last_activation(trial, lambda x: x)) is not None:
-        return Cause("activation", trial.layer, f"Keras computes `{name}` here. Use that.")
-    if op is not None and own is None:
-        for name, activation in ACTIVATIONS.items():
-            found = _apply_rules(trial, op, activation, f" (Keras then applies `{name}`.)")
-            if found is not None:
-                return found
+    if op is None:
+        return _find_activation(trial, lambda x: x, "Keras computes `{}` here. Use that.")
+    if own is not activations.linear:
+        name = getattr(own, "__name__", type(own).__name__)
+        return _find_activation(trial, op, f"its activation is `{name}`, Keras's is `{{}}`.")
+    for name, activation in ACTIVATIONS.items():
+        found = _apply_rules(trial, op, activation, f" (Keras then applies `{name}`.)")
+        if found is not None:
+            break
+    return found
+
+
+def _find_activation(trial: Trial, run: Compute, text: str, outside: bool = False) -> Cause | None:
+    """Return a cause that names the activation with which, applied last, a computation agrees."""
+    for name, activation in ACTIVATIONS.items():
+        if _agrees(trial, run, activation):
+            return Cause("activation", trial.call.layer, text.format(name), outside)
     return None
 
 
-def _activation_cause(trial: Trial, name: str) -> Cause:
-    text = f"Keras applies `{name}` to its output. Apply it after this layer."
-    return Cause("activation", trial.layer, text, outside=True)
-
-
-def _find_missing_activation(trial: Trial) -> str | None:
-    """Return the activation with which the layer's output agrees, whatever its input was."""
-    for view in iterate_output_layouts(trial.given):
-        if view.shape == trial.expected.shape:
-            for name, act in ACTIVATIONS.items():
-                if trial.agrees(_compute(act, view), trial.expected):
-                    return name
-    return None
+def _find_missing_activation(trial: Trial) -> Cause | None:
+    """Return the cause that an activation is missing, whatever the layer's input was."""
+    given = replace(trial, inputs=())
+    return _find_activation(given, lambda: trial.given, _MISSING, outside=True)
 
 
 def _apply_rules(trial: Trial, op: Any, finish: Activation, suffix: str = "") -> Cause | None:
     for rule in RULES:
         for compute, exchanged in rule.attempts(trial, op):
             if _agrees(trial, compute, finish):
-                return Cause(rule.name, trial.layer, rule.text.format(exchanged) + suffix)
+                return Cause(rule.name, trial.call.layer, rule.text.format(exchanged) + suffix)
     return None
-
-
-def _find_last_activation(trial: Trial, compute: Compute) -> str | None:
-    """Return the activation with which a computation agrees if it is applied last."""
-    names = (name for name, act in ACTIVATIONS.items() if _agrees(trial, compute, act))
-    return next(names, None)
 
 
 def _agrees(trial: Trial, compute: Compute, finish: Activation) -> bool:
     """Return whether a computation gives the expected output, in any layout of its inputs."""
-    layouts = [list(iterate_input_layouts(tensor)) for tensor in trial.inputs]
-    for layout in (0, -1):
+    layouts = [list_input_layouts(tensor) for tensor in trial.inputs]
+    has_several = any(len(views) > 1 for views in layouts)
+    for layout in (0, -1) if has_several else (0,):
         inputs = [views[layout] for views in layouts]
-        for view in iterate_output_layouts(_compute(compute, *inputs)):
+        for view in list_output_layouts(_compute(compute, *inputs)):
             fits = view.shape == trial.expected.shape
             if fits and trial.agrees(_compute(finish, view), trial.expected):
                 return True
@@ -219,18 +144,11 @@ def _compute(compute: Compute, *inputs: Tensor) -> Tensor:
     return outputs if isinstance(outputs, Tensor) else torch.empty(0)
 
 
-def _name_activation(activation: Any) -> str:
-    return f"`{getattr(activation, '__name__', type(activation).__name__)}`"
-
-
 def has_right_input(trial: Trial) -> bool:
     """Return whether a layer's input was right, though maybe padded or in another order of axes."""
-    same = all(
-        trial.agrees(taken, wanted) or _is_padded(trial, taken, wanted)
-        for taken, wanted in zip(trial.taken, trial.inputs, strict=False)
-    )
+    pairs = zip(trial.taken, trial.inputs, strict=False)
     return (
-        same
+        all(trial.agrees(*pair) or _is_padded(trial, *pair) for pair in pairs)
         or trial.agrees(trial.given, trial.expected)
         or _find_missing_activation(trial) is not None
         or find_input_cause(trial) is not None
@@ -239,7 +157,7 @@ def has_right_input(trial: Trial) -> bool:
 
 def _is_padded(trial: Trial, found: Tensor, wanted: Tensor) -> bool:
     """Return whether one tensor is the other, padded along some axes."""
-    for view in iterate_input_layouts(wanted):
+    for view in list_input_layouts(wanted):
         if found.ndim == view.ndim > 2 and found.shape[0] == view.shape[0]:
             more = [own - inner for own, inner in zip(found.shape, view.shape, strict=True)]
             if min(more) >= 0 < max(more) and math.prod(n + 1 for n in more) <= _MOST_OFFSETS:
@@ -252,32 +170,15 @@ def _is_padded(trial: Trial, found: Tensor, wanted: Tensor) -> bool:
 
 def find_input_cause(trial: Trial) -> Cause | None:
     """Return the known mistake in a layer's input, or None."""
-    return _find_flatten_order(trial) or _find_swapped_sides(trial)
-
-
-def _find_flatten_order(trial: Trial) -> Cause | None:
     for image in trial.images:
         for moved in (to_channels_second(image, -1), to_channels_last(image)):
             flat = moved.flatten(1)
             if any(trial.agrees(found, flat) for found in (*trial.taken[:1], trial.given)):
-                text = (
-                    "the image was flattened in PyTorch's order, (channels, height, width), where "
-                    "Keras has (height, width, channels). Move the channels back to the end "
-                    "before flattening: `x.permute(0, 2, 3, 1).flatten(1)`."
-                )
-                return Cause("flatten order", trial.layer, text, outside=True)
-    return None
-
-
-def _find_swapped_sides(trial: Trial) -> Cause | None:
+                return Cause("flatten order", trial.call.layer, _FLATTEN_ORDER, outside=True)
     for taken, wanted in zip(trial.taken, trial.inputs, strict=False):
         for order in ((0, 2, 1, 3), (0, 1, 3, 2)):
             if wanted.ndim == 4 and trial.agrees(taken, permute_axes(wanted, order)):
-                text = (
-                    "height and width of its input are swapped. Keras's order is (batch, height, "
-                    "width, channels), PyTorch's (batch, channels, height, width)."
-                )
-                return Cause("input height and width", trial.layer, text)
+                return Cause("input height and width", trial.call.layer, _SWAPPED_SIDES)
     return None
 
 
@@ -288,10 +189,33 @@ def _find_cause_before(trial: Trial) -> Cause:
             "on the same input it agrees when it is run again: its values change from call to "
             "call, or something changes its output."
         )
-        return Cause("not repeatable", trial.layer, text)
+        return Cause("not repeatable", trial.call.layer, text)
     text = (
         "on the reference's input it agrees, but its input in the model differs. Check what comes "
         "between the previous layer and this one; if all earlier differences are near `rtol`, "
         "rounding errors add up, and a larger `rtol` is enough."
     )
-    return Cause("input", trial.layer, text)
+    return Cause("input", trial.call.layer, text)
+
+
+def _get_computation(module: nn.Module) -> computations.Computation | None:
+    """Return what a module computes, or None if that is unknown."""
+    own: Any = module
+    if isinstance(own, BasePooling):
+        padding: Any = computations.SAME if own._same else (0,) * own.rank
+        kind: Any = "max" if isinstance(own, _MaxPooling) else "average"
+        return computations.Pooling(kind, own.pool_size, own.strides, padding)
+    if isinstance(own, BatchNormalization):
+        tensors = (own.weight, own.bias, own.running_mean, own.running_var)
+        weight, bias, mean, variance = map(computations.detach, tensors)
+        return computations.Normalization(weight, bias, mean, variance, own.epsilon)
+    if not isinstance(own, (Conv, Dense)):
+        adapter = find_adapter(module, any_forward=True)
+        return None if adapter is None else adapter.computation(module)
+    weight = own._weight_with_lora(own.weight) if own.lora_enabled else own.weight
+    kernel, bias = map(computations.detach, (weight, own.bias))
+    if isinstance(own, Dense):
+        return computations.MatrixProduct(kernel, bias)
+    padding = computations.SAME if own.padding == computations.SAME else (0,) * len(own.kernel_size)
+    steps = own.strides, padding, own.dilation_rate, own.groups
+    return computations.Convolution(kernel, bias, *steps)

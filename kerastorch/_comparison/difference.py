@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -13,41 +12,29 @@ from .._core.layout import to_channels_last, to_channels_second
 
 
 class Measure(NamedTuple):
-    """The difference of two tensors.
+    """The difference of two tensors."""
 
-    Attributes:
-        absolute: The largest absolute difference; infinite where the shapes differ.
-        relative: That, divided by the largest absolute value expected.
-    """
-
-    absolute: float
-    relative: float
+    absolute: float  # the largest one; infinite where the shapes differ
+    relative: float  # that, divided by the largest absolute value expected
 
 
 APART = Measure(math.inf, math.inf)
 
 
 def measure_difference(found: Tensor, expected: Tensor) -> Measure:
-    """Return the difference of two tensors; infinities and nan equal themselves.
-
-    Of the two layouts of `found` that fit the expected shape, the nearer counts.
-    """
-    fitting = [view for view in iterate_output_layouts(found) if view.shape == expected.shape]
+    """Return the difference in the nearer layout; infinities and nan equal themselves."""
+    fitting = [view for view in list_output_layouts(found) if view.shape == expected.shape]
     return min((_measure_same_shape(view, expected) for view in fitting), default=APART)
 
 
-def iterate_output_layouts(found: Tensor) -> Iterator[Tensor]:
-    """Yield an output as it is, and with its axis 1 moved to the end."""
-    yield found
-    if found.ndim > 2:
-        yield to_channels_last(found)
+def list_output_layouts(found: Tensor) -> list[Tensor]:
+    """Return an output as it is, and with its axis 1 moved to the end."""
+    return [found, to_channels_last(found)] if found.ndim > 2 else [found]
 
 
-def iterate_input_layouts(recorded: Tensor) -> Iterator[Tensor]:
-    """Yield a recorded input as it is, and with its last axis moved to axis 1."""
-    yield recorded
-    if recorded.ndim > 2:
-        yield to_channels_second(recorded, -1)
+def list_input_layouts(recorded: Tensor) -> list[Tensor]:
+    """Return a recorded input as it is, and with its last axis moved to axis 1."""
+    return [recorded, to_channels_second(recorded, -1)] if recorded.ndim > 2 else [recorded]
 
 
 def _measure_same_shape(found: Tensor, expected: Tensor) -> Measure:

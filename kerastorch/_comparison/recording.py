@@ -1,8 +1,6 @@
 """Recordings: the inputs and outputs of every layer of a Keras model for one batch, as arrays.
 
-This file imports only NumPy and the standard library, so that `compat/record_reference.py` can run
-it where Keras is installed and PyTorch may not be. It uses Keras's objects by their attributes,
-whatever their version and backend.
+It imports only NumPy, since `compat/record_reference.py` runs it where PyTorch may be missing.
 """
 
 from __future__ import annotations
@@ -11,54 +9,38 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+_Keep = Callable[[Any], Array]
 
 VERSION = 1
 _ABOUT = "about.json"
 
 
 class Call(NamedTuple):
-    """One call of a layer, with arrays in Keras's order of axes.
+    """One call of a layer, with arrays in Keras's order of axes."""
 
-    Attributes:
-        layer: The layer's path of names: "encoder/conv1".
-        kind: Its class: "Conv2D".
-        inputs: Its inputs.
-        outputs: Its outputs.
-    """
-
-    layer: str
-    kind: str
+    layer: str  # the path of names: "encoder/conv1"
+    kind: str  # the class: "Conv2D"
     inputs: tuple[Array, ...]
     outputs: tuple[Array, ...]
 
 
 class Recording(NamedTuple):
-    """The inputs and outputs of a model and of all its layers. Equal arrays are one object.
+    """The inputs and outputs of a model and of all its layers. Equal arrays are one object."""
 
-    Attributes:
-        model: The model's name.
-        keras: The version of Keras, or None if unknown.
-        backend: The backend, or None if unknown.
-        inputs: An array, or a list or dict of them.
-        outputs: The outputs, in order.
-        calls: All calls in the order in which they ended.
-        weights: Layer -> Keras's name in the layer -> weight; empty if not recorded.
-    """
-
-    model: str
-    keras: str | None
+    model: str  # its name
+    keras: str | None  # the version
     backend: str | None
-    inputs: Any
+    inputs: Any  # an array, or a list or dict of them
     outputs: tuple[Array, ...]
-    calls: tuple[Call, ...]
-    weights: Mapping[str, Mapping[str, Array]]
+    calls: tuple[Call, ...]  # in the order in which they ended
+    weights: Mapping[str, Mapping[str, Array]]  # layer -> name in the layer; empty if not recorded
 
 
 def record(
@@ -69,30 +51,16 @@ def record(
     backend: str | None = None,
     weights: bool = True,
 ) -> Recording:
-    """Run a Keras model on a batch, and record the inputs and outputs of every layer.
-
-    Args:
-        model: A model of Keras 2 or 3, on any backend.
-        inputs: An array, or a list or dict of them, as the model accepts it.
-        keras: The version of Keras, for the recording.
-        backend: The backend, for the recording.
-        weights: Whether to record the layers' weights, too.
-    """
-    layers = dict(_inner_layers(model, ""))
+    """Run a model of Keras 2 or 3 on a batch, and record all layers' inputs and outputs."""
+    layers = dict(_inner_layers(model))
     calls: list[Call] = []
-    keep = _Pool().keep
+    keep = functools.partial(_keep, {})
     with _recording_calls(layers, calls, keep):
         outputs = model(inputs, training=False)
     kept = {path: _own_weights(layer) for path, layer in layers.items()} if weights else {}
-    return Recording(
-        model=str(model.name),
-        keras=keras,
-        backend=backend,
-        inputs=mapped(keep, inputs),
-        outputs=tuple(map(keep, leaves(outputs))),
-        calls=tuple(calls),
-        weights={path: mapped(keep, own) for path, own in kept.items() if own},
-    )
+    given, found = mapped(keep, inputs), tuple(map(keep, leaves(outputs)))
+    recorded = {path: mapped(keep, own) for path, own in kept.items() if own}
+    return Recording(str(model.name), keras, backend, given, found, tuple(calls), recorded)
 
 
 def leaves(structure: Any) -> Iterator[Any]:
@@ -116,28 +84,21 @@ def mapped(function: Callable[[Any], Any], structure: Any) -> Any:
     return function(structure)
 
 
-class _Pool:
-    """Arrays, with equal ones stored once."""
-
-    def __init__(self) -> None:
-        self._kept: dict[bytes, Array] = {}
-
-    def keep(self, value: Any) -> Array:
-        """Return any backend's tensor as an array, the same object for equal ones."""
-        if hasattr(value, "detach"):
-            value = value.detach().cpu()
-            value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
-        array = np.array(value, order="C")
-        if array.dtype.name == "bfloat16":  # NumPy itself has none
-            array = array.astype(np.float32)
-        head = f"{array.dtype.str}{array.shape}".encode()
-        key = hashlib.sha256(head + array.tobytes()).digest()
-        return self._kept.setdefault(key, array)
+def _keep(kept: dict[bytes, Array], value: Any) -> Array:
+    """Return any backend's tensor as an array, the same object for equal ones."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
+    array = np.array(value, order="C")
+    if array.dtype.name == "bfloat16":  # NumPy itself has none
+        array = array.astype(np.float32)
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return kept.setdefault(hashlib.sha256(head + array.tobytes()).digest(), array)
 
 
-def _inner_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def _inner_layers(model: Any) -> Iterator[tuple[str, Any]]:
     """Yield every layer and operation inside a model once, with its path."""
-    waiting, seen = [(prefix, model)], {id(model)}
+    waiting, seen = [("", model)], {id(model)}
     while waiting:
         prefix, outer = waiting.pop()
         for layer in _children(outer):
@@ -150,35 +111,26 @@ def _inner_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _children(layer: Any) -> list[Any]:
     operations = getattr(layer, "operations", None)  # of a Functional model, layers included
-    if operations is not None:
-        return list(operations)
-    flatten = getattr(layer, "_flatten_layers", None)
-    if flatten is not None:
-        return list(flatten(include_self=False, recursive=False))
-    return []
+    if operations is None and hasattr(layer, "_flatten_layers"):
+        operations = layer._flatten_layers(include_self=False, recursive=False)
+    return list(operations or ())
 
 
 @contextmanager
-def _recording_calls(
-    layers: Mapping[str, Any], calls: list[Call], keep: Callable[[Any], Array]
-) -> Iterator[None]:
+def _recording_calls(layers: Mapping[str, Any], calls: list[Call], keep: _Keep) -> Iterator[None]:
     """Replace every layer's `call` by one that records, inside the context."""
-    before = [(vars(layer), vars(layer).get("call")) for layer in layers.values()]
-    try:
+    with ExitStack() as restoring:
         for path, layer in layers.items():
-            vars(layer)["call"] = _wrap_call(path, layer, calls, keep)
-        yield
-    finally:
-        for attributes, call in before:
-            if call is None:
-                attributes.pop("call", None)
+            own = vars(layer)
+            if "call" in own:
+                restoring.callback(own.update, call=own["call"])
             else:
-                attributes["call"] = call
+                restoring.callback(own.pop, "call", None)
+            own["call"] = _wrap_call(path, layer, calls, keep)
+        yield
 
 
-def _wrap_call(
-    path: str, layer: Any, calls: list[Call], keep: Callable[[Any], Array]
-) -> Callable[..., Any]:
+def _wrap_call(path: str, layer: Any, calls: list[Call], keep: _Keep) -> Callable[..., Any]:
     call = layer.call
 
     def keep_arrays(structure: Any) -> tuple[Array, ...]:
@@ -209,40 +161,29 @@ def write_recording(recording: Recording, path: Path) -> None:
     arrays: dict[str, Array] = {}
     names: dict[int, str] = {}
 
-    def number(array: Array) -> str:
-        name = names.setdefault(id(array), str(len(names)))
-        arrays[name] = array
+    def number(value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        name = names.setdefault(id(value), str(len(names)))
+        arrays[name] = value
         return name
 
-    about = {
-        "version": VERSION,
-        "model": recording.model,
-        "keras": recording.keras,
-        "backend": recording.backend,
-        "inputs": mapped(number, recording.inputs),
-        "outputs": mapped(number, recording.outputs),
-        "calls": [
-            call._replace(
-                inputs=mapped(number, call.inputs), outputs=mapped(number, call.outputs)
-            )._asdict()
-            for call in recording.calls
-        ],
-        "weights": mapped(number, recording.weights),
-    }
-    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    calls = [call._asdict() for call in recording.calls]
+    about = {"version": VERSION, **recording._asdict(), "calls": calls}
+    text = np.frombuffer(json.dumps(mapped(number, about)).encode(), np.uint8)
     members: dict[str, Any] = {_ABOUT: text, **arrays}
     with path.open("wb") as file:
         np.savez(file, **members)
 
 
 def as_recording(arrays: Mapping[str, Array]) -> Recording:
-    """Return the recording in the arrays of an `.npz` file, by its members.
-
-    Raises:
-        ValueError: they are no recording; the message says what is wrong.
-    """
+    """Return the recording in the arrays of an `.npz` file, or raise a ValueError that says why."""
     if _ABOUT not in arrays or arrays[_ABOUT].dtype != np.uint8:
         raise ValueError(f"it has no {_ABOUT!r}")
+
+    def find(names: Any) -> tuple[Array, ...]:
+        return tuple(arrays[name] for name in names)
+
     try:
         about = json.loads(arrays[_ABOUT].tobytes())
         if about["version"] != VERSION:
@@ -252,15 +193,10 @@ def as_recording(arrays: Mapping[str, Array]) -> Recording:
             keras=about["keras"],
             backend=about["backend"],
             inputs=mapped(arrays.__getitem__, about["inputs"]),
-            outputs=tuple(arrays[name] for name in about["outputs"]),
+            outputs=find(about["outputs"]),
             calls=tuple(
-                Call(
-                    str(call["layer"]),
-                    str(call["kind"]),
-                    tuple(arrays[name] for name in call["inputs"]),
-                    tuple(arrays[name] for name in call["outputs"]),
-                )
-                for call in about["calls"]
+                Call(str(c["layer"]), str(c["kind"]), find(c["inputs"]), find(c["outputs"]))
+                for c in about["calls"]
             ),
             weights={k: mapped(arrays.__getitem__, v) for k, v in about["weights"].items()},
         )

@@ -8,35 +8,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .causes import Cause
+from .recording import mapped
 
 
 @dataclass(frozen=True)
 class LayerDifference:
-    """The difference of one output of one call of a layer from the reference's.
+    """The difference of one output of one call of a layer from the reference's."""
 
-    Attributes:
-        layer: The layer's path in the reference: "encoder/conv1".
-        kind: Its class there.
-        call: The index of the call among the layer's calls.
-        output: The index of the output.
-        shape: The reference's shape.
-        found: The model's shape, possibly with the channels second.
-        absolute: The largest absolute difference.
-        relative: That, divided by the largest absolute value of the reference.
-        ok: Whether it is within the tolerance, or compensated for later in the model.
-        note: Why it is ok though it differs; empty otherwise.
-    """
-
-    layer: str
-    kind: str
-    call: int
-    output: int
-    shape: tuple[int, ...]
-    found: tuple[int, ...]
-    absolute: float
-    relative: float
-    ok: bool
-    note: str = ""
+    layer: str  # the path in the reference: "encoder/conv1"
+    kind: str  # the class there
+    call: int  # its index among the layer's calls
+    output: int  # its index among the call's outputs
+    shape: tuple[int, ...]  # the reference's
+    found: tuple[int, ...]  # the model's, possibly with the channels second
+    absolute: float  # the largest difference
+    relative: float  # that, divided by the largest absolute value of the reference
+    ok: bool  # whether it is within the tolerance, or compensated for later in the model
+    note: str = ""  # why it is ok though it differs
 
 
 @dataclass(frozen=True)
@@ -67,19 +55,14 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as dicts, lists, strings and numbers, with None for infinity."""
-        found: dict[str, Any] = _without_infinities(asdict(self))
+        found: dict[str, Any] = mapped(_without_infinity, asdict(self))
         return found
 
     def __str__(self) -> str:
         """Return a table of all layers, and remarks on the first that differs."""
         heads = ("layer", "class", "shape", "absolute", "relative", "")
-        lines = [heads, *map(_cells, (*self.layers, *self.outputs))]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [
-            "  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        ]
-        return "\n".join([*text, *self._remarks()])
+        rows = map(_cells, (*self.layers, *self.outputs))
+        return "\n".join([*format_table(heads, *rows), *self._remarks()])
 
     def _remarks(self) -> Iterator[str]:
         if self.missing:
@@ -98,6 +81,14 @@ class Comparison:
             yield "No known mistake explains it."
 
 
+def format_table(*rows: tuple[str, ...]) -> Iterator[str]:
+    """Yield each row as a line, with its cells below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
 def _label(row: LayerDifference) -> str:
     """Return a layer's name, with the call and output after the first."""
     call = f" call {row.call + 1}" if row.call else ""
@@ -113,9 +104,5 @@ def _cells(row: LayerDifference) -> tuple[str, ...]:
     return _label(row), row.kind, shape, f"{row.absolute:.1e}", f"{row.relative:.1e}", verdict
 
 
-def _without_infinities(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_infinities(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_infinities(inner) for inner in value]
+def _without_infinity(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value

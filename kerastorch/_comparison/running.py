@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,60 +18,55 @@ from .. import config
 from .._core.arrays import to_tensor
 from .._core.errors import argument_error
 from ..dtype_policies import to_torch_dtype
-from .difference import iterate_input_layouts
-from .recording import leaves, mapped
+from .difference import list_input_layouts, measure_difference
+from .recording import Recording, leaves, mapped
+
+describe_error = partial(argument_error, "compare")
 
 
 class ModuleCall(NamedTuple):
-    """One call of a module.
+    """One call of a module."""
 
-    Attributes:
-        layer: The name of the reference's layer that it is compared with.
-        call: The index of the call among the layer's calls.
-        args: The positional arguments, as they were before the call.
-        kwargs: The keyword arguments.
-        outputs: The outputs.
-    """
-
-    layer: str
-    call: int
-    args: tuple[Any, ...]
+    layer: str  # the reference's layer that it is compared with
+    call: int  # its index among the layer's calls
+    module: nn.Module
+    args: tuple[Any, ...]  # as they were before the call
     kwargs: dict[str, Any]
     outputs: tuple[Tensor, ...]
 
+    def repeat(self, *tensors: Tensor) -> Any:
+        """Call the module with other tensors, and return its first output."""
+        waiting = list(tensors)
+
+        def replace(value: Any) -> Any:
+            return waiting.pop(0).to(value) if isinstance(value, Tensor) and waiting else value
+
+        args, kwargs = mapped(replace, self.args), mapped(replace, self.kwargs)
+        outputs = self.module(*args, **kwargs)
+        return next(leaves(outputs), outputs)
+
 
 class Run(NamedTuple):
-    """One run of a model.
+    """One run of a model."""
 
-    Attributes:
-        calls: The calls of the watched modules in the order in which they ended.
-        outputs: The model's outputs; none after an error.
-        error: The error that stopped it, or None.
-    """
-
-    calls: list[ModuleCall]
-    outputs: tuple[Tensor, ...]
-    error: Exception | None
+    calls: list[ModuleCall]  # of the watched modules in the order in which they ended
+    outputs: tuple[Tensor, ...]  # of the model; none after an error
+    error: Exception | None  # the one that stopped it
 
 
-def list_modules_by_path(model: nn.Module) -> dict[str, nn.Module]:
+def list_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Return all modules inside a model by their path: "encoder/conv1"."""
     found: dict[str, nn.Module] = {}
     waiting = [("", model)]
     while waiting:
         prefix, outer = waiting.pop()
-        for name, module in _children(outer):
+        layers = getattr(outer, "layers", None)  # of a loaded model, by Keras's names
+        named = layers.items() if isinstance(layers, Mapping) else ()
+        for name, module in (*named, *outer.named_children()):
             if f"{prefix}{name}" not in found:
                 found[f"{prefix}{name}"] = module
                 waiting.append((f"{prefix}{name}/", module))
     return found
-
-
-def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    layers = getattr(module, "layers", None)
-    if isinstance(layers, Mapping):  # of a loaded model, by Keras's names
-        yield from layers.items()
-    yield from module.named_children()
 
 
 def match_modules(model: nn.Module, layers: list[str]) -> dict[str, nn.Module]:
@@ -78,7 +75,7 @@ def match_modules(model: nn.Module, layers: list[str]) -> dict[str, nn.Module]:
     It is the one at the layer's path, else the only one whose path ends in the layer's name, else
     the only one whose own `name` is the layer's.
     """
-    paths = list_modules_by_path(model)
+    paths = list_modules(model)
     by_ending: dict[str, set[nn.Module]] = {}
     by_name: dict[str, set[nn.Module]] = {}
     for path, module in paths.items():
@@ -94,39 +91,46 @@ def match_modules(model: nn.Module, layers: list[str]) -> dict[str, nn.Module]:
 
 
 def run(
-    model: nn.Module,
-    inputs: Any,
-    watched: Mapping[str, nn.Module],
-    nearness: Callable[[Run], tuple[int, ...]],
+    model: nn.Module, recording: Recording, watched: Mapping[str, nn.Module], rtol: float
 ) -> Run:
-    """Run a model in evaluation mode on recorded inputs, as they are and with channels second.
-
-    Args:
-        model: The model; its training mode is restored afterwards.
-        inputs: An array, or a list or dict of them.
-        watched: Layer's name -> the module whose calls to record.
-        nearness: Rates a run without an error; the one nearest to the reference is returned.
-
-    Raises:
-        ValueError: the model is not built yet, or on the device "meta".
-    """
-    own = [*model.parameters(), *model.buffers()]
+    """Run a model on recorded inputs as they are and with channels second; return the nearer."""
+    own, kind = [*model.parameters(), *model.buffers()], type(model).__name__
     if any(map(is_lazy, own)):
         remedy = "Call it on a batch, and load its weights."
-        raise ValueError(argument_error("compare", "model", "built", type(model).__name__, remedy))
+        raise ValueError(describe_error("model", "built", kind, remedy))
     if any(tensor.is_meta for tensor in own):
         remedy = "Call `model.to_empty(device=...)` and load weights first."
-        kind = type(model).__name__
-        raise ValueError(argument_error("compare", "model", "on a real device", kind, remedy))
-    tensors = mapped(_tensor_for(model), inputs)
-    layouts = [tensors]
-    if any(tensor.ndim > 2 for tensor in leaves(tensors)):
-        layouts.append(mapped(lambda tensor: list(iterate_input_layouts(tensor))[-1], tensors))
+        raise ValueError(describe_error("model", "on a real device", kind, remedy))
+    floating = (p for p in model.parameters() if p.is_floating_point())
+    like = next(floating, torch.empty(0, dtype=to_torch_dtype(config.floatx())))
+    layouts = [mapped(partial(_convert, like), recording.inputs)]
+    if any(tensor.ndim > 2 for tensor in leaves(layouts)):
+        layouts.append(mapped(lambda tensor: list_input_layouts(tensor)[-1], layouts[0]))
     runs = [_run_once(model, given, watched) for given in layouts]
     complete = [found for found in runs if found.error is None]
     if complete:
-        return max(complete, key=nearness)
+        return max(complete, key=partial(_rate_outputs, recording, rtol))
     return max(runs, key=lambda found: len(found.calls))
+
+
+def _convert(like: Tensor, array: Any) -> Tensor:
+    """Return an array as a tensor on the device of another, and of its dtype if it has floats."""
+    tensor = to_tensor(array)
+    if tensor is None:
+        found = getattr(array, "dtype", array)
+        raise ValueError(describe_error("inputs", "arrays of real numbers", found))
+    kind = like.dtype if tensor.is_floating_point() else tensor.dtype
+    return tensor.to(like.device, kind, copy=True)
+
+
+def _rate_outputs(recording: Recording, rtol: float, found: Run) -> tuple[int, ...]:
+    """Return how many outputs agree, and how many have at least the right shape."""
+    distances = [
+        measure_difference(output, torch.from_numpy(expected)).relative
+        for output, expected in zip(found.outputs, recording.outputs, strict=False)
+        if isinstance(output, Tensor)
+    ]
+    return sum(n <= rtol for n in distances), sum(n < math.inf for n in distances)
 
 
 def _run_once(model: nn.Module, inputs: Any, watched: Mapping[str, nn.Module]) -> Run:
@@ -161,24 +165,6 @@ def _arguments(model: nn.Module, inputs: Any) -> tuple[list[Any], dict[str, Any]
     return ([], inputs) if isinstance(inputs, dict) else (inputs, {})
 
 
-def _tensor_for(model: nn.Module) -> Callable[[Any], Tensor]:
-    """Return a function that converts an array to the model's device and dtype."""
-    floating = (p for p in model.parameters() if p.is_floating_point())
-    like = next(floating, torch.empty(0, dtype=to_torch_dtype(config.floatx())))
-
-    def convert(array: Any) -> Tensor:
-        tensor = to_tensor(array)
-        if tensor is None:
-            rule = "arrays of real numbers"
-            raise ValueError(
-                argument_error("compare", "inputs", rule, getattr(array, "dtype", array))
-            )
-        kind = like.dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.to(like.device, kind, copy=True)
-
-    return convert
-
-
 @contextmanager
 def _recording_calls(watched: Mapping[str, nn.Module], calls: list[ModuleCall]) -> Iterator[None]:
     """Record every call of the modules, inside the context."""
@@ -190,9 +176,7 @@ def _recording_calls(watched: Mapping[str, nn.Module], calls: list[ModuleCall]) 
         yield
 
 
-def _make_hooks(
-    layer: str, calls: list[ModuleCall]
-) -> tuple[Callable[..., None], Callable[..., None]]:
+def _make_hooks(layer: str, calls: list[ModuleCall]) -> tuple[Callable[..., None], ...]:
     arguments: list[tuple[Any, Any]] = []
     numbers = itertools.count()
 
@@ -202,7 +186,7 @@ def _make_hooks(
     def after(module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
         args, kwargs = arguments.pop()
         found = tuple(_copy(leaf) for leaf in leaves(outputs) if isinstance(leaf, Tensor))
-        calls.append(ModuleCall(layer, next(numbers), tuple(args), kwargs, found))
+        calls.append(ModuleCall(layer, next(numbers), module, tuple(args), kwargs, found))
 
     return before, after
 
@@ -210,19 +194,3 @@ def _make_hooks(
 def _copy(value: Any) -> Any:
     """Return a copy of a tensor, which a later module may overwrite."""
     return value.detach().clone() if isinstance(value, Tensor) else value
-
-
-def make_rerun(module: nn.Module, taken: ModuleCall) -> Callable[..., Any]:
-    """Return a function that repeats a module's call with other tensors."""
-
-    def call(*tensors: Tensor) -> Any:
-        waiting = list(tensors)
-
-        def replace(value: Any) -> Any:
-            return waiting.pop(0).to(value) if isinstance(value, Tensor) and waiting else value
-
-        args, kwargs = mapped(replace, taken.args), mapped(replace, taken.kwargs)
-        outputs = module(*args, **kwargs)
-        return next(leaves(outputs), outputs)
-
-    return call

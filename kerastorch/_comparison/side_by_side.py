@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from torch import Tensor, nn
 
 from .._core import arguments
 from .._core.arrays import to_numpy
-from .._core.errors import argument_error
 from ..saving.formats.array_files import open_arrays
 from ..saving.formats.zip_archive import SIGNATURE
 from .attempts import Trial
@@ -24,15 +21,7 @@ from .causes import Cause, find_cause, has_right_input
 from .difference import APART, measure_difference
 from .recording import Call, Recording, as_recording, leaves, record
 from .result import Comparison, LayerDifference
-from .running import (
-    ModuleCall,
-    Run,
-    evaluating,
-    list_modules_by_path,
-    make_rerun,
-    match_modules,
-    run,
-)
+from .running import ModuleCall, Run, describe_error, evaluating, list_modules, match_modules, run
 
 FORMAT = "an .npz file that compat/record_reference.py wrote"
 
@@ -75,34 +64,20 @@ def compare(
         The model agrees with the Keras model net, within 1e-05.
     """
     if not isinstance(model, nn.Module):
-        raise ValueError(
-            argument_error("compare", "model", "a torch.nn.Module", type(model).__name__)
-        )
+        raise ValueError(describe_error("model", "a torch.nn.Module", type(model).__name__))
     if not (isinstance(rtol, (int, float)) and 0 <= rtol < math.inf):
-        raise ValueError(argument_error("compare", "rtol", "a number >= 0", rtol))
+        raise ValueError(describe_error("rtol", "a number >= 0", rtol))
     recording, name = _get_recording(reference, inputs)
     layers = list(dict.fromkeys(call.layer for call in recording.calls))
     modules = match_modules(model, layers)
-    found = run(model, recording.inputs, modules, partial(_nearness, recording, rtol))
+    found = run(model, recording, modules, rtol)
     with evaluating(model):
-        comparing = _Comparing(recording, modules, found, float(rtol))
-        if not (modules or comparing.outputs_fit):
+        both = _SideBySide(recording, found, float(rtol))
+        fits = all(sorted(row.shape) == sorted(row.found) for row in both.outputs)
+        if not (modules or fits):
             rule = f"one with submodules named like the reference's layers, {layers}"
-            raise ValueError(
-                argument_error("compare", "model", rule, list(list_modules_by_path(model)))
-            )
-        return comparing.result(name)
-
-
-def _nearness(recording: Recording, rtol: float, found: Run) -> tuple[int, ...]:
-    """Return how many outputs agree, and how many have at least the right shape."""
-    pairs = [
-        (output, torch.from_numpy(expected))
-        for output, expected in zip(found.outputs, recording.outputs, strict=False)
-        if isinstance(output, Tensor)
-    ]
-    distances = [measure_difference(output, expected).relative for output, expected in pairs]
-    return sum(n <= rtol for n in distances), sum(n < math.inf for n in distances)
+            raise ValueError(describe_error("model", rule, list(list_modules(model))))
+        return both.make_result(name)
 
 
 def _get_recording(reference: Any, inputs: Any) -> tuple[Recording, str]:
@@ -110,20 +85,20 @@ def _get_recording(reference: Any, inputs: Any) -> tuple[Recording, str]:
     if isinstance(reference, Path):
         if inputs is not None:
             remedy = "The file has its own inputs."
-            raise ValueError(argument_error("compare", "inputs", "None with a file", "...", remedy))
+            raise ValueError(describe_error("inputs", "None with a file", "...", remedy))
         return read_recording(reference), str(reference)
     if not (callable(reference) and hasattr(reference, "layers") and hasattr(reference, "name")):
         rule = f"a Keras model, or the path of {FORMAT}"
-        raise ValueError(argument_error("compare", "reference", rule, type(reference).__name__))
+        raise ValueError(describe_error("reference", rule, type(reference).__name__))
     if inputs is None:
-        raise ValueError(argument_error("compare", "inputs", "a batch for the Keras model", inputs))
+        raise ValueError(describe_error("inputs", "a batch for the Keras model", inputs))
     with torch.no_grad():
         return record(reference, inputs), f"the Keras model {reference.name}"
 
 
 def read_recording(path: Path) -> Recording:
     """Return the recording in a file, or raise ValueError if it is none."""
-    message = argument_error("compare", "reference", FORMAT, str(path))
+    message = describe_error("reference", FORMAT, str(path))
     with path.open("rb") as file:
         if not file.read(len(SIGNATURE)).startswith(SIGNATURE):
             raise ValueError(message)
@@ -135,28 +110,32 @@ def read_recording(path: Path) -> Recording:
         raise ValueError(f"{message} {error}") from error
 
 
-class _Comparing:
-    """One comparison of a run with a recording."""
+class _SideBySide:
+    """A run side by side with a recording."""
 
-    def __init__(
-        self, recording: Recording, modules: dict[str, nn.Module], found: Run, rtol: float
-    ) -> None:
+    def __init__(self, recording: Recording, found: Run, rtol: float) -> None:
         self._recording = recording
-        self._modules = modules
         self._run = found
         self._rtol = rtol
-        recorded = {(call.layer, n): call for call, n in _number_calls(recording.calls)}
+        recorded: defaultdict[str, list[Call]] = defaultdict(list)
+        for call in recording.calls:
+            recorded[call.layer].append(call)
         self._pairs = [
-            (recorded[taken.layer, taken.call], taken)
+            (recorded[taken.layer][taken.call], taken)
             for taken in found.calls
-            if (taken.layer, taken.call) in recorded
+            if taken.call < len(recorded[taken.layer])
         ]
         self._taken = {id(call): taken for call, taken in self._pairs}
-        self._outputs = [] if found.error else self._compare_outputs()
+        self.outputs = [] if found.error else self._compare_outputs()
 
-    def result(self, reference: str) -> Comparison:
+    def make_result(self, reference: str) -> Comparison:
         """Return the result of `compare`."""
-        self._require_run()
+        error = self._run.error
+        stopped = None if error is None else f"{type(error).__name__}: {error}"
+        if stopped is not None and not self._pairs:
+            shapes = [array.shape for array in leaves(self._recording.inputs)]
+            rule = f"able to run on the reference's inputs, of the shapes {shapes}"
+            raise ValueError(describe_error("model", rule, stopped)) from error
         first: LayerDifference | None = None
         cause: Cause | None = None
         rows = []
@@ -173,42 +152,26 @@ class _Comparing:
                         first, cause = row, likely
                 rows.append(row)
         if first is None:
-            first = next((row for row in self._outputs if not row.ok), None)
-        error = self._run.error
-        missing = dict.fromkeys(
-            call.layer for call in self._recording.calls if id(call) not in self._taken
-        )
+            first = next((row for row in self.outputs if not row.ok), None)
+        left = (call.layer for call in self._recording.calls if id(call) not in self._taken)
         return Comparison(
-            ok=first is None and error is None,
+            ok=first is None and stopped is None,
             layers=tuple(rows),
             first=first,
             cause=cause,
-            outputs=tuple(self._outputs),
-            missing=tuple(missing),
-            error=None if error is None else f"{type(error).__name__}: {error}",
+            outputs=tuple(self.outputs),
+            missing=tuple(dict.fromkeys(left)),
+            error=stopped,
             reference=reference,
             rtol=self._rtol,
         )
-
-    @property
-    def outputs_fit(self) -> bool:
-        """Whether the outputs have the reference's shapes, up to the order of axes."""
-        return all(sorted(row.shape) == sorted(row.found) for row in self._outputs)
-
-    def _require_run(self) -> None:
-        error = self._run.error
-        if error is not None and not self._pairs:
-            shapes = [array.shape for array in leaves(self._recording.inputs)]
-            rule = f"able to run on the reference's inputs, of the shapes {shapes}"
-            message = argument_error("compare", "model", rule, f"{type(error).__name__}: {error}")
-            raise ValueError(message) from error
 
     def _compare_outputs(self) -> list[LayerDifference]:
         found, expected = self._run.outputs, self._recording.outputs
         if len(found) != len(expected) or not all(isinstance(o, Tensor) for o in found):
             rule = f"one that returns {len(expected)} tensors, as the reference does"
             kinds = [type(output).__name__ for output in found]
-            raise ValueError(argument_error("compare", "model", rule, kinds))
+            raise ValueError(describe_error("model", rule, kinds))
         return [
             self._compare(f"output {n}", "", 0, 0, ours, theirs)
             for n, (ours, theirs) in enumerate(zip(found, expected, strict=True))
@@ -227,16 +190,13 @@ class _Comparing:
         given = [leaf for leaf in leaves([taken.args, taken.kwargs]) if isinstance(leaf, Tensor)]
         if not (given and taken.outputs and call.inputs and call.outputs):
             return None
-        module, device = self._modules[call.layer], given[0].device
 
         def to_tensor(array: Any) -> Tensor:
-            return torch.from_numpy(array).to(device)
+            return torch.from_numpy(array).to(given[0].device)
 
         weights = self._recording.weights.get(call.layer, {})
         return Trial(
-            layer=call.layer,
-            module=module,
-            run=make_rerun(module, taken),
+            call=taken,
             taken=tuple(given),
             given=taken.outputs[0],
             inputs=tuple(map(to_tensor, call.inputs)),
@@ -249,23 +209,20 @@ class _Comparing:
     def _unflatten(self, call: Call) -> list[Any]:
         """Return the recorded arrays that a layer's input or output is flattened from."""
         flat = [array for array in (*call.inputs[:1], *call.outputs) if array.ndim == 2]
-        known = [array for c in self._recording.calls for array in (*c.inputs, *c.outputs)]
-        return [
-            array
-            for array in {id(array): array for array in known}.values()
-            if array.ndim > 2 and any(_is_flat(array, other) for other in flat)
-        ]
+        known = {id(a): a for c in self._recording.calls for a in (*c.inputs, *c.outputs)}
+        images = (array for array in known.values() if array.ndim > 2)
+        return [image for image in images if any(_is_flat(image, array) for array in flat)]
 
     def _is_compensated(self, cause: Cause, expected: Any) -> bool:
         """Return whether the model compensates for a difference after the layer."""
         if cause.name == "flatten order":  # by the order of the weights that follow
-            return bool(self._outputs) and all(row.ok for row in self._outputs)
+            return bool(self.outputs) and all(row.ok for row in self.outputs)
         return self._reaches_reader(expected, set())
 
     def _reaches_reader(self, expected: Any, seen: set[int]) -> bool:
         """Return whether an expected output is the input of a later layer, or a right output."""
         seen.add(id(expected))
-        rows = zip(self._recording.outputs, self._outputs, strict=False)
+        rows = zip(self._recording.outputs, self.outputs, strict=False)
         if any(output is expected and row.ok for output, row in rows):
             return True
         for call in self._recording.calls:
@@ -281,14 +238,6 @@ class _Comparing:
             if right:
                 return True
         return False
-
-
-def _number_calls(calls: tuple[Call, ...]) -> Iterator[tuple[Call, int]]:
-    """Yield each call with its index among the layer's calls."""
-    counts: Counter[str] = Counter()
-    for call in calls:
-        yield call, counts[call.layer]
-        counts[call.layer] += 1
 
 
 def _is_flat(image: Any, flat: Any) -> bool:
