@@ -13,11 +13,10 @@ from pathlib import Path
 from torch import Tensor
 
 from ..._core.errors import FileError
-from . import npy as npy_module
 from . import zip_archive
 from .byte_range import ByteRange
 from .grouped_arrays import group_arrays
-from .npy import ArrayHeader
+from .npy import MOST_BYTES, ArrayHeader, Progress, parse_header, read_array
 from .unsupported import raise_pickle_error
 from .weight_file import Weight, WeightFile
 
@@ -26,17 +25,8 @@ _NUMBERED = re.compile(r"arr_[0-9]{1,9}")
 
 
 @contextmanager
-def open_arrays(
-    path: Path, *, progress: Callable[[int], object] | None = None
-) -> Iterator[WeightFile]:
+def open_arrays(path: Path, *, progress: Progress | None = None) -> Iterator[WeightFile]:
     """Open a file that `np.save` or `np.savez` wrote; each array is read on demand.
-
-    Args:
-        path: The file.
-        progress: Called with the number of bytes read.
-
-    Yields:
-        The contents: a list is one layer without a path, named arrays are grouped by layer.
 
     Raises:
         FileError: the file is damaged, or holds anything but real arrays.
@@ -54,7 +44,8 @@ def open_arrays(
             stored = [_read_header(source, lambda: window, pickled)]
 
         def as_weight(path: str, name: str | None, value: _Stored) -> Weight:
-            return _make_weight(f"{source}: {path}", path, name, value, progress)
+            read = partial(value.read, f"{source}: {path}", progress)
+            return Weight(path, name, value.form.shape, value.form.dtype, read)
 
         layers = group_arrays(stored, as_weight)
         yield WeightFile(source, kind, layers, named_by_path=True, named_by_caller=True)
@@ -67,6 +58,10 @@ class _Stored:
     form: ArrayHeader
     open: Callable[[], ByteRange]
     at: int
+
+    def read(self, where: str, progress: Progress | None) -> Tensor:
+        """Return the array as a new tensor."""
+        return read_array(where, self.form, self.open(), self.at, progress)
 
 
 def _read_headers(archive: zip_archive.Archive, size: int) -> list[_Stored] | dict[str, _Stored]:
@@ -97,29 +92,10 @@ def _read_headers(archive: zip_archive.Archive, size: int) -> list[_Stored] | di
 def _read_header(where: str, open_window: Callable[[], ByteRange], pickled: str) -> _Stored:
     """Read the header of an array; `pickled` is code for the remedy of a refused pickle."""
     window = open_window()
-    form, at = npy_module.parse_header(where, window.read_at(0, npy_module.MOST_BYTES))
+    form, at = parse_header(where, window.read_at(0, MOST_BYTES))
     if form is None:
         raise_pickle_error(where, pickled)
     if window.size - at != form.nbytes:
         what = f"{form.shape} of {form.dtype}. Found: {window.size - at} bytes, not {form.nbytes}"
         raise FileError(f"{where}: data whose size differs from the header, {what}. Save it again.")
     return _Stored(form, open_window, at)
-
-
-def _make_weight(
-    where: str,
-    path: str,
-    name: str | None,
-    stored: _Stored,
-    progress: Callable[[int], object] | None,
-) -> Weight:
-    def read() -> Tensor:
-        window, data = stored.open(), bytearray(stored.form.nbytes)
-        try:
-            window.read_into(stored.at, data, progress)
-        except (OSError, EOFError, ValueError) as error:
-            what = f"an array that cannot be read. Found: {error}"
-            raise FileError(f"{where}: {what}. Open the file again.") from None
-        return npy_module.bytes_to_tensor(where, stored.form, data)
-
-    return Weight(path, name, stored.form.shape, stored.form.dtype, read)

@@ -1,12 +1,11 @@
-"""The header of a `.npy` file, and the conversion of an array's bytes to a tensor.
-
-The dtype is looked up in a closed table and the shape is checked before memory is allocated.
-Nothing is unpickled.
-"""
+"""Arrays: their headers, with dtypes of a closed table and checked shapes, and their bytes."""
 
 from __future__ import annotations
 
 import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
@@ -20,6 +19,9 @@ from torch import Tensor
 from ..._core.arrays import to_tensor
 from ..._core.errors import FileError
 from ..._core.layout import permute_axes
+from .byte_range import ByteRange
+
+Progress = Callable[[int], object]
 
 MAGIC = b"\x93NUMPY"
 MOST_BYTES = 16 << 10  # read to parse the header
@@ -110,6 +112,26 @@ def parse_header(where: str, start: bytes) -> tuple[ArrayHeader | None, int]:
     if dtype.hasobject:
         return None, file.tell()
     return make_header(where, dtype.str, shape, is_fortran), file.tell()
+
+
+@contextmanager
+def convert_read_errors(where: str) -> Iterator[None]:
+    """Convert what reading an array's bytes raises to a FileError."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        what = f"an array that cannot be read. Found: {error}"
+        raise FileError(f"{where}: {what}. Open the file again, or save it again.") from None
+
+
+def read_array(
+    where: str, header: ArrayHeader, window: ByteRange, at: int, progress: Progress | None
+) -> Tensor:
+    """Read the bytes of an array from an offset into a new tensor."""
+    data = bytearray(header.nbytes)
+    with convert_read_errors(where):
+        window.read_into(at, data, progress)
+    return bytes_to_tensor(where, header, data)
 
 
 def bytes_to_tensor(where: str, array: ArrayHeader, data: bytes | bytearray) -> Tensor:

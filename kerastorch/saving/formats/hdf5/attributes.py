@@ -28,9 +28,7 @@ class AttributeReader:
     def __init__(
         self, h5py: Any, window: ByteRange, make_error: Callable[[str, str], FileError]
     ) -> None:
-        self.h5py = h5py
-        self.window = window
-        self.make_error = make_error
+        self.h5py, self.window, self.make_error = h5py, window, make_error
         self.strings = StringReader(window, self._count_bytes)
         self.nbytes = 0
 
@@ -41,9 +39,8 @@ class AttributeReader:
             raise self.make_error(path, f"more than {_MOST} attributes. Found: {count}")
         found: dict[str, Attribute] = {}
         names: list[bytes] = []
-        self.h5py.h5a.iterate(
-            member, names.append
-        )  # access by index would search from the start each time
+        # Access by index would search from the start each time.
+        self.h5py.h5a.iterate(member, names.append)
         for raw in names:
             name = raw.decode("utf-8", "replace")
             if name in _KNOWN or any(_is_part(name, full_name) for full_name in _SPLIT):
