@@ -11,10 +11,6 @@ Path = tuple[str, ...]
 _ID = "shared_object_id"
 
 
-class AmbiguousError(ValueError):
-    """Several earlier layers are candidates; the argument is their paths."""
-
-
 class SharedObjects:
     """Finds the earlier entry that is the same object as an entry.
 
@@ -26,23 +22,17 @@ class SharedObjects:
         self._by_id: dict[Any, Path] = {}
         self._earlier: defaultdict[tuple[str, str], list[tuple[Path, Any]]] = defaultdict(list)
 
-    def alias(self, entry: Mapping[str, Any], name: str, path: Path) -> Path | None:
-        """Return the path of the earlier entry, or None if this is the first one.
-
-        Raises:
-            AmbiguousError: several earlier entries look the same.
-        """
+    def find_earlier(self, entry: Mapping[str, Any], name: str, path: Path) -> list[Path]:
+        """Return the paths of earlier entries that may be the same object; none for the first."""
         key, mark = (entry["class_name"], name), entry.get(_ID)
-        mark = mark if isinstance(mark, (int, str)) else None
-        found = None if mark is None else self._by_id.get(mark)
-        if mark is not None and found is None:
+        found: list[Path] = []
+        if isinstance(mark, (int, str)):
+            if mark in self._by_id:
+                return [self._by_id[mark]]
             own = _canonical(entry["config"])
-            same = [p for p, config in self._earlier[key] if _canonical(config) == own]
-            if len(same) > 1:
-                raise AmbiguousError(same)
-            found = same[0] if same else None
-            self._by_id[mark] = found or path
-        if found is None:
+            found = [p for p, config in self._earlier[key] if _canonical(config) == own]
+            self._by_id[mark] = found[0] if found else path
+        if not found:
             self._earlier[key].append((path, entry["config"]))
         return found
 

@@ -74,11 +74,13 @@ class ArrayHeader:
 
 
 def make_header(
-    where: str, code: object, shape: tuple[int, ...], fortran: bool = False
+    where: str, code: str, shape: tuple[int, ...], fortran: bool = False
 ) -> ArrayHeader:
     """Check the dtype and the shape of an array in C or Fortran order, and return its form."""
-    if not isinstance(code, str) or not _is_supported(code):
-        found = f"Found: {str(code)[:50]!r}. The dtypes are {_TYPES}."
+    order, kind = code[:1], code[1:]
+    is_supported = kind in _UNORDERED if order == "|" else order in ("<", ">") and kind in _NAMES
+    if not is_supported:
+        found = f"Found: {code[:50]!r}. The dtypes are {_TYPES}."
         raise FileError(f"{where}: an array with an unsupported dtype. {found}")
     largest = prod(max(size, 1) for size in shape) * int(code[2:])
     if len(shape) > _MOST_AXES or min(shape, default=0) < 0 or largest >= 1 << 63:
@@ -87,20 +89,13 @@ def make_header(
     return ArrayHeader(code, shape[::-1], axes[::-1]) if fortran else ArrayHeader(code, shape, axes)
 
 
-def _is_supported(code: str) -> bool:
-    """Return whether a dtype is in the table and has a byte order if it needs one."""
-    order, kind = code[:1], code[1:]
-    return kind in _UNORDERED if order == "|" else order in ("<", ">") and kind in _NAMES
-
-
 def parse_header(where: str, start: bytes) -> tuple[ArrayHeader | None, int]:
     """Parse a header; return the form, None for Python objects, and the offset of the data."""
     file = BytesIO(start)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy warns about headers written by Python 2
-            version = npy_format.read_magic(file)
-            read = _READERS[version]
+            read = _READERS[npy_format.read_magic(file)]
             shape, is_fortran, dtype = read(file, max_header_size=_MOST_HEADER)
         if dtype.names is not None or dtype.subdtype is not None:
             raise ValueError(f"an array with fields: {dtype}")

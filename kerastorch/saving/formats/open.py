@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +109,10 @@ class _Opener:
     def read_directory(self) -> WeightFile:
         present = {entry.name for entry in self.path.iterdir()}
         if {_CONFIG, _WEIGHTS} <= present:
-            open_member = partial(self.open_in, self.path)
+
+            def open_member(name: str, most: int | None = None) -> ByteRange:
+                return self.open_in(self.path, name)
+
             return self.read_bundle("Keras .keras directory", present, open_member)
         indexes = sorted(name for name in present if name.endswith(".weights.json"))
         if len(indexes) == 1:
@@ -146,8 +148,8 @@ class _Opener:
             return self.group_layers(root, "Keras weights file", None, None)
         if CONFIG in root.attributes:
             return self.read_legacy(root, Group("", {"layer_names": ()}, {}))
-        what = "an HDF5 file that no Keras wrote"
-        raise self.make_error(f"{what}. Found: {sorted(root.members)[:8]}")
+        found = sorted(root.members)[:8]
+        raise self.make_error(f"an HDF5 file that no Keras wrote. Found: {found}")
 
     def read_legacy(self, root: Group, weights: Group) -> WeightFile:
         layers, ignored = read_legacy_layers(self.source, weights)
@@ -187,7 +189,7 @@ class _Opener:
     def read_arrays(self) -> WeightFile:
         return self.stack.enter_context(open_arrays(self.path, progress=self.progress))
 
-    def open_in(self, folder: Path, name: str, most: int = 0) -> ByteRange:
+    def open_in(self, folder: Path, name: str) -> ByteRange:
         """Open a file in a directory; refuse a link to another directory."""
         path = folder / name
         if not path.exists():

@@ -132,7 +132,7 @@ class Archive:
         """Return a member's bytes, at most `most`, checked against its CRC-32."""
         info = self.members[name]
         size, packed = info.file_size, info.compress_size
-        if size > (size if most is None else most):
+        if most is not None and size > most:
             raise self._make_error(name, f"more than {most} bytes. Found: {size}")
         with self._convert_errors(name):
             if info.compress_type == zipfile.ZIP_STORED:
