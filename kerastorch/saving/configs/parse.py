@@ -90,19 +90,16 @@ class _Reader:
 
     def model(self, entry: Entry, where: str, path: Path | None) -> ModelSpec:
         """Return the model of an entry with `class_name` and `config`."""
-        content = entry["config"]
-        if MODELS[entry["class_name"]] == "Sequential":
-            return self.sequential(entry, content, where, path)
-        if not isinstance(content, Mapping):
-            raise_config_error(where, "the `config` of a Functional model must be a dict", content)
-        return self.functional(content, where, path)
-
-    def sequential(self, entry: Entry, content: Any, where: str, path: Path | None) -> ModelSpec:
-        if isinstance(content, (list, tuple)):  # until Keras 2.2.2
+        kind, content = MODELS[entry["class_name"]], entry["config"]
+        if kind == "Sequential" and isinstance(content, (list, tuple)):  # until Keras 2.2.2
             content = {"layers": content, "name": read_name(entry, where)}
         if not isinstance(content, Mapping):
-            rule = "the `config` of a Sequential model must be a dict or a list"
-            raise_config_error(where, rule, content)
+            raise_config_error(where, f"the `config` of a {kind} model must be a dict", content)
+        if kind == "Sequential":
+            return self.sequential(entry, content, where, path)
+        return self.functional(content, where, path)
+
+    def sequential(self, entry: Entry, content: Entry, where: str, path: Path | None) -> ModelSpec:
         listed = self.entries(content, where)
         layers = [self.layer(inner, place, path) for inner, place in listed]
         for (_, place), layer in zip(listed[1:], layers[1:], strict=True):
@@ -175,17 +172,11 @@ class _Reader:
                 calls[name, number] = Call(name, args, kwargs, number)
         if any(found.calls and not found.modern for found in raw.values()):
             layers = [replace(layer, keras2=True) for layer in layers]
-        return ModelSpec(
-            "Functional",
-            read_name({"config": content}, where),
-            content.get("trainable") is not False,
-            tuple(layers),
-            _sort_calls(calls, counts, ends["output_layers"], where),
-            ends["input_layers"],
-            ends["output_layers"],
-            hints,
-            self.source,
-        )
+        name, trainable = read_name({"config": content}, where), content.get("trainable")
+        order = _sort_calls(calls, counts, ends["output_layers"], where)
+        graph = order, ends["input_layers"], ends["output_layers"], hints
+        is_trainable = trainable is not False
+        return ModelSpec("Functional", name, is_trainable, tuple(layers), *graph, self.source)
 
     def entries(self, content: Mapping[str, Any], where: str) -> list[tuple[Entry, str]]:
         """Return the entries of a model's `layers`, each with its place for messages."""
