@@ -41,10 +41,10 @@ def load_model(
     """Load a Sequential or Functional model from a file of any version of Keras, without Keras.
 
     Nothing in the file is imported or called. All weights and layers must match, shapes included,
-    before any weight is read.
+    before any weight is read. The optimizer's state is not loaded.
 
     The model is in eval mode: call `.train()` to train it. Weights that were not trainable do not
-    require gradients. The optimizer's state is not loaded.
+    require gradients.
 
     On the device "meta" the model is a skeleton: everything is checked and built, and no array is
     read. `model.to_empty(device="cpu")` and `kerastorch.load_weights(model, path)` fill it. A
@@ -87,11 +87,24 @@ def load_model(
     target = _parse_device(device)
     on_meta = target is not None and target.type == "meta"
     with open_source(path, progress) as file:
-        spec = _parse_config(file)
-        model = _build(target, spec, custom_layers, custom_objects)
-        if weights is None and _lacks_weights(model, file, on_meta):
-            make_skeleton(model, None, file.source)
-            return model.eval()
+        if file.config is None:
+            what = "it has weights only, and no config that describes the model"
+            remedy = "Build the model yourself and call `load_weights`."
+            raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
+        spec = parse_model_config(file.config, file.source, file.version)
+        # Constants of the config need values, on "meta" too.
+        with torch.device("cpu") if on_meta else nullcontext():
+            model = build_model(spec, custom_layers, custom_objects)
+        model._custom = {**dict.fromkeys(custom_layers or ()), **(custom_objects or {})}
+        if target is not None and not on_meta:
+            model.to(target)
+        has_weights = any(layer.weights for layer in file.layers)
+        if weights is None and not has_weights and list_module_weights(model):
+            if on_meta:
+                make_skeleton(model, None, file.source)
+                return model.eval()
+            what, remedy = "it has a config and no weights", "Say where they are with `weights=`."
+            raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
         with nullcontext(file) if weights is None else open_source(weights, progress) as source:
             plan = _plan_load(model, spec, source)
             if on_meta:
@@ -100,30 +113,6 @@ def load_model(
                 copy_weights(plan, source.source)
     warn_about(file.source, load_model.__name__, plan.warnings, stacklevel=3)
     return model.eval()
-
-
-def _parse_config(file: WeightFile) -> ModelSpec:
-    """Return a file's config."""
-    if file.config is None:
-        what = "it has weights only, and no config that describes the model"
-        remedy = "Build the model yourself and call `load_weights`."
-        raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
-    return parse_model_config(file.config, file.source, file.version)
-
-
-def _build(
-    target: torch.device | None,
-    spec: ModelSpec,
-    custom_layers: Mapping[str, Callable[..., nn.Module]] | None,
-    custom_objects: Mapping[str, Any] | None,
-) -> Model:
-    """Build the model of a config, on a device unless that is "meta"."""
-    on_meta = target is not None and target.type == "meta"
-    # Constants of the config need values, on "meta" too.
-    with torch.device("cpu") if on_meta else nullcontext():
-        model = build_model(spec, custom_layers, custom_objects)
-    model._custom = {**dict.fromkeys(custom_layers or ()), **(custom_objects or {})}
-    return model if target is None or on_meta else model.to(target)
 
 
 def _parse_device(device: torch.device | str | int | None) -> torch.device | None:
@@ -138,16 +127,6 @@ def _parse_device(device: torch.device | str | int | None) -> torch.device | Non
         rule = "a device that torch has on this machine"
         raise ValueError(argument_error(load_model.__name__, "device", rule, device)) from error
     return found
-
-
-def _lacks_weights(model: Model, file: WeightFile, on_meta: bool) -> bool:
-    """Return whether a file has no weights for a model with some, an error unless on "meta"."""
-    if any(layer.weights for layer in file.layers) or not list_module_weights(model):
-        return False
-    if not on_meta:
-        what, remedy = "it has a config and no weights", "Say where they are with `weights=`."
-        raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
-    return True
 
 
 def _plan_load(model: Model, spec: ModelSpec, contents: WeightFile) -> LoadPlan:

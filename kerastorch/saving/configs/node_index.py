@@ -33,9 +33,8 @@ def require_unambiguous_index(raw: Calls, version: str | None, where: str) -> No
         doubtful += _ambiguous(raw, several)
     if doubtful:
         rule = f"it must be clear which calls of {doubtful[0]!r} are meant"
-        raise_config_error(
-            where, rule, f"Keras {version or 'of a version not known'}", WRONG_NUMBERS
-        )
+        found = f"Keras {version or 'of a version not known'}"
+        raise_config_error(where, rule, found, WRONG_NUMBERS)
 
 
 def _ambiguous(raw: Calls, several: list[str]) -> list[str]:

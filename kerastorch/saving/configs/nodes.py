@@ -153,9 +153,7 @@ class _ArgumentReader:
                 raise_config_error(self.where, "a call must list [layer, node, tensor]", node)
             found.extend(given[3:])
             if given[0] == CONSTANT:
-                return _map_leaves(
-                    self.require_plain, given[2], lambda inner: isinstance(inner, Mapping)
-                )
+                return self.read_constant(given[2])
             return parse_reference(given[:3], self.where, self.names)
 
         inputs = _map_leaves(read_tensor, node, _is_old_tensor)
@@ -169,6 +167,11 @@ class _ArgumentReader:
         if operation:
             kwargs.pop("name", None)  # TensorFlow's name of the operation
         return [inputs], _map_leaves(self.read_old_leaf, kwargs, self.is_old_reference)
+
+    def read_constant(self, given: Any) -> Any:
+        if isinstance(given, (list, tuple)):
+            return [self.read_constant(inner) for inner in given]
+        return self.require_plain(given)
 
     def read_old_leaf(self, given: Any) -> Any:
         if self.is_old_reference(given):

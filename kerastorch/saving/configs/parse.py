@@ -94,7 +94,8 @@ class _Reader:
         if kind == "Sequential" and isinstance(content, (list, tuple)):  # until Keras 2.2.2
             content = {"layers": content, "name": read_name(entry, where)}
         if not isinstance(content, Mapping):
-            raise_config_error(where, f"the `config` of a {kind} model must be a dict", content)
+            expected = "a dict" if kind == "Functional" else "a dict or a list"
+            raise_config_error(where, f"the `config` of a {kind} model must be {expected}", content)
         if kind == "Sequential":
             return self.sequential(entry, content, where, path)
         return self.functional(content, where, path)
@@ -172,11 +173,10 @@ class _Reader:
                 calls[name, number] = Call(name, args, kwargs, number)
         if any(found.calls and not found.modern for found in raw.values()):
             layers = [replace(layer, keras2=True) for layer in layers]
-        name, trainable = read_name({"config": content}, where), content.get("trainable")
+        name, trainable = read_name({"config": content}, where), content.get("trainable", True)
         order = _sort_calls(calls, counts, ends["output_layers"], where)
-        graph = order, ends["input_layers"], ends["output_layers"], hints
-        is_trainable = trainable is not False
-        return ModelSpec("Functional", name, is_trainable, tuple(layers), *graph, self.source)
+        graph = order, ends["input_layers"], ends["output_layers"], hints, self.source
+        return ModelSpec("Functional", name, trainable is not False, tuple(layers), *graph)
 
     def entries(self, content: Mapping[str, Any], where: str) -> list[tuple[Entry, str]]:
         """Return the entries of a model's `layers`, each with its place for messages."""
