@@ -14,6 +14,8 @@ from ..formats.json_file import is_nested_deeper
 from .entries import (
     MODELS,
     Entry,
+    Path,
+    SharedObjects,
     is_operation,
     read_built_shape,
     read_class,
@@ -34,7 +36,6 @@ from .nodes import (
     parse_shape,
     raise_config_error,
 )
-from .shared_objects import Path, SharedObjects
 
 _DEPTH = 128  # of brackets: about forty nested models
 _LAYERS = 100_000
@@ -47,11 +48,6 @@ _REBUILD = (
 
 def parse_model_config(config: Any, source: str, version: str | None = None) -> ModelSpec:
     """Return the spec of a model's config, as parsed JSON.
-
-    Args:
-        config: The config.
-        source: What error messages call it.
-        version: The version of Keras that wrote it, if known.
 
     Raises:
         FileError: it is no config of a Sequential or Functional model, or is not consistent.
@@ -246,11 +242,7 @@ def _sort_calls(
 
 
 def _calls_in(spec: ModelSpec) -> int:
-    """Return how many calls of layers one call of a model makes, nested models included.
-
-    In a small file, models that call a model twice, which calls another twice, and so on, can make
-    more calls than anybody can wait for.
-    """
+    """Return how many calls of layers one call of a model makes; it may double with each model."""
     inside = {one.name: 1 + (_calls_in(one.model) if one.model else 0) for one in spec.layers}
     functional = spec.kind == "Functional"
     return sum(inside[name] for name in ([c.layer for c in spec.calls] if functional else inside))

@@ -15,10 +15,9 @@ from torch import Tensor
 from ..._core.errors import FileError
 from . import zip_archive
 from .byte_range import ByteRange
-from .grouped_arrays import group_arrays
 from .npy import MOST_BYTES, ArrayHeader, Progress, parse_header, read_array
 from .unsupported import raise_pickle_error
-from .weight_file import Weight, WeightFile
+from .weight_file import Weight, WeightFile, group_arrays
 
 _SUFFIX = ".npy"
 _NUMBERED = re.compile(r"arr_[0-9]{1,9}")
@@ -26,11 +25,7 @@ _NUMBERED = re.compile(r"arr_[0-9]{1,9}")
 
 @contextmanager
 def open_arrays(path: Path, *, progress: Progress | None = None) -> Iterator[WeightFile]:
-    """Open a file that `np.save` or `np.savez` wrote; each array is read on demand.
-
-    Raises:
-        FileError: the file is damaged, or holds anything but real arrays.
-    """
+    """Open a file that `np.save` or `np.savez` wrote; each array is read on demand."""
     source = str(path)
     with path.open("rb", buffering=0) as file:
         window = ByteRange(file, 0, os.fstat(file.fileno()).st_size)

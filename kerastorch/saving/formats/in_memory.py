@@ -14,8 +14,7 @@ from torch import Tensor
 from ..._core.arrays import to_tensor
 from ..._core.errors import argument_error
 from ...dtype_policies import get_dtype_name
-from .grouped_arrays import group_arrays
-from .weight_file import SavedLayer, Weight, WeightFile
+from .weight_file import SavedLayer, Weight, WeightFile, group_arrays
 
 _KERAS = ("keras", "tf_keras", "keras_core", "tensorflow")
 _MODELS = ("Sequential", "Functional", "Model")  # their configs describe the graph of layers
@@ -34,11 +33,7 @@ def _find_package(value: object) -> str | None:
 
 
 def read_live_object(value: Any) -> WeightFile:
-    """Return the weights of a built Keras layer or model of any backend, or of bare arrays.
-
-    The path of a nested layer holds the names of the models and wrappers around it, "nested/conv".
-    A shared layer appears once, where it is met first.
-    """
+    """Return the weights of a built Keras layer or model of any backend, or of bare arrays."""
     package = _find_package(value)
     if package is None:
         return read_arrays(value)

@@ -45,17 +45,11 @@ _READERS: dict[tuple[int, int], Any] = {
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """The dtype, shape and memory order of an array.
+    """The dtype, shape and memory order of an array."""
 
-    Attributes:
-        code: NumPy's code of the dtype: "<f4".
-        stored: The sizes of the stored axes, the slowest first.
-        axes: The permutation from the stored axes to the array's axes.
-    """
-
-    code: str
-    stored: tuple[int, ...]
-    axes: tuple[int, ...]
+    code: str  # NumPy's, of the dtype: "<f4"
+    stored: tuple[int, ...]  # the sizes of the stored axes, the slowest first
+    axes: tuple[int, ...]  # the permutation from the stored axes to the array's axes
 
     @property
     def shape(self) -> tuple[int, ...]:

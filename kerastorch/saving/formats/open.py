@@ -35,10 +35,6 @@ _RESAVE = "Save it again with Keras: model.save('model.keras')."
 def open_weight_file(source: Any, *, progress: Progress | None = None) -> Iterator[WeightFile]:
     """Open a file that Keras saved, or an object in memory; each array is read on demand.
 
-    Args:
-        source: A path, a Keras layer or model, or arrays in a list or a dict.
-        progress: Called with the number of bytes read.
-
     Raises:
         FileError: the file is damaged, unsafe, or of a format that Keras does not write.
         FileNotFoundError: there is no such file.
@@ -145,7 +141,7 @@ class _Opener:
         if weights is not None:
             return self.read_legacy(root, weights)
         if is_keras3_layout(root):
-            return self.group_layers(root, "Keras weights file", None, None)
+            return self.group_layers(root, "Keras weights file")
         if CONFIG in root.attributes:
             return self.read_legacy(root, Group("", {"layer_names": ()}, {}))
         found = sorted(root.members)[:8]
@@ -163,7 +159,9 @@ class _Opener:
         known = {"config": config, "ignored": ignored, **_find_writer(metadata)}
         return WeightFile(self.source, kind, layers, **known)
 
-    def group_layers(self, root: Group, kind: str, config: Any, version: str | None) -> WeightFile:
+    def group_layers(
+        self, root: Group, kind: str, config: Any = None, version: str | None = None
+    ) -> WeightFile:
         layers, ignored = read_keras3_layers(self.source, root)
         old = " of Keras 2.12 to 2.14" if is_keras2_tree(root) else ""
         known: dict[str, Any] = {"version": version, "config": config, "ignored": ignored}
@@ -179,7 +177,7 @@ class _Opener:
                 for name in names
             }
             root = merge_shards(self.source, roots, names)
-            return self.group_layers(root, "Keras sharded weights", None, None)
+            return self.group_layers(root, "Keras sharded weights")
         if not isinstance(value, dict) or "class_name" not in value:
             what = "JSON that is neither a model's config nor an index of sharded weights"
             raise self.make_error(f"{what}. Found: {str(value)[:100]}")
