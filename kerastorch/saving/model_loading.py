@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .._core import arguments
 from .._core.errors import FileError, argument_error
 from ..graph.spec import ModelSpec
+from ..layers.base.layer import Layer
 from ..models.build import build_model
 from ..models.functional import Model
 from .configs.parse import parse_model_config
 from .formats.weight_file import WeightFile
 from .matching.copy import copy_weights
 from .matching.load_plan import LoadPlan
-from .matching.matcher import Matcher
-from .skeleton import make_skeleton
+from .matching.matcher import Matcher, list_custom_modules, list_layer_paths
 from .weight_loading import Progress, open_source, require_complete, warn_about
-from .weights.module_weights import list_module_weights
+from .weights.module_weights import has_load_method, list_module_weights
 from .weights.saved_layers_by_config import group_by_layer
 from .weights.unbuilt import list_unbuilt_layers
 
 _REMEDY = "The file is not of this model, or is damaged: save it again with Keras."
+_NO_VALUES = "Load the model on a real device, or let `custom_layers` make modules without it."
 _DIFFERENCES = "Let `custom_layers` make modules that compute what the file's layers do."
 
 
@@ -101,14 +102,14 @@ def load_model(
         has_weights = any(layer.weights for layer in file.layers)
         if weights is None and not has_weights and list_module_weights(model):
             if on_meta:
-                make_skeleton(model, None, file.source)
+                _make_skeleton(model, None, file.source)
                 return model.eval()
             what, remedy = "it has a config and no weights", "Say where they are with `weights=`."
             raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
         with nullcontext(file) if weights is None else open_source(weights, progress) as source:
             plan = _plan_load(model, spec, source)
             if on_meta:
-                make_skeleton(model, plan, source.source)
+                _make_skeleton(model, plan, source.source)
             else:
                 copy_weights(plan, source.source)
     warn_about(file.source, load_model.__name__, plan.warnings, stacklevel=3)
@@ -146,5 +147,41 @@ def _plan_load(model: Model, spec: ModelSpec, contents: WeightFile) -> LoadPlan:
             what = f"{path} has the parameters {expected} by its input's shape {input_shape}"
             plan.problems.append(f"{what}. Found: {found}.")
     if plan.assignments or plan.calls or matcher.leaves or source.layers:
-        require_complete(model, contents, plan, True, _REMEDY, _DIFFERENCES)
+        require_complete(model, contents, plan, True, (_REMEDY, _DIFFERENCES))
     return plan
+
+
+def _make_skeleton(model: Model, plan: LoadPlan | None, source: str) -> None:
+    """Move an unbuilt model to the device "meta", and build it there; a plan has its shapes."""
+    matched = [] if plan is None else [pair.target.tensor for pair in plan.assignments]
+    unfilled = list(_find_unfilled(model, matched))
+    if unfilled:
+        lines = [f"{source}: cannot be loaded on the device 'meta'."]
+        lines += [f"  {path} has values that Keras's files do not hold." for path in unfilled]
+        raise FileError("\n".join([*lines, _NO_VALUES]))
+    model.to("meta")
+    shapes = {} if plan is None else plan.shapes
+    for path, layer, input_shape in list(list_unbuilt_layers(model)):
+        if layer in shapes:
+            layer._finish_build(layer._make_initial_values(shapes[layer]))
+        elif input_shape is not None:
+            layer.build(input_shape)
+        else:
+            what = f"the config does not have the shape of the input of {path}"
+            raise FileError(f"{source}: {what}. Say where weights are with `weights=`.")
+
+
+def _find_unfilled(model: Model, matched: Sequence[Tensor]) -> Iterator[str]:
+    """Yield the tensors that weights in a file do not fill after `to_empty`."""
+    leaves = list_module_weights(model, list_custom_modules(list_layer_paths(model)))
+    filled = {id(tensor) for tensor in matched}
+    for leaf in leaves:
+        filled |= {id(target.tensor) for target in leaf.targets}
+        if has_load_method(leaf.module):
+            filled |= set(map(id, (*leaf.module.parameters(), *leaf.module.buffers())))
+    for path, module in model.named_modules():
+        if isinstance(module, (Layer, Model)):  # they restore their constants themselves
+            continue
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None and id(tensor) not in filled:
+                yield f"{path}.{name}"

@@ -30,10 +30,8 @@ from .weights.saved_layers_by_config import group_by_layer
 Progress = Callable[[int], object]
 _MAPPING = "Say which is which with `mapping={module path: saved layer, or None to leave it out}`"
 _REMEDY = f"{_MAPPING}, or load what fits with `strict=False`."
-_DIFFERENCES = (
-    "Make the modules compute what the source's layers do, or load their weights all the same with "
-    "`strict=False`."
-)
+_COMPUTE = "Make the modules compute what the source's layers do"
+_DIFFERENCES = f"{_COMPUTE}, or load their weights all the same with `strict=False`."
 
 
 def load_weights(
@@ -176,9 +174,8 @@ def _find_plan(
     if plan.how.endswith("order") and by is None and not strict:
         plan.problems += _list_unmatched(contents, plan)
     plan.warnings[:0] = cautions
-    require_complete(
-        module, contents, plan, strict, _REMEDY if strict else f"{_MAPPING}.", _DIFFERENCES
-    )
+    remedy = _REMEDY if strict else f"{_MAPPING}."
+    require_complete(module, contents, plan, strict, (remedy, _DIFFERENCES))
     return plan
 
 
@@ -190,10 +187,7 @@ def _list_names(spec: ModelSpec) -> list[Any]:
 def _is_worth_trying(
     how: str, tried: list[LoadPlan], strict: bool, mapping: Mapping[str, str | None] | None
 ) -> bool:
-    """Return whether to try another way of matching after those that did not fit.
-
-    Names are always tried; an order only if it does not contradict names that were found.
-    """
+    """Return whether to try another way: an order only if it contradicts no names found."""
     named = any(plan.assignments for plan in tried)
     if not how.endswith("order"):
         return True
@@ -223,21 +217,9 @@ def _list_unmatched(contents: WeightFile, plan: LoadPlan) -> list[str]:
 
 
 def require_complete(
-    module: nn.Module,
-    contents: WeightFile,
-    plan: LoadPlan,
-    strict: bool,
-    remedy: str,
-    differences_remedy: str,
+    module: nn.Module, contents: WeightFile, plan: LoadPlan, strict: bool, remedies: tuple[str, str]
 ) -> None:
-    """Raise one error with all that is wrong with a plan.
-
-    `remedy` says what to do about what does not plan, `differences_remedy` what to do about
-    modules that compute something else than the layers.
-
-    Raises:
-        FileError: something is wrong.
-    """
+    """Raise one error with all that is wrong: `remedies` are for what does not fit, and differs."""
     lines = list(plan.problems)
     if strict:
         lines += plan.hints + plan.strict + _list_unmatched(contents, plan)
@@ -245,17 +227,16 @@ def require_complete(
         lines.append("nothing was found to load")
         lines += [reason for one in plan.skipped for reason in one.reasons]
         lines += _list_unmatched(contents, plan)
-    remedies = [remedy] if len(lines) > len(plan.own_mismatched) else []
+    hints = [remedies[0]] if len(lines) > len(plan.own_mismatched) else []
     if plan.own_mismatched:
-        remedies.append(THREE_WAYS)
+        hints.append(THREE_WAYS)
     if strict and plan.differences:
         lines += plan.differences
-        remedies.append(differences_remedy)
+        hints.append(remedies[1])
     if lines:
         what = f"does not fit {type(module).__name__}, matched by {plan.how}"
-        shown = "\n".join(f"  {line}" for line in lines)
-        hint = " ".join(remedies)
-        raise FileError(f"{contents.source}: {what}; nothing was changed.\n{shown}\n{hint}")
+        shown = "\n".join([*(f"  {line}" for line in lines), " ".join(hints)])
+        raise FileError(f"{contents.source}: {what}; nothing was changed.\n{shown}")
 
 
 def _make_report(contents: WeightFile, plan: LoadPlan, strict: bool) -> LoadReport:
