@@ -152,7 +152,7 @@ def _plan_load(model: Model, spec: ModelSpec, contents: WeightFile) -> LoadPlan:
 
 
 def _make_skeleton(model: Model, plan: LoadPlan | None, source: str) -> None:
-    """Move an unbuilt model to the device "meta", and build it there; a plan has its shapes."""
+    """Build a model on the device "meta", with the shapes of a plan or of its inputs."""
     matched = [] if plan is None else [pair.target.tensor for pair in plan.assignments]
     unfilled = list(_find_unfilled(model, matched))
     if unfilled:

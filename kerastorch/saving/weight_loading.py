@@ -227,15 +227,15 @@ def require_complete(
         lines.append("nothing was found to load")
         lines += [reason for one in plan.skipped for reason in one.reasons]
         lines += _list_unmatched(contents, plan)
-    hints = [remedies[0]] if len(lines) > len(plan.own_mismatched) else []
+    advice = [remedies[0]] if len(lines) > len(plan.own_mismatched) else []
     if plan.own_mismatched:
-        hints.append(THREE_WAYS)
+        advice.append(THREE_WAYS)
     if strict and plan.differences:
         lines += plan.differences
-        hints.append(remedies[1])
+        advice.append(remedies[1])
     if lines:
         what = f"does not fit {type(module).__name__}, matched by {plan.how}"
-        shown = "\n".join([*(f"  {line}" for line in lines), " ".join(hints)])
+        shown = "\n".join([*(f"  {line}" for line in lines), " ".join(advice)])
         raise FileError(f"{contents.source}: {what}; nothing was changed.\n{shown}")
 
 

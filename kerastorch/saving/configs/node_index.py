@@ -9,6 +9,7 @@ from ...graph.spec import LayerSpec, TensorRef, iterate_refs, map_refs
 from .nodes import InboundNodes, raise_config_error
 
 Calls = Mapping[str, InboundNodes]  # of each layer
+Indices = Mapping[str, int]  # a number for each layer
 Node = tuple[str, int]  # a layer and which of its calls
 WRONG_NUMBERS = (
     "Some versions of Keras 3 wrote wrong numbers for layers that are called more than once: save "
@@ -18,11 +19,8 @@ _ROUNDS, _MOST = 10, 200  # of the search for dependent calls, and of the calls 
 
 
 def require_unambiguous_index(raw: Calls, version: str | None, where: str) -> None:
-    """Refuse call indices whose meaning depends on the version of Keras 3 that wrote them.
-
-    Keras 3.0 and 3.1 counted all calls of a layer, also those outside the model, and Keras 3.2
-    always wrote 0. Later versions count those inside.
-    """
+    """Refuse call indices whose meaning depends on the version of Keras 3 that wrote them."""
+    # Keras 3.0 and 3.1 counted the calls outside of the model as well, Keras 3.2 always wrote 0.
     minor = _minor(version)
     if (minor is not None and minor > 2) or not any(found.modern for found in raw.values()):
         return
@@ -38,11 +36,8 @@ def require_unambiguous_index(raw: Calls, version: str | None, where: str) -> No
 
 
 def _ambiguous(raw: Calls, several: list[str]) -> list[str]:
-    """Return the layers whose calls are ambiguous if the config has 0 everywhere.
-
-    A call cannot use the result of one that depends on it: if that excludes all but the first call
-    of a layer, the first is meant.
-    """
+    """Return the layers whose calls are ambiguous if the config has 0 everywhere."""
+    # A call cannot use the result of one that depends on it, which may leave the first call only.
     users: dict[Node, list[Node]] = {}
     pending: list[tuple[Node, str]] = []
     for name, found in raw.items():
@@ -79,11 +74,9 @@ def _minor(version: str | None) -> int | None:
 def find_first_node_index(
     layers: list[LayerSpec], raw: Calls, ends: Mapping[str, Any]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the index of each layer's first call, inside the graph and at its ends.
-
-    Keras 2 counts the calls of a nested model from 1, unless it is a Sequential model without an
-    input of its own. All calls are used, so that the indices in use say which.
-    """
+    """Return the index of each layer's first call, inside the graph and at its ends."""
+    # Keras 2 counts the calls of a nested model from 1, unless it is a Sequential model without an
+    # input of its own. All calls are used, so that the indices in use say which.
     modern = any(found.modern for found in raw.values())
     inside, outside = dict.fromkeys(raw, 0), dict.fromkeys(raw, 0)
     used = _list_used(raw, ends)
@@ -109,21 +102,14 @@ def _list_used(raw: Calls, ends: Any = ()) -> dict[str, set[int]]:
 
 
 def normalize_node_index(
-    structure: Any,
-    offsets: Mapping[str, int],
-    counts: Mapping[str, int],
-    inputs: Container[str],
-    where: str,
+    structure: Any, first: Indices, counts: Indices, inputs: Container[str], where: str
 ) -> Any:
-    """Return a structure of TensorRefs with calls counted from 0.
-
-    `offsets` has the file's index of each layer's first call. For `inputs`, any index means 0.
-    """
+    """Return a structure of TensorRefs with calls counted from 0; of `inputs`, all are 0."""
 
     def shift(ref: TensorRef) -> TensorRef:
         if ref.layer in inputs:
             return ref._replace(call=0)
-        call = ref.call - offsets[ref.layer]
+        call = ref.call - first[ref.layer]
         if not 0 <= call < counts[ref.layer]:
             rule = f"a tensor must come from one of the {counts[ref.layer]} calls of its layer"
             raise_config_error(where, rule, list(ref), WRONG_NUMBERS)

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from ..._core.errors import FileError
 from . import zip_archive
 from .byte_range import ByteRange
-from .npy import MOST_BYTES, ArrayHeader, Progress, parse_header, read_array
+from .npy import MOST_BYTES, Progress, parse_header, read_array
 from .unsupported import raise_pickle_error
 from .weight_file import Weight, WeightFile, group_arrays
 
@@ -29,52 +29,40 @@ def open_arrays(path: Path, *, progress: Progress | None = None) -> Iterator[Wei
     source = str(path)
     with path.open("rb", buffering=0) as file:
         window = ByteRange(file, 0, os.fstat(file.fileno()).st_size)
-        stored: list[_Stored] | dict[str, _Stored]
+        weights: list[Weight] | dict[str, Weight]
         if window.read_at(0, len(zip_archive.SIGNATURE)) == zip_archive.SIGNATURE:
             kind = "NumPy .npz archive"
-            stored = _read_headers(zip_archive.Archive(source, window), window.size)
+            weights = _list_weights(zip_archive.Archive(source, window), window.size, progress)
         else:
             kind = "NumPy .npy file"
             pickled = f"numpy.load({source!r}, allow_pickle=True).tolist()"
-            stored = [_read_header(source, lambda: window, pickled)]
+            weights = [_make_weight(source, lambda: window, pickled, progress)]
 
-        def as_weight(path: str, name: str | None, value: _Stored) -> Weight:
-            read = partial(value.read, f"{source}: {path}", progress)
-            return Weight(path, name, value.form.shape, value.form.dtype, read)
+        def rename(path: str, name: str | None, weight: Weight) -> Weight:
+            return replace(weight, path=path, name=name)
 
-        layers = group_arrays(stored, as_weight)
+        layers = group_arrays(weights, rename)
         yield WeightFile(source, kind, layers, named_by_path=True, named_by_caller=True)
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """An array with a checked header: its form, its source, and the offset of its data."""
-
-    form: ArrayHeader
-    open: Callable[[], ByteRange]
-    at: int
-
-    def read(self, where: str, progress: Progress | None) -> Tensor:
-        """Return the array as a new tensor."""
-        return read_array(where, self.form, self.open(), self.at, progress)
-
-
-def _read_headers(archive: zip_archive.Archive, size: int) -> list[_Stored] | dict[str, _Stored]:
+def _list_weights(
+    archive: zip_archive.Archive, size: int, progress: Progress | None
+) -> list[Weight] | dict[str, Weight]:
     """Return the arrays of an archive: a list if they are numbered, else a dict by name."""
     total = sum(info.file_size for info in archive.members.values())
     most = max(zip_archive.FREE_BYTES, zip_archive.MOST_RATIO * size)
     if total > most:
         what = f"arrays compressed to {size} bytes. Found: {total} bytes inflated"
         raise FileError(f"{archive.source}: {what}. Save them again with np.savez.")
-    found: dict[str, _Stored] = {}
+    found: dict[str, Weight] = {}
     for member in archive.members:
         if not member.endswith(_SUFFIX):
             what = f"{member!r}: a member that is not an array. Save the arrays with np.savez"
             raise FileError(f"{archive.source}: {what}.")
         name = member.removesuffix(_SUFFIX)
         pickled = f"numpy.load({archive.source!r}, allow_pickle=True)[{name!r}].tolist()"
-        open_window = partial(archive.window, member)
-        found[name] = _read_header(f"{archive.source}: {member}", open_window, pickled)
+        where, open_window = f"{archive.source}: {member}", partial(archive.window, member)
+        found[name] = _make_weight(where, open_window, pickled, progress)
     if not any(_NUMBERED.fullmatch(name) for name in found):
         return found
     in_order = [f"arr_{i}" for i in range(len(found))]
@@ -84,7 +72,9 @@ def _read_headers(archive: zip_archive.Archive, size: int) -> list[_Stored] | di
     return [found[name] for name in in_order]
 
 
-def _read_header(where: str, open_window: Callable[[], ByteRange], pickled: str) -> _Stored:
+def _make_weight(
+    where: str, open_window: Callable[[], ByteRange], pickled: str, progress: Progress | None
+) -> Weight:
     """Read the header of an array; `pickled` is code for the remedy of a refused pickle."""
     window = open_window()
     form, at = parse_header(where, window.read_at(0, MOST_BYTES))
@@ -93,4 +83,8 @@ def _read_header(where: str, open_window: Callable[[], ByteRange], pickled: str)
     if window.size - at != form.nbytes:
         what = f"{form.shape} of {form.dtype}. Found: {window.size - at} bytes, not {form.nbytes}"
         raise FileError(f"{where}: data whose size differs from the header, {what}. Save it again.")
-    return _Stored(form, open_window, at)
+
+    def read() -> Tensor:
+        return read_array(where, form, open_window(), at, progress)
+
+    return Weight("", None, form.shape, form.dtype, read)

@@ -48,8 +48,7 @@ class Archive:
     """A zip archive; all members are checked when it is opened."""
 
     def __init__(self, source: str, window: ByteRange) -> None:
-        self.source = source
-        self._window = window
+        self.source, self._window = source, window
         found = find_end_record(window)
         if found is None:
             raise FileError(f"{source}: a zip archive without an end record. Download it again.")
@@ -125,8 +124,7 @@ class Archive:
         if magic != SIGNATURE or name != info.orig_filename or method != info.compress_type:
             what = "a member whose header differs from the directory"
             raise self._make_error(info.filename, what)
-        start: int = info.header_offset + _HEADER.size + name_size + extra
-        return start
+        return int(info.header_offset + _HEADER.size + name_size + extra)
 
     def window(self, name: str, most: int | None = None) -> ByteRange:
         """Return a member's bytes, at most `most`, checked against its CRC-32."""

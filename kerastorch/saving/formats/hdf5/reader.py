@@ -87,9 +87,7 @@ class _Reader:
 
     def __init__(self, source: str, window: ByteRange, progress: Progress | None) -> None:
         self.h5py = h5py = import_h5py(source)
-        self.source = source
-        self.window = window
-        self.progress = progress
+        self.source, self.window, self.progress = source, window, progress
         self.seen: set[int] = set()
         self.stored = 0  # bytes of the arrays in the file
         self.nbytes = 0  # bytes of the arrays in memory
@@ -181,8 +179,6 @@ class _Reader:
         h5t = self.h5py.h5t
         if kind.get_class() == h5t.OPAQUE and kind.get_size() == 2:
             code = "|V2"
-        elif kind.get_class() == h5t.ENUM and _is_bool(kind, h5t):
-            code = "|b1"
         if code is None:
             what = f"an array with a dtype that no Keras writes. Found: {_describe_type(kind)}"
             raise self.make_error(path, what)
@@ -261,15 +257,10 @@ def _list_types(h5t: Any) -> list[tuple[str, Any]]:
         for n in (1, 2, 4, 8):
             found.append((f"{order}i{n}", getattr(h5t, f"STD_I{8 * n}{suffix}")))
             found.append((f"{order}u{n}", getattr(h5t, f"STD_U{8 * n}{suffix}")))
-    return found
-
-
-def _is_bool(kind: Any, h5t: Any) -> bool:
-    """Return whether an enumeration is the bool of h5py."""
-    if kind.get_nmembers() != 2 or not kind.get_super().equal(h5t.STD_I8LE):
-        return False
-    members = [(kind.get_member_name(i), kind.get_member_value(i)) for i in (0, 1)]
-    return members == [(b"FALSE", 0), (b"TRUE", 1)]
+    boolean = h5t.enum_create(h5t.STD_I8LE)  # as h5py stores it
+    boolean.enum_insert(b"FALSE", 0)
+    boolean.enum_insert(b"TRUE", 1)
+    return [*found, ("|b1", boolean)]
 
 
 def _describe_type(kind: Any) -> str:
