@@ -46,9 +46,9 @@ def load_weights(
     """Load Keras's weights into a module, all of them or none.
 
     The module may consist of layers of kerastorch, built or not, and of those layers of `torch.nn`
-    that Keras has. Parameters are written in place, so that an optimizer keeps them. Everything
-    is checked first; then all arrays are read, and copied at last, so that a damaged file changes
-    nothing. That needs the memory of the weights twice; unbuilt layers get the arrays themselves.
+    that Keras has. Parameters are written in place, so that an optimizer keeps them. All arrays are
+    read before one is copied, which needs the memory of the weights twice; unbuilt layers get the
+    arrays themselves.
 
     Where the source has a config, each module is compared with its saved layer: strides, padding,
     epsilon and so on. What your own module does between layers (activations, pooling, the order
@@ -61,11 +61,11 @@ def load_weights(
         module: The module.
         source: The path of a Keras file or directory, a Keras layer or model in memory, a list of
             arrays as `get_weights()` returns it, or a dict of arrays by path.
-        by: "name" to plan modules and saved layers of the same name, "order" to plan them in
+        by: "name" to match modules and saved layers of the same name, "order" to match them in
             order; None for the first that fits: names, names and the order of the rest, order.
         mapping: Module paths -> the names or paths of saved layers, or None for modules that stay
             unchanged; also parameter paths -> array paths. The rest is matched according to `by`.
-        strict: Whether everything on both sides must plan, and compute the same. Otherwise what
+        strict: Whether everything on both sides must match, and compute the same. Otherwise what
             fits is loaded, and the report lists what was left out, and why: layers that the
             source lacks, and those of another shape, such as a new head.
         progress: Called with the number of bytes as the arrays are read.

@@ -50,8 +50,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
     Keras's `model.load_weights(path)` reads the file into the same architecture: for a model of
     `load_model` that of its config, for any other module a `keras.Sequential` of its layers in
-    the order in which they are registered. The file is complete or not written at all. LoRA
-    factors are merged into the kernel, as Keras merges them.
+    the order in which they are registered. LoRA factors are merged into the kernel, as Keras does.
 
     Args:
         model: A model of built layers of kerastorch and those layers of `torch.nn` that Keras has.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib import format as npy_format
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from torch import Tensor
 
 from ..._core.arrays import to_tensor
@@ -37,10 +37,7 @@ _UNORDERED = ("b1", "i1", "u1", "V2")
 _TYPES = ", ".join(sorted(set(_NAMES.values())))
 _MOST_AXES = 32
 _MOST_HEADER = 10_000
-_READERS: dict[tuple[int, int], Any] = {
-    (1, 0): npy_format.read_array_header_1_0,
-    (2, 0): npy_format.read_array_header_2_0,
-}
+_READERS: Any = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def parse_header(where: str, start: bytes) -> tuple[ArrayHeader | None, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy warns about headers written by Python 2
-            read = _READERS[npy_format.read_magic(file)]
+            read = _READERS[read_magic(file)]
             shape, is_fortran, dtype = read(file, max_header_size=_MOST_HEADER)
         if dtype.names is not None or dtype.subdtype is not None:
             raise ValueError(f"an array with fields: {dtype}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..weight_file import SavedLayer
-from .attributes import Attribute
 from .objects import Array, Group, make_error
 
 MODEL = "model_weights"
@@ -69,13 +68,14 @@ def _read_names(source: str, group: Group, attribute: str) -> tuple[str, ...]:
     """Return the names in an attribute, which Keras splits if they are long."""
     names = group.attributes.get(attribute)
     if names is None and f"{attribute}0" in group.attributes:
-        parts: list[Attribute] = []
-        while (part := group.attributes.get(f"{attribute}{len(parts)}")) is not None:
-            parts.append(part)
-        names = tuple(name for part in parts if isinstance(part, tuple) for name in part)
-        if sum(name.startswith(attribute) for name in group.attributes) != len(parts):
-            what = f"a list of names `{attribute}` in parts, of which {len(parts)} follow another"
+        count = sum(name.startswith(attribute) for name in group.attributes)
+        parts = [group.attributes.get(f"{attribute}{number}") for number in range(count)]
+        if None in parts:
+            what = (
+                f"a list of names `{attribute}` in parts, of which number {parts.index(None)} lacks"
+            )
             raise make_error(source, group.path, what)
+        names = tuple(name for part in parts if isinstance(part, tuple) for name in part)
     if not isinstance(names, tuple):
         what = f"no list of names `{attribute}`. Found: {str(names)[:100]!r}"
         raise make_error(source, group.path, what)
