@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .._core import arguments
 from .._core.errors import FileError, argument_error
@@ -16,11 +16,12 @@ from ..layers.base.layer import Layer
 from ..models.build import build_model
 from ..models.functional import Model
 from .configs.parse import parse_model_config
+from .formats.byte_range import Progress
 from .formats.weight_file import WeightFile
 from .matching.copy import copy_weights
 from .matching.load_plan import LoadPlan
 from .matching.matcher import Matcher, list_custom_modules, list_layer_paths
-from .weight_loading import Progress, open_source, require_complete, warn_about
+from .weight_loading import open_source, require_complete, warn_about
 from .weights.module_weights import has_load_method, list_module_weights
 from .weights.saved_layers_by_config import group_by_layer
 from .weights.unbuilt import list_unbuilt_layers
@@ -102,7 +103,7 @@ def load_model(
         has_weights = any(layer.weights for layer in file.layers)
         if weights is None and not has_weights and list_module_weights(model):
             if on_meta:
-                _make_skeleton(model, None, file.source)
+                _make_skeleton(model, LoadPlan(), file.source)
                 return model.eval()
             what, remedy = "it has a config and no weights", "Say where they are with `weights=`."
             raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
@@ -151,19 +152,17 @@ def _plan_load(model: Model, spec: ModelSpec, contents: WeightFile) -> LoadPlan:
     return plan
 
 
-def _make_skeleton(model: Model, plan: LoadPlan | None, source: str) -> None:
+def _make_skeleton(model: Model, plan: LoadPlan, source: str) -> None:
     """Build a model on the device "meta", with the shapes of a plan or of its inputs."""
-    matched = [] if plan is None else [pair.target.tensor for pair in plan.assignments]
-    unfilled = list(_find_unfilled(model, matched))
-    if unfilled:
-        lines = [f"{source}: cannot be loaded on the device 'meta'."]
-        lines += [f"  {path} has values that Keras's files do not hold." for path in unfilled]
-        raise FileError("\n".join([*lines, _NO_VALUES]))
+    unfilled = _find_unfilled(model, plan)
+    lines = [f"  {path} has values that Keras's files do not hold." for path in unfilled]
+    if lines:
+        head = f"{source}: cannot be loaded on the device 'meta'."
+        raise FileError("\n".join([head, *lines, _NO_VALUES]))
     model.to("meta")
-    shapes = {} if plan is None else plan.shapes
     for path, layer, input_shape in list(list_unbuilt_layers(model)):
-        if layer in shapes:
-            layer._finish_build(layer._make_initial_values(shapes[layer]))
+        if layer in plan.shapes:
+            layer._finish_build(layer._make_initial_values(plan.shapes[layer]))
         elif input_shape is not None:
             layer.build(input_shape)
         else:
@@ -171,11 +170,10 @@ def _make_skeleton(model: Model, plan: LoadPlan | None, source: str) -> None:
             raise FileError(f"{source}: {what}. Say where weights are with `weights=`.")
 
 
-def _find_unfilled(model: Model, matched: Sequence[Tensor]) -> Iterator[str]:
+def _find_unfilled(model: Model, plan: LoadPlan) -> Iterator[str]:
     """Yield the tensors that weights in a file do not fill after `to_empty`."""
-    leaves = list_module_weights(model, list_custom_modules(list_layer_paths(model)))
-    filled = {id(tensor) for tensor in matched}
-    for leaf in leaves:
+    filled = {id(pair.target.tensor) for pair in plan.assignments}
+    for leaf in list_module_weights(model, list_custom_modules(list_layer_paths(model))):
         filled |= {id(target.tensor) for target in leaf.targets}
         if has_load_method(leaf.module):
             filled |= set(map(id, (*leaf.module.parameters(), *leaf.module.buffers())))

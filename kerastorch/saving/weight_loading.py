@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,7 @@ from .._core.errors import FileError, argument_error
 from ..graph.spec import ModelSpec
 from ..models.functional import Model
 from .configs.parse import parse_model_config
+from .formats.byte_range import Progress
 from .formats.in_memory import is_keras_object
 from .formats.open import open_weight_file
 from .formats.weight_file import WeightFile
@@ -27,7 +28,6 @@ from .matching.own_modules import THREE_WAYS
 from .report import LoadEntry, LoadReport
 from .weights.saved_layers_by_config import group_by_layer
 
-Progress = Callable[[int], object]
 _MAPPING = "Say which is which with `mapping={module path: saved layer, or None to leave it out}`"
 _REMEDY = f"{_MAPPING}, or load what fits with `strict=False`."
 _COMPUTE = "Make the modules compute what the source's layers do"

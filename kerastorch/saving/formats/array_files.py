@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ..._core.errors import FileError
 from . import zip_archive
-from .byte_range import ByteRange
-from .npy import MOST_BYTES, Progress, parse_header, read_array
+from .byte_range import ByteRange, Progress
+from .npy import MOST_BYTES, parse_header, read_array
 from .unsupported import raise_pickle_error
 from .weight_file import Weight, WeightFile, group_arrays
 

@@ -6,6 +6,8 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
+Progress = Callable[[int], object]  # called with the number of bytes read
+
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _STEP = 8 << 20
 
@@ -48,9 +50,7 @@ class ByteRange(io.RawIOBase):
         self._at += done
         return done
 
-    def read_into(
-        self, at: int, buffer: Any, progress: Callable[[int], object] | None = None
-    ) -> None:
+    def read_into(self, at: int, buffer: Any, progress: Progress | None = None) -> None:
         """Fill a buffer with the bytes from `at`; raise EOFError if there are too few."""
         with memoryview(buffer).cast("B") as view:
             self.seek(at)

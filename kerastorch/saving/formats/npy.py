@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,9 +19,7 @@ from torch import Tensor
 from ..._core.arrays import to_tensor
 from ..._core.errors import FileError
 from ..._core.layout import permute_axes
-from .byte_range import ByteRange
-
-Progress = Callable[[int], object]
+from .byte_range import ByteRange, Progress
 
 MAGIC = b"\x93NUMPY"
 MOST_BYTES = 16 << 10  # read to parse the header

@@ -13,14 +13,14 @@ from ..._core import arguments
 from ..._core.errors import FileError
 from . import json_file, zip_archive
 from .array_files import open_arrays
-from .byte_range import HDF5_SIGNATURE, ByteRange
+from .byte_range import HDF5_SIGNATURE, ByteRange, Progress
 from .hdf5.keras3_layout import is_keras2_tree, is_keras3_layout, read_keras3_layers
 from .hdf5.legacy_layout import CONFIG, MODEL, find_weights_group, read_legacy_layers
 from .hdf5.objects import Group
 from .hdf5.reader import read_tree
 from .hdf5.shards import is_index, list_shards, merge_shards
 from .in_memory import read_live_object
-from .npy import MAGIC, Progress
+from .npy import MAGIC
 from .unsupported import check_missing, raise_directory_error, raise_file_error, raise_pickle_error
 from .weight_file import WeightFile
 

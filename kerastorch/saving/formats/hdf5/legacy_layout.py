@@ -71,9 +71,8 @@ def _read_names(source: str, group: Group, attribute: str) -> tuple[str, ...]:
         count = sum(name.startswith(attribute) for name in group.attributes)
         parts = [group.attributes.get(f"{attribute}{number}") for number in range(count)]
         if None in parts:
-            what = (
-                f"a list of names `{attribute}` in parts, of which number {parts.index(None)} lacks"
-            )
+            following = parts.index(None)
+            what = f"a list of names `{attribute}` in parts, of which {following} follow another"
             raise make_error(source, group.path, what)
         names = tuple(name for part in parts if isinstance(part, tuple) for name in part)
     if not isinstance(names, tuple):

@@ -12,8 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from ...._core.errors import FileError
-from ..byte_range import ByteRange
-from ..npy import ArrayHeader, Progress, bytes_to_tensor, convert_read_errors, read_array
+from ..byte_range import ByteRange, Progress
+from ..npy import ArrayHeader, bytes_to_tensor, convert_read_errors, read_array
 from ..weight_file import Weight
 from .attributes import Attribute
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...._core.errors import FileError
-from ..byte_range import HDF5_SIGNATURE, ByteRange
-from ..npy import ArrayHeader, Progress, make_header
+from ..byte_range import HDF5_SIGNATURE, ByteRange, Progress
+from ..npy import ArrayHeader, make_header
 from .attributes import AttributeReader
 from .objects import FILTERS, Array, ChunkedData, Group, make_error
 
