@@ -43,10 +43,8 @@ def load_model(
     """Load a Sequential or Functional model from a file of any version of Keras, without Keras.
 
     Nothing in the file is imported or called. All weights and layers must match, shapes included,
-    before any weight is read. The optimizer's state is not loaded.
-
-    The model is in eval mode: call `.train()` to train it. Weights that were not trainable do not
-    require gradients.
+    before any weight is read. The model is in eval mode: call `.train()` to train it. Weights that
+    were not trainable do not require gradients. The optimizer's state is not loaded.
 
     On the device "meta" the model is a skeleton: everything is checked and built, and no array is
     read. `model.to_empty(device="cpu")` and `kerastorch.load_weights(model, path)` fill it. A

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -21,7 +22,8 @@ _ROUNDS, _MOST = 10, 200  # of the search for dependent calls, and of the calls 
 def require_unambiguous_index(raw: Calls, version: str | None, where: str) -> None:
     """Refuse call indices whose meaning depends on the version of Keras 3 that wrote them."""
     # Keras 3.0 and 3.1 counted the calls outside of the model as well, Keras 3.2 always wrote 0.
-    minor = _minor(version)
+    numbered = re.match(r"3\.(\d+)(\.|$)", version or "")
+    minor = int(numbered[1]) if numbered else None
     if (minor is not None and minor > 2) or not any(found.modern for found in raw.values()):
         return
     used = _list_used(raw)
@@ -63,12 +65,6 @@ def _means_first(user: Node, name: str, raw: Calls, users: Mapping[Node, list[No
         after.update(new)
         waiting += new
     return all((name, number) in after for number in range(1, len(raw[name].calls)))
-
-
-def _minor(version: str | None) -> int | None:
-    """Return the minor version of Keras 3: 2 of "3.2.1"."""
-    parts = (version or "").split(".")
-    return int(parts[1]) if parts[0] == "3" and len(parts) > 1 and parts[1].isdecimal() else None
 
 
 def find_first_node_index(

@@ -114,12 +114,8 @@ class _Reader:
 
     def input_of(self, entry: Entry, content: Entry, first: LayerSpec) -> list[LayerSpec]:
         """Return the InputLayer to add to a Sequential model that begins without one, if known."""
-        built = entry.get("build_config")
-        found = (
-            first.config.get("batch_input_shape"),
-            content.get("build_input_shape"),
-            built.get("input_shape") if isinstance(built, Mapping) else None,
-        )
+        found = [first.config.get("batch_input_shape"), content.get("build_input_shape")]
+        found.append(read_built_shape(entry))
         shape = next((shape for shape in map(parse_shape, found) if shape is not None), None)
         if shape is None or first.model is not None:
             return []

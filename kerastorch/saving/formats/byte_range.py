@@ -17,9 +17,7 @@ class ByteRange(io.RawIOBase):
 
     def __init__(self, file: io.RawIOBase | io.BytesIO, start: int, size: int) -> None:
         super().__init__()
-        self.file = file
-        self.start = start
-        self.size = size
+        self.file, self.start, self.size = file, start, size
         self._at = 0
 
     def readable(self) -> bool:

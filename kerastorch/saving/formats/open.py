@@ -18,7 +18,7 @@ from .hdf5.keras3_layout import is_keras2_tree, is_keras3_layout, read_keras3_la
 from .hdf5.legacy_layout import CONFIG, MODEL, find_weights_group, read_legacy_layers
 from .hdf5.objects import Group
 from .hdf5.reader import read_tree
-from .hdf5.shards import is_index, list_shards, merge_shards
+from .hdf5.shards import list_shards, merge_shards
 from .in_memory import read_live_object
 from .npy import MAGIC
 from .unsupported import check_missing, raise_directory_error, raise_file_error, raise_pickle_error
@@ -169,7 +169,7 @@ class _Opener:
 
     def read_json(self, window: ByteRange, directory: Path | None = None) -> WeightFile:
         value = json_file.parse_json(self.source, window.read_at(0, json_file.MOST_BYTES + 1))
-        if is_index(value):
+        if isinstance(value, dict) and isinstance(value.get("weight_map"), dict):
             names = list_shards(self.source, value)
             folder = self.path.parent if directory is None else directory
             roots = {
