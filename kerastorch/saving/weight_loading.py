@@ -51,8 +51,7 @@ def load_weights(
     arrays themselves.
 
     Where the source has a config, each module is compared with its saved layer: strides, padding,
-    epsilon and so on. What your own module does between layers (activations, pooling, the order
-    of calls) is not compared.
+    epsilon and so on; what your own module does between layers is not compared.
 
     HDF5's C library reads the headers of HDF5 files in this process: load untrusted files in a
     process with few rights.

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -224,27 +225,22 @@ class _Reader:
             what = f"an array with a filter other than gzip. Found: filters {filters}"
             raise self.make_error(path, f"{what}. Run: h5repack -f NONE")
         shape = tuple(layout.get_chunk())
-        counts = [-(-size // step) for size, step in zip(form.shape, shape, strict=True)]
+        starts = [range(0, size, step) for size, step in zip(form.shape, shape, strict=True)]
+        count = prod(map(len, starts))
         item = int(form.code[2:])
-        if prod(shape) * item > form.nbytes + _FREE_BYTES or prod(counts) > _MOST_OBJECTS:
+        if prod(shape) * item > form.nbytes + _FREE_BYTES or count > _MOST_OBJECTS:
             raise self.make_error(path, f"chunks of {shape} for an array of {form.shape}")
         chunks: list[Any] = []
 
         def add_chunk(found: Any) -> None:
             self.check_inside(found.byte_offset, found.size, path)
             chunks.append(found)
-            if len(chunks) > prod(counts):
+            if len(chunks) > count:
                 raise self.make_error(path, "more chunks than the array has")
 
         if form.nbytes:
             dataset.chunk_iter(add_chunk)
-        corners = {tuple(chunk.chunk_offset) for chunk in chunks}
-        on_grid = all(
-            at % step == 0 and at < size
-            for corner in corners
-            for at, step, size in zip(corner, shape, form.shape, strict=True)
-        )
-        if not on_grid or len(corners) != len(chunks) or len(corners) != prod(counts):
+        if sorted(tuple(chunk.chunk_offset) for chunk in chunks) != list(product(*starts)):
             raise self.make_error(path, "an array without all of its chunks")
         return ChunkedData(shape, filters, tuple(chunks))
 

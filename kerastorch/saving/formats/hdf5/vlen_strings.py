@@ -24,8 +24,7 @@ class StringReader:
     """Reads strings; `count_bytes` is called before each read and raises above the limit."""
 
     def __init__(self, window: ByteRange, count_bytes: Callable[[int], object]) -> None:
-        self.window = window
-        self.count_bytes = count_bytes
+        self.window, self.count_bytes = window, count_bytes
         self.heaps: dict[int, Heap] = {}
         self.address = -1
         self.values: dict[bytes, bytes] = {}  # attributes of the object at `address` -> references
