@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from torch import Tensor
 
@@ -23,26 +20,24 @@ _SUFFIX = ".npy"
 _NUMBERED = re.compile(r"arr_[0-9]{1,9}")
 
 
-@contextmanager
-def open_arrays(path: Path, *, progress: Progress | None = None) -> Iterator[WeightFile]:
-    """Open a file that `np.save` or `np.savez` wrote; each array is read on demand."""
-    source = str(path)
-    with path.open("rb", buffering=0) as file:
-        window = ByteRange(file, 0, os.fstat(file.fileno()).st_size)
-        weights: list[Weight] | dict[str, Weight]
-        if window.read_at(0, len(zip_archive.SIGNATURE)) == zip_archive.SIGNATURE:
-            kind = "NumPy .npz archive"
-            weights = _list_weights(zip_archive.Archive(source, window), window.size, progress)
-        else:
-            kind = "NumPy .npy file"
-            pickled = f"numpy.load({source!r}, allow_pickle=True).tolist()"
-            weights = [_make_weight(source, lambda: window, pickled, progress)]
+def read_npz(archive: zip_archive.Archive, size: int, progress: Progress | None) -> WeightFile:
+    """Return the arrays of an archive of `size` bytes; named ones are grouped by layer."""
+    return _group(archive.source, "NumPy .npz archive", _list_weights(archive, size, progress))
 
-        def rename(path: str, name: str | None, weight: Weight) -> Weight:
-            return replace(weight, path=path, name=name)
 
-        layers = group_arrays(weights, rename)
-        yield WeightFile(source, kind, layers, named_by_path=True, named_by_caller=True)
+def read_npy(source: str, window: ByteRange, progress: Progress | None) -> WeightFile:
+    """Return the array of a file as one layer without a path."""
+    pickled = f"numpy.load({source!r}, allow_pickle=True).tolist()"
+    weight = _make_weight(source, lambda: window, pickled, progress)
+    return _group(source, "NumPy .npy file", [weight])
+
+
+def _group(source: str, kind: str, weights: list[Weight] | dict[str, Weight]) -> WeightFile:
+    def rename(path: str, name: str | None, weight: Weight) -> Weight:
+        return replace(weight, path=path, name=name)
+
+    layers = group_arrays(weights, rename)
+    return WeightFile(source, kind, layers, named_by_path=True, named_by_caller=True)
 
 
 def _list_weights(

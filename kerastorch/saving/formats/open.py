@@ -12,7 +12,7 @@ from typing import Any
 from ..._core import arguments
 from ..._core.errors import FileError
 from . import json_file, zip_archive
-from .array_files import open_arrays
+from .array_files import read_npy, read_npz
 from .byte_range import HDF5_SIGNATURE, ByteRange, Progress
 from .hdf5.keras3_layout import is_keras2_tree, is_keras3_layout, read_keras3_layers
 from .hdf5.legacy_layout import CONFIG, MODEL, find_weights_group, read_legacy_layers
@@ -69,7 +69,7 @@ class _Opener:
         if start.startswith(HDF5_SIGNATURE):
             return self.read_hdf5(window)
         if start.startswith(MAGIC):
-            return self.read_arrays()
+            return read_npy(self.source, window, self.progress)
         if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
             return self.read_json(window)
         return raise_file_error(self.source, window, start)
@@ -88,7 +88,7 @@ class _Opener:
         archive = zip_archive.Archive(self.source, window)
         names = archive.members
         if _CONFIG not in names and any(name.endswith(".npy") for name in names):
-            return self.read_arrays()
+            return read_npz(archive, window.size, self.progress)
         weight_files = [name for name in (_WEIGHTS, _PICKLED) if name in names]
         if _CONFIG not in names or not weight_files:
             what = f"a zip archive without {_CONFIG} and {_WEIGHTS}"
@@ -183,9 +183,6 @@ class _Opener:
             raise self.make_error(f"{what}. Found: {str(value)[:100]}")
         kind = "Keras config in JSON"
         return WeightFile(self.source, kind, (), **_find_writer(value), config=value)
-
-    def read_arrays(self) -> WeightFile:
-        return self.stack.enter_context(open_arrays(self.path, progress=self.progress))
 
     def open_in(self, folder: Path, name: str) -> ByteRange:
         """Open a file in a directory; refuse a link to another directory."""
