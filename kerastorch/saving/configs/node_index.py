@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ...graph.spec import LayerSpec, TensorRef, iterate_refs, map_refs
+from ...graph.spec import Call, LayerSpec, TensorRef, iterate_refs, map_refs
 from .nodes import InboundNodes, raise_config_error
 
 Calls = Mapping[str, InboundNodes]  # of each layer
-Indices = Mapping[str, int]  # a number for each layer
 Node = tuple[str, int]  # a layer and which of its calls
 WRONG_NUMBERS = (
     "Some versions of Keras 3 wrote wrong numbers for layers that are called more than once: save "
@@ -19,7 +18,36 @@ WRONG_NUMBERS = (
 _ROUNDS, _MOST = 10, 200  # of the search for dependent calls, and of the calls it handles
 
 
-def require_unambiguous_index(raw: Calls, version: str | None, where: str) -> None:
+def normalize_calls(
+    layers: list[LayerSpec], raw: Calls, ends: Mapping[str, Any], version: str | None, where: str
+) -> tuple[dict[Node, Call], dict[str, Any]]:
+    """Return the calls and the ends of a graph, with the calls of each layer counted from 0."""
+    _require_unambiguous_index(raw, version, where)
+    inside, outside = _find_first_node_index(layers, raw, ends)
+    inputs = {layer.name for layer in layers if layer.class_name == "InputLayer"}
+
+    def normalize(structure: Any, first: Mapping[str, int], place: str) -> Any:
+        def shift(ref: TensorRef) -> TensorRef:
+            if ref.layer in inputs:
+                return ref._replace(call=0)
+            call, count = ref.call - first[ref.layer], len(raw[ref.layer].calls)
+            if not 0 <= call < count:
+                rule = f"a tensor must come from one of the {count} calls of its layer"
+                raise_config_error(f"{where}: {place}", rule, list(ref), WRONG_NUMBERS)
+            return ref._replace(call=call)
+
+        return map_refs(structure, shift)
+
+    from_0 = {key: normalize(tensors, outside, key) for key, tensors in ends.items()}
+    calls = {}
+    for name, found in raw.items():
+        for number, call in enumerate(found.calls):
+            args, kwargs = normalize((call.args, call.kwargs), inside, repr(name))
+            calls[name, number] = Call(name, args, kwargs, number)
+    return calls, from_0
+
+
+def _require_unambiguous_index(raw: Calls, version: str | None, where: str) -> None:
     """Refuse call indices whose meaning depends on the version of Keras 3 that wrote them."""
     # Keras 3.0 and 3.1 counted the calls outside of the model as well, Keras 3.2 always wrote 0.
     numbered = re.match(r"3\.(\d+)(\.|$)", version or "")
@@ -67,7 +95,7 @@ def _means_first(user: Node, name: str, raw: Calls, users: Mapping[Node, list[No
     return all((name, number) in after for number in range(1, len(raw[name].calls)))
 
 
-def find_first_node_index(
+def _find_first_node_index(
     layers: list[LayerSpec], raw: Calls, ends: Mapping[str, Any]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Return the index of each layer's first call, inside the graph and at its ends."""
@@ -95,20 +123,3 @@ def _list_used(raw: Calls, ends: Any = ()) -> dict[str, set[int]]:
     for ref in iterate_refs([calls, ends]):
         used[ref.layer].add(ref.call)
     return used
-
-
-def normalize_node_index(
-    structure: Any, first: Indices, counts: Indices, inputs: Container[str], where: str
-) -> Any:
-    """Return a structure of TensorRefs with calls counted from 0; of `inputs`, all are 0."""
-
-    def shift(ref: TensorRef) -> TensorRef:
-        if ref.layer in inputs:
-            return ref._replace(call=0)
-        call = ref.call - first[ref.layer]
-        if not 0 <= call < counts[ref.layer]:
-            rule = f"a tensor must come from one of the {counts[ref.layer]} calls of its layer"
-            raise_config_error(where, rule, list(ref), WRONG_NUMBERS)
-        return ref._replace(call=call)
-
-    return map_refs(structure, shift)

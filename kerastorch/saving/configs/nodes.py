@@ -36,7 +36,7 @@ class InboundNodes(NamedTuple):
 
 
 def parse_inbound_nodes(
-    layer: str, nodes: Any, where: str, names: Iterable[str], hints: Hints, operation: bool
+    layer: str, nodes: Any, where: str, names: set[str], hints: Hints, operation: bool
 ) -> InboundNodes:
     """Return the calls in an entry's `inbound_nodes`; add the shapes of tensors to `hints`."""
     if not isinstance(nodes, (list, tuple)):
@@ -44,10 +44,9 @@ def parse_inbound_nodes(
     modern = [isinstance(node, Mapping) and set(node) == {"args", "kwargs"} for node in nodes]
     if len(set(modern)) > 1:
         raise_config_error(where, "`inbound_nodes` must all be Keras 3's, or all Keras 2's", nodes)
-    known = set(names)
     calls = []
     for number, node in enumerate(nodes):
-        reader = _ArgumentReader(f"{where}: inbound_nodes[{number}]", known, hints)
+        reader = _ArgumentReader(f"{where}: inbound_nodes[{number}]", names, hints)
         args, kwargs = reader.read_keras3(node) if modern[0] else reader.read_old(node, operation)
         calls.append(Call(layer, *_simplify(args, kwargs, modern[0], reader.where)))
     return InboundNodes(calls, bool(modern) and modern[0])

@@ -22,12 +22,7 @@ from .entries import (
     read_name,
     upgrade_layer_config,
 )
-from .node_index import (
-    WRONG_NUMBERS,
-    find_first_node_index,
-    normalize_node_index,
-    require_unambiguous_index,
-)
+from .node_index import WRONG_NUMBERS, normalize_calls
 from .nodes import (
     Hints,
     InboundNodes,
@@ -131,25 +126,22 @@ class _Reader:
         hints: Hints = {}
         entries = self.entries(content, where)
         names = [read_name(entry, place) for entry, place in entries]
+        known = set(names)
         for (entry, place), name in zip(entries, names, strict=True):
             layer = self.layer(entry, place, path)
             nodes, here = entry.get("inbound_nodes", []), f"{place} {name!r}"
             if layer.class_name == "InputLayer" and nodes:
                 raise_config_error(here, "an InputLayer must not be called", nodes)
             layers.append(layer)
-            raw[name] = parse_inbound_nodes(name, nodes, here, names, hints, layer.operation)
+            raw[name] = parse_inbound_nodes(name, nodes, here, known, hints, layer.operation)
         _require_names(layers, where)
         ends = {}
         for key in ("input_layers", "output_layers"):
             if key not in content:
                 raise_config_error(where, f"a Functional model must have `{key}`", list(content))
-            ends[key] = parse_references(content[key], f"{where}: {key}", names)
-        require_unambiguous_index(raw, self.version, where)
-        inside, outside = find_first_node_index(layers, raw, ends)
+            ends[key] = parse_references(content[key], f"{where}: {key}", known)
+        calls, ends = normalize_calls(layers, raw, ends, self.version, where)
         inputs = [layer.name for layer in layers if layer.class_name == "InputLayer"]
-        counts = {name: 1 if name in inputs else len(found.calls) for name, found in raw.items()}
-        for key, tensors in ends.items():
-            ends[key] = normalize_node_index(tensors, outside, counts, inputs, f"{where}: {key}")
         given = [ref.layer for ref in iterate_refs(ends["input_layers"])]
         if not given or sorted(given) != sorted(inputs):
             rule = f"`input_layers` must list the InputLayers {inputs}, each once"
@@ -157,16 +149,11 @@ class _Reader:
         if next(iterate_refs(ends["output_layers"]), None) is None:
             rule = "`output_layers` must list a tensor"
             raise_config_error(where, rule, content["output_layers"])
-        calls = {}
-        for name, found in raw.items():
-            shared = inside, counts, inputs, f"{where}: {name!r}"
-            for number, call in enumerate(found.calls):
-                args, kwargs = normalize_node_index((call.args, call.kwargs), *shared)
-                calls[name, number] = Call(name, args, kwargs, number)
         if any(found.calls and not found.modern for found in raw.values()):
             layers = [replace(layer, keras2=True) for layer in layers]
         name, trainable = read_name({"config": content}, where), content.get("trainable", True)
-        order = _sort_calls(calls, counts, ends["output_layers"], where)
+        uncalled = [name for name in names if name not in inputs and not raw[name].calls]
+        order = _sort_calls(calls, uncalled, ends["output_layers"], where)
         graph = order, ends["input_layers"], ends["output_layers"], hints, self.source
         return ModelSpec("Functional", name, trainable is not False, tuple(layers), *graph)
 
@@ -221,7 +208,7 @@ def _require_names(layers: list[LayerSpec], where: str) -> None:
 
 
 def _sort_calls(
-    calls: Mapping[tuple[str, int], Call], counts: Mapping[str, int], outputs: Any, where: str
+    calls: Mapping[tuple[str, int], Call], uncalled: list[str], outputs: Any, where: str
 ) -> tuple[Call, ...]:
     """Return the calls in Keras's order, or refuse those that lead to no output."""
     try:
@@ -230,7 +217,7 @@ def _sort_calls(
         raise_config_error(where, "a layer must not need its own output", str(error))
     needed = set(order)
     unused = [f"call {node[1]} of {node[0]!r}" for node in calls if node not in needed]
-    unused += [f"{name!r}, never called" for name, count in counts.items() if not count]
+    unused += [f"{name!r}, never called" for name in uncalled]
     if unused:
         rule = "every layer must be called, and every call lead to an output"
         raise_config_error(where, rule, unused, WRONG_NUMBERS)
