@@ -63,12 +63,12 @@ def group_arrays(values: Any, as_weight: AsWeight) -> tuple[SavedLayer, ...]:
 
     A dict maps "layer/array" to an array, or a layer's path to a list or a dict of arrays.
     """
-    if not isinstance(values, Mapping):
-        return (SavedLayer("", None, _list_weights("", values, as_weight)),)
     found: dict[str, list[Weight]] = {}
-    for path, value in values.items():
+    for path, value in values.items() if isinstance(values, Mapping) else [("", values)]:
         if isinstance(value, (list, tuple)):
-            found.setdefault(path, []).extend(_list_weights(f"{path}/", value, as_weight))
+            prefix = f"{path}/" if path else ""
+            weights = [as_weight(f"{prefix}{i}", None, array) for i, array in enumerate(value)]
+            found.setdefault(path, []).extend(weights)
             continue
         named = value.items() if isinstance(value, Mapping) else ((None, value),)
         for name, array in named:
@@ -79,7 +79,3 @@ def group_arrays(values: Any, as_weight: AsWeight) -> tuple[SavedLayer, ...]:
         SavedLayer(path, path.rpartition("/")[2] or None, tuple(weights))
         for path, weights in found.items()
     )
-
-
-def _list_weights(prefix: str, values: Any, as_weight: AsWeight) -> tuple[Weight, ...]:
-    return tuple(as_weight(f"{prefix}{i}", None, value) for i, value in enumerate(values))
