@@ -20,11 +20,6 @@ _SUFFIX = ".npy"
 _NUMBERED = re.compile(r"arr_[0-9]{1,9}")
 
 
-def read_npz(archive: zip_archive.Archive, size: int, progress: Progress | None) -> WeightFile:
-    """Return the arrays of an archive of `size` bytes; named ones are grouped by layer."""
-    return _group(archive.source, "NumPy .npz archive", _list_weights(archive, size, progress))
-
-
 def read_npy(source: str, window: ByteRange, progress: Progress | None) -> WeightFile:
     """Return the array of a file as one layer without a path."""
     pickled = f"numpy.load({source!r}, allow_pickle=True).tolist()"
@@ -32,18 +27,9 @@ def read_npy(source: str, window: ByteRange, progress: Progress | None) -> Weigh
     return _group(source, "NumPy .npy file", [weight])
 
 
-def _group(source: str, kind: str, weights: list[Weight] | dict[str, Weight]) -> WeightFile:
-    def rename(path: str, name: str | None, weight: Weight) -> Weight:
-        return replace(weight, path=path, name=name)
-
-    layers = group_arrays(weights, rename)
-    return WeightFile(source, kind, layers, named_by_path=True, named_by_caller=True)
-
-
-def _list_weights(
-    archive: zip_archive.Archive, size: int, progress: Progress | None
-) -> list[Weight] | dict[str, Weight]:
-    """Return the arrays of an archive: a list if they are numbered, else a dict by name."""
+def read_npz(archive: zip_archive.Archive, size: int, progress: Progress | None) -> WeightFile:
+    """Return the arrays of an archive of `size` bytes: in order if numbered, else by name."""
+    kind = "NumPy .npz archive"
     total = sum(info.file_size for info in archive.members.values())
     most = max(zip_archive.FREE_BYTES, zip_archive.MOST_RATIO * size)
     if total > most:
@@ -59,12 +45,20 @@ def _list_weights(
         where, open_window = f"{archive.source}: {member}", partial(archive.window, member)
         found[name] = _make_weight(where, open_window, pickled, progress)
     if not any(_NUMBERED.fullmatch(name) for name in found):
-        return found
+        return _group(archive.source, kind, found)
     in_order = [f"arr_{i}" for i in range(len(found))]
     if set(in_order) != set(found):
         what = f"arrays that are not numbered without a gap. Found: {sorted(found)[:8]}"
         raise FileError(f"{archive.source}: {what}. Save all with np.savez(file, *arrays).")
-    return [found[name] for name in in_order]
+    return _group(archive.source, kind, [found[name] for name in in_order])
+
+
+def _group(source: str, kind: str, weights: list[Weight] | dict[str, Weight]) -> WeightFile:
+    def rename(path: str, name: str | None, weight: Weight) -> Weight:
+        return replace(weight, path=path, name=name)
+
+    layers = group_arrays(weights, rename)
+    return WeightFile(source, kind, layers, named_by_path=True, named_by_caller=True)
 
 
 def _make_weight(
