@@ -136,10 +136,12 @@ def apply_filters(
     return data
 
 
-def _unshuffle(data: bytes | bytearray, item: int) -> bytes:
-    whole = len(data) - len(data) % item
-    bytes_by_place = np.frombuffer(data, np.uint8, whole).reshape(item, -1)
-    return bytes_by_place.T.tobytes() + data[whole:]
+def _unshuffle(data: bytes | bytearray, item: int) -> bytearray:
+    count = len(data) // item
+    found = bytearray(data)
+    for byte in range(item):
+        found[byte : count * item : item] = data[byte * count : (byte + 1) * count]
+    return found
 
 
 def _verify_checksum(data: bytes | bytearray) -> bytes | bytearray:
