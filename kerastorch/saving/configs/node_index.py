@@ -50,7 +50,7 @@ def normalize_calls(
 def _require_unambiguous_index(raw: Calls, version: str | None, where: str) -> None:
     """Refuse call indices whose meaning depends on the version of Keras 3 that wrote them."""
     # Keras 3.0 and 3.1 counted the calls outside of the model as well, Keras 3.2 always wrote 0.
-    numbered = re.match(r"3\.(\d+)(\.|$)", version or "")
+    numbered = re.match(r"3\.(\d{1,4})(\.|$)", version or "")
     minor = int(numbered[1]) if numbered else None
     if (minor is not None and minor > 2) or not any(found.modern for found in raw.values()):
         return
