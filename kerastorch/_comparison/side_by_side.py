@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .._core import arguments
 from .._core.arrays import to_numpy
-from ..saving.formats.array_files import open_arrays
+from ..saving.formats.open import open_weight_file
 from ..saving.formats.zip_archive import SIGNATURE
 from .attempts import Trial
 from .causes import Cause, find_cause, has_right_input
@@ -103,7 +103,7 @@ def read_recording(path: Path) -> Recording:
         if not file.read(len(SIGNATURE)).startswith(SIGNATURE):
             raise ValueError(message)
     try:
-        with open_arrays(path) as contents:
+        with open_weight_file(path) as contents:
             weights = [weight for layer in contents.layers for weight in layer.weights]
             return as_recording({weight.path: to_numpy(weight.read()) for weight in weights})
     except ValueError as error:

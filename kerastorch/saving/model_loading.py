@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -12,20 +12,22 @@ from torch import nn
 from .._core import arguments
 from .._core.errors import FileError, argument_error
 from ..graph.spec import ModelSpec
+from ..layers.base.layer import Layer
 from ..models.build import build_model
 from ..models.functional import Model
 from .configs.parse import parse_model_config
+from .formats.byte_range import Progress
 from .formats.weight_file import WeightFile
 from .matching.copy import copy_weights
 from .matching.load_plan import LoadPlan
-from .matching.matcher import Matcher
-from .skeleton import make_skeleton
-from .weight_loading import Progress, open_source, require_complete, warn_about
-from .weights.module_weights import list_module_weights
+from .matching.matcher import Matcher, list_custom_modules, list_layer_paths
+from .weight_loading import open_source, require_complete, warn_about
+from .weights.module_weights import has_load_method, list_module_weights
 from .weights.saved_layers_by_config import group_by_layer
 from .weights.unbuilt import list_unbuilt_layers
 
 _REMEDY = "The file is not of this model, or is damaged: save it again with Keras."
+_NO_VALUES = "Load the model on a real device, or let `custom_layers` make modules without it."
 _DIFFERENCES = "Let `custom_layers` make modules that compute what the file's layers do."
 
 
@@ -41,10 +43,8 @@ def load_model(
     """Load a Sequential or Functional model from a file of any version of Keras, without Keras.
 
     Nothing in the file is imported or called. All weights and layers must match, shapes included,
-    before any weight is read.
-
-    The model is in eval mode: call `.train()` to train it. Weights that were not trainable do not
-    require gradients. The optimizer's state is not loaded.
+    before any weight is read. The model is in eval mode: call `.train()` to train it. Weights that
+    were not trainable do not require gradients. The optimizer's state is not loaded.
 
     On the device "meta" the model is a skeleton: everything is checked and built, and no array is
     read. `model.to_empty(device="cpu")` and `kerastorch.load_weights(model, path)` fill it. A
@@ -87,43 +87,32 @@ def load_model(
     target = _parse_device(device)
     on_meta = target is not None and target.type == "meta"
     with open_source(path, progress) as file:
-        spec = _parse_config(file)
-        model = _build(target, spec, custom_layers, custom_objects)
-        if weights is None and _lacks_weights(model, file, on_meta):
-            make_skeleton(model, None, file.source)
-            return model.eval()
+        if file.config is None:
+            what = "it has weights only, and no config that describes the model"
+            remedy = "Build the model yourself and call `load_weights`."
+            raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
+        spec = parse_model_config(file.config, file.source, file.version)
+        # Constants of the config need values, on "meta" too.
+        with torch.device("cpu") if on_meta else nullcontext():
+            model = build_model(spec, custom_layers, custom_objects)
+        model._custom = {**dict.fromkeys(custom_layers or ()), **(custom_objects or {})}
+        if target is not None and not on_meta:
+            model.to(target)
+        has_weights = any(layer.weights for layer in file.layers)
+        if weights is None and not has_weights and list_module_weights(model):
+            if on_meta:
+                _make_skeleton(model, LoadPlan(), file.source)
+                return model.eval()
+            what, remedy = "it has a config and no weights", "Say where they are with `weights=`."
+            raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
         with nullcontext(file) if weights is None else open_source(weights, progress) as source:
             plan = _plan_load(model, spec, source)
             if on_meta:
-                make_skeleton(model, plan, source.source)
+                _make_skeleton(model, plan, source.source)
             else:
                 copy_weights(plan, source.source)
     warn_about(file.source, load_model.__name__, plan.warnings, stacklevel=3)
     return model.eval()
-
-
-def _parse_config(file: WeightFile) -> ModelSpec:
-    """Return a file's config."""
-    if file.config is None:
-        what = "it has weights only, and no config that describes the model"
-        remedy = "Build the model yourself and call `load_weights`."
-        raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
-    return parse_model_config(file.config, file.source, file.version)
-
-
-def _build(
-    target: torch.device | None,
-    spec: ModelSpec,
-    custom_layers: Mapping[str, Callable[..., nn.Module]] | None,
-    custom_objects: Mapping[str, Any] | None,
-) -> Model:
-    """Build the model of a config, on a device unless that is "meta"."""
-    on_meta = target is not None and target.type == "meta"
-    # Constants of the config need values, on "meta" too.
-    with torch.device("cpu") if on_meta else nullcontext():
-        model = build_model(spec, custom_layers, custom_objects)
-    model._custom = {**dict.fromkeys(custom_layers or ()), **(custom_objects or {})}
-    return model if target is None or on_meta else model.to(target)
 
 
 def _parse_device(device: torch.device | str | int | None) -> torch.device | None:
@@ -138,16 +127,6 @@ def _parse_device(device: torch.device | str | int | None) -> torch.device | Non
         rule = "a device that torch has on this machine"
         raise ValueError(argument_error(load_model.__name__, "device", rule, device)) from error
     return found
-
-
-def _lacks_weights(model: Model, file: WeightFile, on_meta: bool) -> bool:
-    """Return whether a file has no weights for a model with some, an error unless on "meta"."""
-    if any(layer.weights for layer in file.layers) or not list_module_weights(model):
-        return False
-    if not on_meta:
-        what, remedy = "it has a config and no weights", "Say where they are with `weights=`."
-        raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
-    return True
 
 
 def _plan_load(model: Model, spec: ModelSpec, contents: WeightFile) -> LoadPlan:
@@ -167,5 +146,38 @@ def _plan_load(model: Model, spec: ModelSpec, contents: WeightFile) -> LoadPlan:
             what = f"{path} has the parameters {expected} by its input's shape {input_shape}"
             plan.problems.append(f"{what}. Found: {found}.")
     if plan.assignments or plan.calls or matcher.leaves or source.layers:
-        require_complete(model, contents, plan, True, _REMEDY, _DIFFERENCES)
+        require_complete(model, contents, plan, True, (_REMEDY, _DIFFERENCES))
     return plan
+
+
+def _make_skeleton(model: Model, plan: LoadPlan, source: str) -> None:
+    """Build a model on the device "meta", with the shapes of a plan or of its inputs."""
+    unfilled = _find_unfilled(model, plan)
+    lines = [f"  {path} has values that Keras's files do not hold." for path in unfilled]
+    if lines:
+        head = f"{source}: cannot be loaded on the device 'meta'."
+        raise FileError("\n".join([head, *lines, _NO_VALUES]))
+    model.to("meta")
+    for path, layer, input_shape in list(list_unbuilt_layers(model)):
+        if layer in plan.shapes:
+            layer._finish_build(layer._make_initial_values(plan.shapes[layer]))
+        elif input_shape is not None:
+            layer.build(input_shape)
+        else:
+            what = f"the config does not have the shape of the input of {path}"
+            raise FileError(f"{source}: {what}. Say where weights are with `weights=`.")
+
+
+def _find_unfilled(model: Model, plan: LoadPlan) -> Iterator[str]:
+    """Yield the tensors that weights in a file do not fill after `to_empty`."""
+    filled = {id(pair.target.tensor) for pair in plan.assignments}
+    for leaf in list_module_weights(model, list_custom_modules(list_layer_paths(model))):
+        filled |= {id(target.tensor) for target in leaf.targets}
+        if has_load_method(leaf.module):
+            filled |= set(map(id, (*leaf.module.parameters(), *leaf.module.buffers())))
+    for path, module in model.named_modules():
+        if isinstance(module, (Layer, Model)):  # they restore their constants themselves
+            continue
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None and id(tensor) not in filled:
+                yield f"{path}.{name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -50,24 +49,28 @@ class LoadReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the report ready for JSON."""
         found = asdict(self)
-        for group in ("loaded", "unexpected", "missing"):
-            found[group] = [
-                {**entry, "shape": None if entry["shape"] is None else list(entry["shape"])}
-                for entry in found[group]
-            ]
-        return {**found, "warnings": list(self.warnings)}
+        for entry in (*found["loaded"], *found["unexpected"], *found["missing"]):
+            entry["shape"] = None if entry["shape"] is None else list(entry["shape"])
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
 
     def __repr__(self) -> str:
         """Return the counts."""
-        counts = (
-            f"{len(getattr(self, group))} {group}"
-            for group in ("loaded", "unexpected", "missing", "warnings")
-        )
-        return f"<LoadReport of {self.source}: {', '.join(counts)}, by {self.matched}>"
+        groups = ("loaded", "unexpected", "missing", "warnings")
+        counts = ", ".join(f"{len(getattr(self, group))} {group}" for group in groups)
+        return f"<LoadReport of {self.source}: {counts}, by {self.matched}>"
 
     def __str__(self) -> str:
         """Return a table of the weights and their sources."""
-        rows = list(self._rows())
+        groups = (
+            (self.loaded, "", ""),
+            (self.missing, "(missing)", ""),
+            (self.unexpected, "", "(unexpected)"),
+        )
+        rows = []
+        for entries, source, target in groups:
+            for e in entries:
+                shape = "" if e.shape is None else str(e.shape)
+                rows.append((e.target or target, e.source or source, shape, e.dtype))
         widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
         lines = (
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -75,13 +78,3 @@ class LoadReport:
         )
         head = f"{self.source} ({self.format}), matched by {self.matched}"
         return "\n".join([head, *lines, *(f"warning: {text}" for text in self.warnings)])
-
-    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
-        for entries, source, target in (
-            (self.loaded, "", ""),
-            (self.missing, "(missing)", ""),
-            (self.unexpected, "", "(unexpected)"),
-        ):
-            for entry in entries:
-                shape = "" if entry.shape is None else str(entry.shape)
-                yield entry.target or target, entry.source or source, shape, entry.dtype

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,7 @@ from .._core.errors import FileError, argument_error
 from ..graph.spec import ModelSpec
 from ..models.functional import Model
 from .configs.parse import parse_model_config
+from .formats.byte_range import Progress
 from .formats.in_memory import is_keras_object
 from .formats.open import open_weight_file
 from .formats.weight_file import WeightFile
@@ -27,13 +28,10 @@ from .matching.own_modules import THREE_WAYS
 from .report import LoadEntry, LoadReport
 from .weights.saved_layers_by_config import group_by_layer
 
-Progress = Callable[[int], object]
 _MAPPING = "Say which is which with `mapping={module path: saved layer, or None to leave it out}`"
 _REMEDY = f"{_MAPPING}, or load what fits with `strict=False`."
-_DIFFERENCES = (
-    "Make the modules compute what the source's layers do, or load their weights all the same with "
-    "`strict=False`."
-)
+_COMPUTE = "Make the modules compute what the source's layers do"
+_DIFFERENCES = f"{_COMPUTE}, or load their weights all the same with `strict=False`."
 
 
 def load_weights(
@@ -48,13 +46,12 @@ def load_weights(
     """Load Keras's weights into a module, all of them or none.
 
     The module may consist of layers of kerastorch, built or not, and of those layers of `torch.nn`
-    that Keras has. Parameters are written in place, so that an optimizer keeps them. Everything
-    is checked first; then all arrays are read, and copied at last, so that a damaged file changes
-    nothing. That needs the memory of the weights twice; unbuilt layers get the arrays themselves.
+    that Keras has. Parameters are written in place, so that an optimizer keeps them. All arrays are
+    read before one is copied, which needs the memory of the weights twice; unbuilt layers get the
+    arrays themselves.
 
     Where the source has a config, each module is compared with its saved layer: strides, padding,
-    epsilon and so on. What your own module does between layers (activations, pooling, the order
-    of calls) is not compared.
+    epsilon and so on; what your own module does between layers is not compared.
 
     HDF5's C library reads the headers of HDF5 files in this process: load untrusted files in a
     process with few rights.
@@ -63,11 +60,11 @@ def load_weights(
         module: The module.
         source: The path of a Keras file or directory, a Keras layer or model in memory, a list of
             arrays as `get_weights()` returns it, or a dict of arrays by path.
-        by: "name" to plan modules and saved layers of the same name, "order" to plan them in
+        by: "name" to match modules and saved layers of the same name, "order" to match them in
             order; None for the first that fits: names, names and the order of the rest, order.
         mapping: Module paths -> the names or paths of saved layers, or None for modules that stay
             unchanged; also parameter paths -> array paths. The rest is matched according to `by`.
-        strict: Whether everything on both sides must plan, and compute the same. Otherwise what
+        strict: Whether everything on both sides must match, and compute the same. Otherwise what
             fits is loaded, and the report lists what was left out, and why: layers that the
             source lacks, and those of another shape, such as a new head.
         progress: Called with the number of bytes as the arrays are read.
@@ -176,9 +173,8 @@ def _find_plan(
     if plan.how.endswith("order") and by is None and not strict:
         plan.problems += _list_unmatched(contents, plan)
     plan.warnings[:0] = cautions
-    require_complete(
-        module, contents, plan, strict, _REMEDY if strict else f"{_MAPPING}.", _DIFFERENCES
-    )
+    remedy = _REMEDY if strict else f"{_MAPPING}."
+    require_complete(module, contents, plan, strict, (remedy, _DIFFERENCES))
     return plan
 
 
@@ -190,10 +186,7 @@ def _list_names(spec: ModelSpec) -> list[Any]:
 def _is_worth_trying(
     how: str, tried: list[LoadPlan], strict: bool, mapping: Mapping[str, str | None] | None
 ) -> bool:
-    """Return whether to try another way of matching after those that did not fit.
-
-    Names are always tried; an order only if it does not contradict names that were found.
-    """
+    """Return whether to try another way: an order only if it contradicts no names found."""
     named = any(plan.assignments for plan in tried)
     if not how.endswith("order"):
         return True
@@ -223,21 +216,9 @@ def _list_unmatched(contents: WeightFile, plan: LoadPlan) -> list[str]:
 
 
 def require_complete(
-    module: nn.Module,
-    contents: WeightFile,
-    plan: LoadPlan,
-    strict: bool,
-    remedy: str,
-    differences_remedy: str,
+    module: nn.Module, contents: WeightFile, plan: LoadPlan, strict: bool, remedies: tuple[str, str]
 ) -> None:
-    """Raise one error with all that is wrong with a plan.
-
-    `remedy` says what to do about what does not plan, `differences_remedy` what to do about
-    modules that compute something else than the layers.
-
-    Raises:
-        FileError: something is wrong.
-    """
+    """Raise one error with all that is wrong: `remedies` are for what does not fit, and differs."""
     lines = list(plan.problems)
     if strict:
         lines += plan.hints + plan.strict + _list_unmatched(contents, plan)
@@ -245,17 +226,16 @@ def require_complete(
         lines.append("nothing was found to load")
         lines += [reason for one in plan.skipped for reason in one.reasons]
         lines += _list_unmatched(contents, plan)
-    remedies = [remedy] if len(lines) > len(plan.own_mismatched) else []
+    advice = [remedies[0]] if len(lines) > len(plan.own_mismatched) else []
     if plan.own_mismatched:
-        remedies.append(THREE_WAYS)
+        advice.append(THREE_WAYS)
     if strict and plan.differences:
         lines += plan.differences
-        remedies.append(differences_remedy)
+        advice.append(remedies[1])
     if lines:
         what = f"does not fit {type(module).__name__}, matched by {plan.how}"
-        shown = "\n".join(f"  {line}" for line in lines)
-        hint = " ".join(remedies)
-        raise FileError(f"{contents.source}: {what}; nothing was changed.\n{shown}\n{hint}")
+        shown = "\n".join([*(f"  {line}" for line in lines), " ".join(advice)])
+        raise FileError(f"{contents.source}: {what}; nothing was changed.\n{shown}")
 
 
 def _make_report(contents: WeightFile, plan: LoadPlan, strict: bool) -> LoadReport:

@@ -42,7 +42,7 @@ class _Group:
 
     path: str  # of the group, without `vars`
     name: str  # of the layer, an attribute of the group
-    arrays: tuple[Tensor, ...]  # in Keras's order of axes
+    arrays: tuple[Tensor, ...] = ()  # in Keras's order of axes
 
 
 def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -50,8 +50,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
     Keras's `model.load_weights(path)` reads the file into the same architecture: for a model of
     `load_model` that of its config, for any other module a `keras.Sequential` of its layers in
-    the order in which they are registered. The file is complete or not written at all. LoRA
-    factors are merged into the kernel, as Keras merges them.
+    the order in which they are registered. LoRA factors are merged into the kernel, as Keras does.
 
     Args:
         model: A model of built layers of kerastorch and those layers of `torch.nn` that Keras has.
@@ -125,23 +124,19 @@ def _list_groups(model: nn.Module) -> list[_Group]:
         remedy = "\n".join(["Nothing was written.", *problems])
         raise ValueError(argument_error(owner, "model", rule, type(model).__name__, remedy))
     if isinstance(model, Model):
-        return [_Group("", model.name, ()), *_list_model_groups(model, "", set())]
-    return [_Group("", "sequential", ()), *_list_module_groups(model)]
+        return [_Group("", model.name), *_list_model_groups(model, "", set())]
+    return [_Group("", "sequential"), *_list_module_groups(model)]
 
 
 def _find_misplaced(model: Model, prefix: str = "") -> Iterator[str]:
-    """Yield the layers whose weights the Keras model of the config cannot load.
-
-    Other sizes than the config's are fine: the Keras model is then made with these.
-    """
+    """Yield the layers whose weights the config's Keras model cannot load, whatever its sizes."""
     for layer in model.spec.layers:
         if layer.operation or layer.class_name == "InputLayer":
             continue
         module, path = model.layers.get(layer.name), f"{prefix}{layer.name}"
         if module is None:
-            yield str(
-                make_missing_layer_error(model._title, layer.name, model._attributes[layer.name])
-            )
+            attribute = model._attributes[layer.name]
+            yield str(make_missing_layer_error(model._title, layer.name, attribute))
         elif isinstance(module, Model) and layer.model is not None:
             yield from _find_misplaced(module, f"{path}/")
         elif not _has_weights_of(layer, module):
@@ -191,11 +186,11 @@ def _list_model_groups(model: Model, prefix: str, seen: set[nn.Module]) -> Itera
             continue
         path = f"{prefix}layers/{_number(get_group_name(layer), counts)}"
         if layer.class_name == "InputLayer":  # it may have been deleted: nothing calls it
-            yield _Group(path, layer.name, ())
+            yield _Group(path, layer.name)
         elif (module := model.layers[layer.name]) not in seen:
             seen.add(module)
             if isinstance(module, Model):
-                yield _Group(path, layer.name, ())
+                yield _Group(path, layer.name)
                 yield from _list_model_groups(module, f"{path}/", seen)
             else:
                 yield from _list_layer_groups(module, path, layer.name)
@@ -224,11 +219,10 @@ def _number(kind: str, counts: Counter[str]) -> str:
 def _list_layer_groups(module: nn.Module, path: str, name: str) -> Iterator[_Group]:
     """Yield the group of a layer, and that of an activation with weights."""
     if not (isinstance(module, Layer) or find_saved_class(module)):
-        yield _Group(path, name, ())
+        yield _Group(path, name)
         for leaf in list_module_weights(module):
-            yield from _list_layer_groups(
-                leaf.module, f"{path}/{leaf.path.replace('.', '/')}", leaf.path
-            )
+            inner = f"{path}/{leaf.path.replace('.', '/')}"
+            yield from _list_layer_groups(leaf.module, inner, leaf.path)
         return
     own = [target for target in list_parameters(module) if target.owner is module]
     yield _Group(path, name, tuple(_convert(target) for target in own if target.name not in MERGED))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kerastorch.saving.formats.array_files import open_arrays
+from kerastorch.saving.formats.open import open_weight_file
 
 KERNEL = np.arange(24, dtype="float32").reshape(1, 2, 3, 4)
 BIAS = np.array([0.5, -1.0, 2.0, 4.0], "float32")
@@ -35,7 +35,7 @@ BFLOAT16 = torch.tensor([1.5, -2.0, 3e38], dtype=torch.bfloat16)
 
 def values(path: Path) -> dict[str, list[tuple]]:
     """Layer's path -> (path, name, array) of its weights, bfloat16 as a tensor."""
-    with open_arrays(path) as contents:
+    with open_weight_file(path) as contents:
         assert contents.named_by_caller
         assert contents.source == str(path)
         found = {}

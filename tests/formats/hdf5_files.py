@@ -31,7 +31,7 @@ def root_of(path: Path) -> objects.Group:
 def tensor_of(path: Path, name: str = "a") -> torch.Tensor:
     window = opened(path)
     try:
-        return reader.read_tree("file", window).members[name].read()
+        return reader.read_tree("file", window).members[name]()
     finally:
         window.file.close()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kerastorch._core.errors import FileError
-from kerastorch.saving.formats.array_files import open_arrays
+from kerastorch.saving.formats.open import open_weight_file
 from tests.formats.arrays import ARRAYS, BFLOAT16, BIAS, KERNEL, npy, npy_of, npz, plain, values
 
 
@@ -43,7 +43,7 @@ def test_members_by_path_are_layers(tmp_path):
         ("", [("scale", "scale")]),
     ]
     np.testing.assert_array_equal(found["model/b"][0][2], KERNEL)
-    with open_arrays(tmp_path / "a.npz") as contents:
+    with open_weight_file(tmp_path / "a.npz") as contents:
         assert [layer.name for layer in contents.layers] == ["b", "a", None]
 
 
@@ -73,7 +73,7 @@ def test_headers_of_other_writers(header, version, tmp_path):
 
 def test_what_is_read_is_not_shared(tmp_path):
     np.save(tmp_path / "a.npy", BIAS)
-    with open_arrays(tmp_path / "a.npy") as contents:
+    with open_weight_file(tmp_path / "a.npy") as contents:
         weight = contents.layers[0].weights[0]
         weight.read().zero_()
         np.testing.assert_array_equal(weight.read(), BIAS)
@@ -82,7 +82,7 @@ def test_what_is_read_is_not_shared(tmp_path):
 def test_progress_counts_bytes(tmp_path):
     np.savez(tmp_path / "a.npz", KERNEL, BIAS)
     counted: list[int] = []
-    with open_arrays(tmp_path / "a.npz", progress=counted.append) as contents:
+    with open_weight_file(tmp_path / "a.npz", progress=counted.append) as contents:
         assert not counted
         for weight in contents.layers[0].weights:
             weight.read()
@@ -92,7 +92,7 @@ def test_progress_counts_bytes(tmp_path):
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])
 def test_reading_after_the_file_is_closed(name, tmp_path):
     (np.save if name == "a.npy" else np.savez)(tmp_path / name, KERNEL)
-    with open_arrays(tmp_path / name) as contents:
+    with open_weight_file(tmp_path / name) as contents:
         pass
     with pytest.raises(FileError, match=name):
         contents.layers[0].weights[0].read()

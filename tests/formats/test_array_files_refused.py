@@ -15,13 +15,13 @@ from kerastorch import load_weights
 from kerastorch._core.errors import FileError
 from kerastorch.layers import Conv2D
 from kerastorch.saving.formats import zip_archive
-from kerastorch.saving.formats.array_files import open_arrays
+from kerastorch.saving.formats.open import open_weight_file
 from tests.formats.arrays import BIAS, KERNEL, npy, npy_of, npz, plain
 
 
 def refusal(path: Path) -> str:
     """What is said of a file, or of the first of its arrays, that is refused."""
-    with pytest.raises(FileError) as error, open_arrays(path) as contents:
+    with pytest.raises(FileError) as error, open_weight_file(path) as contents:
         for layer in contents.layers:
             for weight in layer.weights:
                 weight.read()

@@ -91,7 +91,7 @@ def test_attributes_of_every_kind_are_read(libver, tmp_path):
 def test_progress_tells_every_byte(tmp_path):
     window = opened(written(tmp_path / "x"))
     told: list[int] = []
-    reader.read_tree("file", window).members["a"].read(told.append)
+    reader.read_tree("file", window, told.append).members["a"]()
     assert sum(told) == KERNEL.nbytes
     window.file.close()
 
@@ -99,7 +99,7 @@ def test_progress_tells_every_byte(tmp_path):
 def test_a_file_that_was_closed_is_told(tmp_path):
     array = root_of(written(tmp_path / "x")).members["a"]
     with pytest.raises(FileError, match=r"file: a: an array that cannot be read.*Open the file"):
-        array.read()
+        array()
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 5000])
@@ -118,7 +118,7 @@ def test_blocks_of_rows_make_the_array(shape, tmp_path):
     window = opened(written(tmp_path / "a.h5", value))
     told: list[int] = []
     with window.file:
-        blocks = list(reader.read_tree("file", window).members["a"].blocks(told.append))
+        blocks = list(reader.read_tree("file", window, told.append).members["a"].blocks())
     assert (len(blocks) > 1) == (value.nbytes > 1 << 20)
     torch.testing.assert_close(torch.cat(blocks), torch.from_numpy(value), rtol=0, atol=0)
     assert sum(told) == value.nbytes

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kerastorch import load_model, load_weights
 from kerastorch.layers import Conv2D
-from kerastorch.saving.formats.array_files import open_arrays
+from kerastorch.saving.formats.open import open_weight_file
 
 SECONDS = 60  # far more than any file takes; only what hangs gets there
 HARMLESS = {
@@ -36,7 +36,7 @@ class TooLong(BaseException):
 
 
 def _arrays(path: Path) -> list[Tensor]:
-    with open_arrays(path) as contents:
+    with open_weight_file(path) as contents:
         return [weight.read() for layer in contents.layers for weight in layer.weights]
 
 
@@ -64,7 +64,7 @@ READERS: dict[str, Callable[[Path], list[Tensor]]] = {
     "load_weights": _weights,
     "load_model": _model,
 }
-ARRAYS: dict[str, Callable[[Path], list[Tensor]]] = {"open_arrays": _arrays}
+ARRAYS: dict[str, Callable[[Path], list[Tensor]]] = {"open_weight_file": _arrays}
 
 _events: list[tuple[str, tuple[Any, ...]]] | None = None
 

@@ -1,7 +1,9 @@
-"""Read one entry of a model's config: its name, class and config."""
+"""Read one entry of a model's config: its name, class and config, and which object it is."""
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +13,11 @@ from ...operations.keras_ops import KERAS
 from .nodes import parse_shape, raise_config_error
 
 Entry = Mapping[str, Any]
+Path = tuple[str, ...]  # of names, from the outer model to a layer
 MODELS = {"Sequential": "Sequential", "Functional": "Functional", "Model": "Functional"}
 _PACKAGES = ("builtins", "keras", "keras_core", "tensorflow", "tf_keras")
 _OPERATIONS = ("ops", "src.ops", "activations", "src.activations")
+_SHARED_ID = "shared_object_id"
 _TENSORFLOW = ("TFOpLambda", "SlicingOpLambda")
 
 
@@ -30,10 +34,7 @@ def read_name(entry: Entry, where: str) -> str:
 
 
 def read_class(entry: Entry) -> str:
-    """Return an entry's class, prefixed by its package if that is not Keras: "my>Conv2D".
-
-    A custom class may have the name of one of Keras's and compute something else.
-    """
+    """Return an entry's class, prefixed by its package if that is not Keras: "my>Conv2D"."""
     module, registered = entry.get("module"), entry.get("registered_name")
     if isinstance(registered, str) and ">" in registered:
         return registered
@@ -81,3 +82,42 @@ def read_built_shape(entry: Entry) -> Any:
         shapes = [parse_shape(inner) for inner in given]
         return None if None in shapes else shapes
     return shape
+
+
+class SharedObjects:
+    """Finds the earlier entry that is the same object as an entry.
+
+    Keras marks an object that it writes again with an identifier. Inside a model the first entry of
+    the object lacks it: that is then the earlier one of the same class, name and config.
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[Any, Path] = {}
+        self._earlier: defaultdict[tuple[str, str], list[tuple[Path, Any]]] = defaultdict(list)
+
+    def find_earlier(self, entry: Entry, name: str, path: Path) -> list[Path]:
+        """Return the paths of earlier entries that may be the same object; none for the first."""
+        key, mark = (entry["class_name"], name), entry.get(_SHARED_ID)
+        found: list[Path] = []
+        if isinstance(mark, (int, str)):
+            if mark in self._by_id:
+                return [self._by_id[mark]]
+            own = _canonical(entry["config"])
+            found = [p for p, config in self._earlier[key] if _canonical(config) == own]
+            self._by_id[mark] = found[0] if found else path
+        if not found:
+            self._earlier[key].append((path, entry["config"]))
+        return found
+
+
+def _canonical(config: Any) -> str:
+    """Return a config as text without identifiers."""
+    return json.dumps(_without_ids(config), sort_keys=True, default=repr)
+
+
+def _without_ids(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_ids(v) for key, v in value.items() if key != _SHARED_ID}
+    if isinstance(value, (list, tuple)):
+        return [_without_ids(inner) for inner in value]
+    return value

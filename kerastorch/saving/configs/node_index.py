@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any
 
-from ...graph.spec import LayerSpec, TensorRef, iterate_refs, map_refs
+from ...graph.spec import Call, LayerSpec, TensorRef, iterate_refs, map_refs
 from .nodes import InboundNodes, raise_config_error
 
 Calls = Mapping[str, InboundNodes]  # of each layer
@@ -17,13 +18,40 @@ WRONG_NUMBERS = (
 _ROUNDS, _MOST = 10, 200  # of the search for dependent calls, and of the calls it handles
 
 
-def require_unambiguous_index(raw: Calls, version: str | None, where: str) -> None:
-    """Refuse call indices whose meaning depends on the version of Keras 3 that wrote them.
+def normalize_calls(
+    layers: list[LayerSpec], raw: Calls, ends: Mapping[str, Any], version: str | None, where: str
+) -> tuple[dict[Node, Call], dict[str, Any]]:
+    """Return the calls and the ends of a graph, with the calls of each layer counted from 0."""
+    _require_unambiguous_index(raw, version, where)
+    inside, outside = _find_first_node_index(layers, raw, ends)
+    inputs = {layer.name for layer in layers if layer.class_name == "InputLayer"}
 
-    Keras 3.0 and 3.1 counted all calls of a layer, also those outside the model, and Keras 3.2
-    always wrote 0. Later versions count those inside.
-    """
-    minor = _minor(version)
+    def normalize(structure: Any, first: Mapping[str, int], place: str) -> Any:
+        def shift(ref: TensorRef) -> TensorRef:
+            if ref.layer in inputs:
+                return ref._replace(call=0)
+            call, count = ref.call - first[ref.layer], len(raw[ref.layer].calls)
+            if not 0 <= call < count:
+                rule = f"a tensor must come from one of the {count} calls of its layer"
+                raise_config_error(f"{where}: {place}", rule, list(ref), WRONG_NUMBERS)
+            return ref._replace(call=call)
+
+        return map_refs(structure, shift)
+
+    from_0 = {key: normalize(tensors, outside, key) for key, tensors in ends.items()}
+    calls = {}
+    for name, found in raw.items():
+        for number, call in enumerate(found.calls):
+            args, kwargs = normalize((call.args, call.kwargs), inside, repr(name))
+            calls[name, number] = Call(name, args, kwargs, number)
+    return calls, from_0
+
+
+def _require_unambiguous_index(raw: Calls, version: str | None, where: str) -> None:
+    """Refuse call indices whose meaning depends on the version of Keras 3 that wrote them."""
+    # Keras 3.0 and 3.1 counted the calls outside of the model as well, Keras 3.2 always wrote 0.
+    numbered = re.match(r"3\.(\d{1,4})(\.|$)", version or "")
+    minor = int(numbered[1]) if numbered else None
     if (minor is not None and minor > 2) or not any(found.modern for found in raw.values()):
         return
     used = _list_used(raw)
@@ -33,17 +61,13 @@ def require_unambiguous_index(raw: Calls, version: str | None, where: str) -> No
         doubtful += _ambiguous(raw, several)
     if doubtful:
         rule = f"it must be clear which calls of {doubtful[0]!r} are meant"
-        raise_config_error(
-            where, rule, f"Keras {version or 'of a version not known'}", WRONG_NUMBERS
-        )
+        found = f"Keras {version or 'of a version not known'}"
+        raise_config_error(where, rule, found, WRONG_NUMBERS)
 
 
 def _ambiguous(raw: Calls, several: list[str]) -> list[str]:
-    """Return the layers whose calls are ambiguous if the config has 0 everywhere.
-
-    A call cannot use the result of one that depends on it: if that excludes all but the first call
-    of a layer, the first is meant.
-    """
+    """Return the layers whose calls are ambiguous if the config has 0 everywhere."""
+    # A call cannot use the result of one that depends on it, which may leave the first call only.
     users: dict[Node, list[Node]] = {}
     pending: list[tuple[Node, str]] = []
     for name, found in raw.items():
@@ -71,20 +95,12 @@ def _means_first(user: Node, name: str, raw: Calls, users: Mapping[Node, list[No
     return all((name, number) in after for number in range(1, len(raw[name].calls)))
 
 
-def _minor(version: str | None) -> int | None:
-    """Return the minor version of Keras 3: 2 of "3.2.1"."""
-    parts = (version or "").split(".")
-    return int(parts[1]) if parts[0] == "3" and len(parts) > 1 and parts[1].isdecimal() else None
-
-
-def find_first_node_index(
+def _find_first_node_index(
     layers: list[LayerSpec], raw: Calls, ends: Mapping[str, Any]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the index of each layer's first call, inside the graph and at its ends.
-
-    Keras 2 counts the calls of a nested model from 1, unless it is a Sequential model without an
-    input of its own. All calls are used, so that the indices in use say which.
-    """
+    """Return the index of each layer's first call, inside the graph and at its ends."""
+    # Keras 2 counts the calls of a nested model from 1, unless it is a Sequential model without an
+    # input of its own. All calls are used, so that the indices in use say which.
     modern = any(found.modern for found in raw.values())
     inside, outside = dict.fromkeys(raw, 0), dict.fromkeys(raw, 0)
     used = _list_used(raw, ends)
@@ -107,27 +123,3 @@ def _list_used(raw: Calls, ends: Any = ()) -> dict[str, set[int]]:
     for ref in iterate_refs([calls, ends]):
         used[ref.layer].add(ref.call)
     return used
-
-
-def normalize_node_index(
-    structure: Any,
-    offsets: Mapping[str, int],
-    counts: Mapping[str, int],
-    inputs: Container[str],
-    where: str,
-) -> Any:
-    """Return a structure of TensorRefs with calls counted from 0.
-
-    `offsets` has the file's index of each layer's first call. For `inputs`, any index means 0.
-    """
-
-    def shift(ref: TensorRef) -> TensorRef:
-        if ref.layer in inputs:
-            return ref._replace(call=0)
-        call = ref.call - offsets[ref.layer]
-        if not 0 <= call < counts[ref.layer]:
-            rule = f"a tensor must come from one of the {counts[ref.layer]} calls of its layer"
-            raise_config_error(where, rule, list(ref), WRONG_NUMBERS)
-        return ref._replace(call=call)
-
-    return map_refs(structure, shift)

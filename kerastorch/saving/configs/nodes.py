@@ -1,19 +1,20 @@
 """Read which layer is called on what in the config of a Functional model, in two dialects.
 
-Keras 3 writes a call as `{"args", "kwargs"}` with tensors as dicts, Keras 1 and 2 as lists of
-`[layer, node, tensor, kwargs]`. Keras 2 counts the calls of a nested model from 1, since such a
-model began with a call on its own inputs; Keras 3 does so only in a model's inputs and outputs.
+Keras 3 writes `{"args", "kwargs"}` with dicts for tensors, Keras 1 and 2 lists `[layer, node,
+tensor, kwargs]`.
 """
 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from ..._core.config_arrays import decode_array
 from ..._core.errors import FileError
 from ...graph.spec import Call, TensorRef, iterate_refs
+from ...graph.structure import flatten
 
 Hints = dict[TensorRef, tuple[int | None, ...]]  # shapes of tensors
 CONSTANT = "_CONSTANT_VALUE"  # which tf.keras writes instead of a layer's name
@@ -35,29 +36,19 @@ class InboundNodes(NamedTuple):
 
 
 def parse_inbound_nodes(
-    layer: str, nodes: Any, where: str, names: Iterable[str], hints: Hints, *, operation: bool
+    layer: str, nodes: Any, where: str, names: set[str], hints: Hints, operation: bool
 ) -> InboundNodes:
-    """Return the calls in an entry's `inbound_nodes`.
-
-    The shapes of tensors are added to `hints`. For an `operation`, a list of one tensor remains a
-    list.
-    """
+    """Return the calls in an entry's `inbound_nodes`; add the shapes of tensors to `hints`."""
     if not isinstance(nodes, (list, tuple)):
         raise_config_error(where, "`inbound_nodes` must be a list", nodes)
     modern = [isinstance(node, Mapping) and set(node) == {"args", "kwargs"} for node in nodes]
     if len(set(modern)) > 1:
         raise_config_error(where, "`inbound_nodes` must all be Keras 3's, or all Keras 2's", nodes)
-    known = set(names)
     calls = []
     for number, node in enumerate(nodes):
-        place = f"{where}: inbound_nodes[{number}]"
-        if modern[0]:
-            args, kwargs = _Keras3Arguments(place, known, hints).read(node)
-        else:
-            args, kwargs = _read_old_arguments(node, place, known, operation)
-            if operation:
-                kwargs.pop("name", None)  # TensorFlow's name of the operation
-        calls.append(Call(layer, *_simplify(args, kwargs, modern[0], place)))
+        reader = _ArgumentReader(f"{where}: inbound_nodes[{number}]", names, hints)
+        args, kwargs = reader.read_keras3(node) if modern[0] else reader.read_old(node, operation)
+        calls.append(Call(layer, *_simplify(args, kwargs, modern[0], reader.where)))
     return InboundNodes(calls, bool(modern) and modern[0])
 
 
@@ -65,8 +56,7 @@ def _simplify(
     args: list[Any], kwargs: dict[str, Any], modern: bool, where: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments without empty ones, and refuse a call without tensors."""
-    kwargs = dict(kwargs)
-    if _is_empty(kwargs.get("mask")):
+    if all(mask is None for mask in flatten(kwargs.get("mask"))):
         kwargs.pop("mask", None)
     training = kwargs.pop("training", None)
     if training is not None:
@@ -81,34 +71,40 @@ def _simplify(
     return tuple(args), kwargs
 
 
-def _is_empty(mask: Any) -> bool:
-    """Return whether a mask, or a structure of masks, is None."""
-    if isinstance(mask, Mapping):
-        return all(map(_is_empty, mask.values()))
-    return mask is None or (isinstance(mask, list) and all(map(_is_empty, mask)))
+def _map_leaves(read: Callable[[Any], Any], given: Any, is_leaf: Callable[[Any], bool]) -> Any:
+    """Return lists and dicts with `read` applied to what they hold, and to what `is_leaf` tells."""
+    if isinstance(given, (list, tuple)) and not is_leaf(given):
+        return [_map_leaves(read, inner, is_leaf) for inner in given]
+    if isinstance(given, Mapping) and not is_leaf(given):
+        return {key: _map_leaves(read, inner, is_leaf) for key, inner in given.items()}
+    return read(given)
 
 
-class _Keras3Arguments:
-    """Reads the arguments of calls in Keras 3's dialect."""
+class _ArgumentReader:
+    """Reads the arguments of one call."""
 
     def __init__(self, where: str, names: set[str], hints: Hints) -> None:
         self.where, self.names, self.hints = where, names, hints
 
-    def read(self, node: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    def read_keras3(self, node: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments of a call in the dialect of Keras 3."""
         args, kwargs = node["args"], node["kwargs"]
         if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
             raise_config_error(self.where, "`args` must be a list and `kwargs` a dict", node)
-        if not all(isinstance(key, str) for key in kwargs):
-            raise_config_error(self.where, "`kwargs` must have names", list(kwargs))
-        return [self.value(arg) for arg in args], {k: self.value(v) for k, v in kwargs.items()}
+        self.require_strings(kwargs, "`kwargs` must have names")
+        return [self.read_tree(v) for v in args], {k: self.read_tree(v) for k, v in kwargs.items()}
 
-    def value(self, given: Any) -> Any:
-        if isinstance(given, (list, tuple)):
-            return [self.value(inner) for inner in given]
+    def require_strings(self, keys: Iterable[Any], rule: str) -> None:
+        if not all(isinstance(key, str) for key in keys):
+            raise_config_error(self.where, rule, list(keys))
+
+    def read_tree(self, given: Any) -> Any:
+        return _map_leaves(self.read_leaf, given, _is_object)
+
+    def read_leaf(self, given: Any) -> Any:
+        """Return a plain value, or what a dict with `class_name` stands for."""
         if not isinstance(given, Mapping):
-            return _plain(given, self.where)
-        if "class_name" not in given:
-            return {key: self.value(inner) for key, inner in given.items()}
+            return self.require_plain(given)
         kind, content = given["class_name"], given.get("config")
         if kind == "__ellipsis__":
             return ...
@@ -116,96 +112,83 @@ class _Keras3Arguments:
             items = given.get("items", content)
             items = items.get("value") if isinstance(items, Mapping) else items
             if isinstance(items, (list, tuple)):
-                return tuple(self.value(inner) for inner in items)
+                return tuple(self.read_tree(inner) for inner in items)
         if isinstance(content, Mapping):
             if kind == "__keras_tensor__":
-                return self._tensor(content)
+                ref = parse_reference(content.get("keras_history"), self.where, self.names)
+                shape = parse_shape(content.get("shape"))
+                if shape is not None:
+                    self.hints[ref] = shape
+                return ref
             if kind == "__slice__":
-                return self._slice(content)
+                return self.read_slice(content)
             if kind in ("__numpy__", "__tensor__"):
-                return self._array(given)
+                try:
+                    return decode_array(self.where, "args", dict(given))
+                except ValueError as error:
+                    raise FileError(str(error)) from None
             if kind == "DTypePolicy" and isinstance(content.get("name"), str):
                 return content["name"]
         rule = "an argument must be a tensor, a plain value, a slice or an array"
         raise_config_error(self.where, rule, given, "Nothing else is rebuilt.")
 
-    def _tensor(self, content: Mapping[str, Any]) -> TensorRef:
-        ref = parse_reference(content.get("keras_history"), self.where, self.names)
-        shape = parse_shape(content.get("shape"))
-        if shape is not None:
-            self.hints[ref] = shape
-        return ref
-
-    def _slice(self, content: Mapping[str, Any]) -> slice:
-        parts = [self.value(content.get(part)) for part in ("start", "stop", "step")]
+    def read_slice(self, content: Mapping[str, Any]) -> slice:
+        parts = [self.read_tree(content.get(part)) for part in ("start", "stop", "step")]
         if not all(part is None or type(part) is int for part in parts):
             raise_config_error(self.where, "a slice must be of integers or null", dict(content))
         return slice(*parts)
 
-    def _array(self, given: Mapping[str, Any]) -> Any:
-        try:
-            return decode_array(self.where, "args", dict(given))
-        except ValueError as error:
-            raise FileError(str(error)) from None
+    def require_plain(self, given: Any) -> Any:
+        if given is None or isinstance(given, (bool, int, float, str)):
+            return given
+        raise_config_error(self.where, "an argument must be a plain value", given)
 
+    def read_old(self, node: Any, operation: bool) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments of a call in the dialect of Keras 1 and 2."""
+        found: list[Any] = []
 
-def _read_old_arguments(
-    node: Any, where: str, names: set[str], operation: bool
-) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments of a call in the dialect of Keras 1 and 2."""
-    found: list[Any] = []
-
-    def convert(given: Any) -> Any:
-        if _is_leaf(given):
-            if len(given) == 4:
-                found.append(given[3])
+        def read_tensor(given: Any) -> Any:
+            if not _is_old_tensor(given):
+                raise_config_error(self.where, "a call must list [layer, node, tensor]", node)
+            found.extend(given[3:])
             if given[0] == CONSTANT:
-                return _plain_tree(given[2], where)
-            return parse_reference(given[:3], where, names)
+                return self.read_constant(given[2])
+            return parse_reference(given[:3], self.where, self.names)
+
+        inputs = _map_leaves(read_tensor, node, _is_old_tensor)
+        if not operation and isinstance(inputs, list) and len(inputs) == 1:
+            inputs = inputs[0]  # as Keras does: a layer is not called on a list of one tensor
+        given = [kwargs for kwargs in found if kwargs]
+        if not all(isinstance(kwargs, Mapping) and kwargs == given[0] for kwargs in given):
+            raise_config_error(self.where, "the keyword arguments must be one dict", given)
+        kwargs = dict(given[0]) if given else {}
+        self.require_strings(kwargs, "the keyword arguments must have names")
+        if operation:
+            kwargs.pop("name", None)  # TensorFlow's name of the operation
+        return [inputs], _map_leaves(self.read_old_leaf, kwargs, self.is_old_reference)
+
+    def read_constant(self, given: Any) -> Any:
         if isinstance(given, (list, tuple)):
-            return [convert(inner) for inner in given]
-        if isinstance(given, Mapping):
-            return {key: convert(inner) for key, inner in given.items()}
-        raise_config_error(where, "a call must list [layer, node, tensor]", node)
+            return [self.read_constant(inner) for inner in given]
+        return self.require_plain(given)
 
-    inputs = convert(node)
-    if not operation and isinstance(inputs, list) and len(inputs) == 1:
-        inputs = inputs[0]  # as Keras does: a layer is not called on a list of one tensor
-    given = [kwargs for kwargs in found if kwargs]
-    if not all(isinstance(kwargs, Mapping) and kwargs == given[0] for kwargs in given):
-        raise_config_error(where, "the keyword arguments must be one dict", given)
-    if not all(isinstance(key, str) for kwargs in given for key in kwargs):
-        raise_config_error(where, "the keyword arguments must have names", given)
-    kwargs = given[0] if given else {}
-    return [inputs], {key: _read_old_value(v, where, names) for key, v in kwargs.items()}
+    def read_old_leaf(self, given: Any) -> Any:
+        if self.is_old_reference(given):
+            return parse_reference(given, self.where, self.names)
+        return self.require_plain(given)
+
+    def is_old_reference(self, given: Any) -> bool:
+        """Return whether a list among the keyword arguments is a tensor."""
+        return _is_old_tensor(given) and len(given) == 3 and given[0] in self.names
 
 
-def _is_leaf(given: Any) -> bool:
+def _is_object(given: Any) -> bool:
+    return isinstance(given, Mapping) and "class_name" in given
+
+
+def _is_old_tensor(given: Any) -> bool:
     is_list = isinstance(given, (list, tuple)) and len(given) in (3, 4)
     return is_list and isinstance(given[0], str)
-
-
-def _read_old_value(given: Any, where: str, names: set[str]) -> Any:
-    """Return a keyword argument's value, in which a list may be a tensor."""
-    if _is_leaf(given) and given[0] in names and len(given) == 3:
-        return parse_reference(given, where, names)
-    if isinstance(given, (list, tuple)):
-        return [_read_old_value(inner, where, names) for inner in given]
-    if isinstance(given, Mapping):
-        return {key: _read_old_value(inner, where, names) for key, inner in given.items()}
-    return _plain(given, where)
-
-
-def _plain_tree(given: Any, where: str) -> Any:
-    if isinstance(given, (list, tuple)):
-        return [_plain_tree(inner, where) for inner in given]
-    return _plain(given, where)
-
-
-def _plain(given: Any, where: str) -> Any:
-    if given is None or isinstance(given, (bool, int, float, str)):
-        return given
-    raise_config_error(where, "an argument must be a plain value", given)
 
 
 def parse_reference(given: Any, where: str, names: Iterable[str]) -> TensorRef:
@@ -222,13 +205,8 @@ def parse_reference(given: Any, where: str, names: Iterable[str]) -> TensorRef:
 
 def parse_references(given: Any, where: str, names: Iterable[str]) -> Any:
     """Return the structure of tensors of `input_layers` or `output_layers`."""
-    if isinstance(given, (list, tuple)):
-        if len(given) == 3 and isinstance(given[0], str):
-            return parse_reference(given, where, names)
-        return [parse_references(inner, where, names) for inner in given]
-    if isinstance(given, Mapping):
-        return {key: parse_references(inner, where, names) for key, inner in given.items()}
-    raise_config_error(where, "a tensor must be [layer, node, tensor]", given)
+    read = partial(parse_reference, where=where, names=names)
+    return _map_leaves(read, given, lambda inner: _is_old_tensor(inner) and len(inner) == 3)
 
 
 def parse_shape(given: Any) -> tuple[int | None, ...] | None:

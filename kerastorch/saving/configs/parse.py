@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..._core.errors import FileError
 from ...graph.order import CycleError, sort_calls
-from ...graph.spec import Call as Call
-from ...graph.spec import LayerSpec as LayerSpec
-from ...graph.spec import ModelSpec as ModelSpec
-from ...graph.spec import TensorRef as TensorRef
-from ...graph.spec import iterate_refs
+from ...graph.spec import Call, LayerSpec, ModelSpec, iterate_refs
+from ..formats.json_file import is_nested_deeper
 from .entries import (
     MODELS,
     Entry,
+    Path,
+    SharedObjects,
     is_operation,
     read_built_shape,
     read_class,
     read_name,
     upgrade_layer_config,
 )
-from .node_index import (
-    WRONG_NUMBERS,
-    find_first_node_index,
-    normalize_node_index,
-    require_unambiguous_index,
-)
+from .node_index import WRONG_NUMBERS, normalize_calls
 from .nodes import (
     Hints,
     InboundNodes,
@@ -36,7 +31,6 @@ from .nodes import (
     parse_shape,
     raise_config_error,
 )
-from .shared_objects import AmbiguousError, Path, SharedObjects
 
 _DEPTH = 128  # of brackets: about forty nested models
 _LAYERS = 100_000
@@ -48,34 +42,14 @@ _REBUILD = (
 
 
 def parse_model_config(config: Any, source: str, version: str | None = None) -> ModelSpec:
-    """Return the spec of a model's config.
-
-    Args:
-        config: Parsed JSON: the content of `config.json`, of the attribute `model_config` of an
-            .h5 file, or of what `model.to_json()` returns, from any version of Keras.
-        source: What error messages call it.
-        version: The version of Keras that wrote it, if known. Keras 3.0 to 3.2 counted the calls
-            of layers wrong, so that a few models of theirs are refused.
+    """Return the spec of a model's config, as parsed JSON.
 
     Raises:
         FileError: it is no config of a Sequential or Functional model, or is not consistent.
     """
-    _require_bounds(config, source)
+    if is_nested_deeper(config, _DEPTH):
+        raise FileError(f"{source}: a config must not be nested more than {_DEPTH} levels deep.")
     return _Reader(source, version).root(config)
-
-
-def _require_bounds(config: Any, source: str) -> None:
-    level = [config]
-    for _ in range(_DEPTH):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, (Mapping, list, tuple))
-            for inner in (outer.values() if isinstance(outer, Mapping) else outer)
-        ]
-        if not level:
-            return
-    raise FileError(f"{source}: a config must not be nested more than {_DEPTH} levels deep.")
 
 
 class _Reader:
@@ -91,9 +65,8 @@ class _Reader:
         if not isinstance(config, Mapping):
             raise_config_error(where, "a model's config must be a dict", config)
         if not isinstance(config.get("class_name"), str) or "config" not in config:
-            raise_config_error(
-                where, "a model must have a `class_name` and a `config`", list(config)
-            )
+            rule = "a model must have a `class_name` and a `config`"
+            raise_config_error(where, rule, list(config))
         kind, content = read_class(config), config["config"]
         if kind not in MODELS or (isinstance(content, Mapping) and "layers" not in content):
             rule = "only Sequential and Functional models can be rebuilt from a config"
@@ -102,37 +75,32 @@ class _Reader:
             self.version = config["keras_version"]
         spec = self.model(config, where, ())
         if (count := _calls_in(spec)) > _CALLS:
-            raise_config_error(
-                where, f"one call of the model must make {_CALLS} of layers at most", count
-            )
+            rule = f"one call of the model must make {_CALLS} of layers at most"
+            raise_config_error(where, rule, count)
         return spec
 
     def model(self, entry: Entry, where: str, path: Path | None) -> ModelSpec:
         """Return the model of an entry with `class_name` and `config`."""
-        content = entry["config"]
-        if MODELS[entry["class_name"]] == "Sequential":
-            return self.sequential(entry, content, where, path)
-        if not isinstance(content, Mapping):
-            raise_config_error(where, "the `config` of a Functional model must be a dict", content)
-        return self.functional(content, where, path)
-
-    def sequential(self, entry: Entry, content: Any, where: str, path: Path | None) -> ModelSpec:
-        if isinstance(content, (list, tuple)):  # until Keras 2.2.2
+        kind, content = MODELS[entry["class_name"]], entry["config"]
+        if kind == "Sequential" and isinstance(content, (list, tuple)):  # until Keras 2.2.2
             content = {"layers": content, "name": read_name(entry, where)}
         if not isinstance(content, Mapping):
-            raise_config_error(
-                where, "the `config` of a Sequential model must be a dict or a list", content
-            )
+            expected = "a dict" if kind == "Functional" else "a dict or a list"
+            raise_config_error(where, f"the `config` of a {kind} model must be {expected}", content)
+        if kind == "Sequential":
+            return self.sequential(entry, content, where, path)
+        return self.functional(content, where, path)
+
+    def sequential(self, entry: Entry, content: Entry, where: str, path: Path | None) -> ModelSpec:
         listed = self.entries(content, where)
         layers = [self.layer(inner, place, path) for inner, place in listed]
         for (_, place), layer in zip(listed[1:], layers[1:], strict=True):
             if layer.class_name == "InputLayer":
-                raise_config_error(
-                    f"{place} {layer.name!r}", "an InputLayer must come first", layer.name
-                )
+                here = f"{place} {layer.name!r}"
+                raise_config_error(here, "an InputLayer must come first", layer.name)
         if layers and layers[0].class_name != "InputLayer":
             layers[:0] = self.input_of(entry, content, layers[0])
-        self.require_names(layers, where)
+        _require_names(layers, where)
         name = read_name({"config": content}, where)
         # Like Keras, read `trainable` of a Sequential model's layers, not of the model.
         if "trainable" not in content and "dtype" not in content:
@@ -141,12 +109,8 @@ class _Reader:
 
     def input_of(self, entry: Entry, content: Entry, first: LayerSpec) -> list[LayerSpec]:
         """Return the InputLayer to add to a Sequential model that begins without one, if known."""
-        built = entry.get("build_config")
-        found = (
-            first.config.get("batch_input_shape"),
-            content.get("build_input_shape"),
-            built.get("input_shape") if isinstance(built, Mapping) else None,
-        )
+        found = [first.config.get("batch_input_shape"), content.get("build_input_shape")]
+        found.append(read_built_shape(entry))
         shape = next((shape for shape in map(parse_shape, found) if shape is not None), None)
         if shape is None or first.model is not None:
             return []
@@ -162,77 +126,36 @@ class _Reader:
         hints: Hints = {}
         entries = self.entries(content, where)
         names = [read_name(entry, place) for entry, place in entries]
+        known = set(names)
         for (entry, place), name in zip(entries, names, strict=True):
             layer = self.layer(entry, place, path)
             nodes, here = entry.get("inbound_nodes", []), f"{place} {name!r}"
             if layer.class_name == "InputLayer" and nodes:
                 raise_config_error(here, "an InputLayer must not be called", nodes)
             layers.append(layer)
-            raw[name] = parse_inbound_nodes(
-                name, nodes, here, names, hints, operation=layer.operation
-            )
-        self.require_names(layers, where)
+            raw[name] = parse_inbound_nodes(name, nodes, here, known, hints, layer.operation)
+        _require_names(layers, where)
         ends = {}
         for key in ("input_layers", "output_layers"):
             if key not in content:
                 raise_config_error(where, f"a Functional model must have `{key}`", list(content))
-            ends[key] = parse_references(content[key], f"{where}: {key}", names)
-        require_unambiguous_index(raw, self.version, where)
-        inside, outside = find_first_node_index(layers, raw, ends)
+            ends[key] = parse_references(content[key], f"{where}: {key}", known)
+        calls, ends = normalize_calls(layers, raw, ends, self.version, where)
         inputs = [layer.name for layer in layers if layer.class_name == "InputLayer"]
-        counts = {name: 1 if name in inputs else len(found.calls) for name, found in raw.items()}
-        for key, tensors in ends.items():
-            ends[key] = normalize_node_index(tensors, outside, counts, inputs, f"{where}: {key}")
         given = [ref.layer for ref in iterate_refs(ends["input_layers"])]
         if not given or sorted(given) != sorted(inputs):
             rule = f"`input_layers` must list the InputLayers {inputs}, each once"
             raise_config_error(where, rule, content["input_layers"])
         if next(iterate_refs(ends["output_layers"]), None) is None:
-            raise_config_error(
-                where, "`output_layers` must list a tensor", content["output_layers"]
-            )
-        calls = {}
-        for name, found in raw.items():
-            shared = inside, counts, inputs, f"{where}: {name!r}"
-            for number, call in enumerate(found.calls):
-                args, kwargs = (
-                    normalize_node_index(call.args, *shared),
-                    normalize_node_index(call.kwargs, *shared),
-                )
-                calls[name, number] = Call(name, args, kwargs, number)
+            rule = "`output_layers` must list a tensor"
+            raise_config_error(where, rule, content["output_layers"])
         if any(found.calls and not found.modern for found in raw.values()):
             layers = [replace(layer, keras2=True) for layer in layers]
-        return ModelSpec(
-            "Functional",
-            read_name({"config": content}, where),
-            content.get("trainable") is not False,
-            tuple(layers),
-            self.in_order(calls, counts, ends["output_layers"], where),
-            ends["input_layers"],
-            ends["output_layers"],
-            hints,
-            self.source,
-        )
-
-    def in_order(
-        self,
-        calls: Mapping[tuple[str, int], Call],
-        counts: Mapping[str, int],
-        outputs: Any,
-        where: str,
-    ) -> tuple[Call, ...]:
-        """Return the calls in Keras's order, or refuse those that lead to no output."""
-        try:
-            order = sort_calls(calls, outputs)
-        except CycleError as error:
-            raise_config_error(where, "a layer must not need its own output", str(error))
-        needed = set(order)
-        unused = [f"call {node[1]} of {node[0]!r}" for node in calls if node not in needed]
-        unused += [f"{name!r}, never called" for name, count in counts.items() if not count]
-        if unused:
-            rule = "every layer must be called, and every call lead to an output"
-            raise_config_error(where, rule, unused, WRONG_NUMBERS)
-        return tuple(calls[node] for node in order)
+        name, trainable = read_name({"config": content}, where), content.get("trainable", True)
+        uncalled = [name for name in names if name not in inputs and not raw[name].calls]
+        order = _sort_calls(calls, uncalled, ends["output_layers"], where)
+        graph = order, ends["input_layers"], ends["output_layers"], hints, self.source
+        return ModelSpec("Functional", name, trainable is not False, tuple(layers), *graph)
 
     def entries(self, content: Mapping[str, Any], where: str) -> list[tuple[Entry, str]]:
         """Return the entries of a model's `layers`, each with its place for messages."""
@@ -248,32 +171,24 @@ class _Reader:
             if not isinstance(entry, Mapping):
                 raise_config_error(place, "a layer must be a dict", entry)
             if not isinstance(entry.get("class_name"), str) or "config" not in entry:
-                raise_config_error(
-                    place, "a layer must have a `class_name` and a `config`", list(entry)
-                )
+                rule = "a layer must have a `class_name` and a `config`"
+                raise_config_error(place, rule, list(entry))
             old = entry["class_name"] == "Sequential" and isinstance(entry["config"], (list, tuple))
             if not old and not isinstance(entry["config"], Mapping):
                 raise_config_error(place, "the `config` of a layer must be a dict", entry["config"])
             listed.append((entry, place))
         return listed
 
-    def require_names(self, layers: list[LayerSpec], where: str) -> None:
-        names = [layer.name for layer in layers]
-        if len(set(names)) < len(names):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise_config_error(where, "the names of layers must differ", twice)
-
     def layer(self, entry: Entry, where: str, path: Path | None) -> LayerSpec:
         """Return the spec of one entry; `path` leads to its model, or is None inside an alias."""
         name, class_name, config = read_name(entry, where), read_class(entry), entry["config"]
         where = f"{where} {name!r}"
-        own, alias = None if path is None else (*path, name), None
-        if own is not None:
-            try:
-                alias = self.sharing.alias(entry, name, own)
-            except AmbiguousError as error:
-                rule = "it must be clear which earlier layer this is the same object as"
-                raise_config_error(where, rule, error.args[0], _REBUILD)
+        own = None if path is None else (*path, name)
+        earlier = [] if own is None else self.sharing.find_earlier(entry, name, own)
+        if len(earlier) > 1:
+            rule = "it must be clear which earlier layer this is the same object as"
+            raise_config_error(where, rule, earlier, _REBUILD)
+        alias = earlier[0] if earlier else None
         if class_name in MODELS and (isinstance(config, (list, tuple)) or "layers" in config):
             model = self.model(entry, where, None if alias else own)
             config = config if isinstance(config, Mapping) else {"layers": config}
@@ -285,12 +200,32 @@ class _Reader:
         return LayerSpec(class_name, name, config, operation, None, shape, alias)
 
 
-def _calls_in(spec: ModelSpec) -> int:
-    """Return how many calls of layers one call of a model makes, nested models included.
+def _require_names(layers: list[LayerSpec], where: str) -> None:
+    counts = Counter(layer.name for layer in layers)
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    if twice:
+        raise_config_error(where, "the names of layers must differ", twice)
 
-    In a small file, models that call a model twice, which calls another twice, and so on, can make
-    more calls than anybody can wait for.
-    """
+
+def _sort_calls(
+    calls: Mapping[tuple[str, int], Call], uncalled: list[str], outputs: Any, where: str
+) -> tuple[Call, ...]:
+    """Return the calls in Keras's order, or refuse those that lead to no output."""
+    try:
+        order = sort_calls(calls, outputs)
+    except CycleError as error:
+        raise_config_error(where, "a layer must not need its own output", str(error))
+    needed = set(order)
+    unused = [f"call {node[1]} of {node[0]!r}" for node in calls if node not in needed]
+    unused += [f"{name!r}, never called" for name in uncalled]
+    if unused:
+        rule = "every layer must be called, and every call lead to an output"
+        raise_config_error(where, rule, unused, WRONG_NUMBERS)
+    return tuple(calls[node] for node in order)
+
+
+def _calls_in(spec: ModelSpec) -> int:
+    """Return how many calls of layers one call of a model makes; it may double with each model."""
     inside = {one.name: 1 + (_calls_in(one.model) if one.model else 0) for one in spec.layers}
     functional = spec.kind == "Functional"
     return sum(inside[name] for name in ([c.layer for c in spec.calls] if functional else inside))

@@ -2,124 +2,78 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from torch import Tensor
 
 from ..._core.errors import FileError
-from . import npy as npy_module
 from . import zip_archive
-from .byte_range import ByteRange
-from .grouped_arrays import group_arrays
-from .npy import ArrayHeader
+from .byte_range import ByteRange, Progress
+from .npy import MOST_BYTES, parse_header, read_array
 from .unsupported import raise_pickle_error
-from .weight_file import Weight, WeightFile
+from .weight_file import Weight, WeightFile, group_arrays
 
 _SUFFIX = ".npy"
 _NUMBERED = re.compile(r"arr_[0-9]{1,9}")
 
 
-@contextmanager
-def open_arrays(
-    path: Path, *, progress: Callable[[int], object] | None = None
-) -> Iterator[WeightFile]:
-    """Open a file that `np.save` or `np.savez` wrote; each array is read on demand.
-
-    Args:
-        path: The file.
-        progress: Called with the number of bytes read.
-
-    Yields:
-        The contents: a list is one layer without a path, named arrays are grouped by layer.
-
-    Raises:
-        FileError: the file is damaged, or holds anything but real arrays.
-    """
-    source = str(path)
-    with path.open("rb", buffering=0) as file:
-        window = ByteRange(file, 0, os.fstat(file.fileno()).st_size)
-        stored: list[_Stored] | dict[str, _Stored]
-        if window.read_at(0, len(zip_archive.SIGNATURE)) == zip_archive.SIGNATURE:
-            kind = "NumPy .npz archive"
-            stored = _read_headers(zip_archive.Archive(source, window), window.size)
-        else:
-            kind = "NumPy .npy file"
-            pickled = f"numpy.load({source!r}, allow_pickle=True).tolist()"
-            stored = [_read_header(source, lambda: window, pickled)]
-
-        def as_weight(path: str, name: str | None, value: _Stored) -> Weight:
-            return _make_weight(f"{source}: {path}", path, name, value, progress)
-
-        layers = group_arrays(stored, as_weight)
-        yield WeightFile(source, kind, layers, named_by_path=True, named_by_caller=True)
+def read_npy(source: str, window: ByteRange, progress: Progress | None) -> WeightFile:
+    """Return the array of a file as one layer without a path."""
+    pickled = f"numpy.load({source!r}, allow_pickle=True).tolist()"
+    weight = _make_weight(source, lambda: window, pickled, progress)
+    return _group(source, "NumPy .npy file", [weight])
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """An array with a checked header: its form, its source, and the offset of its data."""
-
-    form: ArrayHeader
-    open: Callable[[], ByteRange]
-    at: int
-
-
-def _read_headers(archive: zip_archive.Archive, size: int) -> list[_Stored] | dict[str, _Stored]:
-    """Return the arrays of an archive: a list if they are numbered, else a dict by name."""
+def read_npz(archive: zip_archive.Archive, size: int, progress: Progress | None) -> WeightFile:
+    """Return the arrays of an archive of `size` bytes: in order if numbered, else by name."""
+    kind = "NumPy .npz archive"
     total = sum(info.file_size for info in archive.members.values())
     most = max(zip_archive.FREE_BYTES, zip_archive.MOST_RATIO * size)
     if total > most:
         what = f"arrays compressed to {size} bytes. Found: {total} bytes inflated"
         raise FileError(f"{archive.source}: {what}. Save them again with np.savez.")
-    found: dict[str, _Stored] = {}
+    found: dict[str, Weight] = {}
     for member in archive.members:
         if not member.endswith(_SUFFIX):
             what = f"{member!r}: a member that is not an array. Save the arrays with np.savez"
             raise FileError(f"{archive.source}: {what}.")
         name = member.removesuffix(_SUFFIX)
         pickled = f"numpy.load({archive.source!r}, allow_pickle=True)[{name!r}].tolist()"
-        open_window = partial(archive.window, member)
-        found[name] = _read_header(f"{archive.source}: {member}", open_window, pickled)
+        where, open_window = f"{archive.source}: {member}", partial(archive.window, member)
+        found[name] = _make_weight(where, open_window, pickled, progress)
     if not any(_NUMBERED.fullmatch(name) for name in found):
-        return found
+        return _group(archive.source, kind, found)
     in_order = [f"arr_{i}" for i in range(len(found))]
     if set(in_order) != set(found):
         what = f"arrays that are not numbered without a gap. Found: {sorted(found)[:8]}"
         raise FileError(f"{archive.source}: {what}. Save all with np.savez(file, *arrays).")
-    return [found[name] for name in in_order]
+    return _group(archive.source, kind, [found[name] for name in in_order])
 
 
-def _read_header(where: str, open_window: Callable[[], ByteRange], pickled: str) -> _Stored:
+def _group(source: str, kind: str, weights: list[Weight] | dict[str, Weight]) -> WeightFile:
+    def rename(path: str, name: str | None, weight: Weight) -> Weight:
+        return replace(weight, path=path, name=name)
+
+    layers = group_arrays(weights, rename)
+    return WeightFile(source, kind, layers, named_by_path=True, named_by_caller=True)
+
+
+def _make_weight(
+    where: str, open_window: Callable[[], ByteRange], pickled: str, progress: Progress | None
+) -> Weight:
     """Read the header of an array; `pickled` is code for the remedy of a refused pickle."""
     window = open_window()
-    form, at = npy_module.parse_header(where, window.read_at(0, npy_module.MOST_BYTES))
+    form, at = parse_header(where, window.read_at(0, MOST_BYTES))
     if form is None:
         raise_pickle_error(where, pickled)
     if window.size - at != form.nbytes:
         what = f"{form.shape} of {form.dtype}. Found: {window.size - at} bytes, not {form.nbytes}"
         raise FileError(f"{where}: data whose size differs from the header, {what}. Save it again.")
-    return _Stored(form, open_window, at)
 
-
-def _make_weight(
-    where: str,
-    path: str,
-    name: str | None,
-    stored: _Stored,
-    progress: Callable[[int], object] | None,
-) -> Weight:
     def read() -> Tensor:
-        window, data = stored.open(), bytearray(stored.form.nbytes)
-        try:
-            window.read_into(stored.at, data, progress)
-        except (OSError, EOFError, ValueError) as error:
-            what = f"an array that cannot be read. Found: {error}"
-            raise FileError(f"{where}: {what}. Open the file again.") from None
-        return npy_module.bytes_to_tensor(where, stored.form, data)
+        return read_array(where, form, open_window(), at, progress)
 
-    return Weight(path, name, stored.form.shape, stored.form.dtype, read)
+    return Weight("", None, form.shape, form.dtype, read)

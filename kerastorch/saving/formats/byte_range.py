@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any
 
+Progress = Callable[[int], object]  # called with the number of bytes read
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _STEP = 8 << 20
-
-
-class Bytes(Protocol):
-    """A source of bytes: a file, a BytesIO or another window."""
-
-    def seek(self, offset: int, /) -> int:
-        """Move to an offset from the start."""
-
-    def readinto(self, buffer: Any, /) -> int | None:
-        """Read into a buffer and return the number of bytes read."""
 
 
 class ByteRange(io.RawIOBase):
     """`size` bytes of a seekable file from `start`; closing it leaves the file open."""
 
-    def __init__(self, file: Bytes, start: int, size: int) -> None:
+    def __init__(self, file: io.RawIOBase | io.BytesIO, start: int, size: int) -> None:
         super().__init__()
-        self.file = file
-        self.start = start
-        self.size = size
+        self.file, self.start, self.size = file, start, size
         self._at = 0
 
     def readable(self) -> bool:
         """Return True."""
         return True
 
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the current position in the range."""
-        return self._at
+    seekable = readable
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to a position in the range, or beyond its end, and return it."""
@@ -63,9 +48,7 @@ class ByteRange(io.RawIOBase):
         self._at += done
         return done
 
-    def read_into(
-        self, at: int, buffer: Any, progress: Callable[[int], object] | None = None
-    ) -> None:
+    def read_into(self, at: int, buffer: Any, progress: Progress | None = None) -> None:
         """Fill a buffer with the bytes from `at`; raise EOFError if there are too few."""
         with memoryview(buffer).cast("B") as view:
             self.seek(at)
@@ -80,3 +63,11 @@ class ByteRange(io.RawIOBase):
         """Return `size` bytes from `at`, or fewer if the range ends first."""
         self.seek(at)
         return self.read(min(size, max(self.size - at, 0))) or b""
+
+    def find_hdf5(self) -> Iterator[int]:
+        """Yield the offsets of signatures where HDF5 libraries look for them behind other data."""
+        at = 512
+        while at < self.size:
+            if self.read_at(at, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
+                yield at
+            at *= 2

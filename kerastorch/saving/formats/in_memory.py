@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +14,7 @@ from torch import Tensor
 from ..._core.arrays import to_tensor
 from ..._core.errors import argument_error
 from ...dtype_policies import get_dtype_name
-from .grouped_arrays import group_arrays
-from .weight_file import SavedLayer, Weight, WeightFile
+from .weight_file import SavedLayer, Weight, WeightFile, group_arrays
 
 _KERAS = ("keras", "tf_keras", "keras_core", "tensorflow")
 _MODELS = ("Sequential", "Functional", "Model")  # their configs describe the graph of layers
@@ -22,31 +22,31 @@ _MODELS = ("Sequential", "Functional", "Model")  # their configs describe the gr
 
 def is_keras_object(value: object) -> bool:
     """Return whether `value` is a layer or model of Keras 3, tf_keras or tf.keras."""
-    return any(c.__name__ == "Layer" and _package_of(c) in _KERAS for c in type(value).__mro__)
+    return _find_package(value) is not None
+
+
+def _find_package(value: object) -> str | None:
+    """Return the package of the class `Layer` that an object is of, or None if not Keras's."""
+    bases = [cls for cls in type(value).__mro__ if cls.__name__ == "Layer"]
+    packages = [cls.__module__.partition(".")[0] for cls in bases]
+    return next((package for package in packages if package in _KERAS), None)
 
 
 def read_live_object(value: Any) -> WeightFile:
-    """Return the weights of a built Keras layer or model of any backend, or of bare arrays.
-
-    The path of a nested layer holds the names of the models and wrappers around it, "nested/conv".
-    A shared layer appears once, where it is met first.
-    """
-    if not is_keras_object(value):
+    """Return the weights of a built Keras layer or model of any backend, or of bare arrays."""
+    package = _find_package(value)
+    if package is None:
         return read_arrays(value)
+    kind, name = type(value).__name__, value.name
     layers = tuple(_iterate_saved_layers(value, "", set()))
     if not getattr(value, "built", True) and not any(layer.weights for layer in layers):
         remedy = "Call it on a batch, or `build` it, first."
-        raise ValueError(
-            argument_error(type(value).__name__, "source", "built", value.name, remedy)
-        )
-    base = next(
-        c for c in type(value).__mro__ if c.__name__ == "Layer" and _package_of(c) in _KERAS
-    )
-    version = getattr(sys.modules.get(_package_of(base)), "__version__", None)
+        raise ValueError(argument_error(kind, "source", "built", name, remedy))
+    version = getattr(sys.modules.get(package), "__version__", None)
     return WeightFile(
-        source=f"{type(value).__name__} {value.name!r}",
-        format=f"{_package_of(base)} object in memory",
-        version=version if _package_of(base) != "tensorflow" else None,
+        source=f"{kind} {name!r}",
+        format=f"{package} object in memory",
+        version=version if package != "tensorflow" else None,
         config=_config(value),
         layers=layers,
         named_by_path=True,
@@ -70,10 +70,6 @@ def read_arrays(values: Any, source: str = "arrays") -> WeightFile:
         raise TypeError(argument_error(source, "source", "a dict by strings", list(values)[:5]))
     layers = group_arrays(values, as_weight)
     return WeightFile(source, "arrays in memory", layers, named_by_path=True, named_by_caller=True)
-
-
-def _package_of(cls: type) -> str:
-    return cls.__module__.partition(".")[0]
 
 
 def _config(value: Any) -> Any:
@@ -112,16 +108,13 @@ def _make_weight(path: str, variable: Any) -> Weight:
     full_path = f"{path}/{name}" if path else name
     tensor = _to_cpu(variable)
     if tensor is None:
-        raise TypeError(
-            argument_error(full_path, "variable", "one of real numbers", str(variable.dtype))
-        )
+        rule, dtype = "one of real numbers", str(variable.dtype)
+        raise TypeError(argument_error(full_path, "variable", rule, dtype))
     return _from_tensor(full_path, name, tensor)
 
 
 def _from_tensor(path: str, name: str | None, tensor: Tensor) -> Weight:
-    def read() -> Tensor:
-        return tensor.clone(memory_format=torch.contiguous_format)
-
+    read = partial(tensor.clone, memory_format=torch.contiguous_format)
     return Weight(path, name, tuple(tensor.shape), get_dtype_name(tensor.dtype), read)
 
 

@@ -11,6 +11,7 @@ MOST_BYTES = 64 << 20
 _MOST_VALUES = 4_000_000
 _MOST_DEPTH = 200
 _MOST_DIGITS = 40
+_CONTAINERS = (dict, list, tuple)
 
 
 def parse_json(where: str, data: bytes | str) -> Any:
@@ -29,7 +30,8 @@ def parse_json(where: str, data: bytes | str) -> Any:
     except ValueError as error:  # includes JSONDecodeError and UnicodeDecodeError
         what = "not JSON that Keras writes"
         raise FileError(f"{where}: {what}. Found: {str(error)[:200]}. Save it again.") from None
-    _check_depth(where, value)
+    if is_nested_deeper(value, _MOST_DEPTH):
+        raise FileError(f"{where}: JSON that is nested deeper than {_MOST_DEPTH} levels.")
     return value
 
 
@@ -48,16 +50,12 @@ def _parse_int(digits: str) -> int:
     return int(digits)
 
 
-def _check_depth(where: str, value: Any) -> None:
-    level = [value]
-    for _ in range(_MOST_DEPTH):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, (list, dict))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, (list, dict))
-        ]
+def is_nested_deeper(value: Any, most: int) -> bool:
+    """Return whether lists and dicts are nested in more than `most` levels."""
+    level = [value] if isinstance(value, _CONTAINERS) else []
+    for _ in range(most):
+        inside = (outer.values() if isinstance(outer, dict) else outer for outer in level)
+        level = [v for values in inside for v in values if isinstance(v, _CONTAINERS)]
         if not level:
-            return
-    raise FileError(f"{where}: JSON that is nested deeper than {_MOST_DEPTH} levels.")
+            return False
+    return True

@@ -1,12 +1,11 @@
-"""The header of a `.npy` file, and the conversion of an array's bytes to a tensor.
-
-The dtype is looked up in a closed table and the shape is checked before memory is allocated.
-Nothing is unpickled.
-"""
+"""Arrays: their headers, with dtypes of a closed table and checked shapes, and their bytes."""
 
 from __future__ import annotations
 
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
@@ -14,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib import format as npy_format
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from torch import Tensor
 
 from ..._core.arrays import to_tensor
 from ..._core.errors import FileError
 from ..._core.layout import permute_axes
+from .byte_range import ByteRange, Progress
 
 MAGIC = b"\x93NUMPY"
 MOST_BYTES = 16 << 10  # read to parse the header
@@ -35,25 +35,16 @@ _UNORDERED = ("b1", "i1", "u1", "V2")
 _TYPES = ", ".join(sorted(set(_NAMES.values())))
 _MOST_AXES = 32
 _MOST_HEADER = 10_000
-_READERS: dict[tuple[int, int], Any] = {
-    (1, 0): npy_format.read_array_header_1_0,
-    (2, 0): npy_format.read_array_header_2_0,
-}
+_READERS: Any = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """The dtype, shape and memory order of an array.
+    """The dtype, shape and memory order of an array."""
 
-    Attributes:
-        code: NumPy's code of the dtype: "<f4".
-        stored: The sizes of the stored axes, the slowest first.
-        axes: The permutation from the stored axes to the array's axes.
-    """
-
-    code: str
-    stored: tuple[int, ...]
-    axes: tuple[int, ...]
+    code: str  # NumPy's, of the dtype: "<f4"
+    stored: tuple[int, ...]  # the sizes of the stored axes, the slowest first
+    axes: tuple[int, ...]  # the permutation from the stored axes to the array's axes
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,11 +63,13 @@ class ArrayHeader:
 
 
 def make_header(
-    where: str, code: object, shape: tuple[int, ...], fortran: bool = False
+    where: str, code: str, shape: tuple[int, ...], fortran: bool = False
 ) -> ArrayHeader:
     """Check the dtype and the shape of an array in C or Fortran order, and return its form."""
-    if not isinstance(code, str) or not _is_supported(code):
-        found = f"Found: {str(code)[:50]!r}. The dtypes are {_TYPES}."
+    order, kind = code[:1], code[1:]
+    is_supported = kind in _UNORDERED if order == "|" else order in ("<", ">") and kind in _NAMES
+    if not is_supported:
+        found = f"Found: {code[:50]!r}. The dtypes are {_TYPES}."
         raise FileError(f"{where}: an array with an unsupported dtype. {found}")
     largest = prod(max(size, 1) for size in shape) * int(code[2:])
     if len(shape) > _MOST_AXES or min(shape, default=0) < 0 or largest >= 1 << 63:
@@ -85,20 +78,13 @@ def make_header(
     return ArrayHeader(code, shape[::-1], axes[::-1]) if fortran else ArrayHeader(code, shape, axes)
 
 
-def _is_supported(code: str) -> bool:
-    """Return whether a dtype is in the table and has a byte order if it needs one."""
-    order, kind = code[:1], code[1:]
-    return kind in _UNORDERED if order == "|" else order in ("<", ">") and kind in _NAMES
-
-
 def parse_header(where: str, start: bytes) -> tuple[ArrayHeader | None, int]:
     """Parse a header; return the form, None for Python objects, and the offset of the data."""
     file = BytesIO(start)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy warns about headers written by Python 2
-            version = npy_format.read_magic(file)
-            read = _READERS[version]
+            read = _READERS[read_magic(file)]
             shape, is_fortran, dtype = read(file, max_header_size=_MOST_HEADER)
         if dtype.names is not None or dtype.subdtype is not None:
             raise ValueError(f"an array with fields: {dtype}")
@@ -110,6 +96,26 @@ def parse_header(where: str, start: bytes) -> tuple[ArrayHeader | None, int]:
     if dtype.hasobject:
         return None, file.tell()
     return make_header(where, dtype.str, shape, is_fortran), file.tell()
+
+
+@contextmanager
+def convert_read_errors(where: str) -> Iterator[None]:
+    """Convert what reading an array's bytes raises to a FileError."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        what = f"an array that cannot be read. Found: {error}"
+        raise FileError(f"{where}: {what}. Open the file again, or save it again.") from None
+
+
+def read_array(
+    where: str, header: ArrayHeader, window: ByteRange, at: int, progress: Progress | None
+) -> Tensor:
+    """Read the bytes of an array from an offset into a new tensor."""
+    data = bytearray(header.nbytes)
+    with convert_read_errors(where):
+        window.read_into(at, data, progress)
+    return bytes_to_tensor(where, header, data)
 
 
 def bytes_to_tensor(where: str, array: ArrayHeader, data: bytes | bytearray) -> Tensor:

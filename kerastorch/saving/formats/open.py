@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..._core import arguments
 from ..._core.errors import FileError
-from . import json_file, npy, zip_archive
-from .array_files import open_arrays
-from .byte_range import ByteRange
-from .hdf5 import reader
+from . import json_file, zip_archive
+from .array_files import read_npy, read_npz
+from .byte_range import HDF5_SIGNATURE, ByteRange, Progress
 from .hdf5.keras3_layout import is_keras2_tree, is_keras3_layout, read_keras3_layers
 from .hdf5.legacy_layout import CONFIG, MODEL, find_weights_group, read_legacy_layers
-from .hdf5.objects import Group, Progress
-from .hdf5.shards import is_index, list_shards, merge_shards
+from .hdf5.objects import Group
+from .hdf5.reader import read_tree
+from .hdf5.shards import list_shards, merge_shards
 from .in_memory import read_live_object
+from .npy import MAGIC
 from .unsupported import check_missing, raise_directory_error, raise_file_error, raise_pickle_error
 from .weight_file import WeightFile
 
@@ -33,13 +34,6 @@ _RESAVE = "Save it again with Keras: model.save('model.keras')."
 @contextmanager
 def open_weight_file(source: Any, *, progress: Progress | None = None) -> Iterator[WeightFile]:
     """Open a file that Keras saved, or an object in memory; each array is read on demand.
-
-    Files are `.keras` archives and directories, HDF5 files of every layout, indexes of sharded
-    weights, NumPy files, and configs in JSON. Nothing in a file is imported or called.
-
-    Args:
-        source: A path, a Keras layer or model, or arrays in a list or a dict.
-        progress: Called with the number of bytes read.
 
     Raises:
         FileError: the file is damaged, unsafe, or of a format that Keras does not write.
@@ -58,10 +52,8 @@ class _Opener:
     """Opens files, which the stack closes."""
 
     def __init__(self, stack: ExitStack, path: Path, progress: Progress | None) -> None:
-        self.stack = stack
-        self.path = path
+        self.stack, self.path, self.progress = stack, path, progress
         self.source = str(path)
-        self.progress = progress
 
     def make_error(self, what: str) -> FileError:
         return FileError(f"{self.source}: {what}. {_RESAVE}")
@@ -74,10 +66,10 @@ class _Opener:
         start = window.read_at(0, _START)
         if start.startswith(zip_archive.SIGNATURE):
             return self.read_zip(window)
-        if start.startswith(reader.SIGNATURE):
+        if start.startswith(HDF5_SIGNATURE):
             return self.read_hdf5(window)
-        if start.startswith(npy.MAGIC):
-            return self.read_arrays()
+        if start.startswith(MAGIC):
+            return read_npy(self.source, window, self.progress)
         if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
             return self.read_json(window)
         return raise_file_error(self.source, window, start)
@@ -96,7 +88,7 @@ class _Opener:
         archive = zip_archive.Archive(self.source, window)
         names = archive.members
         if _CONFIG not in names and any(name.endswith(".npy") for name in names):
-            return self.read_arrays()
+            return read_npz(archive, window.size, self.progress)
         weight_files = [name for name in (_WEIGHTS, _PICKLED) if name in names]
         if _CONFIG not in names or not weight_files:
             what = f"a zip archive without {_CONFIG} and {_WEIGHTS}"
@@ -108,68 +100,55 @@ class _Opener:
             arrays = f"numpy.load({opening}, allow_pickle=True).items()"
             layers = f"{{n: a.item() for n, a in {arrays} if n.startswith('layers/')}}"
             raise_pickle_error(f"{self.source}: {_PICKLED}", layers)
-
-        def text(name: str, most: int) -> bytes:
-            return archive.window(name, most).readall() if name in names else b"{}"
-
-        return self.read_bundle(
-            "Keras .keras archive", text, lambda: self.read_weights(archive.window(_WEIGHTS))
-        )
+        return self.read_bundle("Keras .keras archive", names, archive.window)
 
     def read_directory(self) -> WeightFile:
         present = {entry.name for entry in self.path.iterdir()}
         if {_CONFIG, _WEIGHTS} <= present:
-            names = present & {_CONFIG, _METADATA, _WEIGHTS}
-            inside = {name: self.open_in(self.path, name) for name in names}
 
-            def text(name: str, most: int) -> bytes:
-                return inside[name].read_at(0, most + 1) if name in inside else b"{}"
+            def open_member(name: str, most: int | None = None) -> ByteRange:
+                return self.open_in(self.path, name)
 
-            return self.read_bundle(
-                "Keras .keras directory", text, lambda: self.read_weights(inside[_WEIGHTS])
-            )
+            return self.read_bundle("Keras .keras directory", present, open_member)
         indexes = sorted(name for name in present if name.endswith(".weights.json"))
         if len(indexes) == 1:
             return self.read_json(self.open_in(self.path, indexes[0]), self.path)
         return raise_directory_error(self.source, present)
 
     def read_bundle(
-        self, kind: str, text: Callable[[str, int], bytes], weights: Callable[[], Group]
+        self, kind: str, names: Container[str], open_member: Callable[..., ByteRange]
     ) -> WeightFile:
         """Read the config, the metadata and the weights of an archive or a directory."""
-        config = json_file.parse_json(
-            f"{self.source}: {_CONFIG}", text(_CONFIG, json_file.MOST_BYTES)
-        )
-        metadata = json_file.parse_json(
-            f"{self.source}: {_METADATA}", text(_METADATA, _MOST_METADATA)
-        )
-        version = _find_writer(metadata)["version"] if isinstance(metadata, dict) else None
-        return self.read_tree(weights(), kind, config, version)
 
-    def read_weights(self, window: ByteRange) -> Group:
-        """Read the weights of an archive or a directory."""
-        root = reader.read_tree(f"{self.source}: {_WEIGHTS}", window)
+        def parse(name: str, most: int) -> Any:
+            text = open_member(name, most).read_at(0, most + 1) if name in names else b"{}"
+            return json_file.parse_json(f"{self.source}: {name}", text)
+
+        config = parse(_CONFIG, json_file.MOST_BYTES)
+        metadata = parse(_METADATA, _MOST_METADATA)
+        version = _find_writer(metadata)["version"] if isinstance(metadata, dict) else None
+        root = read_tree(f"{self.source}: {_WEIGHTS}", open_member(_WEIGHTS), self.progress)
         if not is_keras3_layout(root):
             what = f"{_WEIGHTS}: no weights as Keras 2.12 and later write them"
             raise self.make_error(f"{what}. Found: {sorted(root.members)[:8]}")
-        return root
+        return self.group_layers(root, kind, config, version)
 
     def read_hdf5(self, window: ByteRange) -> WeightFile:
         if zip_archive.find_end_record(window) is not None:
             raise self.make_error("an HDF5 file and a zip archive at once")
-        root = reader.read_tree(self.source, window)
+        root = read_tree(self.source, window, self.progress)
         weights = find_weights_group(root)
         if weights is not None:
             return self.read_legacy(root, weights)
         if is_keras3_layout(root):
-            return self.read_tree(root, "Keras weights file", None, None)
+            return self.group_layers(root, "Keras weights file")
         if CONFIG in root.attributes:
             return self.read_legacy(root, Group("", {"layer_names": ()}, {}))
-        what = "an HDF5 file that no Keras wrote"
-        raise self.make_error(f"{what}. Found: {sorted(root.members)[:8]}")
+        found = sorted(root.members)[:8]
+        raise self.make_error(f"an HDF5 file that no Keras wrote. Found: {found}")
 
     def read_legacy(self, root: Group, weights: Group) -> WeightFile:
-        layers, ignored = read_legacy_layers(self.source, weights, self.progress)
+        layers, ignored = read_legacy_layers(self.source, weights)
         if weights is not root:
             ignored += tuple(path for path in root.members if path != MODEL)
         metadata = {**root.attributes, **weights.attributes}
@@ -180,28 +159,30 @@ class _Opener:
         known = {"config": config, "ignored": ignored, **_find_writer(metadata)}
         return WeightFile(self.source, kind, layers, **known)
 
-    def read_tree(self, root: Group, kind: str, config: Any, version: str | None) -> WeightFile:
-        layers, ignored = read_keras3_layers(self.source, root, self.progress)
+    def group_layers(
+        self, root: Group, kind: str, config: Any = None, version: str | None = None
+    ) -> WeightFile:
+        layers, ignored = read_keras3_layers(self.source, root)
         old = " of Keras 2.12 to 2.14" if is_keras2_tree(root) else ""
         known: dict[str, Any] = {"version": version, "config": config, "ignored": ignored}
         return WeightFile(self.source, f"{kind}{old}", layers, named_by_class=True, **known)
 
     def read_json(self, window: ByteRange, directory: Path | None = None) -> WeightFile:
         value = json_file.parse_json(self.source, window.read_at(0, json_file.MOST_BYTES + 1))
-        if is_index(value):
+        if isinstance(value, dict) and isinstance(value.get("weight_map"), dict):
             names = list_shards(self.source, value)
             folder = self.path.parent if directory is None else directory
-            roots = {n: reader.read_tree(f"{folder / n}", self.open_in(folder, n)) for n in names}
+            roots = {
+                name: read_tree(str(folder / name), self.open_in(folder, name), self.progress)
+                for name in names
+            }
             root = merge_shards(self.source, roots, names)
-            return self.read_tree(root, "Keras sharded weights", None, None)
+            return self.group_layers(root, "Keras sharded weights")
         if not isinstance(value, dict) or "class_name" not in value:
             what = "JSON that is neither a model's config nor an index of sharded weights"
             raise self.make_error(f"{what}. Found: {str(value)[:100]}")
         kind = "Keras config in JSON"
         return WeightFile(self.source, kind, (), **_find_writer(value), config=value)
-
-    def read_arrays(self) -> WeightFile:
-        return self.stack.enter_context(open_arrays(self.path, progress=self.progress))
 
     def open_in(self, folder: Path, name: str) -> ByteRange:
         """Open a file in a directory; refuse a link to another directory."""

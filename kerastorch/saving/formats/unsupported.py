@@ -26,7 +26,6 @@ _PICKLES = (
     *(b"(l", b"(d", b"(c", b"]q", b"}q", b"cnumpy"),  # protocols 0 and 1
 )
 _YAML = (b"backend:", b"class_name:", b"config:", b"keras_version:", b"---", b"!!python")
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint's index
 
 
@@ -74,11 +73,8 @@ def raise_file_error(source: str, window: ByteRange, start: bytes) -> NoReturn:
         raise FileError(f"{source}: {what}.")
     if window.read_at(max(window.size - 8, 0), 8) == _TABLE_END:
         raise FileError(f"{source}: a TensorFlow checkpoint, which is not read. {_KERAS}")
-    at = 512
-    while at < window.size:
-        if window.read_at(at, 8) == _HDF5:
-            what = f"an HDF5 file behind {at} bytes of other data, which no Keras writes"
-            raise FileError(f"{source}: {what}. {_KERAS}")
-        at *= 2
+    for at in window.find_hdf5():
+        what = f"an HDF5 file behind {at} bytes of other data, which no Keras writes"
+        raise FileError(f"{source}: {what}. {_KERAS}")
     what = "not a file that Keras writes"
     raise FileError(f"{source}: {what}. Found: it starts with {start[:16]!r}. {_KERAS}")

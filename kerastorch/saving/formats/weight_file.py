@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +11,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Weight:
-    """One array of a file.
-
-    `read` reads it into a new CPU tensor, and may have a method `blocks`, which yields the rows in
-    order, a few at a time.
-    """
+    """One array of a file; `read.blocks`, if there, yields its rows in order, a few at a time."""
 
     path: str  # in the file: "layers/conv2d/vars/0", "conv2d/kernel:0"
     name: str | None  # in Keras, "kernel", or None if the file has none
     shape: tuple[int, ...]  # in Keras's axis order
     dtype: str  # "float32", "bfloat16"
-    read: Callable[[], Tensor]
+    read: Callable[[], Tensor]  # into a new CPU tensor
 
 
 @dataclass(frozen=True)
@@ -35,36 +31,51 @@ class SavedLayer:
 
 @dataclass(frozen=True)
 class WeightFile:
-    """The contents of a file or a live object.
+    """The contents of a file or a live object."""
 
-    Attributes:
-        source: The name in error messages: the file's path.
-        format: A description: "Keras 3 .keras archive".
-        layers: The layers in the file's order.
-        version: The version of Keras that wrote it, or None if unknown.
-        backend: The backend that wrote it, or None; kernels of "theano" are flipped.
-        config: The model's config as parsed JSON, or None.
-        ignored: The paths of the optimizer's and the metrics' groups.
-        named_by_class: Whether groups are named after classes, so that the order of the layers is
-            lost (Keras 3; its files also have LoRA's factors merged).
-        named_by_path: Whether a layer's path holds the names of the models around it. Otherwise a
-            nested model is one layer with all its weights.
-        named_by_caller: Whether the names are the caller's, not those of a model.
-    """
-
-    source: str
-    format: str
-    layers: tuple[SavedLayer, ...]
-    version: str | None = None
-    backend: str | None = None
-    config: Any = None
-    ignored: tuple[str, ...] = ()
+    source: str  # in error messages: the file's path
+    format: str  # "Keras 3 .keras archive"
+    layers: tuple[SavedLayer, ...]  # in the file's order
+    version: str | None = None  # of the Keras that wrote it
+    backend: str | None = None  # that wrote it; kernels of "theano" are flipped
+    config: Any = None  # the model's, as parsed JSON
+    ignored: tuple[str, ...] = ()  # the paths of the optimizer's and the metrics' groups
+    # Groups are named after classes, so that the order of the layers is lost (Keras 3; its files
+    # also have LoRA's factors merged).
     named_by_class: bool = False
+    # A layer's path holds the names of the models around it; else a nested model is one layer.
     named_by_path: bool = False
-    named_by_caller: bool = False
+    named_by_caller: bool = False  # the names are the caller's, not those of a model
 
     @property
     def may_be_keras1(self) -> bool:
         """Whether Keras 1, whose kernels had another axis order, may have written it."""
         is_old = (self.version or "1").startswith(("0", "1"))
         return is_old and not (self.named_by_class or self.named_by_path)
+
+
+# (path, name, array) -> Weight; raises if the value is not an array.
+AsWeight = Callable[[str, str | None, Any], Weight]
+
+
+def group_arrays(values: Any, as_weight: AsWeight) -> tuple[SavedLayer, ...]:
+    """Group a list of arrays into one layer without a path, or a dict of them into layers.
+
+    A dict maps "layer/array" to an array, or a layer's path to a list or a dict of arrays.
+    """
+    found: dict[str, list[Weight]] = {}
+    for path, value in values.items() if isinstance(values, Mapping) else [("", values)]:
+        if isinstance(value, (list, tuple)):
+            prefix = f"{path}/" if path else ""
+            weights = [as_weight(f"{prefix}{i}", None, array) for i, array in enumerate(value)]
+            found.setdefault(path, []).extend(weights)
+            continue
+        named = value.items() if isinstance(value, Mapping) else ((None, value),)
+        for name, array in named:
+            full_path = path if name is None else f"{path}/{name}"
+            layer, _, last = full_path.rpartition("/")
+            found.setdefault(layer, []).append(as_weight(full_path, last.removesuffix(":0"), array))
+    return tuple(
+        SavedLayer(path, path.rpartition("/")[2] or None, tuple(weights))
+        for path, weights in found.items()
+    )

@@ -23,7 +23,6 @@ _MOST_COMMENT = 0xFFFF
 _MOST_MEMBERS = 10_000
 _MOST_DIRECTORY = 4 << 20
 _HEADER = struct.Struct("<4s5H3L2H")
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _STEP = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SAFE_FLAGS = 0x0806  # UTF-8 names and the two hints of deflate
@@ -49,8 +48,7 @@ class Archive:
     """A zip archive; all members are checked when it is opened."""
 
     def __init__(self, source: str, window: ByteRange) -> None:
-        self.source = source
-        self._window = window
+        self.source, self._window = source, window
         found = find_end_record(window)
         if found is None:
             raise FileError(f"{source}: a zip archive without an end record. Download it again.")
@@ -91,14 +89,15 @@ class Archive:
         end = 0
         for info in sorted(infos, key=lambda info: info.header_offset):
             if info.header_offset < end or (end == 0 and info.header_offset != 0):
-                raise self._make_error(
-                    info.filename, "a member that overlaps or follows other data"
-                )
+                what = "a member that overlaps or follows other data"
+                raise self._make_error(info.filename, what)
             self._starts[info.filename] = self._find_data(info)
             end = self._starts[info.filename] + info.compress_size
         if end > self._zip.start_dir:
             raise self._make_error("", "members that reach beyond the directory of the archive")
-        self._check_no_hdf5()
+        for at in self._window.find_hdf5():
+            if at not in self._starts.values():
+                raise self._make_error("", f"a zip archive and an HDF5 file (at byte {at}) at once")
         return members
 
     def _check_member(self, info: zipfile.ZipInfo) -> None:
@@ -112,9 +111,8 @@ class Archive:
         kind = stat.S_IFMT(info.external_attr >> 16)
         folder = name.endswith("/") and not info.file_size
         if kind and not stat.S_ISREG(kind) and not (folder and stat.S_ISDIR(kind)):
-            raise self._make_error(
-                name, "a link, a device or another member that is not a regular file"
-            )
+            what = "a link, a device or another member that is not a regular file"
+            raise self._make_error(name, what)
         if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
             raise self._make_error(name, "an uncompressed member with two sizes")
 
@@ -124,25 +122,15 @@ class Archive:
         raw = self._window.read_at(info.header_offset + _HEADER.size, name_size)
         name = raw.decode("utf-8" if flags & 0x0800 else "cp437")
         if magic != SIGNATURE or name != info.orig_filename or method != info.compress_type:
-            raise self._make_error(
-                info.filename, "a member whose header differs from the directory"
-            )
-        start: int = info.header_offset + _HEADER.size + name_size + extra
-        return start
-
-    def _check_no_hdf5(self) -> None:
-        """Check 512, 1024, 2048, ..., where HDF5 libraries look for their signature."""
-        at = 512
-        while at < self._window.size:
-            if self._window.read_at(at, 8) == _HDF5 and at not in self._starts.values():
-                raise self._make_error("", f"a zip archive and an HDF5 file (at byte {at}) at once")
-            at *= 2
+            what = "a member whose header differs from the directory"
+            raise self._make_error(info.filename, what)
+        return int(info.header_offset + _HEADER.size + name_size + extra)
 
     def window(self, name: str, most: int | None = None) -> ByteRange:
         """Return a member's bytes, at most `most`, checked against its CRC-32."""
         info = self.members[name]
         size, packed = info.file_size, info.compress_size
-        if size > (size if most is None else most):
+        if most is not None and size > most:
             raise self._make_error(name, f"more than {most} bytes. Found: {size}")
         with self._convert_errors(name):
             if info.compress_type == zipfile.ZIP_STORED:

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from kerastorch.graph.order import CycleError, sort_calls
-from kerastorch.graph.spec import iterate_refs, map_refs
-from kerastorch.saving.configs.parse import Call, TensorRef
+from kerastorch.graph.spec import Call, TensorRef, iterate_refs, map_refs
 from tests.models.configs import (
     chain,
     dense,

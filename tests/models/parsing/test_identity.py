@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from kerastorch._core.errors import FileError
-from kerastorch.saving.configs.parse import TensorRef
+from kerastorch.graph.spec import TensorRef
 from tests.models.configs import chain, dense, functional, input_layer, inside, layer, node, tensor
 from tests.models.parsing.entries import parsed, with_shared
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ _KNOWN = (
     "backend", "dtype", "keras_version", "layer_names", "model_config", "name", "nb_layers",
     "nb_params", "weight_names",
 )  # fmt: skip
-_SPLIT = ("layer_names", "weight_names")  # Keras splits long ones into several
+_PART = re.compile(r"(layer|weight)_names[0-9]{1,5}")  # Keras splits long ones into several
 _MOST = 10_000  # of one object
 _MOST_STRINGS = 1_000_000  # of one attribute
 
@@ -28,9 +29,7 @@ class AttributeReader:
     def __init__(
         self, h5py: Any, window: ByteRange, make_error: Callable[[str, str], FileError]
     ) -> None:
-        self.h5py = h5py
-        self.window = window
-        self.make_error = make_error
+        self.h5py, self.window, self.make_error = h5py, window, make_error
         self.strings = StringReader(window, self._count_bytes)
         self.nbytes = 0
 
@@ -41,12 +40,11 @@ class AttributeReader:
             raise self.make_error(path, f"more than {_MOST} attributes. Found: {count}")
         found: dict[str, Attribute] = {}
         names: list[bytes] = []
-        self.h5py.h5a.iterate(
-            member, names.append
-        )  # access by index would search from the start each time
+        # Access by index would search from the start each time.
+        self.h5py.h5a.iterate(member, names.append)
         for raw in names:
             name = raw.decode("utf-8", "replace")
-            if name in _KNOWN or any(_is_part(name, full_name) for full_name in _SPLIT):
+            if name in _KNOWN or _PART.fullmatch(name):
                 attribute = self.h5py.h5a.open(member, raw)
                 found[name] = self._read_value(member, attribute, f"{path}@{name}")
         return found
@@ -79,9 +77,3 @@ class AttributeReader:
         self.nbytes += nbytes
         if self.nbytes > self.window.size:
             raise self.make_error("", "attributes of more bytes than the file has")
-
-
-def _is_part(name: str, full_name: str) -> bool:
-    """Return whether an attribute is a part of a split one: "layer_names0"."""
-    rest = name.removeprefix(full_name)
-    return rest != name and rest.isascii() and rest.isdecimal() and len(rest) < 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..weight_file import SavedLayer
-from .objects import Array, Group, Progress, make_error
+from .objects import Array, Group, make_error
 
 VARS = "vars"
 _LAYERS = "layers"
@@ -15,8 +15,9 @@ NOT_LAYERS = ("optimizer", "metrics")
 
 def is_keras3_layout(root: Group) -> bool:
     """Return whether a file has this layout."""
-    starts = {part for name, _ in root.groups() for part in _split_name(name)[:1]}
-    return bool(starts & {VARS, _LAYERS}) or any(VARS in g.members for _, g in root.groups())
+    groups = {name: found for name, found in root.members.items() if isinstance(found, Group)}
+    starts = {_split_name(name)[0] for name in groups}
+    return bool(starts & {VARS, _LAYERS}) or any(VARS in g.members for g in groups.values())
 
 
 def is_keras2_tree(root: Group) -> bool:
@@ -24,13 +25,11 @@ def is_keras2_tree(root: Group) -> bool:
     return any(_OLD_LAYERS in name.split("\\") for name in root.members)
 
 
-def read_keras3_layers(
-    source: str, root: Group, progress: Progress | None
-) -> tuple[tuple[SavedLayer, ...], tuple[str, ...]]:
+def read_keras3_layers(source: str, root: Group) -> tuple[tuple[SavedLayer, ...], tuple[str, ...]]:
     """Return the layers, and the paths of the optimizer's and the metrics' groups."""
     layers: dict[str, SavedLayer] = {}
     ignored = []
-    for layer in _walk_layers(source, root, (), progress):
+    for layer in _walk_layers(source, root, ()):
         if layer.path.split("/")[0] in NOT_LAYERS:
             ignored.append(layer.path)
         elif layer.path in layers:
@@ -41,20 +40,18 @@ def read_keras3_layers(
     return tuple(layers.values()), tuple(ignored)
 
 
-def _walk_layers(
-    source: str, group: Group, path: tuple[str, ...], progress: Progress | None
-) -> Iterator[SavedLayer]:
+def _walk_layers(source: str, group: Group, path: tuple[str, ...]) -> Iterator[SavedLayer]:
     for name, member in group.members.items():
         if isinstance(member, Array):
             what = "an array outside of the groups `vars`, where no Keras has one"
             raise make_error(source, member.path, what)
         if name == VARS:
-            yield _read_layer(source, member, "/".join(path), progress)
+            yield _read_layer(source, member, "/".join(path))
         else:
-            yield from _walk_layers(source, member, (*path, *_split_name(name)), progress)
+            yield from _walk_layers(source, member, (*path, *_split_name(name)))
 
 
-def _read_layer(source: str, group: Group, path: str, progress: Progress | None) -> SavedLayer:
+def _read_layer(source: str, group: Group, path: str) -> SavedLayer:
     weights = []
     keys = sorted(group.members, key=_sort_key)
     numbered = [key for key in keys if _sort_key(key) < (True,)]
@@ -66,8 +63,7 @@ def _read_layer(source: str, group: Group, path: str, progress: Progress | None)
         array = group.members[key]
         if isinstance(array, Group):
             raise make_error(source, array.path, "a group where Keras has the arrays of a layer")
-        inside = f"{path}/{VARS}/{key}".lstrip("/")
-        weights.append(array.weight(inside, None, progress))
+        weights.append(array.weight(f"{path}/{VARS}/{key}".lstrip("/"), None))
     name = group.attributes.get("name")
     return SavedLayer(path, name if isinstance(name, str) else None, tuple(weights))
 

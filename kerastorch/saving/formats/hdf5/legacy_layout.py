@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..weight_file import SavedLayer
-from .attributes import Attribute
-from .objects import Array, Group, Progress, make_error
+from .objects import Array, Group, make_error
 
 MODEL = "model_weights"
 CONFIG = "model_config"
@@ -21,25 +20,21 @@ def find_weights_group(root: Group) -> Group | None:
     return group if isinstance(group, Group) else None
 
 
-def read_legacy_layers(
-    source: str, group: Group, progress: Progress | None
-) -> tuple[tuple[SavedLayer, ...], tuple[str, ...]]:
+def read_legacy_layers(source: str, group: Group) -> tuple[tuple[SavedLayer, ...], tuple[str, ...]]:
     """Return the layers, and the paths of the arrays that belong to no layer."""
     used: set[str] = set()
     listed, _ = _list_members(source, group, _LAYER_COUNT, "layer", _LAYERS)
     if len(set(listed)) != len(listed):
         what = f"two layers with the same name. Found: {list(listed[:8])} and so on"
         raise make_error(source, f"{group.path}@{_LAYERS}", what)
-    layers = [_read_layer(source, group, name, progress, used) for name in listed]
+    layers = [_read_layer(source, group, name, used) for name in listed]
     own = group.members.get(_MODEL_WEIGHTS)
     if _MODEL_WEIGHTS not in listed and isinstance(own, Group) and any(own.arrays()):
-        layers.append(_read_layer(source, group, _MODEL_WEIGHTS, progress, used))
+        layers.append(_read_layer(source, group, _MODEL_WEIGHTS, used))
     return tuple(layers), tuple(a.path for a in group.arrays() if a.path not in used)
 
 
-def _read_layer(
-    source: str, parent: Group, name: str, progress: Progress | None, used: set[str]
-) -> SavedLayer:
+def _read_layer(source: str, parent: Group, name: str, used: set[str]) -> SavedLayer:
     group = parent.find(name.split("/"))
     if not isinstance(group, Group):
         raise make_error(source, parent.path, f"no group of the layer {name!r} that the file lists")
@@ -52,7 +47,7 @@ def _read_layer(
             raise make_error(source, group.path, what)
         used.add(array.path)
         bare = full.rsplit("/", 1)[-1].removesuffix(":0") if is_named else None
-        weights.append(array.weight(full, bare, progress))
+        weights.append(array.weight(full, bare))
     return SavedLayer(name, name if is_named else None, tuple(weights))
 
 
@@ -73,13 +68,13 @@ def _read_names(source: str, group: Group, attribute: str) -> tuple[str, ...]:
     """Return the names in an attribute, which Keras splits if they are long."""
     names = group.attributes.get(attribute)
     if names is None and f"{attribute}0" in group.attributes:
-        parts: list[Attribute] = []
-        while (part := group.attributes.get(f"{attribute}{len(parts)}")) is not None:
-            parts.append(part)
-        names = tuple(name for part in parts if isinstance(part, tuple) for name in part)
-        if sum(name.startswith(attribute) for name in group.attributes) != len(parts):
-            what = f"a list of names `{attribute}` in parts, of which {len(parts)} follow another"
+        count = sum(name.startswith(attribute) for name in group.attributes)
+        parts = [group.attributes.get(f"{attribute}{number}") for number in range(count)]
+        if None in parts:
+            following = parts.index(None)
+            what = f"a list of names `{attribute}` in parts, of which {following} follow another"
             raise make_error(source, group.path, what)
+        names = tuple(name for part in parts if isinstance(part, tuple) for name in part)
     if not isinstance(names, tuple):
         what = f"no list of names `{attribute}`. Found: {str(names)[:100]!r}"
         raise make_error(source, group.path, what)

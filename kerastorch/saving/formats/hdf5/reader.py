@@ -1,9 +1,6 @@
-"""The subset of HDF5 that Keras writes, through the only import of h5py.
+"""The subset of HDF5 that Keras writes: the library reads all headers at once, and no data.
 
-The library reads all headers at once; arrays are read later, directly from the file. It is C code
-in this process, and a fault of its own on a damaged header could end the process, or worse. Its
-known faults are in features that are refused or not used here: data, filters, external links, rare
-types. Read files from strangers in a process with few rights.
+Its known faults are in features that are not used here: data, filters, external links, rare types.
 """
 
 from __future__ import annotations
@@ -12,18 +9,17 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from ...._core.errors import FileError
-from ..byte_range import ByteRange
+from ..byte_range import HDF5_SIGNATURE, ByteRange, Progress
 from ..npy import ArrayHeader, make_header
 from .attributes import AttributeReader
-from .objects import FILTERS, Array, Chunk, ChunkedData, Group, make_error
-
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
+from .objects import FILTERS, Array, ChunkedData, Group, make_error
 
 _MOST_OBJECTS = 500_000
 _MOST_DEPTH = 64
@@ -31,19 +27,18 @@ _MOST_RATIO = 20  # of the arrays' bytes to the file's
 _FREE_BYTES = 8 << 20
 _CACHE_BYTES = 1 << 16
 _UNDEFINED = (1 << 64) - 1
-_AGAIN = "Save it again with Keras."
 _FAILURES = (
     OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, SystemError, MemoryError,
     OverflowError, AttributeError, NotImplementedError, struct.error,
 )  # fmt: skip
 
 
-def read_tree(source: str, window: ByteRange) -> Group:
+def read_tree(source: str, window: ByteRange, progress: Progress | None = None) -> Group:
     """Return the root group; arrays are read from the window on demand."""
-    h5py = import_h5py(source)
+    reader = _Reader(source, window, progress)
     _check_superblock(source, window)
-    reader = _Reader(h5py, source, window)
-    with reader.convert_errors("/"), h5py.File(_StrictWindow(window, 0, window.size), "r") as file:
+    h5py, strict = reader.h5py, _StrictWindow(window, 0, window.size)
+    with reader.convert_errors("/"), h5py.File(strict, "r") as file:
         cache = file.id.get_mdc_config()  # of headers, each of which is read once
         cache.set_initial_size = True
         cache.initial_size = cache.min_size = cache.max_size = _CACHE_BYTES
@@ -76,26 +71,24 @@ def _check_superblock(source: str, window: ByteRange) -> None:
     head = window.read_at(0, 96).ljust(96, b"\0")
     version = head[8]
     sizes = head[13:15] if version < 2 else head[9:11]
-    if head[:8] != SIGNATURE or version > 3 or sizes != b"\x08\x08":
+    base, _, end, driver = struct.unpack_from("<4Q", head, {0: 24, 1: 28}.get(version, 12))
+    if head[:8] != HDF5_SIGNATURE or version > 3 or sizes != b"\x08\x08":
         what = f"no HDF5 file of version 0 to 3. Found: {head[:16]!r}"
-        raise FileError(f"{source}: {what}. {_AGAIN}")
-    base_at = {0: 24, 1: 28}.get(version, 12)
-    base, _, end, driver = struct.unpack_from("<4Q", head, base_at)
-    if base != 0 or (version < 2 and driver != _UNDEFINED):
+    elif base != 0 or (version < 2 and driver != _UNDEFINED):
         what = f"an HDF5 file in parts or behind other data. Found: base {base}, driver {driver}"
-        raise FileError(f"{source}: {what}. {_AGAIN}")
-    if end > window.size:
+    elif end > window.size:
         what = f"a truncated HDF5 file. Found: {window.size} of {end} bytes"
-        raise FileError(f"{source}: {what}. Download or save it again.")
+    else:
+        return
+    raise FileError(f"{source}: {what}. Download it again, or save it again with Keras.")
 
 
 class _Reader:
     """Reads the headers of one file, within limits for all of them."""
 
-    def __init__(self, h5py: Any, source: str, window: ByteRange) -> None:
-        self.h5py = h5py
-        self.source = source
-        self.window = window
+    def __init__(self, source: str, window: ByteRange, progress: Progress | None) -> None:
+        self.h5py = h5py = import_h5py(source)
+        self.source, self.window, self.progress = source, window, progress
         self.seen: set[int] = set()
         self.stored = 0  # bytes of the arrays in the file
         self.nbytes = 0  # bytes of the arrays in memory
@@ -177,7 +170,7 @@ class _Reader:
             what = f"arrays of more than {_MOST_RATIO} times the bytes of the file"
             raise self.make_error(path, f"{what}. Found: {form.shape} here")
         data = self.locate_data(dataset, layout, form, path)
-        return Array(self.source, path, form, self.window, data)
+        return Array(f"{self.source}: {path}", path, form, self.window, data, self.progress)
 
     def read_form(self, dataset: Any, path: str) -> ArrayHeader:
         kind = dataset.get_type()
@@ -187,17 +180,14 @@ class _Reader:
         h5t = self.h5py.h5t
         if kind.get_class() == h5t.OPAQUE and kind.get_size() == 2:
             code = "|V2"
-        elif kind.get_class() == h5t.ENUM and _is_bool(kind, h5t):
-            code = "|b1"
         if code is None:
             what = f"an array with a dtype that no Keras writes. Found: {_describe_type(kind)}"
             raise self.make_error(path, what)
         form = make_header(f"{self.source}: {path}", code, dataset.get_space().shape or ())
         stated = self.attributes.read(dataset, path).get("dtype", form.dtype)
         if stated != form.dtype:
-            raise self.make_error(
-                path, f"an array of {form.dtype} with the attribute dtype {stated!r}"
-            )
+            what = f"an array of {form.dtype} with the attribute dtype {stated!r}"
+            raise self.make_error(path, what)
         return form
 
     def locate_data(
@@ -235,28 +225,22 @@ class _Reader:
             what = f"an array with a filter other than gzip. Found: filters {filters}"
             raise self.make_error(path, f"{what}. Run: h5repack -f NONE")
         shape = tuple(layout.get_chunk())
-        counts = [-(-size // step) for size, step in zip(form.shape, shape, strict=True)]
+        starts = [range(0, size, step) for size, step in zip(form.shape, shape, strict=True)]
+        count = prod(map(len, starts))
         item = int(form.code[2:])
-        if prod(shape) * item > form.nbytes + _FREE_BYTES or prod(counts) > _MOST_OBJECTS:
+        if prod(shape) * item > form.nbytes + _FREE_BYTES or count > _MOST_OBJECTS:
             raise self.make_error(path, f"chunks of {shape} for an array of {form.shape}")
-        chunks: list[Chunk] = []
+        chunks: list[Any] = []
 
         def add_chunk(found: Any) -> None:
             self.check_inside(found.byte_offset, found.size, path)
-            corner = tuple(found.chunk_offset)
-            chunks.append(Chunk(corner, found.byte_offset, found.size, found.filter_mask))
-            if len(chunks) > prod(counts):
+            chunks.append(found)
+            if len(chunks) > count:
                 raise self.make_error(path, "more chunks than the array has")
 
         if form.nbytes:
             dataset.chunk_iter(add_chunk)
-        corners = {chunk.corner for chunk in chunks}
-        on_grid = all(
-            at % step == 0 and at < size
-            for corner in corners
-            for at, step, size in zip(corner, shape, form.shape, strict=True)
-        )
-        if not on_grid or len(corners) != len(chunks) or len(corners) != prod(counts):
+        if sorted(tuple(chunk.chunk_offset) for chunk in chunks) != list(product(*starts)):
             raise self.make_error(path, "an array without all of its chunks")
         return ChunkedData(shape, filters, tuple(chunks))
 
@@ -269,15 +253,10 @@ def _list_types(h5t: Any) -> list[tuple[str, Any]]:
         for n in (1, 2, 4, 8):
             found.append((f"{order}i{n}", getattr(h5t, f"STD_I{8 * n}{suffix}")))
             found.append((f"{order}u{n}", getattr(h5t, f"STD_U{8 * n}{suffix}")))
-    return found
-
-
-def _is_bool(kind: Any, h5t: Any) -> bool:
-    """Return whether an enumeration is the bool of h5py."""
-    if kind.get_nmembers() != 2 or not kind.get_super().equal(h5t.STD_I8LE):
-        return False
-    members = [(kind.get_member_name(i), kind.get_member_value(i)) for i in (0, 1)]
-    return members == [(b"FALSE", 0), (b"TRUE", 1)]
+    boolean = h5t.enum_create(h5t.STD_I8LE)  # as h5py stores it
+    boolean.enum_insert(b"FALSE", 0)
+    boolean.enum_insert(b"TRUE", 1)
+    return [*found, ("|b1", boolean)]
 
 
 def _describe_type(kind: Any) -> str:

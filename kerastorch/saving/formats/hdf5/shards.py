@@ -13,11 +13,6 @@ _SHARD = re.compile(r"[^/\\\0]+\.weights\.h5")
 _MOST_SHARDS = 500  # of open files
 
 
-def is_index(value: Any) -> bool:
-    """Return whether JSON is an index of sharded weights."""
-    return isinstance(value, dict) and isinstance(value.get("weight_map"), dict)
-
-
 def list_shards(source: str, index: Any) -> dict[str, set[str]]:
     """Return the files of an index in order, each with the groups it must have."""
     found: dict[str, set[str]] = {}

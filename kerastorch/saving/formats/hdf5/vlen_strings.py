@@ -1,8 +1,6 @@
 """Strings of variable length in HDF5 attributes, read without the library.
 
-The library copies a string for every reference to it, so that a small file can allocate any amount
-of memory, and it does not terminate on some damaged heaps. The references are in the header of the
-attribute's object, the strings in the file's global heaps.
+The library copies a string for each reference to it, and hangs on some damaged heaps.
 """
 
 from __future__ import annotations
@@ -26,13 +24,10 @@ class StringReader:
     """Reads strings; `count_bytes` is called before each read and raises above the limit."""
 
     def __init__(self, window: ByteRange, count_bytes: Callable[[int], object]) -> None:
-        self.window = window
-        self.count_bytes = count_bytes
+        self.window, self.count_bytes = window, count_bytes
         self.heaps: dict[int, Heap] = {}
         self.address = -1
-        self.values: dict[
-            bytes, bytes
-        ] = {}  # attribute's name -> references, of the object at `address`
+        self.values: dict[bytes, bytes] = {}  # attributes of the object at `address` -> references
 
     def read(self, address: int, name: bytes, count: int) -> list[bytes]:
         """Return the strings of an attribute of the object whose header is at `address`."""
