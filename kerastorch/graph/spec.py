@@ -39,6 +39,11 @@ class Call:
     kwargs: Mapping[str, Any]
     number: int = 0
 
+    @property
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """All arguments, as one structure."""
+        return self.args, self.kwargs
+
 
 @dataclass(frozen=True)
 class LayerSpec:

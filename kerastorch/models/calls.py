@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,8 @@ from .._ops.tracing import is_exporting
 from ..graph.spec import ModelSpec, TensorRef, iterate_refs, map_refs
 from ..graph.structure import flatten, map_structure
 from ..layers.base.layer import Layer
+
+CONSTANT = "_constant_"  # prefix of the buffers for arrays in the config, before the slot
 
 
 class Slot(NamedTuple):
@@ -55,28 +57,21 @@ class CallPlan(NamedTuple):
     Attributes:
         size: The number of slots.
         inputs: The structure of the inputs; their slots come first.
-        constants: The arrays in the arguments, and their slots.
+        constants: The slots of the arrays in the arguments, their buffers' names, and the arrays.
         calls: The calls of layers in order.
         outputs: The structure of the outputs.
     """
 
     size: int
     inputs: Any
-    constants: tuple[tuple[int, Tensor], ...]
+    constants: tuple[tuple[int, str, Tensor], ...]
     calls: tuple[ModuleCall, ...]
     outputs: Any
 
 
 def fill_slots(template: Any, values: Sequence[Any]) -> Any:
     """Return a structure with each Slot replaced by its value."""
-    if isinstance(template, Slot):
-        return values[template.index]
-    if isinstance(template, (list, tuple)):
-        found = [fill_slots(inner, values) for inner in template]
-        return tuple(found) if isinstance(template, tuple) else found
-    if isinstance(template, dict):
-        return {key: fill_slots(inner, values) for key, inner in template.items()}
-    return template
+    return map_structure(lambda slot: values[slot.index], template, Slot)
 
 
 def list_slots(structure: Any) -> tuple[int, ...]:
@@ -136,31 +131,22 @@ def _activity_losses(call: ModuleCall, modules: Mapping[str, Any]) -> dict[Layer
 def plan_sequential(attributes: Mapping[str, str], layers: Mapping[str, nn.Module]) -> CallPlan:
     """Return the calls of a Sequential model: each layer reads the previous one's output.
 
-    Args:
-        attributes: The modules' attributes by layer name.
-        layers: The modules in order, without InputLayers.
+    `attributes` and `layers` are by the name of the layer; InputLayers are left out.
     """
-    again = _find_run_again((attributes[name], layer) for name, layer in layers.items())
-    calls = [
-        _make_call(attributes[name], (Slot(slot),), {}, ((None, slot + 1),), again[slot])
-        for slot, name in enumerate(layers)
+    drafts = [
+        _Draft(attributes[name], layer, (Slot(slot),), {}, ((None, slot + 1),))
+        for slot, (name, layer) in enumerate(layers.items())
     ]
-    last = Slot(len(calls))
-    return CallPlan(len(calls) + 1, Slot(0), (), _with_last_uses(calls, last), last)
+    last = Slot(len(drafts))
+    return CallPlan(len(drafts) + 1, Slot(0), (), _complete_calls(drafts, last), last)
 
 
 def plan_functional(
     spec: ModelSpec, attributes: Mapping[str, str], layers: Mapping[str, Any]
 ) -> CallPlan:
-    """Return the calls of a Functional model.
-
-    Args:
-        spec: The model's config.
-        attributes: The modules' attributes by layer name.
-        layers: The modules by layer name.
-    """
+    """Return the calls of a Functional model; `attributes` and `layers` are by layer name."""
     slots: dict[TensorRef, Slot] = {}
-    constants: list[tuple[int, Tensor]] = []
+    constants: list[tuple[int, str, Tensor]] = []
 
     def slot(ref: TensorRef) -> Slot:
         return slots.setdefault(ref, Slot(len(slots) + len(constants)))
@@ -171,54 +157,62 @@ def plan_functional(
         tensor = to_tensor(found)
         if tensor is None:
             return found
-        constants.append((len(slots) + len(constants), tensor))
-        return Slot(constants[-1][0])
+        index = len(slots) + len(constants)
+        constants.append((index, f"{CONSTANT}{index}", tensor))
+        return Slot(index)
 
     inputs = map_refs(spec.inputs, slot)
-    again = _find_run_again((attributes[call.layer], layers[call.layer]) for call in spec.calls)
-    used = {
-        *iterate_refs([[list(call.args), call.kwargs] for call in spec.calls]),
-        *iterate_refs(spec.outputs),
-    }
-    indexes: dict[tuple[str, int], list[int]] = {}
-    for ref in sorted(used):
-        indexes.setdefault(ref[:2], []).append(ref.index)
-    calls = []
-    for call, before in zip(spec.calls, again, strict=True):
+    used: dict[tuple[str, int], list[TensorRef]] = {}
+    arguments = [call.arguments for call in spec.calls]
+    for ref in sorted({*iterate_refs([arguments, spec.outputs])}):
+        used.setdefault(ref[:2], []).append(ref)
+    drafts = []
+    for call in spec.calls:
         given = {name: value for name, value in call.kwargs.items() if name != "training"}
         leaves = (TensorRef, np.ndarray, Tensor)
-        args, kwargs = map_structure(to_slot, (tuple(call.args), given), leaves)
-        outputs = tuple(
-            (index, slot(TensorRef(call.layer, call.number, index)).index)
-            for index in indexes.get((call.layer, call.number), [])
-        )
-        calls.append(_make_call(attributes[call.layer], args, kwargs, outputs, before))
+        args, kwargs = map_structure(to_slot, (call.args, given), leaves)
+        written = used.get((call.layer, call.number), [])
+        outputs = tuple((ref.index, slot(ref).index) for ref in written)
+        drafts.append(_Draft(attributes[call.layer], layers[call.layer], args, kwargs, outputs))
     found = map_refs(spec.outputs, slot)
     if isinstance(found, list) and len(found) == 1:
         found = found[0]  # as Keras's models do
-    size = len(slots) + len(constants)
-    return CallPlan(size, inputs, tuple(constants), _with_last_uses(calls, found), found)
+    size, calls = len(slots) + len(constants), _complete_calls(drafts, found)
+    return CallPlan(size, inputs, tuple(constants), calls, found)
 
 
-def _make_call(
-    attribute: str,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    outputs: tuple[tuple[int | None, int], ...],
-    again: tuple[str, ...],
-) -> ModuleCall:
-    only = args[0] if len(args) == 1 and not kwargs and not again else None
-    is_list = isinstance(only, list)
-    tensors: Any = only if is_list else [only]
-    direct = bool(tensors) and all(isinstance(one, Slot) for one in tensors)
-    inputs = tuple(one.index for one in tensors) if direct else None
-    reads = list_slots([list(args), kwargs])
-    return ModuleCall(attribute, args, kwargs, outputs, again, inputs, is_list, reads, ())
+class _Draft(NamedTuple):
+    """A call without what follows from the other calls; see `ModuleCall`."""
+
+    attribute: str
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    outputs: tuple[tuple[int | None, int], ...]
 
 
-def _with_last_uses(calls: Sequence[ModuleCall], outputs: Any) -> tuple[ModuleCall, ...]:
-    dead = find_last_uses([call.reads for call in calls], list_slots(outputs))
-    return tuple(call._replace(dead=slots) for call, slots in zip(calls, dead, strict=True))
+def _complete_calls(drafts: Sequence[_Draft], outputs: Any) -> tuple[ModuleCall, ...]:
+    """Return the calls of a model, of which these are the outputs."""
+    all_reads = [list_slots([draft.args, draft.kwargs]) for draft in drafts]
+    last_uses = find_last_uses(all_reads, list_slots(outputs))
+    first: dict[Layer, str] = {}  # layer -> the module in which it runs first
+    calls = []
+    for (attribute, module, args, kwargs, written), reads, dead in zip(
+        drafts, all_reads, last_uses, strict=True
+    ):
+        layers = list(iterate_layers(module))
+        again = tuple(dict.fromkeys(first[layer] for layer in layers if layer in first))
+        for layer in layers:
+            first.setdefault(layer, attribute)
+        only = args[0] if len(args) == 1 and not kwargs and not again else None
+        is_list = isinstance(only, list)
+        tensors: Any = only if is_list else [only]
+        is_direct = bool(tensors) and all(isinstance(one, Slot) for one in tensors)
+        inputs = reads if is_direct else None
+        calls.append(
+            ModuleCall(attribute, args, kwargs, written, again, inputs, is_list, reads, dead)
+        )
+    return tuple(calls)
 
 
 def find_last_uses(reads: Sequence[Sequence[int]], kept: Sequence[int]) -> list[tuple[int, ...]]:
@@ -228,15 +222,3 @@ def find_last_uses(reads: Sequence[Sequence[int]], kept: Sequence[int]) -> list[
         tuple(slot for slot in dict.fromkeys(slots) if last[slot] == n and slot not in kept)
         for n, slots in enumerate(reads)
     ]
-
-
-def _find_run_again(modules: Iterable[tuple[str, nn.Module]]) -> list[tuple[str, ...]]:
-    """Return, for each module in order, the modules in which its layers first ran before."""
-    first: dict[Layer, str] = {}
-    found = []
-    for name, module in modules:
-        layers = list(iterate_layers(module))
-        found.append(tuple(dict.fromkeys(first[layer] for layer in layers if layer in first)))
-        for layer in layers:
-            first.setdefault(layer, name)
-    return found

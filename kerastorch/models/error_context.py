@@ -11,17 +11,8 @@ from .._core.errors import argument_error
 _REMEDY = "Assign a module, `{code}`; to skip the layer, use torch.nn.Identity()."
 
 _WITH_MESSAGE_ONLY = (  # classes whose one argument is the message
-    AssertionError,
-    AttributeError,
-    Exception,
-    IndexError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    ZeroDivisionError,
-    torch.OutOfMemoryError,
+    *(Exception, AssertionError, AttributeError, IndexError, NotImplementedError, OverflowError),
+    *(RuntimeError, TypeError, ValueError, ZeroDivisionError, torch.OutOfMemoryError),
 )
 
 
@@ -39,11 +30,9 @@ def add_layer_context(error: Exception, model: str, layer: str, nested: str | No
     """
     message = str(error)
     if type(error) in _WITH_MESSAGE_ONLY and error.args == (message,):
-        inner = f"{nested}, layer '"
-        if nested is not None and message.startswith(inner):
-            error.args = (f"{model}, layer '{layer}/{message[len(inner) :]}",)
-        else:
-            error.args = (f"{model}, layer '{layer}': {message}",)
+        path = message.removeprefix(f"{nested}, layer '")
+        rest = f"': {message}" if nested is None or path == message else f"/{path}"
+        error.args = (f"{model}, layer '{layer}{rest}",)
     elif sys.version_info >= (3, 11):
         error.add_note(f"It was raised in the layer {layer!r} of {model}.")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import nn
@@ -81,19 +80,6 @@ class Shapes:
         return found
 
 
-def find_replaced(
-    originals: Mapping[str, weakref.ref[nn.Module]],
-    names: Iterable[str],
-    modules: Mapping[str, nn.Module],
-) -> frozenset[str]:
-    """Return the names whose module is missing or not the original."""
-    return frozenset(
-        name
-        for name in names
-        if name not in modules or name not in originals or originals[name]() is not modules[name]
-    )
-
-
 def fill_functional(found: Shapes, spec: ModelSpec, given: Mapping[TensorRef, Any]) -> None:
     """Infer the shapes inside a Functional model from those of its inputs.
 
@@ -114,7 +100,7 @@ def fill_functional(found: Shapes, spec: ModelSpec, given: Mapping[TensorRef, An
 
     for call in spec.calls:
         args, kwargs = map_refs(call.args, shape_of), map_refs(call.kwargs, shape_of)
-        differs = any(ref[:2] in changed for ref in iterate_refs([list(call.args), call.kwargs]))
+        differs = any(ref[:2] in changed for ref in iterate_refs(call.arguments))
         result = found.infer_call(call.layer, args, kwargs, differs)
         differs |= call.layer in found.replaced
         for index, shape in enumerate(iterate_shapes(result)):
