@@ -17,7 +17,7 @@ from ..layers.base.layer import Layer
 from .calls import CONSTANT, CallPlan, ModuleCall, Slot, call_module, fill_slots
 from .error_context import add_layer_context, make_missing_layer_error
 from .inputs import Input, store_inputs
-from .lowering import ValueFacts, lower_calls
+from .lowering import Lowering, ValueFacts
 from .program import Program, select_mode
 from .shape_inference import Shapes
 from .summary import format_summary
@@ -241,7 +241,7 @@ class Model(NotScriptable, nn.Module):
             None if one.shape is None or one.optional else ValueFacts(len(one.shape), one.dtype)
             for one in self._inputs
         ]
-        self._program = program = lower_calls(self._plan, self._modules, inputs)
+        self._program = program = Lowering(self._plan, self._modules, inputs).make_program()
         return program
 
     def _run(self, values: list[Any]) -> None:

@@ -34,4 +34,4 @@ class Functional(Model):
         slots = list_slots(self._plan.inputs)
         declared = [Shape(self._inputs[slot].shape or ()) for slot in slots]
         completed = map(complete_shape, shapes, declared)
-        fill_functional(found, self.spec, dict(zip(refs, completed, strict=True)))
+        fill_functional(found, dict(zip(refs, completed, strict=True)))

@@ -33,4 +33,4 @@ class Sequential(Model):
         declared = self._inputs[0].shape if self._inputs else None
         if declared is not None:
             given = complete_shape(given, Shape(declared))
-        fill_sequential(found, self.spec, given)
+        fill_sequential(found, given)
