@@ -60,7 +60,7 @@ class Model(NotScriptable, nn.Module):
         self._given: Any = UNKNOWN  # the first input shape passed to compute_output_shape
         self._trainable = spec.trainable
         self._custom: Mapping[str, Any] = {}  # by name
-        self._originals: dict[str, weakref.ref[nn.Module]] = {}  # frees modules once replaced
+        self._originals: Mapping[str, nn.Module] = {}
         self._inputs: tuple[Input, ...] = ()
         self._modes: tuple[tuple[str, bool], ...] = ()
         self._plan: Any = None  # the CallPlan, never changed after the constructor
@@ -164,7 +164,8 @@ class Model(NotScriptable, nn.Module):
             ValueError: a layer does not accept such an input.
             AttributeError: a layer is missing.
         """
-        self._require_layers()
+        for name in self._attributes.keys() - self.layers.keys() - {x.name for x in self._inputs}:
+            raise make_missing_layer_error(self._title, name, self._attributes[name])
         given = to_shapes(input_shape)
         shapes = self._infer_shapes(given)
         if not self._declares and UNKNOWN in iterate_shapes(self._given):
@@ -188,17 +189,15 @@ class Model(NotScriptable, nn.Module):
 
     def _find_replaced(self) -> set[str]:
         """Return the names of the layers that are missing or not the original ones."""
-        own = self._originals
-        kept = {n for n, layer in self.layers.items() if n in own and own[n]() is layer}
+        kept = {n for n, layer in self.layers.items() if self._originals.get(n) is layer}
         return self._attributes.keys() - kept
 
     def _known_shapes(self, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the known shapes of the layers' inputs and outputs, for those of the model."""
         if given is None and not self._declares:
             return {}, {}
-        given = UNKNOWN if given is None else given
         try:
-            shapes = self._infer_shapes(given, strict=False)
+            shapes = self._infer_shapes(UNKNOWN if given is None else given, strict=False)
         except ValueError:  # the model does not accept such an input
             return {}, {}
         inputs, outputs = (
@@ -206,11 +205,6 @@ class Model(NotScriptable, nn.Module):
             for found in (shapes.inputs, shapes.outputs)
         )
         return inputs, outputs
-
-    def _require_layers(self) -> None:
-        """Raise if a layer other than an InputLayer was deleted or set to None."""
-        for name in self._attributes.keys() - self.layers.keys() - {x.name for x in self._inputs}:
-            raise make_missing_layer_error(self._title, name, self._attributes[name])
 
     def train(self, mode: bool = True) -> Model:
         """Set the mode of all layers except those with a fixed mode."""
@@ -270,22 +264,19 @@ class Model(NotScriptable, nn.Module):
         return bool(self._program.instructions)
 
     def _call(self, call: ModuleCall, values: list[Any]) -> None:
-        """Make a plain call."""
+        """Make a plain call; add the model and the layer to the message of an error."""
         try:
             call_module(call, self._modules, values)
         except Exception as error:
-            if not is_compiling():  # the compiler cannot trace a change of an error
-                self._name_layer(error, call.attribute)
+            if is_compiling():  # the compiler cannot trace a change of an error
+                raise
+            module = self._modules.get(call.attribute)
+            name = next(n for n, own in self._attributes.items() if own == call.attribute)
+            if module is None:
+                raise make_missing_layer_error(self._title, name, call.attribute) from None
+            nested = module._title if isinstance(module, Model) else None
+            add_layer_context(error, self._title, name, nested)
             raise
-
-    def _name_layer(self, error: Exception, attribute: str) -> None:
-        """Add the model and the layer to the message of an error."""
-        name = next(name for name, own in self._attributes.items() if own == attribute)
-        module = self._modules.get(attribute)
-        if module is None:
-            raise make_missing_layer_error(self._title, name, attribute) from None
-        nested = module._title if isinstance(module, Model) else None
-        add_layer_context(error, self._title, name, nested)
 
     @property
     def _title(self) -> str:
@@ -311,7 +302,8 @@ class Model(NotScriptable, nn.Module):
 
     def _keep_originals(self, replaced: Collection[str]) -> None:
         layers = self.layers.items()
-        self._originals = {n: weakref.ref(layer) for n, layer in layers if n not in replaced}
+        kept = {name: layer for name, layer in layers if name not in replaced}
+        self._originals = weakref.WeakValueDictionary(kept)  # frees modules once replaced
 
 
 def _name_attributes(model: nn.Module, names: Collection[str]) -> dict[str, str]:

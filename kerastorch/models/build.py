@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -23,10 +24,6 @@ Path = tuple[str, ...]
 
 _MAX_CHARACTERS, _MAX_PROBLEMS = 500, 100  # in a message
 _CODE = ("Lambda", "TorchModuleWrapper", "TFSMLayer")  # contain code, which is not run
-_REMEDY = (
-    "Give a function that makes a module of a layer's config, "
-    "`custom_layers={{{names}}}`; or rebuild the model in PyTorch and use `load_weights`."
-)
 
 
 def build_model(
@@ -57,18 +54,16 @@ def build_model(
     return model
 
 
+@dataclass
 class _Builder:
     """Make all layers, then assemble them; collect the problems."""
 
-    def __init__(
-        self, source: str, custom_layers: Mapping[str, Factory], custom_objects: Mapping[str, Any]
-    ) -> None:
-        self.source = source
-        self.custom_layers = custom_layers
-        self.custom_objects = custom_objects
-        self.made: dict[Path, nn.Module] = {}
-        self.problems: list[str] = []
-        self.unsupported: dict[str, None] = {}
+    source: str
+    custom_layers: Mapping[str, Factory]
+    custom_objects: Mapping[str, Any]
+    made: dict[Path, nn.Module] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    unsupported: dict[str, None] = field(default_factory=dict)  # class names, each once
 
     def make_layers(self, spec: ModelSpec, path: Path) -> None:
         """Make all layers of a model and its nested models, except aliases."""
@@ -156,7 +151,10 @@ class _Builder:
         names = ", ".join(f'"{name}": ...' for name in self.unsupported) or '"Name": ...'
         count = len(self.problems)
         what = "1 layer cannot" if count == 1 else f"{count} layers cannot"
-        remedy = _REMEDY.format(names=names)
+        remedy = (
+            f"Give a function that makes a module of a layer's config, `custom_layers={{{names}}}`; "
+            "or rebuild the model in PyTorch and use `load_weights`."
+        )
         raise FileError(f"{self.source}: {what} be rebuilt.{listed}\n{remedy}")
 
     def assemble(self, spec: ModelSpec, path: Path) -> Model:

@@ -8,8 +8,6 @@ import torch
 
 from .._core.errors import argument_error
 
-_REMEDY = "Assign a module, `{code}`; to skip the layer, use torch.nn.Identity()."
-
 _WITH_MESSAGE_ONLY = (  # classes whose one argument is the message
     *(Exception, AssertionError, AttributeError, IndexError, NotImplementedError, OverflowError),
     *(RuntimeError, TypeError, ValueError, ZeroDivisionError, torch.OutOfMemoryError),
@@ -39,8 +37,7 @@ def add_layer_context(error: Exception, model: str, layer: str, nested: str | No
 
 def make_missing_layer_error(model: str, layer: str, attribute: str) -> AttributeError:
     """Return the error for a layer whose module was deleted, or is None."""
-    code = f"model.{attribute} = ..."
-    if not attribute.isidentifier():
-        code = f"setattr(model, {attribute!r}, ...)"
-    remedy = _REMEDY.format(code=code)
+    plain = attribute.isidentifier()
+    code = f"model.{attribute} = ..." if plain else f"setattr(model, {attribute!r}, ...)"
+    remedy = f"Assign a module, `{code}`; to skip the layer, use torch.nn.Identity()."
     return AttributeError(argument_error(model, layer, "a torch.nn.Module", None, remedy))

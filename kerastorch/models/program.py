@@ -17,6 +17,7 @@ WITHOUT_GRADIENTS, WITH_GRADIENTS, COMPILED = range(3)  # the modes of a run
 FAILURES = (IndexError, RuntimeError, ValueError)  # what a computation raises
 
 Options = Mapping[str, Any]
+PlainCall = Callable[[ModuleCall, list[Any]], None]
 
 
 class Instruction(NamedTuple):
@@ -77,11 +78,7 @@ class Program(NamedTuple):
         return True
 
     def run(
-        self,
-        values: list[Any],
-        modules: Mapping[str, Any],
-        mode: int,
-        call_module: Callable[[ModuleCall, list[Any]], None],
+        self, values: list[Any], modules: Mapping[str, Any], mode: int, call_module: PlainCall
     ) -> int | None:
         """Compute all values in place.
 

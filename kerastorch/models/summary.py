@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from ..graph.spec import iterate_refs
 
 _TITLES = ("Layer (type)", "Output shape", "Params", "Connected to")
+_ALIGNMENT = "<<><"
 _INDENT = "  "
 
 
@@ -22,20 +23,15 @@ def format_summary(model: Any, kind: type[nn.Module]) -> str:
     columns = list(zip(*rows, strict=True))[: 4 if connected else 3]
     widths = [max(map(len, column)) for column in columns]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    lines = [
-        "  ".join(
-            cell.rjust(width) if column == 2 else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=False))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        cells = zip(row, _ALIGNMENT, widths, strict=False)
+        lines.append("  ".join(f"{cell:{align}{width}}" for cell, align, width in cells).rstrip())
     title = f"{type(model).__name__} {model.name!r}"
     return "\n".join([title, rule, lines[0], rule, *lines[1:], rule, *_totals(model)])
 
 
-def _rows(
-    model: Any, given: Any, indent: str, kind: type[nn.Module]
-) -> Iterator[tuple[str, str, str, str]]:
+def _rows(model: Any, given: Any, indent: str, kind: type[Any]) -> Iterator[tuple[str, ...]]:
     layers = model.layers
     inputs, outputs = model._known_shapes(given)
     sources: defaultdict[str, list[str]] = defaultdict(list)  # in Keras's notation

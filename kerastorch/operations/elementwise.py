@@ -96,11 +96,7 @@ def wrap_unary(
 
 def wrap_binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     """Return a torch function of two tensors that also accepts numbers."""
-
-    def compute(x1: Any, x2: Any) -> Tensor:
-        return function(*_as_tensors(x1, x2))
-
-    return compute
+    return lambda x1, x2: function(*_as_tensors(x1, x2))
 
 
 def round_half_even(x: Tensor, decimals: int = 0) -> Tensor:

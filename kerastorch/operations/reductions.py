@@ -62,9 +62,7 @@ def reduce_sum(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     return torch.sum(x, axes, keepdims).to(_accumulator_dtype(x))
 
 
-def reduce_prod(
-    x: Tensor, axis: Any = None, keepdims: bool = False, dtype: str | None = None
-) -> Tensor:
+def reduce_prod(x: Tensor, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """Return the product along axes; booleans and small integers give int32."""
     axes = normalize_axes(axis, keepdims, bare=True)
     x = x if dtype is None else cast(x, dtype)
