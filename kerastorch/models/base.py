@@ -248,8 +248,7 @@ class Model(NotScriptable, nn.Module):
             failed = program.run(values, self._modules, mode, self._call)
             if failed is None:
                 return
-            program.restore(values)
-            numbers = (*program.find_deferred(failed), *range(failed, len(calls)))
+            numbers = (*program.restore(values, failed), *range(failed, len(calls)))
         for number in numbers:
             self._call(calls[number], values)
             for slot in calls[number].dead:

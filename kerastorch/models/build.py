@@ -152,8 +152,8 @@ class _Builder:
         count = len(self.problems)
         what = "1 layer cannot" if count == 1 else f"{count} layers cannot"
         remedy = (
-            f"Give a function that makes a module of a layer's config, `custom_layers={{{names}}}`; "
-            "or rebuild the model in PyTorch and use `load_weights`."
+            "Give a function that makes a module of a layer's config, "
+            f"`custom_layers={{{names}}}`; or rebuild the model in PyTorch and use `load_weights`."
         )
         raise FileError(f"{self.source}: {what} be rebuilt.{listed}\n{remedy}")
 

@@ -25,48 +25,28 @@ class Slot(NamedTuple):
 
 
 class ModuleCall(NamedTuple):
-    """One call of a layer.
+    """One call of a layer; its arguments have a Slot for each tensor."""
 
-    Attributes:
-        attribute: The name of the layer's module.
-        args: The positional arguments with a Slot for each tensor.
-        kwargs: The keyword arguments.
-        outputs: The index of each output that is used, None for all as one, and its slot.
-        again: The modules called before that contain layers which run again in this call.
-        inputs: The slots in the only argument, if that is a tensor or a list of tensors and
-            `again` is empty; else None.
-        is_list: Whether that argument is a list.
-        reads: The slots in all arguments.
-        dead: The slots that no later call reads.
-    """
-
-    attribute: str
+    attribute: str  # the name of the layer's module
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    outputs: tuple[tuple[int | None, int], ...]
-    again: tuple[str, ...]
+    outputs: tuple[tuple[int | None, int], ...]  # index, None for all as one; slot
+    again: tuple[str, ...]  # the modules called before whose layers run again in this call
+    # The slots of the only argument, if it is a tensor or a list of them and nothing runs again
     inputs: tuple[int, ...] | None
-    is_list: bool
-    reads: tuple[int, ...]
-    dead: tuple[int, ...]
+    is_list: bool  # whether that argument is a list
+    reads: tuple[int, ...]  # the slots in all arguments
+    dead: tuple[int, ...]  # the slots that no later call reads
 
 
 class CallPlan(NamedTuple):
-    """What a run of a model computes.
+    """What a run of a model computes."""
 
-    Attributes:
-        size: The number of slots.
-        inputs: The structure of the inputs; their slots come first.
-        constants: The slots of the arrays in the arguments, their buffers' names, and the arrays.
-        calls: The calls of layers in order.
-        outputs: The structure of the outputs.
-    """
-
-    size: int
-    inputs: Any
-    constants: tuple[tuple[int, str, Tensor], ...]
-    calls: tuple[ModuleCall, ...]
-    outputs: Any
+    size: int  # the number of slots
+    inputs: Any  # their structure, of the first slots
+    constants: tuple[tuple[int, str, Tensor], ...]  # slot, name of the buffer, array
+    calls: tuple[ModuleCall, ...]  # in order
+    outputs: Any  # their structure
 
 
 def fill_slots(template: Any, values: Sequence[Any]) -> Any:

@@ -15,21 +15,13 @@ from .calls import Slot
 
 
 class Input(NamedTuple):
-    """One input of a model.
+    """One input of a model."""
 
-    Attributes:
-        name: The name of its InputLayer.
-        dtype: The dtype that it is cast to.
-        shape: Its shape, batch included; None for any.
-        optional: Whether it may be None.
-        sized: Whether its sizes must match, apart from the batch, or only the rank.
-    """
-
-    name: str
-    dtype: torch.dtype
-    shape: tuple[int | None, ...] | None
-    optional: bool = False
-    sized: bool = True
+    name: str  # that of its InputLayer
+    dtype: torch.dtype  # what it is cast to
+    shape: tuple[int | None, ...] | None  # with the batch; None for any
+    optional: bool = False  # whether it may be None
+    sized: bool = True  # whether the sizes but the batch must match, or only the rank
 
     @classmethod
     def of(cls, layer: InputLayer, *, sized: bool) -> Input:

@@ -25,19 +25,12 @@ from .program import WITH_GRADIENTS, WITHOUT_GRADIENTS, Instruction, Options, Pr
 
 
 class ValueFacts(NamedTuple):
-    """What is known about a value.
-
-    Attributes:
-        rank: The number of axes.
-        dtype: The dtype.
-        overwritable: The modes in which its single reader may overwrite it.
-        nonnegative: Whether no element is below 0.
-    """
+    """What is known about a value."""
 
     rank: int
     dtype: torch.dtype
-    overwritable: frozenset[int] = frozenset()
-    nonnegative: bool = False
+    overwritable: frozenset[int] = frozenset()  # in these modes, by its only reader
+    nonnegative: bool = False  # whether no element is below 0
 
 
 def is_registered(module: Any) -> bool:

@@ -16,25 +16,15 @@ from ..layers.base.layer import Layer
 
 @dataclass
 class Shapes:
-    """The shapes inside a model for one shape of its inputs.
-
-    Attributes:
-        spec: The model's config.
-        layers: The current layers by name.
-        replaced: The layers that are not the config's, or missing.
-        strict: Whether a layer that refuses its input is an error; else its output is UNKNOWN.
-        inputs: The input of each layer's first call.
-        outputs: The output of that call.
-        result: The model's output.
-    """
+    """The shapes inside a model for one shape of its inputs."""
 
     spec: ModelSpec
-    layers: Mapping[str, Any]
-    replaced: Collection[str]
-    strict: bool
-    inputs: dict[str, Any] = field(default_factory=dict)
-    outputs: dict[str, Any] = field(default_factory=dict)
-    result: Any = UNKNOWN
+    layers: Mapping[str, Any]  # the current ones, by name
+    replaced: Collection[str]  # the layers that are not the config's, or missing
+    strict: bool  # whether a layer that refuses its input is an error; else the output is UNKNOWN
+    inputs: dict[str, Any] = field(default_factory=dict)  # of each layer's first call
+    outputs: dict[str, Any] = field(default_factory=dict)  # of that call
+    result: Any = UNKNOWN  # the model's output
 
     def infer_call(self, name: str, args: Any, kwargs: Mapping[str, Any], built: Any) -> Any:
         """Record a call of a layer on arguments of these shapes, and return that of its output.
