@@ -50,8 +50,15 @@ class CallPlan(NamedTuple):
 
 
 def fill_slots(template: Any, values: Sequence[Any]) -> Any:
-    """Return a structure with each Slot replaced by its value."""
-    return map_structure(lambda slot: values[slot.index], template, Slot)
+    """Return a structure with each Slot replaced by its value; faster than `map_structure`."""
+    if isinstance(template, Slot):
+        return values[template.index]
+    if isinstance(template, (list, tuple)):
+        found = [fill_slots(inner, values) for inner in template]
+        return tuple(found) if isinstance(template, tuple) else found
+    if isinstance(template, dict):
+        return {key: fill_slots(inner, values) for key, inner in template.items()}
+    return template
 
 
 def list_slots(structure: Any) -> tuple[int, ...]:

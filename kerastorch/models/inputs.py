@@ -69,23 +69,29 @@ def store_inputs(model: Any, template: Any, given: Any, values: list[Any]) -> No
             given = given[0]
         values[template.index] = _prepare_input(model, given, one)
         return
-    names = map_structure(lambda slot: model._inputs[slot.index].name, template, Slot)
     if isinstance(template, dict):
         if len(template) == 1 and not isinstance(given, (list, tuple, dict)):
             given = dict.fromkeys(template, given)
         if not isinstance(given, dict) or set(given) != set(template):
-            model._refuse("inputs", f"a dict of {names}", _describe(given))
+            rule = f"a dict of {_input_names(model, template)}"
+            model._refuse("inputs", rule, _describe(given))
         pairs = [(inner, given[key]) for key, inner in template.items()]
     else:
         if isinstance(given, dict) and all(isinstance(inner, Slot) for inner in template):
+            names = [model._inputs[inner.index].name for inner in template]
             given = [given[name] for name in names] if set(given) == set(names) else given
         elif len(template) == 1 and not isinstance(given, (list, tuple)):
             given = [given]
         if not isinstance(given, (list, tuple)) or len(given) != len(template):
-            model._refuse("inputs", f"a list of {names}", _describe(given))
+            rule = f"a list of {_input_names(model, template)}"
+            model._refuse("inputs", rule, _describe(given))
         pairs = list(zip(template, given, strict=True))
     for inner, value in pairs:
         store_inputs(model, inner, value, values)
+
+
+def _input_names(model: Any, template: Any) -> Any:
+    return map_structure(lambda slot: model._inputs[slot.index].name, template, Slot)
 
 
 def _prepare_input(model: Any, value: Any, one: Input) -> Any:

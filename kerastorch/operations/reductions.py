@@ -59,7 +59,8 @@ def _accumulator_dtype(x: Tensor) -> torch.dtype:
 def reduce_sum(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Return the sum along axes; booleans and small integers give int32."""
     axes = normalize_axes(axis, keepdims, bare=True)
-    return torch.sum(x, axes, keepdims).to(_accumulator_dtype(x))
+    total = torch.sum(x) if axes is None else torch.sum(x, axes, keepdims)
+    return total.to(_accumulator_dtype(x))
 
 
 def reduce_prod(x: Tensor, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
