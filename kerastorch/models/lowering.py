@@ -142,9 +142,8 @@ class Lowering:
         overwritable = self.output_modes(slots, layer)
         self.facts[output] = ValueFacts(rank, facts.dtype, overwritable, layer._is_nonnegative())
         by_mode = self.inplace_options(options, slots, layer)
-        self.instructions.append(
-            Instruction(number, None, call.attribute, None, inputs, call.is_list, target, by_mode)
-        )
+        step = Instruction(number, attribute=call.attribute, inputs=inputs, is_list=call.is_list)
+        self.instructions.append(step._replace(output=target, options=by_mode))
         return True
 
     def require_inputs(self, number: int, slots: Sequence[int], layer: Any) -> ValueFacts | None:
