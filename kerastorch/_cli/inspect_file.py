@@ -144,7 +144,7 @@ def _find_problem(builder: _Builder, layer: LayerSpec, names: Names) -> str | No
     if layer.model is not None or layer.alias is not None:
         return None
     builder.problems.clear()
-    builder.module(layer, names)
+    builder.make_module(layer, names)
     label = f"{'/'.join(names)!r} ({layer.class_name}):"
     return builder.problems[0].removeprefix(label).strip() if builder.problems else None
 

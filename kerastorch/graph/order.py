@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,18 +31,12 @@ def sort_calls(calls: Mapping[Node, Call], outputs: Any) -> list[Node]:
         layer_depths[node[0]] = depths[node] = depth
         for parent in _parents(calls, node):
             depths[parent] = max(depth + 1, depths.get(parent, 0))
-    by_depth = defaultdict(list)
-    for node, depth in depths.items():
-        by_depth[depth].append(node)
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    return sorted(depths, key=depths.__getitem__, reverse=True)
 
 
 def _parents(calls: Mapping[Node, Call], node: Node) -> Iterator[Node]:
     """Yield the calls whose results a call reads; inputs of the model are no calls."""
-    call = calls[node]
-    for ref in iterate_refs([list(call.args), call.kwargs]):
-        if ref[:2] in calls:
-            yield ref[:2]
+    return (ref[:2] for ref in iterate_refs(calls[node].arguments) if ref[:2] in calls)
 
 
 def _sort_parents_first(calls: Mapping[Node, Call], outputs: Any) -> list[Node]:

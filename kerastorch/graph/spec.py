@@ -10,86 +10,55 @@ from .structure import flatten, map_structure
 
 
 class TensorRef(NamedTuple):
-    """One output of one call of a layer.
+    """One output of one call of a layer, by its index."""
 
-    Attributes:
-        layer: The layer's name in its model.
-        call: The index of the call among the layer's calls in this model; 0 for an InputLayer.
-        index: The index of the output.
-    """
-
-    layer: str
-    call: int
+    layer: str  # its name in the model
+    call: int  # the index among the layer's calls in this model; 0 for an InputLayer
     index: int  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a layer inside a model.
+    """One call of a layer inside a model; the arguments are structures with TensorRef leaves."""
 
-    Attributes:
-        layer: The layer's name.
-        args: The positional arguments: structures with TensorRef leaves.
-        kwargs: The keyword arguments; `training` only where it is fixed.
-        number: The index of the call among the layer's calls.
-    """
-
-    layer: str
+    layer: str  # its name
     args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    number: int = 0
+    kwargs: Mapping[str, Any]  # `training` only where it is fixed
+    number: int = 0  # the index among the layer's calls
+
+    @property
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """All arguments, as one structure."""
+        return self.args, self.kwargs
 
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One entry of a model's list of layers.
+    """One entry of a model's list of layers."""
 
-    Attributes:
-        class_name: The class in Keras 3's spelling: "Conv2D", or "GetItem" for an operation.
-        name: The layer's name, unique in its model.
-        config: The arguments of its constructor.
-        operation: Whether it is an operation such as `keras.ops.add`, absent from weight files.
-        model: A nested model.
-        input_shape: The shape or shapes that it was built with, if the file has them.
-        alias: The path of the earlier layer that this entry is the same object as.
-        keras2: Whether Keras 1 or 2 wrote it; a few names mean something else there.
-    """
-
-    class_name: str
-    name: str
-    config: Mapping[str, Any]
-    operation: bool = False
-    model: ModelSpec | None = None
-    input_shape: Any = None
-    alias: tuple[str, ...] | None = None
-    keras2: bool = False
+    class_name: str  # in Keras 3's spelling: "Conv2D", or "GetItem" for an operation
+    name: str  # unique in its model
+    config: Mapping[str, Any]  # the arguments of its constructor
+    operation: bool = False  # such as `keras.ops.add`, absent from weight files
+    model: ModelSpec | None = None  # a nested model
+    input_shape: Any = None  # the shape or shapes that it was built with, if the file has them
+    alias: tuple[str, ...] | None = None  # the path of the earlier entry for the same object
+    keras2: bool = False  # whether Keras 1 or 2 wrote it; a few names mean something else there
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model.
-
-    Attributes:
-        kind: "Sequential" or "Functional".
-        name: The model's name.
-        trainable: Whether its weights are trainable.
-        layers: The layers in the config's order, InputLayers and operations included.
-        calls: What is computed, in order; none for a Sequential model.
-        inputs: The structure of the inputs, with TensorRef leaves; None for a Sequential model.
-        outputs: The structure of the outputs.
-        hints: The shapes that the file gives for tensors inside.
-        source: What error messages call the file.
-    """
+    """A model; a Sequential one has no calls, inputs and outputs."""
 
     kind: Literal["Sequential", "Functional"]
     name: str
-    trainable: bool
-    layers: tuple[LayerSpec, ...]
-    calls: tuple[Call, ...] = ()
-    inputs: Any = None
-    outputs: Any = None
-    hints: Mapping[TensorRef, tuple[int | None, ...]] = field(default_factory=dict)
-    source: str = "config"
+    trainable: bool  # whether its weights are
+    layers: tuple[LayerSpec, ...]  # in the config's order, InputLayers and operations included
+    calls: tuple[Call, ...] = ()  # what is computed, in order
+    inputs: Any = None  # a structure with TensorRef leaves
+    outputs: Any = None  # likewise
+    hints: Mapping[TensorRef, tuple[int | None, ...]] = field(default_factory=dict)  # shapes inside
+    source: str = "config"  # what error messages call the file
 
 
 def map_refs(structure: Any, function: Callable[[TensorRef], Any]) -> Any:

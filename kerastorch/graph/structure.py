@@ -15,12 +15,12 @@ def flatten(structure: Any, kind: Any = None) -> Iterator[Any]:
     """
     if kind is not None and isinstance(structure, kind):
         yield structure
-    elif isinstance(structure, Mapping):
-        for key in sorted(structure, key=str):
-            yield from flatten(structure[key], kind)
     elif isinstance(structure, (list, tuple)):
         for inner in structure:
             yield from flatten(inner, kind)
+    elif isinstance(structure, Mapping):
+        for key in sorted(structure, key=str):
+            yield from flatten(structure[key], kind)
     elif kind is None:
         yield structure
 
@@ -34,9 +34,9 @@ def map_structure(function: Callable[[Any], Any], structure: Any, kind: Any = No
     """
     if kind is not None and isinstance(structure, kind):
         return function(structure)
-    if isinstance(structure, Mapping):
-        return {key: map_structure(function, inner, kind) for key, inner in structure.items()}
     if isinstance(structure, (list, tuple)):
         found = [map_structure(function, inner, kind) for inner in structure]
         return tuple(found) if isinstance(structure, tuple) else found
+    if isinstance(structure, Mapping):
+        return {key: map_structure(function, inner, kind) for key, inner in structure.items()}
     return function(structure) if kind is None else structure

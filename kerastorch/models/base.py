@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from .._core.arrays import find_remedy, to_tensor
 from .._core.errors import argument_error
 from .._core.scripting import NotScriptable
 from ..graph.shapes import UNKNOWN, iterate_shapes, to_shapes
 from ..graph.spec import ModelSpec
 from ..layers.base.layer import Layer
-from .calls import CallPlan, ModuleCall, call_module
+from .calls import CONSTANT, CallPlan, ModuleCall, Slot, call_module, fill_slots
 from .error_context import add_layer_context, make_missing_layer_error
-from .inputs import Input
-from .lowering import ValueFacts, lower_calls
+from .inputs import Input, store_inputs
+from .lowering import Lowering, ValueFacts
 from .program import Program, select_mode
-from .shape_inference import Shapes, find_replaced
+from .shape_inference import Shapes
 from .summary import format_summary
 
 is_compiling = torch.compiler.is_dynamo_compiling
-CONSTANT = "_constant_"  # prefix of the buffers for arrays in the config
 
 
 class Model(NotScriptable, nn.Module):
@@ -62,19 +60,55 @@ class Model(NotScriptable, nn.Module):
         self._given: Any = UNKNOWN  # the first input shape passed to compute_output_shape
         self._trainable = spec.trainable
         self._custom: Mapping[str, Any] = {}  # by name
+        self._originals: Mapping[str, nn.Module] = {}
         self._inputs: tuple[Input, ...] = ()
         self._modes: tuple[tuple[str, bool], ...] = ()
-        self._plan: CallPlan | None = None
-        self._program: Program | None = None
-        self._constants: tuple[tuple[int, str], ...] = ()
+        self._plan: Any = None  # the CallPlan, never changed after the constructor
+        self._program: Any = None
         self._attributes: dict[str, str] = {}  # layer name -> attribute
-        self._attributes = _name_attributes(self, list(layers))
+        self._attributes = _name_attributes(self, layers)
         for name, layer in layers.items():
             self.add_module(self._attributes[name], layer)
-        self._originals: dict[str, weakref.ref[nn.Module]] = {}  # frees modules once replaced
         self._keep_originals(())
         self._modes = tuple((self._attributes[name], mode) for name, mode in (modes or {}).items())
         self.train(self.training)
+        self._plan, self._inputs = self._make_plan(layers)
+        for _, name, tensor in self._plan.constants:
+            self.register_buffer(name, tensor.clone(), persistent=False)
+        if self._declares:
+            self._infer_shapes(UNKNOWN)
+        self._lower()
+
+    def _make_plan(self, layers: Mapping[str, Any]) -> tuple[CallPlan, tuple[Input, ...]]:
+        """Return what a run computes, and the inputs in the order of their slots."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Any) -> Any:
+        """Compute the outputs.
+
+        Args:
+            inputs: A tensor or array, or a structure of them as for Keras's model: a list in the
+                order of the inputs, or a dict by name.
+
+        Returns:
+            The outputs in the structure of Keras's model.
+
+        Raises:
+            ValueError: the structure, an input or a layer's input is not accepted.
+        """
+        size, template, constants, _, outputs = self._plan
+        # torch 2.6 cannot compile `[None] * size`.
+        values: list[Any] = [None for _ in range(2 * size)]
+        if not self._inputs:  # the first module is a user's
+            values[0] = inputs
+        elif isinstance(template, Slot) and isinstance(inputs, Tensor):
+            values[0] = self._inputs[0].standard(inputs, self)
+        else:
+            store_inputs(self, template, inputs, values)
+        for slot, name, _ in constants:
+            values[slot] = self._buffers[name]
+        self._run(values)
+        return values[outputs.index] if isinstance(outputs, Slot) else fill_slots(outputs, values)
 
     @property
     def layers(self) -> dict[str, nn.Module]:
@@ -130,7 +164,8 @@ class Model(NotScriptable, nn.Module):
             ValueError: a layer does not accept such an input.
             AttributeError: a layer is missing.
         """
-        self._require_layers()
+        for name in self._attributes.keys() - self.layers.keys() - {x.name for x in self._inputs}:
+            raise make_missing_layer_error(self._title, name, self._attributes[name])
         given = to_shapes(input_shape)
         shapes = self._infer_shapes(given)
         if not self._declares and UNKNOWN in iterate_shapes(self._given):
@@ -144,22 +179,25 @@ class Model(NotScriptable, nn.Module):
 
     def _infer_shapes(self, given: Any, strict: bool = True) -> Shapes:
         """Return the shapes of all values for a structure of the inputs' shapes."""
-        layers = self.layers
-        replaced = find_replaced(self._originals, self._attributes, layers)
-        found = Shapes(self.spec, layers, replaced, strict)
+        found = Shapes(self.spec, self.layers, self._find_replaced(), strict)
         self._fill_shapes(given, found)
         return found
 
     def _fill_shapes(self, given: Any, found: Shapes) -> None:
+        """Record the shapes of all values, for those of the inputs."""
         raise NotImplementedError
+
+    def _find_replaced(self) -> set[str]:
+        """Return the names of the layers that are missing or not the original ones."""
+        kept = {n for n, layer in self.layers.items() if self._originals.get(n) is layer}
+        return self._attributes.keys() - kept
 
     def _known_shapes(self, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the known shapes of the layers' inputs and outputs, for those of the model."""
         if given is None and not self._declares:
             return {}, {}
-        given = UNKNOWN if given is None else given
         try:
-            shapes = self._infer_shapes(given, strict=False)
+            shapes = self._infer_shapes(UNKNOWN if given is None else given, strict=False)
         except ValueError:  # the model does not accept such an input
             return {}, {}
         inputs, outputs = (
@@ -167,11 +205,6 @@ class Model(NotScriptable, nn.Module):
             for found in (shapes.inputs, shapes.outputs)
         )
         return inputs, outputs
-
-    def _require_layers(self) -> None:
-        """Raise if a layer other than an InputLayer was deleted or set to None."""
-        for name in self._attributes.keys() - self.layers.keys() - {x.name for x in self._inputs}:
-            raise make_missing_layer_error(self._title, name, self._attributes[name])
 
     def train(self, mode: bool = True) -> Model:
         """Set the mode of all layers except those with a fixed mode."""
@@ -185,13 +218,11 @@ class Model(NotScriptable, nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
         """Convert the inputs' dtypes as the layers', and refill constants that leave "meta"."""
         buffers: Any = self._buffers
-        on_meta = {name for _, name in self._constants if buffers[name].is_meta}
+        on_meta = [one for one in self._plan.constants if buffers[one[1]].is_meta]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        plan: Any = self._plan
-        values = dict(plan.constants) if on_meta else {}
-        for slot, name in self._constants:
-            if name in on_meta and not buffers[name].is_meta:
-                buffers[name].copy_(values[slot])
+        for _, name, tensor in on_meta:
+            if not buffers[name].is_meta:
+                buffers[name].copy_(tensor)
         self._inputs = tuple(
             one._replace(dtype=fn(torch.empty(0, dtype=one.dtype)).dtype) for one in self._inputs
         )
@@ -204,67 +235,47 @@ class Model(NotScriptable, nn.Module):
             None if one.shape is None or one.optional else ValueFacts(len(one.shape), one.dtype)
             for one in self._inputs
         ]
-        plan: Any = self._plan
-        self._program = program = lower_calls(plan, self._modules, inputs)
+        self._program = program = Lowering(self._plan, self._modules, inputs).make_program()
         return program
-
-    def _prepare_input(self, value: Any, one: Input) -> Any:
-        """Return one input as the layers accept it; arrays go to the weights' device."""
-        if not isinstance(value, Tensor):
-            if value is None and one.optional:
-                return None
-            found = to_tensor(value) if hasattr(value, "__array__") else None
-            if found is None:
-                rule = "a tensor or an array of real numbers"
-                self._refuse(one.name, rule, value, find_remedy(value))
-            first = next(self.parameters(), None)
-            value = found if first is None else found.to(first.device)
-        return one.standard(value, self)
 
     def _run(self, values: list[Any]) -> None:
         """Compute all values in place from the inputs and constants in their slots."""
-        plan: Any = self._plan
-        numbers: Iterable[int] = range(len(plan.calls))
+        calls = self._plan.calls
+        numbers: Iterable[int] = range(len(calls))
         mode = select_mode(values[: len(self._inputs) or 1])
-        program = None if mode is None else self._current_program()
-        if mode is not None and program is not None:
+        if mode is not None and self._is_lowered():
+            program = self._program
             failed = program.run(values, self._modules, mode, self._call)
             if failed is None:
                 return
-            program.restore(values)
-            numbers = (*program.find_deferred(failed), *range(failed, len(plan.calls)))
+            numbers = (*program.restore(values, failed), *range(failed, len(calls)))
         for number in numbers:
-            call = plan.calls[number]
-            self._call(call, values)
-            for slot in call.dead:
+            self._call(calls[number], values)
+            for slot in calls[number].dead:
                 values[slot] = None
 
-    def _current_program(self) -> Program | None:
-        """Return the program for the current layers, or None."""
-        program: Any = self._program
-        if not program.is_current(self._modules):
-            if is_compiling() or not self._lower().is_current(self._modules):  # not built yet
-                return None
-            program = self._program
-        return program if program.instructions else None
+    def _is_lowered(self) -> bool:
+        """Return whether there is a program for the current layers; make it after a change."""
+        if not self._program.is_current(self._modules) and (
+            is_compiling() or not self._lower().is_current(self._modules)  # not built yet
+        ):
+            return False
+        return bool(self._program.instructions)
 
     def _call(self, call: ModuleCall, values: list[Any]) -> None:
-        """Make a plain call."""
+        """Make a plain call; add the model and the layer to the message of an error."""
         try:
             call_module(call, self._modules, values)
         except Exception as error:
-            if not is_compiling():  # the compiler cannot trace a change of an error
-                self._name_layer(error, call.attribute)
+            if is_compiling():  # the compiler cannot trace a change of an error
+                raise
+            module = self._modules.get(call.attribute)
+            name = next(n for n, own in self._attributes.items() if own == call.attribute)
+            if module is None:
+                raise make_missing_layer_error(self._title, name, call.attribute) from None
+            nested = module._title if isinstance(module, Model) else None
+            add_layer_context(error, self._title, name, nested)
             raise
-
-    def _name_layer(self, error: Exception, attribute: str) -> None:
-        """Add the model and the layer to the message of an error."""
-        name = next(name for name, own in self._attributes.items() if own == attribute)
-        module = self._modules.get(attribute)
-        if module is None:
-            raise make_missing_layer_error(self._title, name, attribute) from None
-        nested = module._title if isinstance(module, Model) else None
-        add_layer_context(error, self._title, name, nested)
 
     @property
     def _title(self) -> str:
@@ -279,7 +290,7 @@ class Model(NotScriptable, nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without what may not be picklable."""
-        replaced = find_replaced(self._originals, self._attributes, self.layers)
+        replaced = self._find_replaced()
         return {**self.__dict__, "_originals": replaced, "_custom": {}, "_program": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -290,27 +301,24 @@ class Model(NotScriptable, nn.Module):
 
     def _keep_originals(self, replaced: Collection[str]) -> None:
         layers = self.layers.items()
-        self._originals = {n: weakref.ref(layer) for n, layer in layers if n not in replaced}
+        kept = {name: layer for name, layer in layers if name not in replaced}
+        self._originals = weakref.WeakValueDictionary(kept)  # frees modules once replaced
 
 
-def _name_attributes(model: nn.Module, names: Sequence[str]) -> dict[str, str]:
+def _name_attributes(model: nn.Module, names: Collection[str]) -> dict[str, str]:
     """Return the attribute of each layer, as documented in `Model`."""
 
-    def is_taken(name: str) -> bool:
-        own = (vars(model), model._parameters, model._buffers, model._modules)
-        return hasattr(type(model), name) or any(name in one for one in own)
+    def is_free(name: str) -> bool:
+        is_taken = name in vars(model) or hasattr(type(model), name)
+        return not (is_taken or name.startswith(CONSTANT))
 
-    free = {
-        name
-        for name in names
-        if name and "." not in name and not name.startswith(CONSTANT) and not is_taken(name)
-    }
-    used, found = set(free), {}
+    used = {name for name in names if name and "." not in name and is_free(name)}
+    found = {}
     for name in names:
         attribute = name
-        if name not in free:
+        if name not in used:
             attribute = name.replace(".", "_") or "_"
-            while attribute in used or attribute.startswith(CONSTANT) or is_taken(attribute):
+            while attribute in used or not is_free(attribute):
                 attribute = f"_{attribute}" if attribute.startswith(CONSTANT) else f"{attribute}_"
             used.add(attribute)
         found[name] = attribute

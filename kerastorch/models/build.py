@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -13,7 +14,7 @@ from ..activations.serialization import KERAS_2_NAMES
 from ..graph.shapes import ERRORS
 from ..graph.spec import Call, LayerSpec, ModelSpec, iterate_refs
 from ..layers.base.layer import Layer
-from ..operations.operation import Operation, get_operation_key
+from ..operations.operation import OPERATIONS, Operation, get_operation_key
 from ..saving.configs.entries import read_class
 from .functional import Functional, Model
 from .sequential import Sequential
@@ -23,10 +24,6 @@ Path = tuple[str, ...]
 
 _MAX_CHARACTERS, _MAX_PROBLEMS = 500, 100  # in a message
 _CODE = ("Lambda", "TorchModuleWrapper", "TFSMLayer")  # contain code, which is not run
-_REMEDY = (
-    "Give a function that makes a module of a layer's config, "
-    "`custom_layers={{{names}}}`; or rebuild the model in PyTorch and use `load_weights`."
-)
 
 
 def build_model(
@@ -53,23 +50,20 @@ def build_model(
     model = builder.assemble(spec, ())
     _require_one_mode(spec, model)
     if not spec.trainable:
-        for parameter in model.parameters():
-            parameter.requires_grad = False  # `requires_grad_` refuses lazy ones
+        _freeze(model)
     return model
 
 
+@dataclass
 class _Builder:
     """Make all layers, then assemble them; collect the problems."""
 
-    def __init__(
-        self, source: str, custom_layers: Mapping[str, Factory], custom_objects: Mapping[str, Any]
-    ) -> None:
-        self.source = source
-        self.custom_layers = custom_layers
-        self.custom_objects = custom_objects
-        self.made: dict[Path, nn.Module] = {}
-        self.problems: list[str] = []
-        self.unsupported: dict[str, None] = {}
+    source: str
+    custom_layers: Mapping[str, Factory]
+    custom_objects: Mapping[str, Any]
+    made: dict[Path, nn.Module] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    unsupported: dict[str, None] = field(default_factory=dict)  # class names, each once
 
     def make_layers(self, spec: ModelSpec, path: Path) -> None:
         """Make all layers of a model and its nested models, except aliases."""
@@ -80,72 +74,51 @@ class _Builder:
             if layer.model is not None and self.find_factory(layer.class_name) is None:
                 self.make_layers(layer.model, own)
             else:
-                module = self.module(layer, own)
-                if module is not None:
-                    self.made[own] = module
+                self.make_module(layer, own)
 
     def find_factory(self, class_name: str) -> Factory | None:
         """Return the caller's function for a class, with or without its package: "my>Layer"."""
-        names = (class_name, class_name.rpartition(">")[2])
-        return next(
-            (self.custom_layers[name] for name in names if name in self.custom_layers), None
-        )
+        bare = class_name.rpartition(">")[2]
+        return self.custom_layers.get(class_name, self.custom_layers.get(bare))
 
-    def module(self, layer: LayerSpec, path: Path) -> nn.Module | None:
-        """Return the module of one layer, or None after recording a problem."""
+    def make_module(self, layer: LayerSpec, path: Path) -> None:
+        """Make the module of one layer, or record why it cannot be made."""
         class_name, config = layer.class_name, dict(layer.config)
         factory = self.find_factory(class_name)
         if factory is not None:
-            return self.make_custom(factory, class_name, config)
-        where = f"{'/'.join(path)!r} ({class_name})"
-        if layer.operation:
-            return self.make_operation(layer, where)
-        if class_name not in LAYERS:
-            code = " its code is not run;" if class_name in _CODE else ""
-            self.add_problem(class_name, f"{where}:{code} not supported")
-            return None
+            self.made[path] = self.make_custom(factory, class_name, config)
+            return
         try:
-            return self.make_layer(class_name, config, keras2=layer.keras2)
+            if layer.operation:
+                self.made[path] = _make_operation(layer)
+            else:
+                self.made[path] = self.make_layer(class_name, config, keras2=layer.keras2)
         except ERRORS as error:
-            self.add_problem(class_name, f"{where}: {error}"[:_MAX_CHARACTERS])
-            return None
-
-    def add_problem(self, class_name: str, text: str) -> None:
-        self.problems.append(text)
-        self.unsupported[class_name] = None
+            where = f"{'/'.join(path)!r} ({class_name})"
+            self.problems.append(f"{where}: {error}"[:_MAX_CHARACTERS])
+            self.unsupported[class_name] = None
 
     def make_custom(self, factory: Factory, class_name: str, config: dict[str, Any]) -> nn.Module:
         """Return the caller's module for a layer, frozen if the layer is."""
         found = factory(config)
-        argument = f"custom_layers[{class_name!r}]"
-        rule = "a function that returns a torch.nn.Module"
-        if not isinstance(found, nn.Module):
-            raise TypeError(argument_error("build_model", argument, rule, found))
+        rule, remedy = "a function that returns a torch.nn.Module", ""
         if any(found is module for module in self.made.values()):
+            rule += " of its own"
             remedy = "It returned a module that another layer has already."
-            raise TypeError(
-                argument_error("build_model", argument, f"{rule} of its own", found, remedy)
-            )
+        if remedy or not isinstance(found, nn.Module):
+            argument = f"custom_layers[{class_name!r}]"
+            raise TypeError(argument_error("build_model", argument, rule, found, remedy))
         if config.get("trainable") is False:
-            for parameter in found.parameters():
-                parameter.requires_grad = False
+            _freeze(found)
             if isinstance(found, Layer):
                 found.trainable = False
         return found
 
-    def make_operation(self, layer: LayerSpec, where: str) -> nn.Module | None:
-        key = get_operation_key(layer.class_name, layer.config)
-        if not Operation.is_known(key):
-            shown = "" if key == layer.class_name else f" {key}:"
-            self.add_problem(layer.class_name, f"{where}:{shown} not supported")
-            return None
-        tensorflow = key != layer.class_name
-        left_out = ("name", "trainable", "dtype", "function") if tensorflow else ("name",)
-        arguments = {k: v for k, v in layer.config.items() if k not in left_out}
-        return Operation(key, layer.name, arguments)
-
     def make_layer(self, class_name: str, config: dict[str, Any], *, keras2: bool) -> nn.Module:
-        """Return a layer of this package."""
+        """Return a layer of this package, or raise one of ERRORS."""
+        if class_name not in LAYERS:
+            code = "its code is not run; " if class_name in _CODE else ""
+            raise ValueError(f"{code}not supported")
         activation = config.get("activation")
         if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
             config["activation"] = self.make_activation(activation, keras2=keras2)
@@ -178,7 +151,10 @@ class _Builder:
         names = ", ".join(f'"{name}": ...' for name in self.unsupported) or '"Name": ...'
         count = len(self.problems)
         what = "1 layer cannot" if count == 1 else f"{count} layers cannot"
-        remedy = _REMEDY.format(names=names)
+        remedy = (
+            "Give a function that makes a module of a layer's config, "
+            f"`custom_layers={{{names}}}`; or rebuild the model in PyTorch and use `load_weights`."
+        )
         raise FileError(f"{self.source}: {what} be rebuilt.{listed}\n{remedy}")
 
     def assemble(self, spec: ModelSpec, path: Path) -> Model:
@@ -190,46 +166,58 @@ class _Builder:
             if source not in self.made and layer.model is not None:
                 self.made[source] = self.assemble(layer.model, own)
             layers[layer.name] = self.made[source]
-        where = f"{self.source}: {'/'.join(path) or spec.name!r}"
-        modes: dict[str, bool] = {}
-        for call in spec.calls:
-            self.check_call(call, layers[call.layer], where)
-            mode = call.kwargs.get("training")
-            if mode is not None:
-                modes[call.layer] = mode
-        self.check_outputs(spec, layers, where)
+        modes = {c.layer: c.kwargs["training"] for c in spec.calls if "training" in c.kwargs}
         kind = Sequential if spec.kind == "Sequential" else Functional
         try:
+            for call in spec.calls:
+                _check_call(call, layers[call.layer])
+            _check_outputs(spec, layers)
             return kind(spec, layers, modes)
         except ValueError as error:
-            raise FileError(f"{where}: {error}"[:_MAX_CHARACTERS]) from error
+            where = f"{self.source}: {'/'.join(path) or spec.name!r}"
+            raise FileError(f"{where}: {str(error)[:_MAX_CHARACTERS]}") from error
 
-    def check_call(self, call: Call, module: nn.Module, where: str) -> None:
-        """Refuse a call with arguments that the module does not accept."""
-        named = set(call.kwargs) - {"training"}
-        if isinstance(module, Operation):
-            try:
-                module.check(call.args, call.kwargs)
-            except TypeError as error:
-                raise FileError(f"{where}: {call.layer!r} ({module.key}): {error}") from error
-        elif isinstance(module, (Layer, Model)):
-            named -= set(getattr(module, "call_arguments", ()))
-            if len(call.args) != 1 or named:
-                what = f"a {type(module).__name__} must be called on its inputs alone"
-                found = f"{len(call.args)} arguments and {sorted(named)}"
-                raise FileError(
-                    f"{where}: {call.layer!r}: {what}. Found: {found}. Rebuild the model in "
-                    "PyTorch, and load the weights with `load_weights`."
-                )
 
-    def check_outputs(self, spec: ModelSpec, layers: Mapping[str, nn.Module], where: str) -> None:
-        """Refuse an output index that a layer does not have."""
-        used = [[list(call.args), call.kwargs] for call in spec.calls]
-        for ref in iterate_refs([used, spec.inputs, spec.outputs]):
-            count = _output_count(layers[ref.layer])
-            if count is not None and ref.index >= count:
-                what = f"a tensor must be one of the {count} outputs of {ref.layer!r}"
-                raise FileError(f"{where}: {what}. Found: number {ref.index}.")
+def _freeze(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        parameter.requires_grad = False  # `requires_grad_` refuses lazy ones
+
+
+def _make_operation(layer: LayerSpec) -> Operation:
+    """Return an operation, or raise a ValueError if it is not supported."""
+    key = get_operation_key(layer.class_name, layer.config)
+    is_tensorflow = key != layer.class_name
+    if key not in OPERATIONS:
+        raise ValueError(f"{key}: not supported" if is_tensorflow else "not supported")
+    left_out = ("name", "trainable", "dtype", "function") if is_tensorflow else ("name",)
+    arguments = {k: v for k, v in layer.config.items() if k not in left_out}
+    return Operation(key, layer.name, arguments)
+
+
+def _check_call(call: Call, module: nn.Module) -> None:
+    """Refuse a call with arguments that the module does not accept."""
+    if isinstance(module, Operation):
+        try:
+            module.check(call.args, call.kwargs)
+        except TypeError as error:
+            raise ValueError(f"{call.layer!r} ({module.key}): {error}") from error
+    elif isinstance(module, (Layer, Model)):
+        named = call.kwargs.keys() - {"training", *getattr(module, "call_arguments", ())}
+        if len(call.args) != 1 or named:
+            what = f"a {type(module).__name__} must be called on its inputs alone"
+            found = f"{len(call.args)} arguments and {sorted(named)}"
+            remedy = "Rebuild the model in PyTorch, and load the weights with `load_weights`."
+            raise ValueError(f"{call.layer!r}: {what}. Found: {found}. {remedy}")
+
+
+def _check_outputs(spec: ModelSpec, layers: Mapping[str, nn.Module]) -> None:
+    """Refuse an output index that a layer does not have."""
+    arguments = [call.arguments for call in spec.calls]
+    for ref in iterate_refs([arguments, spec.inputs, spec.outputs]):
+        count = _output_count(layers[ref.layer])
+        if count is not None and ref.index >= count:
+            what = f"a tensor must be one of the {count} outputs of {ref.layer!r}"
+            raise ValueError(f"{what}. Found: number {ref.index}.")
 
 
 def _output_count(module: nn.Module) -> int | None:
@@ -244,16 +232,14 @@ def _output_count(module: nn.Module) -> int | None:
 
 def _require_one_mode(spec: ModelSpec, model: Model) -> None:
     """Refuse a layer called with two values of `training`, since a module has one mode."""
-    found: dict[int, set[bool | None]] = {}
-    names: dict[int, str] = {}
+    found: dict[int, tuple[str, set[bool | None]]] = {}
     for path, module, mode in _modes(model, None, ""):
-        names.setdefault(id(module), path)
-        found.setdefault(id(module), set()).add(mode)
-    wrong = [names[one] for one, modes in found.items() if len(modes) > 1]
+        found.setdefault(id(module), (path, set()))[1].add(mode)
+    wrong = [repr(path) for path, modes in found.values() if len(modes) > 1]
     if wrong:
         what = "a layer must be called with one `training` throughout"
         raise FileError(
-            f"{spec.source}: {what}. Found: two for {', '.join(map(repr, wrong))}. Rebuild the "
+            f"{spec.source}: {what}. Found: two for {', '.join(wrong)}. Rebuild the "
             "model in PyTorch, and load the weights with `load_weights`."
         )
 
@@ -271,8 +257,5 @@ def _modes(
         layer, mode, path = layers[name], outer if own is None else own, f"{prefix}{name}"
         if isinstance(layer, Model):
             yield from _modes(layer, mode, f"{path}/")
-        elif isinstance(layer, Layer):
-            if layer.depends_on_training_mode:
-                yield path, layer, mode
-        elif not isinstance(layer, Operation):
+        elif getattr(layer, "depends_on_training_mode", not isinstance(layer, Operation)):
             yield path, layer, mode

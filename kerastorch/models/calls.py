@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from ..graph.spec import ModelSpec, TensorRef, iterate_refs, map_refs
 from ..graph.structure import flatten, map_structure
 from ..layers.base.layer import Layer
 
+CONSTANT = "_constant_"  # prefix of the buffers for arrays in the config, before the slot
+
 
 class Slot(NamedTuple):
     """The index of a tensor in the list of values of a run."""
@@ -23,52 +25,32 @@ class Slot(NamedTuple):
 
 
 class ModuleCall(NamedTuple):
-    """One call of a layer.
+    """One call of a layer; its arguments have a Slot for each tensor."""
 
-    Attributes:
-        attribute: The name of the layer's module.
-        args: The positional arguments with a Slot for each tensor.
-        kwargs: The keyword arguments.
-        outputs: The index of each output that is used, None for all as one, and its slot.
-        again: The modules called before that contain layers which run again in this call.
-        inputs: The slots in the only argument, if that is a tensor or a list of tensors and
-            `again` is empty; else None.
-        is_list: Whether that argument is a list.
-        reads: The slots in all arguments.
-        dead: The slots that no later call reads.
-    """
-
-    attribute: str
+    attribute: str  # the name of the layer's module
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    outputs: tuple[tuple[int | None, int], ...]
-    again: tuple[str, ...]
+    outputs: tuple[tuple[int | None, int], ...]  # index, None for all as one; slot
+    again: tuple[str, ...]  # the modules called before whose layers run again in this call
+    # The slots of the only argument, if it is a tensor or a list of them and nothing runs again
     inputs: tuple[int, ...] | None
-    is_list: bool
-    reads: tuple[int, ...]
-    dead: tuple[int, ...]
+    is_list: bool  # whether that argument is a list
+    reads: tuple[int, ...]  # the slots in all arguments
+    dead: tuple[int, ...]  # the slots that no later call reads
 
 
 class CallPlan(NamedTuple):
-    """What a run of a model computes.
+    """What a run of a model computes."""
 
-    Attributes:
-        size: The number of slots.
-        inputs: The structure of the inputs; their slots come first.
-        constants: The arrays in the arguments, and their slots.
-        calls: The calls of layers in order.
-        outputs: The structure of the outputs.
-    """
-
-    size: int
-    inputs: Any
-    constants: tuple[tuple[int, Tensor], ...]
-    calls: tuple[ModuleCall, ...]
-    outputs: Any
+    size: int  # the number of slots
+    inputs: Any  # their structure, of the first slots
+    constants: tuple[tuple[int, str, Tensor], ...]  # slot, name of the buffer, array
+    calls: tuple[ModuleCall, ...]  # in order
+    outputs: Any  # their structure
 
 
 def fill_slots(template: Any, values: Sequence[Any]) -> Any:
-    """Return a structure with each Slot replaced by its value."""
+    """Return a structure with each Slot replaced by its value; faster than `map_structure`."""
     if isinstance(template, Slot):
         return values[template.index]
     if isinstance(template, (list, tuple)):
@@ -136,31 +118,22 @@ def _activity_losses(call: ModuleCall, modules: Mapping[str, Any]) -> dict[Layer
 def plan_sequential(attributes: Mapping[str, str], layers: Mapping[str, nn.Module]) -> CallPlan:
     """Return the calls of a Sequential model: each layer reads the previous one's output.
 
-    Args:
-        attributes: The modules' attributes by layer name.
-        layers: The modules in order, without InputLayers.
+    `attributes` and `layers` are by the name of the layer; InputLayers are left out.
     """
-    again = _find_run_again((attributes[name], layer) for name, layer in layers.items())
-    calls = [
-        _make_call(attributes[name], (Slot(slot),), {}, ((None, slot + 1),), again[slot])
-        for slot, name in enumerate(layers)
+    drafts = [
+        _Draft(attributes[name], layer, (Slot(slot),), {}, ((None, slot + 1),))
+        for slot, (name, layer) in enumerate(layers.items())
     ]
-    last = Slot(len(calls))
-    return CallPlan(len(calls) + 1, Slot(0), (), _with_last_uses(calls, last), last)
+    last = Slot(len(drafts))
+    return CallPlan(len(drafts) + 1, Slot(0), (), _complete_calls(drafts, last), last)
 
 
 def plan_functional(
     spec: ModelSpec, attributes: Mapping[str, str], layers: Mapping[str, Any]
 ) -> CallPlan:
-    """Return the calls of a Functional model.
-
-    Args:
-        spec: The model's config.
-        attributes: The modules' attributes by layer name.
-        layers: The modules by layer name.
-    """
+    """Return the calls of a Functional model; `attributes` and `layers` are by layer name."""
     slots: dict[TensorRef, Slot] = {}
-    constants: list[tuple[int, Tensor]] = []
+    constants: list[tuple[int, str, Tensor]] = []
 
     def slot(ref: TensorRef) -> Slot:
         return slots.setdefault(ref, Slot(len(slots) + len(constants)))
@@ -171,54 +144,62 @@ def plan_functional(
         tensor = to_tensor(found)
         if tensor is None:
             return found
-        constants.append((len(slots) + len(constants), tensor))
-        return Slot(constants[-1][0])
+        index = len(slots) + len(constants)
+        constants.append((index, f"{CONSTANT}{index}", tensor))
+        return Slot(index)
 
     inputs = map_refs(spec.inputs, slot)
-    again = _find_run_again((attributes[call.layer], layers[call.layer]) for call in spec.calls)
-    used = {
-        *iterate_refs([[list(call.args), call.kwargs] for call in spec.calls]),
-        *iterate_refs(spec.outputs),
-    }
-    indexes: dict[tuple[str, int], list[int]] = {}
-    for ref in sorted(used):
-        indexes.setdefault(ref[:2], []).append(ref.index)
-    calls = []
-    for call, before in zip(spec.calls, again, strict=True):
+    used: dict[tuple[str, int], list[TensorRef]] = {}
+    arguments = [call.arguments for call in spec.calls]
+    for ref in sorted({*iterate_refs([arguments, spec.outputs])}):
+        used.setdefault(ref[:2], []).append(ref)
+    drafts = []
+    for call in spec.calls:
         given = {name: value for name, value in call.kwargs.items() if name != "training"}
         leaves = (TensorRef, np.ndarray, Tensor)
-        args, kwargs = map_structure(to_slot, (tuple(call.args), given), leaves)
-        outputs = tuple(
-            (index, slot(TensorRef(call.layer, call.number, index)).index)
-            for index in indexes.get((call.layer, call.number), [])
-        )
-        calls.append(_make_call(attributes[call.layer], args, kwargs, outputs, before))
+        args, kwargs = map_structure(to_slot, (call.args, given), leaves)
+        written = used.get((call.layer, call.number), [])
+        outputs = tuple((ref.index, slot(ref).index) for ref in written)
+        drafts.append(_Draft(attributes[call.layer], layers[call.layer], args, kwargs, outputs))
     found = map_refs(spec.outputs, slot)
     if isinstance(found, list) and len(found) == 1:
         found = found[0]  # as Keras's models do
-    size = len(slots) + len(constants)
-    return CallPlan(size, inputs, tuple(constants), _with_last_uses(calls, found), found)
+    size, calls = len(slots) + len(constants), _complete_calls(drafts, found)
+    return CallPlan(size, inputs, tuple(constants), calls, found)
 
 
-def _make_call(
-    attribute: str,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    outputs: tuple[tuple[int | None, int], ...],
-    again: tuple[str, ...],
-) -> ModuleCall:
-    only = args[0] if len(args) == 1 and not kwargs and not again else None
-    is_list = isinstance(only, list)
-    tensors: Any = only if is_list else [only]
-    direct = bool(tensors) and all(isinstance(one, Slot) for one in tensors)
-    inputs = tuple(one.index for one in tensors) if direct else None
-    reads = list_slots([list(args), kwargs])
-    return ModuleCall(attribute, args, kwargs, outputs, again, inputs, is_list, reads, ())
+class _Draft(NamedTuple):
+    """A call without what follows from the other calls; see `ModuleCall`."""
+
+    attribute: str
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    outputs: tuple[tuple[int | None, int], ...]
 
 
-def _with_last_uses(calls: Sequence[ModuleCall], outputs: Any) -> tuple[ModuleCall, ...]:
-    dead = find_last_uses([call.reads for call in calls], list_slots(outputs))
-    return tuple(call._replace(dead=slots) for call, slots in zip(calls, dead, strict=True))
+def _complete_calls(drafts: Sequence[_Draft], outputs: Any) -> tuple[ModuleCall, ...]:
+    """Return the calls of a model, of which these are the outputs."""
+    all_reads = [list_slots([draft.args, draft.kwargs]) for draft in drafts]
+    last_uses = find_last_uses(all_reads, list_slots(outputs))
+    first: dict[Layer, str] = {}  # layer -> the module in which it runs first
+    calls = []
+    for (attribute, module, args, kwargs, written), reads, dead in zip(
+        drafts, all_reads, last_uses, strict=True
+    ):
+        layers = list(iterate_layers(module))
+        again = tuple(dict.fromkeys(first[layer] for layer in layers if layer in first))
+        for layer in layers:
+            first.setdefault(layer, attribute)
+        only = args[0] if len(args) == 1 and not kwargs and not again else None
+        is_list = isinstance(only, list)
+        tensors: Any = only if is_list else [only]
+        is_direct = bool(tensors) and all(isinstance(one, Slot) for one in tensors)
+        inputs = reads if is_direct else None
+        calls.append(
+            ModuleCall(attribute, args, kwargs, written, again, inputs, is_list, reads, dead)
+        )
+    return tuple(calls)
 
 
 def find_last_uses(reads: Sequence[Sequence[int]], kept: Sequence[int]) -> list[tuple[int, ...]]:
@@ -228,15 +209,3 @@ def find_last_uses(reads: Sequence[Sequence[int]], kept: Sequence[int]) -> list[
         tuple(slot for slot in dict.fromkeys(slots) if last[slot] == n and slot not in kept)
         for n, slots in enumerate(reads)
     ]
-
-
-def _find_run_again(modules: Iterable[tuple[str, nn.Module]]) -> list[tuple[str, ...]]:
-    """Return, for each module in order, the modules in which its layers first ran before."""
-    first: dict[Layer, str] = {}
-    found = []
-    for name, module in modules:
-        layers = list(iterate_layers(module))
-        found.append(tuple(dict.fromkeys(first[layer] for layer in layers if layer in first)))
-        for layer in layers:
-            first.setdefault(layer, name)
-    return found

@@ -8,20 +8,9 @@ import torch
 
 from .._core.errors import argument_error
 
-_REMEDY = "Assign a module, `{code}`; to skip the layer, use torch.nn.Identity()."
-
 _WITH_MESSAGE_ONLY = (  # classes whose one argument is the message
-    AssertionError,
-    AttributeError,
-    Exception,
-    IndexError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    ZeroDivisionError,
-    torch.OutOfMemoryError,
+    *(Exception, AssertionError, AttributeError, IndexError, NotImplementedError, OverflowError),
+    *(RuntimeError, TypeError, ValueError, ZeroDivisionError, torch.OutOfMemoryError),
 )
 
 
@@ -39,19 +28,16 @@ def add_layer_context(error: Exception, model: str, layer: str, nested: str | No
     """
     message = str(error)
     if type(error) in _WITH_MESSAGE_ONLY and error.args == (message,):
-        inner = f"{nested}, layer '"
-        if nested is not None and message.startswith(inner):
-            error.args = (f"{model}, layer '{layer}/{message[len(inner) :]}",)
-        else:
-            error.args = (f"{model}, layer '{layer}': {message}",)
+        path = message.removeprefix(f"{nested}, layer '")
+        rest = f"': {message}" if nested is None or path == message else f"/{path}"
+        error.args = (f"{model}, layer '{layer}{rest}",)
     elif sys.version_info >= (3, 11):
         error.add_note(f"It was raised in the layer {layer!r} of {model}.")
 
 
 def make_missing_layer_error(model: str, layer: str, attribute: str) -> AttributeError:
     """Return the error for a layer whose module was deleted, or is None."""
-    code = f"model.{attribute} = ..."
-    if not attribute.isidentifier():
-        code = f"setattr(model, {attribute!r}, ...)"
-    remedy = _REMEDY.format(code=code)
+    plain = attribute.isidentifier()
+    code = f"model.{attribute} = ..." if plain else f"setattr(model, {attribute!r}, ...)"
+    remedy = f"Assign a module, `{code}`; to skip the layer, use torch.nn.Identity()."
     return AttributeError(argument_error(model, layer, "a torch.nn.Module", None, remedy))

@@ -7,26 +7,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .._core.arrays import find_remedy, to_tensor
 from .._core.errors import argument_error
+from ..graph.structure import map_structure
 from ..layers.core.input import InputLayer, to_dense
+from .calls import Slot
 
 
 class Input(NamedTuple):
-    """One input of a model.
+    """One input of a model."""
 
-    Attributes:
-        name: The name of its InputLayer.
-        dtype: The dtype that it is cast to.
-        shape: Its shape, batch included; None for any.
-        optional: Whether it may be None.
-        sized: Whether its sizes must match, apart from the batch, or only the rank.
-    """
-
-    name: str
-    dtype: torch.dtype
-    shape: tuple[int | None, ...] | None
-    optional: bool = False
-    sized: bool = True
+    name: str  # that of its InputLayer
+    dtype: torch.dtype  # what it is cast to
+    shape: tuple[int | None, ...] | None  # with the batch; None for any
+    optional: bool = False  # whether it may be None
+    sized: bool = True  # whether the sizes but the batch must match, or only the rank
 
     @classmethod
     def of(cls, layer: InputLayer, *, sized: bool) -> Input:
@@ -35,7 +30,7 @@ class Input(NamedTuple):
         return cls(layer.name, dtype, layer.batch_shape, layer.optional, sized)
 
     def standard(self, x: Tensor, owner: Any) -> Tensor:
-        """Return an input in the declared dtype and rank.
+        """Return an input of the model `owner` in the declared dtype and rank.
 
         As in Keras, a last axis of size 1 may be added or missing, and sparse tensors become dense.
 
@@ -50,18 +45,71 @@ class Input(NamedTuple):
                 x = x.squeeze(-1)
             elif len(shape) == len(wanted) - 1 and wanted[-1] == 1:
                 x = x.unsqueeze(-1)
-            if x.ndim != len(wanted) or (self.sized and not self._fits(x)):
+            fits = x.ndim == len(wanted)
+            if fits and self.sized:
+                sizes = zip(x.shape[1:], wanted[1:], strict=True)
+                fits = all(size is None or own == size for own, size in sizes)
+            if not fits:
                 rule = f"of the shape {(None, *wanted[1:]) if wanted else ()}"
-                raise ValueError(argument_error(owner._title, self.name, rule, tuple(shape)))
+                owner._refuse(self.name, rule, tuple(shape))
         if x.dtype is self.dtype:
             return x
         if x.is_complex():
-            raise ValueError(
-                argument_error(owner._title, self.name, "a tensor of real numbers", x.dtype)
-            )
+            owner._refuse(self.name, "a tensor of real numbers", x.dtype)
         return x.to(self.dtype)
 
-    def _fits(self, x: Tensor) -> bool:
-        wanted: Any = self.shape
-        sizes = zip(x.shape[1:], wanted[1:], strict=True)
-        return all(size is None or own == size for own, size in sizes)
+
+def store_inputs(model: Any, template: Any, given: Any, values: list[Any]) -> None:
+    """Store what a model is called on in the slots of a template of its inputs."""
+    if isinstance(template, Slot):
+        one = model._inputs[template.index]
+        if isinstance(given, dict) and set(given) == {one.name}:
+            given = given[one.name]
+        elif isinstance(given, (list, tuple)) and len(given) == 1:
+            given = given[0]
+        values[template.index] = _prepare_input(model, given, one)
+        return
+    if isinstance(template, dict):
+        if len(template) == 1 and not isinstance(given, (list, tuple, dict)):
+            given = dict.fromkeys(template, given)
+        if not isinstance(given, dict) or set(given) != set(template):
+            rule = f"a dict of {_input_names(model, template)}"
+            model._refuse("inputs", rule, _describe(given))
+        pairs = [(inner, given[key]) for key, inner in template.items()]
+    else:
+        if isinstance(given, dict) and all(isinstance(inner, Slot) for inner in template):
+            names = [model._inputs[inner.index].name for inner in template]
+            given = [given[name] for name in names] if set(given) == set(names) else given
+        elif len(template) == 1 and not isinstance(given, (list, tuple)):
+            given = [given]
+        if not isinstance(given, (list, tuple)) or len(given) != len(template):
+            rule = f"a list of {_input_names(model, template)}"
+            model._refuse("inputs", rule, _describe(given))
+        pairs = list(zip(template, given, strict=True))
+    for inner, value in pairs:
+        store_inputs(model, inner, value, values)
+
+
+def _input_names(model: Any, template: Any) -> Any:
+    return map_structure(lambda slot: model._inputs[slot.index].name, template, Slot)
+
+
+def _prepare_input(model: Any, value: Any, one: Input) -> Any:
+    """Return one input as the layers accept it; arrays go to the weights' device."""
+    is_nested = isinstance(value, (list, tuple, dict))
+    if (is_nested and one.shape is None) or (value is None and one.optional):
+        return value
+    if not isinstance(value, Tensor):
+        found = to_tensor(value) if hasattr(value, "__array__") else None
+        if found is None:
+            rule = "a tensor or an array of real numbers"
+            message = argument_error(model._title, one.name, rule, value, find_remedy(value))
+            raise ValueError(message)
+        first = next(model.parameters(), None)
+        value = found if first is None else found.to(first.device)
+    return one.standard(value, model)
+
+
+def _describe(given: Any) -> Any:
+    """Return a structure with the shapes of the tensors, for a message."""
+    return map_structure(lambda x: tuple(x.shape) if hasattr(x, "shape") else x, given)

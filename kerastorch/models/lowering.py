@@ -20,32 +20,17 @@ from torch import Tensor
 
 from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from .._core.registry import LAYERS
-from ..layers.base.layer import Layer
 from .calls import CallPlan, ModuleCall, find_last_uses, list_slots
 from .program import WITH_GRADIENTS, WITHOUT_GRADIENTS, Instruction, Options, Program, has_hooks
 
 
 class ValueFacts(NamedTuple):
-    """What is known about a value.
-
-    Attributes:
-        rank: The number of axes.
-        dtype: The dtype.
-        overwritable: The modes in which its single reader may overwrite it.
-        nonnegative: Whether no element is below 0.
-    """
+    """What is known about a value."""
 
     rank: int
     dtype: torch.dtype
-    overwritable: frozenset[int] = frozenset()
-    nonnegative: bool = False
-
-
-def lower_calls(
-    plan: CallPlan, modules: Mapping[str, Any], inputs: Sequence[ValueFacts | None]
-) -> Program:
-    """Return the program for plain calls, the current modules and what is known of the inputs."""
-    return _Lowering(plan, modules, inputs).make_program()
+    overwritable: frozenset[int] = frozenset()  # in these modes, by its only reader
+    nonnegative: bool = False  # whether no element is below 0
 
 
 def is_registered(module: Any) -> bool:
@@ -53,18 +38,9 @@ def is_registered(module: Any) -> bool:
     return LAYERS.get(type(module).__name__) is type(module)
 
 
-def is_eligible(module: Any) -> bool:
-    """Return whether its class alone defines what a module computes, apart from hooks."""
-    return (
-        is_registered(module)
-        and module._compiled_call_impl is None
-        and "forward" not in vars(module)
-        and module.activity_regularizer is None
-        and module._is_lowerable()
-    )
+class Lowering:
+    """Makes the program for plain calls, the current modules and what is known of the inputs."""
 
-
-class _Lowering:
     def __init__(
         self, plan: CallPlan, modules: Mapping[str, Any], inputs: Sequence[ValueFacts | None]
     ) -> None:
@@ -79,28 +55,26 @@ class _Lowering:
         self.deferred: list[tuple[int, int]] = []
 
     def make_program(self) -> Program:
+        """Return the program."""
         for number, call in enumerate(self.plan.calls):
             layer = self.modules.get(call.attribute)
-            if not (
-                self.may_compute(call, layer)
-                and (
-                    self.defer_padding(number, call, layer) or self.add_compute(number, call, layer)
-                )
-            ):
+            is_lowered = self.may_compute(call, layer) and (
+                self.defer_padding(number, call, layer) or self.add_compute(number, call, layer)
+            )
+            if not is_lowered:
                 self.add_call(number, call)
         for slot in self.outputs:
             self.add_move(len(self.plan.calls), slot, False)
-        lowered = any(one.attribute is not None for one in self.instructions)
-        names = [call.attribute for call in self.plan.calls]
+        dead = find_last_uses([one.inputs for one in self.instructions], self.outputs)
+        steps = [one._replace(dead=d) for one, d in zip(self.instructions, dead, strict=True)]
+        if all(one.attribute is None for one in steps):
+            steps = []
+        names = dict.fromkeys(call.attribute for call in self.plan.calls)
         modules: dict[str, Any] = {name: self.modules.get(name) for name in names}
         own = {name: one for name, one in modules.items() if is_registered(one)}
-        return Program(
-            self.plan.size,
-            self.with_last_uses() if lowered else (),
-            tuple((name, one._state, self.has_user_hooks(one)) for name, one in own.items()),
-            tuple((name, type(one)) for name, one in modules.items() if name not in own),
-            tuple(self.deferred),
-        )
+        layers = tuple((name, one._state, self.has_user_hooks(one)) for name, one in own.items())
+        others = tuple((name, type(one)) for name, one in modules.items() if name not in own)
+        return Program(self.plan.size, tuple(steps), layers, others, tuple(self.deferred))
 
     @staticmethod
     def has_user_hooks(module: Any) -> bool:
@@ -108,9 +82,14 @@ class _Lowering:
         return has_hooks(module) and module.built
 
     def may_compute(self, call: ModuleCall, layer: Any) -> bool:
+        """Return whether the class of a layer alone defines what this call computes."""
         return (
             call.inputs is not None
-            and is_eligible(layer)
+            and is_registered(layer)
+            and layer._compiled_call_impl is None
+            and "forward" not in vars(layer)
+            and layer.activity_regularizer is None
+            and layer._is_lowerable()
             and not self.has_user_hooks(layer)
             and call.is_list is layer.takes_list
             and (not call.is_list or len(call.reads) > 1)
@@ -139,8 +118,7 @@ class _Lowering:
 
     def add_compute(self, number: int, call: ModuleCall, layer: Any) -> bool:
         """Run a layer's `_compute` if possible; return whether it is."""
-        slots: Any = call.inputs
-        slots = tuple(self.padded[slot][0] if slot in self.padded else slot for slot in slots)
+        slots = tuple(self.padded.get(slot, (slot,))[0] for slot in call.reads)
         facts = self.require_inputs(number, slots, layer)
         if facts is None:
             return False
@@ -161,19 +139,11 @@ class _Lowering:
         self.available.discard(output)
         target = output + self.plan.size if moved else output
         self.available.add(target)
-        self.facts[output] = ValueFacts(
-            rank, facts.dtype, self.output_modes(slots, layer), layer._is_nonnegative()
-        )
-        self.instructions.append(
-            Instruction(
-                number,
-                attribute=call.attribute,
-                inputs=inputs,
-                is_list=call.is_list,
-                output=target,
-                options=self.inplace_options(options, slots, layer),
-            )
-        )
+        overwritable = self.output_modes(slots, layer)
+        self.facts[output] = ValueFacts(rank, facts.dtype, overwritable, layer._is_nonnegative())
+        by_mode = self.inplace_options(options, slots, layer)
+        step = Instruction(number, attribute=call.attribute, inputs=inputs, is_list=call.is_list)
+        self.instructions.append(step._replace(output=target, options=by_mode))
         return True
 
     def require_inputs(self, number: int, slots: Sequence[int], layer: Any) -> ValueFacts | None:
@@ -209,16 +179,12 @@ class _Lowering:
     def inplace_options(
         self, options: Options, slots: Sequence[int], layer: Any
     ) -> tuple[Options, Options, Options]:
+        """Return the options in each mode, where possible with that to overwrite an input."""
         found = [options, options, options]
-        if layer.overwrites_input:
-            for mode in (WITHOUT_GRADIENTS, WITH_GRADIENTS):
-                index = next(
-                    (i for i, slot in enumerate(slots) if mode in self.modes_to_overwrite(slot)),
-                    None,
-                )
-                if index is not None:
-                    inplace = index if layer.takes_list else True
-                    found[mode] = {**options, "inplace": inplace}
+        for mode in (WITHOUT_GRADIENTS, WITH_GRADIENTS) if layer.overwrites_input else ():
+            free = [n for n, slot in enumerate(slots) if mode in self.modes_to_overwrite(slot)]
+            if free:
+                found[mode] = {**options, "inplace": free[0] if layer.takes_list else True}
         return found[0], found[1], found[2]
 
     def defer_padding(self, number: int, call: ModuleCall, layer: Any) -> bool:
@@ -228,28 +194,21 @@ class _Lowering:
             return False
         reading = next(n for n, one in enumerate(self.plan.calls) if output in one.reads)
         reader_call = self.plan.calls[reading]
-        reader = self.modules.get(reader_call.attribute)
+        reader: Any = self.modules.get(reader_call.attribute)
         # Nothing may overwrite the unpadded value before the reader runs.
         if reading > number + 1 and not self.modes_to_overwrite(slot):
             return False
-        if not self.may_compute(reader_call, reader) or not isinstance(reader, Layer):
-            return False
-        own = layer._channel_axis, layer.compute_dtype
-        if (reader._channel_axis, reader.compute_dtype) != own:
-            return False
-        nonnegative = slot in self.facts and self.facts[slot].nonnegative
-        if not reader._can_pad(padding, nonnegative):
-            return False
-        if self.require_inputs(number, (slot,), layer) is None:
+        if not (
+            self.may_compute(reader_call, reader)
+            and reader._channel_axis == layer._channel_axis
+            and reader.compute_dtype == layer.compute_dtype
+            and reader._can_pad(padding, slot in self.facts and self.facts[slot].nonnegative)
+            and self.require_inputs(number, (slot,), layer) is not None
+        ):
             return False
         self.padded[output] = slot, padding
         self.deferred.append((number, reading))
         return True
-
-    def with_last_uses(self) -> tuple[Instruction, ...]:
-        dead = find_last_uses([one.inputs for one in self.instructions], self.outputs)
-        both = zip(self.instructions, dead, strict=True)
-        return tuple(one._replace(dead=slots) for one, slots in both)
 
 
 def _require_kind(x: Any, rank: int, dtype: torch.dtype) -> Any:

@@ -17,53 +17,38 @@ WITHOUT_GRADIENTS, WITH_GRADIENTS, COMPILED = range(3)  # the modes of a run
 FAILURES = (IndexError, RuntimeError, ValueError)  # what a computation raises
 
 Options = Mapping[str, Any]
+PlainCall = Callable[[ModuleCall, list[Any]], None]
 
 
 class Instruction(NamedTuple):
     """One step of a program.
 
     A value in Keras's layout is stored in its slot, with channels as axis 1 in `slot + size`.
-
-    Attributes:
-        number: The index of the call that it computes or prepares.
-        call: The plain call to make, or None.
-        attribute: The module whose `_compute` runs, or None.
-        function: What runs if neither is given.
-        inputs: The slots of the input.
-        is_list: Whether the input is a list of them.
-        output: The slot of the output.
-        options: The keyword arguments in each mode.
-        dead: The slots that no later instruction reads.
     """
 
-    number: int
-    call: ModuleCall | None = None
-    attribute: str | None = None
-    function: Callable[..., Any] | None = None
-    inputs: tuple[int, ...] = ()
-    is_list: bool = False
-    output: int = 0
-    options: tuple[Options, Options, Options] = ({}, {}, {})
-    dead: tuple[int, ...] = ()
+    number: int  # the index of the call that it computes or prepares
+    call: ModuleCall | None = None  # the plain call to make
+    attribute: str | None = None  # or the module whose `_compute` runs
+    function: Callable[..., Any] | None = None  # or what else runs
+    inputs: tuple[int, ...] = ()  # the slots of the input
+    is_list: bool = False  # whether it is a list of them
+    output: int = 0  # the slot of the output
+    options: tuple[Options, Options, Options] = ({}, {}, {})  # keyword arguments in each mode
+    dead: tuple[int, ...] = ()  # the slots that no later instruction reads
 
 
 class Program(NamedTuple):
     """The instructions that replace a model's plain calls until a layer is changed.
 
-    Attributes:
-        size: The number of slots in Keras's layout.
-        instructions: The instructions; none if nothing can be lowered.
-        layers: The attribute, the state number and whether there are hooks, of each layer of
-            `kerastorch.layers`. A change of a layer changes its state number.
-        others: The attribute and the class of each other module.
-        deferred: The indices of padding calls, and those of the calls that do the padding.
+    A change of a layer changes its state number.
     """
 
-    size: int
-    instructions: tuple[Instruction, ...]
+    size: int  # the number of slots in Keras's layout
+    instructions: tuple[Instruction, ...]  # none if nothing can be lowered
+    # Attribute, state number and whether there are hooks, of each layer of `kerastorch.layers`
     layers: tuple[tuple[str, int, bool], ...]
-    others: tuple[tuple[str, type], ...]
-    deferred: tuple[tuple[int, int], ...]
+    others: tuple[tuple[str, type], ...]  # attribute and class of each other module
+    deferred: tuple[tuple[int, int], ...]  # the indices of paddings, and of the calls that do them
 
     def is_current(self, modules: Mapping[str, Any]) -> bool:
         """Return whether no layer was changed since the model was lowered."""
@@ -77,11 +62,7 @@ class Program(NamedTuple):
         return True
 
     def run(
-        self,
-        values: list[Any],
-        modules: Mapping[str, Any],
-        mode: int,
-        call_module: Callable[[ModuleCall, list[Any]], None],
+        self, values: list[Any], modules: Mapping[str, Any], mode: int, call_module: PlainCall
     ) -> int | None:
         """Compute all values in place.
 
@@ -104,16 +85,17 @@ class Program(NamedTuple):
                 values[slot] = None
         return None
 
-    def find_deferred(self, number: int) -> tuple[int, ...]:
-        """Return the padding calls before a call that have been deferred to it or a later one."""
-        return tuple(padding for padding, reader in self.deferred if padding < number <= reader)
+    def restore(self, values: list[Any], failed: int) -> tuple[int, ...]:
+        """Move all values to Keras's layout, for plain calls from the failed one on.
 
-    def restore(self, values: list[Any]) -> None:
-        """Move all values to Keras's layout."""
+        Returns:
+            The indices of the padding calls that were deferred to that call or later ones.
+        """
         for slot in range(self.size):
             moved = values[self.size + slot]
             if values[slot] is None and moved is not None:
                 values[slot] = permute_axes(moved, CHANNELS_LAST[moved.ndim - 2])
+        return tuple(padding for padding, reader in self.deferred if padding < failed <= reader)
 
 
 def has_hooks(module: Any) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -14,52 +14,31 @@ from ..graph.spec import ModelSpec, TensorRef, iterate_refs, map_refs
 from ..layers.base.layer import Layer
 
 
+@dataclass
 class Shapes:
-    """The shapes inside a model for one shape of its inputs.
+    """The shapes inside a model for one shape of its inputs."""
 
-    Args:
-        spec: The model's config.
-        layers: The current layers by name.
-        replaced: The layers that are not the config's, or missing.
-        strict: Whether a layer that refuses its input is an error; else its output is UNKNOWN.
+    spec: ModelSpec
+    layers: Mapping[str, Any]  # the current ones, by name
+    replaced: Collection[str]  # the layers that are not the config's, or missing
+    strict: bool  # whether a layer that refuses its input is an error; else the output is UNKNOWN
+    inputs: dict[str, Any] = field(default_factory=dict)  # of each layer's first call
+    outputs: dict[str, Any] = field(default_factory=dict)  # of that call
+    result: Any = UNKNOWN  # the model's output
 
-    Attributes:
-        inputs: The input of each layer's first call.
-        outputs: The output of that call.
-        result: The model's output.
-    """
+    def infer_call(self, name: str, args: Any, kwargs: Mapping[str, Any], built: Any) -> Any:
+        """Record a call of a layer on arguments of these shapes, and return that of its output.
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        layers: Mapping[str, Any],
-        replaced: Collection[str] = (),
-        strict: bool = True,
-    ) -> None:
-        self.layers = layers
-        self.replaced = replaced
-        self.strict = strict
-        self.built = {layer.name: layer.input_shape for layer in spec.layers}
-        self.inputs: dict[str, Any] = {}
-        self.outputs: dict[str, Any] = {}
-        self.result: Any = UNKNOWN
-
-    def infer_call(self, name: str, args: Any, kwargs: Mapping[str, Any], changed: bool) -> Any:
-        """Record a call of a layer, and return the shape of its output.
-
-        Args:
-            name: The layer.
-            args: The shapes in the positional arguments.
-            kwargs: The shapes in the keyword arguments.
-            changed: Whether the shape in the file may not hold for its input.
+        `built` is the shape in the file, if it holds for this call: it is used if others are
+        unknown.
 
         Raises:
             ValueError: the layer does not accept inputs of such shapes.
         """
         given = args[0] if len(args) == 1 else list(args)
-        known = UNKNOWN not in iterate_shapes([list(args), kwargs])
-        if not known and not changed and self.built[name] is not None:
-            given = to_shapes(self.built[name])
+        known = UNKNOWN not in iterate_shapes([args, kwargs])
+        if not known and built is not None:
+            given = to_shapes(built)
             known = UNKNOWN not in iterate_shapes(given)
             args = (given,)
         found: Any = UNKNOWN
@@ -81,20 +60,7 @@ class Shapes:
         return found
 
 
-def find_replaced(
-    originals: Mapping[str, weakref.ref[nn.Module]],
-    names: Iterable[str],
-    modules: Mapping[str, nn.Module],
-) -> frozenset[str]:
-    """Return the names whose module is missing or not the original."""
-    return frozenset(
-        name
-        for name in names
-        if name not in modules or name not in originals or originals[name]() is not modules[name]
-    )
-
-
-def fill_functional(found: Shapes, spec: ModelSpec, given: Mapping[TensorRef, Any]) -> None:
+def fill_functional(found: Shapes, given: Mapping[TensorRef, Any]) -> None:
     """Infer the shapes inside a Functional model from those of its inputs.
 
     A shape in the file counts only as long as nothing before it was changed.
@@ -102,7 +68,8 @@ def fill_functional(found: Shapes, spec: ModelSpec, given: Mapping[TensorRef, An
     Raises:
         ValueError: a layer does not accept its input shape.
     """
-    known: dict[TensorRef, Any] = dict(given)
+    spec, known = found.spec, dict(given)
+    built = {layer.name: layer.input_shape for layer in spec.layers}
     for ref, shape in given.items():
         found.inputs[ref.layer] = found.outputs[ref.layer] = shape
     changed = {ref[:2] for ref, shape in given.items() if _differ(shape, spec.hints.get(ref))}
@@ -114,8 +81,8 @@ def fill_functional(found: Shapes, spec: ModelSpec, given: Mapping[TensorRef, An
 
     for call in spec.calls:
         args, kwargs = map_refs(call.args, shape_of), map_refs(call.kwargs, shape_of)
-        differs = any(ref[:2] in changed for ref in iterate_refs([list(call.args), call.kwargs]))
-        result = found.infer_call(call.layer, args, kwargs, differs)
+        differs = any(ref[:2] in changed for ref in iterate_refs(call.arguments))
+        result = found.infer_call(call.layer, args, kwargs, None if differs else built[call.layer])
         differs |= call.layer in found.replaced
         for index, shape in enumerate(iterate_shapes(result)):
             ref = TensorRef(call.layer, call.number, index)
@@ -128,15 +95,15 @@ def fill_functional(found: Shapes, spec: ModelSpec, given: Mapping[TensorRef, An
     found.result = result[0] if is_single else result
 
 
-def fill_sequential(found: Shapes, spec: ModelSpec, given: Any) -> None:
+def fill_sequential(found: Shapes, given: Any) -> None:
     """Infer the shapes inside a Sequential model, as `fill_functional` does."""
     changed = False
-    for layer in spec.layers:
+    for layer in found.spec.layers:
         if layer.class_name == "InputLayer":
             found.inputs[layer.name] = found.outputs[layer.name] = given
             continue
         changed |= _differ(given, layer.input_shape)
-        given = found.infer_call(layer.name, (given,), {}, changed)
+        given = found.infer_call(layer.name, (given,), {}, None if changed else layer.input_shape)
         changed |= layer.name in found.replaced
     found.result = given
 

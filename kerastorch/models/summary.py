@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ..graph.spec import ModelSpec, iterate_refs
+from ..graph.spec import iterate_refs
 
 _TITLES = ("Layer (type)", "Output shape", "Params", "Connected to")
+_ALIGNMENT = "<<><"
 _INDENT = "  "
 
 
@@ -21,80 +23,60 @@ def format_summary(model: Any, kind: type[nn.Module]) -> str:
     columns = list(zip(*rows, strict=True))[: 4 if connected else 3]
     widths = [max(map(len, column)) for column in columns]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    lines = [
-        "  ".join(
-            cell.rjust(width) if column == 2 else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=False))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        cells = zip(row, _ALIGNMENT, widths, strict=False)
+        lines.append("  ".join(f"{cell:{align}{width}}" for cell, align, width in cells).rstrip())
     title = f"{type(model).__name__} {model.name!r}"
     return "\n".join([title, rule, lines[0], rule, *lines[1:], rule, *_totals(model)])
 
 
-def _rows(
-    model: Any, given: Any, indent: str, kind: type[nn.Module]
-) -> Iterator[tuple[str, str, str, str]]:
-    sources, layers = _sources(model.spec), model.layers
+def _rows(model: Any, given: Any, indent: str, kind: type[Any]) -> Iterator[tuple[str, ...]]:
+    layers = model.layers
     inputs, outputs = model._known_shapes(given)
+    sources: defaultdict[str, list[str]] = defaultdict(list)  # in Keras's notation
+    for call in model.spec.calls:
+        refs = iterate_refs(call.arguments)
+        sources[call.layer] += [f"{ref.layer}[{ref.call}][{ref.index}]" for ref in refs]
     for name in model._attributes:
         layer = layers.get(name)
-        shape = _shown(outputs[name]) if name in outputs else "?"
-        shown, count = ("missing", "") if layer is None else (_kind(layer), _count(layer))
-        yield f"{indent}{name} ({shown})", shape, count, ", ".join(sources.get(name, ()))
+        shown, count = "missing", ""
+        if layer is not None:
+            shown = getattr(layer, "key", type(layer).__name__)
+            tensors = [*layer.parameters(), *layer.buffers()]
+            count = "not built" if any(map(is_lazy, tensors)) else f"{_count(tensors):,}"
+        shape = _format_shape(outputs[name]) if name in outputs else "?"
+        yield f"{indent}{name} ({shown})", shape, count, ", ".join(sources[name])
         if isinstance(layer, kind):
             yield from _rows(layer, inputs.get(name), indent + _INDENT, kind)
 
 
-def _kind(layer: nn.Module) -> str:
-    return str(getattr(layer, "key", type(layer).__name__))
-
-
-def _sources(spec: ModelSpec) -> dict[str, list[str]]:
-    """Return the tensors that each layer is called on, in Keras's notation."""
-    found: dict[str, list[str]] = {}
-    for call in spec.calls:
-        tensors = iterate_refs([list(call.args), call.kwargs])
-        named = [f"{ref.layer}[{ref.call}][{ref.index}]" for ref in tensors]
-        found.setdefault(call.layer, []).extend(named)
-    return found
-
-
-def _shown(shape: Any) -> str:
+def _format_shape(shape: Any) -> str:
     if isinstance(shape, tuple):
         return str(tuple(shape))
     if isinstance(shape, dict):
-        return "{" + ", ".join(f"{key}: {_shown(inner)}" for key, inner in shape.items()) + "}"
-    return "[" + ", ".join(map(_shown, shape)) + "]"
+        inner = (f"{key}: {_format_shape(one)}" for key, one in shape.items())
+        return "{" + ", ".join(inner) + "}"
+    return "[" + ", ".join(map(_format_shape, shape)) + "]"
 
 
-def _count(layer: nn.Module) -> str:
-    tensors = [*layer.parameters(), *layer.buffers()]
-    return "not built" if any(map(is_lazy, tensors)) else f"{_size(tensors):,}"
-
-
-def _size(tensors: list[Any]) -> int:
+def _count(tensors: Iterable[Any]) -> int:
     return sum(tensor.numel() for tensor in tensors)
 
 
 def _totals(model: nn.Module) -> list[str]:
-    weights = [*model.parameters(), *_kept_buffers(model)]
+    buffers = {  # those that are weights of Keras, each once
+        id(buffer): buffer
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None and name not in module._non_persistent_buffers_set
+    }
+    weights = [*model.parameters(), *buffers.values()]
     if any(map(is_lazy, weights)):
         return ["Total params: not built yet"]
-    trained = [weight for weight in weights if weight.requires_grad]
-    total, trainable = _size(weights), _size(trained)
+    total, trainable = _count(weights), _count(one for one in weights if one.requires_grad)
     return [
         f"Total params: {total:,}",
         f"Trainable params: {trainable:,}",
         f"Non-trainable params: {total - trainable:,}",
     ]
-
-
-def _kept_buffers(model: nn.Module) -> list[Any]:
-    """Return the persistent buffers, which are weights of Keras, each once."""
-    found: dict[int, Any] = {}
-    for module in model.modules():
-        for name, buffer in module._buffers.items():
-            if buffer is not None and name not in module._non_persistent_buffers_set:
-                found[id(buffer)] = buffer
-    return list(found.values())

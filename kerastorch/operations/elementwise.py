@@ -16,6 +16,7 @@ _BY_RANK = (
     *(torch.bool, torch.int32, torch.int64, torch.float16, torch.bfloat16),
     *(torch.float32, torch.float64),
 )
+_NUMBERS = (int, float)
 TYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8"),
     *("float16", "bfloat16", "float32", "float64"),
@@ -57,14 +58,10 @@ def _as_tensors(x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
     return to_tensor_like(x1, like), to_tensor_like(x2, like)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float))
-
-
 def _result_dtype(x1: Any, x2: Any) -> torch.dtype:
     """Return the dtype that two arguments promote to; a Python number is weakly typed."""
-    if _is_number(x1) or _is_number(x2):
-        number, x = (x1, x2) if _is_number(x1) else (x2, x1)
+    if isinstance(x1, _NUMBERS) or isinstance(x2, _NUMBERS):
+        number, x = (x1, x2) if isinstance(x1, _NUMBERS) else (x2, x1)
         if isinstance(number, bool) or x.is_floating_point():
             dtype: torch.dtype = x.dtype
             return dtype
@@ -99,16 +96,7 @@ def wrap_unary(
 
 def wrap_binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     """Return a torch function of two tensors that also accepts numbers."""
-
-    def compute(x1: Any, x2: Any) -> Tensor:
-        return function(*_as_tensors(x1, x2))
-
-    return compute
-
-
-def compute_absolute(x: Tensor) -> Tensor:
-    """Return the absolute values; booleans are returned as they are."""
-    return x if x.dtype is torch.bool else torch.abs(x)
+    return lambda x1, x2: function(*_as_tensors(x1, x2))
 
 
 def round_half_even(x: Tensor, decimals: int = 0) -> Tensor:
@@ -142,7 +130,7 @@ def floor_divide(x1: Any, x2: Any) -> Tensor:
 def _arrays_as_tensors(x1: Any, x2: Any) -> tuple[Any, Any]:
     """Return two arguments as tensors, except for Python numbers."""
     a, b = _as_tensors(x1, x2)
-    return (x1 if _is_number(x1) else a), (x2 if _is_number(x2) else b)
+    return x1 if isinstance(x1, _NUMBERS) else a, x2 if isinstance(x2, _NUMBERS) else b
 
 
 def mod(x1: Any, x2: Any) -> Tensor:

@@ -13,33 +13,15 @@ import torch
 
 from .. import activations
 from .._core.registry import to_snake_case
-from . import reductions, shaping
-from .elementwise import (
-    cast,
-    clip,
-    compute_absolute,
-    divide,
-    floor_divide,
-    matmul,
-    mod,
-    round_half_even,
-    subtract,
-    where,
-    wrap_binary,
-    wrap_extreme,
-    wrap_unary,
-)
+from . import elementwise, reductions, shaping
 
 Rule = Literal["same", "broadcast", "run"]
 
 
 class Entry(NamedTuple):
-    """One operation.
+    """One operation: its computation, and the rule for its output's shape.
 
-    Attributes:
-        function: The computation.
-        rule: The output's shape: the input's, that of the broadcast inputs, or found by running
-            the operation on meta tensors.
+    That is the input's, that of the broadcast inputs, or found by a run on meta tensors.
     """
 
     function: Callable[..., Any]
@@ -62,39 +44,39 @@ _ACTIVATIONS = (
     *("Sparsemax", "Squareplus", "TanhShrink", "Threshold"),
 )
 KERAS: Mapping[str, Entry] = {
-    **{n: Entry(wrap_unary(getattr(torch, to_snake_case(n))), "same") for n in _UNARY},
-    **{n: Entry(wrap_binary(getattr(torch, to_snake_case(n))), "broadcast") for n in _BINARY},
-    "Power": Entry(wrap_binary(torch.pow), "broadcast"),
-    "Equal": Entry(wrap_binary(torch.eq), "broadcast"),
+    **{n: Entry(elementwise.wrap_unary(getattr(torch, to_snake_case(n))), "same") for n in _UNARY},
+    **{
+        n: Entry(elementwise.wrap_binary(getattr(torch, to_snake_case(n))), "broadcast")
+        for n in _BINARY
+    },
+    "Power": Entry(elementwise.wrap_binary(torch.pow), "broadcast"),
+    "Equal": Entry(elementwise.wrap_binary(torch.eq), "broadcast"),
     **{n: Entry(getattr(activations, to_snake_case(n)), "same") for n in _ACTIVATIONS},
     "ReLU": Entry(activations.relu, "same"),
-    "Absolute": Entry(compute_absolute, "same"),
-    "Square": Entry(wrap_unary(torch.square, booleans=torch.int32), "same"),
-    "Exp": Entry(wrap_unary(torch.exp, floats=True), "same"),
-    "Expm1": Entry(wrap_unary(torch.expm1, floats=True), "same"),
-    "Floor": Entry(wrap_unary(torch.floor, floats=True), "same"),
-    "Ceil": Entry(wrap_unary(torch.ceil, floats=True), "same"),
-    "Round": Entry(round_half_even, "same"),
-    "Subtract": Entry(subtract, "broadcast"),
-    "Divide": Entry(divide, "broadcast"),
-    "TrueDivide": Entry(divide, "broadcast"),
-    "FloorDivide": Entry(floor_divide, "broadcast"),
-    "Mod": Entry(mod, "broadcast"),
-    "Maximum": Entry(wrap_extreme(torch.maximum), "broadcast"),
-    "Minimum": Entry(wrap_extreme(torch.minimum), "broadcast"),
-    "Matmul": Entry(matmul),
-    "Clip": Entry(clip, "same"),
-    "Where": Entry(where, "broadcast"),
-    "Cast": Entry(cast, "same"),
+    "Absolute": Entry(lambda x: x if x.dtype is torch.bool else torch.abs(x), "same"),
+    "Square": Entry(elementwise.wrap_unary(torch.square, booleans=torch.int32), "same"),
+    "Exp": Entry(elementwise.wrap_unary(torch.exp, floats=True), "same"),
+    "Expm1": Entry(elementwise.wrap_unary(torch.expm1, floats=True), "same"),
+    "Floor": Entry(elementwise.wrap_unary(torch.floor, floats=True), "same"),
+    "Ceil": Entry(elementwise.wrap_unary(torch.ceil, floats=True), "same"),
+    "Round": Entry(elementwise.round_half_even, "same"),
+    "Subtract": Entry(elementwise.subtract, "broadcast"),
+    **dict.fromkeys(("Divide", "TrueDivide"), Entry(elementwise.divide, "broadcast")),
+    "FloorDivide": Entry(elementwise.floor_divide, "broadcast"),
+    "Mod": Entry(elementwise.mod, "broadcast"),
+    "Maximum": Entry(elementwise.wrap_extreme(torch.maximum), "broadcast"),
+    "Minimum": Entry(elementwise.wrap_extreme(torch.minimum), "broadcast"),
+    "Matmul": Entry(elementwise.matmul),
+    "Clip": Entry(elementwise.clip, "same"),
+    "Where": Entry(elementwise.where, "broadcast"),
+    "Cast": Entry(elementwise.cast, "same"),
     "Mean": Entry(reductions.mean),
     "Var": Entry(reductions.variance),
     "Std": Entry(reductions.reduce_std),
     "Sum": Entry(reductions.reduce_sum),
     "Prod": Entry(reductions.reduce_prod),
-    "Max": Entry(reductions.wrap_extremum(torch.amax)),
-    "Min": Entry(reductions.wrap_extremum(torch.amin)),
-    "Amax": Entry(reductions.wrap_extremum(torch.amax)),
-    "Amin": Entry(reductions.wrap_extremum(torch.amin)),
+    **dict.fromkeys(("Max", "Amax"), Entry(reductions.wrap_extremum(torch.amax))),
+    **dict.fromkeys(("Min", "Amin"), Entry(reductions.wrap_extremum(torch.amin))),
     "Argmax": Entry(reductions.wrap_arg_extremum(torch.argmax)),
     "Argmin": Entry(reductions.wrap_arg_extremum(torch.argmin)),
     "Any": Entry(reductions.wrap_any_or_all(torch.any)),
@@ -104,11 +86,11 @@ KERAS: Mapping[str, Entry] = {
     "Reshape": Entry(shaping.reshape),
     "Transpose": Entry(shaping.transpose_axes),
     "Swapaxes": Entry(shaping.swap_axes),
-    "Concatenate": Entry(shaping.concatenate),
-    "Stack": Entry(shaping.stack),
+    "Concatenate": Entry(lambda xs, axis=0: torch.cat(list(xs), axis)),
+    "Stack": Entry(lambda x, axis=0: torch.stack(list(x), axis)),
     "Squeeze": Entry(shaping.squeeze),
     "ExpandDims": Entry(shaping.expand_dims),
-    "Ravel": Entry(wrap_unary(torch.ravel)),
+    "Ravel": Entry(elementwise.wrap_unary(torch.ravel)),
     "GetItem": Entry(shaping.get_item),
     "Flip": Entry(shaping.flip, "same"),
     "Split": Entry(shaping.split),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -16,10 +17,7 @@ from ..graph.structure import map_structure
 from .keras_ops import KERAS, Entry
 from .tensorflow_ops import TENSORFLOW
 
-_ENTRIES: Mapping[str, Entry] = {
-    **KERAS,
-    **{f"tf.{name}": entry for name, entry in TENSORFLOW.items()},
-}
+OPERATIONS: Mapping[str, Entry] = {**KERAS, **{f"tf.{n}": one for n, one in TENSORFLOW.items()}}
 _SIZES = (5040, 10080)  # with many divisors, to stand for an unknown size
 
 
@@ -44,24 +42,19 @@ class Operation(NotScriptable, nn.Module):
 
     def __init__(self, key: str, name: str, arguments: Mapping[str, Any]) -> None:
         super().__init__()
-        if key not in _ENTRIES:
+        if key not in OPERATIONS:
             raise ValueError(argument_error("Operation", "key", "a supported operation", key))
         self.key = key
         self.name = name
         self.arguments = dict(arguments)
 
-    @staticmethod
-    def is_known(key: str) -> bool:
-        """Return whether there is an operation with this key."""
-        return key in _ENTRIES
-
     def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Raise a TypeError if the function does not accept these arguments."""
-        inspect.signature(_ENTRIES[self.key].function).bind(*args, **self.arguments, **kwargs)
+        inspect.signature(OPERATIONS[self.key].function).bind(*args, **self.arguments, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the function."""
-        return _ENTRIES[self.key].function(*args, **self.arguments, **kwargs)
+        return OPERATIONS[self.key].function(*args, **self.arguments, **kwargs)
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
         """Return the output's shape for arguments with a `Shape` for each tensor.
@@ -69,38 +62,32 @@ class Operation(NotScriptable, nn.Module):
         Raises:
             ValueError: the function does not accept tensors of these shapes.
         """
-        rule = _ENTRIES[self.key].rule
+        rule = OPERATIONS[self.key].rule
         shapes = list(iterate_shapes([args, kwargs]))
         if rule == "same":
             return shapes[0]
         if rule == "broadcast":
             return broadcast_shapes(map(_to_shape, [*args, *kwargs.values()]))
         try:
-            found = [self._infer_shape(size, args, kwargs) for size in _SIZES]
+            one, other = (self._infer_shape(size, args, kwargs) for size in _SIZES)
         except ERRORS as error:
-            unknown = any(size is None for shape in shapes for size in shape)
-            if unknown and (isinstance(error, RuntimeError) or self._accepts_ones(args, kwargs)):
-                return UNKNOWN  # other sizes may be accepted
+            if any(None in shape for shape in shapes):  # other sizes may be accepted
+                if isinstance(error, RuntimeError):
+                    return UNKNOWN
+                with suppress(*ERRORS):
+                    self._infer_shape(1, args, kwargs)
+                    return UNKNOWN
             raise ValueError(f"{self.key}: {error}") from error
-        return _merge_shapes(*found)
-
-    def _accepts_ones(self, args: Any, kwargs: Any) -> bool:
-        """Return whether the function accepts tensors whose unknown sizes are 1."""
-        try:
-            self._infer_shape(1, args, kwargs)
-        except ERRORS:
-            return False
-        return True
+        return _merge_shapes(one, other)
 
     def _infer_shape(self, size: int, args: Any, kwargs: Any) -> Any:
         """Return the output's shape with `size` for all unknown sizes."""
 
         def make(shape: Shape) -> Tensor:
-            sizes = [size if one is None else one for one in shape]
-            return torch.empty(sizes, device="meta")
+            return torch.empty([size if n is None else n for n in shape], device="meta")
 
         args, kwargs = map_structure(make, [args, kwargs], Shape)
-        return _shape_of(self(*args, **kwargs))
+        return map_structure(lambda y: Shape(y.shape), self(*args, **kwargs), Tensor)
 
     def extra_repr(self) -> str:
         """Return the function and its arguments."""
@@ -110,10 +97,6 @@ class Operation(NotScriptable, nn.Module):
 def _to_shape(value: Any) -> Shape:
     """Return the shape of a tensor, array, list or number."""
     return value if isinstance(value, Shape) else Shape(torch.as_tensor(value).shape)
-
-
-def _shape_of(value: Any) -> Any:
-    return Shape(value.shape) if isinstance(value, Tensor) else [_shape_of(one) for one in value]
 
 
 def _merge_shapes(one: Any, other: Any) -> Any:

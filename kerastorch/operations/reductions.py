@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -63,32 +63,30 @@ def reduce_sum(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     return total.to(_accumulator_dtype(x))
 
 
-def reduce_prod(
-    x: Tensor, axis: Any = None, keepdims: bool = False, dtype: str | None = None
-) -> Tensor:
+def reduce_prod(x: Tensor, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """Return the product along axes; booleans and small integers give int32."""
     axes = normalize_axes(axis, keepdims, bare=True)
-    if dtype is not None:
-        x = cast(x, dtype)
-    result = _accumulator_dtype(x)
-    compute = torch.float32 if result is torch.float16 and x.is_cpu else result
+    x = x if dtype is None else cast(x, dtype)
+    return multiply_along(x.to(_accumulator_dtype(x)), axes, keepdims)
+
+
+def multiply_along(x: Tensor, axes: Sequence[int] | None, keepdims: bool) -> Tensor:
+    """Return the product along axes, None for all, in the same dtype."""
+    compute = torch.float32 if x.dtype is torch.float16 and x.is_cpu else x.dtype
     if axes is None:
-        return torch.prod(x, dtype=compute).to(result)
+        return torch.prod(x, dtype=compute).to(x.dtype)
     for axis in sorted((axis % x.ndim for axis in axes), reverse=True):
-        x = torch.prod(x, dim=axis, keepdim=keepdims, dtype=compute).to(result)
+        x = torch.prod(x, dim=axis, keepdim=keepdims, dtype=compute).to(x.dtype)
     return x
 
 
 def wrap_extremum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return torch's `amax` or `amin` with Keras's arguments."""
 
-    def compute(
-        x: Tensor, axis: Any = None, keepdims: bool = False, initial: None = None
-    ) -> Tensor:
+    def compute(x: Tensor, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Tensor:
         if initial is not None:
             raise ValueError(argument_error("operation", "initial", "null", initial))
-        axes = normalize_axes(axis, keepdims, bare=True)
-        return function(x) if axes is None else function(x, axes, keepdims)
+        return function(x, normalize_axes(axis, keepdims, bare=True) or (), keepdims)
 
     return compute
 

@@ -41,25 +41,14 @@ def swap_axes(x: Tensor, axis1: int, axis2: int) -> Tensor:
     return permute_axes(x, tuple(order))
 
 
-def concatenate(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Concatenate tensors along an axis."""
-    return torch.cat(list(xs), axis)
-
-
-def stack(x: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Stack tensors along a new axis."""
-    return torch.stack(list(x), axis)
-
-
 def squeeze(x: Tensor, axis: Any = None) -> Tensor:
     """Remove axes of size 1: the given ones, or all."""
     axes = normalize_axes(axis)
     if axes is None:
         return torch.squeeze(x)
     if any(x.shape[one] != 1 for one in axes):
-        raise ValueError(
-            argument_error("Squeeze", "axis", "axes of size 1", axis, x=tuple(x.shape))
-        )
+        shape = tuple(x.shape)
+        raise ValueError(argument_error("Squeeze", "axis", "axes of size 1", axis, x=shape))
     return torch.squeeze(x, axes)
 
 
@@ -92,9 +81,8 @@ def split(x: Tensor, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     size, parts = x.shape[axis], indices_or_sections
     if type(parts) is int:
         if parts < 1 or size % parts or not size:
-            raise ValueError(
-                argument_error("Split", "indices_or_sections", "a divisor", parts, size=size)
-            )
+            argument, rule = "indices_or_sections", "a divisor"
+            raise ValueError(argument_error("Split", argument, rule, parts, size=size))
         return list(torch.split(x, size // parts, axis))
     sizes = [after - before for before, after in pairwise([0, *parts, size])]
     return list(torch.split(x, sizes, axis))

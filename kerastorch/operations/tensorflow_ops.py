@@ -6,7 +6,7 @@ dtypes, which a file can therefore not have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from .. import activations
 from .._core.errors import argument_error
 from .elementwise import cast, wrap_unary
 from .keras_ops import Entry
-from .reductions import normalize_axes
+from .reductions import multiply_along, normalize_axes
 from .shaping import expand_dims, get_item, reshape, squeeze, swap_axes, transpose_axes
 
 
@@ -58,32 +58,14 @@ def _wrap_reduction(
     return compute
 
 
-def _prod(x: Tensor, axes: Sequence[int], keepdims: bool) -> Tensor:
-    for axis in sorted((axis % x.ndim for axis in axes), reverse=True):
-        x = torch.prod(x, axis, keepdims)
-    return x
-
-
-def _leaky_relu(features: Tensor, alpha: float = 0.2) -> Tensor:
-    return activations.leaky_relu(features, alpha)
-
-
-def _gelu(features: Tensor, approximate: bool = False) -> Tensor:
-    return activations.gelu(features, approximate)
-
-
 def _silu(features: Tensor, beta: float = 1.0) -> Tensor:
     if beta != 1.0:
         raise ValueError(argument_error("tf.nn.silu", "beta", "1", beta))
     return activations.silu(features)
 
 
-def _softmax(logits: Tensor, axis: int | None = None) -> Tensor:
-    return activations.softmax(logits, -1 if axis is None else axis)
-
-
-def _log_softmax(logits: Tensor, axis: int | None = None) -> Tensor:
-    return activations.log_softmax(logits, -1 if axis is None else axis)
+def _wrap_softmax(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda logits, axis=None: function(logits, -1 if axis is None else axis)
 
 
 def _l2_normalize(x: Tensor, axis: Any = None, epsilon: float = 1e-12) -> Tensor:
@@ -98,22 +80,6 @@ def _matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False
     return torch.matmul(
         swap_axes(a, -2, -1) if transpose_a else a, swap_axes(b, -2, -1) if transpose_b else b
     )
-
-
-def _reshape(tensor: Tensor, shape: Any) -> Tensor:
-    return reshape(tensor, shape)
-
-
-def _transpose(a: Tensor, perm: Sequence[int] | None = None, conjugate: bool = False) -> Tensor:
-    return transpose_axes(a, perm)
-
-
-def _concat(values: Sequence[Any], axis: int) -> Tensor:
-    return torch.cat(list(values), axis)
-
-
-def _stack(values: Sequence[Any], axis: int = 0) -> Tensor:
-    return torch.stack(list(values), axis)
 
 
 def _clip(x: Tensor, clip_value_min: Any, clip_value_max: Any) -> Tensor:
@@ -153,26 +119,31 @@ TENSORFLOW: Mapping[str, Entry] = {
     "__operators__.add": Entry(_wrap_binary(torch.add), "broadcast"),
     "math.truediv": Entry(_wrap_binary(torch.divide, floats=True), "broadcast"),
     "math.divide": Entry(_wrap_binary(torch.divide, floats=True), "broadcast"),
-    "nn.leaky_relu": Entry(_leaky_relu, "same"),
-    "nn.gelu": Entry(_gelu, "same"),
+    "nn.leaky_relu": Entry(
+        lambda features, alpha=0.2: activations.leaky_relu(features, alpha), "same"
+    ),
+    "nn.gelu": Entry(
+        lambda features, approximate=False: activations.gelu(features, approximate), "same"
+    ),
     "nn.silu": Entry(_silu, "same"),
-    "nn.softmax": Entry(_softmax, "same"),
-    "nn.log_softmax": Entry(_log_softmax, "same"),
+    "nn.softmax": Entry(_wrap_softmax(activations.softmax), "same"),
+    "nn.log_softmax": Entry(_wrap_softmax(activations.log_softmax), "same"),
     "math.l2_normalize": Entry(_l2_normalize, "same"),
     "math.reduce_mean": Entry(_wrap_reduction(torch.mean, floats=True)),
     "math.reduce_sum": Entry(_wrap_reduction(torch.sum)),
     "math.reduce_max": Entry(_wrap_reduction(torch.amax)),
     "math.reduce_min": Entry(_wrap_reduction(torch.amin)),
-    "math.reduce_prod": Entry(_wrap_reduction(_prod)),
+    "math.reduce_prod": Entry(_wrap_reduction(multiply_along)),
     "linalg.matmul": Entry(_matmul),
-    "reshape": Entry(_reshape),
-    "compat.v1.transpose": Entry(_transpose),
-    "transpose": Entry(_transpose),
-    "concat": Entry(_concat),
-    "stack": Entry(_stack),
+    "reshape": Entry(lambda tensor, shape: reshape(tensor, shape)),
+    **dict.fromkeys(
+        ("transpose", "compat.v1.transpose"),
+        Entry(lambda a, perm=None, conjugate=False: transpose_axes(a, perm)),
+    ),
+    "concat": Entry(lambda values, axis: torch.cat(list(values), axis)),
+    "stack": Entry(lambda values, axis=0: torch.stack(list(values), axis)),
     "expand_dims": Entry(expand_dims),
-    "compat.v1.squeeze": Entry(squeeze),
-    "squeeze": Entry(squeeze),
+    **dict.fromkeys(("squeeze", "compat.v1.squeeze"), Entry(squeeze)),
     "cast": Entry(cast, "same"),
     "clip_by_value": Entry(_clip, "same"),
     "__operators__.getitem": Entry(_getitem),

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from kerastorch.layers import Conv2D, MaxPooling2D
 from kerastorch.models.build import build_model
 from kerastorch.models.functional import Model
-from kerastorch.models.lowering import _Lowering as Lowering
+from kerastorch.models.lowering import Lowering
 from kerastorch.models.program import Program
 from kerastorch.saving.configs.parse import parse_model_config
 from tests.models.configs import build_all
