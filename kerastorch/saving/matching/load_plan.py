@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -63,21 +63,13 @@ class LayerPlan:
         """Whether all parameters and all arrays match."""
         return not (self.missing or self.unexpected or self.mismatched or self.problems)
 
-    def add_missing(self, leaf: ModuleWeights, targets: Iterable[ParameterSlot]) -> None:
-        """Add parameters that have no array."""
-        self.missing += list_missing_entries(leaf, targets)
-
-    def add_unexpected(self, weights: Iterable[Weight]) -> None:
-        """Add arrays that match no parameter."""
-        self.unexpected += list_unexpected_entries(weights)
-
 
 @dataclass
 class LoadPlan(LayerPlan):
     """The plan for a whole module and a whole source."""
 
     how: str = "order"  # how modules and layers were matched
-    ignored: set[int] = field(default_factory=set)  # ids of leaves mapped to None
+    ignored: set[ModuleWeights] = field(default_factory=set)  # those mapped to None
     left_out: list[LoadEntry] = field(default_factory=list)  # their arrays
     skipped: list[Skipped] = field(default_factory=list)
     strict: list[str] = field(default_factory=list)  # errors only if `strict`
@@ -91,18 +83,17 @@ class LoadPlan(LayerPlan):
     def add_layer(self, layer: LayerPlan) -> None:
         """Add the plan for one module; a layer that does not fit becomes a problem."""
         self.shapes |= layer.shapes
-        for name in (entry.name for entry in fields(layer) if entry.name != "shapes"):
-            getattr(self, name).extend(getattr(layer, name))
+        for name, found in vars(layer).items():
+            if name != "shapes":
+                getattr(self, name).extend(found)
         self.problems += layer.mismatched
 
 
 def list_missing_entries(leaf: ModuleWeights, targets: Iterable[ParameterSlot]) -> list[LoadEntry]:
     """Return the entries of a report for parameters without an array."""
+    name = dtype_policies.get_dtype_name
     return [
-        LoadEntry(
-            leaf.target_path(one), None, one.shape, dtype_policies.get_dtype_name(one.tensor.dtype)
-        )
-        for one in targets
+        LoadEntry(leaf.target_path(one), None, one.shape, name(one.tensor.dtype)) for one in targets
     ]
 
 

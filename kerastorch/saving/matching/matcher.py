@@ -18,7 +18,7 @@ from ..weights.module_weights import ModuleWeights, has_load_method, list_module
 from ..weights.parameters import has_channels_first, has_known_weights
 from ..weights.saved_layers_by_config import Names, SourceLayer, SourceLayers
 from .layer_matcher import LayerMatcher
-from .load_plan import LoadPlan, Skipped, list_unexpected_entries
+from .load_plan import LoadPlan, Skipped, list_missing_entries, list_unexpected_entries
 from .name_pairs import LEVELS, drop_automatic_names, pair_by_names
 from .other_orders import warn_of_other_cuts, warn_of_other_orders
 from .own_modules import merge_inner_layers
@@ -43,32 +43,26 @@ class Matcher:
         lenient: bool = False,  # skip layers that do not fit
         compares: bool = True,  # compare what modules compute with the source's config
     ) -> None:
-        self.module = module
-        self.mapping = dict(mapping or {})
+        self.module, self.mapping = module, dict(mapping or {})
+        self.automatic, self.lenient = automatic, lenient
         self.names: dict[nn.Module, Names] = {}
         custom: Mapping[str, Any] = {}
         if isinstance(module, Model):
             self.names, custom = list_layer_paths(module), module._custom or {}
-        self.automatic = automatic
-        self.lenient = lenient
-        self.leaves = list_module_weights(module, self._list_custom_modules())
-        if isinstance(module, Model):  # in the config's order, also where layers were replaced
-            order = {layer: index for index, layer in enumerate(self.names)}
-            self.leaves.sort(key=lambda leaf: order.get(leaf.module, len(order)))
+        paths = {inner: path for path, inner in module.named_modules()}
+        own = [  # those of which the mapping names a part are matched part by part
+            inner
+            for inner in list_custom_modules(self.names)
+            if not any(key.startswith(f"{paths[inner]}.") for key in self.mapping)
+        ]
+        order = {layer: index for index, layer in enumerate(self.names)}  # the config's order
+        self.leaves = list_module_weights(module, own)
+        self.leaves.sort(key=lambda leaf: order.get(leaf.module, len(order)))
         custom_leaves = [leaf for leaf in self.leaves if leaf.parts is not None]
         names = [self.names.get(leaf.module, tuple(leaf.path.split("."))) for leaf in custom_leaves]
         self.source = merge_inner_layers(source, names)
         channels_first = has_channels_first(module)
         self.layers = LayerMatcher(contents, custom, compares, channels_first, self.source.bare)
-
-    def _list_custom_modules(self) -> list[nn.Module]:
-        """Return the custom modules without those of which the mapping names a part."""
-        paths = {module: path for path, module in self.module.named_modules()}
-        return [
-            module
-            for module in list_custom_modules(self.names)
-            if not any(key.startswith(f"{paths[module]}.") for key in self.mapping)
-        ]
 
     def match(self, how: str) -> LoadPlan:
         """Return the plan of matching by "name", by "order", or by one of two more ways.
@@ -77,17 +71,17 @@ class Matcher:
         for names that both have from the same config.
         """
         plan = LoadPlan(how=how)
-        unmatched = self.leaves, self.source
-        leaves, theirs, left_out = apply_mapping(plan, self.layers, *unmatched, self.mapping)
+        leaves, theirs, left_out = apply_mapping(
+            plan, self.layers, self.leaves, self.source, self.mapping
+        )
         plan.strict += [f"{leaf.title}: {leaf.refusal}" for leaf in leaves if leaf.refusal]
         if self.source.crossed:
             where = ", ".join(self.source.crossed)
             what = "the names are those of the config's layers, but in another order"
             plan.problems.append(f"{where}: {what}.")
-        plan.ignored = {id(leaf) for leaf in left_out}
-        free = {id(leaf) for leaf in leaves if leaf.targets or leaf.parts is not None}
-        free |= plan.ignored
-        own = [leaf for leaf in self.leaves if id(leaf) in free]
+        plan.ignored = set(left_out)
+        free = {leaf for leaf in leaves if leaf.targets or leaf.parts is not None} | plan.ignored
+        own = [leaf for leaf in self.leaves if leaf in free]
         if how != "order":
             own, theirs = self._match_by_name(plan, own, theirs)
         if how.endswith("order"):
@@ -103,9 +97,9 @@ class Matcher:
         self, plan: LoadPlan, own: list[ModuleWeights], theirs: list[SourceLayer]
     ) -> tuple[list[ModuleWeights], list[SourceLayer]]:
         """Pair what has a name in common, and return the rest."""
-        names = [self._list_names(leaf, plan.how) for leaf in own]
+        names = {leaf: self._list_names(leaf, plan.how) for leaf in own}
         levels = LEVELS[:1] if plan.how == "structure" else LEVELS
-        pairs = pair_by_names(own, names, theirs, levels)
+        pairs = pair_by_names(names, theirs, levels)
         if not self.automatic:
             pairs = drop_automatic_names(pairs, own, theirs)
         for leaf, saved in pairs:
@@ -114,7 +108,7 @@ class Matcher:
 
     def _pair(self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer) -> bool:
         """Pair a module, unless it is mapped to None, with a layer; return whether they fit."""
-        if id(leaf) in plan.ignored:
+        if leaf in plan.ignored:
             plan.left_out += list_unexpected_entries(saved.weights)
             return True
         found = self.layers.match(leaf, saved)
@@ -128,9 +122,9 @@ class Matcher:
         self, plan: LoadPlan, own: list[ModuleWeights], theirs: list[SourceLayer]
     ) -> None:
         """Note what has no partner after matching by name."""
-        active = [leaf for leaf in own if id(leaf) not in plan.ignored]
+        active = [leaf for leaf in own if leaf not in plan.ignored]
         for leaf in active:
-            plan.add_missing(leaf, leaf.targets)
+            plan.missing += list_missing_entries(leaf, leaf.targets)
             near = _find_similar_name(leaf, theirs)
             if near is None:
                 continue
@@ -158,7 +152,7 @@ class Matcher:
     def _match_by_order(
         self, plan: LoadPlan, own: list[ModuleWeights], theirs: list[SourceLayer]
     ) -> None:
-        active = [leaf for leaf in own if id(leaf) not in plan.ignored]
+        active = [leaf for leaf in own if leaf not in plan.ignored]
         if self.source.bare:
             queues = _split_arrays(plan, active, theirs, own)
         elif self.source.ordered:
@@ -177,9 +171,9 @@ class Matcher:
         if not self.source.bare:
             pairs = [pair for queue in queues for pair in queue]
             for leaf in _drop_paired(active, pairs):
-                plan.add_missing(leaf, leaf.targets)
+                plan.missing += list_missing_entries(leaf, leaf.targets)
             for saved in _drop_paired(theirs, pairs):
-                plan.add_unexpected(saved.weights)
+                plan.unexpected += list_unexpected_entries(saved.weights)
 
     def _match_queue(self, plan: LoadPlan, queue: Queue) -> None:
         """Pair modules and layers in order, and warn where that is in doubt."""
@@ -188,9 +182,9 @@ class Matcher:
             (leaf, saved)
             for leaf, saved in queue
             if not self._pair(plan, leaf, saved)
-            or (id(leaf) in plan.ignored and not self._fits(leaf, saved))
+            or (leaf in plan.ignored and not self._fits(leaf, saved))
         ]
-        relevant = [pair for pair in misfits if bare or id(pair[0]) not in plan.ignored]
+        relevant = [pair for pair in misfits if bare or pair[0] not in plan.ignored]
         at_the_end = queue[len(queue) - len(relevant) :] == relevant  # a new head, say
         skipped = plan.skipped[before:]
         if (self.lenient or bare) and (not at_the_end or len(skipped) * 2 > len(queue)):
@@ -279,8 +273,8 @@ def _count_arrays(leaves: list[ModuleWeights], available: int, *, buffers: bool)
 
 def _drop_paired(left: list[A], pairs: Queue) -> list[A]:
     """Return the modules or layers that are in no pair."""
-    paired = {id(one) for pair in pairs for one in pair}
-    return [one for one in left if id(one) not in paired]
+    paired = {one for pair in pairs for one in pair}
+    return [one for one in left if one not in paired]
 
 
 def _is_automatic(leaf: ModuleWeights, name: str) -> bool:

@@ -17,7 +17,7 @@ from .torch_modules import find_adapter
 Modules = Collection[nn.Module]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModuleWeights:
     """A module that has weights of its own."""
 

@@ -12,7 +12,7 @@ from .keras_names import Names, split_name
 from .parameters import find_automatic_kind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SourceLayer:
     """One layer's weights in a source."""
 
