@@ -22,7 +22,7 @@ from ..weights.saved_layers_by_config import SourceLayer
 from ..weights.torch_modules import KINDS
 from .load_plan import (
     Assignment,
-    LayerPlan,
+    LoadPlan,
     MethodCall,
     list_missing_entries,
     list_unexpected_entries,
@@ -48,14 +48,12 @@ class LayerMatcher:
     channels_first: bool  # whether the root module contains convolutions of torch.nn
     in_order: bool  # whether the source is a list of arrays
 
-    def match(
-        self, leaf: ModuleWeights, saved: SourceLayer, *, explicit: bool = False
-    ) -> LayerPlan:
+    def match(self, leaf: ModuleWeights, saved: SourceLayer, *, explicit: bool = False) -> LoadPlan:
         """Return the plan for a module and a saved layer.
 
         `explicit` says that the caller's mapping pairs them, whatever the layer's name suggests.
         """
-        plan = LayerPlan()
+        plan = LoadPlan()
         kind = _kind_of(saved, by_name=not explicit)
         if kind in KINDS and leaf.kinds and kind not in leaf.kinds:
             what = f"{leaf.title} is a {type(leaf.module).__name__}"
@@ -74,7 +72,7 @@ class LayerMatcher:
         return plan
 
     def _match_layer(
-        self, plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer, weights: Weights
+        self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer, weights: Weights
     ) -> None:
         by_name = _match_by_name(leaf, weights)
         found = by_name or _match_by_count(leaf, weights)
@@ -94,10 +92,10 @@ class LayerMatcher:
         plan.unexpected += list_unexpected_entries(w for w in weights if id(w) not in used)
         plan.mismatched += add_assignments(plan, leaf, found)
         self._compare(plan, leaf, saved)
-        if by_name is None:
+        if not by_name:
             _check_order(plan, leaf, saved, weights)
 
-    def _match_own_module(self, plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
+    def _match_own_module(self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
         arrays = name_weights(saved)
         if has_load_method(leaf.module):
             plan.calls.append(MethodCall(leaf.path, leaf.module, name_uniquely(arrays)))
@@ -113,7 +111,7 @@ class LayerMatcher:
             plan.warnings.append(f"{what} its parameters are registered. {_CHECK}")
         plan.mismatched += add_assignments(plan, leaf, found)
 
-    def _compare(self, plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
+    def _compare(self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
         """Note where the module computes something else than the layer's config says."""
         if saved.spec is None:
             return
@@ -127,7 +125,7 @@ class LayerMatcher:
             plan.warnings.append(f"{leaf.title}: {training_difference}")
 
 
-def add_assignments(plan: LayerPlan, leaf: ModuleWeights, found: Assigned) -> list[str]:
+def add_assignments(plan: LoadPlan, leaf: ModuleWeights, found: Assigned) -> list[str]:
     """Assign arrays; return wrong shapes, wrong dtypes and read-only parameters."""
     wrong = []
     for target, weight in found.items():
@@ -153,9 +151,7 @@ def add_assignments(plan: LayerPlan, leaf: ModuleWeights, found: Assigned) -> li
     return wrong
 
 
-def _check_order(
-    plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer, weights: Weights
-) -> None:
+def _check_order(plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer, weights: Weights) -> None:
     """Note an error or a warning if only the order distinguishes arrays of equal shapes."""
     in_order = [weight.name for weight in weights] == [target.name for target in leaf.targets]
     if in_order or len({weight.shape for weight in weights}) == len(weights):
@@ -167,8 +163,7 @@ def _check_order(
         plan.mismatched.append(f"{what} at {saved.title}, and equal shapes.")
         return
     title = saved.kind if saved.spec is None else saved.spec.class_name
-    kind = title if saved.spec is None else to_snake_case(saved.spec.class_name)
-    if kind is not None and kind not in leaf.kinds:
+    if title is not None and to_snake_case(title) not in leaf.kinds:
         what = f"{leaf.title} received the arrays of a {title} as {names}"
         plan.warnings.append(f"{what}: the file has no names of them. {_CHECK}")
 
@@ -180,20 +175,18 @@ def _kind_of(saved: SourceLayer, by_name: bool) -> str | None:
     return re.sub(r"_[0-9]+$", "", saved.names[-1])
 
 
-def _match_by_name(leaf: ModuleWeights, weights: Weights) -> Assigned | None:
-    """Return the weight of each parameter by Keras's names, or None if they are unknown."""
+def _match_by_name(leaf: ModuleWeights, weights: Weights) -> Assigned:
+    """Return the weights by Keras's names of the parameters; empty if the names are unknown."""
     names = [weight.name for weight in weights]
+    if None in names or len(set(names)) < len(names):
+        return {}
     targets = {target.name: target for target in leaf.targets}
-    known = [name for name in names if name in targets]
-    if None in names or len(set(names)) < len(names) or not known:
-        return None
-    return {targets[w.name]: w for w in weights if w.name is not None and w.name in targets}
+    return {targets[weight.name]: weight for weight in weights if weight.name in targets}
 
 
 def _match_by_count(leaf: ModuleWeights, weights: Weights) -> Assigned | None:
     """Return the weight of each parameter by order, or None if the count differs."""
-    without_lora = [target for target in leaf.targets if target.name not in MERGED]
-    choices = [list(leaf.targets), without_lora]
+    choices = [leaf.targets, [target for target in leaf.targets if target.name not in MERGED]]
     if "batch_normalization" in leaf.kinds:
         choices.append([target for target in leaf.targets if target.name in _MOMENTS])
     for targets in choices:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from itertools import islice
+from itertools import islice, product
 from typing import Any, TypeVar
 
 from torch import nn
@@ -20,12 +20,13 @@ from ..weights.saved_layers_by_config import Names, SourceLayer, SourceLayers
 from .layer_matcher import LayerMatcher
 from .load_plan import LoadPlan, Skipped, list_missing_entries, list_unexpected_entries
 from .name_pairs import LEVELS, drop_automatic_names, pair_by_names
-from .other_orders import warn_of_other_cuts, warn_of_other_orders
+from .other_orders import warn_of_other_orders
 from .own_modules import merge_inner_layers
 from .user_mapping import apply_mapping
 
+Leaves = list[ModuleWeights]
+Layers = list[SourceLayer]
 Queue = list[tuple[ModuleWeights, SourceLayer]]  # modules and layers in order
-
 A = TypeVar("A", ModuleWeights, SourceLayer)
 _MAPPING = "Say which is which with `mapping={module path: saved layer}`."
 
@@ -71,9 +72,8 @@ class Matcher:
         for names that both have from the same config.
         """
         plan = LoadPlan(how=how)
-        leaves, theirs, left_out = apply_mapping(
-            plan, self.layers, self.leaves, self.source, self.mapping
-        )
+        unmatched = self.leaves, self.source
+        leaves, theirs, left_out = apply_mapping(plan, self.layers, *unmatched, self.mapping)
         plan.strict += [f"{leaf.title}: {leaf.refusal}" for leaf in leaves if leaf.refusal]
         if self.source.crossed:
             where = ", ".join(self.source.crossed)
@@ -93,9 +93,7 @@ class Matcher:
         plan.assignments.sort(key=lambda pair: order.get(pair.path, len(order)))
         return plan
 
-    def _match_by_name(
-        self, plan: LoadPlan, own: list[ModuleWeights], theirs: list[SourceLayer]
-    ) -> tuple[list[ModuleWeights], list[SourceLayer]]:
+    def _match_by_name(self, plan: LoadPlan, own: Leaves, theirs: Layers) -> tuple[Leaves, Layers]:
         """Pair what has a name in common, and return the rest."""
         names = {leaf: self._list_names(leaf, plan.how) for leaf in own}
         levels = LEVELS[:1] if plan.how == "structure" else LEVELS
@@ -118,9 +116,7 @@ class Matcher:
             plan.add_layer(found)
         return not found.mismatched
 
-    def _note_rest(
-        self, plan: LoadPlan, own: list[ModuleWeights], theirs: list[SourceLayer]
-    ) -> None:
+    def _note_rest(self, plan: LoadPlan, own: Leaves, theirs: Layers) -> None:
         """Note what has no partner after matching by name."""
         active = [leaf for leaf in own if leaf not in plan.ignored]
         for leaf in active:
@@ -141,17 +137,20 @@ class Matcher:
     def _list_names(self, leaf: ModuleWeights, how: str) -> set[Names]:
         """Return the names that a module may have in a source."""
         own = self.names.get(leaf.module)
+        found = set() if own is None else {own}
         if how == "structure":
-            return set() if own is None else {own}
-        found = {tuple(leaf.path.split("."))} if leaf.path else set()
+            return found
+        if leaf.path:
+            found.add(tuple(leaf.path.split(".")))
         name = getattr(leaf.module, "name", None)
-        if isinstance(name, str) and name and (self.automatic or not _is_automatic(leaf, name)):
-            found.add((name,))
-        return found | ({own} if own else set())
+        if isinstance(name, str) and name:
+            kind = to_snake_case(type(leaf.module).__name__)
+            automatic = isinstance(leaf.module, Layer) and is_automatic_name(name, kind)
+            if self.automatic or not automatic:
+                found.add((name,))
+        return found
 
-    def _match_by_order(
-        self, plan: LoadPlan, own: list[ModuleWeights], theirs: list[SourceLayer]
-    ) -> None:
+    def _match_by_order(self, plan: LoadPlan, own: Leaves, theirs: Layers) -> None:
         active = [leaf for leaf in own if leaf not in plan.ignored]
         if self.source.bare:
             queues = _split_arrays(plan, active, theirs, own)
@@ -194,9 +193,7 @@ class Matcher:
             plan.problems += [f"{what}: {reason}" for reason in reasons] or [f"{what}."]
         if bare and isinstance(self.module, Model):
             return
-        plan.warnings += warn_of_other_orders(self.module, queue, self._fits)
-        if bare:
-            plan.warnings += warn_of_other_cuts(self.module, queue, self._fits)
+        plan.warnings += warn_of_other_orders(self.module, queue, self._fits, cuts=bare)
         for leaf, saved in misfits:
             others = [other.path for other, _ in queue if self._fits(other, saved)]
             if others:
@@ -208,32 +205,26 @@ class Matcher:
         return found.fits and not found.differences
 
 
-def _split_arrays(
-    plan: LoadPlan,
-    leaves: list[ModuleWeights],
-    layers: list[SourceLayer],
-    every: list[ModuleWeights],
-) -> list[Queue]:
+def _split_arrays(plan: LoadPlan, leaves: Leaves, layers: Layers, every: Leaves) -> list[Queue]:
     """Split a list of arrays between the modules by how many each of them takes."""
     weights = [weight for layer in layers for weight in layer.weights]
-    for some in (leaves, every):
-        for buffers in (False, True):
-            counts = _count_arrays(some, len(weights), buffers=buffers)
-            if sum(counts) == len(weights):
-                remaining = iter(weights)
-                parts = (SourceLayer((), "", tuple(islice(remaining, count))) for count in counts)
-                return [list(zip(some, parts, strict=True))]
+    for some, buffers in product((leaves, every), (False, True)):
+        counts = _count_arrays(some, len(weights), buffers=buffers)
+        if sum(counts) == len(weights):
+            remaining = iter(weights)
+            parts = (SourceLayer((), "", tuple(islice(remaining, count))) for count in counts)
+            return [list(zip(some, parts, strict=True))]
+    counts = [len(leaf.targets) for leaf in every]
     takes = ", ".join(
-        f"{leaf.title} {'?' if has_load_method(leaf.module) else len(leaf.targets)}"
-        for leaf in every
+        f"{leaf.title} {'?' if has_load_method(leaf.module) else count}"
+        for leaf, count in zip(every, counts, strict=True)
     )
-    total = sum(len(leaf.targets) for leaf in every)
-    what = f"the module needs {total} arrays: {takes}"
+    what = f"the module needs {sum(counts)} arrays: {takes}"
     plan.problems.append(f"{what}. Found: {len(weights)} arrays.")
     return []
 
 
-def _find_similar_name(leaf: ModuleWeights, layers: list[SourceLayer]) -> SourceLayer | None:
+def _find_similar_name(leaf: ModuleWeights, layers: Layers) -> SourceLayer | None:
     """Return a layer whose name is similar to a module's."""
     by_name = {saved.names[-1]: saved for saved in layers if saved.names}
     name = leaf.path.rpartition(".")[2]
@@ -241,15 +232,13 @@ def _find_similar_name(leaf: ModuleWeights, layers: list[SourceLayer]) -> Source
     return by_name[near[0]] if near else None
 
 
-def _queue_by_class(
-    plan: LoadPlan, leaves: list[ModuleWeights], layers: list[SourceLayer]
-) -> list[Queue]:
+def _queue_by_class(plan: LoadPlan, leaves: Leaves, layers: Layers) -> list[Queue]:
     """Pair the layers of each class in order; the order of different classes is not known."""
-    theirs: dict[str, list[SourceLayer]] = {}
+    theirs: dict[str, Layers] = {}
     for layer in layers:
         if layer.kind is not None:
             theirs.setdefault(layer.kind, []).append(layer)
-    ours: dict[str, list[ModuleWeights]] = {}
+    ours: dict[str, Leaves] = {}
     for leaf in leaves:
         kind = next((kind for kind in leaf.kinds if kind in theirs), None)
         if kind is not None:
@@ -262,7 +251,7 @@ def _queue_by_class(
     return [list(zip(own, theirs[kind], strict=False)) for kind, own in ours.items()]
 
 
-def _count_arrays(leaves: list[ModuleWeights], available: int, *, buffers: bool) -> list[int]:
+def _count_arrays(leaves: Leaves, available: int, *, buffers: bool) -> list[int]:
     """Return how many arrays each module takes; one with `load_keras_weights` takes the rest."""
     counts = [len(leaf.targets) + (len(leaf.buffers) if buffers else 0) for leaf in leaves]
     methods = [n for n, leaf in enumerate(leaves) if has_load_method(leaf.module)]
@@ -275,12 +264,6 @@ def _drop_paired(left: list[A], pairs: Queue) -> list[A]:
     """Return the modules or layers that are in no pair."""
     paired = {one for pair in pairs for one in pair}
     return [one for one in left if one not in paired]
-
-
-def _is_automatic(leaf: ModuleWeights, name: str) -> bool:
-    """Return whether a layer's name is one that nobody chose."""
-    kind = to_snake_case(type(leaf.module).__name__)
-    return isinstance(leaf.module, Layer) and is_automatic_name(name, kind)
 
 
 def list_layer_paths(module: Model, outer: Names = ()) -> dict[nn.Module, Names]:

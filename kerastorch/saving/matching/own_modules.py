@@ -1,17 +1,13 @@
 """Match the arrays of a Keras layer of an unknown class with a custom module.
 
-There are three ways:
-
-- by name, where the arrays' names are those of parameters of the same shapes;
-- by shape, where the arrays and parameters fit in one way only;
-- by the module's method `load_keras_weights`, which gets all arrays.
+`THREE_WAYS` says how, to the caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 from ...layers.base.weights import infer_weight_shapes
 from ..formats.weight_file import Weight
@@ -29,8 +25,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-@dataclass(frozen=True)
-class NamedWeight:
+class NamedWeight(NamedTuple):
     """An array of the Keras layer that a custom module stands for."""
 
     group: str  # the path of the inner layer: "conv1"; "" for none
@@ -101,20 +96,10 @@ def assign_weights(
     Raises:
         ValueError: they do not fit, or fit in several ways; the message says which.
     """
-    slots = (*leaf.targets, *leaf.buffers)
     try:
-        found = _assign_by_name(slots, weights)
-        found |= _assign_by_layer(leaf, found, _rest(weights, found))
-        free = [target for target in slots if target not in found]
-        found |= _assign_by_shape(free, _rest(weights, found))
-        missing = [target.path for target in leaf.targets if target not in found]
-        if missing:
-            raise ValueError(f"nothing is left for {', '.join(missing)}")
-        if not _fit_together(found):
-            raise ValueError("the shapes differ")
-        return found, True
+        return _assign(leaf, weights), True
     except ValueError:
-        for some in (leaf.targets, slots):
+        for some in (leaf.targets, (*leaf.targets, *leaf.buffers)):
             if in_order and len(some) == len(weights):
                 found = {target: one.weight for target, one in zip(some, weights, strict=True)}
                 if _fit_together(found):
@@ -122,9 +107,22 @@ def assign_weights(
         raise
 
 
-def _rest(
-    weights: Sequence[NamedWeight], found: Mapping[ParameterSlot, Weight]
-) -> list[NamedWeight]:
+def _assign(leaf: ModuleWeights, weights: Sequence[NamedWeight]) -> Assigned:
+    """Return the array of each parameter of a module; an error says why that is not certain."""
+    slots = (*leaf.targets, *leaf.buffers)
+    found = _assign_by_name(slots, weights)
+    found |= _assign_by_layer(leaf, found, _rest(weights, found))
+    free = [target for target in slots if target not in found]
+    found |= _assign_by_shape(free, _rest(weights, found))
+    missing = [target.path for target in leaf.targets if target not in found]
+    if missing:
+        raise ValueError(f"nothing is left for {', '.join(missing)}")
+    if not _fit_together(found):
+        raise ValueError("the shapes differ")
+    return found
+
+
+def _rest(weights: Sequence[NamedWeight], found: Assigned) -> list[NamedWeight]:
     """Return the arrays that are not assigned yet."""
     ids = {id(weight) for weight in found.values()}
     return [one for one in weights if id(one.weight) not in ids]
@@ -149,7 +147,7 @@ def _path_of(target: ParameterSlot) -> str:
 
 
 def _assign_by_layer(
-    leaf: ModuleWeights, found: Mapping[ParameterSlot, Weight], weights: Sequence[NamedWeight]
+    leaf: ModuleWeights, found: Assigned, weights: Sequence[NamedWeight]
 ) -> Assigned:
     """Pair each inner layer of the Keras layer with an inner module, by name or by shapes."""
     groups: dict[str, list[NamedWeight]] = {}
@@ -162,11 +160,11 @@ def _assign_by_layer(
         for part in leaf.parts or ()
         if part.targets and not any(part.target_path(target) in done for target in part.targets)
     }
-    pairs = [(part, groups.pop(name)) for name, part in parts.items() if name and name in groups]
-    rest = [part for name, part in parts.items() if all(part is not one for one, _ in pairs)]
-    if len(rest) == len(groups):
-        inner_groups = list(groups.values())
-        pairs += pair_uniquely(rest, inner_groups, lambda *pair: _assign_within(*pair) is not None)
+    common = [name for name in parts if name and name in groups]
+    pairs = [(parts.pop(name), groups.pop(name)) for name in common]
+    if len(parts) == len(groups):
+        rest = list(parts.values()), list(groups.values())
+        pairs += pair_uniquely(*rest, lambda *pair: _assign_within(*pair) is not None)
     assigned: Assigned = {}
     for part, group in pairs:
         inner = _assign_within(part, group)
@@ -186,16 +184,10 @@ def _assign_within(part: ModuleWeights, group: Sequence[NamedWeight]) -> Assigne
     numbered = all(one.weight.name is None for one in group)
     if part.kinds and numbered and group[0].group and len(part.targets) == len(group):
         return in_order if _fit_together(in_order) else None
-    bare = [replace(one, group="") for one in group]
-    slots = (*part.targets, *part.buffers)
     try:
-        found = _assign_by_name(slots, bare)
-        free = [target for target in slots if target not in found]
-        found |= _assign_by_shape(free, _rest(bare, found))
+        return _assign(part, [one._replace(group="") for one in group])
     except ValueError:
         return None
-    complete = all(target in found for target in part.targets)
-    return found if complete and _fit_together(found) else None
 
 
 def _assign_by_shape(slots: Sequence[ParameterSlot], weights: Sequence[NamedWeight]) -> Assigned:
