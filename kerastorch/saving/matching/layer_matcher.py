@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from ..._core.registry import to_snake_case
 from ...layers.base.weights import infer_weight_shapes
 from ..formats.weight_file import Weight, WeightFile
 from ..weights.config_differences import find_config_differences, find_training_difference
+from ..weights.keras_names import strip_number
 from ..weights.kernel_conversions import convert_weights
 from ..weights.module_weights import ModuleWeights, has_load_method
 from ..weights.parameters import MERGED, group_unbuilt_shapes
@@ -172,7 +172,7 @@ def _kind_of(saved: SourceLayer, by_name: bool) -> str | None:
     """Return a saved layer's class, or the one that its automatic name suggests."""
     if saved.kind is not None or not by_name or not saved.names:
         return saved.kind
-    return re.sub(r"_[0-9]+$", "", saved.names[-1])
+    return strip_number(saved.names[-1])
 
 
 def _match_by_name(leaf: ModuleWeights, weights: Weights) -> Assigned:

@@ -20,7 +20,7 @@ from ...graph.spec import LayerSpec
 from ...layers.base.config import OMITTED_ARGUMENTS
 from ...layers.base.layer import Layer
 from .keras_names import list_weight_names
-from .torch_modules import Adapter, are_equal, find_adapter
+from .torch_modules import BATCH_NORMS, are_equal, find_adapter
 
 Custom = Mapping[str, Any]  # the caller's own objects by name; None for classes of modules
 
@@ -35,22 +35,23 @@ def find_config_differences(
     """Return where a module computes something else than a saved layer, each with a remedy."""
     if isinstance(module, Layer):
         return list(_compare_layers(module, layer, custom or {}))
-    adapter = _find_adapter_for(module, layer)
-    return [] if adapter is None else list(adapter.differences(module, layer.config))
+    adapter = find_adapter(module, any_forward=True)
+    if adapter is None or to_snake_case(layer.class_name) not in adapter.kinds(module):
+        return []
+    return list(adapter.differences(module, layer.config))
 
 
 def find_training_difference(module: nn.Module, layer: LayerSpec) -> str:
     """Return where a module differs from a saved layer in training only; or ""."""
-    adapter = None if isinstance(module, Layer) else _find_adapter_for(module, layer)
-    return "" if adapter is None else adapter.training_difference(module, layer.config)
-
-
-def _find_adapter_for(module: nn.Module, layer: LayerSpec) -> Adapter | None:
-    """Return a module's adapter if it can stand for a layer's Keras class."""
-    adapter = find_adapter(module, any_forward=True)
-    if adapter is None or to_snake_case(layer.class_name) not in adapter.kinds(module):
-        return None
-    return adapter
+    if (
+        not isinstance(module, BATCH_NORMS)
+        or to_snake_case(layer.class_name) != "batch_normalization"
+    ):
+        return ""
+    saved, own = layer.config.get("momentum", 0.99), module.momentum
+    if not isinstance(saved, (int, float)) or are_equal(own, 1.0 - saved):
+        return ""
+    return f"momentum={own!r}; in training, the source's {saved!r} is {1.0 - saved:.6g} here"
 
 
 def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[str]:

@@ -30,6 +30,11 @@ def get_group_name(spec: LayerSpec) -> str:
     return to_snake_case(spec.class_name.rpartition(">")[2])
 
 
+def strip_number(name: str) -> str:
+    """Return a group's or layer's name without its number: "conv2d" for "conv2d_1"."""
+    return re.sub(r"_[0-9]+$", "", name)
+
+
 def list_weight_names(spec: LayerSpec) -> Names | None:
     """Return Keras's names of a layer's weights in its order; None if unknown."""
     own, inner = _own_names(spec.class_name, spec.config), find_activation_spec(spec)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from ..._core.errors import argument_error
@@ -153,8 +154,7 @@ def has_known_weights(module: nn.Module) -> bool:
 
 def has_channels_first(module: nn.Module) -> bool:
     """Return whether a module contains convolutions of torch.nn."""
-    adapters = (find_adapter(part, any_forward=True) for part in module.modules())
-    return any(adapter is not None and adapter.is_convolution for adapter in adapters)
+    return any(isinstance(part, _ConvNd) for part in module.modules())
 
 
 def find_automatic_kind(name: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ...graph.spec import LayerSpec
 from ..formats.weight_file import SavedLayer, Weight, WeightFile
-from .keras_names import Names, split_name
+from .keras_names import Names, split_name, strip_number
 from .parameters import find_automatic_kind
 
 
@@ -62,16 +62,15 @@ def _sort_tree(contents: WeightFile) -> Iterator[SourceLayer]:
     """Yield the layers of a tree, sorted by the classes and numbers in their groups' names."""
     by_path = {layer.path: layer for layer in contents.layers}
     for layer in sorted(contents.layers, key=lambda layer: make_natural_key(layer.path)):
-        if layer.path.endswith("/activation") and layer.path.removesuffix("/activation") in by_path:
+        container, _, group = layer.path.rpartition("/")
+        if group == "activation" and container in by_path:
             continue
         weights = layer.weights
         for path in list_activation_paths(layer.path, by_path):
             weights = (*weights, *by_path[path].weights)
         if weights:
-            container, _, group = layer.path.rpartition("/")
-            kind = re.sub(r"_[0-9]+$", "", group)
-            names = _names_in_tree(layer, by_path)
-            yield SourceLayer(names, layer.path, weights, kind or None, container=container)
+            kind, names = strip_number(group) or None, _names_in_tree(layer, by_path)
+            yield SourceLayer(names, layer.path, weights, kind, container=container)
 
 
 def list_activation_paths(path: str, by_path: Mapping[str, SavedLayer]) -> Iterator[str]:
@@ -126,14 +125,12 @@ def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
         owners.setdefault(outer, []).append(weight)
     alone = len(owners) == 1
     for prefix, weights in owners.items():
-        names = (layer.path,) if alone else (layer.path, *_drop_until(prefix, layer.path))
-        path = layer.path if alone else f"{layer.path}/{'/'.join(prefix)}"
-        yield SourceLayer(names, path, tuple(strip_suffix(layer, weight) for weight in weights))
-
-
-def _drop_until(prefix: Names, name: str) -> Names:
-    """Return the part of a weight's path after a name, or all of it if the name is not in it."""
-    return prefix[prefix.index(name) + 1 :] if name in prefix else prefix
+        own = tuple(strip_suffix(layer, weight) for weight in weights)
+        if alone:
+            yield SourceLayer((layer.path,), layer.path, own)
+            continue
+        inner = prefix[prefix.index(layer.path) + 1 :] if layer.path in prefix else prefix
+        yield SourceLayer((layer.path, *inner), f"{layer.path}/{'/'.join(prefix)}", own)
 
 
 def strip_suffix(layer: SavedLayer, weight: Weight) -> Weight:

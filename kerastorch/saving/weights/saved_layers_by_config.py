@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import takewhile
-from typing import NamedTuple
 
 from ...graph.spec import LayerSpec, ModelSpec
 from ..formats.weight_file import SavedLayer, Weight, WeightFile
 from .flatten_order import find_layers_after_flatten
 from .keras_names import Names as Names
-from .keras_names import find_activation_spec, get_group_name, list_weight_names, split_name
+from .keras_names import (
+    find_activation_spec,
+    get_group_name,
+    list_weight_names,
+    split_name,
+    strip_number,
+)
 from .saved_layers import SourceLayer as SourceLayer
 from .saved_layers import SourceLayers as SourceLayers
 from .saved_layers import (
@@ -45,16 +50,6 @@ def group_by_layer(contents: WeightFile, spec: ModelSpec | None = None) -> Sourc
     return SourceLayers((*known, *left), ordered, crossed=tuple(grouped.crossed))
 
 
-class _Group(NamedTuple):
-    """A group of a tree."""
-
-    filled: bool  # whether it has weights
-    name: str | None  # of its layer
-
-
-Groups = dict[str, _Group]
-
-
 class _Grouping:
     """Assigns the groups of a source to the layers of a config, each once."""
 
@@ -68,42 +63,39 @@ class _Grouping:
             for end in range(1, len(parts)):
                 self.below.setdefault("/".join(parts[:end]), []).append(path)
 
-    def _take(self, path: str) -> tuple[Weight, ...]:
-        self.used.add(path)
-        return self.layers[path].weights if path in self.layers else ()
+    def _take(self, *paths: str) -> tuple[Weight, ...]:
+        """Return the weights of a layer's group and of those of its activations."""
+        self.used.update(paths)
+        groups = [self.layers[path] for path in paths if path in self.layers]
+        return tuple(weight for group in groups for weight in group.weights)
 
     def assign_keras3(self, model: ModelSpec, prefix: str, names: Names) -> Iterator[SourceLayer]:
         """Yield the layers of a model from its groups, which are named after classes."""
         container = f"{prefix}layers"
         groups = self._list_groups(container)
-        pairs = list(_match_groups(model, groups))
-        if {groups[group].name for _, group in pairs} == {spec.name for spec, _ in pairs}:
-            wrong = [group for spec, group in pairs if groups[group].name != spec.name]
-            self.crossed += [f"{container}/{group}" for group in wrong]
-        for spec, group in pairs:
-            path, inner = f"{container}/{group}", (*names, spec.name)
+        pairs = [(spec, f"{container}/{group}") for spec, group in _match_groups(model, groups)]
+        saved = {path: self.layers[path].name for _, path in pairs if path in self.layers}
+        if {saved.get(path) for _, path in pairs} == {spec.name for spec, _ in pairs}:
+            self.crossed += [path for spec, path in pairs if saved.get(path) != spec.name]
+        for spec, path in pairs:
+            inner = (*names, spec.name)
             if spec.model is not None:
                 yield from self.assign_keras3(spec.model, f"{path}/", inner)
                 continue
-            weights = self._take(path)
-            for inner_path in list_activation_paths(path, self.layers):
-                weights = (*weights, *self._take(inner_path))
-            yield SourceLayer(
-                inner, path, _add_names(weights, spec), get_group_name(spec), spec, container
-            )
+            found = self._take(path, *list_activation_paths(path, self.layers))
+            weights, kind = _add_names(found, spec), get_group_name(spec)
+            yield SourceLayer(inner, path, weights, kind, spec, container)
             for below in self.below.get(path, ()):
                 if below not in self.used:  # a layer inside this layer
                     parts = below.removeprefix(f"{path}/").split("/")
                     yield SourceLayer((*inner, *parts), below, self._take(below))
 
-    def _list_groups(self, container: str) -> Groups:
-        """Return the groups in a container by their names."""
-        groups: Groups = {}
+    def _list_groups(self, container: str) -> dict[str, bool]:
+        """Return the names of the groups in a container, and whether they have weights."""
+        groups: dict[str, bool] = {}
         for path in self.below.get(container, ()):
             name = path[len(container) + 1 :].partition("/")[0]
-            layer = self.layers.get(f"{container}/{name}")
-            filled = bool(self.layers[path].weights) or (name in groups and groups[name].filled)
-            groups[name] = _Group(filled, None if layer is None else layer.name)
+            groups[name] = groups.get(name, False) or bool(self.layers[path].weights)
         return groups
 
     def assign_live(self, model: ModelSpec, names: Names) -> Iterator[SourceLayer]:
@@ -116,13 +108,11 @@ class _Grouping:
                     self.used.add(path)
                 yield from self.assign_live(spec.model, inner)
                 continue
-            weights = self._take(path)
-            activation, inner_path = find_activation_spec(spec), path
+            paths, activation = [path], find_activation_spec(spec)
             while activation is not None:
-                inner_path = f"{inner_path}/{activation.name}"
-                weights = (*weights, *self._take(inner_path))
+                paths.append(f"{paths[-1]}/{activation.name}")
                 activation = find_activation_spec(activation)
-            yield SourceLayer(inner, path, weights, get_group_name(spec), spec)
+            yield SourceLayer(inner, path, self._take(*paths), get_group_name(spec), spec)
 
     def assign_legacy(self, model: ModelSpec) -> Iterator[SourceLayer]:
         """Yield the layers of a model from its groups, which are named after its layers."""
@@ -145,16 +135,21 @@ class _Grouping:
         files lack these, by the weights' own names if they are unique.
         """
         leaves = list(_list_leaves(nested, ()))
-        inside = {names: spec for names, spec, _ in leaves}
-        by_end: dict[str, list[Names]] = {}
-        for names, spec in inside.items():
-            for end in _list_ends(spec):
-                by_end.setdefault(end, []).append(names)
+        by_end: dict[str, set[Names]] = {}  # ends of what precedes a weight's own name
+        by_weight: dict[str | None, set[Names]] = {}
+        for names, spec, _ in leaves:
+            activation = find_activation_spec(spec)
+            for end in (spec.name, f"{spec.name}/{activation.name}" if activation else spec.name):
+                by_end.setdefault(end, set()).add(names)
+            for name in list_weight_names(spec) or ():
+                by_weight.setdefault(name, set()).add(names)
         found: dict[Names, list[Weight]] = {}
         for weight in group.weights:
-            prefix, name = split_name(weight)
-            end = prefix[-1] if prefix else f"{name}"
-            fitting = [n for n in by_end.get(end, ()) if _is_owner(inside[n], prefix, name)]
+            prefix, own = split_name(weight)
+            ends = ["/".join(prefix[start:]) for start in range(len(prefix))]
+            fitting = set().union(*(by_end.get(end, ()) for end in ends))
+            if not prefix:
+                fitting = by_weight.get(own, set())
             longest = max((_count_common(names, prefix) for names in fitting), default=0)
             best = [names for names in fitting if _count_common(names, prefix) == longest]
             if len(best) != 1:
@@ -172,7 +167,7 @@ def _list_own_layers(model: ModelSpec) -> list[LayerSpec]:
     return [layer for layer in model.layers if not layer.operation and layer.alias is None]
 
 
-def _match_groups(model: ModelSpec, groups: Groups) -> Iterator[tuple[LayerSpec, str]]:
+def _match_groups(model: ModelSpec, groups: Mapping[str, bool]) -> Iterator[tuple[LayerSpec, str]]:
     """Yield each layer of a model with its group, in the model's order.
 
     The groups of a class are numbered in the model's order, in each version of Keras with other
@@ -184,12 +179,12 @@ def _match_groups(model: ModelSpec, groups: Groups) -> Iterator[tuple[LayerSpec,
         by_kind.setdefault(get_group_name(layer), []).append(layer)
     of_kind: dict[str, list[str]] = {}
     for group in groups:
-        for kind in {group, _strip_number(group)} & by_kind.keys():
+        for kind in {group, strip_number(group)} & by_kind.keys():
             of_kind.setdefault(kind, []).append(group)
     found: dict[str, str] = {}
     for kind, specs in by_kind.items():
         named = sorted(of_kind.get(kind, ()), key=make_natural_key)
-        filled = [group for group in named if groups[group].filled]
+        filled = [group for group in named if groups[group]]
         weighty = [layer for layer in specs if list_weight_names(layer) != ()]
         for ours, theirs in ((specs, named), (specs, filled), (weighty, filled)):
             if len(ours) == len(theirs):
@@ -212,23 +207,6 @@ def _list_leaves(
             yield from _list_leaves(inner, names, is_alias)
 
 
-def _list_ends(spec: LayerSpec) -> list[str]:
-    """Return what may precede the own name of a layer's weight, or that name."""
-    activation = find_activation_spec(spec)
-    ends = [spec.name.rpartition("/")[2], *([activation.name] if activation else [])]
-    return [*ends, *(list_weight_names(spec) or ())]
-
-
-def _is_owner(spec: LayerSpec, prefix: Names, name: str | None) -> bool:
-    if not prefix:
-        known = list_weight_names(spec)
-        return known is not None and name in known
-    path = "/".join(prefix)
-    activation = find_activation_spec(spec)
-    ends = (spec.name, f"{spec.name}/{activation.name}" if activation else spec.name)
-    return any(path == end or path.endswith(f"/{end}") for end in ends)
-
-
 def _count_common(names: Names, prefix: Names) -> int:
     """Return how many names, from the end, two paths have in common."""
     pairs = zip(reversed(names), reversed(prefix), strict=False)
@@ -241,9 +219,3 @@ def _add_names(weights: tuple[Weight, ...], spec: LayerSpec) -> tuple[Weight, ..
     if names is None or len(names) != len(weights):
         return weights
     return tuple(replace(w, name=name) for w, name in zip(weights, names, strict=True))
-
-
-def _strip_number(group: str) -> str:
-    """Return a group's name without its number."""
-    kind, _, number = group.rpartition("_")
-    return kind if number.isascii() and number.isdecimal() else group
