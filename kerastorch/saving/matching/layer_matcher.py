@@ -27,7 +27,7 @@ from .load_plan import (
     list_missing_entries,
     list_unexpected_entries,
 )
-from .own_modules import Assigned, assign_weights, describe_misfit, name_uniquely, name_weights
+from .own_modules import Assigned, assign_weights, name_uniquely
 
 Weights = tuple[Weight, ...]
 _MOMENTS = ("moving_mean", "moving_variance")  # which every BatchNormalization has
@@ -96,15 +96,14 @@ class LayerMatcher:
             _check_order(plan, leaf, saved, weights)
 
     def _match_own_module(self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
-        arrays = name_weights(saved)
         if has_load_method(leaf.module):
-            plan.calls.append(MethodCall(leaf.path, leaf.module, name_uniquely(arrays)))
+            plan.calls.append(MethodCall(leaf.path, leaf.module, name_uniquely(saved)))
             return
         try:
-            found, is_certain = assign_weights(leaf, arrays, in_order=self.in_order)
+            found, is_certain = assign_weights(leaf, saved, in_order=self.in_order)
         except ValueError as error:
-            plan.own_mismatched.append(describe_misfit(leaf, saved, str(error)))
-            plan.mismatched += plan.own_mismatched
+            plan.own_mismatched.append(str(error))
+            plan.mismatched.append(str(error))
             return
         if not is_certain:
             what = f"{leaf.title} receives arrays of equal shapes in the order in which"

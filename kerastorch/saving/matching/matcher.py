@@ -96,10 +96,11 @@ class Matcher:
     def _match_by_name(self, plan: LoadPlan, own: Leaves, theirs: Layers) -> tuple[Leaves, Layers]:
         """Pair what has a name in common, and return the rest."""
         names = {leaf: self._list_names(leaf, plan.how) for leaf in own}
-        levels = LEVELS[:1] if plan.how == "structure" else LEVELS
-        pairs = pair_by_names(names, theirs, levels)
+        pairs = pair_by_names(names, theirs, LEVELS[:1] if plan.how == "structure" else LEVELS)
         if not self.automatic:
-            pairs = drop_automatic_names(pairs, own, theirs)
+            rest = [leaf.path.rpartition(".")[2] for leaf in _drop_paired(own, pairs)]
+            rest += [saved.names[-1] for saved in _drop_paired(theirs, pairs) if saved.names]
+            pairs = drop_automatic_names(pairs, rest)
         for leaf, saved in pairs:
             self._pair(plan, leaf, saved)
         return _drop_paired(own, pairs), _drop_paired(theirs, pairs)
@@ -131,8 +132,7 @@ class Matcher:
                 plan.hints.append(f"{what}, which does not fit.")
         # As many layers as modules that are mapped to None: they are theirs.
         rest = plan.left_out if len(own) - len(active) == len(theirs) else plan.unexpected
-        for saved in theirs:
-            rest += list_unexpected_entries(saved.weights)
+        rest += list_unexpected_entries(weight for saved in theirs for weight in saved.weights)
 
     def _list_names(self, leaf: ModuleWeights, how: str) -> set[Names]:
         """Return the names that a module may have in a source."""

@@ -15,7 +15,7 @@ Pairs = list[tuple[ModuleWeights, SourceLayer]]
 
 
 def pair_by_names(
-    leaves: Mapping[ModuleWeights, set[Names]],
+    names: Mapping[ModuleWeights, set[Names]],
     layers: Iterable[SourceLayer],
     levels: Iterable[Level],
 ) -> Pairs:
@@ -23,13 +23,13 @@ def pair_by_names(
 
     A pair must be unique: neither the module nor the layer may agree with another one.
     """
-    free = dict(leaves)
+    free = dict(names)
     left = dict.fromkeys(saved for saved in layers if saved.names)
     pairs: Pairs = []
     for key, agree in levels:
         by_key: dict[Hashable, set[ModuleWeights]] = {}
-        for leaf, names in free.items():
-            for name in names:
+        for leaf, own in free.items():
+            for name in own:
                 by_key.setdefault(key(name), set()).add(leaf)
         found = {
             saved: [
@@ -47,16 +47,11 @@ def pair_by_names(
     return pairs
 
 
-def drop_automatic_names(
-    pairs: Pairs, leaves: Iterable[ModuleWeights], layers: Iterable[SourceLayer]
-) -> Pairs:
-    """Drop pairs by automatic names of a class unless all layers of the class are paired.
+def drop_automatic_names(pairs: Pairs, rest: Iterable[str]) -> Pairs:
+    """Drop pairs by automatic names of a class if the rest, without a partner, has such a name.
 
     The second model of a session has dense_2 where the first one has dense.
     """
-    paired = {one for pair in pairs for one in pair}
-    rest = [leaf.path.rpartition(".")[2] for leaf in leaves if leaf not in paired]
-    rest += [saved.names[-1] for saved in layers if saved.names and saved not in paired]
     doubtful = {find_automatic_kind(name) for name in rest} - {None}
     return [pair for pair in pairs if find_automatic_kind(pair[1].names[-1]) not in doubtful]
 

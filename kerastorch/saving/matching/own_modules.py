@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
@@ -62,7 +63,7 @@ def _names_below(names: Names, own: Names) -> Names | None:
     return None
 
 
-def name_weights(saved: SourceLayer) -> list[NamedWeight]:
+def _name_weights(saved: SourceLayer) -> list[NamedWeight]:
     """Return the arrays of a saved layer with their paths below it."""
     named = []
     for one in saved.inside or (saved,):
@@ -77,17 +78,18 @@ def name_weights(saved: SourceLayer) -> list[NamedWeight]:
     return named
 
 
-def name_uniquely(weights: Sequence[NamedWeight]) -> dict[str, Weight]:
-    """Return the arrays by path; arrays of the same path get a number as suffix."""
-    paths = [one.path for one in weights]
+def name_uniquely(saved: SourceLayer) -> dict[str, Weight]:
+    """Return the arrays of a saved layer by path; those of equal paths get numbers as suffixes."""
+    named = _name_weights(saved)
+    counts = Counter(one.path for one in named)
     return {
-        path if paths.count(path) == 1 else f"{path}:{number}": one.weight
-        for number, (path, one) in enumerate(zip(paths, weights, strict=True))
+        one.path if counts[one.path] == 1 else f"{one.path}:{number}": one.weight
+        for number, one in enumerate(named)
     }
 
 
 def assign_weights(
-    leaf: ModuleWeights, weights: Sequence[NamedWeight], *, in_order: bool = False
+    leaf: ModuleWeights, saved: SourceLayer, *, in_order: bool
 ) -> tuple[Assigned, bool]:
     """Return the array of each parameter of a custom module, and whether it is certain.
 
@@ -96,15 +98,19 @@ def assign_weights(
     Raises:
         ValueError: they do not fit, or fit in several ways; the message says which.
     """
+    weights = _name_weights(saved)
     try:
         return _assign(leaf, weights), True
-    except ValueError:
+    except ValueError as error:
         for some in (leaf.targets, (*leaf.targets, *leaf.buffers)):
             if in_order and len(some) == len(weights):
                 found = {target: one.weight for target, one in zip(some, weights, strict=True)}
                 if _fit_together(found):
                     return found, False
-        raise
+        own = ", ".join(f"{target.path} {target.shape}" for target in leaf.targets) or "nothing"
+        given = ", ".join(f"{one.path} {one.weight.shape}" for one in weights) or "nothing"
+        what = f"{leaf.title} ({type(leaf.module).__name__}) has {own}"
+        raise ValueError(f"{what}. Found: {given} at {saved.title}: {error}.") from error
 
 
 def _assign(leaf: ModuleWeights, weights: Sequence[NamedWeight]) -> Assigned:
@@ -176,13 +182,10 @@ def _assign_by_layer(
 
 
 def _assign_within(part: ModuleWeights, group: Sequence[NamedWeight]) -> Assigned | None:
-    """Return the array of each parameter of one inner module, or None if that is not certain.
-
-    Arrays without names are assumed to be in the order of the module's Keras class.
-    """
-    in_order = {target: one.weight for target, one in zip(part.targets, group, strict=False)}
-    numbered = all(one.weight.name is None for one in group)
+    """Return the array of each parameter of one inner module, or None if that is not certain."""
+    numbered = all(one.weight.name is None for one in group)  # in the order of the Keras class
     if part.kinds and numbered and group[0].group and len(part.targets) == len(group):
+        in_order = {target: one.weight for target, one in zip(part.targets, group, strict=True)}
         return in_order if _fit_together(in_order) else None
     try:
         return _assign(part, [one._replace(group="") for one in group])
@@ -235,11 +238,3 @@ def _may_be_transposed(target: ParameterSlot, weight: Weight) -> bool:
     shape = weight.shape
     is_known = target.path.rpartition(".")[2] != target.name  # "weight", which is Keras's "kernel"
     return not is_known and len(shape) > 1 and shape == (shape[-1], shape[-2], *shape[:-2])
-
-
-def describe_misfit(leaf: ModuleWeights, saved: SourceLayer, reason: str) -> str:
-    """Return the message for arrays that do not fit a custom module."""
-    own = ", ".join(f"{target.path} {target.shape}" for target in leaf.targets) or "nothing"
-    given = ", ".join(f"{one.path} {one.weight.shape}" for one in name_weights(saved)) or "nothing"
-    owner = f"{leaf.title} ({type(leaf.module).__name__})"
-    return f"{owner} has {own}. Found: {given} at {saved.title}: {reason}."

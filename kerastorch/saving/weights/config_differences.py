@@ -43,10 +43,8 @@ def find_config_differences(
 
 def find_training_difference(module: nn.Module, layer: LayerSpec) -> str:
     """Return where a module differs from a saved layer in training only; or ""."""
-    if (
-        not isinstance(module, BATCH_NORMS)
-        or to_snake_case(layer.class_name) != "batch_normalization"
-    ):
+    kind = to_snake_case(layer.class_name)
+    if kind != "batch_normalization" or not isinstance(module, BATCH_NORMS):
         return ""
     saved, own = layer.config.get("momentum", 0.99), module.momentum
     if not isinstance(saved, (int, float)) or are_equal(own, 1.0 - saved):
@@ -149,16 +147,13 @@ def _have_equal_outputs(own: Any, saved: Any, channels: int | None) -> bool:
     shapes: list[tuple[int, ...]] = [(2, 3, 4, 5)]
     if channels is not None:
         shapes += [(64, channels), (4, channels, 2, channels)]
+    functions = [one.forward if isinstance(one, nn.Module) else one for one in (own, saved)]
     for shape in shapes:
         order = (n * _STEP % len(probes) for n in range(prod(shape)))
         values = torch.tensor([probes[n] for n in order], dtype=torch.float32, device="cpu")
-        values = values.reshape(shape)
         try:
             with torch.no_grad():
-                outputs = [
-                    (one.forward if isinstance(one, nn.Module) else one)(values.clone())
-                    for one in (own, saved)
-                ]
+                outputs = [function(values.reshape(shape).clone()) for function in functions]
         except Exception:  # a custom activation may raise anything for a shape
             continue
         return _are_close(*outputs)

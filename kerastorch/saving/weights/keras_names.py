@@ -55,24 +55,19 @@ def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
 
 def find_activation_spec(spec: LayerSpec) -> LayerSpec | None:
     """Return a layer's activation if it is a layer with weights, such as PReLU."""
-    activation = spec.config.get("activation")
-    if not isinstance(activation, Mapping) or not isinstance(activation.get("class_name"), str):
-        return None
-    class_name, config = activation["class_name"], activation.get("config")
-    if not isinstance(config, Mapping):
+    found = spec.config.get("activation")
+    activation = found if isinstance(found, Mapping) else {}
+    class_name, config = activation.get("class_name"), activation.get("config")
+    if not (isinstance(class_name, str) and isinstance(config, Mapping)):
         return None
     name = config.get("name")
-    inner = LayerSpec(
-        class_name, name if isinstance(name, str) else to_snake_case(class_name), config
-    )
+    name = name if isinstance(name, str) else to_snake_case(class_name)
+    inner = LayerSpec(class_name, name, config)
     return inner if list_weight_names(inner) else None
 
 
 def split_name(weight: Weight) -> tuple[Names, str | None]:
-    """Return the names before a weight's own in an old file, and its own name in Keras 3.
-
-    The own name is None if it is only a number.
-    """
+    """Return the names before a weight's own in an old file, and its own (None for a number)."""
     *before, last = weight.path.split("/")
     last = re.sub(r":[0-9]+$", "", last)
     if re.fullmatch(r"param_[0-9]+", last):

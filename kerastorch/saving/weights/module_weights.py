@@ -23,8 +23,8 @@ class ModuleWeights:
 
     path: str  # from the root module
     module: nn.Module
-    kinds: tuple[str, ...]  # the Keras classes that it can stand for, in snake_case
-    targets: tuple[ParameterSlot, ...]  # its weights in Keras's order
+    kinds: tuple[str, ...] = ()  # the Keras classes that it can stand for, in snake_case
+    targets: tuple[ParameterSlot, ...] = ()  # its weights in Keras's order
     refusal: str = ""  # why Keras's weights cannot be loaded into it
     parts: tuple[ModuleWeights, ...] | None = None  # of a custom module; None for all others
     buffers: tuple[ParameterSlot, ...] = ()  # of a custom module
@@ -69,7 +69,7 @@ def _walk(
             yield leaf
         return
     if any(parameter is not None for parameter in module._parameters.values()):
-        yield ModuleWeights(path, module, (), (), describe_refusal(module))
+        yield ModuleWeights(path, module, refusal=describe_refusal(module))
     for name, child in module._modules.items():
         if child is not None:
             yield from _walk(child, f"{path}.{name}".lstrip("."), seen, own)
@@ -85,17 +85,16 @@ def _describe_own_module(module: nn.Module, path: str) -> ModuleWeights:
 
 
 def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[ModuleWeights]:
-    """Yield the parts of a custom module that have weights.
-
-    A subclass of a torch.nn class counts as that class, whatever its `forward` does around it.
-    """
+    """Yield the parts of a custom module that have weights; a `forward` of their own is fine."""
     if module in seen:
         return
     seen.add(module)
     known = isinstance(module, Layer) or find_adapter(module, any_forward=True) is not None
-    leaf = _make_leaf(module, path) if known else ModuleWeights(path, module, (), ())
+    leaf = _make_leaf(module, path) if known else ModuleWeights(path, module)
     if not isinstance(module, Layer):
-        leaf = _add_raw_parameters(leaf)
+        raw = list_raw_targets(module, module._parameters, {one.parameter for one in leaf.targets})
+        if raw and not leaf.refusal:  # with parameters of its own, a subclass has no Keras class
+            leaf = replace(leaf, kinds=(), targets=(*leaf.targets, *raw))
     if not known:
         buffers = list_raw_targets(module, module._buffers, module._non_persistent_buffers_set)
         leaf = replace(leaf, buffers=tuple(buffers))
@@ -104,15 +103,6 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
     if not isinstance(module, Layer):
         for name, child in module.named_children():
             yield from _list_parts(child, f"{path}.{name}".lstrip("."), seen)
-
-
-def _add_raw_parameters(leaf: ModuleWeights) -> ModuleWeights:
-    """Return a leaf with the parameters that a subclass adds; it then has no Keras class."""
-    names = {target.parameter for target in leaf.targets}
-    raw = list_raw_targets(leaf.module, leaf.module._parameters, names)
-    if not raw or leaf.refusal:
-        return leaf
-    return replace(leaf, kinds=(), targets=(*leaf.targets, *raw))
 
 
 def list_raw_targets(
@@ -128,9 +118,9 @@ def _make_leaf(module: nn.Module, path: str) -> ModuleWeights:
     if uninitialized and not isinstance(module, Layer):
         rule, remedy = "initialized", "Call the module on a batch first."
         refusal = argument_error(type(module).__name__, "module", rule, module, remedy)
-        return ModuleWeights(path, module, (), (), refusal)
+        return ModuleWeights(path, module, refusal=refusal)
     try:
         targets = tuple(list_parameters(module))
     except ValueError as error:
-        return ModuleWeights(path, module, (), (), str(error))
+        return ModuleWeights(path, module, refusal=str(error))
     return ModuleWeights(path, module, list_keras_classes(module), targets)

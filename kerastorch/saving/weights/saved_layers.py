@@ -80,10 +80,8 @@ def list_activation_paths(path: str, by_path: Mapping[str, SavedLayer]) -> Itera
 
 
 def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Names:
-    """Return the names of a layer and of the models around it.
-
-    Groups in a subclassed model are named after attributes, which say more than automatic names.
-    """
+    """Return the names of a layer and of the models around it."""
+    # Groups in a subclassed model are named after attributes, better than automatic names.
     attributes = layer.path and "layers" not in layer.path.split("/")
     if attributes and (not layer.name or find_automatic_kind(layer.name)):
         return _split(layer.path)

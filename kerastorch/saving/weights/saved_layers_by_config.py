@@ -129,11 +129,8 @@ class _Grouping:
                 yield SourceLayer((spec.name,), group.path, weights, get_group_name(spec), spec)
 
     def _split_nested(self, group: SavedLayer, nested: LayerSpec) -> Iterator[SourceLayer]:
-        """Yield the layers inside a nested model, whose weights are all in one group.
-
-        They are found by the layers' names in the weights' names; or, in Keras 3.0 to 3.2, whose
-        files lack these, by the weights' own names if they are unique.
-        """
+        """Yield the layers inside a nested model, whose weights are all in one group."""
+        # Keras 3.0 to 3.2 has only the weights' own names, without those of the layers.
         leaves = list(_list_leaves(nested, ()))
         by_end: dict[str, set[Names]] = {}  # ends of what precedes a weight's own name
         by_weight: dict[str | None, set[Names]] = {}
@@ -168,11 +165,8 @@ def _list_own_layers(model: ModelSpec) -> list[LayerSpec]:
 
 
 def _match_groups(model: ModelSpec, groups: Mapping[str, bool]) -> Iterator[tuple[LayerSpec, str]]:
-    """Yield each layer of a model with its group, in the model's order.
-
-    The groups of a class are numbered in the model's order, in each version of Keras with other
-    gaps; so the order and the count decide. A class whose count differs is left out.
-    """
+    """Yield each layer of a model with its group; a class whose count differs is left out."""
+    # Groups are numbered in the model's order, in each version of Keras with other gaps.
     layers = _list_own_layers(model)
     by_kind: dict[str, list[LayerSpec]] = {}
     for layer in layers:

@@ -1,7 +1,6 @@
-"""Map the classes of torch.nn to Keras: one adapter for each kind of layer.
+"""Map the classes of torch.nn to Keras: one adapter in `ADAPTERS` for each kind of layer.
 
-Matching, loading, saving and comparing use only these. To support another class, add an adapter
-to `ADAPTERS`.
+Matching, loading, saving and comparing use only these: another class needs only an adapter.
 """
 
 from __future__ import annotations
@@ -66,10 +65,7 @@ class Adapter:
 
 
 def find_adapter(module: nn.Module, *, any_forward: bool = False) -> Adapter | None:
-    """Return the adapter of a module's class, or None.
-
-    With `any_forward`, a subclass may have a `forward` of its own.
-    """
+    """Return the adapter of a module's class; only with `any_forward` if its `forward` differs."""
     for adapter in ADAPTERS:
         for cls in adapter.classes:
             if isinstance(module, cls):
@@ -120,10 +116,8 @@ def _compute_conv(module: Any) -> Convolution | None:
 
 def _list_transposed_weights(module: Any) -> tuple[ModuleWeight, ...]:
     if module.groups != 1:
-        remedy = "Keras's transposed convolutions have no groups."
-        raise ValueError(
-            argument_error(type(module).__name__, "groups", "1", module.groups, remedy)
-        )
+        owner, remedy = type(module).__name__, "Keras's transposed convolutions have no groups."
+        raise ValueError(argument_error(owner, "groups", "1", module.groups, remedy))
     return _KERNEL, _BIAS  # (in, out, *spatial) and (*spatial, out, in)
 
 

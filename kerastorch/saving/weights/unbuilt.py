@@ -10,10 +10,7 @@ from ...models.functional import Model
 
 
 def list_unbuilt_layers(model: Model) -> Iterator[tuple[str, Layer, Any]]:
-    """Yield the path, the layer and the first input's shape or None of each unbuilt layer.
-
-    This includes layers inside nested models and other layers.
-    """
+    """Yield the path, layer and first input's shape or None of each unbuilt layer at any depth."""
     seen: set[int] = set()
     for path, layer, shape in _walk(model, ""):
         if not layer.built and id(layer) not in seen:
