@@ -20,13 +20,7 @@ from ..weights.module_weights import ModuleWeights, has_load_method
 from ..weights.parameters import MERGED, group_unbuilt_shapes
 from ..weights.saved_layers_by_config import SourceLayer
 from ..weights.torch_modules import KINDS
-from .load_plan import (
-    Assignment,
-    LoadPlan,
-    MethodCall,
-    list_missing_entries,
-    list_unexpected_entries,
-)
+from .load_plan import Assignment, LoadPlan, MethodCall, list_missing_entries, list_unused_entries
 from .own_modules import Assigned, assign_weights, name_uniquely
 
 Weights = tuple[Weight, ...]
@@ -89,7 +83,7 @@ class LayerMatcher:
             missing = [target for target in missing if target.name not in MERGED]
         plan.missing += list_missing_entries(leaf, missing)
         used = set(map(id, found.values()))
-        plan.unexpected += list_unexpected_entries(w for w in weights if id(w) not in used)
+        plan.unexpected += list_unused_entries(w for w in weights if id(w) not in used)
         plan.mismatched += add_assignments(plan, leaf, found)
         self._compare(plan, leaf, saved)
         if not by_name:

@@ -85,6 +85,6 @@ def list_missing_entries(leaf: ModuleWeights, targets: Iterable[ParameterSlot]) 
     ]
 
 
-def list_unexpected_entries(weights: Iterable[Weight]) -> list[LoadEntry]:
+def list_unused_entries(weights: Iterable[Weight]) -> list[LoadEntry]:
     """Return the entries of a report for arrays that are not loaded."""
     return [LoadEntry(None, weight.path, weight.shape, weight.dtype) for weight in weights]

@@ -8,6 +8,7 @@ from itertools import islice, product
 from typing import Any, TypeVar
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from ..._core.registry import is_automatic_name, to_snake_case
 from ...layers.base.layer import Layer
@@ -15,10 +16,10 @@ from ...models.functional import Model
 from ...operations.operation import Operation
 from ..formats.weight_file import WeightFile
 from ..weights.module_weights import ModuleWeights, has_load_method, list_module_weights
-from ..weights.parameters import has_channels_first, has_known_weights
+from ..weights.parameters import has_known_weights
 from ..weights.saved_layers_by_config import Names, SourceLayer, SourceLayers
 from .layer_matcher import LayerMatcher
-from .load_plan import LoadPlan, Skipped, list_missing_entries, list_unexpected_entries
+from .load_plan import LoadPlan, Skipped, list_missing_entries, list_unused_entries
 from .name_pairs import LEVELS, drop_automatic_names, pair_by_names
 from .other_orders import warn_of_other_orders
 from .own_modules import merge_inner_layers
@@ -62,7 +63,7 @@ class Matcher:
         custom_leaves = [leaf for leaf in self.leaves if leaf.parts is not None]
         names = [self.names.get(leaf.module, tuple(leaf.path.split("."))) for leaf in custom_leaves]
         self.source = merge_inner_layers(source, names)
-        channels_first = has_channels_first(module)
+        channels_first = any(isinstance(part, _ConvNd) for part in module.modules())
         self.layers = LayerMatcher(contents, custom, compares, channels_first, self.source.bare)
 
     def match(self, how: str) -> LoadPlan:
@@ -108,7 +109,7 @@ class Matcher:
     def _pair(self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer) -> bool:
         """Pair a module, unless it is mapped to None, with a layer; return whether they fit."""
         if leaf in plan.ignored:
-            plan.left_out += list_unexpected_entries(saved.weights)
+            plan.left_out += list_unused_entries(saved.weights)
             return True
         found = self.layers.match(leaf, saved)
         if self.lenient and found.mismatched:
@@ -132,7 +133,7 @@ class Matcher:
                 plan.hints.append(f"{what}, which does not fit.")
         # As many layers as modules that are mapped to None: they are theirs.
         rest = plan.left_out if len(own) - len(active) == len(theirs) else plan.unexpected
-        rest += list_unexpected_entries(weight for saved in theirs for weight in saved.weights)
+        rest += list_unused_entries(weight for saved in theirs for weight in saved.weights)
 
     def _list_names(self, leaf: ModuleWeights, how: str) -> set[Names]:
         """Return the names that a module may have in a source."""
@@ -172,7 +173,7 @@ class Matcher:
             for leaf in _drop_paired(active, pairs):
                 plan.missing += list_missing_entries(leaf, leaf.targets)
             for saved in _drop_paired(theirs, pairs):
-                plan.unexpected += list_unexpected_entries(saved.weights)
+                plan.unexpected += list_unused_entries(saved.weights)
 
     def _match_queue(self, plan: LoadPlan, queue: Queue) -> None:
         """Pair modules and layers in order, and warn where that is in doubt."""

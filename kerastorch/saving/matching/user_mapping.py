@@ -10,7 +10,7 @@ from ..weights.module_weights import ModuleWeights, list_raw_targets
 from ..weights.parameters import ParameterSlot
 from ..weights.saved_layers_by_config import SourceLayer, SourceLayers
 from .layer_matcher import LayerMatcher, add_assignments
-from .load_plan import LoadPlan, list_missing_entries, list_unexpected_entries
+from .load_plan import LoadPlan, list_missing_entries, list_unused_entries
 
 
 def apply_mapping(
@@ -69,7 +69,7 @@ def apply_mapping(
         unused = [weight for weight in layer.weights if weight.path not in used]
         if len(unused) < len(layer.weights):
             layers.remove(layer)
-            plan.unexpected += list_unexpected_entries(unused)
+            plan.unexpected += list_unused_entries(unused)
     return list(free.values()), layers, left_out
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from ..._core.errors import argument_error
@@ -150,11 +149,6 @@ def has_known_weights(module: nn.Module) -> bool:
         return False
     names = {weight.parameter for weight in adapter.weights(module)}
     return all(name in names for name, value in module._parameters.items() if value is not None)
-
-
-def has_channels_first(module: nn.Module) -> bool:
-    """Return whether a module contains convolutions of torch.nn."""
-    return any(isinstance(part, _ConvNd) for part in module.modules())
 
 
 def find_automatic_kind(name: str) -> str | None:

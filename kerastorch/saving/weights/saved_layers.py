@@ -123,7 +123,7 @@ def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
         owners.setdefault(outer, []).append(weight)
     alone = len(owners) == 1
     for prefix, weights in owners.items():
-        own = tuple(strip_suffix(layer, weight) for weight in weights)
+        own = tuple(name_weight(layer, weight) for weight in weights)
         if alone:
             yield SourceLayer((layer.path,), layer.path, own)
             continue
@@ -131,7 +131,7 @@ def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
         yield SourceLayer((layer.path, *inner), f"{layer.path}/{'/'.join(prefix)}", own)
 
 
-def strip_suffix(layer: SavedLayer, weight: Weight) -> Weight:
+def name_weight(layer: SavedLayer, weight: Weight) -> Weight:
     """Return a weight of an old file with Keras's name of it and a unique path."""
     _, bare = split_name(weight)
     return replace(weight, name=bare, path=f"{layer.path}/{weight.path}")

@@ -19,12 +19,7 @@ from .keras_names import (
 )
 from .saved_layers import SourceLayer as SourceLayer
 from .saved_layers import SourceLayers as SourceLayers
-from .saved_layers import (
-    group_without_config,
-    list_activation_paths,
-    make_natural_key,
-    strip_suffix,
-)
+from .saved_layers import group_without_config, list_activation_paths, make_natural_key, name_weight
 
 
 def group_by_layer(contents: WeightFile, spec: ModelSpec | None = None) -> SourceLayers:
@@ -125,7 +120,7 @@ class _Grouping:
                 continue
             self.used.add(spec.name)
             if spec.alias is None:
-                weights = tuple(strip_suffix(group, weight) for weight in group.weights)
+                weights = tuple(name_weight(group, weight) for weight in group.weights)
                 yield SourceLayer((spec.name,), group.path, weights, get_group_name(spec), spec)
 
     def _split_nested(self, group: SavedLayer, nested: LayerSpec) -> Iterator[SourceLayer]:
@@ -151,7 +146,7 @@ class _Grouping:
             best = [names for names in fitting if _count_common(names, prefix) == longest]
             if len(best) != 1:
                 return
-            found.setdefault(best[0], []).append(strip_suffix(group, weight))
+            found.setdefault(best[0], []).append(name_weight(group, weight))
         self.used.add(group.path)
         for names, spec, is_alias in leaves:
             if names in found and not is_alias:

@@ -17,14 +17,7 @@ from ..._core import arguments
 from ..._core.errors import argument_error, short_repr
 from ..._core.layout import depthwise_weight_to_kernel, weight_to_kernel
 from ..._ops.window_arithmetic import compute_fixed_padding
-from .computations import (
-    Computation,
-    Convolution,
-    MatrixProduct,
-    Normalization,
-    Pooling,
-    detach,
-)
+from .computations import Computation, Convolution, MatrixProduct, Normalization, Pooling, detach
 
 Config = Mapping[str, Any]
 View = Callable[[Tensor], Tensor]
