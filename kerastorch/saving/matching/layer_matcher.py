@@ -48,7 +48,9 @@ class LayerMatcher:
         `explicit` says that the caller's mapping pairs them, whatever the layer's name suggests.
         """
         plan = LoadPlan()
-        kind = _kind_of(saved, by_name=not explicit)
+        kind = saved.kind
+        if kind is None and saved.names and not explicit:
+            kind = strip_number(saved.names[-1])  # which an automatic name suggests
         if kind in KINDS and leaf.kinds and kind not in leaf.kinds:
             what = f"{leaf.title} is a {type(leaf.module).__name__}"
             found_kind = f"a layer of the class {kind!r} at {saved.title}"
@@ -159,13 +161,6 @@ def _check_order(plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer, weight
     if title is not None and to_snake_case(title) not in leaf.kinds:
         what = f"{leaf.title} received the arrays of a {title} as {names}"
         plan.warnings.append(f"{what}: the file has no names of them. {_CHECK}")
-
-
-def _kind_of(saved: SourceLayer, by_name: bool) -> str | None:
-    """Return a saved layer's class, or the one that its automatic name suggests."""
-    if saved.kind is not None or not by_name or not saved.names:
-        return saved.kind
-    return strip_number(saved.names[-1])
 
 
 def _match_by_name(leaf: ModuleWeights, weights: Weights) -> Assigned:

@@ -20,14 +20,13 @@ from ..weights.parameters import has_known_weights
 from ..weights.saved_layers_by_config import Names, SourceLayer, SourceLayers
 from .layer_matcher import LayerMatcher
 from .load_plan import LoadPlan, Skipped, list_missing_entries, list_unused_entries
-from .name_pairs import LEVELS, drop_automatic_names, pair_by_names
+from .name_pairs import LEVELS, Pairs, drop_automatic_names, pair_by_names
 from .other_orders import warn_of_other_orders
 from .own_modules import merge_inner_layers
 from .user_mapping import apply_mapping
 
 Leaves = list[ModuleWeights]
 Layers = list[SourceLayer]
-Queue = list[tuple[ModuleWeights, SourceLayer]]  # modules and layers in order
 A = TypeVar("A", ModuleWeights, SourceLayer)
 _MAPPING = "Say which is which with `mapping={module path: saved layer}`."
 
@@ -175,7 +174,7 @@ class Matcher:
             for saved in _drop_paired(theirs, pairs):
                 plan.unexpected += list_unused_entries(saved.weights)
 
-    def _match_queue(self, plan: LoadPlan, queue: Queue) -> None:
+    def _match_queue(self, plan: LoadPlan, queue: Pairs) -> None:
         """Pair modules and layers in order, and warn where that is in doubt."""
         before, bare = len(plan.skipped), self.source.bare
         misfits = [
@@ -206,7 +205,7 @@ class Matcher:
         return found.fits and not found.differences
 
 
-def _split_arrays(plan: LoadPlan, leaves: Leaves, layers: Layers, every: Leaves) -> list[Queue]:
+def _split_arrays(plan: LoadPlan, leaves: Leaves, layers: Layers, every: Leaves) -> list[Pairs]:
     """Split a list of arrays between the modules by how many each of them takes."""
     weights = [weight for layer in layers for weight in layer.weights]
     for some, buffers in product((leaves, every), (False, True)):
@@ -233,7 +232,7 @@ def _find_similar_name(leaf: ModuleWeights, layers: Layers) -> SourceLayer | Non
     return by_name[near[0]] if near else None
 
 
-def _queue_by_class(plan: LoadPlan, leaves: Leaves, layers: Layers) -> list[Queue]:
+def _queue_by_class(plan: LoadPlan, leaves: Leaves, layers: Layers) -> list[Pairs]:
     """Pair the layers of each class in order; the order of different classes is not known."""
     theirs: dict[str, Layers] = {}
     for layer in layers:
@@ -261,7 +260,7 @@ def _count_arrays(leaves: Leaves, available: int, *, buffers: bool) -> list[int]
     return counts
 
 
-def _drop_paired(left: list[A], pairs: Queue) -> list[A]:
+def _drop_paired(left: list[A], pairs: Pairs) -> list[A]:
     """Return the modules or layers that are in no pair."""
     paired = {one for pair in pairs for one in pair}
     return [one for one in left if one not in paired]

@@ -11,7 +11,7 @@ from ..weights.parameters import find_automatic_kind
 from ..weights.saved_layers_by_config import Names, SourceLayer
 
 Level = tuple[Callable[[Names], Hashable], Callable[[Names, Names], bool]]  # a key, and a test
-Pairs = list[tuple[ModuleWeights, SourceLayer]]
+Pairs = list[tuple[ModuleWeights, SourceLayer]]  # modules and their layers, in order
 
 
 def pair_by_names(

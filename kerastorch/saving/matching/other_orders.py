@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
@@ -11,21 +11,20 @@ from torch import nn
 
 from ..weights.module_weights import ModuleWeights
 from ..weights.saved_layers_by_config import SourceLayer
+from .name_pairs import Pairs
 
-Pair = tuple[ModuleWeights, SourceLayer]
-Queue = Sequence[Pair]
 Fits = Callable[[ModuleWeights, SourceLayer], bool]
 _MOST = 12  # modules that a warning names
 
 
-def warn_of_other_orders(module: nn.Module, queue: Queue, fits: Fits, *, cuts: bool) -> list[str]:
+def warn_of_other_orders(module: nn.Module, queue: Pairs, fits: Fits, *, cuts: bool) -> list[str]:
     """Return a warning for each set of modules that fit each other's layers.
 
     `queue` has the modules with their layers, in order; `fits` says whether a layer fits a module
     and, as far as is known, computes the same. With `cuts`, the layers are cut from a list of
     arrays: also for each two neighbors that could split their arrays differently.
     """
-    groups: dict[Hashable, list[list[Pair]]] = {}
+    groups: dict[Hashable, list[Pairs]] = {}
     for leaf, saved in queue:
         similar = groups.setdefault(tuple(prod(weight.shape) for weight in saved.weights), [])
         for group in similar:

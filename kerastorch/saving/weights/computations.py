@@ -88,8 +88,7 @@ class Pooling:
         if self.kind == "max":
             sides = [n for n in reversed(self.padding) for _ in range(2)]
             return max_pool(F.pad(x, sides, value=-torch.inf), self.size, self.stride, False)
-        averages = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-        average: Any = averages[len(self.size)]
+        average: Any = getattr(F, f"avg_pool{len(self.size)}d")
         pooled: Tensor = average(x, self.size, self.stride, self.padding, False, False)
         return pooled
 

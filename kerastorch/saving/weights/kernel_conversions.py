@@ -22,9 +22,7 @@ def convert_weights(
 ) -> tuple[Weight, ...]:
     """Return a layer's weights in Keras 3's form, for one module.
 
-    - Separate LoRA factors are merged into the kernel if the module has no LoRA.
-    - Keras on Theano flipped its kernels: they are flipped back.
-    - Keras 1 with "th" ordering has kernels as (filters, channels, rows, columns).
+    LoRA factors are merged; kernels of Keras on Theano, which flipped them, are flipped back.
 
     Raises:
         FileError: the conversion is ambiguous.

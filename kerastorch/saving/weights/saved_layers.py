@@ -87,13 +87,10 @@ def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Name
         return _split(layer.path)
     if not layer.name:
         return ()
-    names = layer.name.split(".")  # `save_weights` names layers after their paths in a module
     parts = layer.path.split("/")
-    for end in range(len(parts) - 1, 0, -1):
-        around = by_path.get("/".join(parts[:end]))
-        if around is not None and around.name:
-            names.insert(0, around.name)
-    return tuple(names)
+    around = (by_path.get("/".join(parts[:end])) for end in range(1, len(parts)))
+    names = [model.name for model in around if model is not None and model.name]
+    return (*names, *layer.name.split("."))  # `save_weights` names layers after their paths
 
 
 def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
@@ -123,12 +120,10 @@ def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
         owners.setdefault(outer, []).append(weight)
     alone = len(owners) == 1
     for prefix, weights in owners.items():
-        own = tuple(name_weight(layer, weight) for weight in weights)
-        if alone:
-            yield SourceLayer((layer.path,), layer.path, own)
-            continue
-        inner = prefix[prefix.index(layer.path) + 1 :] if layer.path in prefix else prefix
-        yield SourceLayer((layer.path, *inner), f"{layer.path}/{'/'.join(prefix)}", own)
+        path = layer.path if alone else f"{layer.path}/{'/'.join(prefix)}"
+        start = prefix.index(layer.path) + 1 if layer.path in prefix else 0
+        names = (layer.path,) if alone else (layer.path, *prefix[start:])
+        yield SourceLayer(names, path, tuple(name_weight(layer, weight) for weight in weights))
 
 
 def name_weight(layer: SavedLayer, weight: Weight) -> Weight:

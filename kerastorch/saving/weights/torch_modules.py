@@ -87,8 +87,6 @@ def _compare_conv(module: Any, config: Config) -> Iterator[str]:
         return
     geometry = module.kernel_size, module.stride, module.dilation
     own, wanted = module.padding, compute_fixed_padding(padding, *geometry)
-    if own == padding:
-        return
     if isinstance(own, str):
         own = compute_fixed_padding(own, *geometry)
     if own != wanted:
