@@ -21,9 +21,8 @@ from .matching.load_plan import LoadPlan
 from .matching.matcher import Matcher
 from .skeleton import make_skeleton
 from .weight_loading import Progress, open_source, require_complete, warn_about
-from .weights.module_weights import list_module_weights
+from .weights.module_weights import list_module_weights, list_unbuilt_layers
 from .weights.saved_layers_by_config import group_by_layer
-from .weights.unbuilt import list_unbuilt_layers
 
 _REMEDY = "The file is not of this model, or is damaged: save it again with Keras."
 _DIFFERENCES = "Let `custom_layers` make modules that compute what the file's layers do."

@@ -11,8 +11,7 @@ from ..layers.base.layer import Layer
 from ..models.functional import Model
 from .matching.load_plan import LoadPlan
 from .matching.matcher import list_custom_modules, list_layer_paths
-from .weights.module_weights import has_load_method, list_module_weights
-from .weights.unbuilt import list_unbuilt_layers
+from .weights.module_weights import has_load_method, list_module_weights, list_unbuilt_layers
 
 _ADDED = "Load the model on a real device, or let `custom_layers` make modules without it."
 

@@ -13,11 +13,10 @@ from ..._core.errors import FileError
 from ..._core.registry import to_snake_case
 from ...layers.base.weights import infer_weight_shapes
 from ..formats.weight_file import Weight, WeightFile
-from ..weights.config_differences import find_config_differences, find_training_difference
-from ..weights.keras_names import strip_number
+from ..weights.config_differences import find_config_differences, find_training_differences
 from ..weights.kernel_conversions import convert_weights
 from ..weights.module_weights import ModuleWeights, has_load_method
-from ..weights.parameters import MERGED, group_unbuilt_shapes
+from ..weights.parameters import MERGED, find_automatic_kind, group_unbuilt_shapes
 from ..weights.saved_layers_by_config import SourceLayer
 from ..weights.torch_modules import KINDS
 from .load_plan import Assignment, LoadPlan, MethodCall, list_missing_entries, list_unused_entries
@@ -43,14 +42,11 @@ class LayerMatcher:
     in_order: bool  # whether the source is a list of arrays
 
     def match(self, leaf: ModuleWeights, saved: SourceLayer, *, explicit: bool = False) -> LoadPlan:
-        """Return the plan for a module and a saved layer.
-
-        `explicit` says that the caller's mapping pairs them, whatever the layer's name suggests.
-        """
+        """Return the plan for a module and a layer; `explicit` if the caller pairs them."""
         plan = LoadPlan()
         kind = saved.kind
         if kind is None and saved.names and not explicit:
-            kind = strip_number(saved.names[-1])  # which an automatic name suggests
+            kind = find_automatic_kind(saved.names[-1])
         if kind in KINDS and leaf.kinds and kind not in leaf.kinds:
             what = f"{leaf.title} is a {type(leaf.module).__name__}"
             found_kind = f"a layer of the class {kind!r} at {saved.title}"
@@ -115,9 +111,8 @@ class LayerMatcher:
             plan.differences += [f"{leaf.title}: {line} (at {saved.title})" for line in lines]
         if saved.flattened and self.channels_first and isinstance(leaf.module, nn.Linear):
             plan.warnings.append(f"{leaf.title}: {_FLATTENED}")
-        training_difference = find_training_difference(leaf.module, saved.spec)
-        if training_difference:
-            plan.warnings.append(f"{leaf.title}: {training_difference}")
+        lines = find_training_differences(leaf.module, saved.spec)
+        plan.warnings += [f"{leaf.title}: {line}" for line in lines]
 
 
 def add_assignments(plan: LoadPlan, leaf: ModuleWeights, found: Assigned) -> list[str]:

@@ -20,13 +20,11 @@ from ..weights.parameters import has_known_weights
 from ..weights.saved_layers_by_config import Names, SourceLayer, SourceLayers
 from .layer_matcher import LayerMatcher
 from .load_plan import LoadPlan, Skipped, list_missing_entries, list_unused_entries
-from .name_pairs import LEVELS, Pairs, drop_automatic_names, pair_by_names
+from .name_pairs import LEVELS, Layers, Leaves, Pairs, drop_automatic_names, pair_by_names
 from .other_orders import warn_of_other_orders
 from .own_modules import merge_inner_layers
 from .user_mapping import apply_mapping
 
-Leaves = list[ModuleWeights]
-Layers = list[SourceLayer]
 A = TypeVar("A", ModuleWeights, SourceLayer)
 _MAPPING = "Say which is which with `mapping={module path: saved layer}`."
 
@@ -66,10 +64,9 @@ class Matcher:
         self.layers = LayerMatcher(contents, custom, compares, channels_first, self.source.bare)
 
     def match(self, how: str) -> LoadPlan:
-        """Return the plan of matching by "name", by "order", or by one of two more ways.
+        """Return the plan of matching by "name", "order", "name and order" or "structure".
 
-        These are "name and order", for the order of what has no name in common, and "structure",
-        for names that both have from the same config.
+        The third is the order of what has no name in common; the last, names of the same config.
         """
         plan = LoadPlan(how=how)
         unmatched = self.leaves, self.source

@@ -10,8 +10,10 @@ from ..weights.module_weights import ModuleWeights
 from ..weights.parameters import find_automatic_kind
 from ..weights.saved_layers_by_config import Names, SourceLayer
 
-Level = tuple[Callable[[Names], Hashable], Callable[[Names, Names], bool]]  # a key, and a test
+Leaves = list[ModuleWeights]
+Layers = list[SourceLayer]
 Pairs = list[tuple[ModuleWeights, SourceLayer]]  # modules and their layers, in order
+Level = tuple[Callable[[Names], Hashable], Callable[[Names, Names], bool]]  # a key, and a test
 
 
 def pair_by_names(

@@ -1,7 +1,4 @@
-"""Match the arrays of a Keras layer of an unknown class with a custom module.
-
-`THREE_WAYS` says how, to the caller.
-"""
+"""Match the arrays of a Keras layer of an unknown class with a custom module: `THREE_WAYS`."""
 
 from __future__ import annotations
 
@@ -39,6 +36,9 @@ class NamedWeight(NamedTuple):
         return f"{self.group}/{self.name}".lstrip("/")
 
 
+NamedWeights = Sequence[NamedWeight]
+
+
 def merge_inner_layers(source: SourceLayers, names: Iterable[Names]) -> SourceLayers:
     """Return a source in which all arrays below each of the names are one layer's."""
     layers = list(source.layers)
@@ -49,9 +49,8 @@ def merge_inner_layers(source: SourceLayers, names: Iterable[Names]) -> SourceLa
             first = next((one for one in inside if _names_below(one.names, own) == ()), inside[0])
             weights = tuple(weight for saved in inside for weight in saved.weights)
             merged = replace(first, names=own, kind=None, weights=weights, inside=tuple(inside))
-            index, ids = layers.index(inside[0]), set(map(id, inside))
-            layers = [saved for saved in layers if id(saved) not in ids]
-            layers.insert(index, merged)
+            layers[layers.index(inside[0])] = merged
+            layers = [saved for saved in layers if saved not in merged.inside]
     return replace(source, layers=tuple(layers))
 
 
@@ -113,7 +112,7 @@ def assign_weights(
         raise ValueError(f"{what}. Found: {given} at {saved.title}: {error}.") from error
 
 
-def _assign(leaf: ModuleWeights, weights: Sequence[NamedWeight]) -> Assigned:
+def _assign(leaf: ModuleWeights, weights: NamedWeights) -> Assigned:
     """Return the array of each parameter of a module; an error says why that is not certain."""
     slots = (*leaf.targets, *leaf.buffers)
     found = _assign_by_name(slots, weights)
@@ -128,13 +127,13 @@ def _assign(leaf: ModuleWeights, weights: Sequence[NamedWeight]) -> Assigned:
     return found
 
 
-def _rest(weights: Sequence[NamedWeight], found: Assigned) -> list[NamedWeight]:
+def _rest(weights: NamedWeights, found: Assigned) -> list[NamedWeight]:
     """Return the arrays that are not assigned yet."""
     ids = {id(weight) for weight in found.values()}
     return [one for one in weights if id(one.weight) not in ids]
 
 
-def _assign_by_name(slots: Sequence[ParameterSlot], weights: Sequence[NamedWeight]) -> Assigned:
+def _assign_by_name(slots: Sequence[ParameterSlot], weights: NamedWeights) -> Assigned:
     """Return the arrays that have the name and the shape of one parameter or buffer."""
     named = {_path_of(target): target for target in slots}
     paths = [one.path for one in weights if one.weight.name is not None]
@@ -152,9 +151,7 @@ def _path_of(target: ParameterSlot) -> str:
     return f"{front.replace('.', '/')}/{target.name}".lstrip("/")
 
 
-def _assign_by_layer(
-    leaf: ModuleWeights, found: Assigned, weights: Sequence[NamedWeight]
-) -> Assigned:
+def _assign_by_layer(leaf: ModuleWeights, found: Assigned, weights: NamedWeights) -> Assigned:
     """Pair each inner layer of the Keras layer with an inner module, by name or by shapes."""
     groups: dict[str, list[NamedWeight]] = {}
     for weight in weights:
@@ -181,7 +178,7 @@ def _assign_by_layer(
     return assigned
 
 
-def _assign_within(part: ModuleWeights, group: Sequence[NamedWeight]) -> Assigned | None:
+def _assign_within(part: ModuleWeights, group: NamedWeights) -> Assigned | None:
     """Return the array of each parameter of one inner module, or None if that is not certain."""
     numbered = all(one.weight.name is None for one in group)  # in the order of the Keras class
     if part.kinds and numbered and group[0].group and len(part.targets) == len(group):
@@ -193,7 +190,7 @@ def _assign_within(part: ModuleWeights, group: Sequence[NamedWeight]) -> Assigne
         return None
 
 
-def _assign_by_shape(slots: Sequence[ParameterSlot], weights: Sequence[NamedWeight]) -> Assigned:
+def _assign_by_shape(slots: Sequence[ParameterSlot], weights: NamedWeights) -> Assigned:
     """Return the only way in which the shapes fit."""
     if len(weights) > len(slots):
         raise ValueError(f"there are {len(weights)} arrays for {len(slots)} parameters and buffers")

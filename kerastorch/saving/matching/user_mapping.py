@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from ..formats.weight_file import Weight
 from ..weights.module_weights import ModuleWeights, list_raw_targets
@@ -11,15 +11,14 @@ from ..weights.parameters import ParameterSlot
 from ..weights.saved_layers_by_config import SourceLayer, SourceLayers
 from .layer_matcher import LayerMatcher, add_assignments
 from .load_plan import LoadPlan, list_missing_entries, list_unused_entries
+from .name_pairs import Layers, Leaves
+
+Entries = Mapping[str, str | None]
 
 
 def apply_mapping(
-    plan: LoadPlan,
-    matcher: LayerMatcher,
-    leaves: Sequence[ModuleWeights],
-    source: SourceLayers,
-    mapping: Mapping[str, str | None],
-) -> tuple[list[ModuleWeights], list[SourceLayer], list[ModuleWeights]]:
+    plan: LoadPlan, matcher: LayerMatcher, leaves: Leaves, source: SourceLayers, mapping: Entries
+) -> tuple[Leaves, Layers, Leaves]:
     """Add what a mapping names to a plan, and what is wrong with the mapping.
 
     The mapping has module paths -> names or paths of saved layers, parameter paths -> array paths,
@@ -28,7 +27,7 @@ def apply_mapping(
     """
     free, layers = {leaf.path: leaf for leaf in leaves}, list(source.layers)
     arrays = {weight.path: weight for saved in layers for weight in saved.weights}
-    left_out: list[ModuleWeights] = []
+    left_out: Leaves = []
     chosen: dict[ModuleWeights, dict[ParameterSlot, Weight | None]] = {}
     for path, name in mapping.items():
         inside = [one for one in free if one == path or one.startswith(f"{path}.")]

@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from ..._ops.convolution import CONVOLUTIONS, convolve_same
 from ..._ops.pooling import avg_pool, max_pool
+from ..._ops.window_arithmetic import Integers
 
-Integers: TypeAlias = tuple[int, ...]
 Padding: TypeAlias = Integers | Literal["same"]
-
 SAME: Literal["same"] = "same"
 
 

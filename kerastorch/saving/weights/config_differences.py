@@ -41,15 +41,15 @@ def find_config_differences(
     return list(adapter.differences(module, layer.config))
 
 
-def find_training_difference(module: nn.Module, layer: LayerSpec) -> str:
-    """Return where a module differs from a saved layer in training only; or ""."""
+def find_training_differences(module: nn.Module, layer: LayerSpec) -> list[str]:
+    """Return where a module differs from a saved layer in training only."""
     kind = to_snake_case(layer.class_name)
     if kind != "batch_normalization" or not isinstance(module, BATCH_NORMS):
-        return ""
+        return []
     saved, own = layer.config.get("momentum", 0.99), module.momentum
     if not isinstance(saved, (int, float)) or are_equal(own, 1.0 - saved):
-        return ""
-    return f"momentum={own!r}; in training, the source's {saved!r} is {1.0 - saved:.6g} here"
+        return []
+    return [f"momentum={own!r}; in training, the source's {saved!r} is {1.0 - saved:.6g} here"]
 
 
 def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[str]:
@@ -114,10 +114,8 @@ def _compare_activations(layer: Any, spec: LayerSpec, custom: Custom) -> Iterato
 
 def _list_names(given: Any) -> list[str]:
     """Return the names by which a config may mean a custom function or class."""
-    if isinstance(given, Mapping):
-        found = [given.get("registered_name"), given.get("class_name"), given.get("config")]
-    else:
-        found = [given]
+    keys = "registered_name", "class_name", "config"
+    found = [given.get(key) for key in keys] if isinstance(given, Mapping) else [given]
     names = [name for name in found if isinstance(name, str) and name != "function"]
     return [*names, *(name.rpartition(">")[2] for name in names)] or ["a function"]
 

@@ -1,9 +1,10 @@
-"""The submodules of a module that have weights."""
+"""The submodules of a module that have weights, and the layers that need an input's shape."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
@@ -11,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from ..._core.errors import argument_error
 from ...layers.base.layer import Layer
+from ...models.functional import Model
 from .parameters import METHOD, ParameterSlot, describe_refusal, list_keras_classes, list_parameters
 from .torch_modules import find_adapter
 
@@ -124,3 +126,27 @@ def _make_leaf(module: nn.Module, path: str) -> ModuleWeights:
     except ValueError as error:
         return ModuleWeights(path, module, refusal=str(error))
     return ModuleWeights(path, module, list_keras_classes(module), targets)
+
+
+def list_unbuilt_layers(model: Model) -> Iterator[tuple[str, Layer, Any]]:
+    """Yield the path, layer and first input's shape or None of each unbuilt layer at any depth."""
+    seen: set[nn.Module] = set()
+    for path, layer, shape in _walk_layers(model, ""):
+        if not layer.built and layer not in seen:
+            seen.add(layer)
+            yield path, layer, shape
+
+
+def _walk_layers(model: Model, prefix: str) -> Iterator[tuple[str, Layer, Any]]:
+    shapes = model.input_shapes
+    for name, layer in model.layers.items():
+        path, shape = f"{prefix}{name}", shapes.get(name)
+        if isinstance(layer, Model):
+            yield from _walk_layers(layer, f"{path}/")
+        elif isinstance(layer, Layer):
+            yield path, layer, shape
+            inner = getattr(layer, "activation", None)
+            if isinstance(inner, Layer):
+                own: Any = layer
+                after = None if shape is None else own.compute_output_shape(shape)
+                yield f"{path}/activation", inner, after

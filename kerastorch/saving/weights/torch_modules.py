@@ -23,17 +23,12 @@ Config = Mapping[str, Any]
 View = Callable[[Tensor], Tensor]
 
 
-def keep(tensor: Tensor) -> Tensor:
-    """Return the tensor itself."""
-    return tensor
-
-
 class ModuleWeight(NamedTuple):
     """A parameter or buffer of a module that is a weight of the Keras layer."""
 
     parameter: str  # its name in the module: "weight"
     name: str  # its name in Keras: "kernel"
-    view: View = keep  # to Keras's order of axes
+    view: View = lambda tensor: tensor  # to Keras's order of axes
     others: tuple[View, ...] = ()  # views in other shapes that Keras may use
 
 
@@ -41,8 +36,7 @@ class ModuleWeight(NamedTuple):
 class Adapter:
     """Maps modules of some classes of torch.nn to Keras."""
 
-    # The classes -> the Keras classes, in snake_case, that they can stand for; a second one is
-    # depthwise.
+    # Classes -> the Keras classes, in snake_case, that they stand for; a second one is depthwise.
     classes: Mapping[Any, tuple[str, ...]]
     # Returns a module's weights in Keras's order, optional ones included. Raises `ValueError`
     # where the module computes what no Keras layer does.
