@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from ... import dtype_policies
+from ...dtype_policies import get_dtype_name
 from ...layers.base.layer import Layer
 from ..formats.weight_file import Weight
 from ..report import LoadEntry
@@ -79,9 +79,9 @@ class LoadPlan:
 
 def list_missing_entries(leaf: ModuleWeights, targets: Iterable[ParameterSlot]) -> list[LoadEntry]:
     """Return the entries of a report for parameters without an array."""
-    name = dtype_policies.get_dtype_name
     return [
-        LoadEntry(leaf.target_path(one), None, one.shape, name(one.tensor.dtype)) for one in targets
+        LoadEntry(leaf.target_path(one), None, one.shape, get_dtype_name(one.tensor.dtype))
+        for one in targets
     ]
 
 

@@ -117,13 +117,16 @@ class Matcher:
     def _note_rest(self, plan: LoadPlan, own: Leaves, theirs: Layers) -> None:
         """Note what has no partner after matching by name."""
         active = [leaf for leaf in own if leaf not in plan.ignored]
+        by_name = {saved.names[-1]: saved for saved in theirs if saved.names}
         for leaf in active:
             plan.missing += list_missing_entries(leaf, leaf.targets)
-            near = _find_similar_name(leaf, theirs)
-            if near is None:
+            own_name = leaf.path.rpartition(".")[2]
+            near = difflib.get_close_matches(own_name, by_name, n=1, cutoff=0.7)
+            if not near:
                 continue
-            what = f"{leaf.path}: the source has no layer of this name, but {near.title}"
-            if self.layers.match(leaf, near).fits:
+            saved = by_name[near[0]]
+            what = f"{leaf.path}: the source has no layer of this name, but {saved.title}"
+            if self.layers.match(leaf, saved).fits:
                 plan.problems.append(f"{what} of the same shapes. Did you mean that?")
             else:
                 plan.hints.append(f"{what}, which does not fit.")
@@ -219,14 +222,6 @@ def _split_arrays(plan: LoadPlan, leaves: Leaves, layers: Layers, every: Leaves)
     what = f"the module needs {sum(counts)} arrays: {takes}"
     plan.problems.append(f"{what}. Found: {len(weights)} arrays.")
     return []
-
-
-def _find_similar_name(leaf: ModuleWeights, layers: Layers) -> SourceLayer | None:
-    """Return a layer whose name is similar to a module's."""
-    by_name = {saved.names[-1]: saved for saved in layers if saved.names}
-    name = leaf.path.rpartition(".")[2]
-    near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.7)
-    return by_name[near[0]] if near else None
 
 
 def _queue_by_class(plan: LoadPlan, leaves: Leaves, layers: Layers) -> list[Pairs]:

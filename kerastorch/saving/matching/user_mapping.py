@@ -14,6 +14,7 @@ from .load_plan import LoadPlan, list_missing_entries, list_unused_entries
 from .name_pairs import Layers, Leaves
 
 Entries = Mapping[str, str | None]
+Chosen = dict[ModuleWeights, dict[ParameterSlot, Weight | None]]
 
 
 def apply_mapping(
@@ -28,7 +29,7 @@ def apply_mapping(
     free, layers = {leaf.path: leaf for leaf in leaves}, list(source.layers)
     arrays = {weight.path: weight for saved in layers for weight in saved.weights}
     left_out: Leaves = []
-    chosen: dict[ModuleWeights, dict[ParameterSlot, Weight | None]] = {}
+    chosen: Chosen = {}
     for path, name in mapping.items():
         inside = [one for one in free if one == path or one.startswith(f"{path}.")]
         if name is None and (inside or not path):
@@ -48,28 +49,35 @@ def apply_mapping(
         elif (place := _find_parameter(path, free)) is None:
             known = [*free, *(leaf.target_path(t) for leaf in free.values() for t in leaf.targets)]
             rule = "the path of a module or a parameter with weights"
-            plan.problems.append(f"mapping[{path!r}]: a key must be {rule}.{suggest(path, known)}")
+            plan.problems.append(f"mapping[{path!r}]: a key must be {rule}.{_suggest(path, known)}")
         elif name is not None and name not in arrays:
             rule = "must be the path of an array of the source"
             plan.problems.append(_describe_value(path, name, rule, arrays, arrays))
         else:
             leaf, target = place
             chosen.setdefault(leaf, {})[target] = None if name is None else arrays[name]
-    used = set()
-    for leaf, given in chosen.items():  # the rest of the modules and layers is not matched
+    used = _assign_parameters(plan, chosen)
+    for layer in list(layers):
+        unused = [weight for weight in layer.weights if weight.path not in used]
+        if len(unused) < len(layer.weights):
+            layers.remove(layer)
+            plan.unexpected += list_unused_entries(unused)
+    for leaf in chosen:
         del free[leaf.path]
+    return list(free.values()), layers, left_out
+
+
+def _assign_parameters(plan: LoadPlan, chosen: Chosen) -> set[str]:
+    """Add arrays for single parameters to a plan; the rest of their modules is missing."""
+    used = set()
+    for leaf, given in chosen.items():
         assigned = {target: weight for target, weight in given.items() if weight is not None}
         plan.problems += add_assignments(plan, leaf, assigned)
         named = {target.parameter for target in given if target.owner is leaf.module}
         rest = leaf.targets or list_raw_targets(leaf.module, leaf.module._parameters, named)
         plan.missing += list_missing_entries(leaf, [one for one in rest if one not in given])
         used |= {weight.path for weight in assigned.values()}
-    for layer in list(layers):
-        unused = [weight for weight in layer.weights if weight.path not in used]
-        if len(unused) < len(layer.weights):
-            layers.remove(layer)
-            plan.unexpected += list_unused_entries(unused)
-    return list(free.values()), layers, left_out
+    return used
 
 
 def _find_layers(name: str, layers: Iterable[SourceLayer]) -> list[SourceLayer]:
@@ -95,11 +103,11 @@ def _find_parameter(
 def _describe_value(
     path: str, name: str, rule: str, known: Iterable[str], listed: Iterable[str]
 ) -> str:
-    said = f"mapping[{path!r}] {rule}. Received: {name!r}.{suggest(name, known)}"
+    said = f"mapping[{path!r}] {rule}. Received: {name!r}.{_suggest(name, known)}"
     return f"{said} There are: {', '.join(listed)}."
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
+def _suggest(name: str, known: Iterable[str]) -> str:
     """Return a question that names the most similar known name, or ""."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -34,8 +34,7 @@ class Convolution:
         given = x.to(self.weight), self.weight, self.bias
         if self.padding == SAME:
             size = tuple(self.weight.shape[2:])
-            same = convolve_same(convolve, *given, size, self.stride, self.dilation, self.groups)
-            return same[0]
+            return convolve_same(convolve, *given, size, self.stride, self.dilation, self.groups)[0]
         return convolve(*given, self.stride, self.padding, self.dilation, self.groups)
 
 

@@ -63,7 +63,7 @@ def _sort_tree(contents: WeightFile) -> Iterator[SourceLayer]:
     by_path = {layer.path: layer for layer in contents.layers}
     for layer in sorted(contents.layers, key=lambda layer: make_natural_key(layer.path)):
         container, _, group = layer.path.rpartition("/")
-        if group == "activation" and container in by_path:
+        if container and container in by_path and group == "activation":
             continue
         weights = layer.weights
         for path in list_activation_paths(layer.path, by_path):

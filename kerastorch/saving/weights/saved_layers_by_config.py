@@ -127,21 +127,17 @@ class _Grouping:
         """Yield the layers inside a nested model, whose weights are all in one group."""
         # Keras 3.0 to 3.2 has only the weights' own names, without those of the layers.
         leaves = list(_list_leaves(nested, ()))
-        by_end: dict[str, set[Names]] = {}  # ends of what precedes a weight's own name
-        by_weight: dict[str | None, set[Names]] = {}
+        by_key: dict[str, set[Names]] = {}  # the ends of what precedes ":name", or that
         for names, spec, _ in leaves:
             activation = find_activation_spec(spec)
-            for end in (spec.name, f"{spec.name}/{activation.name}" if activation else spec.name):
-                by_end.setdefault(end, set()).add(names)
-            for name in list_weight_names(spec) or ():
-                by_weight.setdefault(name, set()).add(names)
+            ends = [spec.name, *([f"{spec.name}/{activation.name}"] if activation else [])]
+            for key in (*ends, *(f":{name}" for name in list_weight_names(spec) or ())):
+                by_key.setdefault(key, set()).add(names)
         found: dict[Names, list[Weight]] = {}
         for weight in group.weights:
             prefix, own = split_name(weight)
-            ends = ["/".join(prefix[start:]) for start in range(len(prefix))]
-            fitting = set().union(*(by_end.get(end, ()) for end in ends))
-            if not prefix:
-                fitting = by_weight.get(own, set())
+            keys = ["/".join(prefix[start:]) for start in range(len(prefix))] or [f":{own}"]
+            fitting = {names for key in keys for names in by_key.get(key, ())}
             longest = max((_count_common(names, prefix) for names in fitting), default=0)
             best = [names for names in fitting if _count_common(names, prefix) == longest]
             if len(best) != 1:

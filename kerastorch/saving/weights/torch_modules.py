@@ -1,7 +1,4 @@
-"""Map the classes of torch.nn to Keras: one adapter in `ADAPTERS` for each kind of layer.
-
-Matching, loading, saving and comparing use only these: another class needs only an adapter.
-"""
+"""Map the classes of torch.nn to Keras: one adapter in `ADAPTERS` is all that a class needs."""
 
 from __future__ import annotations
 
@@ -199,7 +196,7 @@ _VARIANCE = ModuleWeight("running_var", "moving_variance")
 _EMBEDDINGS = ModuleWeight("weight", "embeddings")
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-_AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_POOLS = (*_MAX_POOLS, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 ADAPTERS = (
     Adapter(
         {
@@ -231,11 +228,7 @@ ADAPTERS = (
     Adapter({nn.GroupNorm: ("group_normalization",)}, lambda module: _AFFINE, _compare_group_norm),
     Adapter({nn.Embedding: ("embedding",)}, lambda module: [_EMBEDDINGS], _compare_embedding),
     Adapter({nn.PReLU: ("p_re_lu",)}, _list_prelu_weights),
-    Adapter(
-        dict.fromkeys((*_MAX_POOLS, *_AVERAGE_POOLS), ()),
-        lambda module: (),
-        computation=_compute_pooling,
-    ),
+    Adapter(dict.fromkeys(_POOLS, ()), lambda module: (), computation=_compute_pooling),
 )
 # The Keras classes whose weights are known, in snake_case
 KINDS = frozenset(kind for one in ADAPTERS for kinds in one.classes.values() for kind in kinds)
