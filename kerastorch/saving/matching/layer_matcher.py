@@ -48,9 +48,8 @@ class LayerMatcher:
         if kind is None and saved.names and not explicit:
             kind = find_automatic_kind(saved.names[-1])
         if kind in KINDS and leaf.kinds and kind not in leaf.kinds:
-            what = f"{leaf.title} is a {type(leaf.module).__name__}"
-            found_kind = f"a layer of the class {kind!r} at {saved.title}"
-            plan.mismatched.append(f"{what}. Found: {found_kind}.")
+            own = f"{leaf.title} is a {type(leaf.module).__name__}"
+            plan.mismatched.append(f"{own}. Found: a layer of the class {kind!r} at {saved.title}.")
             return plan
         try:
             weights = convert_weights(self.contents, saved, leaf)
@@ -153,7 +152,8 @@ def _check_order(plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer, weight
         plan.mismatched.append(f"{what} at {saved.title}, and equal shapes.")
         return
     title = saved.kind if saved.spec is None else saved.spec.class_name
-    if title is not None and to_snake_case(title) not in leaf.kinds:
+    kind = title if saved.spec is None else to_snake_case(saved.spec.class_name)
+    if kind is not None and kind not in leaf.kinds:
         what = f"{leaf.title} received the arrays of a {title} as {names}"
         plan.warnings.append(f"{what}: the file has no names of them. {_CHECK}")
 

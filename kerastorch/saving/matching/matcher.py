@@ -120,8 +120,7 @@ class Matcher:
         by_name = {saved.names[-1]: saved for saved in theirs if saved.names}
         for leaf in active:
             plan.missing += list_missing_entries(leaf, leaf.targets)
-            own_name = leaf.path.rpartition(".")[2]
-            near = difflib.get_close_matches(own_name, by_name, n=1, cutoff=0.7)
+            near = difflib.get_close_matches(leaf.path.rpartition(".")[2], by_name, n=1, cutoff=0.7)
             if not near:
                 continue
             saved = by_name[near[0]]

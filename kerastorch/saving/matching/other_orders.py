@@ -59,8 +59,6 @@ def _is_chain(module: nn.Module, left: str, right: str) -> bool:
 
 def _describe(paths: list[str]) -> str:
     more = f" and {len(paths) - _MOST} more" if len(paths) > _MOST else ""
-    return (
-        f"{', '.join(paths[:_MOST])}{more} fit in another order as well, and were matched in "
-        "the order in which they are registered. Say which is which with `mapping=`, or check with "
-        "`compare`."
-    )
+    what = f"{', '.join(paths[:_MOST])}{more} fit in another order as well"
+    how = "were matched in the order in which they are registered"
+    return f"{what}, and {how}. Say which is which with `mapping=`, or check with `compare`."

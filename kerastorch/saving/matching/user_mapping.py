@@ -47,7 +47,8 @@ def apply_mapping(
             titles = [saved.title for saved in source.layers]
             plan.problems.append(_describe_value(path, name, rule, known, titles))
         elif (place := _find_parameter(path, free)) is None:
-            known = [*free, *(leaf.target_path(t) for leaf in free.values() for t in leaf.targets)]
+            paths = [leaf.target_path(one) for leaf in free.values() for one in leaf.targets]
+            known = [*free, *paths]
             rule = "the path of a module or a parameter with weights"
             plan.problems.append(f"mapping[{path!r}]: a key must be {rule}.{_suggest(path, known)}")
         elif name is not None and name not in arrays:

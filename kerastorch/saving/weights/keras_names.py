@@ -14,7 +14,6 @@ Names = tuple[str, ...]
 
 # Layers that this package does not implement.
 _CONVOLUTION = re.compile(r"(Depthwise)?Conv[123]D(Transpose)?")
-_SCALED = ("LayerNormalization", "GroupNormalization")
 _NOW = {  # names of Keras 1 and 2
     "W": "kernel",
     "b": "bias",
@@ -47,7 +46,7 @@ def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
         return found
     if _CONVOLUTION.fullmatch(name):
         return ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
-    if name in _SCALED:
+    if name in ("LayerNormalization", "GroupNormalization"):
         scaled = ("gamma",) if config.get("scale", True) else ()
         return (*scaled, "beta") if config.get("center", True) else scaled
     return ("embeddings",) if name == "Embedding" else None

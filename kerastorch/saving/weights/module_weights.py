@@ -147,6 +147,5 @@ def _walk_layers(model: Model, prefix: str) -> Iterator[tuple[str, Layer, Any]]:
             yield path, layer, shape
             inner = getattr(layer, "activation", None)
             if isinstance(inner, Layer):
-                own: Any = layer
-                after = None if shape is None else own.compute_output_shape(shape)
+                after = None if shape is None else layer.compute_output_shape(shape)
                 yield f"{path}/activation", inner, after

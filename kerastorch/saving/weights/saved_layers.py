@@ -67,7 +67,7 @@ def _sort_tree(contents: WeightFile) -> Iterator[SourceLayer]:
             continue
         weights = layer.weights
         for path in list_activation_paths(layer.path, by_path):
-            weights = (*weights, *by_path[path].weights)
+            weights += by_path[path].weights
         if weights:
             kind, names = strip_number(group) or None, _names_in_tree(layer, by_path)
             yield SourceLayer(names, layer.path, weights, kind, container=container)
@@ -100,8 +100,7 @@ def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
         owner = layer.path.rpartition("/")[0]
         slopes = [weight.name for weight in layer.weights] == ["alpha"]
         if slopes and layer.path and owner in found and found[owner].weights:
-            weights = (*found[owner].weights, *layer.weights)
-            found[owner] = replace(found[owner], weights=weights)
+            found[owner] = replace(found[owner], weights=found[owner].weights + layer.weights)
         else:
             found[layer.path] = layer
     for layer in found.values():
