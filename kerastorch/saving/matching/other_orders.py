@@ -36,7 +36,8 @@ def warn_of_other_orders(module: nn.Module, queue: Pairs, fits: Fits, *, cuts: b
     found = [[leaf.path for leaf, _ in group] for similar in groups.values() for group in similar]
     for (first, ours), (second, theirs) in pairwise(queue if cuts else ()):
         weights, end = (*ours.weights, *theirs.weights), len(theirs.weights)
-        if len(ours.weights) != end:  # of equal lengths, they are compared as layers
+        # Of equal lengths, they are compared as layers.
+        if len(ours.weights) != end and not _is_chain(module, first.path, second.path):
             cut = replace(ours, weights=weights[:end]), replace(theirs, weights=weights[end:])
             if fits(second, cut[0]) and fits(first, cut[1]):
                 found.append([first.path, second.path])
