@@ -22,9 +22,8 @@ from .matching.copy import copy_weights
 from .matching.load_plan import LoadPlan
 from .matching.matcher import Matcher, list_custom_modules, list_layer_paths
 from .weight_loading import open_source, require_complete, warn_about
-from .weights.module_weights import has_load_method, list_module_weights
+from .weights.module_weights import has_load_method, list_module_weights, list_unbuilt_layers
 from .weights.saved_layers_by_config import group_by_layer
-from .weights.unbuilt import list_unbuilt_layers
 
 _REMEDY = "The file is not of this model, or is damaged: save it again with Keras."
 _NO_VALUES = "Load the model on a real device, or let `custom_layers` make modules without it."

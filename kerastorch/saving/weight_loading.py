@@ -22,7 +22,7 @@ from .formats.in_memory import is_keras_object
 from .formats.open import open_weight_file
 from .formats.weight_file import WeightFile
 from .matching.copy import copy_weights
-from .matching.load_plan import LoadPlan, list_missing_entries, list_unexpected_entries
+from .matching.load_plan import LoadPlan, list_missing_entries, list_unused_entries
 from .matching.matcher import Matcher
 from .matching.own_modules import THREE_WAYS
 from .report import LoadEntry, LoadReport
@@ -253,7 +253,7 @@ def _make_report(contents: WeightFile, plan: LoadPlan, strict: bool) -> LoadRepo
     warned = plan.warnings + ([] if strict else plan.strict + plan.differences)
     for one in plan.skipped:
         missing += list_missing_entries(one.leaf, one.leaf.targets)
-        unused += list_unexpected_entries(one.saved.weights)
+        unused += list_unused_entries(one.saved.weights)
         warned.append(f"{one.leaf.title} is left as it is: {one.reasons[0]}")
     lists = tuple(loaded), tuple(unused), tuple(missing), tuple(warned)
     return LoadReport(contents.source, contents.format, plan.how, *lists)

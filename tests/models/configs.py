@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kerastorch.models.functional import Model
-from kerastorch.saving.weights.unbuilt import list_unbuilt_layers
+from kerastorch.saving.weights.module_weights import list_unbuilt_layers
 
 Config = dict[str, Any]
 

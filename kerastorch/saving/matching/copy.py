@@ -32,11 +32,8 @@ def copy_weights(plan: LoadPlan, source: str) -> None:
 
 
 def _read_into_buffers(plan: LoadPlan) -> list[Buffer]:
-    """Read every array into a buffer like its parameter, and initialize what an array lacks.
-
-    Modules that share a parameter share its buffer; several arrays for it must be equal.
-    """
-    buffers: dict[int, Buffer] = {}
+    """Read every array into a buffer like its parameter, and initialize what an array lacks."""
+    buffers: dict[int, Buffer] = {}  # shared as the parameters are: their arrays must be equal
     paths: dict[int, str] = {}
     for pair in plan.assignments:
         target, key = pair.target, id(pair.target.tensor)

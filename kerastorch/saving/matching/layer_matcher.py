@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +13,17 @@ from ..._core.errors import FileError
 from ..._core.registry import to_snake_case
 from ...layers.base.weights import infer_weight_shapes
 from ..formats.weight_file import Weight, WeightFile
-from ..weights.config_differences import find_config_differences, find_training_difference
+from ..weights.config_differences import find_config_differences, find_training_differences
 from ..weights.kernel_conversions import convert_weights
 from ..weights.module_weights import ModuleWeights, has_load_method
-from ..weights.parameters import MERGED, ParameterSlot, group_unbuilt_shapes
+from ..weights.parameters import MERGED, find_automatic_kind, group_unbuilt_shapes
 from ..weights.saved_layers_by_config import SourceLayer
 from ..weights.torch_modules import KINDS
-from .load_plan import Assignment, LayerPlan, MethodCall
-from .own_modules import assign_weights, describe_misfit, name_uniquely, name_weights
+from .load_plan import Assignment, LoadPlan, MethodCall, list_missing_entries, list_unused_entries
+from .own_modules import Assigned, assign_weights, name_uniquely
 
+Weights = tuple[Weight, ...]
 _MOMENTS = ("moving_mean", "moving_variance")  # which every BatchNormalization has
-
 _CHECK = "Check with `compare`."
 _FLATTENED = (
     "in the source its inputs are feature maps flattened with the channels last; move them last "
@@ -42,34 +41,30 @@ class LayerMatcher:
     channels_first: bool  # whether the root module contains convolutions of torch.nn
     in_order: bool  # whether the source is a list of arrays
 
-    def match(
-        self, leaf: ModuleWeights, saved: SourceLayer, *, explicit: bool = False
-    ) -> LayerPlan:
-        """Return the plan for a module and a saved layer.
-
-        `explicit` says that the caller's mapping pairs them, whatever the layer's name suggests.
-        """
-        plan = LayerPlan()
+    def match(self, leaf: ModuleWeights, saved: SourceLayer, *, explicit: bool = False) -> LoadPlan:
+        """Return the plan for a module and a layer; `explicit` if the caller pairs them."""
+        plan = LoadPlan()
+        kind = saved.kind
+        if kind is None and saved.names and not explicit:
+            kind = find_automatic_kind(saved.names[-1])
+        if kind in KINDS and leaf.kinds and kind not in leaf.kinds:
+            own = f"{leaf.title} is a {type(leaf.module).__name__}"
+            plan.mismatched.append(f"{own}. Found: a layer of the class {kind!r} at {saved.title}.")
+            return plan
+        try:
+            weights = convert_weights(self.contents, saved, leaf)
+        except FileError as error:
+            plan.problems.append(str(error))
+            return plan
         if leaf.parts is None:
-            self._match_layer(plan, leaf, saved, explicit)
+            self._match_layer(plan, leaf, saved, weights)
         else:
             self._match_own_module(plan, leaf, saved)
         return plan
 
     def _match_layer(
-        self, plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer, explicit: bool
+        self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer, weights: Weights
     ) -> None:
-        kind = _kind_of(saved, by_name=not explicit)
-        if kind in KINDS and leaf.kinds and kind not in leaf.kinds:
-            what = f"{leaf.title} is a {type(leaf.module).__name__}"
-            found_kind = f"a layer of the class {kind!r} at {saved.title}"
-            plan.mismatched.append(f"{what}. Found: {found_kind}.")
-            return
-        try:
-            weights = convert_weights(self.contents, saved, leaf)
-        except FileError as error:
-            plan.problems.append(str(error))
-            return
         by_name = _match_by_name(leaf, weights)
         found = by_name or _match_by_count(leaf, weights)
         if found is None:
@@ -78,88 +73,35 @@ class LayerMatcher:
             shapes = ", ".join(f"{w.name or w.path.rpartition('/')[2]} {w.shape}" for w in weights)
             plan.mismatched.append(f"{what}. Found: {shapes} at {saved.title}.")
             return
-        for target in leaf.targets:
-            weight = found.get(target)
-            if weight is None and not (self.contents.named_by_class and target.name in MERGED):
-                plan.add_missing(leaf, [target])
-            else:
-                plan.assignments.append(Assignment(leaf.target_path(target), target, weight))
+        missing = [target for target in leaf.targets if target not in found]
+        if self.contents.named_by_class:
+            merged = [target for target in missing if target.name in MERGED]
+            plan.assignments += [Assignment(leaf.target_path(one), one, None) for one in merged]
+            missing = [target for target in missing if target.name not in MERGED]
+        plan.missing += list_missing_entries(leaf, missing)
         used = set(map(id, found.values()))
-        plan.add_unexpected(weight for weight in weights if id(weight) not in used)
-        plan.mismatched += self.check(plan, leaf, found)
+        plan.unexpected += list_unused_entries(w for w in weights if id(w) not in used)
+        plan.mismatched += add_assignments(plan, leaf, found)
         self._compare(plan, leaf, saved)
-        if by_name is None:
-            self._check_order(plan, leaf, saved, weights)
+        if not by_name:
+            _check_order(plan, leaf, saved, weights)
 
-    def _check_order(
-        self, plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer, weights: tuple[Weight, ...]
-    ) -> None:
-        """Note an error or a warning if only the order distinguishes arrays of equal shapes."""
-        in_order = [weight.name for weight in weights] == [target.name for target in leaf.targets]
-        if in_order or len({weight.shape for weight in weights}) == len(weights):
+    def _match_own_module(self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
+        if has_load_method(leaf.module):
+            plan.calls.append(MethodCall(leaf.path, leaf.module, name_uniquely(saved)))
             return
-        names = ", ".join(target.name for target in leaf.targets)
-        given = [weight.name for weight in weights if weight.name and not weight.name.isdecimal()]
-        if given:
-            what = f"{leaf.title} has the weights {names}. Found the names {', '.join(given)}"
-            plan.mismatched.append(f"{what} at {saved.title}, and equal shapes.")
-            return
-        title = saved.kind if saved.spec is None else saved.spec.class_name
-        kind = title if saved.spec is None else to_snake_case(saved.spec.class_name)
-        if kind is not None and kind not in leaf.kinds:
-            what = f"{leaf.title} received the arrays of a {title} as {names}"
-            plan.warnings.append(f"{what}: the file has no names of them. {_CHECK}")
-
-    def _match_own_module(self, plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
-        weights = name_weights(saved)
         try:
-            convert_weights(self.contents, saved, leaf)
-            if has_load_method(leaf.module):
-                plan.calls.append(MethodCall(leaf.path, leaf.module, name_uniquely(weights)))
-                return
-            found, is_certain = assign_weights(leaf, weights, in_order=self.in_order)
-        except FileError as error:
-            plan.problems.append(str(error))
-            return
+            found, is_certain = assign_weights(leaf, saved, in_order=self.in_order)
         except ValueError as error:
-            plan.own_mismatched.append(describe_misfit(leaf, saved, str(error)))
-            plan.mismatched += plan.own_mismatched
+            plan.own_mismatched.append(str(error))
+            plan.mismatched.append(str(error))
             return
-        for target, weight in found.items():
-            plan.assignments.append(Assignment(leaf.target_path(target), target, weight))
         if not is_certain:
             what = f"{leaf.title} receives arrays of equal shapes in the order in which"
             plan.warnings.append(f"{what} its parameters are registered. {_CHECK}")
-        plan.mismatched += self.check(plan, leaf, found)
+        plan.mismatched += add_assignments(plan, leaf, found)
 
-    @staticmethod
-    def check(
-        plan: LayerPlan, leaf: ModuleWeights, found: dict[ParameterSlot, Weight]
-    ) -> list[str]:
-        """Return wrong shapes, wrong dtypes and read-only parameters; add shapes to the plan."""
-        wrong = []
-        for target, weight in found.items():
-            path, refusal = leaf.target_path(target), target.refusal()
-            if refusal:
-                wrong.append(f"{path}: {refusal}")
-            dtype = target.tensor.dtype
-            if dtype.is_floating_point != weight.dtype.startswith(("float", "bf")):
-                what = f"{path} is {dtype_policies.get_dtype_name(dtype)}"
-                hint = " Quantized weights are not supported." if "int" in weight.dtype else ""
-                wrong.append(f"{what}. Found: {weight.dtype} at {weight.path}.{hint}")
-            if not target.fits(weight.shape):
-                what = f"{path} has the shape {target.shape} in Keras's order"
-                wrong.append(f"{what}. Found: {weight.shape} at {weight.path}.")
-        for layer, shapes in group_unbuilt_shapes(found).items():
-            expected = infer_weight_shapes(layer, shapes)
-            if expected is None:
-                what = f"{leaf.title} is {layer!r}, which no input gives these shapes"
-                wrong.append(f"{what}. Found: {shapes}.")
-            else:
-                plan.shapes[layer] = expected
-        return wrong
-
-    def _compare(self, plan: LayerPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
+    def _compare(self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
         """Note where the module computes something else than the layer's config says."""
         if saved.spec is None:
             return
@@ -168,36 +110,66 @@ class LayerMatcher:
             plan.differences += [f"{leaf.title}: {line} (at {saved.title})" for line in lines]
         if saved.flattened and self.channels_first and isinstance(leaf.module, nn.Linear):
             plan.warnings.append(f"{leaf.title}: {_FLATTENED}")
-        training_difference = find_training_difference(leaf.module, saved.spec)
-        if training_difference:
-            plan.warnings.append(f"{leaf.title}: {training_difference}")
+        lines = find_training_differences(leaf.module, saved.spec)
+        plan.warnings += [f"{leaf.title}: {line}" for line in lines]
 
 
-def _kind_of(saved: SourceLayer, by_name: bool) -> str | None:
-    """Return a saved layer's class, or the one that its automatic name suggests."""
-    if saved.kind is not None or not by_name or not saved.names:
-        return saved.kind
-    return re.sub(r"_[0-9]+$", "", saved.names[-1])
+def add_assignments(plan: LoadPlan, leaf: ModuleWeights, found: Assigned) -> list[str]:
+    """Assign arrays; return wrong shapes, wrong dtypes and read-only parameters."""
+    wrong = []
+    for target, weight in found.items():
+        path, refusal = leaf.target_path(target), target.refusal()
+        plan.assignments.append(Assignment(path, target, weight))
+        if refusal:
+            wrong.append(f"{path}: {refusal}")
+        dtype = target.tensor.dtype
+        if dtype.is_floating_point != weight.dtype.startswith(("float", "bf")):
+            what = f"{path} is {dtype_policies.get_dtype_name(dtype)}"
+            hint = " Quantized weights are not supported." if "int" in weight.dtype else ""
+            wrong.append(f"{what}. Found: {weight.dtype} at {weight.path}.{hint}")
+        if not target.fits(weight.shape):
+            what = f"{path} has the shape {target.shape} in Keras's order"
+            wrong.append(f"{what}. Found: {weight.shape} at {weight.path}.")
+    for layer, shapes in group_unbuilt_shapes(found).items():
+        expected = infer_weight_shapes(layer, shapes)
+        if expected is None:
+            what = f"{leaf.title} is {layer!r}, which no input gives these shapes"
+            wrong.append(f"{what}. Found: {shapes}.")
+        else:
+            plan.shapes[layer] = expected
+    return wrong
 
 
-def _match_by_name(
-    leaf: ModuleWeights, weights: tuple[Weight, ...]
-) -> dict[ParameterSlot, Weight] | None:
-    """Return the weight of each parameter by Keras's names, or None if they are unknown."""
+def _check_order(plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer, weights: Weights) -> None:
+    """Note an error or a warning if only the order distinguishes arrays of equal shapes."""
+    in_order = [weight.name for weight in weights] == [target.name for target in leaf.targets]
+    if in_order or len({weight.shape for weight in weights}) == len(weights):
+        return
+    names = ", ".join(target.name for target in leaf.targets)
+    given = [weight.name for weight in weights if weight.name and not weight.name.isdecimal()]
+    if given:
+        what = f"{leaf.title} has the weights {names}. Found the names {', '.join(given)}"
+        plan.mismatched.append(f"{what} at {saved.title}, and equal shapes.")
+        return
+    title = saved.kind if saved.spec is None else saved.spec.class_name
+    kind = title if saved.spec is None else to_snake_case(saved.spec.class_name)
+    if kind is not None and kind not in leaf.kinds:
+        what = f"{leaf.title} received the arrays of a {title} as {names}"
+        plan.warnings.append(f"{what}: the file has no names of them. {_CHECK}")
+
+
+def _match_by_name(leaf: ModuleWeights, weights: Weights) -> Assigned:
+    """Return the weights by Keras's names of the parameters; empty if the names are unknown."""
     names = [weight.name for weight in weights]
+    if None in names or len(set(names)) < len(names):
+        return {}
     targets = {target.name: target for target in leaf.targets}
-    known = [name for name in names if name in targets]
-    if None in names or len(set(names)) < len(names) or not known:
-        return None
-    return {targets[w.name]: w for w in weights if w.name is not None and w.name in targets}
+    return {targets[weight.name]: weight for weight in weights if weight.name in targets}
 
 
-def _match_by_count(
-    leaf: ModuleWeights, weights: tuple[Weight, ...]
-) -> dict[ParameterSlot, Weight] | None:
+def _match_by_count(leaf: ModuleWeights, weights: Weights) -> Assigned | None:
     """Return the weight of each parameter by order, or None if the count differs."""
-    without_lora = [target for target in leaf.targets if target.name not in MERGED]
-    choices = [list(leaf.targets), without_lora]
+    choices = [leaf.targets, [target for target in leaf.targets if target.name not in MERGED]]
     if "batch_normalization" in leaf.kinds:
         choices.append([target for target in leaf.targets if target.name in _MOMENTS])
     for targets in choices:

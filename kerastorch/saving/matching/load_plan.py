@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import nn
 
-from ... import dtype_policies
+from ...dtype_policies import get_dtype_name
 from ...layers.base.layer import Layer
 from ..formats.weight_file import Weight
 from ..report import LoadEntry
@@ -16,8 +17,7 @@ from ..weights.parameters import ParameterSlot, Shape
 from ..weights.saved_layers_by_config import SourceLayer
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(NamedTuple):
     """A parameter and its array; `weight` is None for a parameter that is set to zero."""
 
     path: str  # of the parameter, from the root module
@@ -25,8 +25,7 @@ class Assignment:
     weight: Weight | None
 
 
-@dataclass(frozen=True)
-class MethodCall:
+class MethodCall(NamedTuple):
     """A call of a custom module's method `load_keras_weights`."""
 
     path: str  # of the module, from the root module
@@ -34,8 +33,7 @@ class MethodCall:
     weights: dict[str, Weight]  # by their paths below the Keras layer
 
 
-@dataclass(frozen=True)
-class Skipped:
+class Skipped(NamedTuple):
     """A saved layer that does not fit the module that it was matched with."""
 
     leaf: ModuleWeights
@@ -44,68 +42,49 @@ class Skipped:
 
 
 @dataclass
-class LayerPlan:
-    """The plan for one module and one saved layer."""
+class LoadPlan:
+    """The plan for a module and a source, or for a single module and a single saved layer."""
 
+    how: str = ""  # how modules and layers were matched
     assignments: list[Assignment] = field(default_factory=list)
     calls: list[MethodCall] = field(default_factory=list)
     shapes: dict[Layer, dict[str, Shape]] = field(default_factory=dict)  # of unbuilt layers
     missing: list[LoadEntry] = field(default_factory=list)
     unexpected: list[LoadEntry] = field(default_factory=list)
-    mismatched: list[str] = field(default_factory=list)  # why the layer does not fit the module
+    mismatched: list[str] = field(default_factory=list)  # why a layer does not fit its module
     own_mismatched: list[str] = field(default_factory=list)  # those about custom modules
     problems: list[str] = field(default_factory=list)  # errors, `strict` or not
+    strict: list[str] = field(default_factory=list)  # errors only if `strict`
     differences: list[str] = field(default_factory=list)  # computations that differ
     warnings: list[str] = field(default_factory=list)
-
-    @property
-    def fits(self) -> bool:
-        """Whether all parameters and all arrays match."""
-        return not (self.missing or self.unexpected or self.mismatched or self.problems)
-
-    def add_missing(self, leaf: ModuleWeights, targets: Iterable[ParameterSlot]) -> None:
-        """Add parameters that have no array."""
-        self.missing += list_missing_entries(leaf, targets)
-
-    def add_unexpected(self, weights: Iterable[Weight]) -> None:
-        """Add arrays that match no parameter."""
-        self.unexpected += list_unexpected_entries(weights)
-
-
-@dataclass
-class LoadPlan(LayerPlan):
-    """The plan for a whole module and a whole source."""
-
-    how: str = "order"  # how modules and layers were matched
-    ignored: set[int] = field(default_factory=set)  # ids of leaves mapped to None
+    hints: list[str] = field(default_factory=list)  # about similar names, for an error
+    ignored: set[ModuleWeights] = field(default_factory=set)  # those mapped to None
     left_out: list[LoadEntry] = field(default_factory=list)  # their arrays
     skipped: list[Skipped] = field(default_factory=list)
-    strict: list[str] = field(default_factory=list)  # errors only if `strict`
-    hints: list[str] = field(default_factory=list)  # about similar names, for an error
 
     @property
     def fits(self) -> bool:
         """Whether all parameters and all arrays match, and no layer is skipped."""
-        return super().fits and not self.skipped
+        unmatched = self.missing or self.unexpected or self.skipped
+        return not (unmatched or self.mismatched or self.problems)
 
-    def add_layer(self, layer: LayerPlan) -> None:
+    def add_layer(self, layer: LoadPlan) -> None:
         """Add the plan for one module; a layer that does not fit becomes a problem."""
         self.shapes |= layer.shapes
-        for name in (entry.name for entry in fields(layer) if entry.name != "shapes"):
-            getattr(self, name).extend(getattr(layer, name))
+        for name, found in vars(layer).items():
+            if isinstance(found, list):
+                getattr(self, name).extend(found)
         self.problems += layer.mismatched
 
 
 def list_missing_entries(leaf: ModuleWeights, targets: Iterable[ParameterSlot]) -> list[LoadEntry]:
     """Return the entries of a report for parameters without an array."""
     return [
-        LoadEntry(
-            leaf.target_path(one), None, one.shape, dtype_policies.get_dtype_name(one.tensor.dtype)
-        )
+        LoadEntry(leaf.target_path(one), None, one.shape, get_dtype_name(one.tensor.dtype))
         for one in targets
     ]
 
 
-def list_unexpected_entries(weights: Iterable[Weight]) -> list[LoadEntry]:
+def list_unused_entries(weights: Iterable[Weight]) -> list[LoadEntry]:
     """Return the entries of a report for arrays that are not loaded."""
     return [LoadEntry(None, weight.path, weight.shape, weight.dtype) for weight in weights]

@@ -1,17 +1,11 @@
-"""Match the arrays of a Keras layer of an unknown class with a custom module.
-
-There are three ways:
-
-- by name, where the arrays' names are those of parameters of the same shapes;
-- by shape, where the arrays and parameters fit in one way only;
-- by the module's method `load_keras_weights`, which gets all arrays.
-"""
+"""Match the arrays of a Keras layer of an unknown class with a custom module: `THREE_WAYS`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 from ...layers.base.weights import infer_weight_shapes
 from ..formats.weight_file import Weight
@@ -29,8 +23,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-@dataclass(frozen=True)
-class NamedWeight:
+class NamedWeight(NamedTuple):
     """An array of the Keras layer that a custom module stands for."""
 
     group: str  # the path of the inner layer: "conv1"; "" for none
@@ -43,6 +36,9 @@ class NamedWeight:
         return f"{self.group}/{self.name}".lstrip("/")
 
 
+NamedWeights = Sequence[NamedWeight]
+
+
 def merge_inner_layers(source: SourceLayers, names: Iterable[Names]) -> SourceLayers:
     """Return a source in which all arrays below each of the names are one layer's."""
     layers = list(source.layers)
@@ -53,9 +49,8 @@ def merge_inner_layers(source: SourceLayers, names: Iterable[Names]) -> SourceLa
             first = next((one for one in inside if _names_below(one.names, own) == ()), inside[0])
             weights = tuple(weight for saved in inside for weight in saved.weights)
             merged = replace(first, names=own, kind=None, weights=weights, inside=tuple(inside))
-            index, ids = layers.index(inside[0]), set(map(id, inside))
-            layers = [saved for saved in layers if id(saved) not in ids]
-            layers.insert(index, merged)
+            layers[layers.index(inside[0])] = merged
+            layers = [saved for saved in layers if saved not in merged.inside]
     return replace(source, layers=tuple(layers))
 
 
@@ -67,7 +62,7 @@ def _names_below(names: Names, own: Names) -> Names | None:
     return None
 
 
-def name_weights(saved: SourceLayer) -> list[NamedWeight]:
+def _name_weights(saved: SourceLayer) -> list[NamedWeight]:
     """Return the arrays of a saved layer with their paths below it."""
     named = []
     for one in saved.inside or (saved,):
@@ -82,17 +77,18 @@ def name_weights(saved: SourceLayer) -> list[NamedWeight]:
     return named
 
 
-def name_uniquely(weights: Sequence[NamedWeight]) -> dict[str, Weight]:
-    """Return the arrays by path; arrays of the same path get a number as suffix."""
-    paths = [one.path for one in weights]
+def name_uniquely(saved: SourceLayer) -> dict[str, Weight]:
+    """Return the arrays of a saved layer by path; those of equal paths get numbers as suffixes."""
+    named = _name_weights(saved)
+    counts = Counter(one.path for one in named)
     return {
-        path if paths.count(path) == 1 else f"{path}:{number}": one.weight
-        for number, (path, one) in enumerate(zip(paths, weights, strict=True))
+        one.path if counts[one.path] == 1 else f"{one.path}:{number}": one.weight
+        for number, one in enumerate(named)
     }
 
 
 def assign_weights(
-    leaf: ModuleWeights, weights: Sequence[NamedWeight], *, in_order: bool = False
+    leaf: ModuleWeights, saved: SourceLayer, *, in_order: bool
 ) -> tuple[Assigned, bool]:
     """Return the array of each parameter of a custom module, and whether it is certain.
 
@@ -101,36 +97,43 @@ def assign_weights(
     Raises:
         ValueError: they do not fit, or fit in several ways; the message says which.
     """
-    slots = (*leaf.targets, *leaf.buffers)
+    weights = _name_weights(saved)
     try:
-        found = _assign_by_name(slots, weights)
-        found |= _assign_by_layer(leaf, found, _rest(weights, found))
-        free = [target for target in slots if target not in found]
-        found |= _assign_by_shape(free, _rest(weights, found))
-        missing = [target.path for target in leaf.targets if target not in found]
-        if missing:
-            raise ValueError(f"nothing is left for {', '.join(missing)}")
-        if not _fit_together(found):
-            raise ValueError("the shapes differ")
-        return found, True
-    except ValueError:
-        for some in (leaf.targets, slots):
+        return _assign(leaf, weights), True
+    except ValueError as error:
+        for some in (leaf.targets, (*leaf.targets, *leaf.buffers)):
             if in_order and len(some) == len(weights):
                 found = {target: one.weight for target, one in zip(some, weights, strict=True)}
                 if _fit_together(found):
                     return found, False
-        raise
+        own = ", ".join(f"{target.path} {target.shape}" for target in leaf.targets) or "nothing"
+        given = ", ".join(f"{one.path} {one.weight.shape}" for one in weights) or "nothing"
+        what = f"{leaf.title} ({type(leaf.module).__name__}) has {own}"
+        raise ValueError(f"{what}. Found: {given} at {saved.title}: {error}.") from error
 
 
-def _rest(
-    weights: Sequence[NamedWeight], found: Mapping[ParameterSlot, Weight]
-) -> list[NamedWeight]:
+def _assign(leaf: ModuleWeights, weights: NamedWeights) -> Assigned:
+    """Return the array of each parameter of a module; an error says why that is not certain."""
+    slots = (*leaf.targets, *leaf.buffers)
+    found = _assign_by_name(slots, weights)
+    found |= _assign_by_layer(leaf, found, _rest(weights, found))
+    free = [target for target in slots if target not in found]
+    found |= _assign_by_shape(free, _rest(weights, found))
+    missing = [target.path for target in leaf.targets if target not in found]
+    if missing:
+        raise ValueError(f"nothing is left for {', '.join(missing)}")
+    if not _fit_together(found):
+        raise ValueError("the shapes differ")
+    return found
+
+
+def _rest(weights: NamedWeights, found: Assigned) -> list[NamedWeight]:
     """Return the arrays that are not assigned yet."""
     ids = {id(weight) for weight in found.values()}
     return [one for one in weights if id(one.weight) not in ids]
 
 
-def _assign_by_name(slots: Sequence[ParameterSlot], weights: Sequence[NamedWeight]) -> Assigned:
+def _assign_by_name(slots: Sequence[ParameterSlot], weights: NamedWeights) -> Assigned:
     """Return the arrays that have the name and the shape of one parameter or buffer."""
     named = {_path_of(target): target for target in slots}
     paths = [one.path for one in weights if one.weight.name is not None]
@@ -148,9 +151,7 @@ def _path_of(target: ParameterSlot) -> str:
     return f"{front.replace('.', '/')}/{target.name}".lstrip("/")
 
 
-def _assign_by_layer(
-    leaf: ModuleWeights, found: Mapping[ParameterSlot, Weight], weights: Sequence[NamedWeight]
-) -> Assigned:
+def _assign_by_layer(leaf: ModuleWeights, found: Assigned, weights: NamedWeights) -> Assigned:
     """Pair each inner layer of the Keras layer with an inner module, by name or by shapes."""
     groups: dict[str, list[NamedWeight]] = {}
     for weight in weights:
@@ -162,11 +163,11 @@ def _assign_by_layer(
         for part in leaf.parts or ()
         if part.targets and not any(part.target_path(target) in done for target in part.targets)
     }
-    pairs = [(part, groups.pop(name)) for name, part in parts.items() if name and name in groups]
-    rest = [part for name, part in parts.items() if all(part is not one for one, _ in pairs)]
-    if len(rest) == len(groups):
-        inner_groups = list(groups.values())
-        pairs += pair_uniquely(rest, inner_groups, lambda *pair: _assign_within(*pair) is not None)
+    common = [name for name in parts if name and name in groups]
+    pairs = [(parts.pop(name), groups.pop(name)) for name in common]
+    if len(parts) == len(groups):
+        rest = list(parts.values()), list(groups.values())
+        pairs += pair_uniquely(*rest, lambda *pair: _assign_within(*pair) is not None)
     assigned: Assigned = {}
     for part, group in pairs:
         inner = _assign_within(part, group)
@@ -177,28 +178,19 @@ def _assign_by_layer(
     return assigned
 
 
-def _assign_within(part: ModuleWeights, group: Sequence[NamedWeight]) -> Assigned | None:
-    """Return the array of each parameter of one inner module, or None if that is not certain.
-
-    Arrays without names are assumed to be in the order of the module's Keras class.
-    """
-    in_order = {target: one.weight for target, one in zip(part.targets, group, strict=False)}
-    numbered = all(one.weight.name is None for one in group)
+def _assign_within(part: ModuleWeights, group: NamedWeights) -> Assigned | None:
+    """Return the array of each parameter of one inner module, or None if that is not certain."""
+    numbered = all(one.weight.name is None for one in group)  # in the order of the Keras class
     if part.kinds and numbered and group[0].group and len(part.targets) == len(group):
+        in_order = {target: one.weight for target, one in zip(part.targets, group, strict=True)}
         return in_order if _fit_together(in_order) else None
-    bare = [replace(one, group="") for one in group]
-    slots = (*part.targets, *part.buffers)
     try:
-        found = _assign_by_name(slots, bare)
-        free = [target for target in slots if target not in found]
-        found |= _assign_by_shape(free, _rest(bare, found))
+        return _assign(part, [one._replace(group="") for one in group])
     except ValueError:
         return None
-    complete = all(target in found for target in part.targets)
-    return found if complete and _fit_together(found) else None
 
 
-def _assign_by_shape(slots: Sequence[ParameterSlot], weights: Sequence[NamedWeight]) -> Assigned:
+def _assign_by_shape(slots: Sequence[ParameterSlot], weights: NamedWeights) -> Assigned:
     """Return the only way in which the shapes fit."""
     if len(weights) > len(slots):
         raise ValueError(f"there are {len(weights)} arrays for {len(slots)} parameters and buffers")
@@ -243,11 +235,3 @@ def _may_be_transposed(target: ParameterSlot, weight: Weight) -> bool:
     shape = weight.shape
     is_known = target.path.rpartition(".")[2] != target.name  # "weight", which is Keras's "kernel"
     return not is_known and len(shape) > 1 and shape == (shape[-1], shape[-2], *shape[:-2])
-
-
-def describe_misfit(leaf: ModuleWeights, saved: SourceLayer, reason: str) -> str:
-    """Return the message for arrays that do not fit a custom module."""
-    own = ", ".join(f"{target.path} {target.shape}" for target in leaf.targets) or "nothing"
-    given = ", ".join(f"{one.path} {one.weight.shape}" for one in name_weights(saved)) or "nothing"
-    owner = f"{leaf.title} ({type(leaf.module).__name__})"
-    return f"{owner} has {own}. Found: {given} at {saved.title}: {reason}."

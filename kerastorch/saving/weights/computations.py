@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from ..._ops.convolution import CONVOLUTIONS, convolve_same
 from ..._ops.pooling import avg_pool, max_pool
+from ..._ops.window_arithmetic import Integers
 
-Integers: TypeAlias = tuple[int, ...]
 Padding: TypeAlias = Integers | Literal["same"]
-
 SAME: Literal["same"] = "same"
 
 
@@ -35,8 +34,7 @@ class Convolution:
         given = x.to(self.weight), self.weight, self.bias
         if self.padding == SAME:
             size = tuple(self.weight.shape[2:])
-            same = convolve_same(convolve, *given, size, self.stride, self.dilation, self.groups)
-            return same[0]
+            return convolve_same(convolve, *given, size, self.stride, self.dilation, self.groups)[0]
         return convolve(*given, self.stride, self.padding, self.dilation, self.groups)
 
 
@@ -88,8 +86,7 @@ class Pooling:
         if self.kind == "max":
             sides = [n for n in reversed(self.padding) for _ in range(2)]
             return max_pool(F.pad(x, sides, value=-torch.inf), self.size, self.stride, False)
-        averages = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-        average: Any = averages[len(self.size)]
+        average: Any = getattr(F, f"avg_pool{len(self.size)}d")
         pooled: Tensor = average(x, self.size, self.stride, self.padding, False, False)
         return pooled
 

@@ -20,7 +20,7 @@ from ...graph.spec import LayerSpec
 from ...layers.base.config import OMITTED_ARGUMENTS
 from ...layers.base.layer import Layer
 from .keras_names import list_weight_names
-from .torch_modules import Adapter, are_equal, find_adapter
+from .torch_modules import BATCH_NORMS, are_equal, find_adapter
 
 Custom = Mapping[str, Any]  # the caller's own objects by name; None for classes of modules
 
@@ -35,22 +35,21 @@ def find_config_differences(
     """Return where a module computes something else than a saved layer, each with a remedy."""
     if isinstance(module, Layer):
         return list(_compare_layers(module, layer, custom or {}))
-    adapter = _find_adapter_for(module, layer)
-    return [] if adapter is None else list(adapter.differences(module, layer.config))
-
-
-def find_training_difference(module: nn.Module, layer: LayerSpec) -> str:
-    """Return where a module differs from a saved layer in training only; or ""."""
-    adapter = None if isinstance(module, Layer) else _find_adapter_for(module, layer)
-    return "" if adapter is None else adapter.training_difference(module, layer.config)
-
-
-def _find_adapter_for(module: nn.Module, layer: LayerSpec) -> Adapter | None:
-    """Return a module's adapter if it can stand for a layer's Keras class."""
     adapter = find_adapter(module, any_forward=True)
     if adapter is None or to_snake_case(layer.class_name) not in adapter.kinds(module):
-        return None
-    return adapter
+        return []
+    return list(adapter.differences(module, layer.config))
+
+
+def find_training_differences(module: nn.Module, layer: LayerSpec) -> list[str]:
+    """Return where a module differs from a saved layer in training only."""
+    kind = to_snake_case(layer.class_name)
+    if kind != "batch_normalization" or not isinstance(module, BATCH_NORMS):
+        return []
+    saved, own = layer.config.get("momentum", 0.99), module.momentum
+    if not isinstance(saved, (int, float)) or are_equal(own, 1.0 - saved):
+        return []
+    return [f"momentum={own!r}; in training, the source's {saved!r} is {1.0 - saved:.6g} here"]
 
 
 def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[str]:
@@ -115,10 +114,8 @@ def _compare_activations(layer: Any, spec: LayerSpec, custom: Custom) -> Iterato
 
 def _list_names(given: Any) -> list[str]:
     """Return the names by which a config may mean a custom function or class."""
-    if isinstance(given, Mapping):
-        found = [given.get("registered_name"), given.get("class_name"), given.get("config")]
-    else:
-        found = [given]
+    keys = "registered_name", "class_name", "config"
+    found = [given.get(key) for key in keys] if isinstance(given, Mapping) else [given]
     names = [name for name in found if isinstance(name, str) and name != "function"]
     return [*names, *(name.rpartition(">")[2] for name in names)] or ["a function"]
 
@@ -148,23 +145,18 @@ def _have_equal_outputs(own: Any, saved: Any, channels: int | None) -> bool:
     shapes: list[tuple[int, ...]] = [(2, 3, 4, 5)]
     if channels is not None:
         shapes += [(64, channels), (4, channels, 2, channels)]
+    functions = [one.forward if isinstance(one, nn.Module) else one for one in (own, saved)]
     for shape in shapes:
         order = (n * _STEP % len(probes) for n in range(prod(shape)))
         values = torch.tensor([probes[n] for n in order], dtype=torch.float32, device="cpu")
-        values = values.reshape(shape)
         try:
             with torch.no_grad():
-                outputs = [
-                    (one.forward if isinstance(one, nn.Module) else one)(values.clone())
-                    for one in (own, saved)
-                ]
+                outputs = [function(values.reshape(shape).clone()) for function in functions]
         except Exception:  # a custom activation may raise anything for a shape
             continue
-        return _are_close(*outputs)
+        left, right = outputs
+        if not (isinstance(left, Tensor) and isinstance(right, Tensor)):
+            return False
+        same = left.shape == right.shape
+        return same and torch.allclose(left.to(right), right, 1e-5, 1e-5, equal_nan=True)
     return False
-
-
-def _are_close(left: Any, right: Any) -> bool:
-    if not (isinstance(left, Tensor) and isinstance(right, Tensor)) or left.shape != right.shape:
-        return False
-    return torch.allclose(left.to(right), right, rtol=1e-5, atol=1e-5, equal_nan=True)

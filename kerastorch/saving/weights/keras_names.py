@@ -14,7 +14,6 @@ Names = tuple[str, ...]
 
 # Layers that this package does not implement.
 _CONVOLUTION = re.compile(r"(Depthwise)?Conv[123]D(Transpose)?")
-_SCALED = ("LayerNormalization", "GroupNormalization")
 _NOW = {  # names of Keras 1 and 2
     "W": "kernel",
     "b": "bias",
@@ -30,6 +29,11 @@ def get_group_name(spec: LayerSpec) -> str:
     return to_snake_case(spec.class_name.rpartition(">")[2])
 
 
+def strip_number(name: str) -> str:
+    """Return a group's or layer's name without its number: "conv2d" for "conv2d_1"."""
+    return re.sub(r"_[0-9]+$", "", name)
+
+
 def list_weight_names(spec: LayerSpec) -> Names | None:
     """Return Keras's names of a layer's weights in its order; None if unknown."""
     own, inner = _own_names(spec.class_name, spec.config), find_activation_spec(spec)
@@ -42,7 +46,7 @@ def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
         return found
     if _CONVOLUTION.fullmatch(name):
         return ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
-    if name in _SCALED:
+    if name in ("LayerNormalization", "GroupNormalization"):
         scaled = ("gamma",) if config.get("scale", True) else ()
         return (*scaled, "beta") if config.get("center", True) else scaled
     return ("embeddings",) if name == "Embedding" else None
@@ -50,24 +54,19 @@ def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
 
 def find_activation_spec(spec: LayerSpec) -> LayerSpec | None:
     """Return a layer's activation if it is a layer with weights, such as PReLU."""
-    activation = spec.config.get("activation")
-    if not isinstance(activation, Mapping) or not isinstance(activation.get("class_name"), str):
-        return None
-    class_name, config = activation["class_name"], activation.get("config")
-    if not isinstance(config, Mapping):
+    found = spec.config.get("activation")
+    activation = found if isinstance(found, Mapping) else {}
+    class_name, config = activation.get("class_name"), activation.get("config")
+    if not (isinstance(class_name, str) and isinstance(config, Mapping)):
         return None
     name = config.get("name")
-    inner = LayerSpec(
-        class_name, name if isinstance(name, str) else to_snake_case(class_name), config
-    )
+    name = name if isinstance(name, str) else to_snake_case(class_name)
+    inner = LayerSpec(class_name, name, config)
     return inner if list_weight_names(inner) else None
 
 
 def split_name(weight: Weight) -> tuple[Names, str | None]:
-    """Return the names before a weight's own in an old file, and its own name in Keras 3.
-
-    The own name is None if it is only a number.
-    """
+    """Return the names before a weight's own in an old file, and its own (None for a number)."""
     *before, last = weight.path.split("/")
     last = re.sub(r":[0-9]+$", "", last)
     if re.fullmatch(r"param_[0-9]+", last):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 
@@ -23,59 +22,52 @@ def convert_weights(
 ) -> tuple[Weight, ...]:
     """Return a layer's weights in Keras 3's form, for one module.
 
-    - Separate LoRA factors are merged into the kernel if the module has no LoRA.
-    - Keras on Theano flipped its kernels: they are flipped back.
-    - Keras 1 with "th" ordering has kernels as (filters, channels, rows, columns).
+    LoRA factors are merged; kernels of Keras on Theano, which flipped them, are flipped back.
 
     Raises:
         FileError: the conversion is ambiguous.
     """
-    weights = _merge_lora(contents, saved, leaf)
-    if not any(kind.startswith(("conv", "depthwise_conv")) for kind in leaf.kinds):
-        if contents.backend == "theano" and any(len(w.shape) > 2 for w in weights):
-            raise _make_error(contents, saved, "kernels that Keras on Theano may have flipped")
-        return weights
-    return tuple(
-        _convert_kernel(contents, saved, leaf, weight) if len(weight.shape) > 2 else weight
-        for weight in weights
-    )
+    try:
+        return tuple(
+            _convert_kernel(contents, saved, leaf, weight) if len(weight.shape) > 2 else weight
+            for weight in _merge_lora(saved, leaf)
+        )
+    except ValueError as error:
+        remedy = "Load the model with Keras, and save it again."
+        raise FileError(f"{contents.source}: {saved.title}: {error}. {remedy}") from error
 
 
 def _convert_kernel(
     contents: WeightFile, saved: SourceLayer, leaf: ModuleWeights, weight: Weight
 ) -> Weight:
-    """Return the kernel of a convolution in Keras 3's order and direction."""
-    may_be_keras1 = contents.may_be_keras1 and len(weight.shape) == 4
-    if may_be_keras1 and _is_filters_first(contents, saved, leaf, weight):
-        rows, columns = weight.shape[2:]
-        shape = (rows, columns, weight.shape[1], weight.shape[0])
-        weight = replace(weight, shape=shape, read=_compose(weight, weight_to_kernel))
+    """Return a weight of more than two axes in Keras 3's order and direction."""
+    is_convolution = any(kind.startswith(("conv", "depthwise_conv")) for kind in leaf.kinds)
+    if is_convolution and contents.may_be_keras1 and len(weight.shape) == 4:
+        moved = (*weight.shape[2:], weight.shape[1], weight.shape[0])
+        if _is_filters_first(saved, leaf, weight, moved):
+            weight = replace(_change_values(weight, weight_to_kernel), shape=moved)
     if contents.backend == "theano":
         if not set(leaf.kinds) & set(_FLIPPED):
-            raise _make_error(contents, saved, "kernels that Keras on Theano may have flipped")
+            raise ValueError("kernels that Keras on Theano may have flipped")
         axes = tuple(range(len(weight.shape) - 2))
-        weight = replace(weight, read=_compose(weight, lambda kernel: kernel.flip(axes)))
+        weight = _change_values(weight, lambda kernel: kernel.flip(axes))
     return weight
 
 
 def _is_filters_first(
-    contents: WeightFile, saved: SourceLayer, leaf: ModuleWeights, weight: Weight
+    saved: SourceLayer, leaf: ModuleWeights, weight: Weight, moved: tuple[int, ...]
 ) -> bool:
     """Return whether a kernel of Keras 1 is (filters, channels, rows, columns)."""
     if saved.spec is not None:
         return saved.spec.config.get("data_format") == "channels_first"
     wanted = leaf.targets[0].shape
-    moved = (*weight.shape[2:], weight.shape[1], weight.shape[0])
-    fits = [shape == wanted for shape in (weight.shape, moved)]
-    if wanted is None or all(fits):
+    if wanted is None or wanted == weight.shape == moved:
         what = "a kernel of Keras 1 whose order of axes is in no config"
-        raise _make_error(contents, saved, f"{what}: {weight.shape}")
-    return fits[1]
+        raise ValueError(f"{what}: {weight.shape}")
+    return wanted == moved
 
 
-def _merge_lora(
-    contents: WeightFile, saved: SourceLayer, leaf: ModuleWeights
-) -> tuple[Weight, ...]:
+def _merge_lora(saved: SourceLayer, leaf: ModuleWeights) -> tuple[Weight, ...]:
     """Return the weights with LoRA factors merged into the kernel if the module has no LoRA."""
     named = {weight.name: weight for weight in saved.weights}
     if not named.keys() & set(MERGED) or any(one.name in MERGED for one in leaf.targets):
@@ -85,30 +77,20 @@ def _merge_lora(
     kernel, a, b = (named.get(name) for name in ("kernel", *MERGED))
     known = isinstance(rank, int) and isinstance(alpha, (int, float)) and rank > 0
     if kernel is None or a is None or b is None or not known:
-        what = "LoRA factors separate from the kernel, without the scale to merge them"
-        raise _make_error(contents, saved, what)
+        raise ValueError("LoRA factors separate from the kernel, without the scale to merge them")
     if a.shape[-1:] != (rank,) or b.shape[:1] != (rank,):
-        raise _make_error(contents, saved, f"LoRA factors of another rank than {rank}")
+        raise ValueError(f"LoRA factors of another rank than {rank}")
     if (*a.shape[:-1], *b.shape[1:]) != kernel.shape:
-        raise _make_error(contents, saved, f"LoRA factors of the shapes {a.shape} and {b.shape}")
+        raise ValueError(f"LoRA factors of the shapes {a.shape} and {b.shape}")
 
     def merge(values: Tensor) -> Tensor:
         left, right = a.read().to(values.dtype), b.read().to(values.dtype)
         merged: Tensor = values + (alpha / rank) * (left @ right)
         return merged
 
-    merged_kernel = replace(kernel, read=_compose(kernel, merge))
-    return tuple(
-        merged_kernel if weight is kernel else weight
-        for weight in saved.weights
-        if weight.name not in MERGED
-    )
+    others = (weight for weight in saved.weights if weight.name not in MERGED)
+    return tuple(_change_values(one, merge) if one is kernel else one for one in others)
 
 
-def _compose(weight: Weight, function: Callable[[Tensor], Tensor]) -> Callable[[], Tensor]:
-    return lambda: function(weight.read())
-
-
-def _make_error(contents: WeightFile, saved: SourceLayer, what: str) -> Any:
-    remedy = "Load the model with Keras, and save it again."
-    return FileError(f"{contents.source}: {saved.title}: {what}. {remedy}")
+def _change_values(weight: Weight, function: Callable[[Tensor], Tensor]) -> Weight:
+    return replace(weight, read=lambda: function(weight.read()))

@@ -1,9 +1,10 @@
-"""The submodules of a module that have weights."""
+"""The submodules of a module that have weights, and the layers that need an input's shape."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
@@ -11,20 +12,21 @@ from torch.nn.parameter import is_lazy
 
 from ..._core.errors import argument_error
 from ...layers.base.layer import Layer
+from ...models.functional import Model
 from .parameters import METHOD, ParameterSlot, describe_refusal, list_keras_classes, list_parameters
 from .torch_modules import find_adapter
 
 Modules = Collection[nn.Module]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModuleWeights:
     """A module that has weights of its own."""
 
     path: str  # from the root module
     module: nn.Module
-    kinds: tuple[str, ...]  # the Keras classes that it can stand for, in snake_case
-    targets: tuple[ParameterSlot, ...]  # its weights in Keras's order
+    kinds: tuple[str, ...] = ()  # the Keras classes that it can stand for, in snake_case
+    targets: tuple[ParameterSlot, ...] = ()  # its weights in Keras's order
     refusal: str = ""  # why Keras's weights cannot be loaded into it
     parts: tuple[ModuleWeights, ...] | None = None  # of a custom module; None for all others
     buffers: tuple[ParameterSlot, ...] = ()  # of a custom module
@@ -69,7 +71,7 @@ def _walk(
             yield leaf
         return
     if any(parameter is not None for parameter in module._parameters.values()):
-        yield ModuleWeights(path, module, (), (), describe_refusal(module))
+        yield ModuleWeights(path, module, refusal=describe_refusal(module))
     for name, child in module._modules.items():
         if child is not None:
             yield from _walk(child, f"{path}.{name}".lstrip("."), seen, own)
@@ -85,17 +87,16 @@ def _describe_own_module(module: nn.Module, path: str) -> ModuleWeights:
 
 
 def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[ModuleWeights]:
-    """Yield the parts of a custom module that have weights.
-
-    A subclass of a torch.nn class counts as that class, whatever its `forward` does around it.
-    """
+    """Yield the parts of a custom module that have weights; a `forward` of their own is fine."""
     if module in seen:
         return
     seen.add(module)
     known = isinstance(module, Layer) or find_adapter(module, any_forward=True) is not None
-    leaf = _make_leaf(module, path) if known else ModuleWeights(path, module, (), ())
+    leaf = _make_leaf(module, path) if known else ModuleWeights(path, module)
     if not isinstance(module, Layer):
-        leaf = _add_raw_parameters(leaf)
+        raw = list_raw_targets(module, module._parameters, {one.parameter for one in leaf.targets})
+        if raw and not leaf.refusal:  # with parameters of its own, a subclass has no Keras class
+            leaf = replace(leaf, kinds=(), targets=(*leaf.targets, *raw))
     if not known:
         buffers = list_raw_targets(module, module._buffers, module._non_persistent_buffers_set)
         leaf = replace(leaf, buffers=tuple(buffers))
@@ -104,15 +105,6 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
     if not isinstance(module, Layer):
         for name, child in module.named_children():
             yield from _list_parts(child, f"{path}.{name}".lstrip("."), seen)
-
-
-def _add_raw_parameters(leaf: ModuleWeights) -> ModuleWeights:
-    """Return a leaf with the parameters that a subclass adds; it then has no Keras class."""
-    names = {target.parameter for target in leaf.targets}
-    raw = list_raw_targets(leaf.module, leaf.module._parameters, names)
-    if not raw or leaf.refusal:
-        return leaf
-    return replace(leaf, kinds=(), targets=(*leaf.targets, *raw))
 
 
 def list_raw_targets(
@@ -128,9 +120,32 @@ def _make_leaf(module: nn.Module, path: str) -> ModuleWeights:
     if uninitialized and not isinstance(module, Layer):
         rule, remedy = "initialized", "Call the module on a batch first."
         refusal = argument_error(type(module).__name__, "module", rule, module, remedy)
-        return ModuleWeights(path, module, (), (), refusal)
+        return ModuleWeights(path, module, refusal=refusal)
     try:
         targets = tuple(list_parameters(module))
     except ValueError as error:
-        return ModuleWeights(path, module, (), (), str(error))
+        return ModuleWeights(path, module, refusal=str(error))
     return ModuleWeights(path, module, list_keras_classes(module), targets)
+
+
+def list_unbuilt_layers(model: Model) -> Iterator[tuple[str, Layer, Any]]:
+    """Yield the path, layer and first input's shape or None of each unbuilt layer at any depth."""
+    seen: set[nn.Module] = set()
+    for path, layer, shape in _walk_layers(model, ""):
+        if not layer.built and layer not in seen:
+            seen.add(layer)
+            yield path, layer, shape
+
+
+def _walk_layers(model: Model, prefix: str) -> Iterator[tuple[str, Layer, Any]]:
+    shapes = model.input_shapes
+    for name, layer in model.layers.items():
+        path, shape = f"{prefix}{name}", shapes.get(name)
+        if isinstance(layer, Model):
+            yield from _walk_layers(layer, f"{path}/")
+        elif isinstance(layer, Layer):
+            yield path, layer, shape
+            inner = getattr(layer, "activation", None)
+            if isinstance(inner, Layer):
+                after = None if shape is None else layer.compute_output_shape(shape)
+                yield f"{path}/activation", inner, after

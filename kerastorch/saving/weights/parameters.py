@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..._core.errors import argument_error
-from ..._core.registry import is_automatic_name, to_snake_case
+from ..._core.registry import to_snake_case
 from ...layers.base.layer import Layer
 from ..formats.weight_file import Weight
-from .torch_modules import KINDS, View, find_adapter, keep
+from .keras_names import strip_number
+from .torch_modules import KINDS, View, find_adapter
 
 Shape = tuple[int, ...]
 METHOD = "load_keras_weights"  # of custom modules
@@ -27,7 +28,7 @@ class ParameterSlot:
     parameter: str  # its name in the owner: "weight"
     name: str  # Keras's name of it: "kernel"
     path: str  # its path in the leaf: "activation.alpha"
-    view: View = keep  # to Keras's order of axes
+    view: View = lambda tensor: tensor  # to Keras's order of axes
     others: tuple[View, ...] = ()  # views in other shapes that Keras may use
 
     @property
@@ -151,12 +152,7 @@ def has_known_weights(module: nn.Module) -> bool:
     return all(name in names for name, value in module._parameters.items() if value is not None)
 
 
-def has_channels_first(module: nn.Module) -> bool:
-    """Return whether a module contains convolutions of torch.nn."""
-    adapters = (find_adapter(part, any_forward=True) for part in module.modules())
-    return any(adapter is not None and adapter.is_convolution for adapter in adapters)
-
-
 def find_automatic_kind(name: str) -> str | None:
     """Return the class, in snake_case, of an automatic name, else None."""
-    return next((kind for kind in KINDS if is_automatic_name(name, kind)), None)
+    kind = strip_number(name)
+    return kind if kind in KINDS else None

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from ...graph.spec import LayerSpec
 from ..formats.weight_file import SavedLayer, Weight, WeightFile
-from .keras_names import Names, split_name
+from .keras_names import Names, split_name, strip_number
 from .parameters import find_automatic_kind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SourceLayer:
     """One layer's weights in a source."""
 
@@ -62,16 +62,15 @@ def _sort_tree(contents: WeightFile) -> Iterator[SourceLayer]:
     """Yield the layers of a tree, sorted by the classes and numbers in their groups' names."""
     by_path = {layer.path: layer for layer in contents.layers}
     for layer in sorted(contents.layers, key=lambda layer: make_natural_key(layer.path)):
-        if layer.path.endswith("/activation") and layer.path.removesuffix("/activation") in by_path:
+        container, _, group = layer.path.rpartition("/")
+        if container and container in by_path and group == "activation":
             continue
         weights = layer.weights
         for path in list_activation_paths(layer.path, by_path):
-            weights = (*weights, *by_path[path].weights)
+            weights += by_path[path].weights
         if weights:
-            container, _, group = layer.path.rpartition("/")
-            kind = re.sub(r"_[0-9]+$", "", group)
-            names = _names_in_tree(layer, by_path)
-            yield SourceLayer(names, layer.path, weights, kind or None, container=container)
+            kind, names = strip_number(group) or None, _names_in_tree(layer, by_path)
+            yield SourceLayer(names, layer.path, weights, kind, container=container)
 
 
 def list_activation_paths(path: str, by_path: Mapping[str, SavedLayer]) -> Iterator[str]:
@@ -81,22 +80,17 @@ def list_activation_paths(path: str, by_path: Mapping[str, SavedLayer]) -> Itera
 
 
 def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Names:
-    """Return the names of a layer and of the models around it.
-
-    Groups in a subclassed model are named after attributes, which say more than automatic names.
-    """
+    """Return the names of a layer and of the models around it."""
+    # Groups in a subclassed model are named after attributes, better than automatic names.
     attributes = layer.path and "layers" not in layer.path.split("/")
     if attributes and (not layer.name or find_automatic_kind(layer.name)):
         return _split(layer.path)
     if not layer.name:
         return ()
-    names = layer.name.split(".")  # `save_weights` names layers after their paths in a module
     parts = layer.path.split("/")
-    for end in range(len(parts) - 1, 0, -1):
-        around = by_path.get("/".join(parts[:end]))
-        if around is not None and around.name:
-            names.insert(0, around.name)
-    return tuple(names)
+    around = (by_path.get("/".join(parts[:end])) for end in range(1, len(parts)))
+    names = [model.name for model in around if model is not None and model.name]
+    return (*names, *layer.name.split("."))  # `save_weights` names layers after their paths
 
 
 def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
@@ -106,8 +100,7 @@ def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
         owner = layer.path.rpartition("/")[0]
         slopes = [weight.name for weight in layer.weights] == ["alpha"]
         if slopes and layer.path and owner in found and found[owner].weights:
-            weights = (*found[owner].weights, *layer.weights)
-            found[owner] = replace(found[owner], weights=weights)
+            found[owner] = replace(found[owner], weights=found[owner].weights + layer.weights)
         else:
             found[layer.path] = layer
     for layer in found.values():
@@ -126,17 +119,13 @@ def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
         owners.setdefault(outer, []).append(weight)
     alone = len(owners) == 1
     for prefix, weights in owners.items():
-        names = (layer.path,) if alone else (layer.path, *_drop_until(prefix, layer.path))
         path = layer.path if alone else f"{layer.path}/{'/'.join(prefix)}"
-        yield SourceLayer(names, path, tuple(strip_suffix(layer, weight) for weight in weights))
+        start = prefix.index(layer.path) + 1 if layer.path in prefix else 0
+        names = (layer.path,) if alone else (layer.path, *prefix[start:])
+        yield SourceLayer(names, path, tuple(name_weight(layer, weight) for weight in weights))
 
 
-def _drop_until(prefix: Names, name: str) -> Names:
-    """Return the part of a weight's path after a name, or all of it if the name is not in it."""
-    return prefix[prefix.index(name) + 1 :] if name in prefix else prefix
-
-
-def strip_suffix(layer: SavedLayer, weight: Weight) -> Weight:
+def name_weight(layer: SavedLayer, weight: Weight) -> Weight:
     """Return a weight of an old file with Keras's name of it and a unique path."""
     _, bare = split_name(weight)
     return replace(weight, name=bare, path=f"{layer.path}/{weight.path}")

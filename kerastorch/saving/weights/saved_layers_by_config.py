@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import takewhile
-from typing import NamedTuple
 
-from ...graph.spec import LayerSpec, ModelSpec
+from ..._core.registry import LAYERS
+from ...graph.spec import LayerSpec, ModelSpec, iterate_refs
 from ..formats.weight_file import SavedLayer, Weight, WeightFile
-from .flatten_order import find_layers_after_flatten
 from .keras_names import Names as Names
-from .keras_names import find_activation_spec, get_group_name, list_weight_names, split_name
+from .keras_names import (
+    find_activation_spec,
+    get_group_name,
+    list_weight_names,
+    split_name,
+    strip_number,
+)
 from .saved_layers import SourceLayer as SourceLayer
 from .saved_layers import SourceLayers as SourceLayers
-from .saved_layers import (
-    group_without_config,
-    list_activation_paths,
-    make_natural_key,
-    strip_suffix,
-)
+from .saved_layers import group_without_config, list_activation_paths, make_natural_key, name_weight
 
 
 def group_by_layer(contents: WeightFile, spec: ModelSpec | None = None) -> SourceLayers:
@@ -39,20 +39,10 @@ def group_by_layer(contents: WeightFile, spec: ModelSpec | None = None) -> Sourc
         found = list(grouped.assign_legacy(spec))
     rest = [layer for layer in contents.layers if layer.path not in grouped.used]
     left = group_without_config(replace(contents, layers=tuple(rest))).layers
-    marked = find_layers_after_flatten(spec, ())
+    marked = _find_layers_after_flatten(spec, ())
     known = (replace(one, flattened=one.names in marked) for one in found if one.weights)
     ordered = not left or not contents.named_by_class
     return SourceLayers((*known, *left), ordered, crossed=tuple(grouped.crossed))
-
-
-class _Group(NamedTuple):
-    """A group of a tree."""
-
-    filled: bool  # whether it has weights
-    name: str | None  # of its layer
-
-
-Groups = dict[str, _Group]
 
 
 class _Grouping:
@@ -68,42 +58,39 @@ class _Grouping:
             for end in range(1, len(parts)):
                 self.below.setdefault("/".join(parts[:end]), []).append(path)
 
-    def _take(self, path: str) -> tuple[Weight, ...]:
-        self.used.add(path)
-        return self.layers[path].weights if path in self.layers else ()
+    def _take(self, *paths: str) -> tuple[Weight, ...]:
+        """Return the weights of a layer's group and of those of its activations."""
+        self.used.update(paths)
+        groups = [self.layers[path] for path in paths if path in self.layers]
+        return tuple(weight for group in groups for weight in group.weights)
 
     def assign_keras3(self, model: ModelSpec, prefix: str, names: Names) -> Iterator[SourceLayer]:
         """Yield the layers of a model from its groups, which are named after classes."""
         container = f"{prefix}layers"
         groups = self._list_groups(container)
-        pairs = list(_match_groups(model, groups))
-        if {groups[group].name for _, group in pairs} == {spec.name for spec, _ in pairs}:
-            wrong = [group for spec, group in pairs if groups[group].name != spec.name]
-            self.crossed += [f"{container}/{group}" for group in wrong]
-        for spec, group in pairs:
-            path, inner = f"{container}/{group}", (*names, spec.name)
+        pairs = [(spec, f"{container}/{group}") for spec, group in _match_groups(model, groups)]
+        saved = {path: self.layers[path].name for _, path in pairs if path in self.layers}
+        if {saved.get(path) for _, path in pairs} == {spec.name for spec, _ in pairs}:
+            self.crossed += [path for spec, path in pairs if saved.get(path) != spec.name]
+        for spec, path in pairs:
+            inner = (*names, spec.name)
             if spec.model is not None:
                 yield from self.assign_keras3(spec.model, f"{path}/", inner)
                 continue
-            weights = self._take(path)
-            for inner_path in list_activation_paths(path, self.layers):
-                weights = (*weights, *self._take(inner_path))
-            yield SourceLayer(
-                inner, path, _add_names(weights, spec), get_group_name(spec), spec, container
-            )
+            found = self._take(path, *list_activation_paths(path, self.layers))
+            weights, kind = _add_names(found, spec), get_group_name(spec)
+            yield SourceLayer(inner, path, weights, kind, spec, container)
             for below in self.below.get(path, ()):
                 if below not in self.used:  # a layer inside this layer
                     parts = below.removeprefix(f"{path}/").split("/")
                     yield SourceLayer((*inner, *parts), below, self._take(below))
 
-    def _list_groups(self, container: str) -> Groups:
-        """Return the groups in a container by their names."""
-        groups: Groups = {}
+    def _list_groups(self, container: str) -> dict[str, bool]:
+        """Return the names of the groups in a container, and whether they have weights."""
+        groups: dict[str, bool] = {}
         for path in self.below.get(container, ()):
             name = path[len(container) + 1 :].partition("/")[0]
-            layer = self.layers.get(f"{container}/{name}")
-            filled = bool(self.layers[path].weights) or (name in groups and groups[name].filled)
-            groups[name] = _Group(filled, None if layer is None else layer.name)
+            groups[name] = groups.get(name, False) or bool(self.layers[path].weights)
         return groups
 
     def assign_live(self, model: ModelSpec, names: Names) -> Iterator[SourceLayer]:
@@ -116,13 +103,11 @@ class _Grouping:
                     self.used.add(path)
                 yield from self.assign_live(spec.model, inner)
                 continue
-            weights = self._take(path)
-            activation, inner_path = find_activation_spec(spec), path
+            paths, activation = [path], find_activation_spec(spec)
             while activation is not None:
-                inner_path = f"{inner_path}/{activation.name}"
-                weights = (*weights, *self._take(inner_path))
+                paths.append(f"{paths[-1]}/{activation.name}")
                 activation = find_activation_spec(activation)
-            yield SourceLayer(inner, path, weights, get_group_name(spec), spec)
+            yield SourceLayer(inner, path, self._take(*paths), get_group_name(spec), spec)
 
     def assign_legacy(self, model: ModelSpec) -> Iterator[SourceLayer]:
         """Yield the layers of a model from its groups, which are named after its layers."""
@@ -135,31 +120,29 @@ class _Grouping:
                 continue
             self.used.add(spec.name)
             if spec.alias is None:
-                weights = tuple(strip_suffix(group, weight) for weight in group.weights)
+                weights = tuple(name_weight(group, weight) for weight in group.weights)
                 yield SourceLayer((spec.name,), group.path, weights, get_group_name(spec), spec)
 
     def _split_nested(self, group: SavedLayer, nested: LayerSpec) -> Iterator[SourceLayer]:
-        """Yield the layers inside a nested model, whose weights are all in one group.
-
-        They are found by the layers' names in the weights' names; or, in Keras 3.0 to 3.2, whose
-        files lack these, by the weights' own names if they are unique.
-        """
+        """Yield the layers inside a nested model, whose weights are all in one group."""
+        # Keras 3.0 to 3.2 has only the weights' own names, without those of the layers.
         leaves = list(_list_leaves(nested, ()))
-        inside = {names: spec for names, spec, _ in leaves}
-        by_end: dict[str, list[Names]] = {}
-        for names, spec in inside.items():
-            for end in _list_ends(spec):
-                by_end.setdefault(end, []).append(names)
+        by_key: dict[str, set[Names]] = {}  # the ends of what precedes ":name", or that
+        for names, spec, _ in leaves:
+            activation = find_activation_spec(spec)
+            ends = [spec.name, *([f"{spec.name}/{activation.name}"] if activation else [])]
+            for key in (*ends, *(f":{name}" for name in list_weight_names(spec) or ())):
+                by_key.setdefault(key, set()).add(names)
         found: dict[Names, list[Weight]] = {}
         for weight in group.weights:
-            prefix, name = split_name(weight)
-            end = prefix[-1] if prefix else f"{name}"
-            fitting = [n for n in by_end.get(end, ()) if _is_owner(inside[n], prefix, name)]
+            prefix, own = split_name(weight)
+            keys = ["/".join(prefix[start:]) for start in range(len(prefix))] or [f":{own}"]
+            fitting = {names for key in keys for names in by_key.get(key, ())}
             longest = max((_count_common(names, prefix) for names in fitting), default=0)
             best = [names for names in fitting if _count_common(names, prefix) == longest]
             if len(best) != 1:
                 return
-            found.setdefault(best[0], []).append(strip_suffix(group, weight))
+            found.setdefault(best[0], []).append(name_weight(group, weight))
         self.used.add(group.path)
         for names, spec, is_alias in leaves:
             if names in found and not is_alias:
@@ -172,32 +155,27 @@ def _list_own_layers(model: ModelSpec) -> list[LayerSpec]:
     return [layer for layer in model.layers if not layer.operation and layer.alias is None]
 
 
-def _match_groups(model: ModelSpec, groups: Groups) -> Iterator[tuple[LayerSpec, str]]:
-    """Yield each layer of a model with its group, in the model's order.
-
-    The groups of a class are numbered in the model's order, in each version of Keras with other
-    gaps; so the order and the count decide. A class whose count differs is left out.
-    """
+def _match_groups(model: ModelSpec, groups: Mapping[str, bool]) -> list[tuple[LayerSpec, str]]:
+    """Return each layer of a model with its group; a class whose count differs is left out."""
+    # Groups are numbered in the model's order, in each version of Keras with other gaps.
     layers = _list_own_layers(model)
     by_kind: dict[str, list[LayerSpec]] = {}
     for layer in layers:
         by_kind.setdefault(get_group_name(layer), []).append(layer)
     of_kind: dict[str, list[str]] = {}
     for group in groups:
-        for kind in {group, _strip_number(group)} & by_kind.keys():
+        for kind in {group, strip_number(group)} & by_kind.keys():
             of_kind.setdefault(kind, []).append(group)
     found: dict[str, str] = {}
     for kind, specs in by_kind.items():
         named = sorted(of_kind.get(kind, ()), key=make_natural_key)
-        filled = [group for group in named if groups[group].filled]
+        filled = [group for group in named if groups[group]]
         weighty = [layer for layer in specs if list_weight_names(layer) != ()]
         for ours, theirs in ((specs, named), (specs, filled), (weighty, filled)):
             if len(ours) == len(theirs):
                 found.update((a.name, b) for a, b in zip(ours, theirs, strict=True))
                 break
-    for layer in layers:
-        if layer.name in found:
-            yield layer, found[layer.name]
+    return [(layer, found[layer.name]) for layer in layers if layer.name in found]
 
 
 def _list_leaves(
@@ -210,23 +188,6 @@ def _list_leaves(
     for inner in spec.model.layers if spec.model else ():
         if not inner.operation:
             yield from _list_leaves(inner, names, is_alias)
-
-
-def _list_ends(spec: LayerSpec) -> list[str]:
-    """Return what may precede the own name of a layer's weight, or that name."""
-    activation = find_activation_spec(spec)
-    ends = [spec.name.rpartition("/")[2], *([activation.name] if activation else [])]
-    return [*ends, *(list_weight_names(spec) or ())]
-
-
-def _is_owner(spec: LayerSpec, prefix: Names, name: str | None) -> bool:
-    if not prefix:
-        known = list_weight_names(spec)
-        return known is not None and name in known
-    path = "/".join(prefix)
-    activation = find_activation_spec(spec)
-    ends = (spec.name, f"{spec.name}/{activation.name}" if activation else spec.name)
-    return any(path == end or path.endswith(f"/{end}") for end in ends)
 
 
 def _count_common(names: Names, prefix: Names) -> int:
@@ -243,7 +204,40 @@ def _add_names(weights: tuple[Weight, ...], spec: LayerSpec) -> tuple[Weight, ..
     return tuple(replace(w, name=name) for w, name in zip(weights, names, strict=True))
 
 
-def _strip_number(group: str) -> str:
-    """Return a group's name without its number."""
-    kind, _, number = group.rpartition("_")
-    return kind if number.isascii() and number.isdecimal() else group
+def _find_layers_after_flatten(model: ModelSpec, outer: Names) -> set[Names]:
+    """Return the paths of layers that receive feature maps flattened in a model."""
+    before = _find_predecessors(model)
+    found = set()
+    for layer in model.layers:
+        if layer.model is not None:
+            found |= _find_layers_after_flatten(layer.model, (*outer, layer.name))
+        source = before.get(layer.name)
+        for _ in before:  # at most: a layer that is called twice may be in a circle
+            if source is None or not _has_fact(source, "keeps_flatten_order"):
+                break
+            source = before.get(source.name)
+        if source is None or source.class_name != "Flatten":
+            continue
+        flattened = before.get(source.name)
+        first = source.config.get("data_format") == "channels_first"
+        if not first and (flattened is None or not _has_fact(flattened, "is_flat")):
+            found.add((*outer, layer.name))
+    return found
+
+
+def _has_fact(layer: LayerSpec, fact: str) -> bool:
+    """Return whether a layer's class declares a fact about itself."""
+    return getattr(LAYERS.get(layer.class_name), fact, False)
+
+
+def _find_predecessors(model: ModelSpec) -> dict[str, LayerSpec]:
+    """Return the predecessor of each layer that has a single one."""
+    layers = {layer.name: layer for layer in model.layers}
+    if model.kind == "Sequential":
+        return dict(zip(list(layers)[1:], model.layers, strict=False))
+    before = {}
+    for call in model.calls:
+        sources = [ref.layer for ref in iterate_refs([*call.args, *call.kwargs.values()])]
+        if len(sources) == 1 and sources[0] in layers:
+            before[call.layer] = layers[sources[0]]
+    return before

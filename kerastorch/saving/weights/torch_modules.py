@@ -1,8 +1,4 @@
-"""Map the classes of torch.nn to Keras: one adapter for each kind of layer.
-
-Matching, loading, saving and comparing use only these. To support another class, add an adapter
-to `ADAPTERS`.
-"""
+"""Map the classes of torch.nn to Keras: one adapter in `ADAPTERS` is all that a class needs."""
 
 from __future__ import annotations
 
@@ -18,23 +14,10 @@ from ..._core import arguments
 from ..._core.errors import argument_error, short_repr
 from ..._core.layout import depthwise_weight_to_kernel, weight_to_kernel
 from ..._ops.window_arithmetic import compute_fixed_padding
-from .computations import (
-    SAME,
-    Computation,
-    Convolution,
-    MatrixProduct,
-    Normalization,
-    Pooling,
-    detach,
-)
+from .computations import Computation, Convolution, MatrixProduct, Normalization, Pooling, detach
 
 Config = Mapping[str, Any]
 View = Callable[[Tensor], Tensor]
-
-
-def keep(tensor: Tensor) -> Tensor:
-    """Return the tensor itself."""
-    return tensor
 
 
 class ModuleWeight(NamedTuple):
@@ -42,7 +25,7 @@ class ModuleWeight(NamedTuple):
 
     parameter: str  # its name in the module: "weight"
     name: str  # its name in Keras: "kernel"
-    view: View = keep  # to Keras's order of axes
+    view: View = lambda tensor: tensor  # to Keras's order of axes
     others: tuple[View, ...] = ()  # views in other shapes that Keras may use
 
 
@@ -50,17 +33,14 @@ class ModuleWeight(NamedTuple):
 class Adapter:
     """Maps modules of some classes of torch.nn to Keras."""
 
-    # The classes -> the Keras classes, in snake_case, that they can stand for; a second one is
-    # depthwise.
+    # Classes -> the Keras classes, in snake_case, that they stand for; a second one is depthwise.
     classes: Mapping[Any, tuple[str, ...]]
     # Returns a module's weights in Keras's order, optional ones included. Raises `ValueError`
     # where the module computes what no Keras layer does.
     weights: Callable[[Any], Sequence[ModuleWeight]]
-    # Yields where a module computes other values than a config says; the next one, in training.
+    # Yields where a module computes other values than a config says.
     differences: Callable[[Any, Config], Iterator[str]] = lambda module, config: iter(())
-    training_difference: Callable[[Any, Config], str] = lambda module, config: ""
     computation: Callable[[Any], Computation | None] = lambda module: None  # None if unknown
-    is_convolution: bool = False  # its inputs are channels first
 
     def kinds(self, module: nn.Module) -> tuple[str, ...]:
         """Return the Keras classes that a module can stand for, the most likely first."""
@@ -69,10 +49,7 @@ class Adapter:
 
 
 def find_adapter(module: nn.Module, *, any_forward: bool = False) -> Adapter | None:
-    """Return the adapter of a module's class, or None.
-
-    With `any_forward`, a subclass may have a `forward` of its own.
-    """
+    """Return the adapter of a module's class; only with `any_forward` if its `forward` differs."""
     for adapter in ADAPTERS:
         for cls in adapter.classes:
             if isinstance(module, cls):
@@ -101,8 +78,6 @@ def _compare_conv(module: Any, config: Config) -> Iterator[str]:
         return
     geometry = module.kernel_size, module.stride, module.dilation
     own, wanted = module.padding, compute_fixed_padding(padding, *geometry)
-    if own == padding:
-        return
     if isinstance(own, str):
         own = compute_fixed_padding(own, *geometry)
     if own != wanted:
@@ -114,21 +89,17 @@ def _compare_conv(module: Any, config: Config) -> Iterator[str]:
 
 
 def _compute_conv(module: Any) -> Convolution | None:
-    padding = module.padding
-    if isinstance(padding, str):
-        padding = SAME if padding == SAME else (0,) * len(module.kernel_size)
     if module.padding_mode != "zeros":
         return None
     weight, bias = detach(module.weight), detach(module.bias)
+    padding = (0,) * len(module.kernel_size) if module.padding == "valid" else module.padding
     return Convolution(weight, bias, module.stride, padding, module.dilation, module.groups)
 
 
 def _list_transposed_weights(module: Any) -> tuple[ModuleWeight, ...]:
     if module.groups != 1:
-        remedy = "Keras's transposed convolutions have no groups."
-        raise ValueError(
-            argument_error(type(module).__name__, "groups", "1", module.groups, remedy)
-        )
+        owner, remedy = type(module).__name__, "Keras's transposed convolutions have no groups."
+        raise ValueError(argument_error(owner, "groups", "1", module.groups, remedy))
     return _KERNEL, _BIAS  # (in, out, *spatial) and (*spatial, out, in)
 
 
@@ -181,13 +152,6 @@ def _compare_group_norm(module: Any, config: Config) -> Iterator[str]:
         yield f"num_groups={module.num_groups}, where the source has groups={short_repr(groups)}"
 
 
-def _compare_momentum(module: Any, config: Config) -> str:
-    saved, own = config.get("momentum", 0.99), module.momentum
-    if not isinstance(saved, (int, float)) or are_equal(own, 1.0 - saved):
-        return ""
-    return f"momentum={own!r}; in training, the source's {saved!r} is {1.0 - saved:.6g} here"
-
-
 def _compute_batch_norm(module: Any) -> Normalization:
     weights = (module.weight, module.bias, module.running_mean, module.running_var)
     weight, bias, mean, variance = map(detach, weights)
@@ -229,9 +193,10 @@ _KERNEL, _BIAS = ModuleWeight("weight", "kernel", weight_to_kernel), ModuleWeigh
 _AFFINE = ModuleWeight("weight", "gamma"), ModuleWeight("bias", "beta")
 _MEAN = ModuleWeight("running_mean", "moving_mean")
 _VARIANCE = ModuleWeight("running_var", "moving_variance")
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_EMBEDDINGS = ModuleWeight("weight", "embeddings")
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-_AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_POOLS = (*_MAX_POOLS, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 ADAPTERS = (
     Adapter(
         {
@@ -239,50 +204,31 @@ ADAPTERS = (
             nn.Conv2d: ("conv2d", "depthwise_conv2d"),
             nn.Conv3d: ("conv3d",),
         },
-        weights=_list_conv_weights,
-        differences=_compare_conv,
-        computation=_compute_conv,
-        is_convolution=True,
+        _list_conv_weights,
+        _compare_conv,
+        _compute_conv,
     ),
     Adapter(
         {getattr(nn, f"ConvTranspose{rank}d"): (f"conv{rank}d_transpose",) for rank in (1, 2, 3)},
-        weights=_list_transposed_weights,
-        differences=_compare_transposed,
-        is_convolution=True,
+        _list_transposed_weights,
+        _compare_transposed,
     ),
     Adapter(
         {nn.Linear: ("dense",)},
-        weights=lambda module: (_KERNEL, _BIAS),
+        lambda module: (_KERNEL, _BIAS),
         computation=lambda module: MatrixProduct(detach(module.weight), detach(module.bias)),
     ),
     Adapter(
-        dict.fromkeys(_BATCH_NORMS, ("batch_normalization",)),
-        weights=lambda module: (*_AFFINE, _MEAN, _VARIANCE),
-        differences=_compare_epsilon,
-        training_difference=_compare_momentum,
-        computation=_compute_batch_norm,
+        dict.fromkeys(BATCH_NORMS, ("batch_normalization",)),
+        lambda module: (*_AFFINE, _MEAN, _VARIANCE),
+        _compare_epsilon,
+        _compute_batch_norm,
     ),
-    Adapter(
-        {nn.LayerNorm: ("layer_normalization",)},
-        weights=lambda module: _AFFINE,
-        differences=_compare_epsilon,
-    ),
-    Adapter(
-        {nn.GroupNorm: ("group_normalization",)},
-        weights=lambda module: _AFFINE,
-        differences=_compare_group_norm,
-    ),
-    Adapter(
-        {nn.Embedding: ("embedding",)},
-        weights=lambda module: [ModuleWeight("weight", "embeddings")],
-        differences=_compare_embedding,
-    ),
-    Adapter({nn.PReLU: ("p_re_lu",)}, weights=_list_prelu_weights),
-    Adapter(
-        dict.fromkeys((*_MAX_POOLS, *_AVERAGE_POOLS), ()),
-        weights=lambda module: (),
-        computation=_compute_pooling,
-    ),
+    Adapter({nn.LayerNorm: ("layer_normalization",)}, lambda module: _AFFINE, _compare_epsilon),
+    Adapter({nn.GroupNorm: ("group_normalization",)}, lambda module: _AFFINE, _compare_group_norm),
+    Adapter({nn.Embedding: ("embedding",)}, lambda module: [_EMBEDDINGS], _compare_embedding),
+    Adapter({nn.PReLU: ("p_re_lu",)}, _list_prelu_weights),
+    Adapter(dict.fromkeys(_POOLS, ()), lambda module: (), computation=_compute_pooling),
 )
 # The Keras classes whose weights are known, in snake_case
 KINDS = frozenset(kind for one in ADAPTERS for kinds in one.classes.values() for kind in kinds)

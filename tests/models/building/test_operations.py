@@ -13,7 +13,7 @@ from kerastorch._core.errors import FileError
 from kerastorch.models.build import build_model
 from kerastorch.operations.operation import Operation
 from kerastorch.saving.configs.parse import parse_model_config
-from kerastorch.saving.weights.unbuilt import list_unbuilt_layers
+from kerastorch.saving.weights.module_weights import list_unbuilt_layers
 from tests.models.building.examples import add, built, operation, wrong
 from tests.models.configs import (
     chain,
