@@ -30,10 +30,14 @@ def apply_mapping(
     arrays = {weight.path: weight for saved in layers for weight in saved.weights}
     left_out: Leaves = []
     chosen: Chosen = {}
-    for path, name in mapping.items():
-        inside = [one for one in free if one == path or one.startswith(f"{path}.")]
-        if name is None and (inside or not path):
-            left_out += [free.pop(one) for one in inside or list(free)]
+    inner_first = sorted(mapping.items(), key=lambda item: item[0].count("."), reverse=True)
+    for path, name in inner_first:
+        inside = [one for one in free if not path or one == path or one.startswith(f"{path}.")]
+        if any(free[one] in chosen for one in inside):
+            rule = "a module must not be a key beside its own parameters"
+            plan.problems.append(f"mapping[{path!r}]: {rule}. Name each parameter, or the module.")
+        elif name is None and (inside or not path):
+            left_out += [free.pop(one) for one in inside]
         elif name is not None and path in free and free[path].targets:
             groups = (SourceLayer((), one.path, one.weights) for one in matcher.contents.layers)
             inner = [group for group in groups if group.weights]

@@ -96,6 +96,16 @@ def test_a_misspelled_mapping_names_the_nearest(tmp_path, mapping, said, strict)
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("turn", [1, -1], ids=["parameter first", "module first"])
+@pytest.mark.parametrize("layer", [None, "conv1"])
+def test_a_module_and_its_parameter_are_not_both_mapped(tmp_path, layer, turn):
+    file = model_h5(tmp_path / "m.h5", CONFIG, ARRAYS)
+    mapping = {"conv1.bias": "conv1/conv1/bias:0", "conv1": layer}
+    mapping = dict([*mapping.items()][::turn])
+    with pytest.raises(FileError, match=r"mapping\['conv1'\]: a module must not be a key beside"):
+        keras.load_weights(Net(nn.Linear(48, 3)), file, mapping=mapping)
+
+
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_misspelled_module_names_the_nearest(tmp_path, strict):
     file = model_h5(tmp_path / "m.h5", CONFIG, ARRAYS)
