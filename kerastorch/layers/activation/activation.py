@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ... import activations
 from ..._core.arrays import to_tensor
 from ..._core.config_arrays import encode_array
-from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..._ops.tracing import elementwise_channels_first
@@ -57,8 +56,6 @@ class Activation(StatelessLayer):
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activation
-        if isinstance(self.activation, nn.Module) and not self.trainable:
-            self.activation.requires_grad_(False)  # it is frozen with the layer
 
     def _on_argument_change(self, argument: str) -> None:
         super()._on_argument_change(argument)
@@ -123,12 +120,12 @@ class ReLU(StatelessLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        owner = type(self).__name__
-        self.max_value = (
-            None if max_value is None else _check_nonnegative(owner, "max_value", max_value)
-        )
-        self.negative_slope = _check_nonnegative(owner, "negative_slope", negative_slope)
-        self.threshold = _check_nonnegative(owner, "threshold", threshold)
+        if max_value is not None:
+            _require_nonnegative(self, "max_value", max_value)
+        _require_nonnegative(self, "negative_slope", negative_slope)
+        _require_nonnegative(self, "threshold", threshold)
+        self.max_value, self.negative_slope = max_value, negative_slope
+        self.threshold = threshold
 
     def _casts_dtype(self, dtype: torch.dtype) -> bool:
         return not relu_accepts(dtype, self.negative_slope, self.max_value, self.threshold)
@@ -173,8 +170,8 @@ class LeakyReLU(StatelessLayer):
             negative_slope = kwargs.pop("alpha")
             warnings.warn("LeakyReLU: `alpha` is now `negative_slope`.", stacklevel=2)
         super().__init__(**kwargs)
-        owner = type(self).__name__
-        self.negative_slope = _check_nonnegative(owner, "negative_slope", negative_slope)
+        _require_nonnegative(self, "negative_slope", negative_slope)
+        self.negative_slope = negative_slope
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,16 +269,14 @@ class Softmax(StatelessLayer):
     def _compute(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         given: Any = self.axis
         axes = tuple(given) if isinstance(given, (list, tuple)) else (given,)
-        for axis in axes:
-            if isinstance(axis, int) and not -x.ndim <= axis < max(x.ndim, 1):
-                rule = "axes that the input has"
-                owner, shape = type(self).__name__, tuple(x.shape)
-                raise IndexError(argument_error(owner, "axis", rule, self.axis, inputs=shape))
-        if len(axes) > 1:
-            dims = [axis % max(x.ndim, 1) for axis in axes if isinstance(axis, int)]
-            if len(set(dims)) < len(dims):
-                owner, rule = type(self).__name__, "distinct axes of the input"
-                raise RuntimeError(argument_error(owner, "axis", rule, axes, inputs=tuple(x.shape)))
+        dims = [axis for axis in axes if isinstance(axis, int)]
+        rank, shape = max(x.ndim, 1), tuple(x.shape)
+        if not all(-x.ndim <= axis < rank for axis in dims):
+            rule = "axes that the input has"
+            self._refuse("axis", rule, self.axis, error=IndexError, inputs=shape)
+        if len(axes) > 1 and len({axis % rank for axis in dims}) < len(dims):
+            rule = "distinct axes of the input"
+            self._refuse("axis", rule, axes, error=RuntimeError, inputs=shape)
         dim = axes if len(axes) > 1 else axes[0]
         if mask is None:
             return activations.softmax(x, dim)
@@ -301,13 +296,11 @@ class Softmax(StatelessLayer):
         return found.to(x.device)
 
 
-def _check_nonnegative(owner: str, argument: str, value: Any) -> Any:
-    """Return `value` unchanged, or raise if it is no number or negative."""
-    rule = "a number >= 0"
+def _require_nonnegative(layer: StatelessLayer, argument: str, value: Any) -> None:
+    """Raise if `value` is no number or negative."""
     try:
         negative = value is None or bool(value < 0)
     except TypeError:
-        raise TypeError(argument_error(owner, argument, rule, value)) from None
+        layer._refuse(argument, "a number >= 0", value, error=TypeError)
     if negative:
-        raise ValueError(argument_error(owner, argument, rule, value))
-    return value
+        layer._refuse(argument, "a number >= 0", value)

@@ -29,33 +29,26 @@ class Computation:
     takes_list = False
     overwrites_input = False
     returns_new_tensor = False
+    _gradient_needs_output = True  # the output must not be overwritten in training
+    _output_rank: int | None = None  # the rank of the output if it differs from the input's
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
 
     @property
-    def input_rank(self) -> int | None:
+    def _input_rank(self) -> int | None:
         """The rank of the input; None for any."""
         return None if self.rank is None else self.rank + 2
 
-    def _prepare_input(self, inputs: Any) -> Any:
-        """Convert the input of a call to what `_compute` receives, except for the layout."""
-        raise NotImplementedError
+    @property
+    def _channel_axis(self) -> int:
+        """The channel axis in the layout of the user."""
+        return 1 if getattr(self, "data_format", None) == "channels_first" else -1
 
     def _compute(self, x: Any) -> Tensor:
         """Compute the output for an input of the compute dtype, in `compute_layout`."""
         raise NotImplementedError
 
-    def _require_fit_of(self, x: Any) -> None:
+    def _require_fit(self, x: Any) -> None:
         """Raise the layer's own error if `x` is the reason why the computation failed."""
-
-    @property
-    def _channel_axis(self) -> int:
-        """The channel axis in the layout of the user."""
-        return -1
-
-    @property
-    def _output_rank(self) -> int | None:
-        """The rank of the output if it differs from that of the input."""
-        return None
 
     def _is_lowerable(self) -> bool:
         """Return whether `forward` is `_compute` and nothing else for an input of its dtype."""
@@ -64,10 +57,6 @@ class Computation:
     def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
         """Return the arguments of `_compute` for channels-first inputs, with layout "any"."""
         return {}
-
-    def _gradient_needs_output(self) -> bool:
-        """Return whether the output must not be overwritten in training."""
-        return True
 
     def _is_nonnegative(self) -> bool:
         """Return whether no output is below 0."""

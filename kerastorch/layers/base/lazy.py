@@ -32,21 +32,18 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     __prepare_scriptable__ = NotScriptable.__prepare_scriptable__
     weight_specs: ClassVar[tuple[WeightSpec, ...]] = ()
     _trainable: bool
+    _policy: dtype_policies.DTypePolicy
+    _as_tensor: Any  # these two are methods of Layer
+    _check_shape: Any
 
     # What a subclass implements
 
-    def _weight_shapes(
-        self, input_shape: Sequence[int | None], argument: str = "input_shape"
-    ) -> dict[str, Shape]:
+    def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
         """Return each parameter's shape for an input shape, or raise an error for `argument`."""
         raise NotImplementedError
 
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
         """Infer the input shape from parameter shapes; None if no input leads to them."""
-        raise NotImplementedError
-
-    def _as_tensor(self, inputs: Any) -> Tensor:
-        """Convert the inputs of a call to a tensor, or raise."""
         raise NotImplementedError
 
     def _uses_weight(self, spec: WeightSpec) -> bool:
@@ -65,17 +62,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         if not self.built:
             return []
         found = ((spec, self._tensor(spec.parameter)) for spec in self.weight_specs)
-        return [
-            WeightView(
-                spec.name,
-                parameter,
-                spec.view(parameter),
-                None if spec.regularizer is None else getattr(self, spec.regularizer),
-                None if spec.constraint is None else getattr(self, spec.constraint),
-            )
-            for spec, parameter in found
-            if parameter is not None
-        ]
+        return [spec.view_weight(self, tensor) for spec, tensor in found if tensor is not None]
 
     @classmethod
     def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -173,17 +160,18 @@ class LazyLayer(LazyModuleMixin, nn.Module):
             for name, value in values.items():
                 distributed.write_full(getattr(self, name), value)
 
-    def _register_weights(self, dtype: torch.dtype, device: Any) -> None:
-        """Register all weights uninitialized; None for those that the layer lacks."""
+    def _register_weights(self, device: Any, input_shape: Any = None) -> None:
+        """Register all weights, None for those that the layer lacks; build them for a sample."""
+        dtype = dtype_policies.to_torch_dtype(self._policy.variable_dtype)
         for spec in self.weight_specs:
             register: Any = self.register_buffer if spec.buffer else self.register_parameter
-            tensor = None
-            if self._uses_weight(spec):
-                trained = not spec.buffer and not self._starts_frozen(spec)
-                tensor = _make_uninitialized(spec.buffer, trained, device, spec.dtype or dtype)
-            register(spec.parameter, tensor)
+            trained = not spec.buffer and not self._starts_frozen(spec)
+            made = _make_uninitialized(spec.buffer, trained, device, spec.dtype or dtype)
+            register(spec.parameter, made if self._uses_weight(spec) else None)
         if self.built:
             self._end_laziness()
+        elif input_shape is not None:
+            self.build((None, *self._check_shape(input_shape, batch=False)))
 
     def _assign_weight_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Assign the initializers, regularizers and constraints among constructor arguments."""
@@ -272,32 +260,33 @@ class LazyLayer(LazyModuleMixin, nn.Module):
                 tensor.materialize(values[name].shape)
                 tensor.data = values[name]
 
-    def _lazy_load_hook(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+    def _lazy_load_hook(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
         """Build an unbuilt layer for the shapes of a state_dict that is being loaded."""
+        error_msgs: list[str] = others[-1]
         names = [name for name in self._find_unbuilt() if prefix + name in state_dict]
         found = {name: state_dict[prefix + name] for name in names}
         if not found or any(map(_is_lazy, found.values())):
             return
         shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
-        input_shape = self._infer_input_shape(shapes)
-        expected = {} if input_shape is None else self._weight_shapes(input_shape)
-        if any(expected.get(name) != shape for name, shape in shapes.items()):
+        expected = self._complete_shapes(shapes)
+        if expected is None:
             owner, rule = type(self).__name__, f"for {self!r}"
             error_msgs.append(argument_error(owner, "state_dict", rule, shapes, prefix=prefix))
             return
-        weight_specs = {spec.parameter: spec for spec in self.weight_specs}
         absent = {name: shape for name, shape in expected.items() if name not in shapes}
-        loaded = {name: self._empty(weight_specs[name], shape) for name, shape in shapes.items()}
+        used = (spec for spec in self.weight_specs if spec.parameter in shapes)
+        loaded = {spec.parameter: self._empty(spec, shapes[spec.parameter]) for spec in used}
         self._materialize({**self._make_initial_values(absent), **loaded})
+
+    def _complete_shapes(self, shapes: Mapping[str, Shape]) -> dict[str, Shape] | None:
+        """Return the shapes of all parameters for those of some; None if no input leads to them."""
+        input_shape = self._infer_input_shape(shapes)
+        try:
+            expected = {} if input_shape is None else self._weight_shapes(input_shape)
+        except (IndexError, ValueError):
+            return None
+        fits = all(expected.get(name) == shape for name, shape in shapes.items())
+        return expected if fits else None
 
     def _finish_build(self, values: Mapping[str, Tensor]) -> None:
         """Finish the build with tensors in PyTorch's order for all unbuilt weights."""
@@ -325,11 +314,11 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     # Errors
 
     def _refuse(
-        self, argument: str, rule: str, value: object, remedy: str = "", **related: object
+        self, argument: str, rule: str, value: object, remedy: str = "", **related: Any
     ) -> NoReturn:
-        raise ValueError(
-            argument_error(type(self).__name__, argument, rule, value, remedy, **related)
-        )
+        """Raise a ValueError, or the exception `error`, about an argument."""
+        error, owner = related.pop("error", ValueError), type(self).__name__
+        raise error(argument_error(owner, argument, rule, value, remedy, **related)) from None
 
     def _require_built(self, wanted: str) -> None:
         if not self.built:

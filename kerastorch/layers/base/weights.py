@@ -49,6 +49,12 @@ class WeightSpec(NamedTuple):
     buffer: bool = False
     when: str | None = None
 
+    def view_weight(self, layer: Any, tensor: Tensor) -> WeightView:
+        """Return the weight as Keras sees it."""
+        regularizer = None if self.regularizer is None else getattr(layer, self.regularizer)
+        constraint = None if self.constraint is None else getattr(layer, self.constraint)
+        return WeightView(self.name, tensor, self.view(tensor), regularizer, constraint)
+
 
 def declare_weight(
     parameter: str,
@@ -129,20 +135,13 @@ def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Sha
     weight_specs = {spec.name: spec for spec in layer.weight_specs if layer._uses_weight(spec)}
     if not saved or not saved.keys() <= weight_specs.keys():
         return None
+    found = [(weight_specs[name], shape) for name, shape in saved.items()]
     try:
-        shapes = {
-            weight_specs[n].parameter: _to_torch_shape(weight_specs[n], s) for n, s in saved.items()
-        }
+        shapes = {spec.parameter: _to_torch_shape(spec, shape) for spec, shape in found}
     except KeyError:  # a kernel of a rank that no kernel has
         return None
-    input_shape = layer._infer_input_shape(shapes)
-    if input_shape is None:
-        return None
-    try:
-        expected: dict[str, Shape] = layer._weight_shapes(input_shape)
-    except (IndexError, ValueError):
-        return None
-    return expected if all(expected.get(n) == shape for n, shape in shapes.items()) else None
+    complete: dict[str, Shape] | None = layer._complete_shapes(shapes)
+    return complete
 
 
 def _to_torch_shape(spec: WeightSpec, shape: Shape) -> Shape:

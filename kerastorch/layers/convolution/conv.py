@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from ... import activations
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
-from ..._ops import inplace_activations
 from ..._ops.convolution import convolve_same
 from ..._ops.convolution_cpu import conv1x1_as_matmul, select_convolution
 from ..._ops.convolution_dynamic import convolve_dynamic
+from ..._ops.inplace_activations import get_inplace_activation, is_elementwise
 from ..._ops.tracing import is_compiling_dynamic_training, is_compiling_static_inference
 from ..._ops.window_arithmetic import compute_fixed_padding
 from . import torch_conversion
@@ -32,17 +32,16 @@ class Conv(BaseConv):
     """A convolution over `rank` spatial axes."""
 
     compute_layout = "channels_first"
-    returns_new_tensor = True
 
     # Before a call
 
     def _cache_call_constants(self) -> None:
         """Cache what `forward` needs in one tuple: one lookup is faster than seven."""
+        super()._cache_call_constants()
         last = self.data_format == "channels_last"
-        mixed = self._policy.compute_dtype != self._policy.variable_dtype
         special, sizes = self._geometry()
         # None: permuting the axes checks it. -1: every input must be cast.
-        ndim = -1 if mixed or self.lora_enabled else None if last else self.rank + 2
+        ndim = -1 if self._always_casts else None if last else self.rank + 2
         self._constants = (
             ndim,
             select_convolution(self.kernel_size, self.strides, self.groups),
@@ -72,16 +71,14 @@ class Conv(BaseConv):
 
     def _on_argument_change(self, argument: str) -> None:
         super()._on_argument_change(argument)
+        if argument == "activation":  # applied to the fresh output, or in the user's layout
+            activation, by_layout = self.activation, not is_elementwise(self.activation)
+            pointwise: Callable[[Tensor], Tensor] | None = None
+            if not by_layout and activation is not activations.linear:
+                pointwise = get_inplace_activation(activation) or activation
+            self._stages = pointwise, by_layout
         if argument in ("activation", "activity_regularizer") and "_constants" in vars(self):
             self._cache_call_constants()
-
-    def _on_activation_change(self, activation: Callable[[Tensor], Tensor]) -> None:
-        """Choose where the activation is applied: to the fresh output, or in the user's layout."""
-        pointwise: Callable[[Tensor], Tensor] | None = None
-        by_layout = not inplace_activations.is_elementwise(activation)
-        if not by_layout and activation is not activations.linear:
-            pointwise = inplace_activations.get_inplace_activation(activation) or activation
-        self._stages = pointwise, by_layout
 
     # A call
 
@@ -177,9 +174,9 @@ class Conv(BaseConv):
         return None if first is None else (first, last)
 
     def _compute(self, x: Tensor, *, padding: tuple[int, ...] | None = None) -> Tensor:
-        ndim, convolve, special, sizes, _, _, _ = self._constants
+        _, convolve, special, sizes, _, _, _ = self._constants
         weight, bias = self._tensor("weight"), self._tensor("bias")
-        if ndim == -1:
+        if self._always_casts:
             x, weight, bias = self._cast_inputs_and_weights(x, weight, bias)
         if padding is not None:
             sizes = self.strides, padding, self.dilation_rate, self.groups
@@ -204,15 +201,12 @@ class Conv(BaseConv):
         return permute_axes(function(permute_axes(y, orders[1])), orders[0])
 
     def _is_lowerable(self) -> bool:
-        # A user's own function may return anything.
-        return self._constants[0] != -1 and not self._stages[1]
+        return not (self._always_casts or self._stages[1])  # a user's function may return anything
 
-    def _gradient_needs_output(self) -> bool:
+    @property
+    def _gradient_needs_output(self) -> bool:  # type: ignore[override]
         # In training, a matrix product's output is a view: overwriting it costs copies.
         return self._stages != (None, False) or self._constants[2] is conv1x1_as_matmul
-
-    def _is_nonnegative(self) -> bool:
-        return self.activation is activations.relu or self.activation is activations.relu6
 
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
         return self.padding == "valid" and self._constants[2] is None

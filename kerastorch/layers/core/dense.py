@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ... import activations, dtype_policies
+from ... import activations
 from ..._core import arguments
-from ..._core.layout import weight_to_kernel
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..base.kernel import KernelLayer
-from ..base.lora import LoRAMixin
-from ..base.weights import Shape, Sizes, declare_weight
+from ..base.weights import Shape, Sizes
 
 __all__ = ["Dense"]
 
@@ -68,16 +66,11 @@ class Dense(KernelLayer):
         (10, 3)
     """
 
-    returns_new_tensor = True
-    weight_specs = (
-        declare_weight("weight", "kernel", view=weight_to_kernel),
-        declare_weight("bias", "bias", when="use_bias"),
-        *LoRAMixin.weight_specs,
-    )
     _omit_config_if_unset = ("activity_regularizer", "lora_rank", "lora_alpha")
     _config_keys_last = ("lora_rank", "lora_alpha")
     fixed_arguments = ("units", "use_bias")
     is_flat = True
+    _least_rank = 2
     renamed_arguments: ClassVar = {**KernelLayer.renamed_arguments, "output_dim": "units"}
 
     def __init__(
@@ -111,41 +104,23 @@ class Dense(KernelLayer):
             self._refuse("quantization_config", "None", quantization_config, remedy)
         self.quantization_config = quantization_config
         self._set_lora(lora_rank, lora_alpha)
-        self._cache_call_constants()
-        self._register_weights(dtype_policies.to_torch_dtype(self.dtype), device)
-        if input_shape is not None:
-            sizes = arguments.as_shape_of_any_rank(
-                owner, "input_shape", input_shape, 1, batch=False
-            )
-            self.build((None, *sizes))
+        self._register_weights(device, input_shape)
 
-    def _cache_call_constants(self) -> None:
-        mixed = self._policy.compute_dtype != self._policy.variable_dtype
-        self._always_casts = mixed or self.lora_enabled
-
-    def _on_activation_change(self, activation: Callable[[Tensor], Tensor]) -> None:
-        self._in_place = inplace_activations.get_inplace_activation(activation)
+    def _on_argument_change(self, argument: str) -> None:
+        super()._on_argument_change(argument)
+        if argument == "activation":
+            self._in_place = inplace_activations.get_inplace_activation(self.activation)
 
     # Shapes
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the output shape for an input shape, batch included; unknown sizes are None."""
-        shape = arguments.as_shape_of_any_rank(type(self).__name__, "input_shape", input_shape, 2)
+    def _output_shape(self, shape: Sizes) -> Sizes:
         return (*shape[:-1], self.units)
 
-    def _weight_shapes(
-        self, input_shape: Sequence[int | None], argument: str = "input_shape"
-    ) -> dict[str, Shape]:
-        shape = arguments.as_shape_of_any_rank(type(self).__name__, argument, input_shape, 2)
-        channels = shape[-1]
-        if not channels:
+    def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
+        shape = self._check_shape(shape, argument)
+        if not shape[-1]:
             self._refuse(argument, "a shape with a known last size, 1 at least", shape)
-        shapes: dict[str, Shape] = {"weight": (self.units, channels)}
-        if self.use_bias:
-            shapes["bias"] = (self.units,)
-        if self.lora_rank:
-            shapes.update(self._lora_shapes((channels, self.units), self.lora_rank))
-        return shapes
+        return self._parameter_shapes((self.units, shape[-1]))
 
     def _materialize(self, values: Mapping[str, Tensor]) -> None:
         super()._materialize(values)
@@ -201,22 +176,16 @@ class Dense(KernelLayer):
         # A user's own function may return anything.
         return not self._always_casts and inplace_activations.is_elementwise(self.activation)
 
-    def _gradient_needs_output(self) -> bool:
+    @property
+    def _gradient_needs_output(self) -> bool:  # type: ignore[override]
         return self.activation is not activations.linear
 
-    def _is_nonnegative(self) -> bool:
-        return self.activation is activations.relu
-
-    def _require_rank(self, shape: tuple[int, ...]) -> None:
-        if len(shape) < 2:
-            self._refuse("inputs", "of 2 dimensions or more", shape)
-
-    def _require_fit(self, shape: tuple[int, ...], weight: Tensor) -> None:
-        if shape[-1] != weight.shape[1]:
-            self._refuse("inputs", f"of the size {weight.shape[1]} along the last axis", shape)
+    def _require_fit(self, x: Tensor) -> None:
+        size = self.weight.shape[1]
+        if x.shape[-1] != size:
+            self._refuse("inputs", f"of the size {size} along the last axis", tuple(x.shape))
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""
         sizes = f"{self.weight.shape[1] if self.built else None}, {self.units}"
-        differing = self._format_non_defaults(use_bias=True, lora_rank=None, trainable=True)
-        return ", ".join([sizes, *differing])
+        return ", ".join([sizes, *self._format_non_defaults()])

@@ -136,10 +136,11 @@ class InputLayer(StatelessLayer):
         omitted = [key for key in ("ragged", "optional") if not written[key]]  # early ones lack it
         return {k: v for k, v in downgrade_config(written, target).items() if k not in omitted}
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the input shape."""
-        rank = len(self.batch_shape)
-        shape = arguments.as_shape(type(self).__name__, "input_shape", input_shape, rank)
+    @property
+    def _input_rank(self) -> int:
+        return len(self.batch_shape)
+
+    def _output_shape(self, shape: Sizes) -> Sizes:
         self._require(shape, "input_shape")
         return shape
 

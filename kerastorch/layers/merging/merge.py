@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ..._core.arguments import as_shape
-from ..._core.errors import argument_error
 from ..._core.layout import CHANNELS_FIRST
 from ..._core.registry import keras_layer
 from ..._ops.tracing import elementwise_channels_first
@@ -28,17 +27,19 @@ class Merge(StatelessLayer):
     takes_list = True
     returns_new_tensor = True  # not for a list of one tensor, which is never lowered
 
-    def _gradient_needs_output(self) -> bool:
-        return False
+    _gradient_needs_output = False
+    _count: ClassVar[int | None] = None  # of the tensors, if it is fixed
 
     def _merge_shapes(self, argument: str, shapes: list[Sizes]) -> Sizes:
         """Return the output shape, or raise if the shapes do not match."""
         raise NotImplementedError
 
     def _check_list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
-        if not isinstance(value, (list, tuple)) or not value:
-            self._refuse(argument, f"a list of {of}", value)
-        return value
+        is_list, count = isinstance(value, (list, tuple)), self._count
+        if not is_list or not value or count not in (None, len(value)):
+            rule = f"a list of {of}" if count is None else f"a list of {count} {of}"
+            self._refuse(argument, rule, value)
+        return value  # type: ignore[no-any-return]
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> Sizes:
         """Return the output shape for a list of input shapes; unknown sizes are None."""
@@ -122,7 +123,6 @@ class Add(Elementwise):
     """
 
     overwrites_input = True
-
     _combine = staticmethod(operator.add)
 
     def _compute(self, x: list[Tensor], *, inplace: int | None = None) -> Tensor:
@@ -146,11 +146,7 @@ class Subtract(Elementwise):
     """
 
     _combine = staticmethod(operator.sub)
-
-    def _check_list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
-        if not isinstance(value, (list, tuple)) or len(value) != 2:
-            self._refuse(argument, f"a list of two {of}", value)
-        return value
+    _count = 2
 
 
 @keras_layer()
@@ -250,15 +246,12 @@ class Concatenate(Merge):
         try:
             self.axis = operator.index(axis)
         except TypeError:
-            raise TypeError(
-                argument_error(type(self).__name__, "axis", "an integer", axis)
-            ) from None
+            self._refuse("axis", "an integer", axis, error=TypeError)
 
     def _merge_shapes(self, argument: str, shapes: list[Sizes]) -> Sizes:
         first, axis = shapes[0], self.axis
         if not -len(first) <= axis < len(first):
-            rule = "an axis of the inputs"
-            raise IndexError(argument_error(type(self).__name__, "axis", rule, axis, shapes=shapes))
+            self._refuse("axis", "an axis of the inputs", axis, error=IndexError, shapes=shapes)
         total: int | None = 0
         for shape in shapes:
             if len(shape) != len(first) or any(
@@ -289,7 +282,3 @@ class Concatenate(Merge):
     def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
         inside = -rank <= self.axis < rank
         return {"axis": CHANNELS_FIRST[rank - 2].index(self.axis % rank)} if inside else {}
-
-    def extra_repr(self) -> str:
-        """Return the axis."""
-        return f"axis={self.axis}"

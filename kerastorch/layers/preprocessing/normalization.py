@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from ... import config, dtype_policies, initializers
-from ..._core import arguments
 from ..._core.arrays import to_tensor
 from ..._core.config_arrays import encode_array
-from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
 from ..base.stateless import StatelessLayer
@@ -64,6 +62,7 @@ class Normalization(Layer):
         WeightSpec("count", "count", "_zeros", dtype=torch.int32, buffer=True),
     )
     _config_keys_last = ("mean", "variance")
+    _shape_arguments = ("axis",)
     _zeros, _ones = initializers.Zeros(), initializers.Ones()
     mean: Tensor
     variance: Tensor
@@ -82,16 +81,13 @@ class Normalization(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        owner = type(self).__name__
         axes: Any = () if axis is None else (axis,) if isinstance(axis, int) else axis
         try:
             self.axis = tuple(axes)
         except TypeError:
             self.axis = (axes,)
         if not all(isinstance(n, int) for n in self.axis):
-            raise TypeError(
-                argument_error(owner, "axis", "an integer, several of them, or None", axis)
-            )
+            self._refuse("axis", "an integer, several of them, or None", axis, error=TypeError)
         self.invert = invert
         self.input_mean, self.input_variance = mean, variance
         moments = self._check_moments(mean, variance)
@@ -101,12 +97,7 @@ class Normalization(Layer):
         for name, value in zip(("_given_mean", "_given_variance"), moments, strict=True):
             tensor = None if value is None else value.to(dtype=dtype, device=device, copy=True)
             self.register_buffer(name, tensor, persistent=False)
-        self._register_weights(dtype, device)
-        if input_shape is not None and not self.built:
-            sizes = arguments.as_shape_of_any_rank(
-                owner, "input_shape", input_shape, 0, batch=False
-            )
-            self.build((None, *sizes))
+        self._register_weights(device, input_shape)
 
     def _check_moments(self, mean: Any, variance: Any) -> tuple[Tensor, Tensor] | tuple[None, None]:
         if mean is None and variance is None:
@@ -154,17 +145,15 @@ class Normalization(Layer):
         kept = sorted({axis % ndim for axis in self.axis if -ndim <= axis < ndim})
         if len(kept) < len(self.axis):
             rule = "a shape that has each axis of `axis` once"
-            self._refuse(argument, rule, tuple(shape), axis=self.axis)
+            self._refuse_shape(argument, rule, shape)
         return kept
 
-    def _weight_shapes(
-        self, input_shape: Sequence[int | None], argument: str = "input_shape"
-    ) -> dict[str, Shape]:
-        shape = arguments.as_shape_of_any_rank(type(self).__name__, argument, input_shape, 0)
+    def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
+        shape = self._check_shape(shape, argument)
         sizes = [shape[axis] for axis in self._sort_axes(shape, argument)]
         known = tuple(n for n in sizes if n is not None)
         if len(known) < len(sizes):
-            self._refuse(argument, "a shape with known sizes along `axis`", shape, axis=self.axis)
+            self._refuse_shape(argument, "a shape with known sizes along `axis`", shape)
         return {"mean": known, "variance": known, "count": ()}
 
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
@@ -218,7 +207,7 @@ class Normalization(Layer):
             given = self._given_mean is not None
             if shape[axis] != size and not (given and (size == 1 or shape[axis] is None)):
                 rule = f"of the sizes {tuple(moment.shape)} along the axes {axes}"
-                self._refuse(argument, rule, tuple(shape), axis=self.axis)
+                self._refuse_shape(argument, rule, shape)
             sizes[axis] = size
         return moment.reshape(sizes)
 

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..._core import arguments
-from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..._core.seeds import SeedGenerator
 from ..base.stateless import StatelessLayer, resolve_data_format
@@ -72,7 +70,7 @@ class Dropout(StatelessLayer):
         try:
             within = bool(0 <= rate <= 1)
         except TypeError:
-            raise TypeError(argument_error(type(self).__name__, "rate", rule, rate)) from None
+            self._refuse("rate", rule, rate, error=TypeError)
         if not within:
             self._refuse("rate", rule, rate)
         if seed is not None and not isinstance(seed, int):
@@ -108,9 +106,8 @@ class Dropout(StatelessLayer):
         if noise_shape is None:
             noise_shape = x.shape
         if len(noise_shape) > x.ndim:
-            shape = tuple(x.shape)
             rule = f"of {len(noise_shape)} dimensions, as `noise_shape` is"
-            self._refuse("inputs", rule, shape, noise_shape=noise_shape)
+            self._refuse("inputs", rule, tuple(x.shape), noise_shape=noise_shape)
         sizes = [x.shape[axis] if n is None else n for axis, n in enumerate(noise_shape)]
         keep = 1.0 - self.rate  # sampled in float32: other dtypes would give other masks
         if self._seeds is None or x.is_meta:
@@ -147,6 +144,9 @@ class SpatialDropout2D(Dropout):
         True
     """
 
+    rank = 2
+    _shape_arguments = ("data_format",)
+
     def __init__(
         self,
         rate: float,
@@ -159,8 +159,8 @@ class SpatialDropout2D(Dropout):
         if kwargs.get("noise_shape", 0) is None:  # Keras 2's configs have it
             del kwargs["noise_shape"]
         elif "noise_shape" in kwargs:
-            rule, noise_shape = "left out: it follows from the channels", kwargs["noise_shape"]
-            raise ValueError(argument_error(type(self).__name__, "noise_shape", rule, noise_shape))
+            rule = "left out: it follows from the channels"
+            self._refuse("noise_shape", rule, kwargs["noise_shape"])
         super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
         self.data_format = resolve_data_format(type(self).__name__, data_format)
 
@@ -169,14 +169,8 @@ class SpatialDropout2D(Dropout):
         written = {**super().get_config(target), "dtype": self.dtype}
         return {key: written[key] for key in ("rate", "seed", "name", "dtype", "data_format")}
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the input shape."""
-        return arguments.as_shape(type(self).__name__, "input_shape", input_shape, 4)
-
     def _compute(self, x: Tensor) -> Tensor:
-        if x.ndim != 4:
-            rule = "of 4 dimensions"
-            self._refuse("inputs", rule, tuple(x.shape), data_format=self.data_format)
+        self._require_rank(x)
         if not self.training or self.rate == 0:
             return x
         last = self.data_format == "channels_last"

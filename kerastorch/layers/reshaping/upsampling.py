@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..._core import arguments as arguments_module
-from ..._core.arguments import IntOrInts
+from ..._core.arguments import IntOrInts, as_choice, as_positive_ints
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
 from ..._ops.resize import RADII, upsample
 from ..._ops.tracing import is_autocast_enabled
-from ..base.stateless import SpatialLayer, resolve_data_format
+from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 
 __all__ = ["UpSampling2D"]
@@ -65,13 +65,10 @@ class UpSampling2D(SpatialLayer):
         interpolation: str = "nearest",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         owner = type(self).__name__
-        self.data_format = resolve_data_format(owner, data_format)
-        self.size = arguments_module.as_positive_ints(owner, "size", size, self.rank)
-        self.interpolation = arguments_module.as_choice(
-            owner, "interpolation", interpolation, _INTERPOLATIONS
-        )
+        self.size = as_positive_ints(owner, "size", size, self.rank)
+        self.interpolation = as_choice(owner, "interpolation", interpolation, _INTERPOLATIONS)
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         axes = zip(sizes, self.size, strict=True)
@@ -115,9 +112,7 @@ class UpSampling2D(SpatialLayer):
 
     def _resample(self, x: Tensor) -> Tensor:
         factors: Any = self.size
-        if is_autocast_enabled(
-            x.device.type
-        ):  # it does not apply to torch's own interpolation either
-            with torch.autocast(x.device.type, enabled=False):
-                return upsample(x, self.interpolation, factors, self._first_axis)
-        return upsample(x, self.interpolation, factors, self._first_axis)
+        device = x.device.type  # autocast does not apply to torch's own interpolation either
+        enabled = is_autocast_enabled(device)
+        with torch.autocast(device, enabled=False) if enabled else nullcontext():
+            return upsample(x, self.interpolation, factors, self._first_axis)
