@@ -47,9 +47,6 @@ class Computation:
         """Compute the output for an input of the compute dtype, in `compute_layout`."""
         raise NotImplementedError
 
-    def _require_fit(self, x: Any) -> None:
-        """Raise the layer's own error if `x` is the reason why the computation failed."""
-
     def _is_lowerable(self) -> bool:
         """Return whether `forward` is `_compute` and nothing else for an input of its dtype."""
         return True

@@ -221,9 +221,9 @@ class Layer(LazyLayer, Computation):
         """
         return self._output_shape(self._check_shape(input_shape))
 
-    def _output_shape(self, shape: Sizes) -> Sizes:
-        """Return the output shape for an input shape of the right rank, or raise."""
-        return shape
+    def _output_shape(self, shape: Any, argument: str = "input_shape") -> Sizes:
+        """Return the output shape for a shape of the right rank, or raise an error for `argument`."""
+        return tuple(shape)
 
     def _check_shape(
         self, shape: Any, argument: str = "input_shape", *, batch: bool = True
@@ -273,11 +273,16 @@ class Layer(LazyLayer, Computation):
                 if outputs.ndim == x.ndim:
                     outputs = permute_axes(outputs, orders[1])
         except RuntimeError:
-            self._require_fit(x)
+            if isinstance(x, Tensor):
+                self._require_fit(x)
             raise
         if self.activity_regularizer is not None:
             self._record_activity(outputs)
         return outputs
+
+    def _require_fit(self, x: Tensor) -> None:
+        """Raise the layer's own error if `x` is the reason why the computation failed."""
+        self._output_shape(tuple(x.shape), "inputs")
 
     def _prepare_input(self, inputs: Any) -> Any:
         return self._cast(self._as_tensor(inputs), dtype_policies.to_torch_dtype(self.dtype))[0]

@@ -95,15 +95,12 @@ class SpatialLayer(StatelessLayer):
         first, last = self._first_axis, self._first_axis + self.rank
         return tuple(shape[:first]), tuple(shape[first:last]), tuple(shape[last:])
 
-    def _output_shape(self, shape: Sizes) -> Sizes:
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
         before, sizes, after = self._split(shape)
-        return (*before, *self._new_sizes("input_shape", shape, sizes), *after)
+        return (*before, *self._new_sizes(argument, shape, sizes), *after)
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
-        """Return the output's spatial sizes for an input's, or raise if the input is too small.
-
-        The error names `argument` and shows the complete `shape`.
-        """
+        """Return the output's spatial sizes, or raise if those of the `shape` are too small."""
         raise NotImplementedError
 
 

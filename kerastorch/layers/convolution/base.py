@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..._core import arguments
-from ..._core.arguments import IntOrInts
+from ..._core.arguments import IntOrInts, as_choice, as_positive_int, as_positive_ints
 from ..._ops.window_arithmetic import output_size
 from ..base.kernel import KernelLayer
 from ..base.stateless import resolve_data_format
@@ -64,23 +63,22 @@ class BaseConv(KernelLayer):
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         owner, rank = type(self).__name__, self.rank
-        self.filters = arguments.as_positive_int(owner, "filters", filters)
-        self.kernel_size = arguments.as_positive_ints(owner, "kernel_size", kernel_size, rank)
-        self.strides = arguments.as_positive_ints(owner, "strides", strides, rank)
-        self.padding = arguments.as_choice(owner, "padding", padding, ("valid", "same"))
+        self.filters = as_positive_int(owner, "filters", filters)
+        self.kernel_size = as_positive_ints(owner, "kernel_size", kernel_size, rank)
+        self.strides = as_positive_ints(owner, "strides", strides, rank)
+        self.padding = as_choice(owner, "padding", padding, ("valid", "same"))
         self.data_format = resolve_data_format(owner, data_format)
-        dilation_rate = arguments.as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
-        self.dilation_rate = dilation_rate
-        self.groups = arguments.as_positive_int(owner, "groups", groups)
+        self.dilation_rate = as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
+        self.groups = as_positive_int(owner, "groups", groups)
         self.activation = activation
         self.use_bias = use_bias
         self._assign_weight_arguments(locals())
         if self.filters % self.groups:
             self._refuse("filters", "divisible by `groups`", self.filters, groups=self.groups)
-        if max(self.strides) > 1 and max(dilation_rate) > 1:
-            rule = "1 where `dilation_rate` exceeds 1"
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            rule, dilation = "1 where `dilation_rate` exceeds 1", self.dilation_rate
             remedy = "No layer of Keras has both above 1."
-            self._refuse("strides", rule, self.strides, remedy, dilation_rate=dilation_rate)
+            self._refuse("strides", rule, self.strides, remedy, dilation_rate=dilation)
         self._set_lora(lora_rank, lora_alpha)
         self._register_weights(device, input_shape)
 
@@ -94,17 +92,14 @@ class BaseConv(KernelLayer):
 
     # Shapes
 
-    def _output_shape(self, shape: Sizes) -> Sizes:
-        sizes = self._require_room("input_shape", shape)
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
+        sizes = self._require_room(argument, shape)
         if self._channel_axis == -1:
             return (shape[0], *sizes, self.filters)
         return (shape[0], self.filters, *sizes)
 
     def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
-        """Return the output's spatial sizes, or raise if the kernel is larger than the input.
-
-        With "same" only an empty input is too small.
-        """
+        """Return the output's spatial sizes, or raise if the input is smaller than the kernel."""
         spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
         window = self.kernel_size, self.strides, self.dilation_rate
         axes = zip(spatial, *window, strict=True)
@@ -128,8 +123,7 @@ class BaseConv(KernelLayer):
             rule = f"a shape whose channels (axis {axis}) `groups` divides"
             self._refuse_shape(argument, rule, shape, groups=self.groups)
         self._require_room(argument, shape)
-        weight = (self.filters, channels // self.groups, *self.kernel_size)
-        return self._parameter_shapes(weight)
+        return self._parameter_shapes((self.filters, channels // self.groups, *self.kernel_size))
 
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
         weight = shapes.get("weight", ())

@@ -104,7 +104,7 @@ class Conv(BaseConv):
         try:
             x = inputs if first is None else permute_axes(inputs, first)
             if is_compiling():
-                outputs = self._compute_compiled(x, weight, bias, special, sizes, last)
+                outputs = self._compute_compiled(x, weight, bias, sizes, last)
                 if self.activity_regularizer is not None:
                     self._record_activity(outputs)
                 return outputs
@@ -119,11 +119,7 @@ class Conv(BaseConv):
         return y if last is None else permute_axes(y, last)
 
     def _finalize_output(self, y: Tensor, last: tuple[int, ...] | None, fresh: bool) -> Tensor:
-        """Activate the output of a convolution and make it contiguous, in the user's layout.
-
-        `last` permutes the axes of `y`, (batch, filters, *spatial), to the user's layout; `fresh`
-        tells that `y` is a new tensor and no view.
-        """
+        """Activate the output, new if `fresh`, and return it contiguous in the user's layout."""
         pointwise, by_layout = self._stages
         if pointwise is not None:  # out of place it makes the output contiguous
             y = pointwise(y) if fresh else self.activation(y)
@@ -137,20 +133,14 @@ class Conv(BaseConv):
         return outputs
 
     def _compute_compiled(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        special: Callable[..., tuple[Tensor, bool]] | None,
-        sizes: tuple[Any, ...],
-        last: tuple[int, ...] | None,
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, sizes: Any, last: Any
     ) -> Tensor:
         """Compute the output in the form that suits `torch.compile` and `torch.export` best.
 
         The activation is out of place. Before the axes are permuted back it trains faster and
         inductor fuses it with the convolution; after it, any size compiles.
         """
-        convolve = self._constants[1]
+        convolve, special = self._constants[1:3]
         any_size = last is not None and is_compiling_dynamic_training(x)
         if any_size:
             options = self.strides, self.dilation_rate, self.groups
@@ -181,7 +171,7 @@ class Conv(BaseConv):
         if padding is not None:
             sizes = self.strides, padding, self.dilation_rate, self.groups
         if is_compiling():
-            return self._compute_compiled(x, weight, bias, special, sizes, None)
+            return self._compute_compiled(x, weight, bias, sizes, None)
         if special is None:
             y, fresh = convolve(x, weight, bias, *sizes), True
         else:

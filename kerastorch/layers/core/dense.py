@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ... import activations
-from ..._core import arguments
+from ..._core.arguments import as_positive_int
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..base.kernel import KernelLayer
@@ -23,35 +23,23 @@ __all__ = ["Dense"]
 class Dense(KernelLayer):
     """A densely connected layer: `activation(inputs @ kernel + bias)` along the last axis.
 
-    Same as `keras.layers.Dense`, except that
-
-    - it is a `torch.nn.Module`: `weight` and `bias` are those of an `nn.Linear`;
-    - integer and boolean inputs are cast to the layer's compute dtype;
-    - an initializer without a seed uses `torch.manual_seed`'s generator;
-    - "float64" is computed in float64, where Keras on torch loses half of the digits;
-    - quantized layers are refused.
+    Same as `keras.layers.Dense`, with the exceptions of `Conv2D`; moreover, "float64" is computed
+    in float64, where Keras on torch loses half of the digits, and quantized layers are refused.
 
     Args:
         units: The size of the output's last axis.
         activation: A name from `kerastorch.activations`, or any callable.
-        use_bias: Whether a bias is added.
-        kernel_initializer, bias_initializer: None means "glorot_uniform", as in Keras.
-        kernel_regularizer, bias_regularizer: Regularizers of the weights.
-        activity_regularizer: Regularizer of the output; its loss is divided by the batch size.
-        kernel_constraint, bias_constraint: See `kerastorch.attach_constraints`.
-        lora_rank: The rank of a low-rank update to train in place of the kernel.
-        lora_alpha: The scale of that update, times the rank. As in Keras's Dense, building the
-            layer sets it to the rank; only `enable_lora` keeps another one.
+        use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+            activity_regularizer, kernel_constraint, bias_constraint, lora_rank, input_shape,
+            device, **kwargs: As in `Conv2D`.
+        lora_alpha: As in `Conv2D`, but building the layer sets it to the rank, as in Keras's
+            Dense; only `enable_lora` keeps another one.
         quantization_config: None; accepted since Keras writes it.
-        input_shape: The shape of one sample; the layer is then built at once.
-        device: The device of the weights.
-        **kwargs: `name`, `dtype` (a policy: "float32", "float16", "bfloat16", "float64",
-            "mixed_float16", "mixed_bfloat16"), `trainable` and `autocast`.
 
     Shape:
         - Input: (batch, ..., channels).
         - Output: (batch, ..., units).
-        - `weight`: (units, channels); `kernel` is its view (channels, units).
+        - `weight`: (units, channels), as in `nn.Linear`; `kernel` is its view (channels, units).
         - `bias`: (units,), or None.
 
     Raises:
@@ -94,8 +82,7 @@ class Dense(KernelLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        owner = type(self).__name__
-        self.units = arguments.as_positive_int(owner, "units", units)
+        self.units = as_positive_int(type(self).__name__, "units", units)
         self.activation = activation
         self.use_bias = use_bias
         self._assign_weight_arguments(locals())
@@ -113,7 +100,7 @@ class Dense(KernelLayer):
 
     # Shapes
 
-    def _output_shape(self, shape: Sizes) -> Sizes:
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
         return (*shape[:-1], self.units)
 
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:

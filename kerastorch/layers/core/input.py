@@ -140,8 +140,11 @@ class InputLayer(StatelessLayer):
     def _input_rank(self) -> int:
         return len(self.batch_shape)
 
-    def _output_shape(self, shape: Sizes) -> Sizes:
-        self._require(shape, "input_shape")
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
+        sizes = zip(shape, self.batch_shape, strict=False)
+        same = all(None in (size, wanted) or size == wanted for size, wanted in sizes)
+        if len(shape) != len(self.batch_shape) or not same:
+            self._refuse(argument, f"of the shape {self.batch_shape}", tuple(shape))
         return shape
 
     def forward(self, inputs: Any) -> Any:
@@ -153,14 +156,8 @@ class InputLayer(StatelessLayer):
         if inputs is None and self.optional:
             return None
         x = to_dense(self._as_tensor(inputs), type(self).__name__, "inputs")
-        self._require(x.shape, "inputs")
+        self._output_shape(x.shape, "inputs")
         return x.to(getattr(torch, self.dtype))
-
-    def _require(self, shape: Sequence[int | None], argument: str) -> None:
-        sizes = zip(shape, self.batch_shape, strict=False)
-        same = all(None in (size, wanted) or size == wanted for size, wanted in sizes)
-        if len(shape) != len(self.batch_shape) or not same:
-            self._refuse(argument, f"of the shape {self.batch_shape}", tuple(shape))
 
 
 def to_dense(x: Tensor, owner: str, argument: str) -> Tensor:

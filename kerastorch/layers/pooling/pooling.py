@@ -64,9 +64,6 @@ class BasePooling(SpatialLayer):
             self._refuse_shape(argument, rule, shape, remedy, pool_size=self.pool_size)
         return outputs
 
-    def _require_fit(self, x: Tensor) -> None:
-        self._new_sizes("inputs", tuple(x.shape), self._split(x.shape)[1])
-
 
 class _MaxPooling(BasePooling):
     def __init__(

@@ -63,7 +63,7 @@ class BaseCropping(SpatialLayer):
         return remaining
 
     def _compute(self, x: Tensor) -> Tensor:
-        self._new_sizes("inputs", tuple(x.shape), self._split(x.shape)[1])
+        self._output_shape(tuple(x.shape), "inputs")
         return x[self._slices]
 
 

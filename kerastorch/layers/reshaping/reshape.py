@@ -49,7 +49,7 @@ class Flatten(StatelessLayer):
         super().__init__(**kwargs)
         self.data_format = resolve_data_format(type(self).__name__, data_format)
 
-    def _output_shape(self, shape: Sizes) -> Sizes:
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
         batch, *rest = shape
         sizes = [n for n in rest if n is not None]
         return (batch, prod(sizes) if len(sizes) == len(rest) else None)
@@ -102,13 +102,13 @@ class Reshape(StatelessLayer):
     def _output_rank(self) -> int | None:  # type: ignore[override]
         return len(self.target_shape) + 1
 
-    def _output_shape(self, shape: Sizes) -> Sizes:
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
         batch, *rest = shape
         if None in rest or None in self.target_shape:
             return (batch, *(None if n == -1 else n for n in self.target_shape))
-        return (batch, *self._resolve_target("input_shape", shape))
+        return (batch, *self._resolve_target(shape, argument))
 
-    def _resolve_target(self, argument: str, shape: Sequence[Any]) -> tuple[int, ...]:
+    def _resolve_target(self, shape: Sequence[Any], argument: str) -> tuple[int, ...]:
         """Return the target shape for a known input shape, with -1 replaced."""
         size, known = prod(shape[1:]), prod([n for n in self.target_shape if n not in (None, -1)])
         inferred = None in self.target_shape or -1 in self.target_shape
@@ -120,7 +120,7 @@ class Reshape(StatelessLayer):
 
     def _compute(self, x: Tensor) -> Tensor:
         self._require_rank(x)
-        return x.reshape(x.shape[0], *self._resolve_target("inputs", x.shape))
+        return x.reshape(x.shape[0], *self._resolve_target(x.shape, "inputs"))
 
 
 @keras_layer()
@@ -162,7 +162,7 @@ class Permute(StatelessLayer):
     def _input_rank(self) -> int:
         return len(self._order)
 
-    def _output_shape(self, shape: Sizes) -> Sizes:
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
         return tuple(shape[axis] for axis in self._order)
 
     def _compute(self, x: Tensor) -> Tensor:
