@@ -35,8 +35,7 @@ class PReLU(Layer):
         **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
 
     Shape:
-        - Input: (batch, ...).
-        - Output: the same.
+        - Input and output: (batch, ...).
         - `alpha`: the input's shape without the batch, 1 along shared axes.
 
     Raises:

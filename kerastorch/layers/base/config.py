@@ -14,8 +14,8 @@ from ..._core.errors import argument_error
 Config = dict[str, Any]
 L = TypeVar("L")
 
-_COMMON = ("name", "trainable", "dtype")
-OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", *_COMMON)
+COMMON = ("name", "trainable", "dtype")
+OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", *COMMON)
 _INPUT_KEYS = ("batch_input_shape", "input_dim")  # of Keras 1 and 2: a model reads them
 
 
@@ -24,13 +24,13 @@ def collect_namespaces(cls: Any) -> Config:
 
     The classes declare them in `argument_namespaces`; those of weights follow from `weight_specs`.
     """
-    found: Config = {}
+    found: dict[Any, Any] = {}
     for base in reversed(cls.__mro__):
         found.update(vars(base).get("argument_namespaces", {}))
     for spec in cls.weight_specs:
         found[spec.initializer] = initializers
-        found.update({spec.regularizer: regularizers} if spec.regularizer else {})
-        found.update({spec.constraint: constraints} if spec.constraint else {})
+        found.update({spec.regularizer: regularizers, spec.constraint: constraints})
+    found.pop(None, None)
     return found
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import Parameter
 
-from ... import activations
+from ... import activations, initializers
 from ..._core.arguments import as_number, as_positive_int
 from ..._core.errors import argument_error
 from ..._core.layout import empty_weight, kernel_to_weight, weight_to_kernel
@@ -53,9 +53,11 @@ class KernelLayer(Layer):
     kernel_constraint: Any
     lora_kernel_a: Tensor
     lora_kernel_b: Tensor
-    lora_enabled: bool
-    lora_rank: int | None
-    lora_alpha: float | None
+    lora_enabled = False
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
+    _lora_kernel_a_initializer: Any = initializers.HeUniform()
+    _lora_kernel_b_initializer: Any = initializers.Zeros()
 
     def _cache_call_constants(self) -> None:
         """Cache what `forward` needs at every call."""
@@ -162,11 +164,9 @@ class KernelLayer(Layer):
 
     def _set_lora(self, rank: Any, alpha: Any) -> None:
         """Set the constructor's arguments; a rank of 0 means no LoRA, as in Keras."""
-        self._lora_kernel_a_initializer = "he_uniform"
-        self._lora_kernel_b_initializer = "zeros"
-        self.lora_enabled, self.lora_rank, self.lora_alpha = bool(rank), None, None
         if rank:
             self.lora_rank, self.lora_alpha = self._check_lora("lora_rank", rank, alpha)
+            self.lora_enabled = True
         self._cache_call_constants()
 
     def _starts_frozen(self, spec: WeightSpec) -> bool:

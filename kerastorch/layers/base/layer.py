@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import torch
@@ -24,8 +23,6 @@ from .weights import Callback, Sizes, WeightView
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_states = itertools.count(1)
 
 
 class Layer(LazyLayer, Computation):
@@ -113,15 +110,6 @@ class Layer(LazyLayer, Computation):
             activation: Any = getattr(self, argument)
             if isinstance(activation, nn.Module) and not self._trainable:
                 activation.requires_grad_(False)  # it is frozen with the layer
-
-    def _note_change(self) -> None:
-        """Let models that were lowered with this layer notice that it has changed."""
-        object.__setattr__(self, "_state", next(_states))
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
-        """Note a change of the dtype."""
-        self._note_change()
-        return super()._apply(fn, recurse)
 
     # The config
 
@@ -222,7 +210,7 @@ class Layer(LazyLayer, Computation):
         return self._output_shape(self._check_shape(input_shape))
 
     def _output_shape(self, shape: Any, argument: str = "input_shape") -> Sizes:
-        """Return the output shape for a shape of the right rank, or raise an error for `argument`."""
+        """Return the output shape for an input of the right rank, or raise about `argument`."""
         return tuple(shape)
 
     def _check_shape(
@@ -313,8 +301,3 @@ class Layer(LazyLayer, Computation):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the activity terms out of copies: they belong to this layer's last call."""
         return {**super().__getstate__(), "_activity_losses": []}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the layer under a state of its own in this process."""
-        super().__setstate__(state)
-        self._note_change()

@@ -20,6 +20,8 @@ from ..._core.scripting import NotScriptable
 from . import weights as weights_module
 from .weights import LazyBuffer, Shape, WeightSpec, WeightView
 
+_states = itertools.count(1)
+
 
 class LazyLayer(LazyModuleMixin, nn.Module):
     """A module that is built by its first call, as torch's Lazy modules are, or by `build`.
@@ -128,7 +130,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         return not self._find_unbuilt()
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Give the weights their shapes and their initial values.
+        """Give the weights their shapes and their initial values; without any, check the shape.
 
         Args:
             input_shape: The shape of the input, batch included; unknown sizes are None.
@@ -136,7 +138,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         Raises:
             ValueError: The layer is built already or does not accept such an input.
         """
-        if self.built:
+        if self.built and any(map(self._uses_weight, self.weight_specs)):
             remedy = "Make a new layer, or sample new values with `reset_parameters()`."
             self._refuse("input_shape", "given to a layer not built yet", input_shape, remedy)
         self._build(input_shape)
@@ -206,12 +208,17 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 
     def _end_laziness(self) -> None:
         """Remove the hooks of LazyModuleMixin, as its own first forward does."""
-        for hook in ("_initialize_hook", "_load_hook"):
+        for hook in vars(self).keys() & {"_initialize_hook", "_load_hook"}:
             getattr(self, hook).remove()
             delattr(self, hook)
 
+    def _note_change(self) -> None:
+        """Let models that were lowered with this layer notice that it has changed."""
+        object.__setattr__(self, "_state", next(_states))
+
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
         """Keep unbuilt weights unbuilt on "meta", where nn.Module would make empty ones."""
+        self._note_change()
         unbuilt = self._find_unbuilt()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name in unbuilt.keys() - self._find_unbuilt().keys():
@@ -304,12 +311,13 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         return {**self.__dict__, "_unbuilt_dtypes": dtypes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the dtypes of unbuilt weights."""
+        """Restore the dtypes of unbuilt weights, under a state of its own in this process."""
         dtypes = state.pop("_unbuilt_dtypes")
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         for name, dtype in dtypes.items():
             if getattr(self, name).dtype is not dtype:
                 self._reset_to_unbuilt(name, dtype)
+        self._note_change()
 
     # Errors
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ... import config, dtype_policies
 from ..._core.arguments import as_choice
+from .config import COMMON
 from .layer import Layer
-from .weights import Sizes
+from .weights import Shape, Sizes
 
 
 class StatelessLayer(Layer):
@@ -32,13 +33,9 @@ class StatelessLayer(Layer):
         self._torch_dtype = dtype_policies.to_torch_dtype(self._policy.compute_dtype)
         self._register_weights(None)
 
-    def build(self, input_shape: Sequence[Any]) -> None:
-        """Check the shape of an input, batch included; there is nothing to build.
-
-        Raises:
-            ValueError: The layer does not accept such an input.
-        """
-        self.compute_output_shape(input_shape)
+    def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
+        self.compute_output_shape(shape)
+        return {}
 
     def _prepare_input(self, inputs: Any) -> Any:
         if isinstance(inputs, Tensor) and inputs.dtype is self._torch_dtype:
@@ -63,8 +60,8 @@ class StatelessLayer(Layer):
 
     def extra_repr(self) -> str:
         """Return the arguments as the config has them."""
-        separate = ("name", "trainable", "dtype")
-        shown = [f"{n}={v!r}" for n, v in self.get_config().items() if n not in separate]
+        written = self.get_config().items()
+        shown = [f"{name}={value!r}" for name, value in written if name not in COMMON]
         return ", ".join([*shown, *self._format_non_defaults()])
 
 

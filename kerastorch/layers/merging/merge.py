@@ -241,22 +241,20 @@ class Concatenate(Merge):
             self._refuse("axis", "an integer", axis, error=TypeError)
 
     def _output_shape(self, shapes: Any, argument: str = "input_shape") -> Sizes:
-        first, axis = shapes[0], self.axis
-        if not -len(first) <= axis < len(first):
-            self._refuse("axis", "an axis of the inputs", axis, error=IndexError, shapes=shapes)
-        total: int | None = 0
+        first = shapes[0]
+        if not -len(first) <= self.axis < len(first):
+            rule = "an axis of the inputs"
+            self._refuse("axis", rule, self.axis, error=IndexError, shapes=shapes)
+        axis = self.axis % len(first)
         for shape in shapes:
             if len(shape) != len(first) or any(
-                ours != theirs and None not in (ours, theirs) and index != axis % len(first)
+                ours != theirs and None not in (ours, theirs) and index != axis
                 for index, (ours, theirs) in enumerate(zip(first, shape, strict=True))
             ):
-                rule = f"a list of shapes that are equal but along axis {axis}"
+                rule = f"a list of shapes that are equal but along axis {self.axis}"
                 self._refuse(argument, rule, shapes)
-            size = shape[axis]
-            total = None if total is None or size is None else total + size
-        merged = list(first)
-        merged[axis] = total
-        return tuple(merged)
+        sizes = [shape[axis] for shape in shapes]
+        return (*first[:axis], None if None in sizes else sum(sizes), *first[axis + 1 :])
 
     def _prepare_input(self, inputs: Any) -> list[Tensor]:
         tensors = super()._prepare_input(inputs)

@@ -113,8 +113,7 @@ class MaxPooling2D(_MaxPooling):
         **kwargs: `dtype`, `trainable`, `autocast`, `activity_regularizer` and `input_shape`.
 
     Shape:
-        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
-          "channels_first".
+        - Input: as in `Conv2D`.
         - Output: the same with the sizes `floor((size - pool_size) / stride) + 1` with "valid"
           and `ceil(size / stride)` with "same".
 
@@ -213,7 +212,7 @@ class GlobalAveragePooling2D(_GlobalAveragePooling):
         keepdims: Whether height and width stay as axes of size 1.
 
     Shape:
-        - Input: as in `MaxPooling2D`.
+        - Input: as in `Conv2D`.
         - Output: (batch, channels); with `keepdims` the input's with height and width 1.
 
     Example:

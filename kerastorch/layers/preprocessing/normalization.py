@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,7 @@ class Normalization(Layer):
         **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
 
     Shape:
-        - Input: (batch, ...).
-        - Output: the same.
+        - Input and output: (batch, ...).
         - `mean` and `variance`: the sizes along `axis`; None if they are given. `count` is unused.
 
     Raises:
@@ -81,11 +80,8 @@ class Normalization(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        axes: Any = () if axis is None else (axis,) if isinstance(axis, int) else axis
-        try:
-            self.axis = tuple(axes)
-        except TypeError:
-            self.axis = (axes,)
+        axes: Any = axis if isinstance(axis, Iterable) else () if axis is None else (axis,)
+        self.axis = tuple(axes)
         if not all(isinstance(n, int) for n in self.axis):
             self._refuse("axis", "an integer, several of them, or None", axis, error=TypeError)
         self.invert = invert
@@ -103,8 +99,7 @@ class Normalization(Layer):
         if mean is None and variance is None:
             return None, None
         if mean is None or variance is None:
-            rule = "given together with `variance`"
-            self._refuse("mean", rule, mean, variance=variance)
+            self._refuse("mean", "given together with `variance`", mean, variance=variance)
         left, right = to_tensor(mean), to_tensor(variance)
         if left is None or right is None:
             self._refuse("mean", "real numbers, as `variance`", mean, variance=variance)
@@ -120,17 +115,6 @@ class Normalization(Layer):
         written = super().get_config(target)
         return {**written, "mean": mean.tolist(), "variance": variance.tolist()}
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        """Give the weights their shapes; with a given mean, only check the input shape.
-
-        Raises:
-            ValueError: The layer is built already or does not accept such an input.
-        """
-        if self._given_mean is None:
-            super().build(input_shape)
-        else:
-            self._align_moment(self._given_mean, input_shape, "input_shape")
-
     @classmethod
     def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Return Keras's names of the weights: none if the config has the mean."""
@@ -144,12 +128,14 @@ class Normalization(Layer):
         ndim = len(shape)
         kept = sorted({axis % ndim for axis in self.axis if -ndim <= axis < ndim})
         if len(kept) < len(self.axis):
-            rule = "a shape that has each axis of `axis` once"
-            self._refuse_shape(argument, rule, shape)
+            self._refuse_shape(argument, "a shape that has each axis of `axis` once", shape)
         return kept
 
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
         shape = self._check_shape(shape, argument)
+        if self._given_mean is not None:
+            self._align_moment(self._given_mean, shape, argument)
+            return {}
         sizes = [shape[axis] for axis in self._sort_axes(shape, argument)]
         known = tuple(n for n in sizes if n is not None)
         if len(known) < len(sizes):
@@ -233,8 +219,7 @@ class Rescaling(StatelessLayer):
         **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
-        - Input: any.
-        - Output: the same.
+        - Input and output: any.
 
     Raises:
         ValueError: An argument is invalid.

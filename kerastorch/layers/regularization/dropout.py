@@ -37,8 +37,7 @@ class Dropout(StatelessLayer):
         **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
-        - Input: any.
-        - Output: the same.
+        - Input and output: any.
 
     Raises:
         TypeError: `rate` is no number.
@@ -110,12 +109,12 @@ class Dropout(StatelessLayer):
             self._refuse("inputs", rule, tuple(x.shape), noise_shape=noise_shape)
         sizes = [x.shape[axis] if n is None else n for axis, n in enumerate(noise_shape)]
         keep = 1.0 - self.rate  # sampled in float32: other dtypes would give other masks
-        if self._seeds is None or x.is_meta:
-            kept = torch.bernoulli(torch.full(sizes, keep, dtype=torch.float32, device=x.device))
-        else:
-            generator = torch.Generator("cpu").manual_seed(self._seeds.next() & 0xFFFFFFFF)
-            probabilities = torch.full(sizes, keep, dtype=torch.float32, device="cpu")
-            kept = torch.bernoulli(probabilities, generator=generator).to(x.device)
+        device, generator = x.device, None
+        if self._seeds is not None and not x.is_meta:
+            device = torch.device("cpu")
+            generator = torch.Generator(device).manual_seed(self._seeds.next() & 0xFFFFFFFF)
+        probabilities = torch.full(sizes, keep, dtype=torch.float32, device=device)
+        kept = torch.bernoulli(probabilities, generator=generator).to(x.device)
         return torch.where(kept.bool().broadcast_to(x.shape), x / keep, 0)
 
 
@@ -133,9 +132,7 @@ class SpatialDropout2D(Dropout):
         seed, name, dtype, **kwargs: As in `Dropout`.
 
     Shape:
-        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
-          "channels_first".
-        - Output: the same.
+        - Input and output: the input of `Conv2D`.
 
     Example:
         >>> import torch

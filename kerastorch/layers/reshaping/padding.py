@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ..._core.arguments import as_pairs
 from ..._core.registry import keras_layer
+from ..._ops.window_arithmetic import to_f_pad_order
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 
@@ -26,7 +27,7 @@ class BaseZeroPadding(SpatialLayer):
     def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.padding = as_pairs(type(self).__name__, "padding", padding, self.rank)
-        self._pad_widths = [n for sides in reversed(self.padding) for n in sides]
+        self._pad_widths = to_f_pad_order(list(self.padding))
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         axes = zip(sizes, self.padding, strict=True)
@@ -80,8 +81,7 @@ class ZeroPadding2D(BaseZeroPadding):
         **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
-        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
-          "channels_first".
+        - Input: as in `Conv2D`.
         - Output: the same with the sizes `size + before + after`.
 
     Raises:

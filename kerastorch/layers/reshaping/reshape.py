@@ -49,10 +49,8 @@ class Flatten(StatelessLayer):
         super().__init__(**kwargs)
         self.data_format = resolve_data_format(type(self).__name__, data_format)
 
-    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
-        batch, *rest = shape
-        sizes = [n for n in rest if n is not None]
-        return (batch, prod(sizes) if len(sizes) == len(rest) else None)
+    def _output_shape(self, shape: Any, argument: str = "input_shape") -> Sizes:
+        return (shape[0], None if None in shape[1:] else prod(shape[1:]))
 
     def _compute(self, x: Tensor) -> Tensor:
         if x.ndim < 2:

@@ -43,7 +43,7 @@ class UpSampling2D(SpatialLayer):
         data_format, **kwargs: As in `ZeroPadding2D`.
 
     Shape:
-        - Input: as in `ZeroPadding2D`.
+        - Input: as in `Conv2D`.
         - Output: the same with height and width times their factors.
 
     Example:
@@ -90,7 +90,7 @@ class UpSampling2D(SpatialLayer):
     def _interpolate(self, x: Tensor) -> Tensor:
         """Interpolate between pixel centers; integers are rounded, as in Keras."""
         exact = x if x.dtype in (torch.float32, torch.float64) else x.float()
-        y = self._bilinear(exact) if self.interpolation == "bilinear" else self._resample(exact)
+        y = self._resample(exact)
         if exact is x:
             return y
         if x.dtype is torch.bool:
@@ -103,15 +103,14 @@ class UpSampling2D(SpatialLayer):
             y = y.clamp(torch.finfo(x.dtype).min, torch.finfo(x.dtype).max)
         return y.to(x.dtype)
 
-    def _bilinear(self, x: Tensor) -> Tensor:
-        sizes: Any = self._new_sizes("inputs", (), self._split(x.shape)[1])
-        last = self.data_format == "channels_last"
-        x = permute_axes(x, CHANNELS_FIRST[2]) if last else x
-        y = F.interpolate(x, sizes, mode="bilinear", align_corners=False)
-        return permute_axes(y, CHANNELS_LAST[2]) if last else y
-
     def _resample(self, x: Tensor) -> Tensor:
         factors: Any = self.size
+        if self.interpolation == "bilinear":
+            sizes: Any = self._new_sizes("inputs", (), self._split(x.shape)[1])
+            last = self.data_format == "channels_last"
+            x = permute_axes(x, CHANNELS_FIRST[2]) if last else x
+            y = F.interpolate(x, sizes, mode="bilinear", align_corners=False)
+            return permute_axes(y, CHANNELS_LAST[2]) if last else y
         device = x.device.type  # autocast does not apply to torch's own interpolation either
         enabled = is_autocast_enabled(device)
         with torch.autocast(device, enabled=False) if enabled else nullcontext():
