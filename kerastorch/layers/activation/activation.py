@@ -21,6 +21,12 @@ from ..base.stateless import StatelessLayer
 
 __all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax"]
 
+_RULE = "a number >= 0"
+
+
+def _is_nonnegative(value: Any) -> bool:
+    return value is not None and not value < 0
+
 
 @keras_layer()
 class Activation(StatelessLayer):
@@ -103,8 +109,7 @@ class ReLU(StatelessLayer):
 
     Example:
         >>> import numpy as np
-        >>> layer = ReLU(max_value=10, negative_slope=0.5, threshold=0)
-        >>> layer(np.array([-10, -5, 0.0, 5, 10]))
+        >>> ReLU(max_value=10, negative_slope=0.5)(np.array([-10, -5, 0.0, 5, 10]))
         tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
     """
 
@@ -121,9 +126,9 @@ class ReLU(StatelessLayer):
     ) -> None:
         super().__init__(**kwargs)
         if max_value is not None:
-            _require_nonnegative(self, "max_value", max_value)
-        _require_nonnegative(self, "negative_slope", negative_slope)
-        _require_nonnegative(self, "threshold", threshold)
+            self._require("max_value", _RULE, max_value, _is_nonnegative)
+        self._require("negative_slope", _RULE, negative_slope, _is_nonnegative)
+        self._require("threshold", _RULE, threshold, _is_nonnegative)
         self.max_value, self.negative_slope = max_value, negative_slope
         self.threshold = threshold
 
@@ -170,7 +175,7 @@ class LeakyReLU(StatelessLayer):
             negative_slope = kwargs.pop("alpha")
             warnings.warn("LeakyReLU: `alpha` is now `negative_slope`.", stacklevel=2)
         super().__init__(**kwargs)
-        _require_nonnegative(self, "negative_slope", negative_slope)
+        self._require("negative_slope", _RULE, negative_slope, _is_nonnegative)
         self.negative_slope = negative_slope
 
     @classmethod
@@ -207,17 +212,13 @@ class ELU(StatelessLayer):
     keeps_flatten_order = True
     compute_layout = "any"
     _casts_integers = True
+    _config_keys_last = ("trainable", "dtype", "activity_regularizer")
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(alpha, str) or not hasattr(alpha, "__float__"):
             self._refuse("alpha", "a number", alpha)
         self.alpha = alpha
-
-    def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the config in Keras's order; see `Layer.get_config`."""
-        written = super().get_config(target)
-        return {"name": written["name"], "alpha": self.alpha, **written}
 
     def _compute(self, x: Tensor) -> Tensor:
         return activations.elu(x, self.alpha)
@@ -294,13 +295,3 @@ class Softmax(StatelessLayer):
         if found.dtype is not torch.bool:  # Keras casts 0.5 to the mask's type
             found = torch.gt(found, 0.5 if found.is_floating_point() else 0)
         return found.to(x.device)
-
-
-def _require_nonnegative(layer: StatelessLayer, argument: str, value: Any) -> None:
-    """Raise if `value` is no number or negative."""
-    try:
-        negative = value is None or bool(value < 0)
-    except TypeError:
-        layer._refuse(argument, "a number >= 0", value, error=TypeError)
-    if negative:
-        layer._refuse(argument, "a number >= 0", value)

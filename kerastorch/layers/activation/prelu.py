@@ -68,7 +68,7 @@ class PReLU(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._assign_weight_arguments(locals())
+        self._assign_arguments(locals())
         axes: Any = shared_axes if isinstance(shared_axes, (list, tuple)) else [shared_axes]
         self.shared_axes = None if shared_axes is None else list(axes)
         if not all(isinstance(axis, int) for axis in self.shared_axes or ()):

@@ -20,10 +20,7 @@ _INPUT_KEYS = ("batch_input_shape", "input_dim")  # of Keras 1 and 2: a model re
 
 
 def collect_namespaces(cls: Any) -> Config:
-    """Return the namespaces of a class's arguments, such as `activations`, by argument.
-
-    The classes declare them in `argument_namespaces`; those of weights follow from `weight_specs`.
-    """
+    """Return the namespaces of a class's arguments, those of its weights too, by argument."""
     found: dict[Any, Any] = {}
     for base in reversed(cls.__mro__):
         found.update(vars(base).get("argument_namespaces", {}))
@@ -68,7 +65,7 @@ def get_config(layer: Any, target: str | None = None) -> Config:
     }
     if layer.activity_regularizer is not None:
         config["activity_regularizer"] = None  # Keras writes it here: this fixes the order
-    for argument in sorted(layer.arguments(), key=layer._config_keys_last.__contains__):
+    for argument in layer.arguments():
         if argument in OMITTED_ARGUMENTS:
             continue
         if not hasattr(layer, argument):
@@ -80,7 +77,8 @@ def get_config(layer: Any, target: str | None = None) -> Config:
             continue
         namespace = layer.argument_namespaces.get(argument)
         config[argument] = value if namespace is None else namespace.serialize(value)
-    return config if target is None else downgrade_config(config, target)
+    ordered = {key: config[key] for key in sorted(config, key=layer._config_keys_last.__contains__)}
+    return ordered if target is None else downgrade_config(ordered, target)
 
 
 def make_layer(

@@ -185,10 +185,7 @@ class Layer(LazyLayer, Computation):
         return found if first is None else found.to(first.device)
 
     def _cast(self, x: Tensor, weights: torch.dtype) -> tuple[Tensor, torch.dtype]:
-        """Cast an input to the compute dtype; return it and the dtype to cast the weights to.
-
-        That is the weights' own dtype, or a mixed policy's lower one while they are float32.
-        """
+        """Cast an input to the compute dtype; return it and the dtype to cast the weights to."""
         if x.is_complex():
             self._refuse("inputs", "a tensor of real numbers", x.dtype)
         if x.is_floating_point():
@@ -213,9 +210,7 @@ class Layer(LazyLayer, Computation):
         """Return the output shape for an input of the right rank, or raise about `argument`."""
         return tuple(shape)
 
-    def _check_shape(
-        self, shape: Any, argument: str = "input_shape", *, batch: bool = True
-    ) -> Sizes:
+    def _check_shape(self, shape: Any, argument: str = "input_shape", batch: bool = True) -> Sizes:
         """Return an input shape, with the batch or without, as a tuple; raise for a wrong rank."""
         owner, rank, less = type(self).__name__, self._input_rank, 0 if batch else 1
         related = self._shape_context
@@ -242,6 +237,15 @@ class Layer(LazyLayer, Computation):
     ) -> NoReturn:
         """Refuse an input or its shape; the message also shows `_shape_arguments`."""
         self._refuse(argument, rule, tuple(shape), remedy, **related, **self._shape_context)
+
+    def _require(self, argument: str, rule: str, value: Any, is_valid: Any) -> None:
+        """Refuse a value that is not valid, with a TypeError if it cannot be compared."""
+        try:
+            valid = bool(is_valid(value))
+        except TypeError:
+            self._refuse(argument, rule, value, error=TypeError)
+        if not valid:
+            self._refuse(argument, rule, value)
 
     # The computation
 

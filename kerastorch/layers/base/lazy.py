@@ -35,6 +35,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     weight_specs: ClassVar[tuple[WeightSpec, ...]] = ()
     _trainable: bool
     _policy: dtype_policies.DTypePolicy
+    argument_namespaces: ClassVar[Mapping[str, Any]]
     _as_tensor: Any  # these two are methods of Layer
     _check_shape: Any
 
@@ -175,12 +176,11 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         elif input_shape is not None:
             self.build((None, *self._check_shape(input_shape, batch=False)))
 
-    def _assign_weight_arguments(self, arguments: Mapping[str, Any]) -> None:
-        """Assign the initializers, regularizers and constraints among constructor arguments."""
-        for spec in self.weight_specs:
-            for name in (spec.initializer, spec.regularizer, spec.constraint):
-                if name is not None and name in arguments:
-                    setattr(self, name, arguments[name])
+    def _assign_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Assign the constructor's arguments in `argument_namespaces`, the initializers too."""
+        for name in self.argument_namespaces:
+            if name in arguments:
+                setattr(self, name, arguments[name])
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the layer's own parameters and buffers by name."""

@@ -70,9 +70,8 @@ class BaseConv(KernelLayer):
         self.data_format = resolve_data_format(owner, data_format)
         self.dilation_rate = as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
         self.groups = as_positive_int(owner, "groups", groups)
-        self.activation = activation
         self.use_bias = use_bias
-        self._assign_weight_arguments(locals())
+        self._assign_arguments(locals())
         if self.filters % self.groups:
             self._refuse("filters", "divisible by `groups`", self.filters, groups=self.groups)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
@@ -89,8 +88,6 @@ class BaseConv(KernelLayer):
         if "nb_row" in upgraded:
             upgraded["kernel_size"] = (upgraded.pop("nb_row"), upgraded.pop("nb_col", None))
         return upgraded
-
-    # Shapes
 
     def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
         sizes = self._require_room(argument, shape)

@@ -40,6 +40,8 @@ class Conv(BaseConv):
         super()._cache_call_constants()
         last = self.data_format == "channels_last"
         special, sizes = self._geometry()
+        first, back = CHANNELS_FIRST[self.rank], CHANNELS_LAST[self.rank]
+        self._orders = (first, back) if last else None
         # None: permuting the axes checks it. -1: every input must be cast.
         ndim = -1 if self._always_casts else None if last else self.rank + 2
         self._constants = (
@@ -47,16 +49,12 @@ class Conv(BaseConv):
             select_convolution(self.kernel_size, self.strides, self.groups),
             special,
             sizes,
-            CHANNELS_FIRST[self.rank] if last else None,
-            CHANNELS_LAST[self.rank] if last else None,
+            *(self._orders or (None, None)),
             self._stages != (None, False) or self.activity_regularizer is not None,
         )
 
     def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
-        """Return the wrapper of the convolution, None for none, and the last call arguments.
-
-        One integer for equal sizes, and no argument for a default, make PyTorch's call faster.
-        """
+        """Return the wrapper of the convolution, None for none, and the last call arguments."""
         kernel_size, stride, dilation = self.kernel_size, self.strides, self.dilation_rate
         pointwise = (self.rank, self.groups, set(kernel_size)) == (2, 1, {1})
         # In training, an activation costs more memory on a matrix product's output, a view.
@@ -65,8 +63,9 @@ class Conv(BaseConv):
         padding = compute_fixed_padding(self.padding, kernel_size, stride, dilation)
         if padding is None:
             return convolve_same, (kernel_size, stride, dilation, self.groups)
-        if max(*dilation, self.groups) == 1:
-            return None, (_collapse_equal(stride), _collapse_equal(padding))
+        if max(*dilation, self.groups) == 1:  # short arguments make PyTorch's call faster
+            pairs = stride, padding
+            return None, tuple(one[0] if len(set(one)) == 1 else one for one in pairs)
         return None, (stride, padding, dilation, self.groups)
 
     def _on_argument_change(self, argument: str) -> None:
@@ -135,11 +134,7 @@ class Conv(BaseConv):
     def _compute_compiled(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, sizes: Any, last: Any
     ) -> Tensor:
-        """Compute the output in the form that suits `torch.compile` and `torch.export` best.
-
-        The activation is out of place. Before the axes are permuted back it trains faster and
-        inductor fuses it with the convolution; after it, any size compiles.
-        """
+        """Compute the output in the form that suits `torch.compile` and `torch.export` best."""
         convolve, special = self._constants[1:3]
         any_size = last is not None and is_compiling_dynamic_training(x)
         if any_size:
@@ -150,6 +145,7 @@ class Conv(BaseConv):
         else:
             y, _ = special(convolve, x, weight, bias, *sizes)
         pointwise, by_layout = self._stages
+        # An early activation trains faster and is fused; after the permutation any size compiles.
         early = torch.is_grad_enabled() or is_compiling_static_inference(x)
         if pointwise is not None and early and not any_size:
             y = self.activation(y)
@@ -157,11 +153,6 @@ class Conv(BaseConv):
         if last is not None:
             return self.activation(permute_axes(y, last))
         return self._apply_as_given(self.activation, y) if by_layout else self.activation(y)
-
-    @property
-    def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
-        first, last = self._constants[4:6]
-        return None if first is None else (first, last)
 
     def _compute(self, x: Tensor, *, padding: tuple[int, ...] | None = None) -> Tensor:
         _, convolve, special, sizes, _, _, _ = self._constants
@@ -267,8 +258,7 @@ class Conv2D(Conv):
 
     Example:
         >>> import numpy as np
-        >>> x = np.random.rand(4, 10, 10, 128)
-        >>> y = Conv2D(32, 3, activation="relu")(x)
+        >>> y = Conv2D(32, 3, activation="relu")(np.random.rand(4, 10, 10, 128))
         >>> tuple(y.shape)
         (4, 8, 8, 32)
     """
@@ -277,8 +267,3 @@ class Conv2D(Conv):
 
 
 Convolution2D = Conv2D
-
-
-def _collapse_equal(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
-    """Replace equal sizes by one integer."""
-    return sizes[0] if len(set(sizes)) == 1 else sizes

@@ -148,11 +148,9 @@ def _share_or_copy(parameter: Any, *, copy: bool) -> Any:
 
 def _find_keras_padding(owner: str, conv: Any) -> str:
     """Return Keras's name of the padding of a plain convolution."""
-    if conv.padding in ("valid", "same"):
-        return str(conv.padding)
     window = conv.kernel_size, conv.stride, conv.dilation
     for padding in ("valid", "same"):
-        if compute_fixed_padding(padding, *window) == conv.padding:
+        if conv.padding in (padding, compute_fixed_padding(padding, *window)):
             return padding
     rule = "0 or what 'same' is at every size, since Keras has no other padding"
     remedy = "Pad the input yourself, and convert the module without its padding."

@@ -48,10 +48,8 @@ class Dense(KernelLayer):
     Example:
         >>> import numpy as np
         >>> layer = Dense(3, activation="softmax")
-        >>> tuple(layer(np.random.rand(4, 10)).shape)
-        (4, 3)
-        >>> tuple(layer.kernel.shape)
-        (10, 3)
+        >>> tuple(layer(np.random.rand(4, 10)).shape), tuple(layer.kernel.shape)
+        ((4, 3), (10, 3))
     """
 
     _omit_config_if_unset = ("activity_regularizer", "lora_rank", "lora_alpha")
@@ -83,9 +81,8 @@ class Dense(KernelLayer):
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = as_positive_int(type(self).__name__, "units", units)
-        self.activation = activation
         self.use_bias = use_bias
-        self._assign_weight_arguments(locals())
+        self._assign_arguments(locals())
         if quantization_config is not None:
             remedy = "Quantized layers are not supported."
             self._refuse("quantization_config", "None", quantization_config, remedy)
@@ -97,8 +94,6 @@ class Dense(KernelLayer):
         super()._on_argument_change(argument)
         if argument == "activation":
             self._in_place = inplace_activations.get_inplace_activation(self.activation)
-
-    # Shapes
 
     def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
         return (*shape[:-1], self.units)
@@ -117,8 +112,6 @@ class Dense(KernelLayer):
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
         weight = shapes.get("weight", ())
         return [None, weight[1]] if len(weight) == 2 else None
-
-    # The computation
 
     def forward(self, inputs: Any) -> Tensor:
         """Multiply a tensor or array by the kernel, add the bias and apply the activation.

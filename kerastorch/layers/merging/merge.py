@@ -36,12 +36,12 @@ class Merge(StatelessLayer):
             self._refuse(argument, rule, value)
         return value
 
-    def _check_shape(self, shape: Any, argument: str = "input_shape", **batch: bool) -> Any:
+    def _check_shape(self, shape: Any, argument: str = "input_shape", batch: bool = True) -> Any:
         shapes = self._check_list(argument, shape, "shapes")
         if not all(isinstance(one, (list, tuple)) for one in shapes):
             self._refuse(argument, "a list of shapes", shape)
         check = super()._check_shape
-        return [check(one, argument, **batch) for one in shapes]
+        return [check(one, argument, batch) for one in shapes]
 
     def _prepare_input(self, inputs: Any) -> list[Tensor]:
         prepare = super()._prepare_input
@@ -49,10 +49,7 @@ class Merge(StatelessLayer):
 
 
 class Elementwise(Merge):
-    """An elementwise merge with broadcasting, except of the batch.
-
-    A tensor of lower rank gets its missing axes, of size 1, after its batch.
-    """
+    """An elementwise merge with broadcasting; missing axes come after the batch."""
 
     _combine: ClassVar[Any]  # the function of two tensors
 

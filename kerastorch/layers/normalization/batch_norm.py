@@ -138,7 +138,7 @@ class BatchNormalization(Layer):
         self.epsilon = self._check_number("epsilon", epsilon)
         self.center = center
         self.scale = scale
-        self._assign_weight_arguments(locals())
+        self._assign_arguments(locals())
         self.renorm = renorm
         self.renorm_clipping = self._check_clipping(renorm_clipping) if renorm else renorm_clipping
         self.renorm_momentum = renorm_momentum

@@ -167,8 +167,6 @@ class Normalization(Layer):
                     buffer.copy_(value)
         return self
 
-    # The computation
-
     def _prepare_input(self, inputs: Any) -> Tensor:
         x, compute = self._as_tensor(inputs), dtype_policies.to_torch_dtype(self.compute_dtype)
         self._cast(x, compute)  # refuses complex numbers
@@ -234,13 +232,11 @@ class Rescaling(StatelessLayer):
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        constants = to_tensor(scale), to_tensor(offset)
         self.scale, self.offset = scale, offset
-        for argument, found in zip(("scale", "offset"), constants, strict=True):
-            if found is None:
-                value = getattr(self, argument)
+        for argument, value in (("scale", scale), ("offset", offset)):
+            if to_tensor(value) is None:
                 self._refuse(argument, "a number, or an array or a list of them", value)
-        self._constants: Any = constants
+        self._constants: Any = to_tensor(scale), to_tensor(offset)
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
         """Return the config with arrays as Keras writes them; see `Layer.get_config`."""

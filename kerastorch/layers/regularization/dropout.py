@@ -65,13 +65,7 @@ class Dropout(StatelessLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        rule = "a number from 0 to 1"
-        try:
-            within = bool(0 <= rate <= 1)
-        except TypeError:
-            self._refuse("rate", rule, rate, error=TypeError)
-        if not within:
-            self._refuse("rate", rule, rate)
+        self._require("rate", "a number from 0 to 1", rate, lambda n: 0 <= n <= 1)
         if seed is not None and not isinstance(seed, int):
             self._refuse("seed", "an integer or None", seed)
         self.rate = rate
@@ -153,11 +147,9 @@ class SpatialDropout2D(Dropout):
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        if kwargs.get("noise_shape", 0) is None:  # Keras 2's configs have it
-            del kwargs["noise_shape"]
-        elif "noise_shape" in kwargs:
-            rule = "left out: it follows from the channels"
-            self._refuse("noise_shape", rule, kwargs["noise_shape"])
+        noise_shape = kwargs.pop("noise_shape", None)  # Keras 2's configs have it
+        if noise_shape is not None:
+            self._refuse("noise_shape", "left out: it follows from the channels", noise_shape)
         super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
         self.data_format = resolve_data_format(type(self).__name__, data_format)
 
