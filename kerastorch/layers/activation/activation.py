@@ -129,8 +129,7 @@ class ReLU(StatelessLayer):
             self._require("max_value", _RULE, max_value, _is_nonnegative)
         self._require("negative_slope", _RULE, negative_slope, _is_nonnegative)
         self._require("threshold", _RULE, threshold, _is_nonnegative)
-        self.max_value, self.negative_slope = max_value, negative_slope
-        self.threshold = threshold
+        self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
 
     def _casts_dtype(self, dtype: torch.dtype) -> bool:
         return not relu_accepts(dtype, self.negative_slope, self.max_value, self.threshold)
@@ -270,14 +269,15 @@ class Softmax(StatelessLayer):
     def _compute(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         given: Any = self.axis
         axes = tuple(given) if isinstance(given, (list, tuple)) else (given,)
-        dims = [axis for axis in axes if isinstance(axis, int)]
-        rank, shape = max(x.ndim, 1), tuple(x.shape)
-        if not all(-x.ndim <= axis < rank for axis in dims):
-            rule = "axes that the input has"
-            self._refuse("axis", rule, self.axis, error=IndexError, inputs=shape)
-        if len(axes) > 1 and len({axis % rank for axis in dims}) < len(dims):
-            rule = "distinct axes of the input"
-            self._refuse("axis", rule, axes, error=RuntimeError, inputs=shape)
+        for axis in axes:
+            if isinstance(axis, int) and not -x.ndim <= axis < max(x.ndim, 1):
+                rule, shape = "axes that the input has", tuple(x.shape)
+                self._refuse("axis", rule, self.axis, error=IndexError, inputs=shape)
+        if len(axes) > 1:
+            dims = [axis % max(x.ndim, 1) for axis in axes if isinstance(axis, int)]
+            if len(set(dims)) < len(dims):
+                rule, shape = "distinct axes of the input", tuple(x.shape)
+                self._refuse("axis", rule, axes, error=RuntimeError, inputs=shape)
         dim = axes if len(axes) > 1 else axes[0]
         if mask is None:
             return activations.softmax(x, dim)

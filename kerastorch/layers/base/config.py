@@ -53,16 +53,9 @@ def get_config(layer: Any, target: str | None = None) -> Config:
         ValueError: The version is unknown or lacks what the layer uses, or an argument is
             a callable that no config can name.
     """
-    config: Config = {
-        "name": layer.name,
-        "trainable": layer.trainable,
-        "dtype": {
-            "module": "keras",
-            "class_name": "DTypePolicy",
-            "config": layer.dtype_policy.get_config(),
-            "registered_name": None,
-        },
-    }
+    policy: Config = {"module": "keras", "class_name": "DTypePolicy"}
+    policy |= {"config": layer.dtype_policy.get_config(), "registered_name": None}
+    config: Config = {"name": layer.name, "trainable": layer.trainable, "dtype": policy}
     if layer.activity_regularizer is not None:
         config["activity_regularizer"] = None  # Keras writes it here: this fixes the order
     for argument in layer.arguments():

@@ -24,11 +24,7 @@ _states = itertools.count(1)
 
 
 class LazyLayer(LazyModuleMixin, nn.Module):
-    """A module that is built by its first call, as torch's Lazy modules are, or by `build`.
-
-    A subclass lists its weights in `weight_specs`, registers them with `_register_weights` at the
-    end of its constructor, and computes their shapes from an input's in `_weight_shapes`.
-    """
+    """A module that is built by its first call, as torch's Lazy modules are, or by `build`."""
 
     cls_to_become = None
     __prepare_scriptable__ = NotScriptable.__prepare_scriptable__
@@ -159,8 +155,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         if self.built:
             distributed.require_unsharded_view(self, "reset_parameters")
             shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
-            values = self._make_initial_values(shapes)
-            for name, value in values.items():
+            for name, value in self._make_initial_values(shapes).items():
                 distributed.write_full(getattr(self, name), value)
 
     def _register_weights(self, device: Any, input_shape: Any = None) -> None:

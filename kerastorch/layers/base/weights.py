@@ -18,10 +18,6 @@ Sizes = tuple[int | None, ...]  # a shape in which sizes may be unknown
 Callback = Callable[[Tensor], Tensor]
 
 
-def _as_is(tensor: Tensor) -> Tensor:
-    return tensor
-
-
 class WeightSpec(NamedTuple):
     """How one weight is named in Keras, stored, initialized, regularized and constrained."""
 
@@ -30,7 +26,7 @@ class WeightSpec(NamedTuple):
     initializer: str  # the layer's attributes with the initializer, the regularizer, ...
     regularizer: str | None = None
     constraint: str | None = None
-    view: Callback = _as_is  # views a tensor with PyTorch's order of axes in Keras's order
+    view: Callback = lambda tensor: tensor  # views a tensor in Keras's order of axes
     empty: Callable[..., Tensor] = torch.empty  # makes a tensor of a shape in PyTorch's order
     dtype: torch.dtype | None = None  # one that does not depend on the layer's policy
     buffer: bool = False  # a buffer, such as a moving mean, and not a parameter

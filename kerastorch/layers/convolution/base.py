@@ -16,11 +16,7 @@ from ..base.weights import Shape, Sizes
 
 
 class BaseConv(KernelLayer):
-    """The arguments, documented in `Conv2D`, and shapes of a convolution over `rank` axes.
-
-    The weight is stored as PyTorch stores it, (filters, channels / groups, *kernel_size), in
-    channels_last memory order; `kernel` is Keras's view.
-    """
+    """The arguments, documented in `Conv2D`, and shapes of a convolution over `rank` axes."""
 
     rank: ClassVar[int]
     renamed_arguments: ClassVar = {
@@ -98,8 +94,7 @@ class BaseConv(KernelLayer):
     def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
         """Return the output's spatial sizes, or raise if the input is smaller than the kernel."""
         spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
-        window = self.kernel_size, self.strides, self.dilation_rate
-        axes = zip(spatial, *window, strict=True)
+        axes = zip(spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True)
         sizes = [output_size(n, k, s, d, self.padding) for n, k, s, d in axes]
         same = self.padding == "same"
         least = 0 if same and argument == "input_shape" else 1

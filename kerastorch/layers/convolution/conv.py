@@ -33,8 +33,6 @@ class Conv(BaseConv):
 
     compute_layout = "channels_first"
 
-    # Before a call
-
     def _cache_call_constants(self) -> None:
         """Cache what `forward` needs in one tuple: one lookup is faster than seven."""
         super()._cache_call_constants()
@@ -78,8 +76,6 @@ class Conv(BaseConv):
             self._stages = pointwise, by_layout
         if argument in ("activation", "activity_regularizer") and "_constants" in vars(self):
             self._cache_call_constants()
-
-    # A call
 
     def forward(self, inputs: Any) -> Tensor:
         """Convolve a tensor or array, add the bias and apply the activation.
@@ -215,11 +211,9 @@ class Conv(BaseConv):
 class Conv2D(Conv):
     """A 2-D convolution layer: a kernel slides over height and width.
 
-    Same as `keras.layers.Conv2D`, except that
-
-    - it is a `torch.nn.Module`: `weight` and `bias` are parameters in PyTorch's order;
-    - integer and boolean inputs are cast to the layer's compute dtype;
-    - an initializer without a seed uses `torch.manual_seed`'s generator.
+    Same as `keras.layers.Conv2D`, except that it is a `torch.nn.Module` whose parameters `weight`
+    and `bias` are in PyTorch's order, that integers and booleans are cast to the layer's compute
+    dtype, and that an initializer without a seed uses `torch.manual_seed`'s generator.
 
     Args:
         filters: The number of output channels.

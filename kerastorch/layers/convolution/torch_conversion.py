@@ -12,11 +12,7 @@ from torch.nn.parameter import is_lazy
 from ... import activations
 from ..._core.arguments import as_positive_ints
 from ..._core.errors import argument_error
-from ..._ops.window_arithmetic import (
-    compute_fixed_padding,
-    same_padding_per_axis,
-    to_f_pad_order,
-)
+from ..._ops.window_arithmetic import compute_fixed_padding, same_padding_per_axis, to_f_pad_order
 from ...dtype_policies import get_dtype_name, parse_policy
 from .base import BaseConv
 

@@ -135,14 +135,11 @@ class MaxPooling2D(_MaxPooling):
 class AveragePooling2D(_AveragePooling):
     """Average pooling over height and width: the mean of each window.
 
-    Same as `keras.layers.AveragePooling2D`, except that
-
-    - an unknown `padding` is refused;
-    - "same" never counts padded elements, as in TensorFlow and JAX; Keras's torch backend repeats
-      the border if the padding is asymmetric, which gives other values;
-    - integer and boolean inputs are cast to the layer's compute dtype.
-
-    See `MaxPooling2D` for the arguments; `pool_size` has no default here.
+    Same as `keras.layers.AveragePooling2D`, except that an unknown `padding` is refused, and that
+    integers and booleans are cast to the layer's compute dtype. "same" never counts padded
+    elements, as in TensorFlow and JAX; Keras's torch backend repeats the border if the padding is
+    asymmetric, which gives other values. See `MaxPooling2D` for the arguments; `pool_size` has no
+    default here.
 
     Example:
         >>> import torch

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from ..._core.registry import keras_layer
 from ..._core.seeds import SeedGenerator
 from ..base.stateless import StatelessLayer, resolve_data_format
-from ..base.weights import Sizes
 
 __all__ = ["Dropout", "SpatialDropout2D"]
 
@@ -69,20 +68,16 @@ class Dropout(StatelessLayer):
         if seed is not None and not isinstance(seed, int):
             self._refuse("seed", "an integer or None", seed)
         self.rate = rate
-        self.noise_shape = self._check_noise_shape(noise_shape)
+        if noise_shape is not None:
+            rule = "a tuple of positive integers, or None for sizes of the input"
+            if isinstance(noise_shape, str) or not isinstance(noise_shape, Iterable):
+                self._refuse("noise_shape", rule, noise_shape)
+            noise_shape = tuple(noise_shape)
+            if any(n is not None and (not isinstance(n, int) or n < 1) for n in noise_shape):
+                self._refuse("noise_shape", rule, noise_shape)
+        self.noise_shape = noise_shape
         self.seed = seed
         self._seeds = None if seed is None else SeedGenerator(seed)
-
-    def _check_noise_shape(self, noise_shape: Any) -> Sizes | None:
-        if noise_shape is None:
-            return None
-        rule = "a tuple of positive integers, or None for sizes of the input"
-        if isinstance(noise_shape, str) or not isinstance(noise_shape, Iterable):
-            self._refuse("noise_shape", rule, noise_shape)
-        sizes = tuple(noise_shape)
-        if any(n is not None and (not isinstance(n, int) or n < 1) for n in sizes):
-            self._refuse("noise_shape", rule, sizes)
-        return sizes
 
     def _compute(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
@@ -116,9 +111,8 @@ class Dropout(StatelessLayer):
 class SpatialDropout2D(Dropout):
     """Randomly zeroes complete channels and scales the rest; see `Dropout`.
 
-    Same as `keras.layers.SpatialDropout2D`, except that `layer.train()` and `layer.eval()` turn it
-    on and off. As in Keras, the config has the weights' dtype instead of a policy, and no
-    `trainable`.
+    Same as `keras.layers.SpatialDropout2D`, with the exceptions of `Dropout`. As in Keras, the
+    config has the weights' dtype instead of a policy, and no `trainable`.
 
     Args:
         rate: The fraction of channels to drop, from 0 to 1.
@@ -159,7 +153,8 @@ class SpatialDropout2D(Dropout):
         return {key: written[key] for key in ("rate", "seed", "name", "dtype", "data_format")}
 
     def _compute(self, x: Tensor) -> Tensor:
-        self._require_rank(x)
+        if x.ndim != 4:
+            self._require_rank(x)
         if not self.training or self.rate == 0:
             return x
         last = self.data_format == "channels_last"

@@ -64,7 +64,7 @@ class BaseCropping(SpatialLayer):
         return remaining
 
     def _compute(self, x: Tensor) -> Tensor:
-        self._output_shape(tuple(x.shape), "inputs")
+        self._new_sizes("inputs", tuple(x.shape), self._split(x.shape)[1])
         return x[self._slices]
 
 

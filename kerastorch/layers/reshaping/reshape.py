@@ -117,7 +117,8 @@ class Reshape(StatelessLayer):
         return tuple(rest if n is None or n == -1 else n for n in self.target_shape)
 
     def _compute(self, x: Tensor) -> Tensor:
-        self._require_rank(x)
+        if x.ndim == 0:
+            self._require_rank(x)
         return x.reshape(x.shape[0], *self._resolve_target(x.shape, "inputs"))
 
 
@@ -164,7 +165,8 @@ class Permute(StatelessLayer):
         return tuple(shape[axis] for axis in self._order)
 
     def _compute(self, x: Tensor) -> Tensor:
-        self._require_rank(x)
+        if x.ndim != len(self._order):
+            self._require_rank(x)
         return permute_axes(x, self._order)
 
 
