@@ -16,7 +16,6 @@ L = TypeVar("L")
 
 COMMON = ("name", "trainable", "dtype")
 OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", *COMMON)
-_INPUT_KEYS = ("batch_input_shape", "input_dim")  # of Keras 1 and 2: a model reads them
 
 
 def collect_namespaces(cls: Any) -> Config:
@@ -83,7 +82,7 @@ def make_layer(
         raise TypeError(argument_error(f"{cls.__name__}.from_config", "config", "a dict", config))
     try:
         arguments = layer_class.upgrade_config(config)
-        for argument in _INPUT_KEYS:
+        for argument in ("batch_input_shape", "input_dim"):  # of Keras 1 and 2: a model reads them
             arguments.pop(argument, None)
         for argument, value in arguments.items():
             namespace = layer_class.argument_namespaces.get(argument)

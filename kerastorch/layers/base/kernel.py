@@ -25,9 +25,8 @@ def _declare_factor(name: str) -> WeightSpec:
 class KernelLayer(Layer):
     """A layer that applies a kernel to its input, adds a bias and applies an activation.
 
-    With LoRA (arXiv:2106.09685) the kernel is frozen and gets a trained low-rank update: it is
+    With LoRA (arXiv:2106.09685) the kernel is frozen and gets a trained update of float32 factors,
     `kernel + lora_alpha / lora_rank * (lora_kernel_a @ lora_kernel_b)` in Keras's order of axes.
-    The factors are always float32. While it is off it costs nothing.
     """
 
     argument_namespaces: ClassVar = {"activation": activations}
@@ -73,9 +72,8 @@ class KernelLayer(Layer):
         return self.activation is activations.relu or self.activation is activations.relu6
 
     def _format_non_defaults(self, **defaults: Any) -> list[str]:
-        shown = super()._format_non_defaults(
-            **defaults, use_bias=True, lora_rank=None, trainable=True
-        )
+        defaults |= {"use_bias": True, "lora_rank": None, "trainable": True}
+        shown = super()._format_non_defaults(**defaults)
         if not isinstance(self.activation, nn.Module) and self.activation is not activations.linear:
             shown.append(f"activation={getattr(self.activation, '__name__', self.activation)}")
         return shown

@@ -35,8 +35,6 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     _as_tensor: Any  # these two are methods of Layer
     _check_shape: Any
 
-    # What a subclass implements
-
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
         """Return each parameter's shape for an input shape, or raise an error for `argument`."""
         raise NotImplementedError

@@ -62,8 +62,7 @@ class Conv(BaseConv):
         if padding is None:
             return convolve_same, (kernel_size, stride, dilation, self.groups)
         if max(*dilation, self.groups) == 1:  # short arguments make PyTorch's call faster
-            pairs = stride, padding
-            return None, tuple(one[0] if len(set(one)) == 1 else one for one in pairs)
+            return None, tuple(n[0] if len(set(n)) == 1 else n for n in (stride, padding))
         return None, (stride, padding, dilation, self.groups)
 
     def _on_argument_change(self, argument: str) -> None:

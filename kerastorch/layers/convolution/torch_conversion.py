@@ -128,9 +128,8 @@ def to_torch(
     else:
         conv.weight = _share_or_copy(layer.weight, copy=copy)
     conv.bias = _share_or_copy(layer.bias, copy=copy)
-    modules = [conv] if activation is None else [conv, activation]
-    if not symmetric:
-        modules.insert(0, _PADS[layer.rank](tuple(to_f_pad_order(sides))))
+    pad = None if symmetric else _PADS[layer.rank](tuple(to_f_pad_order(sides)))
+    modules = [module for module in (pad, conv, activation) if module is not None]
     return (conv if len(modules) == 1 else nn.Sequential(*modules)).train(layer.training)
 
 

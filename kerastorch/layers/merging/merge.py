@@ -238,20 +238,19 @@ class Concatenate(Merge):
             self._refuse("axis", "an integer", axis, error=TypeError)
 
     def _output_shape(self, shapes: Any, argument: str = "input_shape") -> Sizes:
-        first = shapes[0]
-        if not -len(first) <= self.axis < len(first):
-            rule = "an axis of the inputs"
-            self._refuse("axis", rule, self.axis, error=IndexError, shapes=shapes)
-        axis = self.axis % len(first)
+        first, axis = shapes[0], self.axis
+        if not -len(first) <= axis < len(first):
+            self._refuse("axis", "an axis of the inputs", axis, error=IndexError, shapes=shapes)
+        along = axis % len(first)
         for shape in shapes:
             if len(shape) != len(first) or any(
-                ours != theirs and None not in (ours, theirs) and index != axis
+                ours != theirs and None not in (ours, theirs) and index != along
                 for index, (ours, theirs) in enumerate(zip(first, shape, strict=True))
             ):
-                rule = f"a list of shapes that are equal but along axis {self.axis}"
+                rule = f"a list of shapes that are equal but along axis {axis}"
                 self._refuse(argument, rule, shapes)
-        sizes = [shape[axis] for shape in shapes]
-        return (*first[:axis], None if None in sizes else sum(sizes), *first[axis + 1 :])
+        sizes = [shape[along] for shape in shapes]
+        return (*first[:along], None if None in sizes else sum(sizes), *first[along + 1 :])
 
     def _prepare_input(self, inputs: Any) -> list[Tensor]:
         tensors = super()._prepare_input(inputs)

@@ -27,13 +27,11 @@ class UpSampling2D(SpatialLayer):
     """Upsamples height and width by repeating or interpolating rows and columns.
 
     Same as `keras.layers.UpSampling2D`, with TensorFlow's values where Keras's backends disagree:
-
-    - for "bicubic" its torch backend uses another cubic, and JAX differs in the third digit for a
-      factor that is no power of 2, since TensorFlow looks the cubic up in a table of 1024 steps;
-    - "lanczos3" and "lanczos5", which its torch backend lacks, are the same on JAX.
-
-    Integers are rounded and clamped to their dtype, where TensorFlow lets the largest ones of
-    32 and 64 bits wrap around. They and half precision are computed in float32.
+    for "bicubic" its torch backend uses another cubic, and JAX differs in the third digit for a
+    factor that is no power of 2, since TensorFlow looks the cubic up in a table of 1024 steps. Its
+    torch backend lacks "lanczos3" and "lanczos5". Integers are rounded and clamped to their dtype,
+    where TensorFlow lets the largest ones of 32 and 64 bits wrap around. They and half precision
+    are computed in float32.
 
     Args:
         size: The factors for height and width: an integer for both, or two.
