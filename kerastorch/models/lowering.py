@@ -149,7 +149,7 @@ class Lowering:
     def require_inputs(self, number: int, slots: Sequence[int], layer: Any) -> ValueFacts | None:
         """Return what is known of a layer's inputs, None if they need its `forward`."""
         dtype = getattr(torch, layer.compute_dtype)
-        rank = layer.input_rank
+        rank = layer._input_rank
         if len(slots) == 1 and rank is not None and slots[0] not in self.facts:
             # From a user's module, or undeclared: checked in the run.
             self.facts[slots[0]] = ValueFacts(rank, dtype)
@@ -167,7 +167,7 @@ class Lowering:
     def output_modes(self, slots: Sequence[int], layer: Any) -> frozenset[int]:
         """Return the modes in which the only reader of a layer's output may overwrite it."""
         if layer.returns_new_tensor:
-            needed = layer._gradient_needs_output()
+            needed = layer._gradient_needs_output
             return frozenset({WITHOUT_GRADIENTS} if needed else {WITHOUT_GRADIENTS, WITH_GRADIENTS})
         return self.modes_to_overwrite(slots[0]) & {WITHOUT_GRADIENTS}  # may be the input itself
 

@@ -18,8 +18,8 @@ from .._core.errors import argument_error
 from .._core.layout import weight_to_kernel
 from .._core.registry import is_automatic_name
 from ..graph.spec import LayerSpec
+from ..layers.base.kernel import KernelLayer
 from ..layers.base.layer import Layer
-from ..layers.base.lora import LoRAMixin
 from ..models.error_context import make_missing_layer_error
 from ..models.functional import Model
 from .formats.hdf5.reader import import_h5py
@@ -233,6 +233,6 @@ def _list_layer_groups(module: nn.Module, path: str, name: str) -> Iterator[_Gro
 
 def _convert(target: ParameterSlot) -> Tensor:
     owner = target.owner
-    if target.name == "kernel" and isinstance(owner, LoRAMixin) and owner.lora_enabled:
+    if target.name == "kernel" and isinstance(owner, KernelLayer) and owner.lora_enabled:
         return weight_to_kernel(owner._weight_with_lora(owner.weight))
     return target.view(target.tensor)

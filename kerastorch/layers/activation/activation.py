@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ... import activations
 from ..._core.arrays import to_tensor
 from ..._core.config_arrays import encode_array
-from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..._ops.tracing import elementwise_channels_first
@@ -21,6 +20,12 @@ from ...activations.functions import relu_accepts
 from ..base.stateless import StatelessLayer
 
 __all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax"]
+
+_RULE = "a number >= 0"
+
+
+def _is_nonnegative(value: Any) -> bool:
+    return value is not None and not value < 0
 
 
 @keras_layer()
@@ -57,8 +62,6 @@ class Activation(StatelessLayer):
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activation
-        if isinstance(self.activation, nn.Module) and not self.trainable:
-            self.activation.requires_grad_(False)  # it is frozen with the layer
 
     def _on_argument_change(self, argument: str) -> None:
         super()._on_argument_change(argument)
@@ -106,8 +109,7 @@ class ReLU(StatelessLayer):
 
     Example:
         >>> import numpy as np
-        >>> layer = ReLU(max_value=10, negative_slope=0.5, threshold=0)
-        >>> layer(np.array([-10, -5, 0.0, 5, 10]))
+        >>> ReLU(max_value=10, negative_slope=0.5)(np.array([-10, -5, 0.0, 5, 10]))
         tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
     """
 
@@ -123,12 +125,11 @@ class ReLU(StatelessLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        owner = type(self).__name__
-        self.max_value = (
-            None if max_value is None else _check_nonnegative(owner, "max_value", max_value)
-        )
-        self.negative_slope = _check_nonnegative(owner, "negative_slope", negative_slope)
-        self.threshold = _check_nonnegative(owner, "threshold", threshold)
+        if max_value is not None:
+            self._require("max_value", _RULE, max_value, _is_nonnegative)
+        self._require("negative_slope", _RULE, negative_slope, _is_nonnegative)
+        self._require("threshold", _RULE, threshold, _is_nonnegative)
+        self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
 
     def _casts_dtype(self, dtype: torch.dtype) -> bool:
         return not relu_accepts(dtype, self.negative_slope, self.max_value, self.threshold)
@@ -173,8 +174,8 @@ class LeakyReLU(StatelessLayer):
             negative_slope = kwargs.pop("alpha")
             warnings.warn("LeakyReLU: `alpha` is now `negative_slope`.", stacklevel=2)
         super().__init__(**kwargs)
-        owner = type(self).__name__
-        self.negative_slope = _check_nonnegative(owner, "negative_slope", negative_slope)
+        self._require("negative_slope", _RULE, negative_slope, _is_nonnegative)
+        self.negative_slope = negative_slope
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,17 +211,13 @@ class ELU(StatelessLayer):
     keeps_flatten_order = True
     compute_layout = "any"
     _casts_integers = True
+    _config_keys_last = ("trainable", "dtype", "activity_regularizer")
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(alpha, str) or not hasattr(alpha, "__float__"):
             self._refuse("alpha", "a number", alpha)
         self.alpha = alpha
-
-    def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the config in Keras's order; see `Layer.get_config`."""
-        written = super().get_config(target)
-        return {"name": written["name"], "alpha": self.alpha, **written}
 
     def _compute(self, x: Tensor) -> Tensor:
         return activations.elu(x, self.alpha)
@@ -274,14 +271,13 @@ class Softmax(StatelessLayer):
         axes = tuple(given) if isinstance(given, (list, tuple)) else (given,)
         for axis in axes:
             if isinstance(axis, int) and not -x.ndim <= axis < max(x.ndim, 1):
-                rule = "axes that the input has"
-                owner, shape = type(self).__name__, tuple(x.shape)
-                raise IndexError(argument_error(owner, "axis", rule, self.axis, inputs=shape))
+                rule, shape = "axes that the input has", tuple(x.shape)
+                self._refuse("axis", rule, self.axis, error=IndexError, inputs=shape)
         if len(axes) > 1:
             dims = [axis % max(x.ndim, 1) for axis in axes if isinstance(axis, int)]
             if len(set(dims)) < len(dims):
-                owner, rule = type(self).__name__, "distinct axes of the input"
-                raise RuntimeError(argument_error(owner, "axis", rule, axes, inputs=tuple(x.shape)))
+                rule, shape = "distinct axes of the input", tuple(x.shape)
+                self._refuse("axis", rule, axes, error=RuntimeError, inputs=shape)
         dim = axes if len(axes) > 1 else axes[0]
         if mask is None:
             return activations.softmax(x, dim)
@@ -299,15 +295,3 @@ class Softmax(StatelessLayer):
         if found.dtype is not torch.bool:  # Keras casts 0.5 to the mask's type
             found = torch.gt(found, 0.5 if found.is_floating_point() else 0)
         return found.to(x.device)
-
-
-def _check_nonnegative(owner: str, argument: str, value: Any) -> Any:
-    """Return `value` unchanged, or raise if it is no number or negative."""
-    rule = "a number >= 0"
-    try:
-        negative = value is None or bool(value < 0)
-    except TypeError:
-        raise TypeError(argument_error(owner, argument, rule, value)) from None
-    if negative:
-        raise ValueError(argument_error(owner, argument, rule, value))
-    return value

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ... import dtype_policies
-from ..._core import arguments
-from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
-from ..base.weights import Shape, Sizes, declare_weight
+from ..base.weights import Shape, declare_weight
 
 __all__ = ["PReLU"]
 
@@ -38,8 +35,7 @@ class PReLU(Layer):
         **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
 
     Shape:
-        - Input: (batch, ...).
-        - Output: the same.
+        - Input and output: (batch, ...).
         - `alpha`: the input's shape without the batch, 1 along shared axes.
 
     Raises:
@@ -55,6 +51,8 @@ class PReLU(Layer):
     weight_specs = (declare_weight("alpha", "alpha"),)
     keeps_flatten_order = True
     returns_new_tensor = True
+    _least_rank = 1
+    _shape_arguments = ("shared_axes",)
     alpha: Tensor
     shared_axes: list[int] | None
 
@@ -70,40 +68,25 @@ class PReLU(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._assign_weight_arguments(locals())
+        self._assign_arguments(locals())
         axes: Any = shared_axes if isinstance(shared_axes, (list, tuple)) else [shared_axes]
         self.shared_axes = None if shared_axes is None else list(axes)
         if not all(isinstance(axis, int) for axis in self.shared_axes or ()):
             self._refuse("shared_axes", "integers, or None", shared_axes)
-        self._register_weights(dtype_policies.to_torch_dtype(self.dtype), device)
-        if input_shape is not None:
-            owner = type(self).__name__
-            sizes = arguments.as_shape_of_any_rank(
-                owner, "input_shape", input_shape, 0, batch=False
-            )
-            self.build((None, *sizes))
+        self._register_weights(device, input_shape)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the input shape."""
-        return arguments.as_shape_of_any_rank(type(self).__name__, "input_shape", input_shape, 1)
-
-    def _weight_shapes(
-        self, input_shape: Sequence[int | None], argument: str = "input_shape"
-    ) -> dict[str, Shape]:
-        owner = type(self).__name__
-        sizes = list(arguments.as_shape_of_any_rank(owner, argument, input_shape, 1)[1:])
-        for axis in self.shared_axes or ():
+    def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
+        shape, shared = self._check_shape(shape, argument), self.shared_axes
+        sizes = list(shape[1:])
+        for axis in shared or ():
             if not -len(sizes) < axis <= len(sizes):
-                rule, shape = "axes that the input has", tuple(input_shape)
-                shared = self.shared_axes
-                raise IndexError(
-                    argument_error(owner, "shared_axes", rule, shared, input_shape=shape)
-                )
+                rule = "axes that the input has"
+                self._refuse("shared_axes", rule, shared, error=IndexError, input_shape=shape)
             sizes[axis - 1] = 1
         known = tuple(n for n in sizes if n is not None)
         if len(known) < len(sizes):
             rule = "a shape whose sizes are known but for the batch and `shared_axes`"
-            self._refuse(argument, rule, tuple(input_shape), shared_axes=self.shared_axes)
+            self._refuse_shape(argument, rule, shape)
         return {"alpha": known}
 
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
@@ -118,7 +101,7 @@ class PReLU(Layer):
         alpha = self.alpha
         if not self._is_fitting(x, alpha):
             rule = f"of a shape that matches the alpha of shape {tuple(alpha.shape)}"
-            self._refuse("inputs", rule, tuple(x.shape), shared_axes=self.shared_axes)
+            self._refuse_shape("inputs", rule, x.shape)
         x, compute = self._cast(x, alpha.dtype)
         return F.relu(x) - alpha.to(compute) * F.relu(-x)  # Keras's: its gradient at 0 is 0
 

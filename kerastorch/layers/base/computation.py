@@ -13,49 +13,32 @@ class Computation:
 
     A lowered model calls `_compute` instead of `forward`, within these declarations. The defaults
     are right for any layer whose `forward` is the template.
-
-    Attributes:
-        compute_layout: The layout of the input and output of `_compute`: "as_given" is that of
-            the user, "channels_first" has the channels as axis 1, "any" accepts both.
-        rank: The number of spatial axes; None for a layer without.
-        takes_list: Whether the input is a list of tensors.
-        overwrites_input: Whether `_compute` has the argument `inplace`: True where it may
-            overwrite its input, or for a list the index of the tensor that it may overwrite.
-        returns_new_tensor: Whether the output is neither the input nor a view of it.
     """
 
+    # Of `_compute`: that of the user, "channels_first" with the channels as axis 1, or "any".
     compute_layout = "as_given"
-    rank: ClassVar[int | None] = None
-    takes_list = False
+    rank: ClassVar[int | None] = None  # the number of spatial axes, if there are any
+    takes_list = False  # the input is a list of tensors
+    # `_compute` has the argument `inplace`: whether it may overwrite its input, or which of a list.
     overwrites_input = False
-    returns_new_tensor = False
+    returns_new_tensor = False  # the output is neither the input nor a view of it
+    _gradient_needs_output = True  # the output must not be overwritten in training
+    _output_rank: int | None = None  # the rank of the output if it differs from the input's
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
 
     @property
-    def input_rank(self) -> int | None:
+    def _input_rank(self) -> int | None:
         """The rank of the input; None for any."""
         return None if self.rank is None else self.rank + 2
-
-    def _prepare_input(self, inputs: Any) -> Any:
-        """Convert the input of a call to what `_compute` receives, except for the layout."""
-        raise NotImplementedError
-
-    def _compute(self, x: Any) -> Tensor:
-        """Compute the output for an input of the compute dtype, in `compute_layout`."""
-        raise NotImplementedError
-
-    def _require_fit_of(self, x: Any) -> None:
-        """Raise the layer's own error if `x` is the reason why the computation failed."""
 
     @property
     def _channel_axis(self) -> int:
         """The channel axis in the layout of the user."""
-        return -1
+        return 1 if getattr(self, "data_format", None) == "channels_first" else -1
 
-    @property
-    def _output_rank(self) -> int | None:
-        """The rank of the output if it differs from that of the input."""
-        return None
+    def _compute(self, x: Any) -> Tensor:
+        """Compute the output for an input of the compute dtype, in `compute_layout`."""
+        raise NotImplementedError
 
     def _is_lowerable(self) -> bool:
         """Return whether `forward` is `_compute` and nothing else for an input of its dtype."""
@@ -64,10 +47,6 @@ class Computation:
     def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
         """Return the arguments of `_compute` for channels-first inputs, with layout "any"."""
         return {}
-
-    def _gradient_needs_output(self) -> bool:
-        """Return whether the output must not be overwritten in training."""
-        return True
 
     def _is_nonnegative(self) -> bool:
         """Return whether no output is below 0."""
@@ -78,8 +57,5 @@ class Computation:
         return None
 
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
-        """Return whether `_compute` has the argument `padding`: zeros on both sides of each axis.
-
-        `nonnegative` tells that no element of the input is below 0.
-        """
+        """Return whether `_compute` takes such `padding`, for an input >= 0 or any other one."""
         return False

@@ -14,23 +14,19 @@ from ..._core.errors import argument_error
 Config = dict[str, Any]
 L = TypeVar("L")
 
-_COMMON = ("name", "trainable", "dtype")
-OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", *_COMMON)
-_INPUT_KEYS = ("batch_input_shape", "input_dim")  # of Keras 1 and 2: a model reads them
+COMMON = ("name", "trainable", "dtype")
+OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", *COMMON)
 
 
 def collect_namespaces(cls: Any) -> Config:
-    """Return the namespaces of a class's arguments, such as `activations`, by argument.
-
-    The classes declare them in `argument_namespaces`; those of weights follow from `weight_specs`.
-    """
-    found: Config = {}
+    """Return the namespaces of a class's arguments, those of its weights too, by argument."""
+    found: dict[Any, Any] = {}
     for base in reversed(cls.__mro__):
         found.update(vars(base).get("argument_namespaces", {}))
     for spec in cls.weight_specs:
         found[spec.initializer] = initializers
-        found.update({spec.regularizer: regularizers} if spec.regularizer else {})
-        found.update({spec.constraint: constraints} if spec.constraint else {})
+        found.update({spec.regularizer: regularizers, spec.constraint: constraints})
+    found.pop(None, None)
     return found
 
 
@@ -56,31 +52,25 @@ def get_config(layer: Any, target: str | None = None) -> Config:
         ValueError: The version is unknown or lacks what the layer uses, or an argument is
             a callable that no config can name.
     """
-    config: Config = {
-        "name": layer.name,
-        "trainable": layer.trainable,
-        "dtype": {
-            "module": "keras",
-            "class_name": "DTypePolicy",
-            "config": layer.dtype_policy.get_config(),
-            "registered_name": None,
-        },
-    }
+    policy: Config = {"module": "keras", "class_name": "DTypePolicy"}
+    policy |= {"config": layer.dtype_policy.get_config(), "registered_name": None}
+    config: Config = {"name": layer.name, "trainable": layer.trainable, "dtype": policy}
     if layer.activity_regularizer is not None:
         config["activity_regularizer"] = None  # Keras writes it here: this fixes the order
-    for argument in sorted(layer.arguments(), key=layer._config_keys_last.__contains__):
+    for argument in layer.arguments():
         if argument in OMITTED_ARGUMENTS:
             continue
         if not hasattr(layer, argument):
             remedy = "Keep it under its own name, or override `get_config`."
             rule = "an attribute, too, since the config is read off the attributes"
-            raise ValueError(argument_error(type(layer).__name__, argument, rule, None, remedy))
+            layer._refuse(argument, rule, None, remedy)
         value = getattr(layer, argument)
         if argument in layer._omit_config_if_unset and not value:
             continue
         namespace = layer.argument_namespaces.get(argument)
         config[argument] = value if namespace is None else namespace.serialize(value)
-    return config if target is None else downgrade_config(config, target)
+    ordered = {key: config[key] for key in sorted(config, key=layer._config_keys_last.__contains__)}
+    return ordered if target is None else downgrade_config(ordered, target)
 
 
 def make_layer(
@@ -92,7 +82,7 @@ def make_layer(
         raise TypeError(argument_error(f"{cls.__name__}.from_config", "config", "a dict", config))
     try:
         arguments = layer_class.upgrade_config(config)
-        for argument in _INPUT_KEYS:
+        for argument in ("batch_input_shape", "input_dim"):  # of Keras 1 and 2: a model reads them
             arguments.pop(argument, None)
         for argument, value in arguments.items():
             namespace = layer_class.argument_namespaces.get(argument)

@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import Parameter
 
-from ... import activations
+from ... import activations, initializers
+from ..._core.arguments import as_number, as_positive_int
 from ..._core.errors import argument_error
-from .lora import LoRAMixin
+from ..._core.layout import empty_weight, kernel_to_weight, weight_to_kernel
+from .layer import Layer
+from .weights import Shape, WeightSpec, declare_weight
 
 
-class KernelLayer(LoRAMixin):
-    """A layer that applies a kernel to its input, adds a bias and applies an activation."""
+def _declare_factor(name: str) -> WeightSpec:
+    initializer, when = f"_{name}_initializer", "lora_enabled"
+    return WeightSpec(name, name, initializer, "kernel_regularizer", dtype=torch.float32, when=when)
+
+
+class KernelLayer(Layer):
+    """A layer that applies a kernel to its input, adds a bias and applies an activation.
+
+    With LoRA (arXiv:2106.09685) the kernel is frozen and gets a trained update of float32 factors,
+    `kernel + lora_alpha / lora_rank * (lora_kernel_a @ lora_kernel_b)` in Keras's order of axes.
+    """
 
     argument_namespaces: ClassVar = {"activation": activations}
     renamed_arguments: ClassVar = {
@@ -24,21 +38,47 @@ class KernelLayer(LoRAMixin):
         "W_constraint": "kernel_constraint",
         "b_constraint": "bias_constraint",
     }
+    weight_specs = (
+        declare_weight("weight", "kernel", view=weight_to_kernel, empty=empty_weight),
+        declare_weight("bias", "bias", when="use_bias"),
+        _declare_factor("lora_kernel_a"),
+        _declare_factor("lora_kernel_b"),
+    )
+    returns_new_tensor = True
     use_bias: bool
     weight: Tensor
     bias: Tensor | None
     activation: Callable[[Tensor], Tensor]
+    kernel_constraint: Any
+    lora_kernel_a: Tensor
+    lora_kernel_b: Tensor
+    lora_enabled = False
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
+    _lora_kernel_a_initializer: Any = initializers.HeUniform()
+    _lora_kernel_b_initializer: Any = initializers.Zeros()
 
-    def _on_argument_change(self, argument: str) -> None:
-        super()._on_argument_change(argument)
-        if argument == "activation":
-            self._on_activation_change(self.activation)
-            if isinstance(self.activation, nn.Module) and not self.trainable:
-                self.activation.requires_grad_(False)  # it is frozen with the layer
+    def _cache_call_constants(self) -> None:
+        """Cache what `forward` needs at every call."""
+        mixed = self._policy.compute_dtype != self._policy.variable_dtype
+        self._always_casts = mixed or self.lora_enabled
 
-    def _on_activation_change(self, activation: Callable[[Tensor], Tensor]) -> None:
-        """Choose how `forward` applies a new activation."""
-        raise NotImplementedError
+    def _parameter_shapes(self, weight: Shape) -> dict[str, Shape]:
+        """Return the shapes of all parameters for that of the weight."""
+        shapes = {"weight": weight, "bias": weight[:1]} if self.use_bias else {"weight": weight}
+        return {**shapes, **self._lora_shapes(weight, self.lora_rank)}
+
+    def _is_nonnegative(self) -> bool:
+        return self.activation is activations.relu or self.activation is activations.relu6
+
+    def _format_non_defaults(self, **defaults: Any) -> list[str]:
+        defaults |= {"use_bias": True, "lora_rank": None, "trainable": True}
+        shown = super()._format_non_defaults(**defaults)
+        if not isinstance(self.activation, nn.Module) and self.activation is not activations.linear:
+            shown.append(f"activation={getattr(self.activation, '__name__', self.activation)}")
+        return shown
+
+    # A call
 
     def _prepare_input(self, inputs: Any) -> Tensor:
         return self._cast_inputs_and_weights(inputs, self.weight, self.bias)[0]
@@ -48,7 +88,7 @@ class KernelLayer(LoRAMixin):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Cast the input, weight and bias to the compute dtype."""
         x = self._as_tensor(inputs)
-        self._require_rank(tuple(x.shape))
+        self._require_rank(x)
         if self.lora_enabled:
             weight = self._weight_with_lora(weight)
         x, compute = self._cast(x, weight.dtype)
@@ -60,7 +100,7 @@ class KernelLayer(LoRAMixin):
     def _translate_error(self, error: RuntimeError, inputs: Tensor, weight: Tensor) -> Exception:
         """Return the layer's own error for one of torch's, or torch's if the layer has none."""
         try:
-            self._require_fit(tuple(inputs.shape), weight)
+            self._require_fit(inputs)
         except ValueError as refused:
             return refused
         for what in ("device", "dtype"):
@@ -71,16 +111,83 @@ class KernelLayer(LoRAMixin):
                 return RuntimeError(argument_error(owner, f"inputs.{what}", rule, actual, remedy))
         return error
 
-    def _require_rank(self, shape: tuple[int, ...]) -> None:
-        """Raise a ValueError for an input of the wrong rank."""
-        raise NotImplementedError
+    # LoRA
 
-    def _require_fit(self, shape: tuple[int, ...], weight: Tensor) -> None:
-        """Raise a ValueError for an input shape that does not match the weight."""
-        raise NotImplementedError
+    @property
+    def kernel(self) -> Tensor:
+        """The kernel in Keras's order, (*kernel_size, channels / groups, filters).
 
-    def _format_non_defaults(self, **defaults: Any) -> list[str]:
-        shown = super()._format_non_defaults(**defaults)
-        if not isinstance(self.activation, nn.Module) and self.activation is not activations.linear:
-            shown.append(f"activation={getattr(self.activation, '__name__', self.activation)}")
-        return shown
+        A view of `weight`: what is written to it reaches the weight. With LoRA it is the merged
+        kernel, a new tensor.
+
+        Raises:
+            ValueError: The layer is not built.
+        """
+        self._require_built("kernel")
+        weight = self.weight
+        return weight_to_kernel(self._weight_with_lora(weight) if self.lora_enabled else weight)
+
+    def enable_lora(
+        self,
+        rank: int,
+        lora_alpha: float | None = None,
+        a_initializer: Any = "he_uniform",
+        b_initializer: Any = "zeros",
+    ) -> None:
+        """Freeze the kernel and train a low-rank update instead.
+
+        Make the optimizer afterwards: an existing one does not know the new parameters.
+
+        Args:
+            rank: The rank of the update.
+            lora_alpha: The update is scaled by `lora_alpha / rank`; by default by 1.
+            a_initializer: The initializer of the first factor.
+            b_initializer: The initializer of the second factor.
+
+        Raises:
+            ValueError: The layer is not built, has LoRA already, or has a kernel constraint.
+        """
+        self._require_built("enable_lora")
+        if self.lora_enabled:
+            self._refuse("rank", "given once: the layer has LoRA already", rank)
+        rank, alpha = self._check_lora("rank", rank, lora_alpha)
+        self._lora_kernel_a_initializer = a_initializer
+        self._lora_kernel_b_initializer = b_initializer
+        shapes = self._lora_shapes(tuple(self.weight.shape), rank)
+        for name, value in self._make_initial_values(shapes).items():
+            self.register_parameter(name, Parameter(value, self.trainable))
+        self.weight.requires_grad = False
+        self.lora_enabled, self.lora_rank, self.lora_alpha = True, rank, alpha
+        self._cache_call_constants()
+
+    def _set_lora(self, rank: Any, alpha: Any) -> None:
+        """Set the constructor's arguments; a rank of 0 means no LoRA, as in Keras."""
+        if rank:
+            self.lora_rank, self.lora_alpha = self._check_lora("lora_rank", rank, alpha)
+            self.lora_enabled = True
+        self._cache_call_constants()
+
+    def _starts_frozen(self, spec: WeightSpec) -> bool:
+        return super()._starts_frozen(spec) or (self.lora_enabled and spec.parameter == "weight")
+
+    def _check_lora(self, argument: str, rank: Any, alpha: Any) -> tuple[int, float]:
+        owner = type(self).__name__
+        if self.kernel_constraint is not None:
+            constraint, remedy = self.kernel_constraint, "With LoRA nothing projects the kernel."
+            self._refuse("kernel_constraint", "None with LoRA", constraint, remedy, lora_rank=rank)
+        rank = as_positive_int(owner, argument, rank)
+        if alpha is not None:
+            as_number(owner, "lora_alpha", alpha, "a finite number >= 0")
+        return rank, rank if alpha is None else alpha
+
+    def _lora_shapes(self, weight: Shape, rank: int | None) -> dict[str, Shape]:
+        outputs, inputs, *sizes = weight
+        if not rank:
+            return {}
+        return {"lora_kernel_a": (*sizes, inputs, rank), "lora_kernel_b": (rank, outputs)}
+
+    def _weight_with_lora(self, weight: Tensor) -> Tensor:
+        """Return the weight plus the scaled low-rank update, in the weight's dtype."""
+        scale = (self.lora_alpha or 0) / (self.lora_rank or 1)
+        update = kernel_to_weight(scale * (self.lora_kernel_a @ self.lora_kernel_b))
+        return (weight + update).to(weight.dtype)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ... import dtype_policies, regularizers
-from ..._core import arguments as arguments_module
+from ..._core.arguments import as_shape, as_shape_of_any_rank
 from ..._core.arrays import find_remedy, to_tensor
 from ..._core.config_versions import upgrade_config
 from ..._core.constructor import own_constructor
-from ..._core.errors import argument_error
 from ..._core.layout import permute_axes
 from ..._core.registry import make_automatic_name
 from ..._ops.tracing import is_autocast_enabled, is_exporting
@@ -25,8 +23,6 @@ from .weights import Callback, Sizes, WeightView
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_states = itertools.count(1)
 
 
 class Layer(LazyLayer, Computation):
@@ -50,6 +46,8 @@ class Layer(LazyLayer, Computation):
     renamed_arguments: ClassVar[Mapping[str, str]] = {}  # names of Keras 1 and 2 -> of Keras 3
     _omit_config_if_unset: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
     _config_keys_last: ClassVar[tuple[str, ...]] = ()
+    _shape_arguments: ClassVar[tuple[str, ...]] = ()  # shown by the messages about shapes
+    _least_rank: ClassVar[int] = 0  # the fewest axes of an input, where several ranks are accepted
 
     # What a class declares for models and files
     depends_on_training_mode: ClassVar[bool] = False
@@ -97,8 +95,7 @@ class Layer(LazyLayer, Computation):
             vars(self).get("_modules", {}).pop(name, None)  # nn.Module lets no module be replaced
         elif name in self.fixed_arguments and name in vars(self):
             remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
-            rule = "left unchanged"
-            raise AttributeError(argument_error(type(self).__name__, name, rule, value, remedy))
+            self._refuse(name, "left unchanged", value, remedy, error=AttributeError)
         super().__setattr__(name, value)
         if name not in ("training", "__dict__"):  # Dynamo shares the latter with a proxy
             self._note_change()
@@ -109,15 +106,10 @@ class Layer(LazyLayer, Computation):
         """React to an assignment to an argument in `argument_namespaces`."""
         if argument == "activity_regularizer":
             self._activity_losses.clear()  # of the previous regularizer
-
-    def _note_change(self) -> None:
-        """Let models that were lowered with this layer notice that it has changed."""
-        object.__setattr__(self, "_state", next(_states))
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
-        """Note a change of the dtype."""
-        self._note_change()
-        return super()._apply(fn, recurse)
+        elif argument == "activation":
+            activation: Any = getattr(self, argument)
+            if isinstance(activation, nn.Module) and not self._trainable:
+                activation.requires_grad_(False)  # it is frozen with the layer
 
     # The config
 
@@ -193,10 +185,7 @@ class Layer(LazyLayer, Computation):
         return found if first is None else found.to(first.device)
 
     def _cast(self, x: Tensor, weights: torch.dtype) -> tuple[Tensor, torch.dtype]:
-        """Cast an input to the compute dtype; return it and the dtype to cast the weights to.
-
-        That is the weights' own dtype, or a mixed policy's lower one while they are float32.
-        """
+        """Cast an input to the compute dtype; return it and the dtype to cast the weights to."""
         if x.is_complex():
             self._refuse("inputs", "a tensor of real numbers", x.dtype)
         if x.is_floating_point():
@@ -207,7 +196,7 @@ class Layer(LazyLayer, Computation):
         compute = dtype_policies.to_torch_dtype(self.compute_dtype) if self.autocast else weights
         return x.to(compute), compute
 
-    # The computation
+    # Shapes
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> Sizes:
         """Return the output shape for an input shape, batch included; unknown sizes are None.
@@ -215,9 +204,50 @@ class Layer(LazyLayer, Computation):
         Raises:
             ValueError: The layer does not accept such an input.
         """
-        return arguments_module.as_shape_of_any_rank(
-            type(self).__name__, "input_shape", input_shape, 0
-        )
+        return self._output_shape(self._check_shape(input_shape))
+
+    def _output_shape(self, shape: Any, argument: str = "input_shape") -> Sizes:
+        """Return the output shape for an input of the right rank, or raise about `argument`."""
+        return tuple(shape)
+
+    def _check_shape(self, shape: Any, argument: str = "input_shape", batch: bool = True) -> Sizes:
+        """Return an input shape, with the batch or without, as a tuple; raise for a wrong rank."""
+        owner, rank, less = type(self).__name__, self._input_rank, 0 if batch else 1
+        related = self._shape_context
+        if rank is not None:
+            return as_shape(owner, argument, shape, rank - less, batch=batch, **related)
+        least = max(self._least_rank - less, 0)
+        return as_shape_of_any_rank(owner, argument, shape, least, batch=batch, **related)
+
+    def _require_rank(self, x: Tensor) -> None:
+        """Raise a ValueError for an input of the wrong rank."""
+        rank, least = self._input_rank, self._least_rank
+        if rank is not None and x.ndim != rank:
+            self._refuse_shape("inputs", f"of {rank} dimensions", x.shape)
+        if x.ndim < least:
+            rule = "of 1 dimension or more" if least == 1 else f"of {least} dimensions or more"
+            self._refuse_shape("inputs", rule, x.shape)
+
+    @property
+    def _shape_context(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._shape_arguments}
+
+    def _refuse_shape(
+        self, argument: str, rule: str, shape: Any, remedy: str = "", **related: Any
+    ) -> NoReturn:
+        """Refuse an input or its shape; the message also shows `_shape_arguments`."""
+        self._refuse(argument, rule, tuple(shape), remedy, **related, **self._shape_context)
+
+    def _require(self, argument: str, rule: str, value: Any, is_valid: Any) -> None:
+        """Refuse a value that is not valid, with a TypeError if it cannot be compared."""
+        try:
+            valid = bool(is_valid(value))
+        except TypeError:
+            self._refuse(argument, rule, value, error=TypeError)
+        if not valid:
+            self._refuse(argument, rule, value)
+
+    # The computation
 
     def forward(self, inputs: Any) -> Tensor:
         """Compute the output for a tensor or array.
@@ -235,11 +265,16 @@ class Layer(LazyLayer, Computation):
                 if outputs.ndim == x.ndim:
                     outputs = permute_axes(outputs, orders[1])
         except RuntimeError:
-            self._require_fit_of(x)
+            if isinstance(x, Tensor):
+                self._require_fit(x)
             raise
         if self.activity_regularizer is not None:
             self._record_activity(outputs)
         return outputs
+
+    def _require_fit(self, x: Tensor) -> None:
+        """Raise the layer's own error if `x` is the reason why the computation failed."""
+        self._output_shape(tuple(x.shape), "inputs")
 
     def _prepare_input(self, inputs: Any) -> Any:
         return self._cast(self._as_tensor(inputs), dtype_policies.to_torch_dtype(self.dtype))[0]
@@ -270,8 +305,3 @@ class Layer(LazyLayer, Computation):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the activity terms out of copies: they belong to this layer's last call."""
         return {**super().__getstate__(), "_activity_losses": []}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the layer under a state of its own in this process."""
-        super().__setstate__(state)
-        self._note_change()

@@ -20,33 +20,27 @@ from ..._core.scripting import NotScriptable
 from . import weights as weights_module
 from .weights import LazyBuffer, Shape, WeightSpec, WeightView
 
+_states = itertools.count(1)
+
 
 class LazyLayer(LazyModuleMixin, nn.Module):
-    """A module that is built by its first call, as torch's Lazy modules are, or by `build`.
-
-    A subclass lists its weights in `weight_specs`, registers them with `_register_weights` at the
-    end of its constructor, and computes their shapes from an input's in `_weight_shapes`.
-    """
+    """A module that is built by its first call, as torch's Lazy modules are, or by `build`."""
 
     cls_to_become = None
     __prepare_scriptable__ = NotScriptable.__prepare_scriptable__
     weight_specs: ClassVar[tuple[WeightSpec, ...]] = ()
     _trainable: bool
+    _policy: dtype_policies.DTypePolicy
+    argument_namespaces: ClassVar[Mapping[str, Any]]
+    _as_tensor: Any  # these two are methods of Layer
+    _check_shape: Any
 
-    # What a subclass implements
-
-    def _weight_shapes(
-        self, input_shape: Sequence[int | None], argument: str = "input_shape"
-    ) -> dict[str, Shape]:
+    def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
         """Return each parameter's shape for an input shape, or raise an error for `argument`."""
         raise NotImplementedError
 
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
         """Infer the input shape from parameter shapes; None if no input leads to them."""
-        raise NotImplementedError
-
-    def _as_tensor(self, inputs: Any) -> Tensor:
-        """Convert the inputs of a call to a tensor, or raise."""
         raise NotImplementedError
 
     def _uses_weight(self, spec: WeightSpec) -> bool:
@@ -65,17 +59,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         if not self.built:
             return []
         found = ((spec, self._tensor(spec.parameter)) for spec in self.weight_specs)
-        return [
-            WeightView(
-                spec.name,
-                parameter,
-                spec.view(parameter),
-                None if spec.regularizer is None else getattr(self, spec.regularizer),
-                None if spec.constraint is None else getattr(self, spec.constraint),
-            )
-            for spec, parameter in found
-            if parameter is not None
-        ]
+        return [spec.view_weight(self, tensor) for spec, tensor in found if tensor is not None]
 
     @classmethod
     def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -141,7 +125,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         return not self._find_unbuilt()
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Give the weights their shapes and their initial values.
+        """Give the weights their shapes and their initial values; without any, check the shape.
 
         Args:
             input_shape: The shape of the input, batch included; unknown sizes are None.
@@ -149,7 +133,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         Raises:
             ValueError: The layer is built already or does not accept such an input.
         """
-        if self.built:
+        if self.built and any(map(self._uses_weight, self.weight_specs)):
             remedy = "Make a new layer, or sample new values with `reset_parameters()`."
             self._refuse("input_shape", "given to a layer not built yet", input_shape, remedy)
         self._build(input_shape)
@@ -169,28 +153,27 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         if self.built:
             distributed.require_unsharded_view(self, "reset_parameters")
             shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
-            values = self._make_initial_values(shapes)
-            for name, value in values.items():
+            for name, value in self._make_initial_values(shapes).items():
                 distributed.write_full(getattr(self, name), value)
 
-    def _register_weights(self, dtype: torch.dtype, device: Any) -> None:
-        """Register all weights uninitialized; None for those that the layer lacks."""
+    def _register_weights(self, device: Any, input_shape: Any = None) -> None:
+        """Register all weights, None for those that the layer lacks; build them for a sample."""
+        dtype = dtype_policies.to_torch_dtype(self._policy.variable_dtype)
         for spec in self.weight_specs:
             register: Any = self.register_buffer if spec.buffer else self.register_parameter
-            tensor = None
-            if self._uses_weight(spec):
-                trained = not spec.buffer and not self._starts_frozen(spec)
-                tensor = _make_uninitialized(spec.buffer, trained, device, spec.dtype or dtype)
-            register(spec.parameter, tensor)
+            trained = not spec.buffer and not self._starts_frozen(spec)
+            made = _make_uninitialized(spec.buffer, trained, device, spec.dtype or dtype)
+            register(spec.parameter, made if self._uses_weight(spec) else None)
         if self.built:
             self._end_laziness()
+        elif input_shape is not None:
+            self.build((None, *self._check_shape(input_shape, batch=False)))
 
-    def _assign_weight_arguments(self, arguments: Mapping[str, Any]) -> None:
-        """Assign the initializers, regularizers and constraints among constructor arguments."""
-        for spec in self.weight_specs:
-            for name in (spec.initializer, spec.regularizer, spec.constraint):
-                if name is not None and name in arguments:
-                    setattr(self, name, arguments[name])
+    def _assign_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Assign the constructor's arguments in `argument_namespaces`, the initializers too."""
+        for name in self.argument_namespaces:
+            if name in arguments:
+                setattr(self, name, arguments[name])
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the layer's own parameters and buffers by name."""
@@ -218,12 +201,17 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 
     def _end_laziness(self) -> None:
         """Remove the hooks of LazyModuleMixin, as its own first forward does."""
-        for hook in ("_initialize_hook", "_load_hook"):
+        for hook in vars(self).keys() & {"_initialize_hook", "_load_hook"}:
             getattr(self, hook).remove()
             delattr(self, hook)
 
+    def _note_change(self) -> None:
+        """Let models that were lowered with this layer notice that it has changed."""
+        object.__setattr__(self, "_state", next(_states))
+
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
         """Keep unbuilt weights unbuilt on "meta", where nn.Module would make empty ones."""
+        self._note_change()
         unbuilt = self._find_unbuilt()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name in unbuilt.keys() - self._find_unbuilt().keys():
@@ -272,32 +260,33 @@ class LazyLayer(LazyModuleMixin, nn.Module):
                 tensor.materialize(values[name].shape)
                 tensor.data = values[name]
 
-    def _lazy_load_hook(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+    def _lazy_load_hook(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
         """Build an unbuilt layer for the shapes of a state_dict that is being loaded."""
+        error_msgs: list[str] = others[-1]
         names = [name for name in self._find_unbuilt() if prefix + name in state_dict]
         found = {name: state_dict[prefix + name] for name in names}
         if not found or any(map(_is_lazy, found.values())):
             return
         shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
-        input_shape = self._infer_input_shape(shapes)
-        expected = {} if input_shape is None else self._weight_shapes(input_shape)
-        if any(expected.get(name) != shape for name, shape in shapes.items()):
+        expected = self._complete_shapes(shapes)
+        if expected is None:
             owner, rule = type(self).__name__, f"for {self!r}"
             error_msgs.append(argument_error(owner, "state_dict", rule, shapes, prefix=prefix))
             return
-        weight_specs = {spec.parameter: spec for spec in self.weight_specs}
         absent = {name: shape for name, shape in expected.items() if name not in shapes}
-        loaded = {name: self._empty(weight_specs[name], shape) for name, shape in shapes.items()}
+        used = (spec for spec in self.weight_specs if spec.parameter in shapes)
+        loaded = {spec.parameter: self._empty(spec, shapes[spec.parameter]) for spec in used}
         self._materialize({**self._make_initial_values(absent), **loaded})
+
+    def _complete_shapes(self, shapes: Mapping[str, Shape]) -> dict[str, Shape] | None:
+        """Return the shapes of all parameters for those of some; None if no input leads to them."""
+        input_shape = self._infer_input_shape(shapes)
+        try:
+            expected = {} if input_shape is None else self._weight_shapes(input_shape)
+        except (IndexError, ValueError):
+            return None
+        fits = all(expected.get(name) == shape for name, shape in shapes.items())
+        return expected if fits else None
 
     def _finish_build(self, values: Mapping[str, Tensor]) -> None:
         """Finish the build with tensors in PyTorch's order for all unbuilt weights."""
@@ -315,21 +304,22 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         return {**self.__dict__, "_unbuilt_dtypes": dtypes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the dtypes of unbuilt weights."""
+        """Restore the dtypes of unbuilt weights, under a state of its own in this process."""
         dtypes = state.pop("_unbuilt_dtypes")
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         for name, dtype in dtypes.items():
             if getattr(self, name).dtype is not dtype:
                 self._reset_to_unbuilt(name, dtype)
+        self._note_change()
 
     # Errors
 
     def _refuse(
-        self, argument: str, rule: str, value: object, remedy: str = "", **related: object
+        self, argument: str, rule: str, value: object, remedy: str = "", **related: Any
     ) -> NoReturn:
-        raise ValueError(
-            argument_error(type(self).__name__, argument, rule, value, remedy, **related)
-        )
+        """Raise a ValueError, or the exception `error`, about an argument."""
+        error, owner = related.pop("error", ValueError), type(self).__name__
+        raise error(argument_error(owner, argument, rule, value, remedy, **related)) from None
 
     def _require_built(self, wanted: str) -> None:
         if not self.built:

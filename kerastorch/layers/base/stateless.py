@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from ... import config, dtype_policies
-from ..._core import arguments as arguments_module
+from ..._core.arguments import as_choice
+from .config import COMMON
 from .layer import Layer
-from .weights import Sizes
-
-_NOT_SHOWN = ("name", "autocast", "activity_regularizer")
+from .weights import Shape, Sizes
 
 
 class StatelessLayer(Layer):
@@ -32,15 +31,11 @@ class StatelessLayer(Layer):
         if input_shape is not None and not isinstance(input_shape, (list, tuple)):
             self._refuse("input_shape", "a shape without the batch", input_shape)
         self._torch_dtype = dtype_policies.to_torch_dtype(self._policy.compute_dtype)
-        self._register_weights(torch.float32, None)
+        self._register_weights(None)
 
-    def build(self, input_shape: Sequence[Any]) -> None:
-        """Check the shape of an input, batch included; there is nothing to build.
-
-        Raises:
-            ValueError: The layer does not accept such an input.
-        """
-        self.compute_output_shape(input_shape)
+    def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
+        self.compute_output_shape(shape)
+        return {}
 
     def _prepare_input(self, inputs: Any) -> Any:
         if isinstance(inputs, Tensor) and inputs.dtype is self._torch_dtype:
@@ -65,8 +60,8 @@ class StatelessLayer(Layer):
 
     def extra_repr(self) -> str:
         """Return the arguments as the config has them."""
-        separate = ("name", "trainable", "dtype")
-        shown = [f"{n}={v!r}" for n, v in self.get_config().items() if n not in separate]
+        written = self.get_config().items()
+        shown = [f"{name}={value!r}" for name, value in written if name not in COMMON]
         return ", ".join([*shown, *self._format_non_defaults()])
 
 
@@ -75,21 +70,21 @@ class SpatialLayer(StatelessLayer):
 
     rank: ClassVar[int]
     data_format: str
+    _shape_arguments = ("data_format",)
+
+    def __init__(self, *, data_format: str | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = resolve_data_format(type(self).__name__, data_format)
 
     @property
     def _first_axis(self) -> int:
         """The first spatial axis."""
         return 1 if self.data_format == "channels_last" else 2
 
-    @property
-    def _channel_axis(self) -> int:
-        return -1 if self.data_format == "channels_last" else 1
-
     def _prepare_input(self, inputs: Any) -> Tensor:
         x: Tensor = super()._prepare_input(inputs)
         if x.ndim != self.rank + 2:
-            rule, layout = f"of {self.rank + 2} dimensions", self.data_format
-            self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
+            self._require_rank(x)
         return x
 
     def _split(self, shape: Sequence[int | None]) -> tuple[Sizes, Sizes, Sizes]:
@@ -97,31 +92,16 @@ class SpatialLayer(StatelessLayer):
         first, last = self._first_axis, self._first_axis + self.rank
         return tuple(shape[:first]), tuple(shape[first:last]), tuple(shape[last:])
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the output shape for an input shape, batch included; unknown sizes are None."""
-        owner, layout = type(self).__name__, self.data_format
-        shape = arguments_module.as_shape(
-            owner, "input_shape", input_shape, self.rank + 2, data_format=layout
-        )
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
         before, sizes, after = self._split(shape)
-        return (*before, *self._new_sizes("input_shape", shape, sizes), *after)
+        return (*before, *self._new_sizes(argument, shape, sizes), *after)
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
-        """Return the output's spatial sizes for an input's, or raise if the input is too small.
-
-        The error names `argument` and shows the complete `shape`.
-        """
+        """Return the output's spatial sizes, or raise if those of the `shape` are too small."""
         raise NotImplementedError
-
-    def extra_repr(self) -> str:
-        """Return the layer's own arguments."""
-        shown = [n for n in type(self).arguments() if n in vars(self) and n not in _NOT_SHOWN]
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
 
 
 def resolve_data_format(owner: str, data_format: Any) -> str:
     """Return an argument `data_format` in lower case; for None, that of `config`."""
     given = config.image_data_format() if data_format is None else data_format
-    return arguments_module.as_choice(
-        owner, "data_format", given, ("channels_last", "channels_first")
-    )
+    return as_choice(owner, "data_format", given, ("channels_last", "channels_first"))

@@ -18,57 +18,35 @@ Sizes = tuple[int | None, ...]  # a shape in which sizes may be unknown
 Callback = Callable[[Tensor], Tensor]
 
 
-def _as_is(tensor: Tensor) -> Tensor:
-    return tensor
-
-
 class WeightSpec(NamedTuple):
-    """How one weight is named in Keras, stored, initialized, regularized and constrained.
+    """How one weight is named in Keras, stored, initialized, regularized and constrained."""
 
-    Attributes:
-        parameter: The name of the parameter or buffer in PyTorch: "weight".
-        name: Keras's name: "kernel".
-        initializer: The layer's attribute with the initializer.
-        regularizer: The layer's attribute with the regularizer, if it can have one.
-        constraint: The layer's attribute with the constraint, if it can have one.
-        view: Views a tensor with PyTorch's order of axes in Keras's order.
-        empty: Makes an uninitialized tensor of a shape in PyTorch's order.
-        dtype: A dtype that does not depend on the layer's policy.
-        buffer: Whether it is a buffer, such as a moving mean, and not a parameter.
-        when: The layer's attribute that turns the weight on; None if it always exists.
-    """
-
-    parameter: str
-    name: str
-    initializer: str
+    parameter: str  # its name in PyTorch: "weight"
+    name: str  # Keras's name: "kernel"
+    initializer: str  # the layer's attributes with the initializer, the regularizer, ...
     regularizer: str | None = None
     constraint: str | None = None
-    view: Callback = _as_is
-    empty: Callable[..., Tensor] = torch.empty
-    dtype: torch.dtype | None = None
-    buffer: bool = False
-    when: str | None = None
+    view: Callback = lambda tensor: tensor  # views a tensor in Keras's order of axes
+    empty: Callable[..., Tensor] = torch.empty  # makes a tensor of a shape in PyTorch's order
+    dtype: torch.dtype | None = None  # one that does not depend on the layer's policy
+    buffer: bool = False  # a buffer, such as a moving mean, and not a parameter
+    when: str | None = None  # the layer's attribute that turns the weight on
+
+    def view_weight(self, layer: Any, tensor: Tensor) -> WeightView:
+        """Return the weight as Keras sees it."""
+        regularizer = None if self.regularizer is None else getattr(layer, self.regularizer)
+        constraint = None if self.constraint is None else getattr(layer, self.constraint)
+        return WeightView(self.name, tensor, self.view(tensor), regularizer, constraint)
 
 
-def declare_weight(
-    parameter: str,
-    name: str,
-    view: Callback = _as_is,
-    empty: Callable[..., Tensor] = torch.empty,
-    when: str | None = None,
-) -> WeightSpec:
+def declare_weight(parameter: str, name: str, **options: Any) -> WeightSpec:
     """Return the spec of a parameter with Keras's three arguments, `<name>_initializer` etc."""
-    initializer, regularizer = f"{name}_initializer", f"{name}_regularizer"
-    constraint = f"{name}_constraint"
-    return WeightSpec(parameter, name, initializer, regularizer, constraint, view, empty, when=when)
+    names = {kind: f"{name}_{kind}" for kind in ("initializer", "regularizer", "constraint")}
+    return WeightSpec(parameter, name, **{**names, **options})
 
 
 class WeightView(NamedTuple):
-    """One weight of a built layer as Keras sees it.
-
-    `value` is the view of `parameter` in Keras's order of axes; writing to it writes to the
-    parameter.
-    """
+    """One weight of a built layer; `value` views `parameter` in Keras's order of axes."""
 
     name: str
     parameter: Tensor
@@ -115,13 +93,12 @@ def set_weights(layer: Any, weights: Sequence[Any]) -> None:
 class LazyBuffer(UninitializedBuffer):
     """An uninitialized buffer that can be copied, as torch's uninitialized parameters can."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> LazyBuffer:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Return another one of the same dtype and device."""
         if id(self) not in memo:
             make: Any = type(self)
             memo[id(self)] = make(False, self.data.device, self.data.dtype)
-        copied: LazyBuffer = memo[id(self)]
-        return copied
+        return memo[id(self)]
 
 
 def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
@@ -129,20 +106,12 @@ def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Sha
     weight_specs = {spec.name: spec for spec in layer.weight_specs if layer._uses_weight(spec)}
     if not saved or not saved.keys() <= weight_specs.keys():
         return None
+    found = [(weight_specs[name], shape) for name, shape in saved.items()]
     try:
-        shapes = {
-            weight_specs[n].parameter: _to_torch_shape(weight_specs[n], s) for n, s in saved.items()
-        }
+        shapes = {spec.parameter: _to_torch_shape(spec, shape) for spec, shape in found}
     except KeyError:  # a kernel of a rank that no kernel has
         return None
-    input_shape = layer._infer_input_shape(shapes)
-    if input_shape is None:
-        return None
-    try:
-        expected: dict[str, Shape] = layer._weight_shapes(input_shape)
-    except (IndexError, ValueError):
-        return None
-    return expected if all(expected.get(n) == shape for n, shape in shapes.items()) else None
+    return layer._complete_shapes(shapes)  # type: ignore[no-any-return]
 
 
 def _to_torch_shape(spec: WeightSpec, shape: Shape) -> Shape:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ... import activations
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
-from ..._ops import inplace_activations
 from ..._ops.convolution import convolve_dynamic, convolve_same
 from ..._ops.convolution_cpu import conv1x1_as_matmul, select_convolution
+from ..._ops.inplace_activations import get_inplace_activation, is_elementwise
 from ..._ops.tracing import is_compiling_dynamic_training, is_compiling_static_inference
 from ..._ops.window_arithmetic import compute_fixed_padding
 from . import torch_conversion
@@ -31,32 +31,27 @@ class Conv(BaseConv):
     """A convolution over `rank` spatial axes."""
 
     compute_layout = "channels_first"
-    returns_new_tensor = True
-
-    # Before a call
 
     def _cache_call_constants(self) -> None:
         """Cache what `forward` needs in one tuple: one lookup is faster than seven."""
+        super()._cache_call_constants()
         last = self.data_format == "channels_last"
-        mixed = self._policy.compute_dtype != self._policy.variable_dtype
         special, sizes = self._geometry()
+        first, back = CHANNELS_FIRST[self.rank], CHANNELS_LAST[self.rank]
+        self._orders = (first, back) if last else None
         # None: permuting the axes checks it. -1: every input must be cast.
-        ndim = -1 if mixed or self.lora_enabled else None if last else self.rank + 2
+        ndim = -1 if self._always_casts else None if last else self.rank + 2
         self._constants = (
             ndim,
             select_convolution(self.kernel_size, self.strides, self.groups),
             special,
             sizes,
-            CHANNELS_FIRST[self.rank] if last else None,
-            CHANNELS_LAST[self.rank] if last else None,
+            *(self._orders or (None, None)),
             self._stages != (None, False) or self.activity_regularizer is not None,
         )
 
     def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
-        """Return the wrapper of the convolution, None for none, and the last call arguments.
-
-        One integer for equal sizes, and no argument for a default, make PyTorch's call faster.
-        """
+        """Return the wrapper of the convolution, None for none, and the last call arguments."""
         kernel_size, stride, dilation = self.kernel_size, self.strides, self.dilation_rate
         pointwise = (self.rank, self.groups, set(kernel_size)) == (2, 1, {1})
         # In training, an activation costs more memory on a matrix product's output, a view.
@@ -65,24 +60,20 @@ class Conv(BaseConv):
         padding = compute_fixed_padding(self.padding, kernel_size, stride, dilation)
         if padding is None:
             return convolve_same, (kernel_size, stride, dilation, self.groups)
-        if max(*dilation, self.groups) == 1:
-            return None, (_collapse_equal(stride), _collapse_equal(padding))
+        if max(*dilation, self.groups) == 1:  # short arguments make PyTorch's call faster
+            return None, tuple(n[0] if len(set(n)) == 1 else n for n in (stride, padding))
         return None, (stride, padding, dilation, self.groups)
 
     def _on_argument_change(self, argument: str) -> None:
         super()._on_argument_change(argument)
+        if argument == "activation":  # applied to the fresh output, or in the user's layout
+            activation, by_layout = self.activation, not is_elementwise(self.activation)
+            pointwise: Callable[[Tensor], Tensor] | None = None
+            if not by_layout and activation is not activations.linear:
+                pointwise = get_inplace_activation(activation) or activation
+            self._stages = pointwise, by_layout
         if argument in ("activation", "activity_regularizer") and "_constants" in vars(self):
             self._cache_call_constants()
-
-    def _on_activation_change(self, activation: Callable[[Tensor], Tensor]) -> None:
-        """Choose where the activation is applied: to the fresh output, or in the user's layout."""
-        pointwise: Callable[[Tensor], Tensor] | None = None
-        by_layout = not inplace_activations.is_elementwise(activation)
-        if not by_layout and activation is not activations.linear:
-            pointwise = inplace_activations.get_inplace_activation(activation) or activation
-        self._stages = pointwise, by_layout
-
-    # A call
 
     def forward(self, inputs: Any) -> Tensor:
         """Convolve a tensor or array, add the bias and apply the activation.
@@ -106,7 +97,7 @@ class Conv(BaseConv):
         try:
             x = inputs if first is None else permute_axes(inputs, first)
             if is_compiling():
-                outputs = self._compute_compiled(x, weight, bias, special, sizes, last)
+                outputs = self._compute_compiled(x, weight, bias, sizes, last)
                 if self.activity_regularizer is not None:
                     self._record_activity(outputs)
                 return outputs
@@ -121,11 +112,7 @@ class Conv(BaseConv):
         return y if last is None else permute_axes(y, last)
 
     def _finalize_output(self, y: Tensor, last: tuple[int, ...] | None, fresh: bool) -> Tensor:
-        """Activate the output of a convolution and make it contiguous, in the user's layout.
-
-        `last` permutes the axes of `y`, (batch, filters, *spatial), to the user's layout; `fresh`
-        tells that `y` is a new tensor and no view.
-        """
+        """Activate the output, new if `fresh`, and return it contiguous in the user's layout."""
         pointwise, by_layout = self._stages
         if pointwise is not None:  # out of place it makes the output contiguous
             y = pointwise(y) if fresh else self.activation(y)
@@ -139,20 +126,10 @@ class Conv(BaseConv):
         return outputs
 
     def _compute_compiled(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        special: Callable[..., tuple[Tensor, bool]] | None,
-        sizes: tuple[Any, ...],
-        last: tuple[int, ...] | None,
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, sizes: Any, last: Any
     ) -> Tensor:
-        """Compute the output in the form that suits `torch.compile` and `torch.export` best.
-
-        The activation is out of place. Before the axes are permuted back it trains faster and
-        inductor fuses it with the convolution; after it, any size compiles.
-        """
-        convolve = self._constants[1]
+        """Compute the output in the form that suits `torch.compile` and `torch.export` best."""
+        convolve, special = self._constants[1:3]
         any_size = last is not None and is_compiling_dynamic_training(x)
         if any_size:
             options = self.strides, self.dilation_rate, self.groups
@@ -162,6 +139,7 @@ class Conv(BaseConv):
         else:
             y, _ = special(convolve, x, weight, bias, *sizes)
         pointwise, by_layout = self._stages
+        # An early activation trains faster and is fused; after the permutation any size compiles.
         early = torch.is_grad_enabled() or is_compiling_static_inference(x)
         if pointwise is not None and early and not any_size:
             y = self.activation(y)
@@ -170,20 +148,15 @@ class Conv(BaseConv):
             return self.activation(permute_axes(y, last))
         return self._apply_as_given(self.activation, y) if by_layout else self.activation(y)
 
-    @property
-    def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
-        first, last = self._constants[4:6]
-        return None if first is None else (first, last)
-
     def _compute(self, x: Tensor, *, padding: tuple[int, ...] | None = None) -> Tensor:
-        ndim, convolve, special, sizes, _, _, _ = self._constants
+        _, convolve, special, sizes, _, _, _ = self._constants
         weight, bias = self._tensor("weight"), self._tensor("bias")
-        if ndim == -1:
+        if self._always_casts:
             x, weight, bias = self._cast_inputs_and_weights(x, weight, bias)
         if padding is not None:
             sizes = self.strides, padding, self.dilation_rate, self.groups
         if is_compiling():
-            return self._compute_compiled(x, weight, bias, special, sizes, None)
+            return self._compute_compiled(x, weight, bias, sizes, None)
         if special is None:
             y, fresh = convolve(x, weight, bias, *sizes), True
         else:
@@ -203,15 +176,12 @@ class Conv(BaseConv):
         return permute_axes(function(permute_axes(y, orders[1])), orders[0])
 
     def _is_lowerable(self) -> bool:
-        # A user's own function may return anything.
-        return self._constants[0] != -1 and not self._stages[1]
+        return not (self._always_casts or self._stages[1])  # a user's function may return anything
 
-    def _gradient_needs_output(self) -> bool:
+    @property
+    def _gradient_needs_output(self) -> bool:  # type: ignore[override]
         # In training, a matrix product's output is a view: overwriting it costs copies.
         return self._stages != (None, False) or self._constants[2] is conv1x1_as_matmul
-
-    def _is_nonnegative(self) -> bool:
-        return self.activation is activations.relu or self.activation is activations.relu6
 
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
         return self.padding == "valid" and self._constants[2] is None
@@ -239,11 +209,9 @@ class Conv(BaseConv):
 class Conv2D(Conv):
     """A 2-D convolution layer: a kernel slides over height and width.
 
-    Same as `keras.layers.Conv2D`, except that
-
-    - it is a `torch.nn.Module`: `weight` and `bias` are parameters in PyTorch's order;
-    - integer and boolean inputs are cast to the layer's compute dtype;
-    - an initializer without a seed uses `torch.manual_seed`'s generator.
+    Same as `keras.layers.Conv2D`, except that it is a `torch.nn.Module` whose parameters `weight`
+    and `bias` are in PyTorch's order, that integers and booleans are cast to the layer's compute
+    dtype, and that an initializer without a seed uses `torch.manual_seed`'s generator.
 
     Args:
         filters: The number of output channels.
@@ -282,8 +250,7 @@ class Conv2D(Conv):
 
     Example:
         >>> import numpy as np
-        >>> x = np.random.rand(4, 10, 10, 128)
-        >>> y = Conv2D(32, 3, activation="relu")(x)
+        >>> y = Conv2D(32, 3, activation="relu")(np.random.rand(4, 10, 10, 128))
         >>> tuple(y.shape)
         (4, 8, 8, 32)
     """
@@ -292,8 +259,3 @@ class Conv2D(Conv):
 
 
 Convolution2D = Conv2D
-
-
-def _collapse_equal(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
-    """Replace equal sizes by one integer."""
-    return sizes[0] if len(set(sizes)) == 1 else sizes

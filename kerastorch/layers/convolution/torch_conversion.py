@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from ... import activations
 from ..._core.arguments import as_positive_ints
 from ..._core.errors import argument_error
-from ..._ops.window_arithmetic import compute_fixed_padding, same_padding
+from ..._ops.window_arithmetic import compute_fixed_padding, same_padding_per_axis, to_f_pad_order
 from ...dtype_policies import get_dtype_name, parse_policy
 from .base import BaseConv
 
@@ -53,17 +53,14 @@ def from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str,
     """Make a layer of a class from a plain convolution."""
     owner, kind = f"{cls.__name__}.from_torch", _CONVOLUTIONS[cls.rank]
     if not isinstance(module, kind) or any(map(is_lazy, module.parameters())):
-        raise ValueError(
-            argument_error(owner, "module", f"an initialized nn.{kind.__name__}", module)
-        )
+        rule = f"an initialized nn.{kind.__name__}"
+        raise ValueError(argument_error(owner, "module", rule, module))
     conv: Any = module
     if conv.padding_mode != "zeros":
         raise ValueError(argument_error(owner, "module.padding_mode", "'zeros'", conv.padding_mode))
-    dtype = arguments.pop("dtype", conv.weight.dtype)
-    if parse_policy(owner, dtype).variable_dtype != get_dtype_name(conv.weight.dtype):
-        rule = (
-            f"a policy whose weights are {get_dtype_name(conv.weight.dtype)}, as the module's are"
-        )
+    dtype, own = arguments.pop("dtype", conv.weight.dtype), get_dtype_name(conv.weight.dtype)
+    if parse_policy(owner, dtype).variable_dtype != own:
+        rule = f"a policy whose weights are {own}, as the module's are"
         raise ValueError(argument_error(owner, "dtype", rule, dtype, "Convert the module first."))
     layer = cls(
         conv.out_channels,
@@ -131,9 +128,8 @@ def to_torch(
     else:
         conv.weight = _share_or_copy(layer.weight, copy=copy)
     conv.bias = _share_or_copy(layer.bias, copy=copy)
-    modules = [conv] if activation is None else [conv, activation]
-    if not symmetric:
-        modules.insert(0, _PADS[layer.rank](tuple(n for side in reversed(sides) for n in side)))
+    pad = None if symmetric else _PADS[layer.rank](tuple(to_f_pad_order(sides)))
+    modules = [module for module in (pad, conv, activation) if module is not None]
     return (conv if len(modules) == 1 else nn.Sequential(*modules)).train(layer.training)
 
 
@@ -147,13 +143,9 @@ def _share_or_copy(parameter: Any, *, copy: bool) -> Any:
 
 def _find_keras_padding(owner: str, conv: Any) -> str:
     """Return Keras's name of the padding of a plain convolution."""
-    if conv.padding in ("valid", "same"):
-        return str(conv.padding)
+    window = conv.kernel_size, conv.stride, conv.dilation
     for padding in ("valid", "same"):
-        if (
-            compute_fixed_padding(padding, conv.kernel_size, conv.stride, conv.dilation)
-            == conv.padding
-        ):
+        if conv.padding in (padding, compute_fixed_padding(padding, *window)):
             return padding
     rule = "0 or what 'same' is at every size, since Keras has no other padding"
     remedy = "Pad the input yourself, and convert the module without its padding."
@@ -165,9 +157,8 @@ def _compute_padding(
     owner: str, layer: BaseConv, input_size: int | Sequence[int] | None
 ) -> list[tuple[int, int]]:
     """Return the padding (before, after) of each spatial axis for an input size."""
-    fixed = compute_fixed_padding(
-        layer.padding, layer.kernel_size, layer.strides, layer.dilation_rate
-    )
+    window = layer.kernel_size, layer.strides, layer.dilation_rate
+    fixed = compute_fixed_padding(layer.padding, *window)
     if fixed is not None:
         return [(n, n) for n in fixed]
     sizes = (1,) * layer.rank
@@ -176,12 +167,9 @@ def _compute_padding(
     elif max(layer.strides) > 1:
         rule = "given, since this 'same' padding depends on it"
         remedy = "Pass the spatial size of the inputs, such as (height, width)."
-        strides = layer.strides
-        raise ValueError(
-            argument_error(owner, "input_size", rule, input_size, remedy, strides=strides)
-        )
-    window = layer.kernel_size, layer.strides, layer.dilation_rate
-    return [same_padding(n, k, s, d) for n, k, s, d in zip(sizes, *window, strict=True)]
+        related = {"strides": layer.strides}
+        raise ValueError(argument_error(owner, "input_size", rule, None, remedy, **related))
+    return same_padding_per_axis(sizes, *window)
 
 
 def _find_torch_activation(owner: str, layer: BaseConv) -> nn.Module | None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ... import activations, dtype_policies
-from ..._core import arguments
-from ..._core.layout import weight_to_kernel
+from ... import activations
+from ..._core.arguments import as_positive_int
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..base.kernel import KernelLayer
-from ..base.lora import LoRAMixin
-from ..base.weights import Shape, Sizes, declare_weight
+from ..base.weights import Shape, Sizes
 
 __all__ = ["Dense"]
 
@@ -25,35 +23,23 @@ __all__ = ["Dense"]
 class Dense(KernelLayer):
     """A densely connected layer: `activation(inputs @ kernel + bias)` along the last axis.
 
-    Same as `keras.layers.Dense`, except that
-
-    - it is a `torch.nn.Module`: `weight` and `bias` are those of an `nn.Linear`;
-    - integer and boolean inputs are cast to the layer's compute dtype;
-    - an initializer without a seed uses `torch.manual_seed`'s generator;
-    - "float64" is computed in float64, where Keras on torch loses half of the digits;
-    - quantized layers are refused.
+    Same as `keras.layers.Dense`, with the exceptions of `Conv2D`; moreover, "float64" is computed
+    in float64, where Keras on torch loses half of the digits, and quantized layers are refused.
 
     Args:
         units: The size of the output's last axis.
         activation: A name from `kerastorch.activations`, or any callable.
-        use_bias: Whether a bias is added.
-        kernel_initializer, bias_initializer: None means "glorot_uniform", as in Keras.
-        kernel_regularizer, bias_regularizer: Regularizers of the weights.
-        activity_regularizer: Regularizer of the output; its loss is divided by the batch size.
-        kernel_constraint, bias_constraint: See `kerastorch.attach_constraints`.
-        lora_rank: The rank of a low-rank update to train in place of the kernel.
-        lora_alpha: The scale of that update, times the rank. As in Keras's Dense, building the
-            layer sets it to the rank; only `enable_lora` keeps another one.
+        use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+            activity_regularizer, kernel_constraint, bias_constraint, lora_rank, input_shape,
+            device, **kwargs: As in `Conv2D`.
+        lora_alpha: As in `Conv2D`, but building the layer sets it to the rank, as in Keras's
+            Dense; only `enable_lora` keeps another one.
         quantization_config: None; accepted since Keras writes it.
-        input_shape: The shape of one sample; the layer is then built at once.
-        device: The device of the weights.
-        **kwargs: `name`, `dtype` (a policy: "float32", "float16", "bfloat16", "float64",
-            "mixed_float16", "mixed_bfloat16"), `trainable` and `autocast`.
 
     Shape:
         - Input: (batch, ..., channels).
         - Output: (batch, ..., units).
-        - `weight`: (units, channels); `kernel` is its view (channels, units).
+        - `weight`: (units, channels), as in `nn.Linear`; `kernel` is its view (channels, units).
         - `bias`: (units,), or None.
 
     Raises:
@@ -62,22 +48,15 @@ class Dense(KernelLayer):
     Example:
         >>> import numpy as np
         >>> layer = Dense(3, activation="softmax")
-        >>> tuple(layer(np.random.rand(4, 10)).shape)
-        (4, 3)
-        >>> tuple(layer.kernel.shape)
-        (10, 3)
+        >>> tuple(layer(np.random.rand(4, 10)).shape), tuple(layer.kernel.shape)
+        ((4, 3), (10, 3))
     """
 
-    returns_new_tensor = True
-    weight_specs = (
-        declare_weight("weight", "kernel", view=weight_to_kernel),
-        declare_weight("bias", "bias", when="use_bias"),
-        *LoRAMixin.weight_specs,
-    )
     _omit_config_if_unset = ("activity_regularizer", "lora_rank", "lora_alpha")
     _config_keys_last = ("lora_rank", "lora_alpha")
     fixed_arguments = ("units", "use_bias")
     is_flat = True
+    _least_rank = 2
     renamed_arguments: ClassVar = {**KernelLayer.renamed_arguments, "output_dim": "units"}
 
     def __init__(
@@ -101,51 +80,29 @@ class Dense(KernelLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        owner = type(self).__name__
-        self.units = arguments.as_positive_int(owner, "units", units)
-        self.activation = activation
+        self.units = as_positive_int(type(self).__name__, "units", units)
         self.use_bias = use_bias
-        self._assign_weight_arguments(locals())
+        self._assign_arguments(locals())
         if quantization_config is not None:
             remedy = "Quantized layers are not supported."
             self._refuse("quantization_config", "None", quantization_config, remedy)
         self.quantization_config = quantization_config
         self._set_lora(lora_rank, lora_alpha)
-        self._cache_call_constants()
-        self._register_weights(dtype_policies.to_torch_dtype(self.dtype), device)
-        if input_shape is not None:
-            sizes = arguments.as_shape_of_any_rank(
-                owner, "input_shape", input_shape, 1, batch=False
-            )
-            self.build((None, *sizes))
+        self._register_weights(device, input_shape)
 
-    def _cache_call_constants(self) -> None:
-        mixed = self._policy.compute_dtype != self._policy.variable_dtype
-        self._always_casts = mixed or self.lora_enabled
+    def _on_argument_change(self, argument: str) -> None:
+        super()._on_argument_change(argument)
+        if argument == "activation":
+            self._in_place = inplace_activations.get_inplace_activation(self.activation)
 
-    def _on_activation_change(self, activation: Callable[[Tensor], Tensor]) -> None:
-        self._in_place = inplace_activations.get_inplace_activation(activation)
-
-    # Shapes
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the output shape for an input shape, batch included; unknown sizes are None."""
-        shape = arguments.as_shape_of_any_rank(type(self).__name__, "input_shape", input_shape, 2)
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
         return (*shape[:-1], self.units)
 
-    def _weight_shapes(
-        self, input_shape: Sequence[int | None], argument: str = "input_shape"
-    ) -> dict[str, Shape]:
-        shape = arguments.as_shape_of_any_rank(type(self).__name__, argument, input_shape, 2)
-        channels = shape[-1]
-        if not channels:
+    def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
+        shape = self._check_shape(shape, argument)
+        if not shape[-1]:
             self._refuse(argument, "a shape with a known last size, 1 at least", shape)
-        shapes: dict[str, Shape] = {"weight": (self.units, channels)}
-        if self.use_bias:
-            shapes["bias"] = (self.units,)
-        if self.lora_rank:
-            shapes.update(self._lora_shapes((channels, self.units), self.lora_rank))
-        return shapes
+        return self._parameter_shapes((self.units, shape[-1]))
 
     def _materialize(self, values: Mapping[str, Tensor]) -> None:
         super()._materialize(values)
@@ -155,8 +112,6 @@ class Dense(KernelLayer):
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
         weight = shapes.get("weight", ())
         return [None, weight[1]] if len(weight) == 2 else None
-
-    # The computation
 
     def forward(self, inputs: Any) -> Tensor:
         """Multiply a tensor or array by the kernel, add the bias and apply the activation.
@@ -201,22 +156,16 @@ class Dense(KernelLayer):
         # A user's own function may return anything.
         return not self._always_casts and inplace_activations.is_elementwise(self.activation)
 
-    def _gradient_needs_output(self) -> bool:
+    @property
+    def _gradient_needs_output(self) -> bool:  # type: ignore[override]
         return self.activation is not activations.linear
 
-    def _is_nonnegative(self) -> bool:
-        return self.activation is activations.relu
-
-    def _require_rank(self, shape: tuple[int, ...]) -> None:
-        if len(shape) < 2:
-            self._refuse("inputs", "of 2 dimensions or more", shape)
-
-    def _require_fit(self, shape: tuple[int, ...], weight: Tensor) -> None:
-        if shape[-1] != weight.shape[1]:
-            self._refuse("inputs", f"of the size {weight.shape[1]} along the last axis", shape)
+    def _require_fit(self, x: Tensor) -> None:
+        size = self.weight.shape[1]
+        if x.shape[-1] != size:
+            self._refuse("inputs", f"of the size {size} along the last axis", tuple(x.shape))
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""
         sizes = f"{self.weight.shape[1] if self.built else None}, {self.units}"
-        differing = self._format_non_defaults(use_bias=True, lora_rank=None, trainable=True)
-        return ", ".join([sizes, *differing])
+        return ", ".join([sizes, *self._format_non_defaults()])

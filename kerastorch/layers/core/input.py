@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ... import config
-from ..._core import arguments
+from ..._core.arguments import as_shape_of_any_rank
 from ..._core.config_versions import downgrade_config
 from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
@@ -47,8 +47,7 @@ class InputLayer(StatelessLayer):
         **kwargs: `input_shape` or `batch_input_shape`: Keras 2's `shape` and `batch_shape`.
 
     Shape:
-        - Input: `batch_shape`.
-        - Output: the same.
+        - Input and output: `batch_shape`.
 
     Raises:
         ValueError: An argument is invalid.
@@ -90,13 +89,11 @@ class InputLayer(StatelessLayer):
         if batch_shape is not None and batch_size is not None:
             self._refuse("batch_size", "left out with `batch_shape`", batch_size)
         if shape is not None:
-            sizes = arguments.as_shape_of_any_rank(owner, "shape", shape, 0, batch=False)
+            sizes = as_shape_of_any_rank(owner, "shape", shape, 0, batch=False)
             batch_shape = (batch_size, *sizes)
-        self.batch_shape = arguments.as_shape_of_any_rank(owner, "batch_shape", batch_shape, 0)
+        self.batch_shape = as_shape_of_any_rank(owner, "batch_shape", batch_shape, 0)
         self._declared = config.floatx() if dtype is None else self._check_dtype(dtype)
-        self.sparse = bool(sparse)
-        self.ragged = bool(ragged)
-        self.optional = optional
+        self.sparse, self.ragged, self.optional = bool(sparse), bool(ragged), optional
 
     def _check_dtype(self, dtype: Any) -> str:
         if isinstance(dtype, Mapping):  # a policy, as configs have them
@@ -105,8 +102,7 @@ class InputLayer(StatelessLayer):
         if isinstance(dtype, torch.dtype):
             dtype = get_dtype_name(dtype)
         found = {int: "int32", float: "float32", bool: "bool"}.get(dtype, dtype)  # as Keras has it
-        named = found if isinstance(found, str) else getattr(found, "__name__", None)
-        named = getattr(found, "name", named)
+        named = getattr(found, "name", getattr(found, "__name__", found))
         if named not in _TYPES:
             self._refuse("dtype", "one of " + ", ".join(map(repr, _TYPES)), dtype)
         return str(named)
@@ -123,24 +119,22 @@ class InputLayer(StatelessLayer):
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
         """Return the config with Keras's keys only; see `Layer.get_config`."""
-        written = {
-            "batch_shape": self.batch_shape,
-            "dtype": self.dtype,
-            "sparse": self.sparse,
-            "ragged": self.ragged,
-            "name": self.name,
-            "optional": self.optional,
-        }
+        keys = ("batch_shape", "dtype", "sparse", "ragged", "name", "optional")
+        written = {key: getattr(self, key) for key in keys}
         if target is None:
             return written
         omitted = [key for key in ("ragged", "optional") if not written[key]]  # early ones lack it
         return {k: v for k, v in downgrade_config(written, target).items() if k not in omitted}
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the input shape."""
-        rank = len(self.batch_shape)
-        shape = arguments.as_shape(type(self).__name__, "input_shape", input_shape, rank)
-        self._require(shape, "input_shape")
+    @property
+    def _input_rank(self) -> int:
+        return len(self.batch_shape)
+
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
+        sizes = zip(shape, self.batch_shape, strict=False)
+        same = all(None in (size, wanted) or size == wanted for size, wanted in sizes)
+        if len(shape) != len(self.batch_shape) or not same:
+            self._refuse(argument, f"of the shape {self.batch_shape}", tuple(shape))
         return shape
 
     def forward(self, inputs: Any) -> Any:
@@ -152,14 +146,8 @@ class InputLayer(StatelessLayer):
         if inputs is None and self.optional:
             return None
         x = to_dense(self._as_tensor(inputs), type(self).__name__, "inputs")
-        self._require(x.shape, "inputs")
+        self._output_shape(x.shape, "inputs")
         return x.to(getattr(torch, self.dtype))
-
-    def _require(self, shape: Sequence[int | None], argument: str) -> None:
-        sizes = zip(shape, self.batch_shape, strict=False)
-        same = all(None in (size, wanted) or size == wanted for size, wanted in sizes)
-        if len(shape) != len(self.batch_shape) or not same:
-            self._refuse(argument, f"of the shape {self.batch_shape}", tuple(shape))
 
 
 def to_dense(x: Tensor, owner: str, argument: str) -> Tensor:

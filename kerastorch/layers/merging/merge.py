@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import reduce
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ..._core.arguments import as_shape
-from ..._core.errors import argument_error
 from ..._core.layout import CHANNELS_FIRST
 from ..._core.registry import keras_layer
 from ..._ops.tracing import elementwise_channels_first
@@ -27,28 +25,23 @@ class Merge(StatelessLayer):
     compute_layout = "any"
     takes_list = True
     returns_new_tensor = True  # not for a list of one tensor, which is never lowered
+    _gradient_needs_output = False
+    _least_rank = 1
+    _count: ClassVar[int | None] = None  # of the tensors, if it is fixed
 
-    def _gradient_needs_output(self) -> bool:
-        return False
-
-    def _merge_shapes(self, argument: str, shapes: list[Sizes]) -> Sizes:
-        """Return the output shape, or raise if the shapes do not match."""
-        raise NotImplementedError
-
-    def _check_list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
-        if not isinstance(value, (list, tuple)) or not value:
-            self._refuse(argument, f"a list of {of}", value)
+    def _check_list(self, argument: str, value: Any, of: str) -> Any:
+        count = self._count
+        if not isinstance(value, (list, tuple)) or not value or count not in (None, len(value)):
+            rule = f"a list of {of}" if count is None else f"a list of {count} {of}"
+            self._refuse(argument, rule, value)
         return value
 
-    def compute_output_shape(self, input_shape: Sequence[Any]) -> Sizes:
-        """Return the output shape for a list of input shapes; unknown sizes are None."""
-        owner, shapes = type(self).__name__, []
-        for given in self._check_list("input_shape", input_shape, "shapes"):
-            if not isinstance(given, (list, tuple)):
-                self._refuse("input_shape", "a list of shapes", input_shape)
-            rank = max(len(given), 1)
-            shapes.append(as_shape(owner, "input_shape", given, rank))
-        return self._merge_shapes("input_shape", shapes)
+    def _check_shape(self, shape: Any, argument: str = "input_shape", batch: bool = True) -> Any:
+        shapes = self._check_list(argument, shape, "shapes")
+        if not all(isinstance(one, (list, tuple)) for one in shapes):
+            self._refuse(argument, "a list of shapes", shape)
+        check = super()._check_shape
+        return [check(one, argument, batch) for one in shapes]
 
     def _prepare_input(self, inputs: Any) -> list[Tensor]:
         prepare = super()._prepare_input
@@ -56,10 +49,7 @@ class Merge(StatelessLayer):
 
 
 class Elementwise(Merge):
-    """An elementwise merge with broadcasting, except of the batch.
-
-    A tensor of lower rank gets its missing axes, of size 1, after its batch.
-    """
+    """An elementwise merge with broadcasting; missing axes come after the batch."""
 
     _combine: ClassVar[Any]  # the function of two tensors
 
@@ -69,7 +59,7 @@ class Elementwise(Merge):
             y = elementwise_channels_first(self._combine, y, other)
         return y
 
-    def _merge_shapes(self, argument: str, shapes: list[Sizes]) -> Sizes:
+    def _output_shape(self, shapes: Any, argument: str = "input_shape") -> Sizes:
         rank = max(len(shape) for shape in shapes)
         if not all(shapes):
             self._refuse(argument, "tensors with a batch", shapes)
@@ -94,7 +84,7 @@ class Elementwise(Merge):
         if shape and all(x.dtype is dtype and x.shape == shape for x in tensors):  # the usual case
             return tensors
         dtype = reduce(torch.promote_types, [x.dtype for x in tensors])
-        self._merge_shapes("inputs", [tuple(x.shape) for x in tensors])
+        self._output_shape([tuple(x.shape) for x in tensors], "inputs")
         rank = max(x.ndim for x in tensors)
         return [x.to(dtype)[(slice(None), *(None,) * (rank - x.ndim))] for x in tensors]
 
@@ -122,7 +112,6 @@ class Add(Elementwise):
     """
 
     overwrites_input = True
-
     _combine = staticmethod(operator.add)
 
     def _compute(self, x: list[Tensor], *, inplace: int | None = None) -> Tensor:
@@ -146,11 +135,7 @@ class Subtract(Elementwise):
     """
 
     _combine = staticmethod(operator.sub)
-
-    def _check_list(self, argument: str, value: Any, of: str) -> Sequence[Any]:
-        if not isinstance(value, (list, tuple)) or len(value) != 2:
-            self._refuse(argument, f"a list of two {of}", value)
-        return value
+    _count = 2
 
 
 @keras_layer()
@@ -250,28 +235,22 @@ class Concatenate(Merge):
         try:
             self.axis = operator.index(axis)
         except TypeError:
-            raise TypeError(
-                argument_error(type(self).__name__, "axis", "an integer", axis)
-            ) from None
+            self._refuse("axis", "an integer", axis, error=TypeError)
 
-    def _merge_shapes(self, argument: str, shapes: list[Sizes]) -> Sizes:
+    def _output_shape(self, shapes: Any, argument: str = "input_shape") -> Sizes:
         first, axis = shapes[0], self.axis
         if not -len(first) <= axis < len(first):
-            rule = "an axis of the inputs"
-            raise IndexError(argument_error(type(self).__name__, "axis", rule, axis, shapes=shapes))
-        total: int | None = 0
+            self._refuse("axis", "an axis of the inputs", axis, error=IndexError, shapes=shapes)
+        along = axis % len(first)
         for shape in shapes:
             if len(shape) != len(first) or any(
-                ours != theirs and None not in (ours, theirs) and index != axis % len(first)
+                ours != theirs and None not in (ours, theirs) and index != along
                 for index, (ours, theirs) in enumerate(zip(first, shape, strict=True))
             ):
                 rule = f"a list of shapes that are equal but along axis {axis}"
                 self._refuse(argument, rule, shapes)
-            size = shape[axis]
-            total = None if total is None or size is None else total + size
-        merged = list(first)
-        merged[axis] = total
-        return tuple(merged)
+        sizes = [shape[along] for shape in shapes]
+        return (*first[:along], None if None in sizes else sum(sizes), *first[along + 1 :])
 
     def _prepare_input(self, inputs: Any) -> list[Tensor]:
         tensors = super()._prepare_input(inputs)
@@ -280,7 +259,7 @@ class Concatenate(Merge):
             rest = shapes[0][:-1]
             if shapes[0] and all(shape[:-1] == rest for shape in shapes):
                 return tensors
-        self._merge_shapes("inputs", [tuple(shape) for shape in shapes])
+        self._output_shape([tuple(shape) for shape in shapes], "inputs")
         return tensors
 
     def _compute(self, x: list[Tensor], *, axis: int | None = None) -> Tensor:
@@ -289,7 +268,3 @@ class Concatenate(Merge):
     def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
         inside = -rank <= self.axis < rank
         return {"axis": CHANNELS_FIRST[rank - 2].index(self.axis % rank)} if inside else {}
-
-    def extra_repr(self) -> str:
-        """Return the axis."""
-        return f"axis={self.axis}"

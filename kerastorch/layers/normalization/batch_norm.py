@@ -94,6 +94,7 @@ class BatchNormalization(Layer):
     }
     compute_layout = "channels_first"
     returns_new_tensor = True
+    _gradient_needs_output = False
     depends_on_training_mode = True
     keeps_flatten_order = True
     _config_keys_last = ("renorm", "renorm_clipping", "renorm_momentum")
@@ -137,15 +138,13 @@ class BatchNormalization(Layer):
         self.epsilon = self._check_number("epsilon", epsilon)
         self.center = center
         self.scale = scale
-        self._assign_weight_arguments(locals())
+        self._assign_arguments(locals())
         self.renorm = renorm
         self.renorm_clipping = self._check_clipping(renorm_clipping) if renorm else renorm_clipping
         self.renorm_momentum = renorm_momentum
         mixed = self._policy.compute_dtype != self._policy.variable_dtype
         self._uncast_dtypes = () if mixed else (torch.float32, torch.float64)
-        self._register_weights(dtype_policies.to_torch_dtype(self.dtype), device)
-        if input_shape is not None:
-            self.build((None, *input_shape))
+        self._register_weights(device, input_shape)
 
     def _check_axis(self, axis: Any) -> int:
         if isinstance(axis, str) or (isinstance(axis, float) and not axis.is_integer()):
@@ -247,9 +246,6 @@ class BatchNormalization(Layer):
 
     def _is_lowerable(self) -> bool:
         return self._tensor("running_mean").dtype in self._uncast_dtypes
-
-    def _gradient_needs_output(self) -> bool:
-        return False
 
     def _compute(self, x: Tensor) -> Tensor:
         """Normalize (batch, channels, ...) by the moving or, in training, the batch statistics."""

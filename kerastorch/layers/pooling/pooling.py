@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..._core import arguments as arguments_module
-from ..._core.arguments import IntOrInts
+from ..._core.arguments import IntOrInts, as_choice, as_positive_ints
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from ..._core.registry import keras_layer
 from ..._ops.pooling import MAX_POOLINGS, avg_pool, max_pool
 from ..._ops.window_arithmetic import output_size
-from ..base.stateless import SpatialLayer, resolve_data_format
+from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 
 __all__ = [
@@ -28,6 +27,7 @@ class BasePooling(SpatialLayer):
 
     compute_layout = "channels_first"
     returns_new_tensor = True
+    _gradient_needs_output = False
     _config_keys_last = ("strides", "data_format")
     renamed_arguments: ClassVar = {"border_mode": "padding"}
 
@@ -40,16 +40,13 @@ class BasePooling(SpatialLayer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(data_format=data_format, name=name, **kwargs)
         owner, rank = type(self).__name__, self.rank
-        self.pool_size = arguments_module.as_positive_ints(owner, "pool_size", pool_size, rank)
+        self.pool_size = as_positive_ints(owner, "pool_size", pool_size, rank)
         strides = self.pool_size if strides is None else strides
-        self.strides = arguments_module.as_positive_ints(owner, "strides", strides, rank)
-        self._same = (
-            arguments_module.as_choice(owner, "padding", padding, ("valid", "same")) == "same"
-        )
+        self.strides = as_positive_ints(owner, "strides", strides, rank)
+        self._same = as_choice(owner, "padding", padding, ("valid", "same")) == "same"
         self.padding = padding  # as it was written, as in Keras's config
-        self.data_format = resolve_data_format(owner, data_format)
 
     @property
     def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
@@ -63,17 +60,9 @@ class BasePooling(SpatialLayer):
         least = 0 if self._same and argument == "input_shape" else 1
         if any(n is not None and n < least for n in outputs):
             remedy = "Use a larger input." if self._same else "Or use padding='same'."
-            rule, layout = "a shape at least as large as the window", self.data_format
-            window = self.pool_size
-            self._refuse(argument, rule, shape, remedy, pool_size=window, data_format=layout)
+            rule = "a shape at least as large as the window"
+            self._refuse_shape(argument, rule, shape, remedy, pool_size=self.pool_size)
         return outputs
-
-    def _require_fit_of(self, x: Tensor) -> None:
-        shape = tuple(x.shape)
-        self._new_sizes("inputs", shape, self._split(shape)[1])
-
-    def _gradient_needs_output(self) -> bool:
-        return False
 
 
 class _MaxPooling(BasePooling):
@@ -124,8 +113,7 @@ class MaxPooling2D(_MaxPooling):
         **kwargs: `dtype`, `trainable`, `autocast`, `activity_regularizer` and `input_shape`.
 
     Shape:
-        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
-          "channels_first".
+        - Input: as in `Conv2D`.
         - Output: the same with the sizes `floor((size - pool_size) / stride) + 1` with "valid"
           and `ceil(size / stride)` with "same".
 
@@ -147,14 +135,11 @@ class MaxPooling2D(_MaxPooling):
 class AveragePooling2D(_AveragePooling):
     """Average pooling over height and width: the mean of each window.
 
-    Same as `keras.layers.AveragePooling2D`, except that
-
-    - an unknown `padding` is refused;
-    - "same" never counts padded elements, as in TensorFlow and JAX; Keras's torch backend repeats
-      the border if the padding is asymmetric, which gives other values;
-    - integer and boolean inputs are cast to the layer's compute dtype.
-
-    See `MaxPooling2D` for the arguments; `pool_size` has no default here.
+    Same as `keras.layers.AveragePooling2D`, except that an unknown `padding` is refused, and that
+    integers and booleans are cast to the layer's compute dtype. "same" never counts padded
+    elements, as in TensorFlow and JAX; Keras's torch backend repeats the border if the padding is
+    asymmetric, which gives other values. See `MaxPooling2D` for the arguments; `pool_size` has no
+    default here.
 
     Example:
         >>> import torch
@@ -177,13 +162,12 @@ class BaseGlobalPooling(SpatialLayer):
     def __init__(
         self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
-        self.data_format = resolve_data_format(type(self).__name__, data_format)
+        super().__init__(data_format=data_format, **kwargs)
         self.keepdims = keepdims
         self._axes = tuple(range(self._first_axis, self._first_axis + self.rank))
 
     @property
-    def _output_rank(self) -> int | None:
+    def _output_rank(self) -> int | None:  # type: ignore[override]
         return None if self.keepdims else 2
 
     def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
@@ -206,8 +190,7 @@ class _GlobalMaxPooling(BaseGlobalPooling):
     def _prepare_input(self, inputs: Any) -> Tensor:
         x = super()._prepare_input(inputs)
         if 0 in self._split(x.shape)[1]:
-            rule, layout = "of sizes of 1 at least", self.data_format
-            self._refuse("inputs", rule, tuple(x.shape), data_format=layout)
+            self._refuse_shape("inputs", "of sizes of 1 at least", x.shape)
         return x
 
     def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
@@ -226,7 +209,7 @@ class GlobalAveragePooling2D(_GlobalAveragePooling):
         keepdims: Whether height and width stay as axes of size 1.
 
     Shape:
-        - Input: as in `MaxPooling2D`.
+        - Input: as in `Conv2D`.
         - Output: (batch, channels); with `keepdims` the input's with height and width 1.
 
     Example:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from ... import config, dtype_policies, initializers
-from ..._core import arguments
 from ..._core.arrays import to_tensor
 from ..._core.config_arrays import encode_array
-from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
 from ..base.stateless import StatelessLayer
@@ -42,8 +40,7 @@ class Normalization(Layer):
         **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
 
     Shape:
-        - Input: (batch, ...).
-        - Output: the same.
+        - Input and output: (batch, ...).
         - `mean` and `variance`: the sizes along `axis`; None if they are given. `count` is unused.
 
     Raises:
@@ -64,6 +61,7 @@ class Normalization(Layer):
         WeightSpec("count", "count", "_zeros", dtype=torch.int32, buffer=True),
     )
     _config_keys_last = ("mean", "variance")
+    _shape_arguments = ("axis",)
     _zeros, _ones = initializers.Zeros(), initializers.Ones()
     mean: Tensor
     variance: Tensor
@@ -82,16 +80,10 @@ class Normalization(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        owner = type(self).__name__
-        axes: Any = () if axis is None else (axis,) if isinstance(axis, int) else axis
-        try:
-            self.axis = tuple(axes)
-        except TypeError:
-            self.axis = (axes,)
+        axes: Any = axis if isinstance(axis, Iterable) else () if axis is None else (axis,)
+        self.axis = tuple(axes)
         if not all(isinstance(n, int) for n in self.axis):
-            raise TypeError(
-                argument_error(owner, "axis", "an integer, several of them, or None", axis)
-            )
+            self._refuse("axis", "an integer, several of them, or None", axis, error=TypeError)
         self.invert = invert
         self.input_mean, self.input_variance = mean, variance
         moments = self._check_moments(mean, variance)
@@ -101,19 +93,13 @@ class Normalization(Layer):
         for name, value in zip(("_given_mean", "_given_variance"), moments, strict=True):
             tensor = None if value is None else value.to(dtype=dtype, device=device, copy=True)
             self.register_buffer(name, tensor, persistent=False)
-        self._register_weights(dtype, device)
-        if input_shape is not None and not self.built:
-            sizes = arguments.as_shape_of_any_rank(
-                owner, "input_shape", input_shape, 0, batch=False
-            )
-            self.build((None, *sizes))
+        self._register_weights(device, input_shape)
 
     def _check_moments(self, mean: Any, variance: Any) -> tuple[Tensor, Tensor] | tuple[None, None]:
         if mean is None and variance is None:
             return None, None
         if mean is None or variance is None:
-            rule = "given together with `variance`"
-            self._refuse("mean", rule, mean, variance=variance)
+            self._refuse("mean", "given together with `variance`", mean, variance=variance)
         left, right = to_tensor(mean), to_tensor(variance)
         if left is None or right is None:
             self._refuse("mean", "real numbers, as `variance`", mean, variance=variance)
@@ -129,17 +115,6 @@ class Normalization(Layer):
         written = super().get_config(target)
         return {**written, "mean": mean.tolist(), "variance": variance.tolist()}
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        """Give the weights their shapes; with a given mean, only check the input shape.
-
-        Raises:
-            ValueError: The layer is built already or does not accept such an input.
-        """
-        if self._given_mean is None:
-            super().build(input_shape)
-        else:
-            self._align_moment(self._given_mean, input_shape, "input_shape")
-
     @classmethod
     def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Return Keras's names of the weights: none if the config has the mean."""
@@ -153,18 +128,18 @@ class Normalization(Layer):
         ndim = len(shape)
         kept = sorted({axis % ndim for axis in self.axis if -ndim <= axis < ndim})
         if len(kept) < len(self.axis):
-            rule = "a shape that has each axis of `axis` once"
-            self._refuse(argument, rule, tuple(shape), axis=self.axis)
+            self._refuse_shape(argument, "a shape that has each axis of `axis` once", shape)
         return kept
 
-    def _weight_shapes(
-        self, input_shape: Sequence[int | None], argument: str = "input_shape"
-    ) -> dict[str, Shape]:
-        shape = arguments.as_shape_of_any_rank(type(self).__name__, argument, input_shape, 0)
+    def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
+        shape = self._check_shape(shape, argument)
+        if self._given_mean is not None:
+            self._align_moment(self._given_mean, shape, argument)
+            return {}
         sizes = [shape[axis] for axis in self._sort_axes(shape, argument)]
         known = tuple(n for n in sizes if n is not None)
         if len(known) < len(sizes):
-            self._refuse(argument, "a shape with known sizes along `axis`", shape, axis=self.axis)
+            self._refuse_shape(argument, "a shape with known sizes along `axis`", shape)
         return {"mean": known, "variance": known, "count": ()}
 
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
@@ -192,8 +167,6 @@ class Normalization(Layer):
                     buffer.copy_(value)
         return self
 
-    # The computation
-
     def _prepare_input(self, inputs: Any) -> Tensor:
         x, compute = self._as_tensor(inputs), dtype_policies.to_torch_dtype(self.compute_dtype)
         self._cast(x, compute)  # refuses complex numbers
@@ -218,7 +191,7 @@ class Normalization(Layer):
             given = self._given_mean is not None
             if shape[axis] != size and not (given and (size == 1 or shape[axis] is None)):
                 rule = f"of the sizes {tuple(moment.shape)} along the axes {axes}"
-                self._refuse(argument, rule, tuple(shape), axis=self.axis)
+                self._refuse_shape(argument, rule, shape)
             sizes[axis] = size
         return moment.reshape(sizes)
 
@@ -244,8 +217,7 @@ class Rescaling(StatelessLayer):
         **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
-        - Input: any.
-        - Output: the same.
+        - Input and output: any.
 
     Raises:
         ValueError: An argument is invalid.
@@ -260,13 +232,11 @@ class Rescaling(StatelessLayer):
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        constants = to_tensor(scale), to_tensor(offset)
         self.scale, self.offset = scale, offset
-        for argument, found in zip(("scale", "offset"), constants, strict=True):
-            if found is None:
-                value = getattr(self, argument)
+        for argument, value in (("scale", scale), ("offset", offset)):
+            if to_tensor(value) is None:
                 self._refuse(argument, "a number, or an array or a list of them", value)
-        self._constants: Any = constants
+        self._constants: Any = to_tensor(scale), to_tensor(offset)
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
         """Return the config with arrays as Keras writes them; see `Layer.get_config`."""

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..._core import arguments
-from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..._core.seeds import SeedGenerator
 from ..base.stateless import StatelessLayer, resolve_data_format
-from ..base.weights import Sizes
 
 __all__ = ["Dropout", "SpatialDropout2D"]
 
@@ -39,8 +36,7 @@ class Dropout(StatelessLayer):
         **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
-        - Input: any.
-        - Output: the same.
+        - Input and output: any.
 
     Raises:
         TypeError: `rate` is no number.
@@ -68,30 +64,20 @@ class Dropout(StatelessLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        rule = "a number from 0 to 1"
-        try:
-            within = bool(0 <= rate <= 1)
-        except TypeError:
-            raise TypeError(argument_error(type(self).__name__, "rate", rule, rate)) from None
-        if not within:
-            self._refuse("rate", rule, rate)
+        self._require("rate", "a number from 0 to 1", rate, lambda n: 0 <= n <= 1)
         if seed is not None and not isinstance(seed, int):
             self._refuse("seed", "an integer or None", seed)
         self.rate = rate
-        self.noise_shape = self._check_noise_shape(noise_shape)
+        if noise_shape is not None:
+            rule = "a tuple of positive integers, or None for sizes of the input"
+            if isinstance(noise_shape, str) or not isinstance(noise_shape, Iterable):
+                self._refuse("noise_shape", rule, noise_shape)
+            noise_shape = tuple(noise_shape)
+            if any(n is not None and (not isinstance(n, int) or n < 1) for n in noise_shape):
+                self._refuse("noise_shape", rule, noise_shape)
+        self.noise_shape = noise_shape
         self.seed = seed
         self._seeds = None if seed is None else SeedGenerator(seed)
-
-    def _check_noise_shape(self, noise_shape: Any) -> Sizes | None:
-        if noise_shape is None:
-            return None
-        rule = "a tuple of positive integers, or None for sizes of the input"
-        if isinstance(noise_shape, str) or not isinstance(noise_shape, Iterable):
-            self._refuse("noise_shape", rule, noise_shape)
-        sizes = tuple(noise_shape)
-        if any(n is not None and (not isinstance(n, int) or n < 1) for n in sizes):
-            self._refuse("noise_shape", rule, sizes)
-        return sizes
 
     def _compute(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
@@ -108,17 +94,16 @@ class Dropout(StatelessLayer):
         if noise_shape is None:
             noise_shape = x.shape
         if len(noise_shape) > x.ndim:
-            shape = tuple(x.shape)
             rule = f"of {len(noise_shape)} dimensions, as `noise_shape` is"
-            self._refuse("inputs", rule, shape, noise_shape=noise_shape)
+            self._refuse("inputs", rule, tuple(x.shape), noise_shape=noise_shape)
         sizes = [x.shape[axis] if n is None else n for axis, n in enumerate(noise_shape)]
         keep = 1.0 - self.rate  # sampled in float32: other dtypes would give other masks
-        if self._seeds is None or x.is_meta:
-            kept = torch.bernoulli(torch.full(sizes, keep, dtype=torch.float32, device=x.device))
-        else:
-            generator = torch.Generator("cpu").manual_seed(self._seeds.next() & 0xFFFFFFFF)
-            probabilities = torch.full(sizes, keep, dtype=torch.float32, device="cpu")
-            kept = torch.bernoulli(probabilities, generator=generator).to(x.device)
+        device, generator = x.device, None
+        if self._seeds is not None and not x.is_meta:
+            device = torch.device("cpu")
+            generator = torch.Generator(device).manual_seed(self._seeds.next() & 0xFFFFFFFF)
+        probabilities = torch.full(sizes, keep, dtype=torch.float32, device=device)
+        kept = torch.bernoulli(probabilities, generator=generator).to(x.device)
         return torch.where(kept.bool().broadcast_to(x.shape), x / keep, 0)
 
 
@@ -126,9 +111,8 @@ class Dropout(StatelessLayer):
 class SpatialDropout2D(Dropout):
     """Randomly zeroes complete channels and scales the rest; see `Dropout`.
 
-    Same as `keras.layers.SpatialDropout2D`, except that `layer.train()` and `layer.eval()` turn it
-    on and off. As in Keras, the config has the weights' dtype instead of a policy, and no
-    `trainable`.
+    Same as `keras.layers.SpatialDropout2D`, with the exceptions of `Dropout`. As in Keras, the
+    config has the weights' dtype instead of a policy, and no `trainable`.
 
     Args:
         rate: The fraction of channels to drop, from 0 to 1.
@@ -136,9 +120,7 @@ class SpatialDropout2D(Dropout):
         seed, name, dtype, **kwargs: As in `Dropout`.
 
     Shape:
-        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
-          "channels_first".
-        - Output: the same.
+        - Input and output: the input of `Conv2D`.
 
     Example:
         >>> import torch
@@ -146,6 +128,9 @@ class SpatialDropout2D(Dropout):
         >>> y[0, 0, 0].tolist() == y[0, 1, 1].tolist()
         True
     """
+
+    rank = 2
+    _shape_arguments = ("data_format",)
 
     def __init__(
         self,
@@ -156,11 +141,9 @@ class SpatialDropout2D(Dropout):
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        if kwargs.get("noise_shape", 0) is None:  # Keras 2's configs have it
-            del kwargs["noise_shape"]
-        elif "noise_shape" in kwargs:
-            rule, noise_shape = "left out: it follows from the channels", kwargs["noise_shape"]
-            raise ValueError(argument_error(type(self).__name__, "noise_shape", rule, noise_shape))
+        noise_shape = kwargs.pop("noise_shape", None)  # Keras 2's configs have it
+        if noise_shape is not None:
+            self._refuse("noise_shape", "left out: it follows from the channels", noise_shape)
         super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
         self.data_format = resolve_data_format(type(self).__name__, data_format)
 
@@ -169,14 +152,9 @@ class SpatialDropout2D(Dropout):
         written = {**super().get_config(target), "dtype": self.dtype}
         return {key: written[key] for key in ("rate", "seed", "name", "dtype", "data_format")}
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the input shape."""
-        return arguments.as_shape(type(self).__name__, "input_shape", input_shape, 4)
-
     def _compute(self, x: Tensor) -> Tensor:
         if x.ndim != 4:
-            rule = "of 4 dimensions"
-            self._refuse("inputs", rule, tuple(x.shape), data_format=self.data_format)
+            self._require_rank(x)
         if not self.training or self.rate == 0:
             return x
         last = self.data_format == "channels_last"

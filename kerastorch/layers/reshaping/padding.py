@@ -8,9 +8,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..._core import arguments
+from ..._core.arguments import as_pairs
 from ..._core.registry import keras_layer
-from ..base.stateless import SpatialLayer, resolve_data_format
+from ..._ops.window_arithmetic import to_f_pad_order
+from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 
 __all__ = ["Cropping2D", "ZeroPadding2D"]
@@ -21,12 +22,12 @@ class BaseZeroPadding(SpatialLayer):
 
     compute_layout = "any"
     returns_new_tensor = True
+    _gradient_needs_output = False
 
     def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.data_format = resolve_data_format(type(self).__name__, data_format)
-        self.padding = arguments.as_pairs(type(self).__name__, "padding", padding, self.rank)
-        self._pad_widths = [n for sides in reversed(self.padding) for n in sides]
+        super().__init__(data_format=data_format, **kwargs)
+        self.padding = as_pairs(type(self).__name__, "padding", padding, self.rank)
+        self._pad_widths = to_f_pad_order(list(self.padding))
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         axes = zip(sizes, self.padding, strict=True)
@@ -40,9 +41,6 @@ class BaseZeroPadding(SpatialLayer):
     def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
         return {"amounts": self._pad_widths}
 
-    def _gradient_needs_output(self) -> bool:
-        return False
-
     def _symmetric_padding(self) -> tuple[int, ...] | None:
         symmetric = all(before == after for before, after in self.padding)
         return tuple(before for before, _ in self.padding) if symmetric else None
@@ -52,9 +50,8 @@ class BaseCropping(SpatialLayer):
     """Cuts off the ends of `rank` spatial axes; `Cropping2D` documents the arguments."""
 
     def __init__(self, cropping: Any = 0, data_format: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.data_format = resolve_data_format(type(self).__name__, data_format)
-        self.cropping = arguments.as_pairs(type(self).__name__, "cropping", cropping, self.rank)
+        super().__init__(data_format=data_format, **kwargs)
+        self.cropping = as_pairs(type(self).__name__, "cropping", cropping, self.rank)
         slices = [slice(before, -after or None) for before, after in self.cropping]
         self._slices = (slice(None),) * self._first_axis + tuple(slices)
 
@@ -62,13 +59,12 @@ class BaseCropping(SpatialLayer):
         axes = zip(sizes, self.cropping, strict=True)
         remaining = tuple(None if n is None else n - sum(sides) for n, sides in axes)
         if any(n is not None and n < 1 for n in remaining):
-            rule, layout = "a shape larger than the cropping", self.data_format
-            self._refuse(argument, rule, shape, cropping=self.cropping, data_format=layout)
+            rule = "a shape larger than the cropping"
+            self._refuse_shape(argument, rule, shape, cropping=self.cropping)
         return remaining
 
     def _compute(self, x: Tensor) -> Tensor:
-        shape = tuple(x.shape)
-        self._new_sizes("inputs", shape, self._split(shape)[1])
+        self._new_sizes("inputs", tuple(x.shape), self._split(x.shape)[1])
         return x[self._slices]
 
 
@@ -85,8 +81,7 @@ class ZeroPadding2D(BaseZeroPadding):
         **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
 
     Shape:
-        - Input: (batch, height, width, channels), or (batch, channels, height, width) with
-          "channels_first".
+        - Input: as in `Conv2D`.
         - Output: the same with the sizes `size + before + after`.
 
     Raises:

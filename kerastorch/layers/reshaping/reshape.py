@@ -9,8 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ..._core import arguments
-from ..._core.errors import argument_error
 from ..._core.layout import permute_axes, to_channels_last
 from ..._core.registry import keras_layer
 from ..base.stateless import StatelessLayer, resolve_data_format
@@ -44,24 +42,19 @@ class Flatten(StatelessLayer):
     """
 
     is_flat = True
+    _least_rank = 1
     _output_rank = 2
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = resolve_data_format(type(self).__name__, data_format)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the output shape for an input shape, batch included; unknown sizes are None."""
-        batch, *rest = arguments.as_shape_of_any_rank(
-            type(self).__name__, "input_shape", input_shape, 1
-        )
-        sizes = [n for n in rest if n is not None]
-        return (batch, prod(sizes) if len(sizes) == len(rest) else None)
+    def _output_shape(self, shape: Any, argument: str = "input_shape") -> Sizes:
+        return (shape[0], None if None in shape[1:] else prod(shape[1:]))
 
     def _compute(self, x: Tensor) -> Tensor:
         if x.ndim < 2:
-            if x.ndim == 0:
-                self._refuse("inputs", "of 1 dimension or more", tuple(x.shape))
+            self._require_rank(x)
             return x.unsqueeze(1)
         if self.data_format == "channels_first":
             x = to_channels_last(x)
@@ -92,36 +85,28 @@ class Reshape(StatelessLayer):
         (5, 3, 2, 2)
     """
 
+    _least_rank = 1
+
     def __init__(self, target_shape: Iterable[int | None], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        owner = type(self).__name__
         rule = "sizes >= 0, of which one may be -1 for what remains"
-        if not isinstance(target_shape, Iterable):
-            raise TypeError(argument_error(owner, "target_shape", rule, target_shape))
-        given = tuple(target_shape)
-        try:
-            sizes = tuple(None if n is None else operator.index(n) for n in given)
-        except TypeError:
-            self._refuse("target_shape", rule, given)
+        sizes = _check_integers(self, "target_shape", target_shape, rule)
         inferred = [n for n in sizes if n is None or n == -1]
         if len(inferred) > 1 or any(n is not None and n < -1 for n in sizes):
-            self._refuse("target_shape", rule, given)
+            self._refuse("target_shape", rule, sizes)
         self.target_shape = sizes
 
     @property
-    def _output_rank(self) -> int | None:
+    def _output_rank(self) -> int | None:  # type: ignore[override]
         return len(self.target_shape) + 1
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the output shape for an input shape, batch included; unknown sizes are None."""
-        batch, *rest = arguments.as_shape_of_any_rank(
-            type(self).__name__, "input_shape", input_shape, 1
-        )
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
+        batch, *rest = shape
         if None in rest or None in self.target_shape:
             return (batch, *(None if n == -1 else n for n in self.target_shape))
-        return (batch, *self._resolve_target("input_shape", input_shape))
+        return (batch, *self._resolve_target(shape, argument))
 
-    def _resolve_target(self, argument: str, shape: Sequence[Any]) -> tuple[int, ...]:
+    def _resolve_target(self, shape: Sequence[Any], argument: str) -> tuple[int, ...]:
         """Return the target shape for a known input shape, with -1 replaced."""
         size, known = prod(shape[1:]), prod([n for n in self.target_shape if n not in (None, -1)])
         inferred = None in self.target_shape or -1 in self.target_shape
@@ -133,8 +118,8 @@ class Reshape(StatelessLayer):
 
     def _compute(self, x: Tensor) -> Tensor:
         if x.ndim == 0:
-            self._refuse("inputs", "of 1 dimension or more", tuple(x.shape))
-        return x.reshape(x.shape[0], *self._resolve_target("inputs", x.shape))
+            self._require_rank(x)
+        return x.reshape(x.shape[0], *self._resolve_target(x.shape, "inputs"))
 
 
 @keras_layer()
@@ -162,30 +147,35 @@ class Permute(StatelessLayer):
         (5, 64, 10)
     """
 
+    _shape_arguments = ("dims",)
+
     def __init__(self, dims: Iterable[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         rule = "the integers from 1 on, each once"
-        if not isinstance(dims, Iterable):
-            raise TypeError(argument_error(type(self).__name__, "dims", rule, dims))
-        given = tuple(dims)
-        try:
-            axes = tuple(map(operator.index, given))
-        except TypeError:
-            self._refuse("dims", rule, given)
-        if sorted(axes) != list(range(1, len(axes) + 1)):
-            self._refuse("dims", rule, given)
-        self.dims = axes
-        self._order = (0, *axes)
+        self.dims: Any = _check_integers(self, "dims", dims, rule)
+        if set(self.dims) != set(range(1, len(self.dims) + 1)):
+            self._refuse("dims", rule, self.dims)
+        self._order = (0, *self.dims)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sizes:
-        """Return the output shape for an input shape, batch included; unknown sizes are None."""
-        rank = len(self._order)
-        owner = type(self).__name__
-        shape = arguments.as_shape(owner, "input_shape", input_shape, rank, dims=self.dims)
+    @property
+    def _input_rank(self) -> int:
+        return len(self._order)
+
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
         return tuple(shape[axis] for axis in self._order)
 
     def _compute(self, x: Tensor) -> Tensor:
         if x.ndim != len(self._order):
-            rule = f"of {len(self._order)} dimensions"
-            self._refuse("inputs", rule, tuple(x.shape), dims=self.dims)
+            self._require_rank(x)
         return permute_axes(x, self._order)
+
+
+def _check_integers(layer: StatelessLayer, argument: str, value: Any, rule: str) -> Any:
+    """Return an iterable of integers, or None, as a tuple, or raise."""
+    if not isinstance(value, Iterable):
+        layer._refuse(argument, rule, value, error=TypeError)
+    given = tuple(value)
+    try:
+        return tuple(None if n is None else operator.index(n) for n in given)
+    except TypeError:
+        layer._refuse(argument, rule, given)

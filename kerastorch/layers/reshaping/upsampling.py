@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..._core import arguments as arguments_module
-from ..._core.arguments import IntOrInts
+from ..._core.arguments import IntOrInts, as_choice, as_positive_ints
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
 from ..._ops.resize import RADII, upsample
 from ..._ops.tracing import is_autocast_enabled
-from ..base.stateless import SpatialLayer, resolve_data_format
+from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 
 __all__ = ["UpSampling2D"]
@@ -27,13 +27,11 @@ class UpSampling2D(SpatialLayer):
     """Upsamples height and width by repeating or interpolating rows and columns.
 
     Same as `keras.layers.UpSampling2D`, with TensorFlow's values where Keras's backends disagree:
-
-    - for "bicubic" its torch backend uses another cubic, and JAX differs in the third digit for a
-      factor that is no power of 2, since TensorFlow looks the cubic up in a table of 1024 steps;
-    - "lanczos3" and "lanczos5", which its torch backend lacks, are the same on JAX.
-
-    Integers are rounded and clamped to their dtype, where TensorFlow lets the largest ones of
-    32 and 64 bits wrap around. They and half precision are computed in float32.
+    for "bicubic" its torch backend uses another cubic, and JAX differs in the third digit for a
+    factor that is no power of 2, since TensorFlow looks the cubic up in a table of 1024 steps. Its
+    torch backend lacks "lanczos3" and "lanczos5". Integers are rounded and clamped to their dtype,
+    where TensorFlow lets the largest ones of 32 and 64 bits wrap around. They and half precision
+    are computed in float32.
 
     Args:
         size: The factors for height and width: an integer for both, or two.
@@ -43,7 +41,7 @@ class UpSampling2D(SpatialLayer):
         data_format, **kwargs: As in `ZeroPadding2D`.
 
     Shape:
-        - Input: as in `ZeroPadding2D`.
+        - Input: as in `Conv2D`.
         - Output: the same with height and width times their factors.
 
     Example:
@@ -51,9 +49,6 @@ class UpSampling2D(SpatialLayer):
         >>> UpSampling2D((1, 2))(torch.arange(4).reshape(1, 2, 2, 1))[0, ..., 0]
         tensor([[0, 0, 1, 1],
                 [2, 2, 3, 3]])
-        >>> layer = UpSampling2D((1, 2), interpolation="bicubic")
-        >>> layer(torch.tensor([0.0, 4.0, 4.0]).reshape(1, 1, 3, 1)).flatten()
-        tensor([-0.3529,  0.7591,  3.1145,  4.2748,  4.0876,  4.0000])
     """
 
     rank = 2
@@ -65,13 +60,10 @@ class UpSampling2D(SpatialLayer):
         interpolation: str = "nearest",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         owner = type(self).__name__
-        self.data_format = resolve_data_format(owner, data_format)
-        self.size = arguments_module.as_positive_ints(owner, "size", size, self.rank)
-        self.interpolation = arguments_module.as_choice(
-            owner, "interpolation", interpolation, _INTERPOLATIONS
-        )
+        self.size = as_positive_ints(owner, "size", size, self.rank)
+        self.interpolation = as_choice(owner, "interpolation", interpolation, _INTERPOLATIONS)
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         axes = zip(sizes, self.size, strict=True)
@@ -93,7 +85,7 @@ class UpSampling2D(SpatialLayer):
     def _interpolate(self, x: Tensor) -> Tensor:
         """Interpolate between pixel centers; integers are rounded, as in Keras."""
         exact = x if x.dtype in (torch.float32, torch.float64) else x.float()
-        y = self._bilinear(exact) if self.interpolation == "bilinear" else self._resample(exact)
+        y = self._resample(exact)
         if exact is x:
             return y
         if x.dtype is torch.bool:
@@ -106,18 +98,15 @@ class UpSampling2D(SpatialLayer):
             y = y.clamp(torch.finfo(x.dtype).min, torch.finfo(x.dtype).max)
         return y.to(x.dtype)
 
-    def _bilinear(self, x: Tensor) -> Tensor:
-        sizes: Any = self._new_sizes("inputs", (), self._split(x.shape)[1])
-        last = self.data_format == "channels_last"
-        x = permute_axes(x, CHANNELS_FIRST[2]) if last else x
-        y = F.interpolate(x, sizes, mode="bilinear", align_corners=False)
-        return permute_axes(y, CHANNELS_LAST[2]) if last else y
-
     def _resample(self, x: Tensor) -> Tensor:
         factors: Any = self.size
-        if is_autocast_enabled(
-            x.device.type
-        ):  # it does not apply to torch's own interpolation either
-            with torch.autocast(x.device.type, enabled=False):
-                return upsample(x, self.interpolation, factors, self._first_axis)
-        return upsample(x, self.interpolation, factors, self._first_axis)
+        if self.interpolation == "bilinear":
+            sizes: Any = self._new_sizes("inputs", (), self._split(x.shape)[1])
+            last = self.data_format == "channels_last"
+            x = permute_axes(x, CHANNELS_FIRST[2]) if last else x
+            y = F.interpolate(x, sizes, mode="bilinear", align_corners=False)
+            return permute_axes(y, CHANNELS_LAST[2]) if last else y
+        device = x.device.type  # autocast does not apply to torch's own interpolation either
+        enabled = is_autocast_enabled(device)
+        with torch.autocast(device, enabled=False) if enabled else nullcontext():
+            return upsample(x, self.interpolation, factors, self._first_axis)
