@@ -281,7 +281,9 @@ class Model(NotScriptable, nn.Module):
     def _title(self) -> str:
         return f"{type(self).__name__} {self.name!r}"
 
-    def _refuse(self, argument: str, rule: str, value: object, remedy: str = "") -> NoReturn:
+    def _refuse_argument(
+        self, argument: str, rule: str, value: object, remedy: str = ""
+    ) -> NoReturn:
         raise ValueError(argument_error(self._title, argument, rule, value, remedy))
 
     def __repr__(self) -> str:

@@ -30,7 +30,7 @@ class Functional(Model):
             given = [given.get(ref.layer, UNKNOWN) for ref in refs]
         shapes = list(iterate_shapes(given))
         if len(shapes) != len(refs):
-            self._refuse("input_shape", f"{len(refs)} shapes", given)
+            self._refuse_argument("input_shape", f"{len(refs)} shapes", given)
         slots = list_slots(self._plan.inputs)
         declared = [Shape(self._inputs[slot].shape or ()) for slot in slots]
         completed = map(complete_shape, shapes, declared)

@@ -51,11 +51,11 @@ class Input(NamedTuple):
                 fits = all(size is None or own == size for own, size in sizes)
             if not fits:
                 rule = f"of the shape {(None, *wanted[1:]) if wanted else ()}"
-                owner._refuse(self.name, rule, tuple(shape))
+                owner._refuse_argument(self.name, rule, tuple(shape))
         if x.dtype is self.dtype:
             return x
         if x.is_complex():
-            owner._refuse(self.name, "a tensor of real numbers", x.dtype)
+            owner._refuse_argument(self.name, "a tensor of real numbers", x.dtype)
         return x.to(self.dtype)
 
 
@@ -74,7 +74,7 @@ def store_inputs(model: Any, template: Any, given: Any, values: list[Any]) -> No
             given = dict.fromkeys(template, given)
         if not isinstance(given, dict) or set(given) != set(template):
             rule = f"a dict of {_input_names(model, template)}"
-            model._refuse("inputs", rule, _describe(given))
+            model._refuse_argument("inputs", rule, _describe(given))
         pairs = [(inner, given[key]) for key, inner in template.items()]
     else:
         if isinstance(given, dict) and all(isinstance(inner, Slot) for inner in template):
@@ -84,7 +84,7 @@ def store_inputs(model: Any, template: Any, given: Any, values: list[Any]) -> No
             given = [given]
         if not isinstance(given, (list, tuple)) or len(given) != len(template):
             rule = f"a list of {_input_names(model, template)}"
-            model._refuse("inputs", rule, _describe(given))
+            model._refuse_argument("inputs", rule, _describe(given))
         pairs = list(zip(template, given, strict=True))
     for inner, value in pairs:
         store_inputs(model, inner, value, values)

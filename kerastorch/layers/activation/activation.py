@@ -216,7 +216,7 @@ class ELU(StatelessLayer):
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(alpha, str) or not hasattr(alpha, "__float__"):
-            self._refuse("alpha", "a number", alpha)
+            self._refuse_argument("alpha", "a number", alpha)
         self.alpha = alpha
 
     def _compute(self, x: Tensor) -> Tensor:
@@ -272,12 +272,12 @@ class Softmax(StatelessLayer):
         for axis in axes:
             if isinstance(axis, int) and not -x.ndim <= axis < max(x.ndim, 1):
                 rule, shape = "axes that the input has", tuple(x.shape)
-                self._refuse("axis", rule, self.axis, error=IndexError, inputs=shape)
+                self._refuse_argument("axis", rule, self.axis, error=IndexError, inputs=shape)
         if len(axes) > 1:
             dims = [axis % max(x.ndim, 1) for axis in axes if isinstance(axis, int)]
             if len(set(dims)) < len(dims):
                 rule, shape = "distinct axes of the input", tuple(x.shape)
-                self._refuse("axis", rule, axes, error=RuntimeError, inputs=shape)
+                self._refuse_argument("axis", rule, axes, error=RuntimeError, inputs=shape)
         dim = axes if len(axes) > 1 else axes[0]
         if mask is None:
             return activations.softmax(x, dim)
@@ -287,11 +287,11 @@ class Softmax(StatelessLayer):
     def _check_mask(self, mask: Any, x: Tensor) -> Tensor:
         found: Tensor | None = mask if isinstance(mask, Tensor) else to_tensor(mask)
         if found is None:
-            self._refuse("mask", "a tensor or an array of real numbers", mask)
+            self._refuse_argument("mask", "a tensor or an array of real numbers", mask)
         sizes = zip(reversed(found.shape), reversed(x.shape), strict=False)
         if found.ndim > x.ndim or any(m not in (1, n) for m, n in sizes):
             rule = "of a shape that broadcasts to the input's"
-            self._refuse("mask", rule, tuple(found.shape), inputs=tuple(x.shape))
+            self._refuse_argument("mask", rule, tuple(found.shape), inputs=tuple(x.shape))
         if found.dtype is not torch.bool:  # Keras casts 0.5 to the mask's type
             found = torch.gt(found, 0.5 if found.is_floating_point() else 0)
         return found.to(x.device)

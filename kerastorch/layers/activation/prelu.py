@@ -72,7 +72,7 @@ class PReLU(Layer):
         axes: Any = shared_axes if isinstance(shared_axes, (list, tuple)) else [shared_axes]
         self.shared_axes = None if shared_axes is None else list(axes)
         if not all(isinstance(axis, int) for axis in self.shared_axes or ()):
-            self._refuse("shared_axes", "integers, or None", shared_axes)
+            self._refuse_argument("shared_axes", "integers, or None", shared_axes)
         self._register_weights(device, input_shape)
 
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
@@ -81,7 +81,9 @@ class PReLU(Layer):
         for axis in shared or ():
             if not -len(sizes) < axis <= len(sizes):
                 rule = "axes that the input has"
-                self._refuse("shared_axes", rule, shared, error=IndexError, input_shape=shape)
+                self._refuse_argument(
+                    "shared_axes", rule, shared, error=IndexError, input_shape=shape
+                )
             sizes[axis - 1] = 1
         known = tuple(n for n in sizes if n is not None)
         if len(known) < len(sizes):

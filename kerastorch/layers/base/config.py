@@ -63,7 +63,7 @@ def get_config(layer: Any, target: str | None = None) -> Config:
         if not hasattr(layer, argument):
             remedy = "Keep it under its own name, or override `get_config`."
             rule = "an attribute, too, since the config is read off the attributes"
-            layer._refuse(argument, rule, None, remedy)
+            layer._refuse_argument(argument, rule, None, remedy)
         value = getattr(layer, argument)
         if argument in layer._omit_config_if_unset and not value:
             continue

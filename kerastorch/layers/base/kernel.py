@@ -149,7 +149,7 @@ class KernelLayer(Layer):
         """
         self._require_built("enable_lora")
         if self.lora_enabled:
-            self._refuse("rank", "given once: the layer has LoRA already", rank)
+            self._refuse_argument("rank", "given once: the layer has LoRA already", rank)
         rank, alpha = self._check_lora("rank", rank, lora_alpha)
         self._lora_kernel_a_initializer = a_initializer
         self._lora_kernel_b_initializer = b_initializer
@@ -174,7 +174,9 @@ class KernelLayer(Layer):
         owner = type(self).__name__
         if self.kernel_constraint is not None:
             constraint, remedy = self.kernel_constraint, "With LoRA nothing projects the kernel."
-            self._refuse("kernel_constraint", "None with LoRA", constraint, remedy, lora_rank=rank)
+            self._refuse_argument(
+                "kernel_constraint", "None with LoRA", constraint, remedy, lora_rank=rank
+            )
         rank = as_positive_int(owner, argument, rank)
         if alpha is not None:
             as_number(owner, "lora_alpha", alpha, "a finite number >= 0")

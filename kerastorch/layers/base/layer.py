@@ -69,11 +69,11 @@ class Layer(LazyLayer, Computation):
         owner = type(self).__name__
         for argument, value in unknown.items():
             remedy = f"It accepts {', '.join(self.arguments())}."
-            self._refuse(argument, "one of its arguments", value, remedy)
+            self._refuse_argument(argument, "one of its arguments", value, remedy)
         if name is not None and (not isinstance(name, str) or "/" in name):
-            self._refuse("name", "a string without '/'", name)
+            self._refuse_argument("name", "a string without '/'", name)
         if not isinstance(trainable, bool):
-            self._refuse("trainable", "True or False", trainable)
+            self._refuse_argument("trainable", "True or False", trainable)
         self._policy = dtype_policies.parse_policy(owner, dtype)
         self._trainable = trainable
         self._activity_losses: list[Tensor] = []
@@ -95,7 +95,7 @@ class Layer(LazyLayer, Computation):
             vars(self).get("_modules", {}).pop(name, None)  # nn.Module lets no module be replaced
         elif name in self.fixed_arguments and name in vars(self):
             remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
-            self._refuse(name, "left unchanged", value, remedy, error=AttributeError)
+            self._refuse_argument(name, "left unchanged", value, remedy, error=AttributeError)
         super().__setattr__(name, value)
         if name not in ("training", "__dict__"):  # Dynamo shares the latter with a proxy
             self._note_change()
@@ -180,14 +180,14 @@ class Layer(LazyLayer, Computation):
         found = to_tensor(inputs) if hasattr(inputs, "__array__") else None
         if found is None:
             rule = "a tensor or an array of real numbers"
-            self._refuse("inputs", rule, inputs, find_remedy(inputs))
+            self._refuse_argument("inputs", rule, inputs, find_remedy(inputs))
         first = next(iter(self._tensors().values()), None)
         return found if first is None else found.to(first.device)
 
     def _cast(self, x: Tensor, weights: torch.dtype) -> tuple[Tensor, torch.dtype]:
         """Cast an input to the compute dtype; return it and the dtype to cast the weights to."""
         if x.is_complex():
-            self._refuse("inputs", "a tensor of real numbers", x.dtype)
+            self._refuse_argument("inputs", "a tensor of real numbers", x.dtype)
         if x.is_floating_point():
             if not self.autocast:
                 return x, weights
@@ -236,16 +236,18 @@ class Layer(LazyLayer, Computation):
         self, argument: str, rule: str, shape: Any, remedy: str = "", **related: Any
     ) -> NoReturn:
         """Refuse an input or its shape; the message also shows `_shape_arguments`."""
-        self._refuse(argument, rule, tuple(shape), remedy, **related, **self._shape_context)
+        self._refuse_argument(
+            argument, rule, tuple(shape), remedy, **related, **self._shape_context
+        )
 
     def _require(self, argument: str, rule: str, value: Any, is_valid: Any) -> None:
         """Refuse a value that is not valid, with a TypeError if it cannot be compared."""
         try:
             valid = bool(is_valid(value))
         except TypeError:
-            self._refuse(argument, rule, value, error=TypeError)
+            self._refuse_argument(argument, rule, value, error=TypeError)
         if not valid:
-            self._refuse(argument, rule, value)
+            self._refuse_argument(argument, rule, value)
 
     # The computation
 

@@ -114,7 +114,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         if not any(variable.parameter is tensor for tensor in self._tensors().values()):
             remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
             rule = "a parameter of its own, not one computed from others"
-            self._refuse(variable.name, rule, type(variable.parameter), remedy)
+            self._refuse_argument(variable.name, rule, type(variable.parameter), remedy)
         return variable.value
 
     # Building
@@ -135,7 +135,9 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         """
         if self.built and any(map(self._uses_weight, self.weight_specs)):
             remedy = "Make a new layer, or sample new values with `reset_parameters()`."
-            self._refuse("input_shape", "given to a layer not built yet", input_shape, remedy)
+            self._refuse_argument(
+                "input_shape", "given to a layer not built yet", input_shape, remedy
+            )
         self._build(input_shape)
         self._end_laziness()
 
@@ -251,7 +253,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
             if found is None or found.shape != view.shape:
                 rule = f"a callable that returns an array of the shape {tuple(view.shape)}"
                 shown = value if found is None else tuple(found.shape)
-                self._refuse(spec.initializer, rule, initializer, returned=shown)
+                self._refuse_argument(spec.initializer, rule, initializer, returned=shown)
             view.copy_(found)
 
     def _materialize(self, values: Mapping[str, Tensor]) -> None:
@@ -314,7 +316,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 
     # Errors
 
-    def _refuse(
+    def _refuse_argument(
         self, argument: str, rule: str, value: object, remedy: str = "", **related: Any
     ) -> NoReturn:
         """Raise a ValueError, or the exception `error`, about an argument."""

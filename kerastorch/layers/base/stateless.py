@@ -29,7 +29,7 @@ class StatelessLayer(Layer):
     def __init__(self, *, input_shape: Sequence[int | None] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if input_shape is not None and not isinstance(input_shape, (list, tuple)):
-            self._refuse("input_shape", "a shape without the batch", input_shape)
+            self._refuse_argument("input_shape", "a shape without the batch", input_shape)
         self._torch_dtype = dtype_policies.to_torch_dtype(self._policy.compute_dtype)
         self._register_weights(None)
 

@@ -75,7 +75,7 @@ def set_weights(layer: Any, weights: Sequence[Any]) -> None:
     expected = [(v.name, tuple(v.value.shape)) for v in variables]
     rule = f"a list of arrays for {expected}"
     if isinstance(weights, (str, Tensor)) or not isinstance(weights, Iterable):
-        layer._refuse("weights", rule, weights)
+        layer._refuse_argument("weights", rule, weights)
     weights = list(weights)
     arrays = [to_tensor(value) for value in weights]
     shapes = [
@@ -84,7 +84,7 @@ def set_weights(layer: Any, weights: Sequence[Any]) -> None:
     ]
     if shapes != [shape for _, shape in expected]:
         remedy = "" if layer.built else "Build the layer first: `layer.build(input_shape)`."
-        layer._refuse("weights", rule, shapes, remedy)
+        layer._refuse_argument("weights", rule, shapes, remedy)
     views = [layer._writable(variable) for variable in variables]
     for view, value in zip(views, arrays, strict=True):
         distributed.write_full(view, value)  # type: ignore[arg-type]

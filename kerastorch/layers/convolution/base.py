@@ -69,11 +69,13 @@ class BaseConv(KernelLayer):
         self.use_bias = use_bias
         self._assign_arguments(locals())
         if self.filters % self.groups:
-            self._refuse("filters", "divisible by `groups`", self.filters, groups=self.groups)
+            self._refuse_argument(
+                "filters", "divisible by `groups`", self.filters, groups=self.groups
+            )
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             rule, dilation = "1 where `dilation_rate` exceeds 1", self.dilation_rate
             remedy = "No layer of Keras has both above 1."
-            self._refuse("strides", rule, self.strides, remedy, dilation_rate=dilation)
+            self._refuse_argument("strides", rule, self.strides, remedy, dilation_rate=dilation)
         self._set_lora(lora_rank, lora_alpha)
         self._register_weights(device, input_shape)
 

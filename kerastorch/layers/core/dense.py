@@ -85,7 +85,7 @@ class Dense(KernelLayer):
         self._assign_arguments(locals())
         if quantization_config is not None:
             remedy = "Quantized layers are not supported."
-            self._refuse("quantization_config", "None", quantization_config, remedy)
+            self._refuse_argument("quantization_config", "None", quantization_config, remedy)
         self.quantization_config = quantization_config
         self._set_lora(lora_rank, lora_alpha)
         self._register_weights(device, input_shape)
@@ -101,7 +101,7 @@ class Dense(KernelLayer):
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
         shape = self._check_shape(shape, argument)
         if not shape[-1]:
-            self._refuse(argument, "a shape with a known last size, 1 at least", shape)
+            self._refuse_argument(argument, "a shape with a known last size, 1 at least", shape)
         return self._parameter_shapes((self.units, shape[-1]))
 
     def _materialize(self, values: Mapping[str, Tensor]) -> None:
@@ -163,7 +163,9 @@ class Dense(KernelLayer):
     def _require_fit(self, x: Tensor) -> None:
         size = self.weight.shape[1]
         if x.shape[-1] != size:
-            self._refuse("inputs", f"of the size {size} along the last axis", tuple(x.shape))
+            self._refuse_argument(
+                "inputs", f"of the size {size} along the last axis", tuple(x.shape)
+            )
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""

@@ -80,14 +80,14 @@ class InputLayer(StatelessLayer):
         super().__init__(name=name, **kwargs)
         owner = type(self).__name__
         if sparse and ragged:
-            self._refuse("ragged", "False with `sparse`", ragged, sparse=sparse)
+            self._refuse_argument("ragged", "False with `sparse`", ragged, sparse=sparse)
         if input_tensor is not None:
-            self._refuse("input_tensor", "None", input_tensor)
+            self._refuse_argument("input_tensor", "None", input_tensor)
         if (shape is None) == (batch_shape is None):
             rule = "given where `batch_shape` is not"
-            self._refuse("shape", rule, shape, batch_shape=batch_shape)
+            self._refuse_argument("shape", rule, shape, batch_shape=batch_shape)
         if batch_shape is not None and batch_size is not None:
-            self._refuse("batch_size", "left out with `batch_shape`", batch_size)
+            self._refuse_argument("batch_size", "left out with `batch_shape`", batch_size)
         if shape is not None:
             sizes = as_shape_of_any_rank(owner, "shape", shape, 0, batch=False)
             batch_shape = (batch_size, *sizes)
@@ -104,7 +104,7 @@ class InputLayer(StatelessLayer):
         found = {int: "int32", float: "float32", bool: "bool"}.get(dtype, dtype)  # as Keras has it
         named = getattr(found, "name", getattr(found, "__name__", found))
         if named not in _TYPES:
-            self._refuse("dtype", "one of " + ", ".join(map(repr, _TYPES)), dtype)
+            self._refuse_argument("dtype", "one of " + ", ".join(map(repr, _TYPES)), dtype)
         return str(named)
 
     @property
@@ -134,7 +134,7 @@ class InputLayer(StatelessLayer):
         sizes = zip(shape, self.batch_shape, strict=False)
         same = all(None in (size, wanted) or size == wanted for size, wanted in sizes)
         if len(shape) != len(self.batch_shape) or not same:
-            self._refuse(argument, f"of the shape {self.batch_shape}", tuple(shape))
+            self._refuse_argument(argument, f"of the shape {self.batch_shape}", tuple(shape))
         return shape
 
     def forward(self, inputs: Any) -> Any:

@@ -33,13 +33,13 @@ class Merge(StatelessLayer):
         count = self._count
         if not isinstance(value, (list, tuple)) or not value or count not in (None, len(value)):
             rule = f"a list of {of}" if count is None else f"a list of {count} {of}"
-            self._refuse(argument, rule, value)
+            self._refuse_argument(argument, rule, value)
         return value
 
     def _check_shape(self, shape: Any, argument: str = "input_shape", batch: bool = True) -> Any:
         shapes = self._check_list(argument, shape, "shapes")
         if not all(isinstance(one, (list, tuple)) for one in shapes):
-            self._refuse(argument, "a list of shapes", shape)
+            self._refuse_argument(argument, "a list of shapes", shape)
         check = super()._check_shape
         return [check(one, argument, batch) for one in shapes]
 
@@ -62,17 +62,17 @@ class Elementwise(Merge):
     def _output_shape(self, shapes: Any, argument: str = "input_shape") -> Sizes:
         rank = max(len(shape) for shape in shapes)
         if not all(shapes):
-            self._refuse(argument, "tensors with a batch", shapes)
+            self._refuse_argument(argument, "tensors with a batch", shapes)
         full = [(shape[0], *(1,) * (rank - len(shape)), *shape[1:]) for shape in shapes]
         batches = [shape[0] for shape in full if shape[0] is not None]
         if any(n != batches[0] for n in batches):  # no set: traced sizes would differ in it
-            self._refuse(argument, "of one batch size", shapes)
+            self._refuse_argument(argument, "of one batch size", shapes)
         merged = list(full[0])
         for shape in full[1:]:
             for axis, (ours, theirs) in enumerate(zip(merged, shape, strict=True)):
                 if axis and ours is not None and theirs is not None:
                     if ours != theirs and 1 not in (ours, theirs):
-                        self._refuse(argument, "of sizes that are equal or 1", shapes)
+                        self._refuse_argument(argument, "of sizes that are equal or 1", shapes)
                     merged[axis] = theirs if ours == 1 else ours
                 else:
                     merged[axis] = None
@@ -235,12 +235,14 @@ class Concatenate(Merge):
         try:
             self.axis = operator.index(axis)
         except TypeError:
-            self._refuse("axis", "an integer", axis, error=TypeError)
+            self._refuse_argument("axis", "an integer", axis, error=TypeError)
 
     def _output_shape(self, shapes: Any, argument: str = "input_shape") -> Sizes:
         first, axis = shapes[0], self.axis
         if not -len(first) <= axis < len(first):
-            self._refuse("axis", "an axis of the inputs", axis, error=IndexError, shapes=shapes)
+            self._refuse_argument(
+                "axis", "an axis of the inputs", axis, error=IndexError, shapes=shapes
+            )
         along = axis % len(first)
         for shape in shapes:
             if len(shape) != len(first) or any(
@@ -248,7 +250,7 @@ class Concatenate(Merge):
                 for index, (ours, theirs) in enumerate(zip(first, shape, strict=True))
             ):
                 rule = f"a list of shapes that are equal but along axis {axis}"
-                self._refuse(argument, rule, shapes)
+                self._refuse_argument(argument, rule, shapes)
         sizes = [shape[along] for shape in shapes]
         return (*first[:along], None if None in sizes else sum(sizes), *first[along + 1 :])
 

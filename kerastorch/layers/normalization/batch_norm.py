@@ -132,7 +132,7 @@ class BatchNormalization(Layer):
         self.axis = self._check_axis(axis)
         if synchronized:
             remedy = "Synchronize with `torch.nn.SyncBatchNorm` instead."
-            self._refuse("synchronized", "False", synchronized, remedy)
+            self._refuse_argument("synchronized", "False", synchronized, remedy)
         self.synchronized = synchronized
         self.momentum = self._check_number("momentum", momentum)
         self.epsilon = self._check_number("epsilon", epsilon)
@@ -148,7 +148,7 @@ class BatchNormalization(Layer):
 
     def _check_axis(self, axis: Any) -> int:
         if isinstance(axis, str) or (isinstance(axis, float) and not axis.is_integer()):
-            self._refuse("axis", "an integer", axis)
+            self._refuse_argument("axis", "an integer", axis)
         try:
             return int(axis) if isinstance(axis, float) else int(operator.index(axis))
         except TypeError:
@@ -165,12 +165,12 @@ class BatchNormalization(Layer):
     def _check_clipping(self, given: Any) -> dict[str, Any]:
         clipping = dict(given or {})
         if set(clipping) - set(_CLIPPING):
-            self._refuse("renorm_clipping", f"a dict of {', '.join(_CLIPPING)}", given)
+            self._refuse_argument("renorm_clipping", f"a dict of {', '.join(_CLIPPING)}", given)
         rmax, rmin, dmax = map(clipping.get, _CLIPPING)
         if rmax is not None and rmin is not None and rmax < rmin:
-            self._refuse("renorm_clipping", "a dict whose rmax is rmin at least", given)
+            self._refuse_argument("renorm_clipping", "a dict whose rmax is rmin at least", given)
         if dmax is not None and dmax < 0:
-            self._refuse("renorm_clipping", "a dict whose dmax is 0 at least", given)
+            self._refuse_argument("renorm_clipping", "a dict whose dmax is 0 at least", given)
         return clipping
 
     @classmethod
@@ -197,7 +197,7 @@ class BatchNormalization(Layer):
         channels = shape[self.axis]
         if len(shape) < 2 or not channels:
             rule = f"a shape with a batch and a known number of channels (axis {self.axis})"
-            self._refuse(argument, rule, shape)
+            self._refuse_argument(argument, rule, shape)
         used = filter(self._uses_weight, self.weight_specs)
         return {spec.parameter: (channels,) for spec in used}
 
@@ -214,7 +214,7 @@ class BatchNormalization(Layer):
         """Return the input shape."""
         shape = tuple(input_shape)
         if not -len(shape) <= self.axis < len(shape):
-            self._refuse("input_shape", "a shape that has the axis", shape, axis=self.axis)
+            self._refuse_argument("input_shape", "a shape that has the axis", shape, axis=self.axis)
         return shape
 
     def forward(self, inputs: Any) -> Tensor:
@@ -232,7 +232,7 @@ class BatchNormalization(Layer):
             if x.ndim >= 2 and -x.ndim <= axis < x.ndim and x.shape[axis] == moving.shape[0]:
                 raise
             rule = f"of 2 dimensions at least and {moving.shape[0]} channels along axis {axis}"
-            self._refuse("inputs", rule, tuple(x.shape))
+            self._refuse_argument("inputs", rule, tuple(x.shape))
         outputs = from_channels_second(y, axis) if moved else y
         if outputs.dtype is not out:
             outputs = outputs.to(out)

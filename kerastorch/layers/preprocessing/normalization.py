@@ -83,7 +83,9 @@ class Normalization(Layer):
         axes: Any = axis if isinstance(axis, Iterable) else () if axis is None else (axis,)
         self.axis = tuple(axes)
         if not all(isinstance(n, int) for n in self.axis):
-            self._refuse("axis", "an integer, several of them, or None", axis, error=TypeError)
+            self._refuse_argument(
+                "axis", "an integer, several of them, or None", axis, error=TypeError
+            )
         self.invert = invert
         self.input_mean, self.input_variance = mean, variance
         moments = self._check_moments(mean, variance)
@@ -99,14 +101,14 @@ class Normalization(Layer):
         if mean is None and variance is None:
             return None, None
         if mean is None or variance is None:
-            self._refuse("mean", "given together with `variance`", mean, variance=variance)
+            self._refuse_argument("mean", "given together with `variance`", mean, variance=variance)
         left, right = to_tensor(mean), to_tensor(variance)
         if left is None or right is None:
-            self._refuse("mean", "real numbers, as `variance`", mean, variance=variance)
+            self._refuse_argument("mean", "real numbers, as `variance`", mean, variance=variance)
         if left.shape != right.shape:
-            self._refuse("mean", "of the shape of `variance`", mean, variance=variance)
+            self._refuse_argument("mean", "of the shape of `variance`", mean, variance=variance)
         if left.ndim > len(self.axis):
-            self._refuse("mean", "of no more axes than `axis` names", mean, axis=self.axis)
+            self._refuse_argument("mean", "of no more axes than `axis` names", mean, axis=self.axis)
         return left, right
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
@@ -235,7 +237,7 @@ class Rescaling(StatelessLayer):
         self.scale, self.offset = scale, offset
         for argument, value in (("scale", scale), ("offset", offset)):
             if to_tensor(value) is None:
-                self._refuse(argument, "a number, or an array or a list of them", value)
+                self._refuse_argument(argument, "a number, or an array or a list of them", value)
         self._constants: Any = to_tensor(scale), to_tensor(offset)
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:

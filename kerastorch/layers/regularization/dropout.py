@@ -66,15 +66,15 @@ class Dropout(StatelessLayer):
         super().__init__(**kwargs)
         self._require("rate", "a number from 0 to 1", rate, lambda n: 0 <= n <= 1)
         if seed is not None and not isinstance(seed, int):
-            self._refuse("seed", "an integer or None", seed)
+            self._refuse_argument("seed", "an integer or None", seed)
         self.rate = rate
         if noise_shape is not None:
             rule = "a tuple of positive integers, or None for sizes of the input"
             if isinstance(noise_shape, str) or not isinstance(noise_shape, Iterable):
-                self._refuse("noise_shape", rule, noise_shape)
+                self._refuse_argument("noise_shape", rule, noise_shape)
             noise_shape = tuple(noise_shape)
             if any(n is not None and (not isinstance(n, int) or n < 1) for n in noise_shape):
-                self._refuse("noise_shape", rule, noise_shape)
+                self._refuse_argument("noise_shape", rule, noise_shape)
         self.noise_shape = noise_shape
         self.seed = seed
         self._seeds = None if seed is None else SeedGenerator(seed)
@@ -95,7 +95,7 @@ class Dropout(StatelessLayer):
             noise_shape = x.shape
         if len(noise_shape) > x.ndim:
             rule = f"of {len(noise_shape)} dimensions, as `noise_shape` is"
-            self._refuse("inputs", rule, tuple(x.shape), noise_shape=noise_shape)
+            self._refuse_argument("inputs", rule, tuple(x.shape), noise_shape=noise_shape)
         sizes = [x.shape[axis] if n is None else n for axis, n in enumerate(noise_shape)]
         keep = 1.0 - self.rate  # sampled in float32: other dtypes would give other masks
         device, generator = x.device, None
@@ -143,7 +143,9 @@ class SpatialDropout2D(Dropout):
     ) -> None:
         noise_shape = kwargs.pop("noise_shape", None)  # Keras 2's configs have it
         if noise_shape is not None:
-            self._refuse("noise_shape", "left out: it follows from the channels", noise_shape)
+            self._refuse_argument(
+                "noise_shape", "left out: it follows from the channels", noise_shape
+            )
         super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
         self.data_format = resolve_data_format(type(self).__name__, data_format)
 

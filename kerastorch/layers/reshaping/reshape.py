@@ -93,7 +93,7 @@ class Reshape(StatelessLayer):
         sizes = _check_integers(self, "target_shape", target_shape, rule)
         inferred = [n for n in sizes if n is None or n == -1]
         if len(inferred) > 1 or any(n is not None and n < -1 for n in sizes):
-            self._refuse("target_shape", rule, sizes)
+            self._refuse_argument("target_shape", rule, sizes)
         self.target_shape = sizes
 
     @property
@@ -112,7 +112,7 @@ class Reshape(StatelessLayer):
         inferred = None in self.target_shape or -1 in self.target_shape
         if (known == 0 or size % known) if inferred else size != known:
             rule = f"a shape of as many elements as {self.target_shape}, without the batch"
-            self._refuse(argument, rule, tuple(shape))
+            self._refuse_argument(argument, rule, tuple(shape))
         rest = size // known if inferred else 0
         return tuple(rest if n is None or n == -1 else n for n in self.target_shape)
 
@@ -154,7 +154,7 @@ class Permute(StatelessLayer):
         rule = "the integers from 1 on, each once"
         self.dims: Any = _check_integers(self, "dims", dims, rule)
         if set(self.dims) != set(range(1, len(self.dims) + 1)):
-            self._refuse("dims", rule, self.dims)
+            self._refuse_argument("dims", rule, self.dims)
         self._order = (0, *self.dims)
 
     @property
@@ -173,9 +173,9 @@ class Permute(StatelessLayer):
 def _check_integers(layer: StatelessLayer, argument: str, value: Any, rule: str) -> Any:
     """Return an iterable of integers, or None, as a tuple, or raise."""
     if not isinstance(value, Iterable):
-        layer._refuse(argument, rule, value, error=TypeError)
+        layer._refuse_argument(argument, rule, value, error=TypeError)
     given = tuple(value)
     try:
         return tuple(None if n is None else operator.index(n) for n in given)
     except TypeError:
-        layer._refuse(argument, rule, given)
+        layer._refuse_argument(argument, rule, given)
