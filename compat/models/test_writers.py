@@ -1,0 +1,66 @@
+"""Models of nine versions of Keras in every format of each, beside the outputs of their writer."""
+
+from __future__ import annotations
+
+import functools
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import kerastorch
+
+ARCHIVES = Path(__file__).parents[1] / "files" / "writers"
+KERAS_2 = ("keras-2.12.1", "keras-2.13.1", "keras-2.15.1", "tf_keras-2.21")
+KERAS_3 = ("keras-3.0.5", "keras-3.4.1", "keras-3.10.0", "keras-3.15.1", "keras-3.15.1-tensorflow")
+MODELS = ("line", "mobilenet", "norms", "teachable", "unet", "volume")
+WHOLE = (".keras", ".h5")
+WEIGHTS = (".weights.h5", "_w.h5")  # beside the config in `.json`
+# Keras on torch shifted some strided transposes until 3.14; the same weights and input on
+# TensorFlow are the reference of `Conv2DTranspose`.
+SHIFTED = {("keras-3.0.5", "unet"), ("keras-3.10.0", "unet")}
+
+
+def list_files():
+    """Yield the writer, the model and the ending of each file."""
+    for writer in (*KERAS_2, *KERAS_3):
+        old = writer in KERAS_2
+        for model in (*MODELS, "local") if old else MODELS:
+            for ending in (*WHOLE, *(WEIGHTS if old else WEIGHTS[:1])):
+                if (writer, model, ending) != ("keras-3.0.5", "teachable", ".h5"):  # it wrote none
+                    yield writer, model, ending
+    yield from (("keras-2.12.1", model, "_hdf5.keras") for model in ("mobilenet", "teachable"))
+
+
+@pytest.fixture(scope="module")
+def unpack(tmp_path_factory):
+    @functools.cache
+    def unpack(writer):
+        folder = tmp_path_factory.mktemp(writer)
+        with tarfile.open(ARCHIVES / f"{writer}.tar.xz") as archive:
+            archive.extractall(folder, filter="data")
+        return folder
+
+    return unpack
+
+
+@pytest.mark.parametrize(("writer", "model", "ending"), [*list_files()])
+def test_the_outputs_are_the_writer_s(unpack, writer, model, ending):
+    folder = unpack(writer)
+    path = folder / f"{model}{ending}"
+    if ending in WEIGHTS:
+        loaded = kerastorch.load_model(folder / f"{model}.json", weights=path)
+    else:
+        loaded = kerastorch.load_model(path)
+    reference = unpack("keras-3.15.1-tensorflow") if (writer, model) in SHIFTED else folder
+    arrays = np.load(reference / f"{model}.reference.npz")
+    inputs = [torch.from_numpy(arrays[name]) for name in sorted(arrays) if "input_" in name]
+    with torch.no_grad():
+        outputs = loaded(inputs[0] if len(inputs) == 1 else inputs)
+    outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
+    expected = [arrays[name] for name in sorted(arrays) if "output_" in name]
+    assert len(outputs) == len(expected)
+    for found, wanted in zip(outputs, expected, strict=True):
+        assert np.abs(found.numpy() - wanted).max() <= 1e-5 * np.abs(wanted).max()
