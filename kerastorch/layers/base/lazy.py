@@ -30,6 +30,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     __prepare_scriptable__ = NotScriptable.__prepare_scriptable__
     weight_specs: ClassVar[tuple[WeightSpec, ...]] = ()
     _trainable: bool
+    _state: int  # another one after each change
     _policy: dtype_policies.DTypePolicy
     argument_namespaces: ClassVar[Mapping[str, Any]]
     _as_tensor: Any  # these two are methods of Layer
@@ -46,6 +47,14 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     def _uses_weight(self, spec: WeightSpec) -> bool:
         """Return whether the layer has the weight with its arguments."""
         return spec.when is None or bool(getattr(self, spec.when))
+
+    def _view_in_keras_order(self, spec: WeightSpec, tensor: Tensor) -> Tensor:
+        """View a tensor of a weight, in PyTorch's order of axes, in Keras's."""
+        return spec.view(tensor)
+
+    def _to_torch_shape(self, spec: WeightSpec, shape: Shape) -> Shape:
+        """Convert a weight's shape in Keras's order of axes; raise KeyError where none fits."""
+        return weights_module.to_torch_shape(spec, shape)
 
     def _starts_frozen(self, spec: WeightSpec) -> bool:
         """Return whether the weight starts without gradients."""
@@ -234,7 +243,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
             if spec.parameter in shapes:
                 value = self._empty(spec, shapes[spec.parameter])
                 if not value.is_meta:
-                    self._fill(spec, spec.view(value))
+                    self._fill(spec, self._view_in_keras_order(spec, value))
                 values[spec.parameter] = value
         return values
 
@@ -261,6 +270,14 @@ class LazyLayer(LazyModuleMixin, nn.Module):
             if name in values:
                 tensor.materialize(values[name].shape)
                 tensor.data = values[name]
+        if self.built:
+            state = self._state
+            self._on_build()
+            # What a model decided about the layer before it was built still holds.
+            object.__setattr__(self, "_state", state)
+
+    def _on_build(self) -> None:
+        """React to the shapes of the weights becoming known."""
 
     def _lazy_load_hook(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
         """Build an unbuilt layer for the shapes of a state_dict that is being loaded."""

@@ -43,12 +43,15 @@ class Conv(BaseConv):
         ndim = -1 if self._always_casts else None if last else self.rank + 2
         self._constants = (
             ndim,
-            select_convolution(self.kernel_size, self.strides, self.groups),
+            self._select_convolution(),
             special,
             sizes,
             *(self._orders or (None, None)),
             self._stages != (None, False) or self.activity_regularizer is not None,
         )
+
+    def _select_convolution(self) -> Callable[..., Tensor]:
+        return select_convolution(self.kernel_size, self.strides, self.groups)
 
     def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
         """Return the wrapper of the convolution, None for none, and the last call arguments."""

@@ -62,16 +62,16 @@ def from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str,
     if parse_policy(owner, dtype).variable_dtype != own:
         rule = f"a policy whose weights are {own}, as the module's are"
         raise ValueError(argument_error(owner, "dtype", rule, dtype, "Convert the module first."))
-    layer = cls(
-        conv.out_channels,
-        conv.kernel_size,
+    make: Callable[..., C] = cls
+    layer = make(
+        kernel_size=conv.kernel_size,
         strides=conv.stride,
         padding=_find_keras_padding(owner, conv),
         dilation_rate=conv.dilation,
-        groups=conv.groups,
         use_bias=conv.bias is not None,
         dtype=dtype,
         device=conv.weight.device,
+        **cls._find_channel_arguments(owner, conv),
         **arguments,
     )
     for name in ("weight", "bias"):
@@ -112,7 +112,7 @@ def to_torch(
     sides = _compute_padding(owner, layer, input_size)
     symmetric = all(before == after for before, after in sides)
     conv = _CONVOLUTIONS[layer.rank](
-        layer.weight.shape[1] * layer.groups,
+        layer._count_channels(layer.weight.shape),
         layer.filters,
         layer.kernel_size,
         stride=layer.strides,
