@@ -1,17 +1,13 @@
-"""Cases of the depthwise convolutions, and what is special about them."""
+"""Cases of depthwise and separable convolutions; special tests are in `convolution/`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-import torch
-from torch import nn
-from torch.testing import assert_close
-
-from kerastorch.layers import DepthwiseConv1D, DepthwiseConv2D
+from kerastorch.layers import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
 from kerastorch.layers.convolution.depthwise import DepthwiseConv
-from tests.layers.case import LayerCase, Shape, batch
+from kerastorch.layers.convolution.separable import SeparableConv
+from tests.layers.case import LayerCase, Shape
 from tests.layers.test_convolution import (
     BATCHES,
     FIRST,
@@ -22,8 +18,6 @@ from tests.layers.test_convolution import (
     SAME,
     SIZES,
 )
-from tests.models.configs import input_layer, sequential
-from tests.models.lowered import built, lowered, one
 
 NUMBERS = (0, -1, 2.0, False, 4.5, float("nan"))
 OWN_VALUES = {
@@ -119,114 +113,90 @@ DEPTHWISE = {
     "line-first": _lines(2, 2, [(2, 7, 3), (2, 2, 2)], strides=2, dilation_rate=3,
                          depth_multiplier=3, activation="softmax", **FIRST),
 }  # fmt: skip
-CASES = list(DEPTHWISE.values())
+
+POINTWISE = ("pointwise_regularizer", "pointwise_constraint", "pointwise_initializer")
+SEPARABLE_VALUES = {
+    **{name: v for name, v in OWN_VALUES.items() if name not in ("filters", "padding")},
+    **dict.fromkeys(POINTWISE, NO_FUNCTION),
+    "filters": REFUSED_VALUES["filters"],
+    "padding": [value for value in REFUSED_VALUES["padding"] if value != "causal"],
+}
+SEPARABLE_REFUSED = [(name, values[0], ValueError) for name, values in SEPARABLE_VALUES.items()]
+EVERY_SEPARABLE_REFUSED = [
+    *((name, v, ValueError) for name, values in SEPARABLE_VALUES.items() for v in values),
+    *(("depth_multiplier", value, ValueError) for value in NUMBERS),
+    *NO_NUMBERS,
+    ("padding", "causal", ValueError),
+]
 
 
-@pytest.mark.parametrize("name", ["multiplied", "many", "line"])
-def test_the_filters_of_a_channel_lie_side_by_side(name: str) -> None:
-    layer: Any = DEPTHWISE[name].built(use_bias=False, activation=None)
-    x = batch(DEPTHWISE[name].shape)
-    multiplier = layer.depth_multiplier
-    outputs = layer(x)
-    for channel in range(x.shape[-1]):
-        alone = torch.zeros_like(x)
-        alone[..., channel] = x[..., channel]
-        own = slice(channel * multiplier, (channel + 1) * multiplier)
-        assert_close(layer(alone)[..., own], outputs[..., own])
-        rest = layer(alone).clone()
-        rest[..., own] = 0
-        assert rest.count_nonzero() == 0
-    assert layer.kernel.shape[-2:] == (x.shape[-1], multiplier)
-    index = (0,) * layer.rank
-    assert layer.kernel[(*index, 1, 1)] == layer.weight[(multiplier + 1, 0, *index)]
+def _separable(
+    layer: type[SeparableConv],
+    channels: int,
+    filters: int,
+    kernel_size: Any,
+    refused: list[Shape],
+    sizes: tuple[Shape, ...] = SIZES,
+    thorough: bool = False,
+    refused_arguments: Any = SEPARABLE_REFUSED,
+    **arguments: Any,
+) -> LayerCase:
+    first = arguments.get("data_format") == "channels_first"
+    sized = zip(BATCHES, sizes, strict=False)
+    shape, *other = [(n, channels, *s) if first else (n, *s, channels) for n, s in sized]
+    given = {"filters": filters, "kernel_size": kernel_size, **arguments}
+    return LayerCase(
+        layer,
+        {"bias_initializer": "random_normal", **given},
+        shape,
+        other,
+        refused,
+        refused_arguments,
+        REFUSED_HERE if layer is SeparableConv2D else (),
+        thorough=thorough,
+        integers_agree=False,
+        integers="converted",
+    )
 
 
-def test_one_channel_whose_output_is_one_wide() -> None:
-    """Where oneDNN computes wrong values of channels_last."""
-    for width in range(1, 8):
-        for stride in (2, 3):
-            for kernel, multiplier in ((2, 1), (3, 1), (3, 2)):
-                layer = DepthwiseConv2D((3, kernel), strides=(1, stride), padding="same",
-                                        depth_multiplier=multiplier)  # fmt: skip
-                x = batch((3, 9, width, 1), seed=width)
-                outputs = layer(x)
-                assert_close(outputs.double(), layer.double()(x.double()), rtol=1e-5, atol=1e-5)
+def _both_2d(*given: Any, **arguments: Any) -> LayerCase:
+    return _separable(SeparableConv2D, *given, **arguments)
 
 
-@pytest.mark.parametrize("name", DEPTHWISE)
-def test_plain_pytorch_and_back(name: str) -> None:
-    case = DEPTHWISE[name]
-    layer: Any = case.built(activity_regularizer=None)
-    to_first = layer.data_format == "channels_last"
-    sizes = case.shape[1:-1] if to_first else case.shape[2:]
-    plain = layer.to_torch(sizes)
-    x = case.inputs()
-    outputs = plain(x.movedim(-1, 1) if to_first else x)
-    assert_close(outputs.movedim(1, -1) if to_first else outputs, layer(x))
-    own = next(module for module in plain.modules() if isinstance(module, (nn.Conv1d, nn.Conv2d)))
-    assert own.weight is layer.weight
-    assert own.groups == own.in_channels == case.shape[-1 if to_first else 1]
-    if own.padding == (0,) * layer.rank:
-        again: Any = type(layer).from_torch(own, data_format=layer.data_format)
-        assert again.depth_multiplier == layer.depth_multiplier
-        assert again.weight is layer.weight
-        if layer.padding == "valid":
-            assert_close(layer.activation(again(x)), layer(x))
+def _both_1d(*given: Any, **arguments: Any) -> LayerCase:
+    return _separable(SeparableConv1D, *given, sizes=LINES, **arguments)
 
 
-def test_a_grouped_convolution_of_more_channels_is_none() -> None:
-    with pytest.raises(ValueError, match=r"DepthwiseConv2D.from_torch: `module.groups` must be"):
-        DepthwiseConv2D.from_torch(nn.Conv2d(4, 4, 3, groups=2))
-
-
-def test_configs_of_keras_2() -> None:
-    config = {"name": "d", "kernel_size": [3, 3], "groups": 1, "depth_multiplier": 2}
-    layer = DepthwiseConv2D.from_config(config)
-    assert (layer.kernel_size, layer.depth_multiplier) == ((3, 3), 2)
-    with pytest.raises(TypeError, match=r"`groups` must be 1, .* Received: groups=2\."):
-        DepthwiseConv2D.from_config({**config, "groups": 2})
-
-
-def test_it_has_no_lora() -> None:
-    layer = DEPTHWISE["valid"].built()
-    with pytest.raises(AttributeError, match="`rank` must be left out"):
-        layer.enable_lora(2)  # type: ignore[operator]
-
-
-@pytest.mark.parametrize("name", ["many", "many-same-large"])
-def test_the_channels_are_repeated_for_speed_alone(name: str) -> None:
-    """In double precision nothing is repeated."""
-    layer = DEPTHWISE[name].built()
-    found = []
-    for dtype in (torch.float32, torch.float64):
-        x = DEPTHWISE[name].inputs(dtype=dtype).requires_grad_()
-        outputs = layer.to(dtype)(x)
-        slope = batch(tuple(outputs.shape), dtype, seed=3)
-        found.append([outputs, *torch.autograd.grad(outputs, [x, *layer.parameters()], slope)])
-    for single, double in zip(*found, strict=True):
-        assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
-@pytest.mark.parametrize("multiplier", [1, 2])
-@pytest.mark.parametrize("name", ["padded", "strided"])
-def test_a_lowered_model_pads_and_overwrites(name: str, multiplier: int, training: bool) -> None:
-    strides, padding = {"padded": (1, "valid"), "strided": (2, "same")}[name]
-    model = built(
-        sequential(
-            input_layer("x", (None, 8, 7, 20)),
-            one("ZeroPadding2D", "pad", padding=1),
-            one("DepthwiseConv2D", "depthwise", kernel_size=3, strides=strides, padding=padding,
-                depth_multiplier=multiplier),
-            one("BatchNormalization", "bn"),
-            one("ReLU", "act", max_value=6),
-        )
-    ).train(training)  # fmt: skip
-    assert len(model._program.deferred) == (name == "padded")
-    inplace = lowered(model, training=training)
-    assert [inplace[layer] for layer in ("depthwise", "bn", "act")] == [False, False, True]
-    x = batch((2, 8, 7, 20), seed=1)
-    outputs, wanted = model(x), x
-    for layer in ("pad", "depthwise", "bn", "act"):
-        wanted = model.layers[layer](wanted)
-    assert_close(outputs, wanted)
+SEPARABLE = {
+    "valid": _both_2d(3, 4, (2, 3), [(2, 7, 5, 4), (2, 1, 5, 3)], activation="relu",
+                     refused_arguments=EVERY_SEPARABLE_REFUSED),
+    "multiplied": _both_2d(3, 5, (3, 2), [(2, 7, 5, 6), (2, 2, 5, 3)], depth_multiplier=2),
+    "no-bias": _both_2d(3, 2, (2, 3), [(2, 3, 7, 5), (2, 7, 2, 3)], use_bias=False, thorough=True,
+                       depth_multiplier=3, activation="softmax"),
+    "one-channel": _both_2d(1, 3, (3, 2), [(2, 5, 4, 2), (5, 4, 1)], strides=(1, 3)),
+    "one-filter": _both_2d(2, 1, (3, 2), [(2, 5, 4, 3), (5, 4, 1)], activation="silu",
+                          depth_multiplier=2),
+    "pointwise": _both_2d(3, 4, 1, [(2, 4, 6, 1), (2, 4, 6)], strides=(2, 1)),
+    "strided-and-dilated": _both_2d(2, 3, (3, 2), [(2, 8, 7, 1), (2, 2, 7, 2)], strides=(2, 3),
+                                   dilation_rate=(1, 2), depth_multiplier=2),
+    "same": _both_2d(3, 4, (3, 5), [(2, 5, 7, 2), (2, 0, 7, 3)], depthwise_constraint="max_norm",
+                    pointwise_constraint="non_neg", **SAME),
+    "same-even": _both_2d(3, 5, (2, 4), [(2, 5, 7, 4), (5, 7, 3)], activation="tanh", **SAME),
+    "same-strided": _both_2d(3, 4, (3, 3), [(2, 6, 9, 1), (2, 3, 6, 9)], strides=(2, 1),
+                            depthwise_regularizer="l2", pointwise_regularizer="l1",
+                            activity_regularizer="l1", thorough=True, depth_multiplier=2, **SAME),
+    "first": _both_2d(3, 5, (2, 3), [(2, 7, 5, 3), (2, 3, 1, 5)], depth_multiplier=2,
+                     thorough=True, activation="softmax", **FIRST),
+    "first-same-strided": _both_2d(4, 3, (3, 2), [(2, 2, 6, 7), (2, 6, 7, 4)], strides=(2, 3),
+                                  depthwise_initializer="he_normal", pointwise_initializer="ones",
+                                  **FIRST, **SAME),
+    "many": _both_2d(16, 20, (3, 2), [(2, 7, 5, 3), (2, 2, 5, 16)], depth_multiplier=2),
+    "line": _both_1d(3, 4, 3, [(2, 7, 4), (2, 2, 3), (2, 5, 4, 3)], depth_multiplier=2,
+                   activation="relu"),
+    "line-same": _both_1d(3, 4, 4, [(2, 7, 2), (2, 0, 3)], strides=2, thorough=True, **SAME),
+    "line-first": _both_1d(2, 3, 2, [(2, 7, 3), (2, 2, 2)], strides=2, dilation_rate=3,
+                         depth_multiplier=3, activation="softmax", **FIRST),
+}  # fmt: skip
+# Only Keras 2 has it.
+CAUSAL = _both_1d(3, 4, 3, [(2, 7, 4)], dilation_rate=2, depth_multiplier=2, padding="causal")
+CASES = [*DEPTHWISE.values(), *SEPARABLE.values()]

@@ -35,6 +35,7 @@ CHAINS = [
     *[["ZeroPadding2D", "Conv2D"]] * 2,
     ["ZeroPadding2D", "DepthwiseConv2D"],
     ["DepthwiseConv2D", "BatchNormalization", "ReLU"],
+    ["ZeroPadding2D", "SeparableConv2D", "BatchNormalization", "ReLU"],
     *[["ReLU", "ZeroPadding2D", "MaxPooling2D"]] * 2,
     *[["Conv2D", "ReLU", "ZeroPadding2D", "MaxPooling2D"]] * 2,
     *[["Conv2D", "ZeroPadding2D", "MaxPooling2D"]] * 3,
@@ -52,7 +53,8 @@ SINGLE = [
     *["Conv2D", "BatchNormalization", "ReLU", "Activation", "LeakyReLU", "ELU", "Softmax", "PReLU"],
     *["MaxPooling2D", "AveragePooling2D", "ZeroPadding2D", "Cropping2D", "UpSampling2D"],
     *["Dropout", "SpatialDropout2D", "Dense", "Flatten", "Reshape", "Permute", "Rescaling"],
-    *["GlobalAveragePooling2D", "GlobalMaxPooling2D", "DepthwiseConv2D"],
+    *["GlobalAveragePooling2D", "GlobalMaxPooling2D", "DepthwiseConv2D", "SeparableConv2D"],
+    *["GlobalAveragePooling2D"] * 3,
 ]
 
 
@@ -97,6 +99,7 @@ def _factors(draw: random.Random, shape: Shape) -> list[int]:
 ARGUMENTS: dict[str, Callable[[random.Random, Shape, str], Arguments]] = {
     "Conv2D": lambda d, s, f: _convolution(d, s[-1] if f == "channels_last" else s[1]),
     "DepthwiseConv2D": lambda d, s, f: _depthwise(d),
+    "SeparableConv2D": lambda d, s, f: {**_depthwise(d), "filters": d.choice([2, 4])},
     "BatchNormalization": lambda d, s, f: {
         "axis": d.choice([-1, -1, len(s) - 1, 1, 1 - len(s)]),
         "momentum": 0.5,

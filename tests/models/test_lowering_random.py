@@ -25,7 +25,7 @@ from tests.models.configs import build_all
 from tests.models.lowered import forbid, lowered
 from tests.models.random_graphs import IMAGE, random_functional, random_sequential
 
-QUICK, MANY = 60, 320
+QUICK, MANY = 80, 320
 SEEDS = [*range(QUICK), *(pytest.param(s, marks=pytest.mark.sweep) for s in range(QUICK, MANY))]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:softmax.*:UserWarning"),

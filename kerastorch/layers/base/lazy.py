@@ -48,14 +48,6 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         """Return whether the layer has the weight with its arguments."""
         return spec.when is None or bool(getattr(self, spec.when))
 
-    def _view_in_keras_order(self, spec: WeightSpec, tensor: Tensor) -> Tensor:
-        """View a tensor of a weight, in PyTorch's order of axes, in Keras's."""
-        return spec.view(tensor)
-
-    def _to_torch_shape(self, spec: WeightSpec, shape: Shape) -> Shape:
-        """Convert a weight's shape in Keras's order of axes; raise KeyError where none fits."""
-        return weights_module.to_torch_shape(spec, shape)
-
     def _starts_frozen(self, spec: WeightSpec) -> bool:
         """Return whether the weight starts without gradients."""
         return not self._trainable
@@ -117,6 +109,8 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 
     get_weights = weights_module.get_weights
     set_weights = weights_module.set_weights
+    _view_in_keras_order = weights_module.view_in_keras_order
+    _to_torch_shape = weights_module.to_torch_shape
 
     def _writable(self, variable: WeightView) -> Tensor:
         """Return the view of a variable to write to; raise if it is computed from others."""
@@ -273,8 +267,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         if self.built:
             state = self._state
             self._on_build()
-            # What a model decided about the layer before it was built still holds.
-            object.__setattr__(self, "_state", state)
+            object.__setattr__(self, "_state", state)  # what models decided before still holds
 
     def _on_build(self) -> None:
         """React to the shapes of the weights becoming known."""

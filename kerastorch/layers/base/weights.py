@@ -115,8 +115,13 @@ def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Sha
     return layer._complete_shapes(shapes)  # type: ignore[no-any-return]
 
 
-def to_torch_shape(spec: WeightSpec, shape: Shape) -> Shape:
-    """Convert a shape in Keras's order of axes to PyTorch's order."""
+def view_in_keras_order(layer: Any, spec: WeightSpec, tensor: Tensor) -> Tensor:
+    """Return the view of a weight's tensor in Keras's order of axes."""
+    return spec.view(tensor)
+
+
+def to_torch_shape(layer: Any, spec: WeightSpec, shape: Shape) -> Shape:
+    """Convert a weight's shape in Keras's order of axes; raise KeyError where no weight has it."""
     axes = spec.view(torch.empty(tuple(range(len(shape))), device="meta")).shape
     sizes = dict(zip(axes, shape, strict=True))
     return tuple(sizes[axis] for axis in range(len(shape)))

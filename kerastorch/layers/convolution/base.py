@@ -19,6 +19,7 @@ class BaseConv(KernelLayer):
     """The arguments, documented in `Conv2D`, and shapes of a convolution over `rank` axes."""
 
     rank: ClassVar[int]
+    paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
     renamed_arguments: ClassVar = {
         **KernelLayer.renamed_arguments,
         "nb_filter": "filters",
@@ -84,7 +85,7 @@ class BaseConv(KernelLayer):
         self.filters = as_positive_int(owner, "filters", filters)
         self.kernel_size = as_positive_ints(owner, "kernel_size", kernel_size, rank)
         self.strides = as_positive_ints(owner, "strides", strides, rank)
-        self.padding = as_choice(owner, "padding", padding, ("valid", "same"))
+        self.padding = as_choice(owner, "padding", padding, self.paddings)
         self.data_format = resolve_data_format(owner, data_format)
         self.dilation_rate = as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1 and not self.strides_dilate:
@@ -119,11 +120,11 @@ class BaseConv(KernelLayer):
         spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
         axes = zip(spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True)
         sizes = [output_size(n, k, s, d, self.padding) for n, k, s, d in axes]
-        same = self.padding == "same"
-        least = 0 if same and argument == "input_shape" else 1
+        padded = self.padding != "valid"
+        least = 0 if padded and argument == "input_shape" else 1
         if any(size is not None and size < least for size in sizes):
             rule = "a shape at least as large as the kernel"
-            remedy = "Use a larger input." if same else "Use a larger input, or padding='same'."
+            remedy = "Use a larger input." if padded else "Use a larger input, or padding='same'."
             related = {"kernel_size": self.kernel_size, "dilation_rate": self.dilation_rate}
             self._refuse_shape(argument, rule, shape, remedy, **related)
         return sizes
@@ -148,23 +149,28 @@ class BaseConv(KernelLayer):
         return weight[1] * self.groups
 
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
-        weight = shapes.get("weight", ())
+        weight = shapes.get(self.weight_specs[0].parameter, ())
         if len(weight) != self.rank + 2:
             return None
         shape: list[int | None] = [None] * (self.rank + 2)
         shape[self._channel_axis] = self._count_channels(weight)
         return shape
 
+    @property
+    def _kernel_shape(self) -> Shape:
+        """The shape of the weight that is the sliding kernel, in PyTorch's order."""
+        return tuple(self._tensor(self.weight_specs[0].parameter).shape)
+
     def _require_fit(self, x: Tensor) -> None:
         self._require_rank(x)
-        channels, axis = self._count_channels(self.weight.shape), self._channel_axis
+        channels, axis = self._count_channels(self._kernel_shape), self._channel_axis
         if x.shape[axis] != channels:
             self._refuse_shape("inputs", f"of {channels} channels along axis {axis}", x.shape)
         self._require_room("inputs", x.shape)
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""
-        channels = self._count_channels(self.weight.shape) if self.built else None
+        channels = self._count_channels(self._kernel_shape) if self.built else None
         sizes = f"{channels}, {self._count_filters(channels)}, kernel_size={self.kernel_size}"
         ones, last = (1,) * self.rank, "channels_last"
         differing = self._format_non_defaults(

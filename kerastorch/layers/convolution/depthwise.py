@@ -20,34 +20,26 @@ from .conv import Conv
 __all__ = ["DepthwiseConv1D", "DepthwiseConv2D"]
 
 
-def refuse_groups(class_name: str, config: dict[str, Any]) -> None:
-    """Drop the key `groups` of Keras 2, which inherited it and computed nothing with it."""
-    groups = config.pop("groups", 1)
-    if groups != 1:
-        rule = "1, since each channel is a group of its own"
-        raise ValueError(argument_error(class_name, "groups", rule, groups))
+def declare_depthwise_kernel(parameter: str, name: str) -> WeightSpec:
+    """Declare a kernel of Keras's arguments `depthwise_initializer` and the like."""
+    kinds = ("initializer", "regularizer", "constraint")
+    arguments = {kind: f"depthwise_{kind}" for kind in kinds}
+    return declare_weight(parameter, name, empty=empty_weight, **arguments)
 
 
 class DepthwiseConv(Conv):
     """A convolution over `rank` axes of each channel with filters of its own."""
 
-    weight_specs = (
-        declare_weight(
-            "weight",
-            "kernel",
-            initializer="depthwise_initializer",
-            regularizer="depthwise_regularizer",
-            constraint="depthwise_constraint",
-            empty=empty_weight,
-        ),
+    weight_specs: ClassVar[tuple[WeightSpec, ...]] = (
+        declare_depthwise_kernel("weight", "kernel"),
         declare_weight("bias", "bias", when="use_bias"),
     )
     renamed_arguments: ClassVar = {}
-    removed_arguments = (
+    removed_arguments: ClassVar[tuple[str, ...]] = (
         *("filters", "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
         *("lora_rank", "lora_alpha"),
     )
-    fixed_arguments = (
+    fixed_arguments: ClassVar[tuple[str, ...]] = (
         *("kernel_size", "strides", "padding", "depth_multiplier", "data_format"),
         *("dilation_rate", "use_bias"),
     )
@@ -80,26 +72,40 @@ class DepthwiseConv(Conv):
     ) -> None:
         super(BaseConv, self).__init__(activity_regularizer=activity_regularizer, **kwargs)
         self._set_geometry(1, kernel_size, strides, padding, data_format, dilation_rate)
-        self._require("depth_multiplier", "a positive integer", depth_multiplier, lambda n: n > 0)
-        self.depth_multiplier = as_positive_int(
-            type(self).__name__, "depth_multiplier", depth_multiplier
-        )
+        self._set_multiplier(depth_multiplier)
         self.use_bias = use_bias
         self._assign_arguments(locals())
         self._cache_call_constants()
         self._register_weights(device, input_shape)
 
+    def _set_multiplier(self, given: Any) -> None:
+        argument = "depth_multiplier"
+        self._require(argument, "a positive integer", given, lambda n: n > 0)
+        self.depth_multiplier = as_positive_int(type(self).__name__, argument, given)
+
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to that of Keras 3; Keras 2 has `groups`, always 1."""
         upgraded = super().upgrade_config(config)
-        refuse_groups(cls.__name__, upgraded)
+        groups = upgraded.pop("groups", 1)
+        if groups != 1:
+            rule = "1, since each channel is a group of its own"
+            raise ValueError(argument_error(cls.__name__, "groups", rule, groups))
         return upgraded
 
     def _on_build(self) -> None:
-        self.filters = self.weight.shape[0]
-        self.groups = self.filters // self.depth_multiplier
+        self.filters = self._kernel_shape[0]
+        self._set_groups()
+
+    def _set_groups(self) -> None:
+        self.groups = self._count_channels(self._kernel_shape)
         self._cache_call_constants()
+
+    def _get_geometry(self) -> dict[str, Any]:
+        """Return the arguments that a separable convolution's depthwise step shares with it."""
+        names = ("kernel_size", "strides", "padding", "data_format", "dilation_rate")
+        shared = {name: getattr(self, name) for name in (*names, "depth_multiplier")}
+        return {**shared, "dtype": self.dtype_policy}
 
     def _count_filters(self, channels: int | None) -> int | None:
         return None if channels is None else channels * self.depth_multiplier
@@ -115,13 +121,13 @@ class DepthwiseConv(Conv):
         return select_depthwise_convolution(*window, self.groups, self.depth_multiplier)
 
     def _view_in_keras_order(self, spec: WeightSpec, tensor: Tensor) -> Tensor:
-        if spec.name != "kernel":
-            return tensor
+        if spec.name != self.weight_specs[0].name:
+            return super()._view_in_keras_order(spec, tensor)
         return depthwise_weight_to_kernel(tensor, tensor.shape[0] // self.depth_multiplier)
 
     def _to_torch_shape(self, spec: WeightSpec, shape: Shape) -> Shape:
-        if spec.name != "kernel":
-            return shape
+        if spec.name != self.weight_specs[0].name:
+            return super()._to_torch_shape(spec, shape)
         if len(shape) != self.rank + 2 or shape[-1] != self.depth_multiplier:
             raise KeyError(shape)
         *sizes, channels, multiplier = shape

@@ -24,6 +24,8 @@ REQUIRED = {
     "Permute": [(2, 1, 3)],
     "Rescaling": [2.0],
     "Reshape": [(-1,)],
+    "SeparableConv1D": [4, 3],
+    "SeparableConv2D": [4, 3],
     "SpatialDropout2D": [0.5],
 }
 
