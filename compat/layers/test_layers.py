@@ -77,9 +77,9 @@ def numbers(tensor: torch.Tensor) -> np.ndarray:
 
 def kernel_order(layer: Any, parameter: Any, gradient: torch.Tensor) -> torch.Tensor:
     """Return a gradient with the axes of Keras's weight."""
-    if parameter is getattr(layer, "weight", None) and hasattr(layer, "kernel"):
-        return gradient.permute(*range(2, gradient.ndim), 1, 0)
-    return gradient
+    specs = (s for s in layer.weight_specs if parameter is getattr(layer, s.parameter))
+    spec = next(specs, None)
+    return gradient if spec is None else layer._view_in_keras_order(spec, gradient)
 
 
 def results(layer: Any, x: Any, training: bool) -> list[torch.Tensor]:

@@ -35,6 +35,15 @@ def select_convolution(kernel_size: Integers, strides: Integers, groups: int) ->
     return CONVOLUTIONS[len(kernel_size)]
 
 
+def select_depthwise_convolution(
+    kernel_size: Integers, strides: Integers, channels: int, multiplier: int
+) -> Convolution:
+    """Return a convolution with as many groups as channels, of `multiplier` filters each."""
+    if len(kernel_size) == 2 and channels >= _FEW_CHANNELS and multiplier in (2, 3):
+        return _convolve_multiplied
+    return select_convolution(kernel_size, strides, channels)
+
+
 # `geometry` stands for the further arguments of `torch.conv2d`, in their order.
 def _convolve_strided(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
     """Convolve with a contiguous input where oneDNN computes wrong values in channels_last.
@@ -116,6 +125,19 @@ def _convolve_depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *geometr
         found: Tensor = _Depthwise.apply(x, weight, bias, stride, both, dilation)  # type: ignore[no-untyped-call]
         return found
     return torch.conv2d(x, weight, bias, *geometry)
+
+
+def _convolve_multiplied(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
+    """Convolve each channel with several filters, as oneDNN does best: with the channels repeated.
+
+    With two or three filters it takes 0.2 to 0.9 of the time; with four, as much.
+    """
+    if _is_measured(x):
+        *options, groups = geometry
+        repeated = to_channels_last(x).unsqueeze(-1)
+        repeated = repeated.expand(*(-1,) * x.ndim, weight.shape[0] // groups).flatten(-2)
+        x, geometry = permute_axes(repeated, CHANNELS_FIRST[2]), (*options, weight.shape[0])
+    return _convolve_depthwise(x, weight, bias, *geometry)
 
 
 class _Depthwise(torch.autograd.Function):

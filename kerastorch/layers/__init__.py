@@ -5,6 +5,8 @@ from .._core.registry import LAYERS as _LAYERS
 from .activation.activation import *
 from .activation.prelu import *
 from .convolution.conv import *
+from .convolution.depthwise import *
+from .convolution.separable import *
 from .core.dense import *
 from .core.input import *
 from .merging.merge import *

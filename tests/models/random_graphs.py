@@ -33,9 +33,12 @@ POLICIES = ["float16", "float64", *["mixed_bfloat16"] * 3, "bfloat16"]
 # What real networks put one after the other, and what may go wrong there.
 CHAINS = [
     *[["ZeroPadding2D", "Conv2D"]] * 2,
+    ["ZeroPadding2D", "DepthwiseConv2D"],
+    ["DepthwiseConv2D", "BatchNormalization", "ReLU"],
+    ["ZeroPadding2D", "SeparableConv2D", "BatchNormalization", "ReLU"],
     *[["ReLU", "ZeroPadding2D", "MaxPooling2D"]] * 2,
     *[["Conv2D", "ReLU", "ZeroPadding2D", "MaxPooling2D"]] * 2,
-    ["Conv2D", "ZeroPadding2D", "MaxPooling2D"],
+    *[["Conv2D", "ZeroPadding2D", "MaxPooling2D"]] * 3,
     ["ZeroPadding2D", "ZeroPadding2D", "Conv2D"],
     ["ZeroPadding2D", "MaxPooling2D"],
     ["Conv2D", "BatchNormalization", "ReLU"],
@@ -50,7 +53,8 @@ SINGLE = [
     *["Conv2D", "BatchNormalization", "ReLU", "Activation", "LeakyReLU", "ELU", "Softmax", "PReLU"],
     *["MaxPooling2D", "AveragePooling2D", "ZeroPadding2D", "Cropping2D", "UpSampling2D"],
     *["Dropout", "SpatialDropout2D", "Dense", "Flatten", "Reshape", "Permute", "Rescaling"],
-    *["GlobalAveragePooling2D", "GlobalMaxPooling2D"],
+    *["GlobalAveragePooling2D", "GlobalMaxPooling2D", "DepthwiseConv2D", "SeparableConv2D"],
+    *["GlobalAveragePooling2D"] * 3,
 ]
 
 
@@ -75,6 +79,12 @@ def _convolution(draw: random.Random, channels: int) -> Arguments:
     }
 
 
+def _depthwise(draw: random.Random) -> Arguments:
+    drawn = _convolution(draw, 1)
+    del drawn["filters"], drawn["groups"]
+    return {**drawn, "depth_multiplier": draw.choice([1, 1, 2])}
+
+
 def _sides(draw: random.Random) -> Any:
     return draw.choice([0, *[1] * 5, [1, 0], [[1, 0], [0, 2]], [[0, 1], [1, 1]], [1, 2]])
 
@@ -88,6 +98,8 @@ def _factors(draw: random.Random, shape: Shape) -> list[int]:
 # The arguments of a layer, by what is drawn, the shape of its input and the format of images
 ARGUMENTS: dict[str, Callable[[random.Random, Shape, str], Arguments]] = {
     "Conv2D": lambda d, s, f: _convolution(d, s[-1] if f == "channels_last" else s[1]),
+    "DepthwiseConv2D": lambda d, s, f: _depthwise(d),
+    "SeparableConv2D": lambda d, s, f: {**_depthwise(d), "filters": d.choice([2, 4])},
     "BatchNormalization": lambda d, s, f: {
         "axis": d.choice([-1, -1, len(s) - 1, 1, 1 - len(s)]),
         "momentum": 0.5,

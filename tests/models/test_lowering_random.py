@@ -25,7 +25,7 @@ from tests.models.configs import build_all
 from tests.models.lowered import forbid, lowered
 from tests.models.random_graphs import IMAGE, random_functional, random_sequential
 
-QUICK, MANY = 40, 320
+QUICK, MANY = 80, 320
 SEEDS = [*range(QUICK), *(pytest.param(s, marks=pytest.mark.sweep) for s in range(QUICK, MANY))]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:softmax.*:UserWarning"),
@@ -219,6 +219,7 @@ def both(scene, seed, monkeypatch, dtype=torch.float64, policies=False):
 
 KINDS = [
     *["Conv2D", "Dense", "BatchNormalization", "ReLU", "Activation", "LeakyReLU", "ELU", "Dropout"],
+    "DepthwiseConv2D",
     *["MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling2D", "ZeroPadding2D", "Flatten"],
     *["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"],
 ]

@@ -38,7 +38,7 @@ def list_arguments(cls: Any) -> tuple[str, ...]:
             for parameter in list(inspect.signature(base.__init__).parameters.values())[1:]:
                 if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
                     names[parameter.name] = None
-    return tuple(names)
+    return tuple(name for name in names if name not in cls.removed_arguments)
 
 
 def get_config(layer: Any, target: str | None = None) -> Config:
@@ -57,7 +57,7 @@ def get_config(layer: Any, target: str | None = None) -> Config:
     config: Config = {"name": layer.name, "trainable": layer.trainable, "dtype": policy}
     if layer.activity_regularizer is not None:
         config["activity_regularizer"] = None  # Keras writes it here: this fixes the order
-    for argument in layer.arguments():
+    for argument in (*layer._config_keys_first, *layer.arguments()):
         if argument in OMITTED_ARGUMENTS:
             continue
         if not hasattr(layer, argument):

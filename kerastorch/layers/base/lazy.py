@@ -30,6 +30,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     __prepare_scriptable__ = NotScriptable.__prepare_scriptable__
     weight_specs: ClassVar[tuple[WeightSpec, ...]] = ()
     _trainable: bool
+    _state: int  # another one after each change
     _policy: dtype_policies.DTypePolicy
     argument_namespaces: ClassVar[Mapping[str, Any]]
     _as_tensor: Any  # these two are methods of Layer
@@ -108,6 +109,8 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 
     get_weights = weights_module.get_weights
     set_weights = weights_module.set_weights
+    _view_in_keras_order = weights_module.view_in_keras_order
+    _to_torch_shape = weights_module.to_torch_shape
 
     def _writable(self, variable: WeightView) -> Tensor:
         """Return the view of a variable to write to; raise if it is computed from others."""
@@ -234,7 +237,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
             if spec.parameter in shapes:
                 value = self._empty(spec, shapes[spec.parameter])
                 if not value.is_meta:
-                    self._fill(spec, spec.view(value))
+                    self._fill(spec, self._view_in_keras_order(spec, value))
                 values[spec.parameter] = value
         return values
 
@@ -261,6 +264,13 @@ class LazyLayer(LazyModuleMixin, nn.Module):
             if name in values:
                 tensor.materialize(values[name].shape)
                 tensor.data = values[name]
+        if self.built:
+            state = self._state
+            self._on_build()
+            object.__setattr__(self, "_state", state)  # what models decided before still holds
+
+    def _on_build(self) -> None:
+        """React to the shapes of the weights becoming known."""
 
     def _lazy_load_hook(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
         """Build an unbuilt layer for the shapes of a state_dict that is being loaded."""

@@ -36,7 +36,8 @@ class WeightSpec(NamedTuple):
         """Return the weight as Keras sees it."""
         regularizer = None if self.regularizer is None else getattr(layer, self.regularizer)
         constraint = None if self.constraint is None else getattr(layer, self.constraint)
-        return WeightView(self.name, tensor, self.view(tensor), regularizer, constraint)
+        view = layer._view_in_keras_order(self, tensor)
+        return WeightView(self.name, tensor, view, regularizer, constraint)
 
 
 def declare_weight(parameter: str, name: str, **options: Any) -> WeightSpec:
@@ -108,14 +109,19 @@ def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Sha
         return None
     found = [(weight_specs[name], shape) for name, shape in saved.items()]
     try:
-        shapes = {spec.parameter: _to_torch_shape(spec, shape) for spec, shape in found}
+        shapes = {spec.parameter: layer._to_torch_shape(spec, shape) for spec, shape in found}
     except KeyError:  # a kernel of a rank that no kernel has
         return None
     return layer._complete_shapes(shapes)  # type: ignore[no-any-return]
 
 
-def _to_torch_shape(spec: WeightSpec, shape: Shape) -> Shape:
-    """Convert a shape in Keras's order of axes to PyTorch's order."""
+def view_in_keras_order(layer: Any, spec: WeightSpec, tensor: Tensor) -> Tensor:
+    """Return the view of a weight's tensor in Keras's order of axes."""
+    return spec.view(tensor)
+
+
+def to_torch_shape(layer: Any, spec: WeightSpec, shape: Shape) -> Shape:
+    """Convert a weight's shape in Keras's order of axes; raise KeyError where no weight has it."""
     axes = spec.view(torch.empty(tuple(range(len(shape))), device="meta")).shape
     sizes = dict(zip(axes, shape, strict=True))
     return tuple(sizes[axis] for axis in range(len(shape)))

@@ -19,18 +19,21 @@ class BaseConv(KernelLayer):
     """The arguments, documented in `Conv2D`, and shapes of a convolution over `rank` axes."""
 
     rank: ClassVar[int]
+    paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
     renamed_arguments: ClassVar = {
         **KernelLayer.renamed_arguments,
         "nb_filter": "filters",
         "border_mode": "padding",
         "subsample": "strides",
     }
-    fixed_arguments = (
+    fixed_arguments: ClassVar[tuple[str, ...]] = (
         *("filters", "kernel_size", "strides", "padding", "data_format"),
         *("dilation_rate", "groups", "use_bias"),
     )
+    strides_dilate: ClassVar[bool] = False  # whether strides and dilation may both exceed 1
     _omit_config_if_unset = ("lora_rank", "lora_alpha")
     _shape_arguments = ("data_format",)
+    _channel_arguments: ClassVar[tuple[str, ...]] = ("groups",)  # 1 by default
 
     def __init__(
         self,
@@ -58,26 +61,37 @@ class BaseConv(KernelLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        owner, rank = type(self).__name__, self.rank
-        self.filters = as_positive_int(owner, "filters", filters)
-        self.kernel_size = as_positive_ints(owner, "kernel_size", kernel_size, rank)
-        self.strides = as_positive_ints(owner, "strides", strides, rank)
-        self.padding = as_choice(owner, "padding", padding, ("valid", "same"))
-        self.data_format = resolve_data_format(owner, data_format)
-        self.dilation_rate = as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
-        self.groups = as_positive_int(owner, "groups", groups)
+        self._set_geometry(filters, kernel_size, strides, padding, data_format, dilation_rate)
+        self.groups = as_positive_int(type(self).__name__, "groups", groups)
         self.use_bias = use_bias
         self._assign_arguments(locals())
         if self.filters % self.groups:
             self._refuse_argument(
                 "filters", "divisible by `groups`", self.filters, groups=self.groups
             )
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+        self._set_lora(lora_rank, lora_alpha)
+        self._register_weights(device, input_shape)
+
+    def _set_geometry(
+        self,
+        filters: Any,
+        kernel_size: Any,
+        strides: Any,
+        padding: Any,
+        data_format: Any,
+        dilation_rate: Any,
+    ) -> None:
+        owner, rank = type(self).__name__, self.rank
+        self.filters = as_positive_int(owner, "filters", filters)
+        self.kernel_size = as_positive_ints(owner, "kernel_size", kernel_size, rank)
+        self.strides = as_positive_ints(owner, "strides", strides, rank)
+        self.padding = as_choice(owner, "padding", padding, self.paddings)
+        self.data_format = resolve_data_format(owner, data_format)
+        self.dilation_rate = as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1 and not self.strides_dilate:
             rule, dilation = "1 where `dilation_rate` exceeds 1", self.dilation_rate
             remedy = "No layer of Keras has both above 1."
             self._refuse_argument("strides", rule, self.strides, remedy, dilation_rate=dilation)
-        self._set_lora(lora_rank, lora_alpha)
-        self._register_weights(device, input_shape)
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,22 +101,30 @@ class BaseConv(KernelLayer):
             upgraded["kernel_size"] = (upgraded.pop("nb_row"), upgraded.pop("nb_col", None))
         return upgraded
 
+    @classmethod
+    def _find_channel_arguments(cls, owner: str, module: Any) -> dict[str, int]:
+        """Return the arguments for the channels of a plain PyTorch convolution, or raise."""
+        return {"filters": module.out_channels, "groups": module.groups}
+
     def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
-        sizes = self._require_room(argument, shape)
-        if self._channel_axis == -1:
-            return (shape[0], *sizes, self.filters)
-        return (shape[0], self.filters, *sizes)
+        sizes, axis = self._require_room(argument, shape), self._channel_axis
+        filters = self._count_filters(shape[axis])
+        return (shape[0], *sizes, filters) if axis == -1 else (shape[0], filters, *sizes)
+
+    def _count_filters(self, channels: int | None) -> int | None:
+        """Return the number of output channels for that of the input."""
+        return self.filters
 
     def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
         """Return the output's spatial sizes, or raise if the input is smaller than the kernel."""
         spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
         axes = zip(spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True)
         sizes = [output_size(n, k, s, d, self.padding) for n, k, s, d in axes]
-        same = self.padding == "same"
-        least = 0 if same and argument == "input_shape" else 1
+        padded = self.padding != "valid"
+        least = 0 if padded and argument == "input_shape" else 1
         if any(size is not None and size < least for size in sizes):
             rule = "a shape at least as large as the kernel"
-            remedy = "Use a larger input." if same else "Use a larger input, or padding='same'."
+            remedy = "Use a larger input." if padded else "Use a larger input, or padding='same'."
             related = {"kernel_size": self.kernel_size, "dilation_rate": self.dilation_rate}
             self._refuse_shape(argument, rule, shape, remedy, **related)
         return sizes
@@ -117,29 +139,45 @@ class BaseConv(KernelLayer):
             rule = f"a shape whose channels (axis {axis}) `groups` divides"
             self._refuse_shape(argument, rule, shape, groups=self.groups)
         self._require_room(argument, shape)
-        return self._parameter_shapes((self.filters, channels // self.groups, *self.kernel_size))
+        return self._parameter_shapes(self._weight_shape(channels))
+
+    def _weight_shape(self, channels: int) -> Shape:
+        return (self.filters, channels // self.groups, *self.kernel_size)
+
+    def _count_channels(self, weight: Shape) -> int:
+        """Return the number of input channels for the shape of the weight."""
+        return weight[1] * self.groups
 
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
-        weight = shapes.get("weight", ())
+        weight = shapes.get(self.weight_specs[0].parameter, ())
         if len(weight) != self.rank + 2:
             return None
         shape: list[int | None] = [None] * (self.rank + 2)
-        shape[self._channel_axis] = weight[1] * self.groups
+        shape[self._channel_axis] = self._count_channels(weight)
         return shape
+
+    @property
+    def _kernel_shape(self) -> Shape:
+        """The shape of the weight that is the sliding kernel, in PyTorch's order."""
+        return tuple(self._tensor(self.weight_specs[0].parameter).shape)
 
     def _require_fit(self, x: Tensor) -> None:
         self._require_rank(x)
-        channels, axis = self.weight.shape[1] * self.groups, self._channel_axis
+        channels, axis = self._count_channels(self._kernel_shape), self._channel_axis
         if x.shape[axis] != channels:
             self._refuse_shape("inputs", f"of {channels} channels along axis {axis}", x.shape)
         self._require_room("inputs", x.shape)
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""
-        channels = self.weight.shape[1] * self.groups if self.built else None
-        sizes = f"{channels}, {self.filters}, kernel_size={self.kernel_size}"
+        channels = self._count_channels(self._kernel_shape) if self.built else None
+        sizes = f"{channels}, {self._count_filters(channels)}, kernel_size={self.kernel_size}"
         ones, last = (1,) * self.rank, "channels_last"
         differing = self._format_non_defaults(
-            strides=ones, padding="valid", data_format=last, dilation_rate=ones, groups=1
+            strides=ones,
+            padding="valid",
+            data_format=last,
+            dilation_rate=ones,
+            **dict.fromkeys(self._channel_arguments, 1),
         )
         return ", ".join([sizes, *differing])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ... import activations
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
-from ..._ops.convolution import convolve_dynamic, convolve_same
+from ..._ops.convolution import convolve_causal, convolve_dynamic, convolve_same
 from ..._ops.convolution_cpu import conv1x1_as_matmul, select_convolution
 from ..._ops.inplace_activations import get_inplace_activation, is_elementwise
 from ..._ops.tracing import is_compiling_dynamic_training, is_compiling_static_inference
@@ -43,12 +43,15 @@ class Conv(BaseConv):
         ndim = -1 if self._always_casts else None if last else self.rank + 2
         self._constants = (
             ndim,
-            select_convolution(self.kernel_size, self.strides, self.groups),
+            self._select_convolution(),
             special,
             sizes,
             *(self._orders or (None, None)),
             self._stages != (None, False) or self.activity_regularizer is not None,
         )
+
+    def _select_convolution(self) -> Callable[..., Tensor]:
+        return select_convolution(self.kernel_size, self.strides, self.groups)
 
     def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
         """Return the wrapper of the convolution, None for none, and the last call arguments."""
@@ -59,7 +62,8 @@ class Conv(BaseConv):
             return conv1x1_as_matmul, (stride, dilation, self.groups)
         padding = compute_fixed_padding(self.padding, kernel_size, stride, dilation)
         if padding is None:
-            return convolve_same, (kernel_size, stride, dilation, self.groups)
+            special = convolve_causal if self.padding == "causal" else convolve_same
+            return special, (kernel_size, stride, dilation, self.groups)
         if max(*dilation, self.groups) == 1:  # short arguments make PyTorch's call faster
             return None, tuple(n[0] if len(set(n)) == 1 else n for n in (stride, padding))
         return None, (stride, padding, dilation, self.groups)
@@ -133,7 +137,7 @@ class Conv(BaseConv):
         any_size = last is not None and is_compiling_dynamic_training(x)
         if any_size:
             options = self.strides, self.dilation_rate, self.groups
-            y = convolve_dynamic(x, weight, bias, *options, same=self.padding == "same")
+            y = convolve_dynamic(x, weight, bias, *options, self.padding)
         elif special is None:
             y = convolve(x, weight, bias, *sizes)
         else:
@@ -161,6 +165,10 @@ class Conv(BaseConv):
             y, fresh = convolve(x, weight, bias, *sizes), True
         else:
             y, fresh = special(convolve, x, weight, bias, *sizes)
+        return self._activate(y, fresh)
+
+    def _activate(self, y: Tensor, fresh: bool) -> Tensor:
+        """Activate an output, new if `fresh`, in `compute_layout`."""
         pointwise, by_layout = self._stages
         if pointwise is not None:
             return pointwise(y) if fresh else self.activation(y)

@@ -12,13 +12,13 @@ from torch.nn.parameter import is_lazy
 from ... import activations
 from ..._core.arguments import as_positive_ints
 from ..._core.errors import argument_error
-from ..._ops.window_arithmetic import compute_fixed_padding, same_padding_per_axis, to_f_pad_order
+from ..._ops.window_arithmetic import compute_fixed_padding, padding_per_axis, to_f_pad_order
 from ...dtype_policies import get_dtype_name, parse_policy
 from .base import BaseConv
 
 C = TypeVar("C", bound=BaseConv)
 
-_CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _PADS: dict[int, type[nn.Module]] = {1: nn.ZeroPad1d, 2: nn.ZeroPad2d, 3: nn.ZeroPad3d}
 _ACTIVATIONS: dict[Callable[..., Any], Callable[[], nn.Module]] = {
     activations.relu: nn.ReLU,
@@ -51,7 +51,7 @@ _ALONG_LAST_AXIS: dict[Callable[..., Any], Callable[[int], nn.Module]] = {
 
 def from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str, Any]) -> C:
     """Make a layer of a class from a plain convolution."""
-    owner, kind = f"{cls.__name__}.from_torch", _CONVOLUTIONS[cls.rank]
+    owner, kind = f"{cls.__name__}.from_torch", CONVOLUTIONS[cls.rank]
     if not isinstance(module, kind) or any(map(is_lazy, module.parameters())):
         rule = f"an initialized nn.{kind.__name__}"
         raise ValueError(argument_error(owner, "module", rule, module))
@@ -62,20 +62,20 @@ def from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str,
     if parse_policy(owner, dtype).variable_dtype != own:
         rule = f"a policy whose weights are {own}, as the module's are"
         raise ValueError(argument_error(owner, "dtype", rule, dtype, "Convert the module first."))
-    layer = cls(
-        conv.out_channels,
-        conv.kernel_size,
+    make: Callable[..., C] = cls
+    layer = make(
+        kernel_size=conv.kernel_size,
         strides=conv.stride,
         padding=_find_keras_padding(owner, conv),
         dilation_rate=conv.dilation,
-        groups=conv.groups,
         use_bias=conv.bias is not None,
         dtype=dtype,
         device=conv.weight.device,
+        **cls._find_channel_arguments(owner, conv),
         **arguments,
     )
     for name in ("weight", "bias"):
-        setattr(layer, name, _share_or_copy(getattr(conv, name), copy=copy))
+        setattr(layer, name, share_or_copy(getattr(conv, name), copy=copy))
     layer._build(layer._infer_input_shape({"weight": tuple(conv.weight.shape)}) or ())
     layer._end_laziness()
     if not layer.trainable:
@@ -108,11 +108,11 @@ def to_torch(
     if layer.compute_dtype != layer.dtype:
         rule, remedy = "one that computes in its weights' dtype", "Use torch.autocast instead."
         raise ValueError(argument_error(owner, "dtype", rule, layer.dtype_policy.name, remedy))
-    activation = _find_torch_activation(owner, layer)
+    activation = find_torch_activation(owner, layer)
     sides = _compute_padding(owner, layer, input_size)
     symmetric = all(before == after for before, after in sides)
-    conv = _CONVOLUTIONS[layer.rank](
-        layer.weight.shape[1] * layer.groups,
+    conv = CONVOLUTIONS[layer.rank](
+        layer._count_channels(layer._kernel_shape),
         layer.filters,
         layer.kernel_size,
         stride=layer.strides,
@@ -126,14 +126,14 @@ def to_torch(
     if layer.lora_enabled:
         conv.weight = nn.Parameter(layer._weight_with_lora(layer.weight).detach())
     else:
-        conv.weight = _share_or_copy(layer.weight, copy=copy)
-    conv.bias = _share_or_copy(layer.bias, copy=copy)
+        conv.weight = share_or_copy(layer.weight, copy=copy)
+    conv.bias = share_or_copy(layer.bias, copy=copy)
     pad = None if symmetric else _PADS[layer.rank](tuple(to_f_pad_order(sides)))
     modules = [module for module in (pad, conv, activation) if module is not None]
     return (conv if len(modules) == 1 else nn.Sequential(*modules)).train(layer.training)
 
 
-def _share_or_copy(parameter: Any, *, copy: bool) -> Any:
+def share_or_copy(parameter: Any, *, copy: bool) -> Any:
     """Return a parameter or None as it is, or a copy of it with the same strides."""
     if parameter is None or not copy:
         return parameter
@@ -164,15 +164,15 @@ def _compute_padding(
     sizes = (1,) * layer.rank
     if input_size is not None:
         sizes = as_positive_ints(owner, "input_size", input_size, layer.rank)
-    elif max(layer.strides) > 1:
+    elif layer.padding == "same" and max(layer.strides) > 1:
         rule = "given, since this 'same' padding depends on it"
         remedy = "Pass the spatial size of the inputs, such as (height, width)."
         related = {"strides": layer.strides}
         raise ValueError(argument_error(owner, "input_size", rule, None, remedy, **related))
-    return same_padding_per_axis(sizes, *window)
+    return padding_per_axis(layer.padding, sizes, *window)
 
 
-def _find_torch_activation(owner: str, layer: BaseConv) -> nn.Module | None:
+def find_torch_activation(owner: str, layer: BaseConv) -> nn.Module | None:
     """Return the plain module of the layer's activation, None for linear."""
     activation: Any = layer.activation
     if activation is activations.linear:

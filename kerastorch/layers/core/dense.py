@@ -104,8 +104,7 @@ class Dense(KernelLayer):
             self._refuse_argument(argument, "a shape with a known last size, 1 at least", shape)
         return self._parameter_shapes((self.units, shape[-1]))
 
-    def _materialize(self, values: Mapping[str, Tensor]) -> None:
-        super()._materialize(values)
+    def _on_build(self) -> None:
         if self.lora_enabled:
             self.lora_alpha = self.lora_rank  # `Dense.build` of Keras loses the constructor's
 

@@ -19,9 +19,8 @@ _NOW = {  # names of Keras 1 and 2
     "b": "bias",
     "running_mean": "moving_mean",
     "running_std": "moving_variance",
-    "depthwise_kernel": "kernel",
 }
-_KERAS_1 = re.compile(r".+_(W|b|gamma|beta|running_mean|running_std)")
+_KERAS_1 = re.compile(r".+_(W|b|gamma|beta|running_mean|running_std|(depth|point)wise_kernel)")
 
 
 def get_group_name(spec: LayerSpec) -> str:

@@ -14,6 +14,7 @@ from .module_weights import ModuleWeights
 from .parameters import MERGED
 from .saved_layers_by_config import SourceLayer
 
+_CONVOLUTIONS = ("conv", "depthwise_conv", "separable_conv")
 _FLIPPED = ("conv1d", "conv2d", "conv3d", "conv2d_transpose", "conv3d_transpose")
 
 
@@ -41,7 +42,7 @@ def _convert_kernel(
     contents: WeightFile, saved: SourceLayer, leaf: ModuleWeights, weight: Weight
 ) -> Weight:
     """Return a weight of more than two axes in Keras 3's order and direction."""
-    is_convolution = any(kind.startswith(("conv", "depthwise_conv")) for kind in leaf.kinds)
+    is_convolution = any(kind.startswith(_CONVOLUTIONS) for kind in leaf.kinds)
     if is_convolution and contents.may_be_keras1 and len(weight.shape) == 4:
         moved = (*weight.shape[2:], weight.shape[1], weight.shape[0])
         if _is_filters_first(saved, leaf, weight, moved):
@@ -60,7 +61,8 @@ def _is_filters_first(
     """Return whether a kernel of Keras 1 is (filters, channels, rows, columns)."""
     if saved.spec is not None:
         return saved.spec.config.get("data_format") == "channels_first"
-    wanted = leaf.targets[0].shape
+    named = {target.name: target for target in leaf.targets}
+    wanted = named.get(weight.name or "", leaf.targets[0]).shape
     if wanted is None or wanted == weight.shape == moved:
         what = "a kernel of Keras 1 whose order of axes is in no config"
         raise ValueError(f"{what}: {weight.shape}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -117,7 +118,13 @@ def list_parameters(module: nn.Module) -> list[ParameterSlot]:
 
 def _list_layer_weights(layer: Layer, path: str) -> list[ParameterSlot]:
     targets = [
-        ParameterSlot(layer, spec.parameter, spec.name, path + spec.parameter, spec.view)
+        ParameterSlot(
+            layer,
+            spec.parameter,
+            spec.name,
+            path + spec.parameter,
+            partial(layer._view_in_keras_order, spec),
+        )
         for spec in layer.weight_specs
         if getattr(layer, spec.parameter) is not None
     ]

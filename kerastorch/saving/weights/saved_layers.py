@@ -127,7 +127,10 @@ def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
 
 def name_weight(layer: SavedLayer, weight: Weight) -> Weight:
     """Return a weight of an old file with Keras's name of it and a unique path."""
-    _, bare = split_name(weight)
+    prefix, bare = split_name(weight)
+    if bare == "depthwise_kernel":  # in Keras 2 the kernel of DepthwiseConv2D, too
+        pointwise = (split_name(other) == (prefix, "pointwise_kernel") for other in layer.weights)
+        bare = bare if any(pointwise) else "kernel"
     return replace(weight, name=bare, path=f"{layer.path}/{weight.path}")
 
 

@@ -17,11 +17,15 @@ REQUIRED = {
     "AveragePooling2D": [2],
     "Conv2D": [4, 3],
     "Dense": [4],
+    "DepthwiseConv1D": [3],
+    "DepthwiseConv2D": [3],
     "Dropout": [0.5],
     "InputLayer": [(6, 5, 3)],
     "Permute": [(2, 1, 3)],
     "Rescaling": [2.0],
     "Reshape": [(-1,)],
+    "SeparableConv1D": [4, 3],
+    "SeparableConv2D": [4, 3],
     "SpatialDropout2D": [0.5],
 }
 
@@ -44,7 +48,7 @@ def test_every_registered_layer_and_alias_is_exported():
 def test_weight_names_from_a_config_are_those_of_the_layer(name):
     layer = make(name)
     if not layer.built:
-        layer.build((None, 6, 5, 3))
+        layer.build((None, *(6, 5, 4)[: layer.rank or 2], 3))
     found = tuple(variable.name for variable in layer.variables)
     assert LAYERS[name].weight_names(layer.get_config()) == found
 
