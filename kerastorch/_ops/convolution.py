@@ -9,10 +9,44 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .tracing import is_tracing
-from .window_arithmetic import Integers, plan_padding, same_padding_per_axis, to_f_pad_order
+from .window_arithmetic import (
+    Integers,
+    padding_per_axis,
+    plan_padding,
+    same_padding_per_axis,
+    to_f_pad_order,
+)
 
 Convolution = Callable[..., Tensor]
-CONVOLUTIONS: dict[int, Convolution] = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
+
+
+def convolve_1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int | Integers = 1,
+    padding: int | Integers = 0,
+    dilation: int | Integers = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolve as in 2-D with a height of 1: `torch.conv1d` copies a permuted input.
+
+    An integer stands for both axes; torch's vmap needs one or two, and a padding of 0 along height.
+    """
+    stride = stride if isinstance(stride, int) else stride[0]
+    dilation = dilation if isinstance(dilation, int) else dilation[0]
+    if padding:
+        padding = (0, padding if isinstance(padding, int) else padding[0])
+    x, weight = x.unsqueeze(2), weight.unsqueeze(2)
+    return torch.conv2d(x, weight, bias, stride, padding, dilation, groups).squeeze(2)
+
+
+CONVOLUTIONS: dict[int, Convolution] = {1: convolve_1d, 2: torch.conv2d, 3: torch.conv3d}
+
+
+def _pad(x: Tensor, sides: list[int]) -> Tensor:
+    """Pad with zeros and keep the memory order, which `F.pad` loses for one spatial axis."""
+    return F.pad(x, sides) if x.ndim > 3 else F.pad(x.unsqueeze(2), sides).squeeze(2)
 
 
 def convolve_same(
@@ -44,7 +78,29 @@ def convolve_same(
                 y = y.narrow(axis, start, length)
             return y, False
         sides = plan.sides
-    return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups), True
+    return convolution(_pad(x, sides), weight, bias, stride, 0, dilation, groups), True
+
+
+def convolve_causal(
+    convolution: Convolution,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    kernel_size: Integers,
+    stride: Integers,
+    dilation: Integers,
+    groups: int,
+) -> tuple[Tensor, bool]:
+    """Convolve one spatial axis with zeros before it, so that nothing depends on later positions.
+
+    The arguments and results are those of `convolve_same`.
+    """
+    before, size = (kernel_size[0] - 1) * dilation[0], x.shape[2]
+    if groups > 1 and x.is_cpu and not (is_tracing() or torch.is_grad_enabled()):
+        if 0 < before <= size:  # as in `convolve_same`
+            y = convolution(x, weight, bias, stride, (before,), dilation, groups)
+            return y.narrow(2, 0, (size - 1) // stride[0] + 1), False
+    return convolution(_pad(x, [before, 0]), weight, bias, stride, 0, dilation, groups), True
 
 
 def convolve_dynamic(
@@ -54,7 +110,7 @@ def convolve_dynamic(
     stride: Integers,
     dilation: Integers,
     groups: int,
-    same: bool,
+    padding: str,
 ) -> Tensor:
     """Convolve a permuted view in a form that inductor compiles for dynamic sizes and training.
 
@@ -65,16 +121,16 @@ def convolve_dynamic(
     """
     convolution = CONVOLUTIONS[x.ndim - 2]
     sizes, kernel_size = x.shape[2:], weight.shape[2:]
-    if same and max(kernel_size) > 1:
-        sides = to_f_pad_order(same_padding_per_axis(sizes, kernel_size, stride, dilation))
-        return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups)
+    if padding != "valid" and max(kernel_size) > 1:
+        sides = to_f_pad_order(padding_per_axis(padding, sizes, kernel_size, stride, dilation))
+        return convolution(_pad(x, sides), weight, bias, stride, 0, dilation, groups)
     axes = zip(sizes, kernel_size, dilation, strict=True)
     if any(n <= (k - 1) * d for n, k, d in axes):  # does not fit: the operation raises
         return convolution(x, weight, bias, stride, 0, dilation, groups)
     # One stride more gives one output position more at any size. A padding of zero would be
     # removed from the graph.
     surplus = to_f_pad_order([(0, step) for step in stride])
-    y = convolution(F.pad(x, surplus), weight, bias, stride, 0, dilation, groups)
+    y = convolution(_pad(x, surplus), weight, bias, stride, 0, dilation, groups)
     for axis in range(2, y.ndim):
         y = y.narrow(axis, 0, y.shape[axis] - 1)
     return y

@@ -38,9 +38,9 @@ def output_size(
     """
     if size is None:
         return None
-    if padding == "same":
-        return (size + stride - 1) // stride
-    return (size - (kernel - 1) * dilation - 1) // stride + 1
+    if padding == "valid":
+        return (size - (kernel - 1) * dilation - 1) // stride + 1
+    return (size + stride - 1) // stride
 
 
 def compute_fixed_padding(
@@ -50,12 +50,22 @@ def compute_fixed_padding(
 
     "same" is symmetric for every size if all strides are 1 and all dilated kernel sizes are odd.
     """
-    if padding == "valid":
-        return (0,) * len(kernel_size)
     totals = tuple((k - 1) * d for k, d in zip(kernel_size, dilation, strict=True))
-    if max(strides) > 1 or any(total % 2 for total in totals):
+    if padding == "valid" or (padding == "causal" and max(totals) == 0):
+        return (0,) * len(kernel_size)
+    if padding == "causal" or max(strides) > 1 or any(total % 2 for total in totals):
         return None
     return tuple(total // 2 for total in totals)
+
+
+def padding_per_axis(
+    padding: str, sizes: Integers, kernel_size: Integers, stride: Integers, dilation: Integers
+) -> list[tuple[int, int]]:
+    """Return the padding (before, after) of each spatial axis; "causal" is all before."""
+    if padding == "same":
+        return same_padding_per_axis(sizes, kernel_size, stride, dilation)
+    causal = padding == "causal"
+    return [((k - 1) * d * causal, 0) for k, d in zip(kernel_size, dilation, strict=True)]
 
 
 def same_padding_per_axis(

@@ -19,11 +19,15 @@ class BaseConv(KernelLayer):
     """The arguments, documented in `Conv2D`, and shapes of a convolution over `rank` axes."""
 
     rank: ClassVar[int]
+    paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
     renamed_arguments: ClassVar = {
         **KernelLayer.renamed_arguments,
         "nb_filter": "filters",
         "border_mode": "padding",
         "subsample": "strides",
+        "filter_length": "kernel_size",
+        "subsample_length": "strides",
+        "atrous_rate": "dilation_rate",
     }
     fixed_arguments = (
         *("filters", "kernel_size", "strides", "padding", "data_format"),
@@ -62,7 +66,7 @@ class BaseConv(KernelLayer):
         self.filters = as_positive_int(owner, "filters", filters)
         self.kernel_size = as_positive_ints(owner, "kernel_size", kernel_size, rank)
         self.strides = as_positive_ints(owner, "strides", strides, rank)
-        self.padding = as_choice(owner, "padding", padding, ("valid", "same"))
+        self.padding = as_choice(owner, "padding", padding, self.paddings)
         self.data_format = resolve_data_format(owner, data_format)
         self.dilation_rate = as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
         self.groups = as_positive_int(owner, "groups", groups)
@@ -81,10 +85,14 @@ class BaseConv(KernelLayer):
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3; Keras 1 has two kernel sizes."""
+        """Convert a config of any Keras to that of Keras 3; Keras 1 has a size for each axis."""
         upgraded = super().upgrade_config(config)
-        if "nb_row" in upgraded:
-            upgraded["kernel_size"] = (upgraded.pop("nb_row"), upgraded.pop("nb_col", None))
+        for sizes in (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3")):
+            if sizes[0] in upgraded:
+                upgraded["kernel_size"] = tuple(upgraded.pop(size, None) for size in sizes)
+        if cls.rank == 1 and upgraded.keys() & {"kernel_initializer", "use_bias"}:
+            # Up to Keras 2.1, a full config of one spatial axis has no data format.
+            upgraded.setdefault("data_format", "channels_last")
         return upgraded
 
     def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
@@ -98,11 +106,11 @@ class BaseConv(KernelLayer):
         spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
         axes = zip(spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True)
         sizes = [output_size(n, k, s, d, self.padding) for n, k, s, d in axes]
-        same = self.padding == "same"
-        least = 0 if same and argument == "input_shape" else 1
+        padded = self.padding != "valid"
+        least = 0 if padded and argument == "input_shape" else 1
         if any(size is not None and size < least for size in sizes):
             rule = "a shape at least as large as the kernel"
-            remedy = "Use a larger input." if same else "Use a larger input, or padding='same'."
+            remedy = "Use a larger input." if padded else "Use a larger input, or padding='same'."
             related = {"kernel_size": self.kernel_size, "dilation_rate": self.dilation_rate}
             self._refuse_shape(argument, rule, shape, remedy, **related)
         return sizes

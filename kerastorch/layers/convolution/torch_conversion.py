@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from ... import activations
 from ..._core.arguments import as_positive_ints
 from ..._core.errors import argument_error
-from ..._ops.window_arithmetic import compute_fixed_padding, same_padding_per_axis, to_f_pad_order
+from ..._ops.window_arithmetic import compute_fixed_padding, padding_per_axis, to_f_pad_order
 from ...dtype_policies import get_dtype_name, parse_policy
 from .base import BaseConv
 
@@ -164,12 +164,12 @@ def _compute_padding(
     sizes = (1,) * layer.rank
     if input_size is not None:
         sizes = as_positive_ints(owner, "input_size", input_size, layer.rank)
-    elif max(layer.strides) > 1:
+    elif layer.padding == "same" and max(layer.strides) > 1:
         rule = "given, since this 'same' padding depends on it"
         remedy = "Pass the spatial size of the inputs, such as (height, width)."
         related = {"strides": layer.strides}
         raise ValueError(argument_error(owner, "input_size", rule, None, remedy, **related))
-    return same_padding_per_axis(sizes, *window)
+    return padding_per_axis(layer.padding, sizes, *window)
 
 
 def _find_torch_activation(owner: str, layer: BaseConv) -> nn.Module | None:
