@@ -199,8 +199,8 @@ OTHER_RANKS = {
     "1-D of Keras 1.1": ("Convolution1D", (2, 1, 0), (4, 2, 3, 1), SEQUENCE),
     "3-D": ("Convolution3D", (0, 1, 2, 3, 4), (3, 2, 1, 2, 4),
             {**CUBE, "dim_ordering": "tf", "batch_input_shape": [None, 5, 6, 7, 2]}),
-    "3-D, channels first": ("Convolution3D", (2, 3, 4, 1, 0), (4, 2, 3, 2, 1),
-                            {**CUBE, "dim_ordering": "th", "batch_input_shape": [None, 2, 5, 6, 7]}),
+    "3-D, first": ("Convolution3D", (2, 3, 4, 1, 0), (4, 2, 3, 2, 1),
+                   {**CUBE, "dim_ordering": "th", "batch_input_shape": [None, 2, 5, 6, 7]}),
 }  # fmt: skip
 
 

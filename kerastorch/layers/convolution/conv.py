@@ -131,7 +131,8 @@ class Conv(BaseConv):
     ) -> Tensor:
         """Compute the output in the form that suits `torch.compile` and `torch.export` best."""
         convolve, special = self._constants[1:3]
-        any_size = last is not None and is_compiling_dynamic_training(x)
+        # Inductor fails on padding before a 3-D convolution of dynamic sizes.
+        any_size = last is not None and self.rank < 3 and is_compiling_dynamic_training(x)
         if any_size:
             options = self.strides, self.dilation_rate, self.groups
             y = convolve_dynamic(x, weight, bias, *options, self.padding)
