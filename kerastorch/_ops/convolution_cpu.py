@@ -27,11 +27,10 @@ _MIN_PRODUCTS = 8_000_000  # multiplications that hide the overhead of a few mor
 
 def select_convolution(kernel_size: Integers, strides: Integers, groups: int) -> Convolution:
     """Return a convolution with the signature of `torch.conv2d`."""
-    if len(kernel_size) == 2:
-        if groups > 1 and prod(kernel_size) > _SMALL_WINDOW:
-            return _convolve_depthwise
-        if groups == 1 and strides[-1] > 1:
-            return _convolve_strided
+    if len(kernel_size) == 2 and groups > 1 and prod(kernel_size) > _SMALL_WINDOW:
+        return _convolve_depthwise
+    if len(kernel_size) > 1 and groups == 1 and strides[-1] > 1:
+        return _convolve_strided
     return CONVOLUTIONS[len(kernel_size)]
 
 
@@ -53,7 +52,7 @@ def _convolve_strided(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry:
     """
     if weight.shape[1] == 1 and (is_tracing() or _is_one_wide(x, weight, *geometry)):
         x, weight = x.squeeze(1).unsqueeze(1), weight.squeeze(1).unsqueeze(1)
-    return torch.conv2d(x, weight, bias, *geometry)
+    return CONVOLUTIONS[x.ndim - 2](x, weight, bias, *geometry)
 
 
 def _is_one_wide(x: Tensor, weight: Tensor, *geometry: Any) -> bool:
@@ -77,7 +76,7 @@ def conv1x1_as_matmul(
     dilation: Integers,
     groups: int,
 ) -> tuple[Tensor, bool]:
-    """Compute an ungrouped 1x1 convolution, as a matrix product over spatial positions if faster.
+    """Compute an ungrouped convolution of kernel size 1, as a matrix product if that is faster.
 
     That is where the weight outweighs the activations, and in training of several images on one
     thread. The second result is whether to overwrite the output: in training, a view costs more
@@ -86,22 +85,24 @@ def conv1x1_as_matmul(
     strided = max(stride) > 1
     if _is_measured(x) and (strided or x.numel() * weight.shape[0] >= _MIN_PRODUCTS):
         inputs = to_channels_last(x)
-        if strided:
-            inputs = inputs[:, :: stride[0], :: stride[1]]  # its gradient is channels_last too
+        if strided:  # the gradient of the slices is channels_last too
+            inputs = inputs[(slice(None), *(slice(None, None, step) for step in stride))]
         if _is_faster(inputs, weight, strided):
             y = F.linear(inputs, to_channels_last(weight).flatten(1), bias)
-            return permute_axes(y, CHANNELS_FIRST[2]), not torch.is_grad_enabled()
+            return permute_axes(y, CHANNELS_FIRST[x.ndim - 2]), not torch.is_grad_enabled()
     return convolution(x, weight, bias, stride, 0, dilation, groups), True
 
 
 def _is_faster(inputs: Tensor, weight: Tensor, strided: bool) -> bool:
     """Return whether a matrix product is faster, which copies a strided input and no other."""
     # The elements that the product reads and writes besides the weight.
-    elements = inputs.shape[:3].numel() * (weight.shape[0] + weight.shape[1])
+    elements = inputs.shape[:-1].numel() * (weight.shape[0] + weight.shape[1])
     if strided:
         return 0 < elements <= _COPY_BOUND * weight.numel()
     if not inputs.is_contiguous():
         return False
+    if inputs.ndim == 5:
+        return True
     training = torch.is_grad_enabled()
     if torch.get_num_threads() == 1:
         if inputs.shape[0] == 1:

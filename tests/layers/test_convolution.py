@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from kerastorch.layers import Conv2D
+from kerastorch.layers import Conv1D, Conv2D, Conv3D
+from kerastorch.layers.convolution.conv import Conv
 from tests.layers.case import LayerCase, Shape, cases
 from tests.layers.test_activation import NAMES
 
-SIZES = ((8, 9), (9, 12), (11, 8), (12, 10))  # a strided "same" pads each by another amount
+SIZES = {  # a strided "same" pads each by another amount
+    Conv1D: ((8,), (9,), (11,), (13,)),
+    Conv2D: ((8, 9), (9, 12), (11, 8), (12, 10)),
+    Conv3D: ((7, 5, 6), (8, 6, 5), (6, 7, 9), (5, 8, 7)),
+}
 BATCHES = (2, 3, 1, 4)
 NOT_TWO_POSITIVE_INTEGERS = (
     *(0, -1, (0, 1), (1, 0), (-2, 3), (), (1,), (1, 1, 1), [1], "3", "abc", None, 3.0, (None, 1)),
@@ -49,36 +55,48 @@ REFUSED_HERE = [
     ("input_shape", (5, -6, 3), ValueError),
     ("input_shape", (2, 5, 6, 3), ValueError),
 ]
+NOT_IN_OTHER_RANKS = [  # what differs from Conv2D
+    *((name, v, ValueError) for name in ("kernel_size", "strides", "dilation_rate")
+      for v in (0, (0,), (1, 1), (2, 1, 0), "33", None, 3.0, False, object())),
+    *((name, values[0], ValueError) for name, values in REFUSED_VALUES.items()
+      if name not in ("kernel_size", "strides", "dilation_rate", "padding")),
+    ("padding", "full", ValueError),
+    ("padding", ["same"], ValueError),
+]  # fmt: skip
 FIRST = {"data_format": "channels_first"}
 SAME = {"padding": "same"}
 
 
-def _conv2d(
+def _conv(
+    layer: type[Conv],
     channels: int,
     filters: int,
     kernel_size: Any,
     refused: list[Shape],
-    sizes: tuple[Shape, ...] = SIZES,
+    sizes: tuple[Shape, ...] = (),
     thorough: bool = False,
     **arguments: Any,
 ) -> LayerCase:
     first = arguments.get("data_format") == "channels_first"
-    sized = zip(BATCHES, sizes, strict=False)
+    sized = zip(BATCHES, sizes or SIZES[layer], strict=False)
     shape, *other = [(n, channels, *s) if first else (n, *s, channels) for n, s in sized]
     given = {"filters": filters, "kernel_size": kernel_size, **arguments}
     given = {"bias_initializer": "random_normal", **given}
     return LayerCase(
-        Conv2D,
+        layer,
         given,
         shape,
         other,
         refused,
-        REFUSED_ARGUMENTS,
-        REFUSED_HERE,
+        REFUSED_ARGUMENTS if layer is Conv2D else NOT_IN_OTHER_RANKS,
+        REFUSED_HERE if layer is Conv2D else [("kernel_size", "3" * layer.rank, ValueError)],
         thorough=thorough,
         integers_agree=False,
         integers="converted",
     )
+
+
+_conv1d, _conv2d, _conv3d = (partial(_conv, layer) for layer in (Conv1D, Conv2D, Conv3D))
 
 
 # channels, filters, kernel size, inputs that are refused
@@ -129,6 +147,60 @@ CONV2D = {
                                  **SAME),
 }  # fmt: skip
 CONV2D["valid"] = replace(CONV2D["valid"], refused_arguments=EVERY_REFUSED)
+CAUSAL = {"padding": "causal"}
+CONV1D = {
+    "valid-1d": _conv1d(3, 5, 3, [(2, 8, 4), (2, 2, 3), (8, 3)], activation="relu"),
+    "no-bias-1d": _conv1d(3, 4, (2,), [(2, 3, 8), (2, 1, 3)], use_bias=False, thorough=True,
+                          activation="softmax"),
+    "one-channel-1d": _conv1d(1, 1, 4, [(2, 8, 2), (2, 3, 1)], activation="silu", strides=3),
+    "pointwise-1d": _conv1d(3, 5, 1, [(2, 4, 1), (2, 8)]),
+    "pointwise-strided-1d": _conv1d(3, 5, 1, [(2, 4, 1)], strides=3, activation="relu", **SAME),
+    "strided-1d": _conv1d(2, 3, 3, [(2, 8, 1), (2, 2, 2)], strides=2),
+    "dilated-1d": _conv1d(2, 3, 3, [(2, 4, 2), (2, 8, 3)], dilation_rate=2),
+    "depthwise-1d": _conv1d(3, 6, 3, [(2, 8, 1), (2, 8, 6)], groups=3),
+    "same-odd-1d": _conv1d(3, 4, 5, [(2, 8, 2), (2, 0, 3)], **SAME),
+    "same-even-1d": _conv1d(3, 4, 4, [(2, 8, 4), (8, 3)], thorough=True, activation="relu", **SAME),
+    "same-strided-1d": _conv1d(2, 3, 4, [(2, 8, 3), (2, 0, 2)], strides=3, activation="tanh",
+                               **SAME),
+    "same-grouped-strided-1d": _conv1d(4, 6, 3, [(2, 8, 2)], groups=2, strides=2, **SAME),
+    "same-dilated-1d": _conv1d(2, 3, 2, [(2, 8, 3)], dilation_rate=3, **SAME),
+    "causal": _conv1d(3, 4, 3, [(2, 8, 4), (2, 0, 3), (8, 3)], thorough=True, activation="relu",
+                      kernel_regularizer="l2", activity_regularizer="l1", **CAUSAL),
+    "causal-dilated": _conv1d(2, 3, 3, [(2, 8, 3)], dilation_rate=3, **CAUSAL),
+    "causal-strided": _conv1d(2, 3, 4, [(2, 8, 3)], strides=3, activation="softmax", **CAUSAL),
+    "causal-wide": _conv1d(2, 3, 7, [(2, 3, 3)], ((3,), (2,), (9,)), **CAUSAL),
+    "causal-pointwise": _conv1d(2, 3, 1, [(2, 8, 3)], strides=2, **CAUSAL),
+    "causal-grouped": _conv1d(4, 6, 3, [(2, 8, 2)], groups=2, **CAUSAL),
+    "causal-depthwise-strided": _conv1d(3, 6, 4, [(2, 8, 1)], groups=3, strides=2, **CAUSAL),
+    "first-causal": _conv1d(3, 4, 3, [(2, 8, 3), (3, 8)], dilation_rate=2, activation="silu",
+                            **CAUSAL, **FIRST),
+    "first-same-grouped-1d": _conv1d(4, 6, 4, [(2, 8, 4)], groups=2, strides=3, thorough=True,
+                                     **SAME, **FIRST),
+    "lora-causal": _conv1d(4, 6, 3, [(2, 8, 3)], groups=2, lora_rank=2, kernel_regularizer="l2",
+                           **CAUSAL),
+}  # fmt: skip
+CONV3D = {
+    "valid-3d": _conv3d(3, 4, (2, 3, 1), [(2, 7, 5, 6, 4), (2, 1, 5, 6, 3), (7, 5, 6, 3)],
+                        activation="relu"),
+    "no-bias-3d": _conv3d(3, 4, 2, [(2, 3, 7, 5, 6)], use_bias=False, activation="softmax"),
+    "one-channel-3d": _conv3d(1, 2, (2, 1, 3), [(2, 7, 5, 6, 2)], strides=(1, 2, 3)),
+    "pointwise-3d": _conv3d(3, 5, 1, [(2, 7, 5, 6, 1)], thorough=True),
+    "pointwise-strided-3d": _conv3d(3, 5, 1, [(2, 7, 5, 6, 1)], strides=(2, 1, 3),
+                                    activation="relu"),
+    "dilated-3d": _conv3d(2, 3, (2, 3, 2), [(2, 7, 4, 6, 2)], dilation_rate=(3, 2, 1)),
+    "depthwise-3d": _conv3d(3, 6, (3, 2, 2), [(2, 7, 5, 6, 1)], groups=3),
+    "same-odd-3d": _conv3d(3, 4, (3, 5, 1), [(2, 7, 5, 6, 2), (2, 0, 5, 6, 3)], **SAME),
+    "same-even-3d": _conv3d(3, 4, (2, 4, 3), [(2, 7, 5, 6, 4)], thorough=True, activation="relu",
+                            **SAME),
+    "same-strided-3d": _conv3d(2, 3, (3, 4, 2), [(2, 7, 5, 6, 3)], strides=(2, 3, 2), **SAME),
+    "same-grouped-strided-3d": _conv3d(4, 6, (3, 2, 3), [(2, 7, 5, 6, 2)], groups=2,
+                                       strides=(2, 1, 3), kernel_regularizer="l2", **SAME),
+    "first-strided-3d": _conv3d(2, 3, (3, 2, 1), [(2, 7, 5, 6, 2)], strides=(2, 3, 1), **FIRST),
+    "first-same-dilated-3d": _conv3d(2, 4, (2, 3, 2), [(2, 7, 5, 6, 2)], dilation_rate=(1, 2, 3),
+                                     activation="silu", **SAME, **FIRST),
+    "lora-3d": _conv3d(4, 6, (2, 3, 1), [(2, 7, 5, 6, 2)], groups=2, lora_rank=2, lora_alpha=3),
+}  # fmt: skip
+CONVOLUTIONS = {**CONV1D, **CONV2D, **CONV3D}
 OTHER_ARGUMENTS: list[dict[str, Any]] = [
     *({"activation": name} for name in NAMES),
     {"kernel_regularizer": {"class_name": "L1L2", "config": {"l1": 0.1, "l2": 0.2}}},
@@ -139,7 +211,7 @@ OTHER_ARGUMENTS: list[dict[str, Any]] = [
     {"kernel_initializer": "he_normal", "bias_constraint": "non_neg"},
 ]
 CASES = [
-    *CONV2D.values(),
+    *CONVOLUTIONS.values(),
     *cases(
         Conv2D,
         *(

@@ -11,7 +11,7 @@ from kerastorch._core.layout import empty_weight
 from kerastorch._ops import convolution
 from kerastorch._ops import convolution_cpu as convolution_cpu_module
 from kerastorch._ops.convolution_cpu import _Depthwise, conv1x1_as_matmul, select_convolution
-from kerastorch.layers import Conv2D
+from kerastorch.layers import Conv1D, Conv2D, Conv3D
 
 # name -> (batch, channels, sizes), filters, window, stride, padding, dilation, groups
 DEPTHWISE = {
@@ -33,10 +33,10 @@ PLACES.update({"outweighed": OUTWEIGHED})
 CASES = {**DEPTHWISE, **PLACES}
 
 
-def tensors(case, dtype=torch.float32):
+def tensors(case, dtype=torch.float32, order=torch.channels_last):
     shape, filters, window, *_, groups = case
     weight = empty_weight((filters, shape[1] // groups, *window), dtype=dtype).normal_()
-    x = torch.randn(shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(shape, dtype=dtype).contiguous(memory_format=order)
     return [each.requires_grad_() for each in (x, weight, torch.randn(filters, dtype=dtype))]
 
 
@@ -259,6 +259,52 @@ def test_one_channel_and_one_place_along_the_width(padding, with_gradients, devi
         with torch.set_grad_enabled(with_gradients):
             outputs = layer(x)
         assert_close(outputs.double(), copy.deepcopy(layer).double()(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_gradients", [True, False], ids=["gradients", "inference"])
+@pytest.mark.parametrize("cls", [Conv1D, Conv3D])
+def test_one_channel_in_other_ranks(cls, with_gradients, device):
+    sizes = ((5, 3, 3), (2, 2, 2), (1, 3, 4))
+    for width, step, size in itertools.product(range(4, 9), (2, 3, 4), sizes):
+        *deep, last = (5, 6, width)[-cls.rank :]
+        layer = cls(3, size[-cls.rank :], (*(1,) * len(deep), step), device=device)
+        x = torch.randn(2, *deep, last, 1, device=device)
+        with torch.set_grad_enabled(with_gradients):
+            outputs = layer(x)
+        assert_close(outputs.double(), copy.deepcopy(layer).double()(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_volume_is_multiplied_where_it_is_contiguous_or_strided(monkeypatch):
+    case = ((1, 60, 8, 20, 20), 50, (1, 1, 1), (1, 1, 1), (0, 0, 0), (1, 1, 1), 1)
+    given = tensors(case, order=torch.channels_last_3d)
+    x, weight, bias = given
+    outputs, fresh = conv1x1_as_matmul(torch.conv3d, *given, *case[3:4], *case[5:])
+    assert_close(outputs, torch.conv3d(*given))
+    assert not fresh
+    assert_close(gradients(outputs, given), gradients(torch.conv3d(*given), given))
+    monkeypatch.setattr(convolution_cpu_module, "F", None)
+    with pytest.raises(AttributeError):
+        conv1x1_as_matmul(torch.conv3d, *given, *case[3:4], *case[5:])
+    plain = x.detach().contiguous()
+    assert conv1x1_as_matmul(torch.conv3d, plain, weight, bias, *case[3:4], *case[5:])[1]
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_a_causal_output_depends_on_no_later_step(dilation):
+    layer = Conv1D(6, 3, padding="causal", dilation_rate=dilation, groups=3, input_shape=(12, 3))
+    x = torch.randn(2, 12, 3)
+    later = torch.cat([x[:, :7], torch.full((2, 5, 3), torch.nan)], 1)
+    for mode in (torch.enable_grad, torch.no_grad):
+        with mode():
+            outputs = layer(later)
+            assert outputs[:, 7:].isnan().any((0, 2)).all()
+            assert_close(outputs[:, :7], layer(x)[:, :7])
+
+
+def test_padding_keeps_the_memory_of_a_sequence():
+    x = torch.randn(2, 12, 3).permute(0, 2, 1)  # (batch, channels, steps)
+    padded = convolution._pad(x, [1, 2])
+    assert padded.shape == (2, 3, 15) and padded.stride(1) == 1
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

@@ -33,7 +33,7 @@ WAYS = ("valid", "pointwise", "strided", "dilated", "same-odd", "same-even", "sa
         "same-pointwise-strided", "same-dilated-odd", "same-grouped-strided",
         "same-depthwise-strided", "first-valid", "first-same-grouped-strided")  # fmt: skip
 # Those that are equal at first get one symbol: no batch is as large as the channels are many.
-SIZES = ((6, 9, 11), (7, 12, 8), (5, 10, 13))
+SIZES = ((6, 9, 11, 14), (7, 12, 8, 15), (5, 10, 13, 9))
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,8 @@ def layer_of(name: str, **arguments) -> tuple[Conv2D, list[Tensor]]:
     case = ROWS[name]
     layer, channels = make(case, **arguments), channels_of(case)
     first = is_channels_first(case)
-    shapes = [(b, channels, h, w) if first else (b, h, w, channels) for b, h, w in SIZES]
+    sizes = [(b, spatial[: layer.rank]) for b, *spatial in SIZES]
+    shapes = [(b, channels, *n) if first else (b, *n, channels) for b, n in sizes]
     layer.build(shapes[0])
     return layer, [batch(shape) for shape in shapes]
 
@@ -125,7 +126,7 @@ def test_one_graph_for_all_sizes_of_every_case(name, training):
 
 
 def test_the_second_size_makes_one_graph_for_all():
-    inputs = [batch((b, 2 * h, 2 * w, 3)) for b, h, w in (*SIZES, (7, 11, 9))]
+    inputs = [batch((b, 2 * h, 2 * w, 3)) for b, h, w, _ in (*SIZES, (7, 11, 9, 5))]
     assert_compiles(network(), inputs, False, backend="aot_eager")
     assert graphs() == 2
 
@@ -158,7 +159,7 @@ def test_the_checks_of_graphs_can_fail():
 
 def test_a_train_step_is_one_graph_with_its_loss_terms(device):
     model = network().to(device)
-    plain, inputs = copy.deepcopy(model), [batch((b, h + 8, w + 8, 3)) for b, h, w in SIZES]
+    plain, inputs = copy.deepcopy(model), [batch((b, h + 8, w + 8, 3)) for b, h, w, _ in SIZES]
 
     def loss_of(model, x):
         return model(x).square().mean() + regularization_loss(model)
@@ -245,7 +246,7 @@ def test_inductor_in_every_way(name, activation, training, dynamic, device):
 @pytest.mark.parametrize("dynamic", [False, True, None], ids=["static", "dynamic", "automatic"])
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_inductor_and_a_network(training, dynamic, device):
-    inputs = [batch((b, 2 * h, 2 * w, 3)).to(device) for b, h, w in SIZES]
+    inputs = [batch((b, 2 * h, 2 * w, 3)).to(device) for b, h, w, _ in SIZES]
     assert_compiles(network().to(device), inputs, training, dynamic=dynamic)
 
 

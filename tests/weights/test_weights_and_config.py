@@ -189,6 +189,47 @@ def test_lora_is_merged_by_the_config_where_the_module_has_none(tmp_path):
     np.testing.assert_allclose(stored(linear.weight), expected, rtol=1e-6, atol=1e-6)
 
 
+# The axes of Keras 1's kernel for those of Keras 3's, its shape, and further words
+SEQUENCE = {"filter_length": 3, "batch_input_shape": [None, 7, 2]}
+CUBE = {"kernel_dim1": 3, "kernel_dim2": 2, "kernel_dim3": 1}
+OTHER_RANKS = {
+    "1-D": ("Convolution1D", (0, 2, 3), (3, 1, 2, 4), SEQUENCE),
+    "1-D, dilated": ("AtrousConvolution1D", (0, 2, 3), (3, 1, 2, 4),
+                     {**SEQUENCE, "atrous_rate": 2, "input_length": 7, "input_dim": 2}),
+    "1-D of Keras 1.1": ("Convolution1D", (2, 1, 0), (4, 2, 3, 1), SEQUENCE),
+    "3-D": ("Convolution3D", (0, 1, 2, 3, 4), (3, 2, 1, 2, 4),
+            {**CUBE, "dim_ordering": "tf", "batch_input_shape": [None, 5, 6, 7, 2]}),
+    "3-D, first": ("Convolution3D", (2, 3, 4, 1, 0), (4, 2, 3, 2, 1),
+                   {**CUBE, "dim_ordering": "th", "batch_input_shape": [None, 2, 5, 6, 7]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["theano", "tensorflow"])
+@pytest.mark.parametrize("name", OTHER_RANKS)
+def test_kernels_of_keras_1_of_other_ranks(tmp_path, name, backend):
+    class_name, axes, shape, words = OTHER_RANKS[name]
+    kernel, bias = array(*shape), array(4)
+    entry = {"class_name": class_name, "config": {"nb_filter": 4, "name": "c", **words}}
+    config = {"class_name": "Sequential", "config": [entry]}
+    path = old_file(tmp_path, {"c": {"c_W": kernel, "c_b": bias}}, config, backend=backend)
+    model = keras.load_model(path)
+    left = [axis for axis in range(kernel.ndim) if axis not in axes]
+    expected = kernel.transpose(*axes, *left).reshape([shape[axis] for axis in axes])
+    if backend == "theano":
+        expected = np.flip(expected, tuple(range(expected.ndim - 2)))
+    layer = model.layers["c"]
+    np.testing.assert_array_equal(stored(layer.kernel), expected)
+    plain = getattr(nn, f"Conv{layer.rank}d")(2, 4, layer.kernel_size, dilation=layer.dilation_rate)
+    keras.load_weights(plain, path)
+    np.testing.assert_array_equal(stored(plain.weight), stored(layer.weight))
+
+
+def test_a_kernel_of_keras_1_of_no_known_order_is_refused(tmp_path):
+    path = old_file(tmp_path, {"c": {"c_W": array(3, 1, 2, 1), "c_b": array(1)}})
+    with pytest.raises(FileError, match="a kernel of Keras 1 of the shape"):
+        keras.load_weights(keras.layers.Conv1D(1, 3), path)
+
+
 @pytest.mark.parametrize("backend", ["theano", "tensorflow"])
 def test_kernels_of_keras_1_are_turned_as_the_config_tells(tmp_path, backend):
     kernel, bias = array(3, 3, 3, 3), array(3)

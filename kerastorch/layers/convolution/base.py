@@ -25,6 +25,9 @@ class BaseConv(KernelLayer):
         "nb_filter": "filters",
         "border_mode": "padding",
         "subsample": "strides",
+        "filter_length": "kernel_size",
+        "subsample_length": "strides",
+        "atrous_rate": "dilation_rate",
     }
     fixed_arguments: ClassVar[tuple[str, ...]] = (
         *("filters", "kernel_size", "strides", "padding", "data_format"),
@@ -95,10 +98,14 @@ class BaseConv(KernelLayer):
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3; Keras 1 has two kernel sizes."""
+        """Convert a config of any Keras to that of Keras 3; Keras 1 has a size for each axis."""
         upgraded = super().upgrade_config(config)
-        if "nb_row" in upgraded:
-            upgraded["kernel_size"] = (upgraded.pop("nb_row"), upgraded.pop("nb_col", None))
+        for sizes in (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3")):
+            if sizes[0] in upgraded:
+                upgraded["kernel_size"] = tuple(upgraded.pop(size, None) for size in sizes)
+        if cls.rank == 1 and upgraded.keys() & {"kernel_initializer", "use_bias"}:
+            # Up to Keras 2.1, a full config of one spatial axis has no data format.
+            upgraded.setdefault("data_format", "channels_last")
         return upgraded
 
     @classmethod

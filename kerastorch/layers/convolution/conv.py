@@ -1,4 +1,4 @@
-"""Conv, the computation of a convolution of any rank, and Conv2D."""
+"""Conv, the computation of a convolution of any rank, and Conv1D, Conv2D and Conv3D."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .base import BaseConv
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Conv2D", "Convolution2D"]
+__all__ = ["Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D"]
 
 is_compiling = torch.compiler.is_dynamo_compiling
 
@@ -56,9 +56,9 @@ class Conv(BaseConv):
     def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
         """Return the wrapper of the convolution, None for none, and the last call arguments."""
         kernel_size, stride, dilation = self.kernel_size, self.strides, self.dilation_rate
-        pointwise = (self.rank, self.groups, set(kernel_size)) == (2, 1, {1})
         # In training, an activation costs more memory on a matrix product's output, a view.
-        if pointwise and (max(stride) > 1 or self._stages[0] is None):
+        as_product = self.rank == 3 or max(stride) > 1 or self._stages[0] is None
+        if as_product and (self.groups, set(kernel_size)) == (1, {1}):
             return conv1x1_as_matmul, (stride, dilation, self.groups)
         padding = compute_fixed_padding(self.padding, kernel_size, stride, dilation)
         if padding is None:
@@ -134,7 +134,8 @@ class Conv(BaseConv):
     ) -> Tensor:
         """Compute the output in the form that suits `torch.compile` and `torch.export` best."""
         convolve, special = self._constants[1:3]
-        any_size = last is not None and is_compiling_dynamic_training(x)
+        # Inductor fails on padding before a 3-D convolution of dynamic sizes.
+        any_size = last is not None and self.rank < 3 and is_compiling_dynamic_training(x)
         if any_size:
             options = self.strides, self.dilation_rate, self.groups
             y = convolve_dynamic(x, weight, bias, *options, self.padding)
@@ -213,7 +214,7 @@ class Conv(BaseConv):
     to_torch = torch_conversion.to_torch
 
 
-@keras_layer(aliases=["Convolution2D"])
+@keras_layer(aliases=["Convolution2D"], old_names=["AtrousConvolution2D", "AtrousConv2D"])
 class Conv2D(Conv):
     """A 2-D convolution layer: a kernel slides over height and width.
 
@@ -266,4 +267,66 @@ class Conv2D(Conv):
     rank = 2
 
 
+@keras_layer(aliases=["Convolution1D"], old_names=["AtrousConvolution1D", "AtrousConv1D"])
+class Conv1D(Conv):
+    """A 1-D convolution layer: a kernel slides over the steps of a sequence.
+
+    Same as `keras.layers.Conv1D`, with the exceptions of `Conv2D`.
+
+    Args:
+        kernel_size: The length of the kernel.
+        padding: "valid" or "same" as in `Conv2D`, or "causal" for zeros before the sequence only,
+            so that no output depends on later steps; the output size is that of "same".
+        filters, strides, data_format, dilation_rate, groups, activation, use_bias,
+            kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+            activity_regularizer, kernel_constraint, bias_constraint, lora_rank, lora_alpha,
+            input_shape, device, **kwargs: As in `Conv2D`.
+
+    Shape:
+        - Input: (batch, steps, channels), or (batch, channels, steps) with "channels_first".
+        - Output: the same with `filters` channels, and the sizes of `Conv2D`.
+        - `weight`: (filters, channels / groups, kernel size).
+        - `bias`: (filters,), or None.
+
+    Raises:
+        ValueError: An argument is invalid.
+
+    Example:
+        >>> layer = Conv1D(32, 3, padding="causal", dilation_rate=2)
+        >>> tuple(layer(torch.rand(4, 10, 128)).shape)
+        (4, 10, 32)
+    """
+
+    rank = 1
+    paddings = ("valid", "same", "causal")
+
+
+@keras_layer(aliases=["Convolution3D"])
+class Conv3D(Conv):
+    """A 3-D convolution layer: a kernel slides over depth, height and width.
+
+    Same as `keras.layers.Conv3D`, with the exceptions of `Conv2D`, and its arguments, with three
+    sizes in the place of two.
+
+    Shape:
+        - Input: (batch, depth, height, width, channels), or (batch, channels, depth, height, width)
+          with "channels_first".
+        - Output: the same with `filters` channels, and the sizes of `Conv2D`.
+        - `weight`: (filters, channels / groups, kernel depth, kernel height, kernel width).
+        - `bias`: (filters,), or None.
+
+    Raises:
+        ValueError: An argument is invalid.
+
+    Example:
+        >>> y = Conv3D(2, (3, 3, 2), activation="relu")(torch.rand(4, 10, 12, 8, 1))
+        >>> tuple(y.shape)
+        (4, 8, 10, 7, 2)
+    """
+
+    rank = 3
+
+
+Convolution1D = Conv1D
 Convolution2D = Conv2D
+Convolution3D = Conv3D

@@ -43,7 +43,9 @@ def _convert_kernel(
 ) -> Weight:
     """Return a weight of more than two axes in Keras 3's order and direction."""
     is_convolution = any(kind.startswith(_CONVOLUTIONS) for kind in leaf.kinds)
-    if is_convolution and contents.may_be_keras1 and len(weight.shape) == 4:
+    if contents.may_be_keras1 and "conv1d" in leaf.kinds and len(weight.shape) == 4:
+        weight = _drop_width(leaf, weight)
+    elif is_convolution and contents.may_be_keras1 and len(weight.shape) in (4, 5):
         moved = (*weight.shape[2:], weight.shape[1], weight.shape[0])
         if _is_filters_first(saved, leaf, weight, moved):
             weight = replace(_change_values(weight, weight_to_kernel), shape=moved)
@@ -55,10 +57,28 @@ def _convert_kernel(
     return weight
 
 
+def _drop_width(leaf: ModuleWeights, weight: Weight) -> Weight:
+    """Return a 1-D kernel of Keras 1: (steps, 1, in, out), or (out, in, steps, 1) before 1.2."""
+    first, second, third, last = weight.shape
+    wanted = leaf.targets[0].shape
+    filters_last, filters_first = (first, third, last), (third, second, first)
+    found = [
+        shape
+        for shape, width in ((filters_last, second), (filters_first, last))
+        if width == 1 and wanted in (None, shape)
+    ]
+    if len(set(found)) != 1:
+        raise ValueError(f"a kernel of Keras 1 of the shape {weight.shape}, not {wanted}")
+    if found[0] == filters_last:
+        return replace(_change_values(weight, lambda kernel: kernel[:, 0]), shape=filters_last)
+    moved = _change_values(weight, lambda kernel: weight_to_kernel(kernel)[:, 0])
+    return replace(moved, shape=filters_first)
+
+
 def _is_filters_first(
     saved: SourceLayer, leaf: ModuleWeights, weight: Weight, moved: tuple[int, ...]
 ) -> bool:
-    """Return whether a kernel of Keras 1 is (filters, channels, rows, columns)."""
+    """Return whether a kernel of Keras 1 is (filters, channels, *spatial)."""
     if saved.spec is not None:
         return saved.spec.config.get("data_format") == "channels_first"
     named = {target.name: target for target in leaf.targets}

@@ -73,7 +73,7 @@ def _compare_conv(module: Any, config: Config) -> Iterator[str]:
         yield f"padding_mode={module.padding_mode!r}, where Keras pads with zeros"
     padding = config.get("padding", "valid")
     different = f"padding={module.padding!r}, where the source has padding={padding!r}"
-    if padding not in ("valid", "same"):
+    if padding not in ("valid", "same", "causal"):
         yield different
         return
     geometry = module.kernel_size, module.stride, module.dilation

@@ -55,8 +55,11 @@ class TrainingContract:
     def test_in_another_order_of_memory(self, case, order, device):
         layer, x = case.built().to(device), case.inputs().to(device)
         expected = outputs_and_gradients(layer, x)
+        if order is torch.channels_last and any(p.ndim == 5 for p in layer.parameters()):
+            order = torch.channels_last_3d
         layer.to(memory_format=order)
-        assert all(p.is_contiguous(memory_format=order) for p in layer.parameters() if p.ndim == 4)
+        images = [p for p in layer.parameters() if p.ndim in (4, 5)]
+        assert all(p.is_contiguous(memory_format=order) for p in images)
         assert_close(outputs_and_gradients(layer, x), expected)
 
     @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
@@ -138,6 +141,8 @@ class TrainingContract:
         layer, other, x = case.built(), case.built(), case.inputs()
         for each in (layer, other):
             each.to(memory_format=torch.contiguous_format)
+            for p in each.parameters():  # of three axes are not moved by `to`
+                p.data = p.data.contiguous()
         vector_to_parameters(parameters_to_vector(layer.parameters()), other.parameters())
         assert_close(other(x), layer(x), rtol=0, atol=0)
 

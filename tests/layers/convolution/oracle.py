@@ -12,6 +12,8 @@ def convolve(x, kernel, bias=0.0, strides=(1, 1), padding="valid", dilation=(1, 
         steps = zip(x.shape[1:-1], spans, strides, strict=True)
         missing = [max((-(-n // s) - 1) * s + span - n, 0) for n, span, s in steps]
         x = np.pad(x, [(0, 0), *((m // 2, m - m // 2) for m in missing), (0, 0)])
+    elif padding == "causal":
+        x = np.pad(x, [(0, 0), *((span - 1, 0) for span in spans), (0, 0)])
     sizes = zip(x.shape[1:-1], spans, strides, strict=True)
     places = [(n - span) // s + 1 for n, span, s in sizes]
     y = np.zeros((len(x), *places, groups, filters // groups))

@@ -1,4 +1,4 @@
-"""Conv2D from nn.Conv2d and back."""
+"""Convolutions from torch.nn's and back."""
 
 import pytest
 import torch
@@ -7,7 +7,8 @@ from torch.nn.utils import parametrizations
 from torch.testing import assert_close
 
 from kerastorch import activations
-from kerastorch.layers import Conv2D
+from kerastorch._core.layout import CHANNELS_FIRST, CHANNELS_LAST
+from kerastorch.layers import Conv1D, Conv2D, Conv3D
 from tests.layers.case import batch
 from tests.layers.contract import assert_no_trace, assert_same_state
 from tests.layers.convolution.rows import EACH, ROWS, is_channels_first, make
@@ -79,11 +80,12 @@ def test_to_torch(case):
     layer, shape = make(case, dtype="float64"), case.shape
     x = batch(shape, F64)
     expected, last = layer(x), not is_channels_first(case)
-    plain = layer.to_torch(shape[1:3] if last else shape[2:])
-    assert type(plain) in (nn.Conv2d, nn.Sequential)
-    assert not any(isinstance(module, Conv2D) for module in plain.modules())
-    outputs = plain(x.permute(0, 3, 1, 2) if last else x)
-    assert_close(outputs.permute(0, 2, 3, 1) if last else outputs, expected)
+    rank = layer.rank
+    plain = layer.to_torch(shape[1:-1] if last else shape[2:])
+    assert type(plain) in (getattr(nn, f"Conv{rank}d"), nn.Sequential)
+    assert not any(isinstance(module, case.layer) for module in plain.modules())
+    outputs = plain(x.permute(CHANNELS_FIRST[rank]) if last else x)
+    assert_close(outputs.permute(CHANNELS_LAST[rank]) if last else outputs, expected)
     assert next(plain.parameters()) is layer.weight
 
 
@@ -93,12 +95,17 @@ def test_to_torch_is_one_module_where_one_will_do():
         "same-odd": [nn.Conv2d],
         "same-dilated-odd": [nn.Conv2d],
         "same-even": [nn.ZeroPad2d, nn.Conv2d],
+        "valid-1d": [nn.Conv1d],
+        "causal": [nn.ZeroPad1d, nn.Conv1d],
+        "causal-pointwise": [nn.Conv1d],
+        "same-odd-3d": [nn.Conv3d],
+        "same-even-3d": [nn.ZeroPad3d, nn.Conv3d],
     }
     for name, expected in kinds.items():
         layer = make(ROWS[name])
         layer.build(ROWS[name].shape)
         plain = layer.to_torch()
-        assert [type(m) for m in ([plain] if isinstance(plain, nn.Conv2d) else plain)] == expected
+        assert [type(m) for m in ([plain] if len(expected) == 1 else plain)] == expected
 
 
 @pytest.mark.parametrize(
@@ -146,8 +153,9 @@ def test_to_torch_shares_unless_told_to_copy():
     assert not shared.weight.any() and copied.weight.any()
 
 
-def test_there_and_back():
-    layer = Conv2D(4, (3, 5), padding="same", groups=1, input_shape=(5, 6, 3))
-    again = Conv2D.from_torch(layer.to_torch(), name=layer.name)
+@pytest.mark.parametrize("cls", [Conv1D, Conv2D, Conv3D])
+def test_there_and_back(cls):
+    layer = cls(4, (3, 5, 1)[: cls.rank], padding="same", input_shape=(*(5, 6, 7)[: cls.rank], 3))
+    again = cls.from_torch(layer.to_torch(), name=layer.name)
     assert again.get_config() == layer.get_config()
     assert_same_state(again.state_dict(), layer.state_dict())

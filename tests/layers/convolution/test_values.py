@@ -1,4 +1,4 @@
-"""Conv2D's values and gradients compared with the oracle, and the ways of padding "same"."""
+"""Values and gradients in all ranks compared with the oracle, and the ways of padding "same"."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from kerastorch._core.layout import weight_to_kernel
 from kerastorch._ops import convolution as convolution_module
 from kerastorch.layers import Conv2D
 from kerastorch.layers.convolution import conv as base
@@ -36,6 +37,9 @@ def test_the_oracle_knows_what_was_worked_out_by_hand():
         ([21, 32, 43, 54, 5], {**one, "padding": "same"}),
         ([21, 43, 5], {**one, "padding": "same", "strides": (2,)}),
         ([31, 42, 53], {**one, "dilation": (2,)}),
+        ([10, 21, 32, 43, 54], {**one, "padding": "causal"}),
+        ([10, 32, 54], {**one, "padding": "causal", "strides": (2,)}),
+        ([10, 20, 31, 42, 53], {**one, "padding": "causal", "dilation": (2,)}),
         ([20, 31, 42, 53, 4], {**one, "padding": "same", "dilation": (2,)}),
     ]:
         assert convolve(x, kernel, **options).ravel().tolist() == expected
@@ -81,12 +85,12 @@ def test_gradients_are_the_oracle_s(case, device):
     y.backward(along.to(device))
     dx, dkernel = batch(x.shape, F64, seed=2), batch(layer.kernel.shape, F64, seed=3)
     if layer.bias is not None:
-        axes = (0, 2, 3) if is_channels_first(case) else (0, 1, 2)
-        assert_close(layer.bias.grad.cpu(), along.sum(axes))
+        axes = {*range(x.ndim)} - {1 if is_channels_first(case) else x.ndim - 1}
+        assert_close(layer.bias.grad.cpu(), along.sum(tuple(axes)))
         layer.bias.detach().zero_()
     expected = (from_oracle(case, layer, dx) * along).sum()
     assert_close((x.grad.cpu() * dx).sum(), expected)
-    grad = layer.weight.grad.permute(2, 3, 1, 0).cpu()
+    grad = weight_to_kernel(layer.weight.grad).cpu()
     layer.kernel.detach().copy_(dkernel)
     assert_close((grad * dkernel).sum(), (from_oracle(case, layer, x) * along).sum())
 

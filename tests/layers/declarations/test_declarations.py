@@ -15,7 +15,9 @@ from kerastorch.saving.configs.entries import upgrade_layer_config
 REQUIRED = {
     "Activation": ["relu"],
     "AveragePooling2D": [2],
+    "Conv1D": [4, 3],
     "Conv2D": [4, 3],
+    "Conv3D": [4, 3],
     "Dense": [4],
     "DepthwiseConv1D": [3],
     "DepthwiseConv2D": [3],
@@ -48,7 +50,7 @@ def test_every_registered_layer_and_alias_is_exported():
 def test_weight_names_from_a_config_are_those_of_the_layer(name):
     layer = make(name)
     if not layer.built:
-        layer.build((None, *(6, 5, 4)[: layer.rank or 2], 3))
+        layer.build((None, *(6, 5, 7)[: layer.rank or 2], 3))
     found = tuple(variable.name for variable in layer.variables)
     assert LAYERS[name].weight_names(layer.get_config()) == found
 
@@ -92,13 +94,18 @@ def test_facts_are_off_unless_a_layer_declares_them():
 
 OLD = [
     ("Conv2D", {"nb_filter": 2, "nb_row": 3, "nb_col": 5, "border_mode": "same", "bias": False}),
+    ("Conv1D", {"nb_filter": 2, "filter_length": 3, "subsample_length": 2, "bias": False}),
+    ("Conv1D", {"nb_filter": 2, "filter_length": 3, "atrous_rate": 2, "border_mode": "same"}),
+    ("Conv2D", {"nb_filter": 2, "nb_row": 3, "nb_col": 5, "atrous_rate": [2, 1]}),
+    ("Conv3D", {"nb_filter": 2, "kernel_dim1": 3, "kernel_dim2": 2, "kernel_dim3": 1,
+                "subsample": [1, 2, 3], "dim_ordering": "th"}),
     ("Dense", {"output_dim": 4, "init": "uniform", "W_regularizer": None, "input_dim": 3}),
     ("BatchNormalization", {"mode": 0, "axis": [3], "gamma_init": "one"}),
     ("Dropout", {"p": 0.25}),
     ("LeakyReLU", {"alpha": 0.125}),
     ("InputLayer", {"batch_input_shape": [None, 3]}),
     ("MaxPooling2D", {"border_mode": "same", "dim_ordering": "th"}),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name, old", OLD)
