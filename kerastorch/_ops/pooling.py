@@ -14,27 +14,67 @@ from .tracing import is_tracing
 from .window_arithmetic import Integers, same_padding, same_padding_per_axis, to_f_pad_order
 
 Pooling = Callable[..., Tensor]
-MAX_POOLINGS: dict[int, Pooling] = {1: torch.max_pool1d, 2: torch.max_pool2d, 3: torch.max_pool3d}
 _AVERAGES: dict[int, Pooling] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+_SLICED_SIZES = (2, 3)  # of windows that are faster as the maximum of slices
+_EXACT = (torch.float32, torch.float64)
+
+
+def max_pool_windows(
+    x: Tensor, size: Integers, stride: Integers, padding: Integers = (), ceil_mode: bool = False
+) -> Tensor:
+    """Return the maximum of each window of (batch, channels, *spatial), of 1 to 3 spatial axes."""
+    padding = padding or (0,) * len(size)
+    if x.ndim == 4:
+        return torch.max_pool2d(x, size, stride, padding, ceil_mode=ceil_mode)
+    if x.ndim == 5:
+        if x.device.type == "cpu" and not is_tracing():
+            x = x.contiguous(memory_format=torch.channels_last_3d)  # 5 times as fast, copied or not
+        return torch.max_pool3d(x, size, stride, padding, ceil_mode=ceil_mode)
+    if x.is_contiguous():
+        return torch.max_pool1d(x, size, stride, padding, ceil_mode=ceil_mode)
+    if not any(padding) and _can_slice(x, size[0], stride[0], ceil_mode):
+        return _max_pool_slices(x, size[0], stride[0])
+    # As one row: torch takes 1.2 to 2.2 times as long for steps before channels, 9 for a column.
+    row = ((1, size[0]), (1, stride[0]), (0, padding[0]))
+    return torch.max_pool2d(x.unsqueeze(2), *row, ceil_mode=ceil_mode).squeeze(2)
+
+
+def _can_slice(x: Tensor, size: int, stride: int, ceil_mode: bool) -> bool:
+    """Return whether slices give the windows; ties would share the gradient of a maximum."""
+    if size not in _SLICED_SIZES or is_tracing() or (torch.is_grad_enabled() and x.requires_grad):
+        return False
+    rest = x.shape[2] - size
+    return rest >= 0 and not (ceil_mode and rest % stride)
+
+
+def _max_pool_slices(x: Tensor, size: int, stride: int) -> Tensor:
+    """Return the maximum of each window of (batch, channels, steps), from one slice for a place."""
+    last = x.shape[2] - size + 1
+    first, *others = (x[:, :, place : last + place : stride] for place in range(size))
+    for other in others:
+        first = torch.maximum(first, other)
+    return first
 
 
 def max_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     """Return the maximum of each window of (batch, channels, *spatial), ignoring "same" padding."""
-    op = MAX_POOLINGS[x.ndim - 2]
     if not same:
-        return op(x, size, stride)
+        return max_pool_windows(x, size, stride)
     if is_tracing():
         sides = _pool_sides(x, size, stride)
         if x.is_floating_point():
-            return op(F.pad(x, sides, value=-math.inf), size, stride)
+            return max_pool_windows(F.pad(x, sides, value=-math.inf), size, stride)
         padded = F.pad(x, sides, value=torch.iinfo(x.dtype).min)
-        return op(padded.contiguous(), size, stride)  # torch refuses uint8 in channels_last
+        # torch refuses uint8 in channels_last
+        return max_pool_windows(padded.contiguous(), size, stride)
     padding, surplus = _pool_padding(x.shape[2:], size, stride)
-    return _drop_first(surplus, op(x, size, stride, padding, ceil_mode=True))
+    return _drop_first(surplus, max_pool_windows(x, size, stride, padding, ceil_mode=True))
 
 
 def avg_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     """Return the mean of each window of (batch, channels, *spatial), ignoring "same" padding."""
+    if x.ndim == 5 and x.device.type == "cpu" and x.dtype in _EXACT:
+        return _avg_pool_volumes(x, size, stride, same)
     op = _AVERAGES[x.ndim - 2]
     if not same:
         return op(x, size, stride)
@@ -46,6 +86,47 @@ def avg_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     return _drop_first(surplus, op(x, size, stride, padding, True, False))
 
 
+def _avg_pool_volumes(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
+    """Average height and width, then depth: a mean of means, since all planes of a window count.
+
+    torch's `avg_pool3d` takes 7 to 20 times as long.
+    """
+    batch, channels, depth = x.shape[:3]
+    if x.is_contiguous():
+        y = avg_pool(x.flatten(1, 2), size[1:], stride[1:], same)
+        y = y.reshape(batch, channels, depth, *y.shape[2:])
+    else:  # (batch, depth, height, width, channels) in memory
+        y = avg_pool(x.transpose(1, 2).flatten(0, 1), size[1:], stride[1:], same)
+        y = y.reshape(batch, depth, *y.shape[1:]).transpose(1, 2)
+    means = avg_pool(y.flatten(3), (size[0], 1), (stride[0], 1), same)
+    return means.reshape(*means.shape[:3], *y.shape[3:])
+
+
+def adaptive_max_pool(x: Tensor, sizes: Integers) -> Tensor:
+    """Return the maximum of windows that make (batch, channels, *spatial) of these sizes."""
+    if x.is_floating_point():
+        pooled: Tensor = _ADAPTIVE_MAXIMA[len(sizes)](x, sizes)
+        return pooled
+    for axis, size in enumerate(sizes, 2):  # torch has no integers here
+        n = x.shape[axis]
+        windows = [(i * n // size, -(-(i + 1) * n // size)) for i in range(size)]
+        slices = [x.narrow(axis, start, stop - start) for start, stop in windows]
+        x = torch.stack([one.amax(axis) for one in slices], axis)
+    return x
+
+
+_ADAPTIVE_MAXIMA: dict[int, Pooling] = {
+    1: F.adaptive_max_pool1d,
+    2: F.adaptive_max_pool2d,
+    3: F.adaptive_max_pool3d,
+}
+ADAPTIVE_AVERAGES: dict[int, Pooling] = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+    3: F.adaptive_avg_pool3d,
+}
+
+
 def _pool_sides(x: Tensor, size: Integers, stride: Integers) -> list[int]:
     """Return the "same" padding in the order of `F.pad`: ceil mode would branch on traced sizes."""
     return to_f_pad_order(same_padding_per_axis(x.shape[2:], size, stride, (1,) * len(size)))
@@ -54,7 +135,7 @@ def _pool_sides(x: Tensor, size: Integers, stride: Integers) -> list[int]:
 @lru_cache(maxsize=1024)
 def _pool_padding(
     sizes: Integers, size: Integers, stride: Integers
-) -> tuple[list[int], list[bool]]:
+) -> tuple[Integers, tuple[bool, ...]]:
     """Return each axis's padding for "same" in ceil mode, and whether to drop its first output.
 
     With a stride above 1, ceil mode adds the last window that an asymmetric "same" needs. With a
@@ -65,10 +146,10 @@ def _pool_padding(
         before, after = same_padding(n, k, s, 1)
         surplus.append(s == 1 and before != after)
         padding.append(after if surplus[-1] else before)  # `after` is never the smaller
-    return padding, surplus
+    return tuple(padding), tuple(surplus)
 
 
-def _drop_first(surplus: list[bool], y: Tensor) -> Tensor:
+def _drop_first(surplus: tuple[bool, ...], y: Tensor) -> Tensor:
     for axis, drops in enumerate(surplus, 2):
         if drops:
             y = y.narrow(axis, 1, y.shape[axis] - 1)

@@ -43,6 +43,7 @@ class Layer(LazyLayer, Computation):
     # What a class declares about its arguments
     argument_namespaces: ClassVar[Mapping[str, Any]] = {"activity_regularizer": regularizers}
     fixed_arguments: ClassVar[tuple[str, ...]] = ()  # cannot be assigned later
+    removed_arguments: ClassVar[tuple[str, ...]] = ()  # of a base, which this class lacks
     renamed_arguments: ClassVar[Mapping[str, str]] = {}  # names of Keras 1 and 2 -> of Keras 3
     _omit_config_if_unset: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
     _config_keys_last: ClassVar[tuple[str, ...]] = ()
@@ -230,7 +231,8 @@ class Layer(LazyLayer, Computation):
 
     @property
     def _shape_context(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._shape_arguments}
+        shown = (name for name in self._shape_arguments if name not in self.removed_arguments)
+        return {name: getattr(self, name) for name in shown}
 
     def _refuse_shape(
         self, argument: str, rule: str, shape: Any, remedy: str = "", **related: Any
