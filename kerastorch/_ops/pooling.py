@@ -24,16 +24,19 @@ def max_pool_windows(
 ) -> Tensor:
     """Return the maximum of each window of (batch, channels, *spatial), of 1 to 3 spatial axes."""
     padding = padding or (0,) * len(size)
+    if x.ndim == 3 and not any(padding) and _can_slice(x, size[0], stride[0], ceil_mode):
+        return _max_pool_slices(x, size[0], stride[0])
+    if not x.is_floating_point():
+        # torch's kernels for channels at the end count the places in the input's own dtype.
+        x = x.clone(memory_format=torch.contiguous_format)
+    elif x.ndim == 3 and x.is_contiguous():
+        return torch.max_pool1d(x, size, stride, padding, ceil_mode=ceil_mode)
+    elif x.ndim == 5 and x.device.type == "cpu" and not is_tracing():
+        x = x.contiguous(memory_format=torch.channels_last_3d)  # 5 times as fast, copied or not
+    if x.ndim == 5:
+        return torch.max_pool3d(x, size, stride, padding, ceil_mode=ceil_mode)
     if x.ndim == 4:
         return torch.max_pool2d(x, size, stride, padding, ceil_mode=ceil_mode)
-    if x.ndim == 5:
-        if x.device.type == "cpu" and not is_tracing():
-            x = x.contiguous(memory_format=torch.channels_last_3d)  # 5 times as fast, copied or not
-        return torch.max_pool3d(x, size, stride, padding, ceil_mode=ceil_mode)
-    if x.is_contiguous():
-        return torch.max_pool1d(x, size, stride, padding, ceil_mode=ceil_mode)
-    if not any(padding) and _can_slice(x, size[0], stride[0], ceil_mode):
-        return _max_pool_slices(x, size[0], stride[0])
     # As one row: torch takes 1.2 to 2.2 times as long for steps before channels, 9 for a column.
     row = ((1, size[0]), (1, stride[0]), (0, padding[0]))
     return torch.max_pool2d(x.unsqueeze(2), *row, ceil_mode=ceil_mode).squeeze(2)
@@ -41,7 +44,8 @@ def max_pool_windows(
 
 def _can_slice(x: Tensor, size: int, stride: int, ceil_mode: bool) -> bool:
     """Return whether slices give the windows; ties would share the gradient of a maximum."""
-    if size not in _SLICED_SIZES or is_tracing() or (torch.is_grad_enabled() and x.requires_grad):
+    needs_grad = torch.is_grad_enabled() and x.requires_grad
+    if size not in _SLICED_SIZES or needs_grad or is_tracing() or x.is_contiguous():
         return False
     rest = x.shape[2] - size
     return rest >= 0 and not (ceil_mode and rest % stride)
@@ -64,17 +68,16 @@ def max_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
         sides = _pool_sides(x, size, stride)
         if x.is_floating_point():
             return max_pool_windows(F.pad(x, sides, value=-math.inf), size, stride)
-        padded = F.pad(x, sides, value=torch.iinfo(x.dtype).min)
-        # torch refuses uint8 in channels_last
-        return max_pool_windows(padded.contiguous(), size, stride)
+        return max_pool_windows(F.pad(x, sides, value=torch.iinfo(x.dtype).min), size, stride)
     padding, surplus = _pool_padding(x.shape[2:], size, stride)
     return _drop_first(surplus, max_pool_windows(x, size, stride, padding, ceil_mode=True))
 
 
 def avg_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     """Return the mean of each window of (batch, channels, *spatial), ignoring "same" padding."""
-    if x.ndim == 5 and x.device.type == "cpu" and x.dtype in _EXACT:
-        return _avg_pool_volumes(x, size, stride, same)
+    if x.ndim == 5 and x.device.type == "cpu":
+        exact = x if x.dtype in _EXACT else x.float()  # for one rounding, not two
+        return _avg_pool_volumes(exact, size, stride, same).to(x.dtype)
     op = _AVERAGES[x.ndim - 2]
     if not same:
         return op(x, size, stride)

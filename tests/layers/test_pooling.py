@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from kerastorch import layers
+from kerastorch import config, layers
 from kerastorch.layers import (
+    AveragePooling1D,
     AveragePooling2D,
-    GlobalAveragePooling2D,
-    GlobalMaxPooling2D,
+    AveragePooling3D,
+    MaxPooling1D,
     MaxPooling2D,
+    MaxPooling3D,
 )
 from tests.layers.case import LayerCase, batch
 
@@ -29,11 +31,37 @@ IMAGES_FIRST: dict[str, Any] = {
     "other": [(3, 3, 9, 12), (1, 3, 11, 8), (4, 3, 12, 10)],
     "refused": [(3, 8, 9)],
 }
+SEQUENCES: dict[str, Any] = {
+    "shape": (2, 9, 3),
+    "other": [(3, 12, 3), (1, 8, 3)],
+    "refused": [(9, 3)],
+}
+SEQUENCES_FIRST: dict[str, Any] = {
+    "shape": (2, 3, 9),
+    "other": [(3, 3, 12), (1, 3, 8)],
+    "refused": [(3, 9)],
+}
+VOLUMES: dict[str, Any] = {
+    "shape": (2, 5, 6, 7, 3),
+    "other": [(3, 6, 5, 8, 3), (1, 8, 6, 7, 3)],
+    "refused": [(2, 6, 7, 3)],
+}
+VOLUMES_FIRST: dict[str, Any] = {
+    "shape": (2, 3, 5, 6, 7),
+    "other": [(3, 3, 6, 5, 8), (1, 3, 8, 6, 7)],
+    "refused": [(3, 5, 6, 7)],
+}
+INPUTS = {
+    1: (SEQUENCES, SEQUENCES_FIRST),
+    2: (IMAGES, IMAGES_FIRST),
+    3: (VOLUMES, VOLUMES_FIRST),
+}
+FIRST = {"data_format": "channels_first"}
 POOL_SIZES = (2, (2, 3), (3, 2), (4, 3))
 STRIDES = (None, 1, (2, 1), (3, 2), (1, 3))
 REFUSED_ARGUMENTS = [
     ("pool_size", 0, ValueError),
-    ("pool_size", (2,), ValueError),
+    ("pool_size", (2,) * 4, ValueError),
     ("pool_size", "ab", ValueError),
     ("strides", 0, ValueError),
     ("strides", -1, ValueError),
@@ -42,23 +70,21 @@ REFUSED_ARGUMENTS = [
 ]
 
 
-def _pooling(layer: type, size: Any, strides: Any, padding: str, **options: Any) -> LayerCase:
-    arguments = {"pool_size": size, "strides": strides, "padding": padding}
-    first = options.pop("data_format", None)
-    given = {**IMAGES_FIRST, "refused": [(3, 8, 9)]} if first else {**IMAGES}
+def _pooling(layer: Any, size: Any, strides: Any, padding: str, **options: Any) -> LayerCase:
+    first, is_max = "data_format" in options, layer.__name__.startswith("Max")
+    form = {"data_format": options.pop("data_format")} if first else {}
+    given = dict(INPUTS[layer.rank][first])
     if padding == "valid":
-        wide = 3 if size == 2 else 5
-        given["refused"] = [*given["refused"], (2, 3, 1, wide) if first else (2, 1, wide, 3)]
-    if first:
-        arguments["data_format"] = first
+        small = (1 if size != 1 else 0, *given["shape"][2 + first : 1 + first + layer.rank])
+        given["refused"] = [*given["refused"], (2, 3, *small) if first else (2, *small, 3)]
     return LayerCase(
         layer,
-        arguments,
+        {"pool_size": size, "strides": strides, "padding": padding, **form},
         **given,
         refused_arguments=REFUSED_ARGUMENTS,
-        refused_here=[("padding", "no", ValueError)],
-        integers_agree=layer is MaxPooling2D,
-        integers="kept" if layer is MaxPooling2D else "converted",
+        refused_here=[("padding", word, ValueError) for word in ("no", "causal")],
+        integers_agree=is_max,
+        integers="kept" if is_max else "converted",
         **options,
     )
 
@@ -79,61 +105,243 @@ CASES = [
     _pooling(AveragePooling2D, (3, 5), 1, "same"),
     _pooling(AveragePooling2D, (3, 2), (1, 1), "same", agrees=False),
     _pooling(AveragePooling2D, (3, 2), (2, 3), "same", data_format="channels_first", agrees=False),
+    _pooling(MaxPooling1D, 3, 2, "same"),
+    *(
+        _pooling(MaxPooling1D, size, strides, padding)
+        for size, strides, padding in itertools.product(
+            (2, 3, (4,)), (None, 1, 2, 3), ("valid", "same")
+        )
+    ),
+    _pooling(MaxPooling1D, 3, 2, "valid", **FIRST),
+    _pooling(MaxPooling1D, 2, 1, "same", **FIRST),
+    _pooling(AveragePooling1D, 3, 2, "same"),
+    *(_pooling(AveragePooling1D, size, s, "valid") for size in (2, 3, 4) for s in (None, 1, 3)),
+    _pooling(AveragePooling1D, 2, 1, "same", agrees=False),
+    _pooling(AveragePooling1D, 4, 3, "same", agrees=False),
+    _pooling(AveragePooling1D, 3, 2, "valid", **FIRST),
+    _pooling(MaxPooling3D, (2, 3, 2), (2, 1, 3), "same"),
+    *(
+        _pooling(MaxPooling3D, size, strides, padding)
+        for size, strides in ((2, None), ((3, 2, 1), 2), ((2, 3, 4), (1, 3, 2)))
+        for padding in ("valid", "same")
+    ),
+    _pooling(MaxPooling3D, (2, 1, 3), (1, 3, 2), "same", **FIRST),
+    _pooling(AveragePooling3D, (2, 3, 2), (2, 1, 3), "same", agrees=False),
+    *(
+        _pooling(AveragePooling3D, size, strides, "valid")
+        for size, strides in ((2, None), ((3, 2, 1), 2), ((2, 3, 4), (1, 3, 2)), (1, 2))
+    ),
+    _pooling(AveragePooling3D, (3, 1, 5), 1, "same"),
+    _pooling(AveragePooling3D, (2, 1, 3), (1, 3, 2), "valid", **FIRST),
+    _pooling(AveragePooling3D, (2, 1, 3), (1, 3, 2), "same", agrees=False, **FIRST),
     *(
         LayerCase(
-            layer,
-            {"keepdims": keepdims, **extra},
-            **(IMAGES_FIRST if extra else IMAGES),
+            getattr(layers, f"Global{kind}Pooling{rank}D"),
+            {"keepdims": keepdims, **form},
+            **INPUTS[rank][bool(form)],
             refused_arguments=[("data_format", "x", ValueError)],
-            in_double=layer is GlobalMaxPooling2D,
-            integers="kept" if layer is GlobalMaxPooling2D else "",
+            in_double=kind == "Max",
+            integers="kept" if kind == "Max" else "",
         )
-        for layer in (GlobalAveragePooling2D, GlobalMaxPooling2D)
+        for rank in (1, 2, 3)
+        for kind in ("Average", "Max")
         for keepdims in (False, True)
-        for extra in ({}, {"data_format": "channels_first"})
+        for form in ({}, FIRST)
+    ),
+    *(
+        LayerCase(
+            getattr(layers, f"Adaptive{kind}Pooling{rank}D"),
+            {"output_size": size, **form},
+            **INPUTS[rank][bool(form)],
+            refused_arguments=[
+                *(("output_size", size, TypeError) for size in (2.5, "ab", None)),
+                *(("output_size", size, ValueError) for size in (0, -1)),
+                ("output_size", (2,) * 4, ValueError if rank == 1 else TypeError),
+                ("output_size", [None] * rank, ValueError),
+                ("data_format", "x", ValueError),
+            ],
+            integers="kept" if kind == "Max" else "converted",
+            integers_agree=False,
+        )
+        for rank in (1, 2, 3)
+        for kind in ("Average", "Max")
+        for size, form in ((4, {}), ([2, 3, 11][:rank], {}), ((3, 1, 2)[:rank], FIRST))
     ),
 ]
 
 
-def pooled(x, size, strides, padding, reduce):
-    """Return the pooling of (batch, h, w, channels) by TensorFlow's rule, window by window."""
-    out, starts = [], []
-    for n, k, s in zip(x.shape[1:3], size, strides, strict=True):
-        out.append(-(-n // s) if padding == "same" else (n - k) // s + 1)
-        total = max((out[-1] - 1) * s + k - n, 0) if padding == "same" else 0
-        starts.append(-(total // 2))
-    y = np.empty((x.shape[0], *out, x.shape[3]))
-    for i, j in np.ndindex(*out):
-        top, left = starts[0] + i * strides[0], starts[1] + j * strides[1]
-        window = x[:, max(top, 0) : top + size[0], max(left, 0) : left + size[1]]
-        y[:, i, j] = reduce(window, axis=(1, 2))
+def pooled(x, windows, reduce):
+    """Return the pooling of (batch, *spatial, channels) by `reduce`, window by window.
+
+    `windows` has for each axis the places (start, stop) of each output.
+    """
+    y = np.empty((x.shape[0], *map(len, windows), x.shape[-1]))
+    axes = tuple(range(1, x.ndim - 1))
+    for index in np.ndindex(*y.shape[1:-1]):
+        places = [slice(*axis[i]) for axis, i in zip(windows, index, strict=True)]
+        y[(slice(None), *index)] = reduce(x[(slice(None), *places)], axis=axes)
     return y
 
 
-WINDOWS = list(
-    itertools.product([(2, 3), (3, 2), (4, 5), (1, 3)], [(1, 1), (2, 1), (3, 2), (1, 3)])
-)
+def sliding(n, size, stride, padding):
+    """Return the places of each window by TensorFlow's rule."""
+    outputs = -(-n // stride) if padding == "same" else (n - size) // stride + 1
+    total = max((outputs - 1) * stride + size - n, 0) if padding == "same" else 0
+    starts = [i * stride - total // 2 for i in range(outputs)]
+    return [(max(start, 0), start + size) for start in starts]
+
+
+def adaptive(n, outputs):
+    return [(i * n // outputs, -(-(i + 1) * n // outputs)) for i in range(outputs)]
+
+
+def assert_pools(name, arguments, shape, windows, reduce):
+    """Check a layer in both formats, both precisions, with and without gradients."""
+    cls = getattr(layers, name)
+    last, first = range(1, len(shape) - 1), range(2, len(shape))
+    for dtype in (torch.float64, torch.float32):
+        x = batch(shape, dtype) - 3  # padded zeros would be the largest
+        expected = torch.from_numpy(pooled(x.double().numpy(), windows, reduce)).to(dtype)
+        for needs_grad in (False, True):
+            given = x.clone().requires_grad_(needs_grad)
+            options = {**arguments, "dtype": str(dtype).partition(".")[2]}
+            assert_close(cls(**options)(given).detach(), expected)
+            for moved in (given.movedim(-1, 1), given.movedim(-1, 1).contiguous()):
+                y = cls(**options, data_format="channels_first")(moved)
+                assert_close(y.movedim([1, *first], [-1, *last]).detach(), expected)
+
+
+SIZES = {1: [(2,), (3,), (4,), (5,), (1,)], 2: [(2, 3), (3, 2), (4, 5), (1, 3)]}
+SIZES[3] = [(2, 3, 4), (3, 2, 1), (4, 1, 3), (2, 2, 2)]
+STEPS = {1: [(1,), (2,), (3,), (6,)], 2: [(1, 1), (2, 1), (3, 2), (1, 3)]}
+STEPS[3] = [(1, 1, 1), (2, 1, 3), (3, 2, 1), (2, 2, 2)]
+LARGE = {1: [(2, 7, 3), (1, 10, 2)], 2: [(2, 7, 6, 3), (1, 5, 8, 2)], 3: [(2, 6, 5, 7, 3)]}
+WINDOWS = [
+    pytest.param(size, steps, id=f"{size}-{steps}")
+    for rank in (1, 2, 3)
+    for size, steps in itertools.product(SIZES[rank], STEPS[rank])
+]
+KINDS = pytest.mark.parametrize("kind, reduce", [("Max", np.max), ("Average", np.mean)])
 
 
 @pytest.mark.parametrize("padding", ["valid", "same", "SAME"])
 @pytest.mark.parametrize("size, strides", WINDOWS)
-@pytest.mark.parametrize("name, reduce", [("Max", np.max), ("Average", np.mean)])
-def test_pooling_against_loops(name, reduce, size, strides, padding):
-    cls = getattr(layers, f"{name}Pooling2D")
-    layer = cls(size, strides, padding, dtype="float64")
-    first = cls(size, strides, padding, "channels_first", dtype="float64")
-    for shape in ((2, 7, 6, 3), (1, 5, 8, 2)):
-        x = batch(shape, torch.float64) - 3  # padded zeros would be the largest
-        expected = pooled(x.numpy(), size, strides, padding.lower(), reduce)
-        assert_close(layer(x), torch.from_numpy(expected))
-        moved = first(x.permute(0, 3, 1, 2))
-        assert_close(moved.permute(0, 2, 3, 1), layer(x))
+@KINDS
+def test_pooling_against_loops(kind, reduce, size, strides, padding):
+    arguments = {"pool_size": size, "strides": strides, "padding": padding}
+    for shape in LARGE[len(size)]:
+        axes = zip(shape[1:], size, strides, strict=False)
+        windows = [sliding(*axis, padding.lower()) for axis in axes]
+        assert_pools(f"{kind}Pooling{len(size)}D", arguments, shape, windows, reduce)
+
+
+@pytest.mark.parametrize("size", [(1,), (4,), (13,), (2, 3), (1, 9), (2, 4, 3), (7, 1, 8)])
+@KINDS
+def test_adaptive_pooling_against_loops(kind, reduce, size):
+    for shape in LARGE[len(size)]:
+        windows = [adaptive(*axis) for axis in zip(shape[1:], size, strict=False)]
+        name = f"Adaptive{kind}Pooling{len(size)}D"
+        assert_pools(name, {"output_size": size}, shape, windows, reduce)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.int64, torch.half])
 def test_every_dtype_is_pooled_in_a_graph_as_without(dtype):
-    x = (batch((2, 9, 12, 3)) * 3 - 3).to(dtype)
-    for layer in (MaxPooling2D((3, 2), (2, 3), "same"), MaxPooling2D(2, 1, "same")):
+    for layer in (
+        *(MaxPooling2D((3, 2), (2, 3), "same"), MaxPooling2D(2, 1, "same")),
+        *(MaxPooling1D(3, 2, "same"), MaxPooling1D(2), MaxPooling3D(2, 1, "same")),
+    ):
+        x = (batch((*(2, 9, 12, 5)[: layer.rank + 1], 3)) * 3 - 3).to(dtype)
         torch.compiler.reset()
         compiled = torch.compile(layer, backend="eager", fullgraph=True)
         assert torch.equal(compiled(x), layer(x))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.int16])
+def test_small_integers_of_many_places(dtype, channels):
+    for shape in ((2, 40000), (1, 200, 210), (1, 40, 30, 35)):
+        x = (batch((*shape, channels)) * 50).to(dtype)
+        for size, padding in ((2, "valid"), (3, "same")):
+            arguments = {"pool_size": size, "strides": 2, "padding": padding}
+            layer = getattr(layers, f"MaxPooling{len(shape) - 1}D")
+            expected = layer(**arguments, dtype="float64")(x.double())
+            assert torch.equal(layer(**arguments)(x), expected.to(dtype))
+
+
+# Sizes of 0
+
+
+@pytest.mark.parametrize("kind", ["MaxPooling", "AveragePooling"])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_no_place_to_pool_is_refused(kind, padding):
+    for rank in (1, 2, 3):
+        layer = getattr(layers, f"{kind}{rank}D")(2, padding=padding)
+        for needs_grad in (False, True):
+            with pytest.raises(ValueError, match=f"^{kind}{rank}D: `inputs` must be a shape at"):
+                layer(torch.zeros(2, *(0, 4, 5)[:rank], 3, requires_grad=needs_grad))
+
+
+def test_global_and_adaptive_pooling_of_no_place():
+    for rank in (1, 2, 3):
+        x = torch.zeros(2, *(4, 0, 5)[-rank:], 3) if rank > 1 else torch.zeros(2, 0, 3)
+        assert getattr(layers, f"GlobalAveragePooling{rank}D")()(x).isnan().all()
+        with pytest.raises(ValueError, match="`inputs` must be of sizes of 1 at least"):
+            getattr(layers, f"GlobalMaxPooling{rank}D")()(x)
+        for kind in ("Average", "Max"):
+            layer = getattr(layers, f"Adaptive{kind}Pooling{rank}D")(2)
+            for given in (x, x.int()):
+                with pytest.raises(ValueError, match="`inputs` must be of sizes of 1 at least"):
+                    layer(given)
+
+
+# What is special about a rank
+
+
+def test_equal_steps_share_no_gradient():
+    """The first maximum has it, with two of the window as with four."""
+    for size in (2, 3, 4):
+        x = torch.ones(1, 12, 2, requires_grad=True)
+        MaxPooling1D(size)(x).sum().backward()
+        assert x.grad.unique().tolist() == [0, 1]
+        assert x.grad[0, ::size].all()
+
+
+def test_half_precision_is_averaged_at_once():
+    """Means of rounded means would be off by more than one rounding."""
+    x = batch((2, 6, 7, 8, 3)).half() * 100
+    found = AveragePooling3D((5, 6, 7), dtype="float16")(x)
+    exact = AveragePooling3D((5, 6, 7), dtype="float64")(x.double())
+    assert_close(found.double(), exact.half().double(), rtol=1e-3, atol=1e-3)
+
+
+def test_half_precision_sums_do_not_overflow():
+    x = torch.full((1, 3000, 2), 60.0).half()
+    assert layers.GlobalAveragePooling1D(dtype="float16")(x).tolist() == [[60, 60]]
+
+
+@pytest.mark.parametrize("kind", ["Max", "Average"])
+def test_configs_of_keras_1_and_2_in_one_dimension(kind):
+    cls = getattr(layers, f"{kind}Pooling1D")
+    made = cls.from_config({"name": "a", "pool_length": 3, "stride": 2, "border_mode": "same"})
+    assert (made.pool_size, made.strides, made.padding) == ((3,), (2,), "same")
+    made = cls.from_config({"pool_length": 3, "stride": None, "border_mode": "valid"})
+    assert made.strides == (3,)
+    with pytest.raises(TypeError, match="padding"):
+        cls.from_config({"pool_length": 3, "border_mode": "full"})
+    made = cls.from_config({"strides": [2], "pool_size": [2], "padding": "valid"})
+    assert (made.pool_size, made.strides) == ((2,), (2,))
+    volumes = getattr(layers, f"{kind}Pooling3D")
+    old = {"pool_size": [2, 1, 3], "strides": [2, 1, 1], "border_mode": "same"}
+    made = volumes.from_config({**old, "dim_ordering": "th"})
+    assert (made.padding, made.data_format) == ("same", "channels_first")
+
+
+def test_old_configs_of_sequences_have_the_steps_as_axis_1():
+    """Whatever the default is today: Keras 1 and 2 knew no other order, or wrote it."""
+    config.set_image_data_format("channels_first")
+    try:
+        assert MaxPooling1D(2).data_format == "channels_first"
+        for name in ("MaxPooling1D", "GlobalAveragePooling1D", "ZeroPadding1D"):
+            assert getattr(layers, name).from_config({"name": "a"}).data_format == "channels_last"
+    finally:
+        config.set_image_data_format("channels_last")

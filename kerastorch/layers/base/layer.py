@@ -268,7 +268,7 @@ class Layer(LazyLayer, Computation):
                 outputs = self._compute(permute_axes(x, orders[0]))
                 if outputs.ndim == x.ndim:
                     outputs = permute_axes(outputs, orders[1])
-        except RuntimeError:
+        except (RuntimeError, IndexError):
             if isinstance(x, Tensor):
                 self._require_fit(x)
             raise
