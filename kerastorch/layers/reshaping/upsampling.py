@@ -183,10 +183,11 @@ class UpSampling3D(BaseUpSampling):
     rank = 3
 
     def _compute(self, x: Tensor) -> Tensor:
-        if x.dtype not in (torch.float32, torch.float64) or is_tracing():
+        if x.dtype not in (torch.float32, torch.float64) or is_tracing() or not x.numel():
             return self._repeat(x)
+        if any(factor & (factor - 1) for factor in self._factors):
+            return self._repeat(x)  # torch multiplies positions by a rounded inverse
         last = self.data_format == "channels_last"
         x = permute_axes(x, CHANNELS_FIRST[3]) if last else x
-        # Centers are half an element from where a rounded position could become its neighbor.
-        y = F.interpolate(x, scale_factor=self._factors, mode="nearest-exact")
+        y = F.interpolate(x, scale_factor=self._factors, mode="nearest")  # faster if it is exact
         return permute_axes(y, CHANNELS_LAST[3]) if last else y
