@@ -16,7 +16,8 @@ from .window_arithmetic import Integers, same_padding, same_padding_per_axis, to
 
 Pooling = Callable[..., Tensor]
 _AVERAGES: dict[int, Pooling] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-_SLICED_SIZES = (2, 3)  # of windows that are faster as the maximum of slices
+_SLICED_SIZES = (2, 3)  # of windows that are faster as the maximum of slices ...
+_SLICED_FROM = 4096  # ... of so many elements
 _EXACT = (torch.float32, torch.float64)
 
 
@@ -45,8 +46,9 @@ def max_pool_windows(
 
 def _can_slice(x: Tensor, size: int, stride: int, ceil_mode: bool) -> bool:
     """Return whether slices give the windows; ties would share the gradient of a maximum."""
-    needs_grad = torch.is_grad_enabled() and x.requires_grad
-    if size not in _SLICED_SIZES or needs_grad or is_tracing() or x.is_contiguous():
+    if size not in _SLICED_SIZES or x.numel() < _SLICED_FROM or is_tracing() or x.is_contiguous():
+        return False
+    if torch.is_grad_enabled() and x.requires_grad:
         return False
     rest = x.shape[2] - size
     return rest >= 0 and not (ceil_mode and rest % stride)

@@ -54,6 +54,7 @@ class Layer(LazyLayer, Computation):
     depends_on_training_mode: ClassVar[bool] = False
     keeps_flatten_order: ClassVar[bool] = False  # outputs the elements in the input's order
     is_flat: ClassVar[bool] = False  # the output has no (known) spatial axes
+    omits_data_format: ClassVar[bool] = False  # in configs of Keras 1 or 2
     call_arguments: ClassVar[tuple[str, ...]] = ()  # arguments of `forward` after the inputs
 
     def __init__(

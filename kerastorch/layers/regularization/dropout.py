@@ -114,6 +114,7 @@ class BaseSpatialDropout(Dropout, SpatialLayer):
     As in Keras, the config has the weights' dtype instead of a policy, and no `trainable`.
     """
 
+    omits_data_format = True
     _config_keys: ClassVar = ("rate", "seed", "name", "dtype", "data_format")
 
     def __init__(

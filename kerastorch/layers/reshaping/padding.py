@@ -29,6 +29,7 @@ _KERAS_1_SIDES = {
 class BaseZeroPadding(SpatialLayer):
     """Zeros around `rank` spatial axes; `ZeroPadding2D` documents the arguments."""
 
+    omits_data_format = True
     compute_layout = "any"
     returns_new_tensor = True
     _gradient_needs_output = False
@@ -72,6 +73,8 @@ class BaseZeroPadding(SpatialLayer):
 
 class BaseCropping(SpatialLayer):
     """Cuts off the ends of `rank` spatial axes; `Cropping2D` documents the arguments."""
+
+    omits_data_format = True
 
     def __init__(self, cropping: Any = 0, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..._core.arguments import as_positive_int
@@ -213,7 +214,8 @@ class RepeatVector(StatelessLayer):
     def _compute(self, x: Tensor) -> Tensor:
         if x.ndim != 2:
             self._require_rank(x)
-        return x.unsqueeze(1).repeat(1, self.n, 1)
+        repeated = x.unsqueeze(1).expand(-1, self.n, -1)
+        return repeated.clone(memory_format=torch.contiguous_format)
 
 
 def _check_integers(layer: StatelessLayer, argument: str, value: Any, rule: str) -> Any:

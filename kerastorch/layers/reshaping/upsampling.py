@@ -25,6 +25,7 @@ _INTERPOLATIONS = ("nearest", "bilinear", *RADII)
 class BaseUpSampling(SpatialLayer):
     """Repeats the elements along `rank` spatial axes; `UpSampling2D` documents the arguments."""
 
+    omits_data_format = True
     returns_new_tensor = True
     _gradient_needs_output = False
 
