@@ -127,7 +127,11 @@ def test_dtype_policies(case: LayerCase) -> None:
             x = as_tensors(arrays(case, 2, given))
             with torch.no_grad():
                 got = called(ours, x, training=False)
-                wanted = called(theirs, x, training=False)
+                try:
+                    wanted = called(theirs, x, training=False)
+                except NotImplementedError as error:  # PyTorch lacks it
+                    assert "not implemented for" in str(error)
+                    continue
             assert got.dtype == (torch.float64 if in_single else wanted.dtype), (policy, given)
             assert relative_difference(numbers(got), numbers(wanted), 0.1) < most, (policy, given)
 

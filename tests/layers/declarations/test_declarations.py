@@ -18,8 +18,8 @@ CASES = {case.name: case for case in reversed(every_case())}
 
 def make(name, **arguments):
     case = CASES[name]
-    required = {argument: case.arguments[argument] for argument in required_arguments(case.layer)}
-    return case.layer(**required, **arguments)
+    needed = required_arguments(case.layer) or [n for n in case.arguments if name == "InputLayer"]
+    return case.layer(**{n: case.arguments[n] for n in needed}, **arguments)
 
 
 def is_class(name):
