@@ -59,10 +59,10 @@ SIZES = {1: [(2,), (3,), (4,), (5,), (1,)], 2: [(2, 3), (3, 2), (4, 5), (1, 3)]}
 SIZES[3] = [(2, 3, 4), (3, 2, 1), (4, 1, 3), (2, 2, 2)]
 STEPS = {1: [(1,), (2,), (3,), (6,)], 2: [(1, 1), (2, 1), (3, 2), (1, 3)]}
 STEPS[3] = [(1, 1, 1), (2, 1, 3), (3, 2, 1), (2, 2, 2)]
-LARGE = {
+SHAPES = {
     1: [(2, 7, 3), (1, 10, 2), (3, 70, 30)],
     2: [(2, 7, 6, 3), (1, 5, 8, 2)],
-    3: [(2, 6, 5, 7, 3)],
+    3: [(2, 6, 5, 7, 3), (2, 6, 5, 7, 20)],
 }
 WINDOWS = [
     pytest.param(size, steps, id=f"{size}-{steps}")
@@ -77,7 +77,7 @@ KINDS = pytest.mark.parametrize("kind, reduce", [("Max", np.max), ("Average", np
 @KINDS
 def test_pooling_against_loops(kind, reduce, size, strides, padding):
     arguments = {"pool_size": size, "strides": strides, "padding": padding}
-    for shape in LARGE[len(size)]:
+    for shape in SHAPES[len(size)]:
         axes = zip(shape[1:], size, strides, strict=False)
         windows = [sliding(*axis, padding.lower()) for axis in axes]
         assert_pools(f"{kind}Pooling{len(size)}D", arguments, shape, windows, reduce)
@@ -86,7 +86,7 @@ def test_pooling_against_loops(kind, reduce, size, strides, padding):
 @pytest.mark.parametrize("size", [(1,), (4,), (13,), (2, 3), (1, 9), (2, 4, 3), (7, 1, 8)])
 @KINDS
 def test_adaptive_pooling_against_loops(kind, reduce, size):
-    for shape in LARGE[len(size)]:
+    for shape in SHAPES[len(size)]:
         windows = [adaptive(*axis) for axis in zip(shape[1:], size, strict=False)]
         name = f"Adaptive{kind}Pooling{len(size)}D"
         assert_pools(name, {"output_size": size}, shape, windows, reduce)
