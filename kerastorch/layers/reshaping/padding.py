@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..._core.arguments import as_pairs
-from ..._core.config_versions import require_keras_1
+from ..._core.config_versions import drop_newer, require_keras_1
 from ..._core.registry import keras_layer
 from ..._ops.window_arithmetic import to_f_pad_order
 from ..base.stateless import SpatialLayer
@@ -162,6 +162,12 @@ class ZeroPadding1D(BaseZeroPadding):
     """
 
     rank = 1
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the config; before 3.8 Keras had no `data_format` here."""
+        written = super().get_config(target)
+        drop_newer(written, 8, "data_format", "channels_last", target)
+        return written
 
 
 @keras_layer()

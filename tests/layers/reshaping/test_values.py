@@ -73,3 +73,11 @@ def test_other_configs_of_keras_1_and_2():
     assert Cropping1D.from_config({"cropping": [5000, 5000]}).cropping == (5000, 5000)
     config = {"cropping": [[1, 1], [2, 2], [0, 3]], "dim_ordering": "th"}
     assert Cropping3D.from_config(config).data_format == "channels_first"
+
+
+def test_before_3_8_the_zeros_around_sequences_had_no_data_format():
+    layer = ZeroPadding1D(2)
+    assert "data_format" in layer.get_config("3.8")
+    assert "data_format" not in layer.get_config("3.7")
+    with pytest.raises(ValueError, match="`data_format` must be 'channels_last' for Keras 3.7"):
+        ZeroPadding1D(2, "channels_first").get_config("3.7")
