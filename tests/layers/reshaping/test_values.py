@@ -79,5 +79,5 @@ def test_before_3_8_the_zeros_around_sequences_had_no_data_format():
     layer = ZeroPadding1D(2)
     assert "data_format" in layer.get_config("3.8")
     assert "data_format" not in layer.get_config("3.7")
-    with pytest.raises(ValueError, match="`data_format` must be 'channels_last' for Keras 3.7"):
+    with pytest.raises(ValueError, match=r"`data_format` must be 'channels_last' for Keras 3\.7"):
         ZeroPadding1D(2, "channels_first").get_config("3.7")
