@@ -76,10 +76,9 @@ def max_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
 
 def avg_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     """Return the mean of each window of (batch, channels, *spatial), ignoring "same" padding."""
-    if x.ndim == 5 and x.device.type == "cpu":
-        exact = x if x.dtype in _EXACT else x.float()  # which torch has, and rounds once
-        if exact is not x or is_tracing() or not (x.numel() < _MANY or x.is_contiguous()):
-            return _avg_pool_volumes(exact, size, stride, same).to(x.dtype)
+    if x.ndim == 5 and (same or _is_slow_in_3d(x)):
+        exact = x if x.dtype in _EXACT else x.float()  # for one rounding
+        return _avg_pool_volumes(exact, size, stride, same).to(x.dtype)
     op = _AVERAGES[x.ndim - 2]
     if not same:
         return op(x, size, stride)
@@ -91,10 +90,18 @@ def avg_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     return _drop_first(surplus, op(x, size, stride, padding, True, False))
 
 
+def _is_slow_in_3d(x: Tensor) -> bool:
+    """Return whether torch's `avg_pool3d` is slow, or lacks the type."""
+    if x.device.type != "cpu":
+        return False
+    return x.dtype not in _EXACT or is_tracing() or not (x.numel() < _MANY or x.is_contiguous())
+
+
 def _avg_pool_volumes(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     """Average height and width, then depth: a mean of means, since all planes of a window count.
 
-    torch's `avg_pool3d` takes several times as long with the channels at the end in memory.
+    torch's `avg_pool3d` takes several times as long with the channels at the end in memory, and
+    refuses windows larger than the input, which "same" has.
     """
     planes = permute_axes(x, DEPTH_AND_CHANNELS).flatten(0, 1)
     y = avg_pool(planes, size[1:], stride[1:], same)
