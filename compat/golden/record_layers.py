@@ -71,17 +71,18 @@ def upsampling_cases() -> list[tuple[Case, list[int]]]:
     return small + large + types
 
 
-def pooling_cases(rng: np.random.Generator) -> list[tuple[Case, list[int]]]:
-    """Return random cases of `AveragePooling2D` with "same"."""
+def pooling_cases(rng: np.random.Generator, rank: int) -> list[tuple[Case, list[int]]]:
+    """Return random cases of average pooling with "same"."""
     cases = []
-    for _ in range(POOLINGS):
+    for _ in range(POOLINGS if rank == 2 else POOLINGS // 2):
         arguments = {
-            "pool_size": rng.integers(1, 6, size=2).tolist(),
-            "strides": rng.integers(1, 4, size=2).tolist(),
+            "pool_size": rng.integers(1, 6, size=rank).tolist(),
+            "strides": rng.integers(1, 4, size=rank).tolist(),
             "padding": "same",
         }
-        shape = [int(rng.integers(1, 3)), *rng.integers(1, 10, size=2).tolist(), 2]
-        case = {"layer": "AveragePooling2D", "arguments": arguments, "dtype": "float32"}
+        most = 10 if rank < 3 else 6
+        shape = [int(rng.integers(1, 3)), *rng.integers(1, most, size=rank).tolist(), 2]
+        case = {"layer": f"AveragePooling{rank}D", "arguments": arguments, "dtype": "float32"}
         cases.append((case, shape))
     return cases
 
@@ -143,6 +144,7 @@ FLAT: list[tuple[str, dict[str, Any]]] = [
     ("Normalization", {"mean": 1.0, "variance": 4.0}),
     ("Reshape", {"target_shape": [4, 1]}),
     ("Permute", {"dims": [1]}),
+    ("RepeatVector", {"n": 3}),
     *(("Dropout", {"rate": rate}) for rate in (0.5, 0, 1)),
 ]  # fmt: skip
 IMAGES: list[tuple[str, dict[str, Any]]] = [
@@ -153,6 +155,25 @@ IMAGES: list[tuple[str, dict[str, Any]]] = [
     ("Cropping2D", {"cropping": [1, 0]}),
     *(("UpSampling2D", {"interpolation": way}) for way in ("nearest", "bilinear", *WAYS)),
     ("SpatialDropout2D", {"rate": 0.5}),
+    *((f"Adaptive{kind}Pooling2D", {"output_size": [2, 3]}) for kind in ("Average", "Max")),
+]
+SEQUENCES: list[tuple[str, dict[str, Any]]] = [
+    ("MaxPooling1D", {"pool_size": 2, "strides": 1, "padding": "same"}),
+    ("AveragePooling1D", {"pool_size": 3, "padding": "same"}),
+    *((name, {}) for name in ("GlobalMaxPooling1D", "GlobalAveragePooling1D", "ZeroPadding1D")),
+    ("Cropping1D", {"cropping": [1, 0]}),
+    ("UpSampling1D", {}),
+    ("SpatialDropout1D", {"rate": 0.5}),
+    *((f"Adaptive{kind}Pooling1D", {"output_size": 3}) for kind in ("Average", "Max")),
+]
+VOLUMES: list[tuple[str, dict[str, Any]]] = [
+    ("MaxPooling3D", {"pool_size": 2, "strides": 1, "padding": "same"}),
+    ("AveragePooling3D", {"pool_size": [2, 3, 1], "padding": "same"}),
+    *((name, {}) for name in ("GlobalMaxPooling3D", "GlobalAveragePooling3D", "ZeroPadding3D")),
+    ("Cropping3D", {"cropping": [[1, 0], [0, 1], [0, 0]]}),
+    ("UpSampling3D", {"size": [2, 1, 3]}),
+    ("SpatialDropout3D", {"rate": 0.5}),
+    *((f"Adaptive{kind}Pooling3D", {"output_size": [2, 1, 3]}) for kind in ("Average", "Max")),
 ]
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
 PAIRS = [
@@ -171,6 +192,8 @@ def integer_cases() -> list[Case]:
     tables: list[tuple[Any, list[int], Any]] = [
         (named + FLAT, [2, 4], WHOLE),
         (IMAGES, [1, 3, 4, 2], WHOLE),
+        (SEQUENCES, [2, 4, 3], WHOLE),
+        (VOLUMES, [1, 2, 3, 4, 1], WHOLE),
         ([(name, {}) for name in MERGES], [2, 4], PAIRS),
     ]
     cases: list[Case] = []
@@ -179,7 +202,7 @@ def integer_cases() -> list[Case]:
             given = {**arguments, "dtype": policy}
             case = {"layer": layer, "arguments": given, "dtype": dtype, "shape": shape}
             cases.append(case)
-            if layer in ("Dropout", "SpatialDropout2D", "BatchNormalization"):
+            if "Dropout" in layer or layer == "BatchNormalization":
                 cases.append({**case, "training": True})
     return cases
 
@@ -211,10 +234,15 @@ def call(case: Case) -> Case:
 def record_images() -> None:
     """Write the file of the layers for images."""
     rng = np.random.default_rng(SEED)
-    cases = [*upsampling_cases(), *pooling_cases(rng)]
+    cases = [*upsampling_cases(), *pooling_cases(rng, 2)]
     arrays: Arrays = {}
-    for i, (case, shape) in enumerate(cases):
-        arrays |= {f"{i}/{name}": array for name, array in record(rng, case, shape).items()}
+    # Other ranks come last: they leave what was drawn for the images as it was.
+    recorded = [record(rng, *each) for each in cases]
+    others = [each for rank in (1, 3) for each in pooling_cases(rng, rank)]
+    recorded += [record(rng, *each) for each in others]
+    for i, found in enumerate(recorded):
+        arrays |= {f"{i}/{name}": array for name, array in found.items()}
+    cases += others
     listed = json.dumps([case for case, _ in cases])
     np.savez_compressed(PATH, cases=listed, versions=json.dumps(read_versions()), **arrays)
     print(f"{PATH.name}: {len(cases)} cases, {PATH.stat().st_size / 1e6:.2f} MB")

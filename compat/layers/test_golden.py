@@ -64,7 +64,7 @@ def test_images_are_tensorflows(index: int, layout: str) -> None:
         if f"{index}/{name}" in IMAGES
     }
     if layout == "channels_first":
-        arrays = {name: array.permute(0, 3, 1, 2) for name, array in arrays.items()}
+        arrays = {name: array.movedim(-1, 1) for name, array in arrays.items()}
     inputs = arrays["input"].requires_grad_("gradient" in arrays)
     outputs = layer(inputs)
     assert outputs.dtype == arrays["output"].dtype == arrays["input"].dtype
@@ -86,7 +86,8 @@ def difference(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 def test_all_ways_and_types_are_recorded() -> None:
     told = [(case["layer"], case["arguments"].get("interpolation")) for case in IMAGE_CASES]
-    assert told.count(("AveragePooling2D", None)) == 60
+    for rank, number in ((1, 30), (2, 60), (3, 30)):
+        assert told.count((f"AveragePooling{rank}D", None)) == number
     for way in ("bicubic", "lanczos3", "lanczos5"):
         mine = [case for case in IMAGE_CASES if case["arguments"].get("interpolation") == way]
         assert len(mine) == 27 and len({case["dtype"] for case in mine}) == 7
@@ -119,7 +120,8 @@ WHOLE = {
     for key, cases in itertools.groupby(sorted(INTEGERS["cases"], key=subject), subject)
 }
 # What TensorFlow refuses to do with booleans, while Keras on JAX, and mostly torch, keeps them.
-OF_BOOLEANS = ("Add", "Multiply", "Maximum", "Minimum", "MaxPooling2D", "UpSampling2D")
+OF_BOOLEANS = ("Add", "Multiply", "Maximum", "Minimum", "UpSampling2D")
+MAXIMA = [f"{kind}Pooling{rank}D" for kind in ("Max", "AdaptiveMax") for rank in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("cases", WHOLE.values(), ids=WHOLE)
@@ -133,7 +135,10 @@ def test_integers_are_tensorflows_or_converted(cases: list[dict[str, Any]]) -> N
             with pytest.raises(RuntimeError):
                 called(case)
             continue
-        elif booleans and layer in OF_BOOLEANS:
+        elif not booleans and layer in MAXIMA:  # TensorFlow lacks those of volumes
+            in_double = {**case, "arguments": {**case["arguments"], "dtype": "float64"}}
+            wanted = called(in_double, torch.float64).to(getattr(torch, case["dtype"]))
+        elif booleans and layer in (*OF_BOOLEANS, *MAXIMA):
             wanted = called(case, torch.float32).bool()
         elif booleans and layer == "Average":  # True and True is True, on torch and JAX
             wanted = called({**case, "layer": "Maximum"}).float() / 2

@@ -127,7 +127,11 @@ def test_dtype_policies(case: LayerCase) -> None:
             x = as_tensors(arrays(case, 2, given))
             with torch.no_grad():
                 got = called(ours, x, training=False)
-                wanted = called(theirs, x, training=False)
+                try:
+                    wanted = called(theirs, x, training=False)
+                except NotImplementedError as error:  # PyTorch lacks it
+                    assert "not implemented for" in str(error)
+                    continue
             assert got.dtype == (torch.float64 if in_single else wanted.dtype), (policy, given)
             assert relative_difference(numbers(got), numbers(wanted), 0.1) < most, (policy, given)
 
@@ -151,7 +155,8 @@ def test_integers_and_booleans(case: LayerCase) -> None:
         assert relative_difference(numbers(got), numbers(wanted)) < 1e-6, dtype
 
 
-TAKES_LESS = ("InputLayer", "ELU", "SpatialDropout2D")  # or has it in the caller's order
+DROPOUTS = [f"SpatialDropout{rank}D" for rank in (1, 2, 3)]
+TAKES_LESS = ("InputLayer", "ELU", *DROPOUTS)  # or has it in the caller's order
 
 
 @EACH

@@ -52,15 +52,19 @@ def as_positive_ints(owner: str, argument: str, value: Any, count: int) -> tuple
 
 
 def as_pairs(owner: str, argument: str, value: Any, count: int) -> tuple[tuple[int, int], ...]:
-    """Return `count` pairs of integers >= 0, from an integer or an iterable of them or of pairs."""
+    """Return `count` pairs of integers >= 0, from an integer or an iterable of them or of pairs.
+
+    One pair is given by itself.
+    """
     try:
-        given = _repeat(value, count)
+        given = [value] if count == 1 else _repeat(value, count)
         found = [tuple(e) if isinstance(e, Iterable) else (e, e) for e in given]
         numbers = [tuple(map(operator.index, pair)) for pair in found]
     except TypeError:
         numbers = []
     if len(numbers) != count or any(len(pair) != 2 or min(pair) < 0 for pair in numbers):
-        rule = f"an integer >= 0, {count} of them, or {count} pairs of them"
+        several = f"{count} of them, or {count} pairs of them"
+        rule = f"an integer >= 0{' or two' if count == 1 else f', {several}'}"
         raise ValueError(argument_error(owner, argument, rule, value))
     return tuple((before, after) for before, after in numbers)
 

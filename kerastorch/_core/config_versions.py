@@ -74,6 +74,12 @@ def downgrade_config(config: Config, target: str) -> Config:
     return written
 
 
+def drop_newer(config: Config, since: int, key: str, default: object, target: str | None) -> None:
+    """Remove a key that Keras has since 3.`since` from a config for an earlier one."""
+    if target is not None and _parse_version(target) < (3, since):
+        _drop(config, key, default, target)
+
+
 def _downgrade_initializer(config: Config, version: tuple[int, int], target: str) -> Config:
     written = dict(config)
     if isinstance(config["config"], dict) and version < (3, 15):

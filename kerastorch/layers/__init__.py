@@ -11,6 +11,8 @@ from .core.dense import *
 from .core.input import *
 from .merging.merge import *
 from .normalization.batch_norm import *
+from .pooling.adaptive_pooling import *
+from .pooling.global_pooling import *
 from .pooling.pooling import *
 from .preprocessing.normalization import *
 from .regularization.dropout import *

@@ -5,19 +5,16 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import numpy as np
-import pytest
-import torch
-from torch.testing import assert_close
-
 from kerastorch import layers
 from kerastorch.layers import (
+    AveragePooling1D,
     AveragePooling2D,
-    GlobalAveragePooling2D,
-    GlobalMaxPooling2D,
+    AveragePooling3D,
+    MaxPooling1D,
     MaxPooling2D,
+    MaxPooling3D,
 )
-from tests.layers.case import LayerCase, batch
+from tests.layers.case import LayerCase
 
 IMAGES: dict[str, Any] = {
     "shape": (2, 8, 9, 3),
@@ -29,11 +26,37 @@ IMAGES_FIRST: dict[str, Any] = {
     "other": [(3, 3, 9, 12), (1, 3, 11, 8), (4, 3, 12, 10)],
     "refused": [(3, 8, 9)],
 }
+SEQUENCES: dict[str, Any] = {
+    "shape": (2, 9, 3),
+    "other": [(3, 12, 3), (1, 8, 3)],
+    "refused": [(9, 3)],
+}
+SEQUENCES_FIRST: dict[str, Any] = {
+    "shape": (2, 3, 9),
+    "other": [(3, 3, 12), (1, 3, 8)],
+    "refused": [(3, 9)],
+}
+VOLUMES: dict[str, Any] = {
+    "shape": (2, 5, 6, 7, 3),
+    "other": [(3, 6, 5, 8, 3), (1, 8, 6, 7, 3)],
+    "refused": [(2, 6, 7, 3)],
+}
+VOLUMES_FIRST: dict[str, Any] = {
+    "shape": (2, 3, 5, 6, 7),
+    "other": [(3, 3, 6, 5, 8), (1, 3, 8, 6, 7)],
+    "refused": [(3, 5, 6, 7)],
+}
+INPUTS = {
+    1: (SEQUENCES, SEQUENCES_FIRST),
+    2: (IMAGES, IMAGES_FIRST),
+    3: (VOLUMES, VOLUMES_FIRST),
+}
+FIRST = {"data_format": "channels_first"}
 POOL_SIZES = (2, (2, 3), (3, 2), (4, 3))
 STRIDES = (None, 1, (2, 1), (3, 2), (1, 3))
 REFUSED_ARGUMENTS = [
     ("pool_size", 0, ValueError),
-    ("pool_size", (2,), ValueError),
+    ("pool_size", (2,) * 4, ValueError),
     ("pool_size", "ab", ValueError),
     ("strides", 0, ValueError),
     ("strides", -1, ValueError),
@@ -42,23 +65,21 @@ REFUSED_ARGUMENTS = [
 ]
 
 
-def _pooling(layer: type, size: Any, strides: Any, padding: str, **options: Any) -> LayerCase:
-    arguments = {"pool_size": size, "strides": strides, "padding": padding}
-    first = options.pop("data_format", None)
-    given = {**IMAGES_FIRST, "refused": [(3, 8, 9)]} if first else {**IMAGES}
+def _pooling(layer: Any, size: Any, strides: Any, padding: str, **options: Any) -> LayerCase:
+    first, is_max = "data_format" in options, layer.__name__.startswith("Max")
+    form = {"data_format": options.pop("data_format")} if first else {}
+    given = dict(INPUTS[layer.rank][first])
     if padding == "valid":
-        wide = 3 if size == 2 else 5
-        given["refused"] = [*given["refused"], (2, 3, 1, wide) if first else (2, 1, wide, 3)]
-    if first:
-        arguments["data_format"] = first
+        small = (1 if size != 1 else 0, *given["shape"][2 + first : 1 + first + layer.rank])
+        given["refused"] = [*given["refused"], (2, 3, *small) if first else (2, *small, 3)]
     return LayerCase(
         layer,
-        arguments,
+        {"pool_size": size, "strides": strides, "padding": padding, **form},
         **given,
         refused_arguments=REFUSED_ARGUMENTS,
-        refused_here=[("padding", "no", ValueError)],
-        integers_agree=layer is MaxPooling2D,
-        integers="kept" if layer is MaxPooling2D else "converted",
+        refused_here=[("padding", word, ValueError) for word in ("no", "causal")],
+        integers_agree=is_max,
+        integers="kept" if is_max else "converted",
         **options,
     )
 
@@ -79,61 +100,66 @@ CASES = [
     _pooling(AveragePooling2D, (3, 5), 1, "same"),
     _pooling(AveragePooling2D, (3, 2), (1, 1), "same", agrees=False),
     _pooling(AveragePooling2D, (3, 2), (2, 3), "same", data_format="channels_first", agrees=False),
+    _pooling(MaxPooling1D, 3, 2, "same"),
+    *(
+        _pooling(MaxPooling1D, size, strides, padding)
+        for size, strides, padding in itertools.product(
+            (2, 3, (4,)), (None, 1, 2, 3), ("valid", "same")
+        )
+    ),
+    _pooling(MaxPooling1D, 3, 2, "valid", **FIRST),
+    _pooling(MaxPooling1D, 2, 1, "same", **FIRST),
+    _pooling(AveragePooling1D, 3, 2, "same"),
+    *(_pooling(AveragePooling1D, size, s, "valid") for size in (2, 3, 4) for s in (None, 1, 3)),
+    _pooling(AveragePooling1D, 2, 1, "same", agrees=False),
+    _pooling(AveragePooling1D, 4, 3, "same", agrees=False),
+    _pooling(AveragePooling1D, 3, 2, "valid", **FIRST),
+    _pooling(MaxPooling3D, (2, 3, 2), (2, 1, 3), "same"),
+    *(
+        _pooling(MaxPooling3D, size, strides, padding)
+        for size, strides in ((2, None), ((3, 2, 1), 2), ((2, 3, 4), (1, 3, 2)))
+        for padding in ("valid", "same")
+    ),
+    _pooling(MaxPooling3D, (2, 1, 3), (1, 3, 2), "same", **FIRST),
+    _pooling(AveragePooling3D, (2, 3, 2), (2, 1, 3), "same", agrees=False),
+    *(
+        _pooling(AveragePooling3D, size, strides, "valid")
+        for size, strides in ((2, None), ((3, 2, 1), 2), ((2, 3, 4), (1, 3, 2)), (1, 2))
+    ),
+    _pooling(AveragePooling3D, (3, 1, 5), 1, "same"),
+    _pooling(AveragePooling3D, (2, 1, 3), (1, 3, 2), "valid", **FIRST),
+    _pooling(AveragePooling3D, (2, 1, 3), (1, 3, 2), "same", agrees=False, **FIRST),
     *(
         LayerCase(
-            layer,
-            {"keepdims": keepdims, **extra},
-            **(IMAGES_FIRST if extra else IMAGES),
+            getattr(layers, f"Global{kind}Pooling{rank}D"),
+            {"keepdims": keepdims, **form},
+            **INPUTS[rank][bool(form)],
             refused_arguments=[("data_format", "x", ValueError)],
-            in_double=layer is GlobalMaxPooling2D,
-            integers="kept" if layer is GlobalMaxPooling2D else "",
+            in_double=kind == "Max",
+            integers="kept" if kind == "Max" else "",
         )
-        for layer in (GlobalAveragePooling2D, GlobalMaxPooling2D)
+        for rank in (1, 2, 3)
+        for kind in ("Average", "Max")
         for keepdims in (False, True)
-        for extra in ({}, {"data_format": "channels_first"})
+        for form in ({}, FIRST)
+    ),
+    *(
+        LayerCase(
+            getattr(layers, f"Adaptive{kind}Pooling{rank}D"),
+            {"output_size": size, **form},
+            **INPUTS[rank][bool(form)],
+            refused_arguments=[
+                *(("output_size", size, TypeError) for size in (2.5, "ab", None)),
+                *(("output_size", size, ValueError) for size in (0, -1)),
+                ("output_size", (2,) * 4, ValueError if rank == 1 else TypeError),
+                ("output_size", [None] * rank, ValueError),
+                ("data_format", "x", ValueError),
+            ],
+            integers="kept" if kind == "Max" else "converted",
+            integers_agree=False,
+        )
+        for rank in (1, 2, 3)
+        for kind in ("Average", "Max")
+        for size, form in ((4, {}), ([2, 3, 11][:rank], {}), ((3, 1, 2)[:rank], FIRST))
     ),
 ]
-
-
-def pooled(x, size, strides, padding, reduce):
-    """Return the pooling of (batch, h, w, channels) by TensorFlow's rule, window by window."""
-    out, starts = [], []
-    for n, k, s in zip(x.shape[1:3], size, strides, strict=True):
-        out.append(-(-n // s) if padding == "same" else (n - k) // s + 1)
-        total = max((out[-1] - 1) * s + k - n, 0) if padding == "same" else 0
-        starts.append(-(total // 2))
-    y = np.empty((x.shape[0], *out, x.shape[3]))
-    for i, j in np.ndindex(*out):
-        top, left = starts[0] + i * strides[0], starts[1] + j * strides[1]
-        window = x[:, max(top, 0) : top + size[0], max(left, 0) : left + size[1]]
-        y[:, i, j] = reduce(window, axis=(1, 2))
-    return y
-
-
-WINDOWS = list(
-    itertools.product([(2, 3), (3, 2), (4, 5), (1, 3)], [(1, 1), (2, 1), (3, 2), (1, 3)])
-)
-
-
-@pytest.mark.parametrize("padding", ["valid", "same", "SAME"])
-@pytest.mark.parametrize("size, strides", WINDOWS)
-@pytest.mark.parametrize("name, reduce", [("Max", np.max), ("Average", np.mean)])
-def test_pooling_against_loops(name, reduce, size, strides, padding):
-    cls = getattr(layers, f"{name}Pooling2D")
-    layer = cls(size, strides, padding, dtype="float64")
-    first = cls(size, strides, padding, "channels_first", dtype="float64")
-    for shape in ((2, 7, 6, 3), (1, 5, 8, 2)):
-        x = batch(shape, torch.float64) - 3  # padded zeros would be the largest
-        expected = pooled(x.numpy(), size, strides, padding.lower(), reduce)
-        assert_close(layer(x), torch.from_numpy(expected))
-        moved = first(x.permute(0, 3, 1, 2))
-        assert_close(moved.permute(0, 2, 3, 1), layer(x))
-
-
-@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.int64, torch.half])
-def test_every_dtype_is_pooled_in_a_graph_as_without(dtype):
-    x = (batch((2, 9, 12, 3)) * 3 - 3).to(dtype)
-    for layer in (MaxPooling2D((3, 2), (2, 3), "same"), MaxPooling2D(2, 1, "same")):
-        torch.compiler.reset()
-        compiled = torch.compile(layer, backend="eager", fullgraph=True)
-        assert torch.equal(compiled(x), layer(x))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kerastorch.layers import Dropout, SpatialDropout2D
-from tests.layers.case import cases
+from kerastorch.layers import Dropout, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D
+from tests.layers.case import LayerCase, cases
+from tests.layers.test_pooling import FIRST, INPUTS
 
 REFUSED_ARGUMENTS = [
     ("rate", -0.1, ValueError),
@@ -14,6 +15,29 @@ REFUSED_ARGUMENTS = [
     ("rate", "0.5", TypeError),
     ("rate", None, TypeError),
 ]
+
+
+def _spatial(layer, arguments, inputs):
+    return LayerCase(
+        layer,
+        arguments,
+        **inputs,
+        integers="kept",
+        refused_arguments=[
+            *REFUSED_ARGUMENTS,
+            *([("data_format", "x", ValueError)] if layer.rank > 1 else ()),
+        ],
+        refused_here=[] if layer.rank > 1 else [("data_format", "channels_last", ValueError)],
+        samples=True,
+        exempt=frozenset(  # Keras's config has not all of it
+            {
+                "test_config_lists_every_argument_but_where_and_how_it_runs",
+                "test_config_keeps_what_all_layers_share",
+            }
+        ),
+    )
+
+
 CASES = [
     *cases(
         Dropout,
@@ -41,23 +65,11 @@ CASES = [
         refused_arguments=REFUSED_ARGUMENTS,
         samples=True,
     ),
-    *cases(
-        SpatialDropout2D,
-        {"rate": 0.4, "seed": 3},
-        {"rate": 0.5, "seed": 3, "data_format": "channels_first"},
-        {"rate": 0.0},
-        integers="kept",
-        shape=(5, 3, 4, 6),
-        other=[(2, 5, 7, 6)],
-        refused=[(5, 3, 4)],
-        refused_arguments=[("rate", 2, ValueError), ("data_format", "x", ValueError)],
-        samples=True,
-        exempt=frozenset(  # Keras's config has not all of it
-            {
-                "test_config_lists_every_argument_but_where_and_how_it_runs",
-                "test_config_keeps_what_all_layers_share",
-            }
-        ),
+    *(
+        _spatial(layer, {"rate": rate, "seed": seed, **form}, INPUTS[layer.rank][bool(form)])
+        for layer in (SpatialDropout1D, SpatialDropout2D, SpatialDropout3D)
+        for rate, seed, form in ((0.4, 3, {}), (0.0, None, {}), (0.5, 3, FIRST))
+        if not (form and layer is SpatialDropout1D)
     ),
 ]
 
@@ -84,6 +96,26 @@ def test_a_seed_decides_whatever_torch_is_at():
     assert torch.equal(Dropout(0.5)(x), left)
 
 
-def test_configs_of_keras_2():
+@pytest.mark.parametrize("layer", [SpatialDropout1D, SpatialDropout2D, SpatialDropout3D])
+def test_configs_of_keras_1_and_2(layer):
     config = {"name": "a", "dtype": "float32", "rate": 0.3, "noise_shape": None, "seed": None}
-    assert SpatialDropout2D.from_config(config).rate == 0.3
+    assert layer.from_config(config).rate == 0.3
+    assert layer.from_config({"name": "a", "trainable": True, "p": 0.3}).rate == 0.3
+    with pytest.raises(TypeError, match="noise_shape"):
+        layer.from_config({**config, "noise_shape": [1, 2]})
+    if layer.rank > 1:
+        made = layer.from_config({"p": 0.3, "dim_ordering": "th"})
+        assert made.data_format == "channels_first"
+
+
+@pytest.mark.parametrize("layer", [SpatialDropout1D, SpatialDropout2D, SpatialDropout3D])
+@pytest.mark.parametrize("form", [{}, FIRST], ids=["last", "first"])
+def test_complete_channels_are_dropped(layer, form):
+    if form and layer is SpatialDropout1D:
+        return
+    x = torch.ones(4, *(3, 4, 5)[: layer.rank], 20)
+    x = x.movedim(-1, 1) if form else x
+    y = layer(0.5, seed=1, **form)(x)
+    channels = (y.movedim(1, -1) if form else y).flatten(1, -2)
+    assert torch.equal(channels, channels[:, :1].expand_as(channels))
+    assert 0.3 < (y == 0).double().mean() < 0.7 and y.unique().tolist() == [0, 2]

@@ -5,11 +5,25 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from kerastorch.layers import Cropping2D, Flatten, Permute, Reshape, UpSampling2D, ZeroPadding2D
+from kerastorch.layers import (
+    Cropping1D,
+    Cropping2D,
+    Cropping3D,
+    Flatten,
+    Permute,
+    RepeatVector,
+    Reshape,
+    UpSampling1D,
+    UpSampling2D,
+    UpSampling3D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+    ZeroPadding3D,
+)
 from tests.layers.case import LayerCase, batch, cases
-from tests.layers.test_pooling import IMAGES, IMAGES_FIRST
+from tests.layers.test_pooling import FIRST, IMAGES, IMAGES_FIRST, INPUTS, SEQUENCES, VOLUMES
 
-FIRST = {"data_format": "channels_first"}
+NO_FORMAT = ("data_format", "channels_last", ValueError)  # it is no argument of some
 CASES = [
     *cases(
         Flatten,
@@ -178,6 +192,107 @@ CASES = [
             (UpSampling2D, {"size": (2, 3), "interpolation": "bilinear"}),
             (UpSampling2D, {"size": (2, 3), "interpolation": "bicubic"}),
         )
+    ),
+    *cases(
+        ZeroPadding1D,
+        {"padding": (1, 3)},
+        {},
+        {"padding": 2},
+        {"padding": [0, 1]},
+        integers="kept",
+        **SEQUENCES,
+        refused_arguments=[
+            *(("padding", n, ValueError) for n in (-1, (-1, 2), (1, 2, 3), ((1, 2),), 1.5, None)),
+            ("data_format", "x", ValueError),
+        ],
+    ),
+    *cases(
+        ZeroPadding3D,
+        {"padding": ((1, 2), (3, 0), (0, 1))},
+        {},
+        {"padding": 2},
+        {"padding": (0, 3, [1, 2])},
+        integers="kept",
+        **VOLUMES,
+        refused_arguments=[
+            ("padding", (1, 2), ValueError),
+            ("padding", 1.5, ValueError),
+            ("padding", (-1, 2, 0), ValueError),
+        ],
+        refused_here=[("padding", -1, ValueError)],  # it cuts off there
+    ),
+    *cases(
+        Cropping1D,
+        {"cropping": (1, 3)},
+        {},
+        {"cropping": 2},
+        {"cropping": [1, 0]},
+        integers="kept",
+        **{**SEQUENCES, "refused": [(9, 3), (2, 1, 3), (2, 0, 3)]},
+        refused_arguments=[
+            *(("cropping", n, ValueError) for n in (-1, (5, 4), (1,), (1, 2, 3), None)),
+            NO_FORMAT,
+        ],
+    ),
+    *cases(
+        Cropping3D,
+        {"cropping": ((1, 2), (1, 0), (0, 1))},
+        {},
+        {"cropping": 0},
+        {"cropping": (0, 2, 1)},
+        integers="kept",
+        **{**VOLUMES, "refused": [(2, 6, 7, 3), (2, 2, 2, 0, 3)]},
+        refused_arguments=[("cropping", n, ValueError) for n in (-1, (1, 2), (0, 3, 1), None)],
+    ),
+    *cases(
+        UpSampling1D,
+        {"size": 3},
+        {},
+        {"size": 1},
+        integers="kept",
+        **SEQUENCES,
+        refused_arguments=[
+            *(("size", n, TypeError) for n in (2.0, True, [2], None)),
+            *(("size", n, ValueError) for n in (0, -2)),
+            NO_FORMAT,
+        ],
+    ),
+    *cases(
+        UpSampling3D,
+        {"size": (2, 1, 4)},
+        {"size": (2, 1, 3)},
+        {},
+        {"size": 1},
+        {"size": [1, 3, 2]},
+        integers="kept",
+        **VOLUMES,
+        refused_arguments=[("size", n, ValueError) for n in (0, (2, 2), 1.5, None)],
+    ),
+    *(
+        LayerCase(
+            layer,
+            {**arguments, **FIRST},
+            **INPUTS[layer.rank][1],
+            refused_arguments=[("data_format", "NCHW", ValueError)],
+        )
+        for layer, arguments in (
+            (ZeroPadding1D, {"padding": (2, 1)}),
+            (ZeroPadding3D, {"padding": ((1, 2), (3, 0), (0, 1))}),
+            (Cropping3D, {"cropping": ((1, 2), (1, 0), (0, 1))}),
+            (UpSampling3D, {"size": (3, 2, 1)}),
+        )
+    ),
+    *cases(
+        RepeatVector,
+        {"n": 3},
+        {"n": 1},
+        integers="kept",
+        shape=(2, 5),
+        refused=[(2, 5, 3), (5,)],
+        refused_arguments=[
+            *(("n", n, TypeError) for n in (2.0, True, (2,), None)),
+            *(("n", n, ValueError) for n in (0, -1)),
+        ],
     ),
 ]
 

@@ -43,6 +43,7 @@ class Layer(LazyLayer, Computation):
     # What a class declares about its arguments
     argument_namespaces: ClassVar[Mapping[str, Any]] = {"activity_regularizer": regularizers}
     fixed_arguments: ClassVar[tuple[str, ...]] = ()  # cannot be assigned later
+    removed_arguments: ClassVar[tuple[str, ...]] = ()  # of a base, which this class lacks
     renamed_arguments: ClassVar[Mapping[str, str]] = {}  # names of Keras 1 and 2 -> of Keras 3
     removed_arguments: ClassVar[tuple[str, ...]] = ()  # of a base's constructor, absent here
     _omit_config_if_unset: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
@@ -55,6 +56,7 @@ class Layer(LazyLayer, Computation):
     depends_on_training_mode: ClassVar[bool] = False
     keeps_flatten_order: ClassVar[bool] = False  # outputs the elements in the input's order
     is_flat: ClassVar[bool] = False  # the output has no (known) spatial axes
+    omits_data_format: ClassVar[bool] = False  # in configs of Keras 1 or 2
     call_arguments: ClassVar[tuple[str, ...]] = ()  # arguments of `forward` after the inputs
 
     def __init__(
@@ -232,7 +234,8 @@ class Layer(LazyLayer, Computation):
 
     @property
     def _shape_context(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._shape_arguments}
+        shown = (name for name in self._shape_arguments if name not in self.removed_arguments)
+        return {name: getattr(self, name) for name in shown}
 
     def _refuse_shape(
         self, argument: str, rule: str, shape: Any, remedy: str = "", **related: Any
@@ -268,7 +271,7 @@ class Layer(LazyLayer, Computation):
                 outputs = self._compute(permute_axes(x, orders[0]))
                 if outputs.ndim == x.ndim:
                     outputs = permute_axes(outputs, orders[1])
-        except RuntimeError:
+        except (RuntimeError, IndexError):
             if isinstance(x, Tensor):
                 self._require_fit(x)
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -73,8 +73,23 @@ class SpatialLayer(StatelessLayer):
     _shape_arguments = ("data_format",)
 
     def __init__(self, *, data_format: str | None, **kwargs: Any) -> None:
+        if "data_format" in self.removed_arguments:
+            if data_format is not None:
+                kwargs["data_format"] = data_format  # an unknown argument
+            data_format = "channels_last"
         super().__init__(**kwargs)
         self.data_format = resolve_data_format(type(self).__name__, data_format)
+
+    @classmethod
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert a config of any Keras to that of Keras 3.
+
+        The steps of a sequence are axis 1 where a config has no `data_format`, as in Keras 1 and 2.
+        """
+        upgraded = super().upgrade_config(config)
+        if cls.rank == 1 and "data_format" not in cls.removed_arguments:
+            upgraded.setdefault("data_format", "channels_last")
+        return upgraded
 
     @property
     def _first_axis(self) -> int:

@@ -1,8 +1,7 @@
-"""Pooling over windows and over all spatial positions."""
+"""Pooling over windows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -11,15 +10,19 @@ from torch import Tensor
 from ..._core.arguments import IntOrInts, as_choice, as_positive_ints
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from ..._core.registry import keras_layer
-from ..._ops.pooling import MAX_POOLINGS, avg_pool, max_pool
+from ..._ops.pooling import avg_pool, max_pool, max_pool_windows
 from ..._ops.window_arithmetic import output_size
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 
 __all__ = [
-    *("AveragePooling2D", "AvgPool2D", "MaxPool2D", "MaxPooling2D"),
-    *("GlobalAveragePooling2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "GlobalMaxPooling2D"),
+    *("AveragePooling1D", "AveragePooling2D", "AveragePooling3D"),
+    *("AvgPool1D", "AvgPool2D", "AvgPool3D"),
+    *("MaxPool1D", "MaxPool2D", "MaxPool3D"),
+    *("MaxPooling1D", "MaxPooling2D", "MaxPooling3D"),
 ]
+
+_KERAS_1 = {"pool_length": "pool_size", "stride": "strides", "border_mode": "padding"}  # in 1-D
 
 
 class BasePooling(SpatialLayer):
@@ -79,7 +82,7 @@ class _MaxPooling(BasePooling):
 
     def _compute(self, x: Tensor, *, padding: tuple[int, ...] | None = None) -> Tensor:
         if padding is not None:
-            return MAX_POOLINGS[self.rank](x, self.pool_size, self.strides, padding)
+            return max_pool_windows(x, self.pool_size, self.strides, padding)
         if x.dtype is torch.bool:
             return max_pool(x.byte(), self.pool_size, self.strides, self._same).bool()
         return max_pool(x, self.pool_size, self.strides, self._same)
@@ -131,6 +134,48 @@ class MaxPooling2D(_MaxPooling):
     rank = 2
 
 
+@keras_layer(aliases=["MaxPool1D"])
+class MaxPooling1D(_MaxPooling):
+    """Max pooling over the steps of a sequence.
+
+    Same as `keras.layers.MaxPooling1D`, except that an unknown `padding` is refused. See
+    `MaxPooling2D` for the arguments; `pool_size` and `strides` are one integer each.
+
+    Shape:
+        - Input: (batch, steps, channels), or (batch, channels, steps) with "channels_first".
+        - Output: the same with the size as in `MaxPooling2D`.
+
+    Example:
+        >>> import torch
+        >>> MaxPooling1D(3, strides=2)(torch.arange(5.0).reshape(1, 5, 1))[0, :, 0]
+        tensor([2., 4.])
+    """
+
+    rank = 1
+    renamed_arguments: ClassVar = _KERAS_1
+
+
+@keras_layer(aliases=["MaxPool3D"])
+class MaxPooling3D(_MaxPooling):
+    """Max pooling over depth, height and width.
+
+    Same as `keras.layers.MaxPooling3D`, except that an unknown `padding` is refused. See
+    `MaxPooling2D` for the arguments; `pool_size` and `strides` are one integer or three.
+
+    Shape:
+        - Input: (batch, depth, height, width, channels), or the channels as axis 1 with
+          "channels_first".
+        - Output: the same with the sizes as in `MaxPooling2D`.
+
+    Example:
+        >>> import torch
+        >>> MaxPooling3D((2, 1, 2))(torch.arange(8.0).reshape(1, 2, 2, 2, 1))[0, 0, :, 0, 0]
+        tensor([5., 7.])
+    """
+
+    rank = 3
+
+
 @keras_layer(aliases=["AvgPool2D"])
 class AveragePooling2D(_AveragePooling):
     """Average pooling over height and width: the mean of each window.
@@ -152,91 +197,38 @@ class AveragePooling2D(_AveragePooling):
     rank = 2
 
 
-class BaseGlobalPooling(SpatialLayer):
-    """A pooling over all of the `rank` spatial axes."""
+@keras_layer(aliases=["AvgPool1D"])
+class AveragePooling1D(_AveragePooling):
+    """Average pooling over the steps of a sequence.
 
-    is_flat = True
-    compute_layout = "any"
-    returns_new_tensor = True
-
-    def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
-        self.keepdims = keepdims
-        self._axes = tuple(range(self._first_axis, self._first_axis + self.rank))
-
-    @property
-    def _output_rank(self) -> int | None:  # type: ignore[override]
-        return None if self.keepdims else 2
-
-    def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
-        return {"axes": tuple(range(2, rank))}
-
-    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
-        return (1,) * self.rank if self.keepdims else ()
-
-
-class _GlobalAveragePooling(BaseGlobalPooling):
-    def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
-        keep, axes = bool(self.keepdims), self._axes if axes is None else axes
-        if x.dtype in (torch.float32, torch.float64):
-            return x.mean(axes, keep)
-        y = x.mean(axes, keep, dtype=torch.float32)
-        return y.to(x.dtype) if x.is_floating_point() else y
-
-
-class _GlobalMaxPooling(BaseGlobalPooling):
-    def _prepare_input(self, inputs: Any) -> Tensor:
-        x = super()._prepare_input(inputs)
-        if 0 in self._split(x.shape)[1]:
-            self._refuse_shape("inputs", "of sizes of 1 at least", x.shape)
-        return x
-
-    def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
-        return x.amax(self._axes if axes is None else axes, bool(self.keepdims))
-
-
-@keras_layer(aliases=["GlobalAvgPool2D"])
-class GlobalAveragePooling2D(_GlobalAveragePooling):
-    """The mean over height and width.
-
-    Same as `keras.layers.GlobalAveragePooling2D`. Half precision is averaged in float32;
-    integers and booleans give float32, whatever the layer's dtype is.
-
-    Args:
-        data_format, **kwargs: As in `MaxPooling2D`.
-        keepdims: Whether height and width stay as axes of size 1.
-
-    Shape:
-        - Input: as in `Conv2D`.
-        - Output: (batch, channels); with `keepdims` the input's with height and width 1.
+    Same as `keras.layers.AveragePooling1D`, with the exceptions of `AveragePooling2D`. See
+    `MaxPooling1D` for the arguments and shapes; `pool_size` has no default here.
 
     Example:
         >>> import torch
-        >>> GlobalAveragePooling2D()(torch.arange(12.0).reshape(1, 2, 3, 2))
-        tensor([[5., 6.]])
+        >>> AveragePooling1D(2, padding="same")(torch.arange(5.0).reshape(1, 5, 1))[0, :, 0]
+        tensor([0.5000, 2.5000, 4.0000])
     """
 
-    rank = 2
+    rank = 1
+    renamed_arguments: ClassVar = _KERAS_1
 
 
-@keras_layer(aliases=["GlobalMaxPool2D"])
-class GlobalMaxPooling2D(_GlobalMaxPooling):
-    """The maximum over height and width.
+@keras_layer(aliases=["AvgPool3D"])
+class AveragePooling3D(_AveragePooling):
+    """Average pooling over depth, height and width.
 
-    Same as `keras.layers.GlobalMaxPooling2D`. See `GlobalAveragePooling2D` for the arguments.
+    Same as `keras.layers.AveragePooling3D`, with the exceptions of `AveragePooling2D`. See
+    `MaxPooling3D` for the arguments and shapes; `pool_size` has no default here.
 
     Example:
         >>> import torch
-        >>> GlobalMaxPooling2D()(torch.arange(12.0).reshape(1, 2, 3, 2))
-        tensor([[10., 11.]])
+        >>> AveragePooling3D((2, 1, 2))(torch.arange(8.0).reshape(1, 2, 2, 2, 1))[0, 0, :, 0, 0]
+        tensor([2.5000, 4.5000])
     """
 
-    rank = 2
+    rank = 3
 
 
-MaxPool2D = MaxPooling2D
-AvgPool2D = AveragePooling2D
-GlobalAvgPool2D = GlobalAveragePooling2D
-GlobalMaxPool2D = GlobalMaxPooling2D
+MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
+AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from ..._core.registry import keras_layer
 from ..._core.seeds import SeedGenerator
-from ..base.stateless import StatelessLayer, resolve_data_format
+from ..base.stateless import SpatialLayer, StatelessLayer
+from ..base.weights import Sizes
 
-__all__ = ["Dropout", "SpatialDropout2D"]
+__all__ = ["Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"]
 
 
 @keras_layer()
@@ -107,8 +108,82 @@ class Dropout(StatelessLayer):
         return torch.where(kept.bool().broadcast_to(x.shape), x / keep, 0)
 
 
+class BaseSpatialDropout(Dropout, SpatialLayer):
+    """Drops complete channels of `rank` spatial axes; `SpatialDropout2D` documents the arguments.
+
+    As in Keras, the config has the weights' dtype instead of a policy, and no `trainable`.
+    """
+
+    omits_data_format = True
+    _config_keys: ClassVar = ("rate", "seed", "name", "dtype", "data_format")
+
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        noise_shape = kwargs.pop("noise_shape", None)  # Keras 2's configs have it
+        if noise_shape is not None:
+            rule = "left out: it follows from the channels"
+            self._refuse_argument("noise_shape", rule, noise_shape)
+        shared: dict[str, Any] = {"data_format": data_format, "name": name, "dtype": dtype}
+        super().__init__(rate, seed=seed, **shared, **kwargs)
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the config with Keras's keys only, in its order; see `Layer.get_config`."""
+        written = {**super().get_config(target), "dtype": self.dtype}
+        return {key: written[key] for key in self._config_keys if key in written}
+
+    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
+        return sizes
+
+    def _compute(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        ones = (1,) * (x.ndim - 2)
+        last = self.data_format == "channels_last"
+        return self._drop(x, (None, *ones, None) if last else (None, None, *ones))
+
+
 @keras_layer()
-class SpatialDropout2D(Dropout):
+class SpatialDropout1D(BaseSpatialDropout):
+    """Randomly zeroes complete channels of a sequence; see `SpatialDropout2D`.
+
+    Same as `keras.layers.SpatialDropout1D`: (batch, steps, channels) alone.
+
+    Args:
+        rate, seed, name, dtype, **kwargs: As in `SpatialDropout2D`.
+
+    Shape:
+        - Input and output: (batch, steps, channels).
+
+    Example:
+        >>> import torch
+        >>> y = SpatialDropout1D(0.5, seed=1)(torch.ones(1, 3, 4))
+        >>> y[0, 0].tolist() == y[0, 2].tolist()
+        True
+    """
+
+    rank = 1
+    removed_arguments: ClassVar = ("data_format",)
+
+    def __init__(
+        self,
+        rate: float,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
+
+
+@keras_layer()
+class SpatialDropout2D(BaseSpatialDropout):
     """Randomly zeroes complete channels and scales the rest; see `Dropout`.
 
     Same as `keras.layers.SpatialDropout2D`, with the exceptions of `Dropout`. As in Keras, the
@@ -130,34 +205,25 @@ class SpatialDropout2D(Dropout):
     """
 
     rank = 2
-    _shape_arguments = ("data_format",)
 
-    def __init__(
-        self,
-        rate: float,
-        data_format: str | None = None,
-        seed: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        noise_shape = kwargs.pop("noise_shape", None)  # Keras 2's configs have it
-        if noise_shape is not None:
-            self._refuse_argument(
-                "noise_shape", "left out: it follows from the channels", noise_shape
-            )
-        super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
-        self.data_format = resolve_data_format(type(self).__name__, data_format)
 
-    def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the config with Keras's keys only, in its order; see `Layer.get_config`."""
-        written = {**super().get_config(target), "dtype": self.dtype}
-        return {key: written[key] for key in ("rate", "seed", "name", "dtype", "data_format")}
+@keras_layer()
+class SpatialDropout3D(BaseSpatialDropout):
+    """Randomly zeroes complete channels of volumes; see `SpatialDropout2D`.
 
-    def _compute(self, x: Tensor) -> Tensor:
-        if x.ndim != 4:
-            self._require_rank(x)
-        if not self.training or self.rate == 0:
-            return x
-        last = self.data_format == "channels_last"
-        return self._drop(x, (None, 1, 1, None) if last else (None, None, 1, 1))
+    Same as `keras.layers.SpatialDropout3D`.
+
+    Args:
+        rate, data_format, seed, name, dtype, **kwargs: As in `SpatialDropout2D`.
+
+    Shape:
+        - Input and output: the input of `MaxPooling3D`.
+
+    Example:
+        >>> import torch
+        >>> y = SpatialDropout3D(0.5, seed=1)(torch.ones(1, 2, 2, 2, 4))
+        >>> y[0, 0, 0, 0].tolist() == y[0, 1, 1, 1].tolist()
+        True
+    """
+
+    rank = 3

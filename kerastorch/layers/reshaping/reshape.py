@@ -1,4 +1,4 @@
-"""Flatten, Reshape and Permute."""
+"""Flatten, Reshape, Permute and RepeatVector."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ..._core.arguments import as_positive_int
 from ..._core.layout import permute_axes, to_channels_last
 from ..._core.registry import keras_layer
 from ..base.stateless import StatelessLayer, resolve_data_format
 from ..base.weights import Sizes
 
-__all__ = ["Flatten", "Permute", "Reshape"]
+__all__ = ["Flatten", "Permute", "RepeatVector", "Reshape"]
 
 
 @keras_layer()
@@ -168,6 +170,52 @@ class Permute(StatelessLayer):
         if x.ndim != len(self._order):
             self._require_rank(x)
         return permute_axes(x, self._order)
+
+
+@keras_layer()
+class RepeatVector(StatelessLayer):
+    """Repeats each sample, a vector, as the steps of a sequence.
+
+    Same as `keras.layers.RepeatVector`.
+
+    Args:
+        n: How often, an integer.
+        **kwargs: As in `Flatten`.
+
+    Shape:
+        - Input: (batch, features).
+        - Output: (batch, n, features).
+
+    Raises:
+        TypeError: `n` is no integer.
+        ValueError: An argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> RepeatVector(2)(torch.arange(3).reshape(1, 3))
+        tensor([[[0, 1, 2],
+                 [0, 1, 2]]])
+    """
+
+    returns_new_tensor = True
+    _gradient_needs_output = False
+    _input_rank = 2
+    _output_rank = 3
+
+    def __init__(self, n: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(n, int) or isinstance(n, bool):
+            self._refuse_argument("n", "a positive integer", n, error=TypeError)
+        self.n = as_positive_int(type(self).__name__, "n", n)
+
+    def _output_shape(self, shape: Sizes, argument: str = "input_shape") -> Sizes:
+        return (shape[0], self.n, *shape[1:])
+
+    def _compute(self, x: Tensor) -> Tensor:
+        if x.ndim != 2:
+            self._require_rank(x)
+        repeated = x.unsqueeze(1).expand(-1, self.n, -1)
+        return repeated.clone(memory_format=torch.contiguous_format)
 
 
 def _check_integers(layer: StatelessLayer, argument: str, value: Any, rule: str) -> Any:

@@ -1,9 +1,9 @@
-"""UpSampling2D: repeat or interpolate rows and columns."""
+"""UpSampling: repeat the elements along the spatial axes, or interpolate between them."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,17 +13,47 @@ from ..._core.arguments import IntOrInts, as_choice, as_positive_ints
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
 from ..._ops.resize import RADII, upsample
-from ..._ops.tracing import is_autocast_enabled
+from ..._ops.tracing import is_autocast_enabled, is_tracing
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 
-__all__ = ["UpSampling2D"]
+__all__ = ["UpSampling1D", "UpSampling2D", "UpSampling3D"]
 
 _INTERPOLATIONS = ("nearest", "bilinear", *RADII)
 
 
+class BaseUpSampling(SpatialLayer):
+    """Repeats the elements along `rank` spatial axes; `UpSampling2D` documents the arguments."""
+
+    omits_data_format = True
+    returns_new_tensor = True
+    _gradient_needs_output = False
+
+    def __init__(self, size: IntOrInts = 2, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self._factors = as_positive_ints(type(self).__name__, "size", size, self.rank)
+        self.size = self._factors if self.rank > 1 else self._factors[0]
+
+    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
+        axes = zip(sizes, self._factors, strict=True)
+        return tuple(None if n is None else n * factor for n, factor in axes)
+
+    def _compute(self, x: Tensor) -> Tensor:
+        return self._repeat(x)
+
+    def _repeat(self, x: Tensor) -> Tensor:
+        """Repeat each row and column, with one copy and for any dtype."""
+        before, sizes, after = self._split(x.shape)
+        split = [n for size in sizes for n in (size, 1)]
+        expanded = [n for pair in zip(sizes, self._factors, strict=True) for n in pair]
+        new = self._new_sizes("inputs", (), sizes)
+        y: Any = x.reshape(*before, *split, *after).expand(*before, *expanded, *after)  # type: ignore[arg-type]
+        repeated: Tensor = y.reshape(*before, *new, *after)
+        return repeated
+
+
 @keras_layer()
-class UpSampling2D(SpatialLayer):
+class UpSampling2D(BaseUpSampling):
     """Upsamples height and width by repeating or interpolating rows and columns.
 
     Same as `keras.layers.UpSampling2D`, with TensorFlow's values where Keras's backends disagree:
@@ -60,27 +90,12 @@ class UpSampling2D(SpatialLayer):
         interpolation: str = "nearest",
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
+        super().__init__(size, data_format, **kwargs)
         owner = type(self).__name__
-        self.size = as_positive_ints(owner, "size", size, self.rank)
         self.interpolation = as_choice(owner, "interpolation", interpolation, _INTERPOLATIONS)
-
-    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
-        axes = zip(sizes, self.size, strict=True)
-        return tuple(None if n is None else n * factor for n, factor in axes)
 
     def _compute(self, x: Tensor) -> Tensor:
         return self._repeat(x) if self.interpolation == "nearest" else self._interpolate(x)
-
-    def _repeat(self, x: Tensor) -> Tensor:
-        """Repeat each row and column, with one copy and for any dtype."""
-        before, sizes, after = self._split(x.shape)
-        split = [n for size in sizes for n in (size, 1)]
-        expanded = [n for pair in zip(sizes, self.size, strict=True) for n in pair]
-        new = self._new_sizes("inputs", (), sizes)
-        y: Any = x.reshape(*before, *split, *after).expand(*before, *expanded, *after)  # type: ignore[arg-type]
-        repeated: Tensor = y.reshape(*before, *new, *after)
-        return repeated
 
     def _interpolate(self, x: Tensor) -> Tensor:
         """Interpolate between pixel centers; integers are rounded, as in Keras."""
@@ -99,7 +114,7 @@ class UpSampling2D(SpatialLayer):
         return y.to(x.dtype)
 
     def _resample(self, x: Tensor) -> Tensor:
-        factors: Any = self.size
+        factors: Any = self._factors
         if self.interpolation == "bilinear":
             sizes: Any = self._new_sizes("inputs", (), self._split(x.shape)[1])
             last = self.data_format == "channels_last"
@@ -110,3 +125,70 @@ class UpSampling2D(SpatialLayer):
         enabled = is_autocast_enabled(device)
         with torch.autocast(device, enabled=False) if enabled else nullcontext():
             return upsample(x, self.interpolation, factors, self._first_axis)
+
+
+@keras_layer()
+class UpSampling1D(BaseUpSampling):
+    """Repeats each step of a sequence.
+
+    Same as `keras.layers.UpSampling1D`: (batch, steps, channels) alone.
+
+    Args:
+        size: How often, an integer.
+        **kwargs: As in `ZeroPadding2D`.
+
+    Shape:
+        - Input: (batch, steps, channels).
+        - Output: (batch, steps * size, channels).
+
+    Raises:
+        TypeError: `size` is no integer.
+        ValueError: An argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> UpSampling1D(3)(torch.arange(2).reshape(1, 2, 1))[0, :, 0]
+        tensor([0, 0, 0, 1, 1, 1])
+    """
+
+    rank = 1
+    removed_arguments: ClassVar = ("data_format",)
+    renamed_arguments: ClassVar = {"length": "size"}
+
+    def __init__(self, size: int = 2, **kwargs: Any) -> None:
+        if not isinstance(size, int) or isinstance(size, bool):
+            self._refuse_argument("size", "a positive integer", size, error=TypeError)
+        super().__init__(size, **kwargs)
+
+
+@keras_layer()
+class UpSampling3D(BaseUpSampling):
+    """Repeats the elements along depth, height and width.
+
+    Same as `keras.layers.UpSampling3D`.
+
+    Args:
+        size: The factors for depth, height and width: an integer for all, or three.
+        data_format, **kwargs: As in `ZeroPadding2D`.
+
+    Shape:
+        - Input: as in `MaxPooling3D`.
+        - Output: the same with the sizes times their factors.
+
+    Example:
+        >>> import torch
+        >>> UpSampling3D((2, 1, 1))(torch.arange(4).reshape(1, 2, 2, 1, 1)).flatten()
+        tensor([0, 1, 0, 1, 2, 3, 2, 3])
+    """
+
+    rank = 3
+
+    def _compute(self, x: Tensor) -> Tensor:
+        if x.dtype not in (torch.float32, torch.float64) or is_tracing() or not x.numel():
+            return self._repeat(x)
+        if any(factor & (factor - 1) for factor in self._factors):
+            return self._repeat(x)  # torch multiplies positions by a rounded inverse
+        last = self.data_format == "channels_last"
+        x = permute_axes(x, CHANNELS_FIRST[3]) if last else x
+        y = F.interpolate(x, scale_factor=self._factors, mode="nearest")  # faster if it is exact
+        return permute_axes(y, CHANNELS_LAST[3]) if last else y

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..._core.errors import FileError
 from ..._core.registry import ALIASES, LAYERS, OLD_NAMES
+from ...graph.spec import LayerSpec
 from ...operations.keras_ops import KERAS
 from .nodes import parse_shape, raise_config_error
 
@@ -52,6 +54,24 @@ def upgrade_layer_config(class_name: str, config: Entry, where: str) -> tuple[st
     except ValueError as error:
         raise FileError(f"{where}: {error}") from None
     return class_name, config
+
+
+def fill_data_formats(layers: Sequence[LayerSpec]) -> list[LayerSpec]:
+    """Give layers whose `data_format` Keras 1 or 2 left out that of the layers beside them."""
+    classes = [LAYERS.get(one.class_name) for one in layers]
+    formats: defaultdict[Any, set[Any]] = defaultdict(set)
+    for one, cls in zip(layers, classes, strict=True):
+        if cls is not None and "data_format" in one.config:
+            formats[cls.rank].add(one.config["data_format"])
+    filled = []
+    for one, cls in zip(layers, classes, strict=True):
+        omits = cls is not None and cls.omits_data_format and "data_format" not in one.config
+        if cls is not None and omits and "data_format" in cls.arguments():
+            found = formats[cls.rank]
+            given = {"data_format": next(iter(found))} if len(found) == 1 else {}
+            one = replace(one, config={**one.config, **given})
+        filled.append(one)
+    return filled
 
 
 def is_operation(entry: Entry) -> bool:

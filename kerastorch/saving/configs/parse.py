@@ -16,6 +16,7 @@ from .entries import (
     Entry,
     Path,
     SharedObjects,
+    fill_data_formats,
     is_operation,
     read_built_shape,
     read_class,
@@ -105,6 +106,7 @@ class _Reader:
         # Like Keras, read `trainable` of a Sequential model's layers, not of the model.
         if "trainable" not in content and "dtype" not in content:
             layers = [replace(layer, keras2=True) for layer in layers]
+        layers = fill_data_formats(layers)
         return ModelSpec("Sequential", name, True, tuple(layers), source=self.source)
 
     def input_of(self, entry: Entry, content: Entry, first: LayerSpec) -> list[LayerSpec]:
@@ -151,6 +153,7 @@ class _Reader:
             raise_config_error(where, rule, content["output_layers"])
         if any(found.calls and not found.modern for found in raw.values()):
             layers = [replace(layer, keras2=True) for layer in layers]
+        layers = fill_data_formats(layers)
         name, trainable = read_name({"config": content}, where), content.get("trainable", True)
         uncalled = [name for name in names if name not in inputs and not raw[name].calls]
         order = _sort_calls(calls, uncalled, ends["output_layers"], where)

@@ -11,29 +11,15 @@ from kerastorch import layers
 from kerastorch._core.registry import ALIASES, LAYERS
 from kerastorch.layers.base.layer import Layer
 from kerastorch.saving.configs.entries import upgrade_layer_config
+from tests.layers.case import every_case, required_arguments
 
-REQUIRED = {
-    "Activation": ["relu"],
-    "AveragePooling2D": [2],
-    "Conv1D": [4, 3],
-    "Conv2D": [4, 3],
-    "Conv3D": [4, 3],
-    "Dense": [4],
-    "DepthwiseConv1D": [3],
-    "DepthwiseConv2D": [3],
-    "Dropout": [0.5],
-    "InputLayer": [(6, 5, 3)],
-    "Permute": [(2, 1, 3)],
-    "Rescaling": [2.0],
-    "Reshape": [(-1,)],
-    "SeparableConv1D": [4, 3],
-    "SeparableConv2D": [4, 3],
-    "SpatialDropout2D": [0.5],
-}
+CASES = {case.name: case for case in reversed(every_case())}
 
 
 def make(name, **arguments):
-    return LAYERS[name](*REQUIRED.get(name, ()), **arguments)
+    case = CASES[name]
+    needed = required_arguments(case.layer) or [n for n in case.arguments if name == "InputLayer"]
+    return case.layer(**{n: case.arguments[n] for n in needed}, **arguments)
 
 
 def is_class(name):
@@ -50,7 +36,7 @@ def test_every_registered_layer_and_alias_is_exported():
 def test_weight_names_from_a_config_are_those_of_the_layer(name):
     layer = make(name)
     if not layer.built:
-        layer.build((None, *(6, 5, 7)[: layer.rank or 2], 3))
+        layer.build(CASES[name].shape)
     found = tuple(variable.name for variable in layer.variables)
     assert LAYERS[name].weight_names(layer.get_config()) == found
 
@@ -66,7 +52,7 @@ def test_weight_names_follow_the_arguments(argument):
     assert names != [variable.name for variable in layer.variables]
 
 
-IN_ORDER = [n for n, cls in LAYERS.items() if cls.keeps_flatten_order and n != "SpatialDropout2D"]
+IN_ORDER = [n for n, cls in LAYERS.items() if cls.keeps_flatten_order and cls.rank is None]
 
 
 @pytest.mark.parametrize("name", IN_ORDER)
@@ -105,6 +91,9 @@ OLD = [
     ("LeakyReLU", {"alpha": 0.125}),
     ("InputLayer", {"batch_input_shape": [None, 3]}),
     ("MaxPooling2D", {"border_mode": "same", "dim_ordering": "th"}),
+    ("MaxPooling1D", {"pool_length": 3, "stride": None, "border_mode": "same"}),
+    ("UpSampling1D", {"length": 3}),
+    ("SpatialDropout3D", {"p": 0.25, "dim_ordering": "th"}),
 ]  # fmt: skip
 
 

@@ -122,3 +122,32 @@ def test_what_keras_1_did_otherwise_is_refused(entry, argument):
         FileError, match=f"layers\\[0\\] 'a': the `{argument}` of a .* of Keras 1 must"
     ):
         parsed(sequential(entry))
+
+
+FIRST = {"data_format": "channels_first"}
+
+
+@pytest.mark.parametrize("make", [sequential, chain])
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        layer("SpatialDropout2D", "b", rate=0.5, noise_shape=None, seed=None),
+        *(layer(name, "b") for name in ("UpSampling2D", "ZeroPadding2D", "Cropping2D")),
+    ],
+    ids=lambda entry: entry["class_name"],
+)
+def test_a_data_format_that_was_left_out_is_that_of_the_layers_beside(make, left_out):
+    """Otherwise dropout would drop rows, and padding would pad channels, without a word."""
+    pooling, flatten = layer("MaxPooling2D", "a", **FIRST), layer("Flatten", "c")
+    flatten["config"]["data_format"] = "channels_last"
+    other = layer("MaxPooling2D", "d", data_format="channels_last")
+
+    def found(*beside):
+        spec = parsed(make(*beside[:1], left_out, *beside[1:]))
+        return next(one for one in spec.layers if one.name == "b").config.get("data_format")
+
+    assert found(pooling, flatten) == "channels_first"
+    assert found(flatten) is None
+    assert found(pooling, other) is None
+    volumes = layer("MaxPooling3D", "a", **FIRST)
+    assert found(volumes) is None

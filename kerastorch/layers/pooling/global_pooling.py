@@ -1,0 +1,176 @@
+"""Pooling over all spatial positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..._core.registry import keras_layer
+from ..base.stateless import SpatialLayer
+from ..base.weights import Sizes
+
+__all__ = [
+    *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D"),
+    *("GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalAvgPool3D"),
+    *("GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPool3D"),
+    *("GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D"),
+]
+
+
+class BaseGlobalPooling(SpatialLayer):
+    """A pooling over all of the `rank` spatial axes."""
+
+    is_flat = True
+    compute_layout = "any"
+    returns_new_tensor = True
+
+    def __init__(
+        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.keepdims = keepdims
+        self._axes = tuple(range(self._first_axis, self._first_axis + self.rank))
+
+    @property
+    def _output_rank(self) -> int | None:  # type: ignore[override]
+        return None if self.keepdims else 2
+
+    def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
+        return {"axes": tuple(range(2, rank))}
+
+    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
+        return (1,) * self.rank if self.keepdims else ()
+
+
+class _GlobalAveragePooling(BaseGlobalPooling):
+    def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
+        keep, axes = bool(self.keepdims), self._axes if axes is None else axes
+        if x.dtype in (torch.float32, torch.float64):
+            return x.mean(axes, keep)
+        y = x.mean(axes, keep, dtype=torch.float32)
+        return y.to(x.dtype) if x.is_floating_point() else y
+
+
+class _GlobalMaxPooling(BaseGlobalPooling):
+    def _prepare_input(self, inputs: Any) -> Tensor:
+        x = super()._prepare_input(inputs)
+        if 0 in self._split(x.shape)[1]:
+            self._refuse_shape("inputs", "of sizes of 1 at least", x.shape)
+        return x
+
+    def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
+        return x.amax(self._axes if axes is None else axes, bool(self.keepdims))
+
+
+@keras_layer(aliases=["GlobalAvgPool2D"])
+class GlobalAveragePooling2D(_GlobalAveragePooling):
+    """The mean over height and width.
+
+    Same as `keras.layers.GlobalAveragePooling2D`. Half precision is averaged in float32;
+    integers and booleans give float32, whatever the layer's dtype is.
+
+    Args:
+        data_format, **kwargs: As in `MaxPooling2D`.
+        keepdims: Whether height and width stay as axes of size 1.
+
+    Shape:
+        - Input: as in `Conv2D`.
+        - Output: (batch, channels); with `keepdims` the input's with height and width 1.
+
+    Example:
+        >>> import torch
+        >>> GlobalAveragePooling2D()(torch.arange(12.0).reshape(1, 2, 3, 2))
+        tensor([[5., 6.]])
+    """
+
+    rank = 2
+
+
+@keras_layer(aliases=["GlobalMaxPool2D"])
+class GlobalMaxPooling2D(_GlobalMaxPooling):
+    """The maximum over height and width.
+
+    Same as `keras.layers.GlobalMaxPooling2D`. See `GlobalAveragePooling2D` for the arguments.
+
+    Example:
+        >>> import torch
+        >>> GlobalMaxPooling2D()(torch.arange(12.0).reshape(1, 2, 3, 2))
+        tensor([[10., 11.]])
+    """
+
+    rank = 2
+
+
+@keras_layer(aliases=["GlobalAvgPool1D"])
+class GlobalAveragePooling1D(_GlobalAveragePooling):
+    """The mean over the steps of a sequence.
+
+    Same as `keras.layers.GlobalAveragePooling1D`. See `GlobalAveragePooling2D` for the arguments
+    and shapes; the input is that of `MaxPooling1D`.
+
+    Example:
+        >>> import torch
+        >>> GlobalAveragePooling1D()(torch.arange(6.0).reshape(1, 3, 2))
+        tensor([[2., 3.]])
+    """
+
+    rank = 1
+
+
+@keras_layer(aliases=["GlobalAvgPool3D"])
+class GlobalAveragePooling3D(_GlobalAveragePooling):
+    """The mean over depth, height and width.
+
+    Same as `keras.layers.GlobalAveragePooling3D`. See `GlobalAveragePooling2D` for the arguments
+    and shapes; the input is that of `MaxPooling3D`.
+
+    Example:
+        >>> import torch
+        >>> GlobalAveragePooling3D()(torch.arange(24.0).reshape(1, 2, 3, 2, 2))
+        tensor([[11., 12.]])
+    """
+
+    rank = 3
+
+
+@keras_layer(aliases=["GlobalMaxPool1D"])
+class GlobalMaxPooling1D(_GlobalMaxPooling):
+    """The maximum over the steps of a sequence.
+
+    Same as `keras.layers.GlobalMaxPooling1D`. See `GlobalAveragePooling2D` for the arguments
+    and shapes; the input is that of `MaxPooling1D`.
+
+    Example:
+        >>> import torch
+        >>> GlobalMaxPooling1D()(torch.arange(6.0).reshape(1, 3, 2))
+        tensor([[4., 5.]])
+    """
+
+    rank = 1
+
+
+@keras_layer(aliases=["GlobalMaxPool3D"])
+class GlobalMaxPooling3D(_GlobalMaxPooling):
+    """The maximum over depth, height and width.
+
+    Same as `keras.layers.GlobalMaxPooling3D`. See `GlobalAveragePooling2D` for the arguments
+    and shapes; the input is that of `MaxPooling3D`.
+
+    Example:
+        >>> import torch
+        >>> GlobalMaxPooling3D()(torch.arange(24.0).reshape(1, 2, 3, 2, 2))
+        tensor([[22., 23.]])
+    """
+
+    rank = 3
+
+
+GlobalAvgPool1D = GlobalAveragePooling1D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalAvgPool3D = GlobalAveragePooling3D
+GlobalMaxPool1D = GlobalMaxPooling1D
+GlobalMaxPool2D = GlobalMaxPooling2D
+GlobalMaxPool3D = GlobalMaxPooling3D

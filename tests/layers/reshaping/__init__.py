@@ -1,0 +1,1 @@
+"""What is special about layers that change a shape."""
