@@ -6,12 +6,16 @@ from .activation.activation import *
 from .activation.prelu import *
 from .convolution.conv import *
 from .core.dense import *
+from .core.identity import *
 from .core.input import *
+from .merging.dot import *
 from .merging.merge import *
 from .normalization.batch_norm import *
 from .pooling.pooling import *
 from .preprocessing.normalization import *
+from .regularization.activity_regularization import *
 from .regularization.dropout import *
+from .regularization.noise import *
 from .reshaping.padding import *
 from .reshaping.reshape import *
 from .reshaping.upsampling import *

@@ -11,23 +11,14 @@ from kerastorch import layers
 from kerastorch._core.registry import ALIASES, LAYERS
 from kerastorch.layers.base.layer import Layer
 from kerastorch.saving.configs.entries import upgrade_layer_config
+from tests.layers.case import every_case, required_arguments
 
-REQUIRED = {
-    "Activation": ["relu"],
-    "AveragePooling2D": [2],
-    "Conv2D": [4, 3],
-    "Dense": [4],
-    "Dropout": [0.5],
-    "InputLayer": [(6, 5, 3)],
-    "Permute": [(2, 1, 3)],
-    "Rescaling": [2.0],
-    "Reshape": [(-1,)],
-    "SpatialDropout2D": [0.5],
-}
+FIRST = {case.name: case for case in reversed(every_case())}  # the first row of each class
 
 
 def make(name, **arguments):
-    return LAYERS[name](*REQUIRED.get(name, ()), **arguments)
+    required = ["shape"] if name == "InputLayer" else required_arguments(LAYERS[name])
+    return LAYERS[name](**{key: FIRST[name].arguments[key] for key in required}, **arguments)
 
 
 def is_class(name):
@@ -44,7 +35,7 @@ def test_every_registered_layer_and_alias_is_exported():
 def test_weight_names_from_a_config_are_those_of_the_layer(name):
     layer = make(name)
     if not layer.built:
-        layer.build((None, 6, 5, 3))
+        layer.build(FIRST[name].shape)
     found = tuple(variable.name for variable in layer.variables)
     assert LAYERS[name].weight_names(layer.get_config()) == found
 
@@ -72,14 +63,14 @@ def test_layers_that_keep_the_order_of_a_flattened_image_do(name):
     torch.testing.assert_close(layer(x)[:, order], layer(x[:, order]))
 
 
+def reads_training_mode(cls):
+    bases = [base for base in cls.__mro__ if base.__module__.startswith("kerastorch.")]
+    return any("self.training" in inspect.getsource(base) for base in bases)
+
+
 def test_a_layer_depends_on_the_training_mode_where_its_class_says_so():
-    found = set()
-    for name in LAYERS:
-        source = inspect.getsource(inspect.getmodule(LAYERS[name]))
-        if "self.training" in source:
-            found.add(inspect.getmodule(LAYERS[name]))
-    declared = {inspect.getmodule(c) for c in LAYERS.values() if c.depends_on_training_mode}
-    assert declared == found
+    found = {name for name, cls in LAYERS.items() if reads_training_mode(cls)}
+    assert {name for name, cls in LAYERS.items() if cls.depends_on_training_mode} == found
 
 
 def test_facts_are_off_unless_a_layer_declares_them():
