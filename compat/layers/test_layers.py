@@ -104,6 +104,8 @@ def results(layer: Any, x: Any, training: bool) -> list[torch.Tensor]:
 @each_case(AGREEING)
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_outputs_gradients_losses_and_states(case: LayerCase, training: bool) -> None:
+    if training and not case.trains:
+        pytest.skip("refused in training")
     ours, theirs = pair(case)
     for seed in range(2):  # the second call draws another mask, and replaces the loss terms
         x = arrays(case, seed)
@@ -155,6 +157,11 @@ def test_integers_and_booleans(case: LayerCase) -> None:
 TAKES_LESS = ("ActivityRegularization", "ELU", "Identity", "InputLayer", "SpatialDropout2D")
 
 
+def untrack(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config without Keras's own kind of list, which cannot be copied."""
+    return {key: list(value) if isinstance(value, list) else value for key, value in config.items()}
+
+
 @EACH
 def test_configs_travel_both_ways(case: LayerCase) -> None:
     theirs = getattr(keras.layers, case.name)
@@ -162,7 +169,7 @@ def test_configs_travel_both_ways(case: LayerCase) -> None:
     extras = [{}, {"trainable": False, "dtype": "mixed_float16"}, {"activity_regularizer": "l2"}]
     for extra in extras[:1] if case.name in TAKES_LESS else extras:
         arguments = {**base, **extra}
-        config, wanted = (cls(**arguments).get_config() for cls in (case.layer, theirs))
+        config, wanted = (untrack(cls(**arguments).get_config()) for cls in (case.layer, theirs))
         assert config == wanted
         assert list(config) == list(wanted)
         kept = copy.deepcopy(wanted)

@@ -13,6 +13,9 @@ from .merging.merge import *
 from .normalization.batch_norm import *
 from .pooling.pooling import *
 from .preprocessing.normalization import *
+from .preprocessing.random_color import *
+from .preprocessing.random_geometry import *
+from .preprocessing.random_mixing import *
 from .regularization.activity_regularization import *
 from .regularization.dropout import *
 from .regularization.noise import *

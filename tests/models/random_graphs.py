@@ -135,7 +135,10 @@ def _add_the_rest() -> None:
         SINGLE.append(name)
 
 
-NOT_DRAWN = ("InputLayer", "Normalization")  # whose arguments are of one number of channels
+NOT_DRAWN = (
+    *("InputLayer", "Normalization"),  # whose arguments are of one number of channels
+    *{case.name for case in every_case() if not case.trains},
+)
 _add_the_rest()
 
 
