@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from kerastorch.layers import Normalization, Rescaling
 from tests.layers.case import LayerCase, batch, cases
+from tests.layers.images.resizing_rows import RESIZING
 from tests.layers.images.rows import AUGMENTATIONS
 
 ARRAY = np.array([1.0, 2.5, -3.0], "float32")
@@ -55,6 +56,7 @@ CASES = [
         )
     ),
     *AUGMENTATIONS,
+    *RESIZING,
 ]
 
 

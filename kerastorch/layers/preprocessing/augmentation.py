@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ..base.config import COMMON
@@ -17,20 +18,29 @@ RANGE_RULE = "a list or tuple of the least and the largest value"
 
 
 class ImageLayer(StatelessLayer):
-    """A layer over one image or a batch of them, with Keras's arguments for all such layers."""
+    """A layer over one image or a batch of them, with Keras's arguments for all such layers.
+
+    `keras_2` is whether it computes as Keras 2 does: integers become the compute dtype.
+    """
 
     _least_rank = 3
     _shape_arguments = ("data_format",)
-    _omit_config_if_unset = ("activity_regularizer", "bounding_box_format")
+    _omit_config_if_unset = ("activity_regularizer", "bounding_box_format", "keras_2")
     _checks: ClassVar[Mapping[str, Check]] = {}  # of the arguments that are not kept as they are
     _config_order: ClassVar[tuple[str, ...]] = ()  # if it is not that of the constructor
 
     def __init__(
-        self, *, data_format: str | None = None, bounding_box_format: Any = None, **kwargs: Any
+        self,
+        *,
+        data_format: str | None = None,
+        bounding_box_format: Any = None,
+        keras_2: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.data_format = resolve_data_format(type(self).__name__, data_format)
         self.bounding_box_format = bounding_box_format
+        self.keras_2 = keras_2
 
     def _assign(self, **arguments: Any) -> None:
         """Check the constructor's arguments and keep them under their names."""
@@ -47,10 +57,14 @@ class ImageLayer(StatelessLayer):
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3: without Keras 2's `rng_type`."""
+        """Convert a config of any Keras to that of Keras 3, with `keras_2` for one of Keras 2."""
         upgraded = super().upgrade_config(config)
-        upgraded.pop("rng_type", None)
+        if upgraded.pop("rng_type", None) is not None:  # of the random layers of Keras 2
+            upgraded["keras_2"] = True
         return upgraded
+
+    def _casts_dtype(self, dtype: torch.dtype) -> bool:
+        return self._casts_integers or self.keras_2
 
     def _output_shape(self, shape: Any, argument: str = "input_shape") -> Sizes:
         if not 3 <= len(shape) <= 4:
@@ -60,11 +74,6 @@ class ImageLayer(StatelessLayer):
     def _require_image(self, x: Tensor) -> None:
         if not 3 <= x.ndim <= 4:
             self._refuse_shape("inputs", "of 3 dimensions, or of 4 with the batch", x.shape)
-
-    @property
-    def _height_axis(self) -> int:
-        """The axis of the height, counted from the end; that of the width follows."""
-        return -3 if self.data_format == "channels_last" else -2
 
 
 class Augmentation(ImageLayer):

@@ -133,10 +133,10 @@ class RandomColorDegeneration(_Ranged):
     _checks: ClassVar = {**_RANGED, "factor": check_span(-1, 1)}
 
     def _output_shape(self, shape: Any, argument: str = "input_shape") -> Sizes:
-        shape = super()._output_shape(shape, argument)
-        if shape[-1 if self.data_format == "channels_last" else -3] not in (None, 3):
+        found: Sizes = super()._output_shape(shape, argument)
+        if found[-1 if self.data_format == "channels_last" else -3] not in (None, 3):
             self._refuse_shape(argument, "a shape with 3 channels", shape)
-        return shape
+        return found
 
 
 def _check_optional(check: Any) -> Any:
@@ -190,7 +190,7 @@ class RandomColorJitter(Augmentation):
 
 def _check_kernel_size(layer: Any, argument: str, value: Any) -> tuple[Any, Any]:
     check_numbers(lambda n: n % 2 == 1, "an odd number")(layer, argument, value)
-    return tuple(value) if isinstance(value, (list, tuple)) else (value, value)  # type: ignore[return-value]
+    return tuple(value) if isinstance(value, (list, tuple)) else (value, value)
 
 
 @keras_layer()
