@@ -12,6 +12,7 @@ from .merging.dot import *
 from .merging.merge import *
 from .normalization.batch_norm import *
 from .pooling.pooling import *
+from .preprocessing.contrast import *
 from .preprocessing.normalization import *
 from .preprocessing.random_color import *
 from .preprocessing.random_geometry import *

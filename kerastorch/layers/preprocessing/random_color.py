@@ -10,9 +10,9 @@ from ..base.weights import Sizes
 from .augmentation import Augmentation, check_numbers, check_range, check_seed, check_span
 
 __all__ = [
-    *("Equalization", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter"),
-    *("RandomContrast", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert"),
-    *("RandomPosterization", "RandomSaturation", "RandomSharpness", "Solarization"),
+    *("RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast"),
+    *("RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert"),
+    *("RandomPosterization", "RandomSaturation", "RandomSharpness"),
 ]
 
 Factor = float | Sequence[float]
@@ -282,70 +282,3 @@ class RandomInvert(Augmentation):
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self._assign(factor=factor, value_range=value_range, seed=seed)
-
-
-def _check_fraction(layer: Any, argument: str, value: Any) -> tuple[Any, Any]:
-    check_numbers(lambda n: 0 <= n <= 1, "a number from 0 to 1")(layer, argument, value)
-    if isinstance(value, (list, tuple)):
-        lower, upper = sorted(value)
-        return lower, upper
-    return 0, value
-
-
-@keras_layer()
-class Solarization(Augmentation):
-    """Inverts the values above a random threshold in training; see `RandomContrast`.
-
-    Integers become the layer's compute dtype.
-
-    Args:
-        addition_factor: The largest addition before that, from 0 to 1, or a pair of bounds.
-        threshold_factor: The largest threshold, from 0 to 1, or a pair of bounds.
-        value_range, seed, **kwargs: As in `RandomContrast`.
-    """
-
-    _in_training = "RandomSolarize"
-    _casts_integers = True
-    _checks: ClassVar = {
-        **_RANGED,
-        "addition_factor": _check_fraction,
-        "threshold_factor": _check_fraction,
-    }
-    _config_order = ("value_range", "addition_factor", "threshold_factor", "seed")
-
-    def __init__(
-        self,
-        addition_factor: Factor = 0.0,
-        threshold_factor: Factor = 0.0,
-        value_range: Range = (0, 255),
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._assign(addition_factor=addition_factor, threshold_factor=threshold_factor)
-        self._assign(value_range=value_range, seed=seed)
-
-
-@keras_layer()
-class Equalization(Augmentation):
-    """Equalizes the histograms of the channels in training; see `RandomContrast`.
-
-    Args:
-        value_range, **kwargs: As in `RandomContrast`.
-        bins: The number of bins of a histogram.
-        data_format: As in `RandomFlip`.
-    """
-
-    _in_training = "RandomEqualize"
-    _checks: ClassVar = {"value_range": check_range}
-    _config_order = ("bins", "value_range")
-
-    def __init__(
-        self,
-        value_range: Range = (0, 255),
-        bins: int = 256,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
-        self._assign(value_range=value_range, bins=bins)

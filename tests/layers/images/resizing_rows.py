@@ -62,7 +62,7 @@ RESIZING = [
         shape=(3, 7, 6, 5),
         other=[(2, 8, 9, 5)],
         **REFUSED,
-        **IN_KERAS,
+        refused_arguments=IN_KERAS["refused_arguments"],
         agrees=False,  # on torch: another cubic, and no other kernel
     ),
     *cases(

@@ -186,6 +186,23 @@ COLOR = [
         **RGB,
     ),
 ]
+CONTRAST = [
+    cases(
+        layers.AutoContrast,
+        arguments,
+        integers="converted",
+        shape=shape,
+        refused=[(5, 3), (1, 2, 4, 5, 3)],
+        refused_arguments=[FORMAT, *VALUE_RANGE],
+        exempt=frozenset({"test_gradients", "test_forward_derivatives"}),  # it clamps at extremes
+    )
+    for arguments, shape in (
+        ({}, (3, 6, 5, 3)),
+        ({"value_range": (1.0, -0.5)}, (3, 6, 5, 3)),
+        ({"value_range": (0, 1), **FIRST}, (3, 6, 5, 3)),
+        ({"value_range": [0, 10]}, (6, 5, 3)),
+    )
+]
 MIXING = [
     *image_cases(
         layers.RandomErasing,
@@ -219,3 +236,4 @@ MIXING = [
     *image_cases(layers.MixUp, "kept", {}, {"alpha": 0.5, "seed": 3}, refused=[SEED]),
 ]
 AUGMENTATIONS = [*GEOMETRY, *COLOR, *MIXING]
+IMAGES = [*AUGMENTATIONS, *(case for (case,) in CONTRAST)]

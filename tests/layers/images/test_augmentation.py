@@ -42,3 +42,8 @@ def test_a_shear_by_a_number_is_read_from_its_config():
     config = layers.RandomShear(0.25).get_config()
     assert config["x_factor"] == (-0.25, 0.25)  # which Keras refuses to read
     assert layers.RandomShear.from_config(config).get_config() == config
+
+
+def test_auto_contrast_keeps_a_channel_of_one_value():
+    x = torch.tensor([[[4.0, 7.0], [8.0, 7.0]]])  # (1, 2, 2): one row
+    assert layers.AutoContrast()(x).tolist() == [[[0.0, 7.0], [255.0, 7.0]]]
