@@ -87,8 +87,12 @@ def difference(found: torch.Tensor, wanted: torch.Tensor) -> float:
 def test_all_ways_and_types_are_recorded() -> None:
     told = [(case["layer"], case["arguments"].get("interpolation")) for case in IMAGE_CASES]
     assert told.count(("AveragePooling2D", None)) == 60
+    assert told.count(("CenterCrop", None)) == 3
+    for way in ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"):
+        assert told.count(("Resizing", way)) == 18
+    upsampled = [case for case in IMAGE_CASES if case["layer"] == "UpSampling2D"]
     for way in ("bicubic", "lanczos3", "lanczos5"):
-        mine = [case for case in IMAGE_CASES if case["arguments"].get("interpolation") == way]
+        mine = [case for case in upsampled if case["arguments"].get("interpolation") == way]
         assert len(mine) == 27 and len({case["dtype"] for case in mine}) == 7
 
 
@@ -119,7 +123,10 @@ WHOLE = {
     for key, cases in itertools.groupby(sorted(INTEGERS["cases"], key=subject), subject)
 }
 # What TensorFlow refuses to do with booleans, while Keras on JAX, and mostly torch, keeps them.
-OF_BOOLEANS = ("Add", "Multiply", "Maximum", "Minimum", "MaxPooling2D", "UpSampling2D")
+OF_BOOLEANS = (
+    *("Add", "Dot", "Multiply", "Maximum", "Minimum"),
+    *("MaxPooling2D", "Resizing", "UpSampling2D"),
+)
 
 
 @pytest.mark.parametrize("cases", WHOLE.values(), ids=WHOLE)

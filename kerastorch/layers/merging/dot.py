@@ -21,7 +21,8 @@ __all__ = ["Dot"]
 class Dot(Merge):
     """Computes the dot products of the samples of two tensors.
 
-    Same as `keras.layers.Dot`, except that int64 stays int64. As in Keras, int8 becomes int32.
+    Same as `keras.layers.Dot`, except that integers are summed exactly, which Keras on TensorFlow
+    does as floats. As in Keras, int8 becomes int32.
 
     Args:
         axes: The axis of both tensors to sum over, or a pair with one of each; not the batch.

@@ -18,8 +18,9 @@ __all__ = ["ActivityRegularization"]
 class ActivityRegularization(StatelessLayer):
     """Outputs its input, and adds a penalty on it to `losses`.
 
-    Same as `keras.layers.ActivityRegularization`, except that booleans are cast to the layer's
-    compute dtype. The loss is divided by the batch size.
+    Same as `keras.layers.ActivityRegularization`, except that booleans and uint8, which Keras on
+    TensorFlow refuses, are cast to the layer's compute dtype. The loss is divided by the batch
+    size.
 
     Args:
         l1: The factor of the sum of the absolute values, >= 0.
@@ -62,7 +63,7 @@ class ActivityRegularization(StatelessLayer):
         return {key: value for key, value in written.items() if key != "activity_regularizer"}
 
     def _casts_dtype(self, dtype: torch.dtype) -> bool:
-        return dtype is torch.bool
+        return dtype in (torch.bool, torch.uint8)
 
     def _compute(self, x: Tensor) -> Tensor:
         return x
