@@ -17,6 +17,7 @@ from .preprocessing.normalization import *
 from .preprocessing.random_color import *
 from .preprocessing.random_geometry import *
 from .preprocessing.random_mixing import *
+from .preprocessing.random_sizes import *
 from .preprocessing.resizing import *
 from .regularization.activity_regularization import *
 from .regularization.dropout import *

@@ -203,6 +203,23 @@ CONTRAST = [
         ({"value_range": [0, 10]}, (6, 5, 3)),
     )
 ]
+STRETCHES = [
+    LayerCase(
+        layer,
+        arguments,
+        integers="kept",
+        refused_arguments=[
+            *(SEED, FORMAT, ("interpolation", "x", NotImplementedError)),
+            *(("factor", value, ValueError) for value in (-2, (0.5, 0.2), (-2, 0.1), "a")),
+        ],
+        exempt=frozenset(  # the config has no data format
+            {"test_config_lists_every_argument_but_where_and_how_it_runs"}
+        ),
+        **RGB,
+    )
+    for layer in (layers.RandomHeight, layers.RandomWidth)
+    for arguments in ({"factor": 0.5}, {"factor": [-0.5, 0.2], "interpolation": "area", "seed": 3})
+]
 MIXING = [
     *image_cases(
         layers.RandomErasing,
@@ -235,5 +252,5 @@ MIXING = [
     *image_cases(layers.CutMix, "converted", {}, {"factor": 0.5, "seed": 3}, refused=[SEED]),
     *image_cases(layers.MixUp, "kept", {}, {"alpha": 0.5, "seed": 3}, refused=[SEED]),
 ]
-AUGMENTATIONS = [*GEOMETRY, *COLOR, *MIXING]
+AUGMENTATIONS = [*GEOMETRY, *COLOR, *MIXING, *STRETCHES]
 IMAGES = [*AUGMENTATIONS, *(case for (case,) in CONTRAST)]

@@ -26,6 +26,13 @@ def test_a_config_of_keras_2_loses_its_kind_of_generator():
     assert made.mode == "horizontal" and "rng_type" not in made.get_config()
 
 
+def test_the_random_height_of_keras_2_is_read_from_its_config():
+    config = {"name": "a", "trainable": True, "dtype": "float32", "rng_type": "stateful"}
+    own = {"factor": 0.2, "interpolation": "bilinear", "seed": None}
+    made = layers.RandomHeight.from_config({**config, **own})
+    assert list(made.get_config()) == ["name", "trainable", "dtype", *own]
+
+
 def test_color_degeneration_is_of_three_channels():
     layer = layers.RandomColorDegeneration(0.5, data_format="channels_first")
     assert layer.compute_output_shape((None, 3, 5, 4)) == (None, 3, 5, 4)
