@@ -203,9 +203,10 @@ class RandomCrop(_Sized, Augmentation):
     """Crops images at random in training; outputs its input in evaluation, of any size.
 
     Same as `keras.layers.RandomCrop` of Keras 3.15 in evaluation: the input keeps its size and its
-    dtype, whatever `compute_output_shape` says. A layer of Keras 2 resizes in evaluation: the
-    largest window that has the new aspect ratio, bilinearly, in the layer's compute dtype. Training
-    is refused. Without a `seed` the config has None, where Keras writes a random integer.
+    dtype, whatever `compute_output_shape` says. A layer of Keras 2, and of Keras 3.0 to 3.5, which
+    no config tells from a later one, resizes in evaluation: the largest window that has the new
+    aspect ratio, bilinearly, in the layer's compute dtype. Training is refused. Without a `seed`
+    the config has None, where Keras writes a random integer.
 
     Args:
         height, width, data_format: As in `Resizing`.
