@@ -120,6 +120,8 @@ def test_integers_are_cast_in_training():
 
 def test_configs_of_keras_1():
     assert GaussianNoise.from_config({"sigma": 0.25, "name": "a"}).stddev == 0.25
+    wide = GaussianNoise.from_config({"sigma": 5.0, "name": "a"})  # refused in Keras 3
+    assert wide.stddev == 5.0 and GaussianNoise.from_config(wide.get_config()).stddev == 5.0
     assert GaussianDropout.from_config({"p": 0.25, "name": "a"}).rate == 0.25
     config = {"name": "a", "trainable": True, "l1": 0.5, "l2": 0.25}
     assert ActivityRegularization.from_config(config).activity_regularizer.l2 == 0.25

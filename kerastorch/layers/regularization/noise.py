@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -38,6 +38,7 @@ class GaussianNoise(_Noise):
     Args:
         stddev: The standard deviation, from 0 to 1.
         seed, **kwargs: As in `Dropout`.
+        keras_2: Whether `stddev` may exceed 1, as in Keras 1 and 2.
 
     Shape:
         - Input and output: any.
@@ -56,11 +57,25 @@ class GaussianNoise(_Noise):
     """
 
     renamed_arguments: ClassVar = {"sigma": "stddev"}
+    _omit_config_if_unset = ("activity_regularizer", "keras_2")
 
-    def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, stddev: float, seed: int | None = None, *, keras_2: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(seed=seed, **kwargs)
-        self._require("stddev", "a number from 0 to 1", stddev, lambda n: 0 <= n <= 1)
+        rule, most = ("a number >= 0", math.inf) if keras_2 else ("a number from 0 to 1", 1)
+        self._require("stddev", rule, stddev, lambda n: 0 <= n <= most)
         self.stddev = stddev
+        self.keras_2 = keras_2
+
+    @classmethod
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert a config of any Keras to that of Keras 3, with `keras_2` where it needs it."""
+        upgraded = super().upgrade_config(config)
+        stddev = upgraded.get("stddev")
+        if isinstance(stddev, (int, float)) and stddev > 1:  # which Keras 3 never writes
+            upgraded["keras_2"] = True
+        return upgraded
 
     def _compute(self, x: Tensor) -> Tensor:
         if not self.training or self.stddev == 0:

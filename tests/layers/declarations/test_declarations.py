@@ -82,6 +82,8 @@ OLD = [
     ("Dense", {"output_dim": 4, "init": "uniform", "W_regularizer": None, "input_dim": 3}),
     ("BatchNormalization", {"mode": 0, "axis": [3], "gamma_init": "one"}),
     ("Dropout", {"p": 0.25}),
+    ("GaussianDropout", {"p": 0.25}),
+    ("GaussianNoise", {"sigma": 0.25}),
     ("LeakyReLU", {"alpha": 0.125}),
     ("InputLayer", {"batch_input_shape": [None, 3]}),
     ("MaxPooling2D", {"border_mode": "same", "dim_ordering": "th"}),
