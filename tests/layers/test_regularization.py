@@ -7,6 +7,7 @@ import torch
 
 from kerastorch.layers import Dropout, SpatialDropout2D
 from tests.layers.case import cases
+from tests.layers.noise.rows import NOISE
 
 REFUSED_ARGUMENTS = [
     ("rate", -0.1, ValueError),
@@ -15,6 +16,7 @@ REFUSED_ARGUMENTS = [
     ("rate", None, TypeError),
 ]
 CASES = [
+    *NOISE,
     *cases(
         Dropout,
         {"rate": 0.5},
