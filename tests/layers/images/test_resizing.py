@@ -107,3 +107,30 @@ def test_random_crop_in_evaluation_is_that_of_its_own_keras():
     assert_close(RandomCrop.from_config(older.get_config()).eval()(x), expected)
     with pytest.raises(ValueError, match="torchvision"):
         older.train()(x)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(
+    "cls, arguments",
+    [
+        (Resizing, {"interpolation": "bicubic"}),
+        (Resizing, {"crop_to_aspect_ratio": True}),
+        (Resizing, {"pad_to_aspect_ratio": True, "fill_value": 3.0}),
+        (CenterCrop, {}),
+        (RandomCrop, {"keras_2": True}),
+    ],
+)
+def test_one_image_is_a_batch_of_one(cls, arguments, data_format):
+    for height, width in ((3, 4), (9, 5)):
+        layer = cls(height, width, data_format=data_format, **arguments).eval()
+        x = batch((6, 7, 5))
+        found = layer(x)
+        assert_close(found, layer(x[None])[0])
+        assert found.shape == layer.compute_output_shape(x.shape)
+
+
+def test_the_channels_may_come_first():
+    x = batch((2, 6, 7, 3))
+    for way in ("nearest", "bilinear", "bicubic", "lanczos3"):
+        first = Resizing(4, 9, way, data_format="channels_first")(x.permute(0, 3, 1, 2))
+        assert_close(first.permute(0, 2, 3, 1), Resizing(4, 9, way)(x))
