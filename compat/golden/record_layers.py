@@ -87,6 +87,21 @@ def pooling_cases(rng: np.random.Generator, rank: int) -> list[tuple[Case, list[
     return cases
 
 
+def resizing_cases() -> list[tuple[Case, list[int]]]:
+    """Return cases of `Resizing` and `CenterCrop`."""
+    cases = []
+    for height, width in ([4, 5], [12, 3], [9, 14]):
+        for way, antialias in itertools.product(("nearest", "bilinear", *WAYS), (False, True)):
+            arguments = {"height": height, "width": width}
+            arguments |= {"interpolation": way, "antialias": antialias}
+            for more in ({}, {"crop_to_aspect_ratio": True}, {"pad_to_aspect_ratio": True}):
+                case = {"layer": "Resizing", "arguments": {**arguments, **more}}
+                cases.append(({**case, "dtype": "float32"}, [1, 9, 7, 2]))
+        size = {"height": height, "width": width}
+        cases.append(({"layer": "CenterCrop", "arguments": size, "dtype": "float32"}, [1, 9, 7, 2]))
+    return cases
+
+
 def draw(rng: np.random.Generator, shape: list[int], dtype: str) -> np.ndarray:
     """Return an input; one of integers reaches to the ends of a small type."""
     if np.issubdtype(dtype, np.floating):
@@ -146,6 +161,10 @@ FLAT: list[tuple[str, dict[str, Any]]] = [
     ("Permute", {"dims": [1]}),
     ("RepeatVector", {"n": 3}),
     *(("Dropout", {"rate": rate}) for rate in (0.5, 0, 1)),
+    *((name, {"rate": 0.5}) for name in ("AlphaDropout", "GaussianDropout")),
+    ("GaussianNoise", {"stddev": 0.5}),
+    ("ActivityRegularization", {"l1": 0.5}),
+    ("Identity", {}),
 ]  # fmt: skip
 IMAGES: list[tuple[str, dict[str, Any]]] = [
     ("Conv2D", {"filters": 2, "kernel_size": 2, "kernel_initializer": "ones"}),
@@ -155,6 +174,9 @@ IMAGES: list[tuple[str, dict[str, Any]]] = [
     ("Cropping2D", {"cropping": [1, 0]}),
     *(("UpSampling2D", {"interpolation": way}) for way in ("nearest", "bilinear", *WAYS)),
     ("SpatialDropout2D", {"rate": 0.5}),
+    ("AutoContrast", {}),
+    ("CenterCrop", {"height": 2, "width": 3}),
+    *(("Resizing", {"height": 5, "width": 3, "interpolation": w}) for w in ("nearest", "bilinear")),
     *((f"Adaptive{kind}Pooling2D", {"output_size": [2, 3]}) for kind in ("Average", "Max")),
 ]
 SEQUENCES: list[tuple[str, dict[str, Any]]] = [
@@ -175,6 +197,22 @@ VOLUMES: list[tuple[str, dict[str, Any]]] = [
     ("SpatialDropout3D", {"rate": 0.5}),
     *((f"Adaptive{kind}Pooling3D", {"output_size": [2, 1, 3]}) for kind in ("Average", "Max")),
 ]
+# Layers that change images unless they are told not to.
+AUGMENTATIONS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {"factor": 0.5}) for name in (
+        "RandomBrightness", "RandomColorDegeneration", "RandomContrast", "RandomHue",
+        "RandomRotation", "RandomSaturation", "RandomSharpness",
+    )),
+    *((name, {}) for name in (
+        "AugMix", "CutMix", "Equalization", "MixUp", "RandAugment", "RandomColorJitter",
+        "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur",
+        "RandomGrayscale", "RandomInvert", "RandomPerspective", "RandomShear", "Solarization",
+    )),
+    ("RandomCrop", {"height": 2, "width": 3, "seed": 1}),
+    ("RandomPosterization", {"factor": 4}),
+    ("RandomTranslation", {"height_factor": 0.5, "width_factor": 0.5}),
+    ("RandomZoom", {"height_factor": 0.5}),
+]  # fmt: skip
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
 PAIRS = [
     *([dtype, dtype] for dtype in WHOLE),
@@ -194,13 +232,17 @@ def integer_cases() -> list[Case]:
         (IMAGES, [1, 3, 4, 2], WHOLE),
         (SEQUENCES, [2, 4, 3], WHOLE),
         (VOLUMES, [1, 2, 3, 4, 1], WHOLE),
+        (AUGMENTATIONS, [1, 3, 4, 2], WHOLE),
         ([(name, {}) for name in MERGES], [2, 4], PAIRS),
+        ([("Dot", {"axes": 1})], [1, 4], PAIRS),  # of small numbers: it sums them as floats
     ]
     cases: list[Case] = []
     for layers, shape, dtypes in tables:
         for (layer, arguments), dtype, policy in itertools.product(layers, dtypes, POLICIES):
             given = {**arguments, "dtype": policy}
             case = {"layer": layer, "arguments": given, "dtype": dtype, "shape": shape}
+            if (layer, arguments) in AUGMENTATIONS:
+                case["training"] = False
             cases.append(case)
             if "Dropout" in layer or layer == "BatchNormalization":
                 cases.append({**case, "training": True})
@@ -220,7 +262,7 @@ def call(case: Case) -> Case:
 
     dtype = case["dtype"]
     inputs = made(dtype) if isinstance(dtype, str) else [made(name) for name in dtype]
-    training = {"training": True} if case.get("training") else {}
+    training = {"training": case["training"]} if "training" in case else {}
     try:
         found = np.array(layer(inputs, **training))
     except (TypeError, ValueError, tf.errors.InvalidArgumentError):
@@ -236,9 +278,10 @@ def record_images() -> None:
     rng = np.random.default_rng(SEED)
     cases = [*upsampling_cases(), *pooling_cases(rng, 2)]
     arrays: Arrays = {}
-    # Other ranks come last: they leave what was drawn for the images as it was.
+    # The others come last: they leave what was drawn for the images as it was.
     recorded = [record(rng, *each) for each in cases]
     others = [each for rank in (1, 3) for each in pooling_cases(rng, rank)]
+    others += resizing_cases()
     recorded += [record(rng, *each) for each in others]
     for i, found in enumerate(recorded):
         arrays |= {f"{i}/{name}": array for name, array in found.items()}

@@ -14,7 +14,7 @@ import torch
 
 from compat.layers.configurations import relative_difference
 from kerastorch import layers
-from kerastorch._core.registry import LAYERS
+from kerastorch._core.registry import KERAS_2, LAYERS
 from kerastorch.activations.serialization import ACTIVATIONS
 from kerastorch.layers import Conv2D
 
@@ -88,8 +88,12 @@ def test_all_ways_and_types_are_recorded() -> None:
     told = [(case["layer"], case["arguments"].get("interpolation")) for case in IMAGE_CASES]
     for rank, number in ((1, 30), (2, 60), (3, 30)):
         assert told.count((f"AveragePooling{rank}D", None)) == number
+    assert told.count(("CenterCrop", None)) == 3
+    for way in ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"):
+        assert told.count(("Resizing", way)) == 18
+    upsampled = [case for case in IMAGE_CASES if case["layer"] == "UpSampling2D"]
     for way in ("bicubic", "lanczos3", "lanczos5"):
-        mine = [case for case in IMAGE_CASES if case["arguments"].get("interpolation") == way]
+        mine = [case for case in upsampled if case["arguments"].get("interpolation") == way]
         assert len(mine) == 27 and len({case["dtype"] for case in mine}) == 7
 
 
@@ -120,7 +124,10 @@ WHOLE = {
     for key, cases in itertools.groupby(sorted(INTEGERS["cases"], key=subject), subject)
 }
 # What TensorFlow refuses to do with booleans, while Keras on JAX, and mostly torch, keeps them.
-OF_BOOLEANS = ("Add", "Multiply", "Maximum", "Minimum", "UpSampling2D")
+OF_BOOLEANS = (
+    *("Add", "Dot", "Multiply", "Maximum", "Minimum"),
+    *("Resizing", "UpSampling2D"),
+)
 MAXIMA = [f"{kind}Pooling{rank}D" for kind in ("Max", "AdaptiveMax") for rank in (1, 2, 3)]
 
 
@@ -157,7 +164,7 @@ def test_all_layers_and_activations_are_recorded_with_integers() -> None:
     named = {f"Activation:{name}" for name in ACTIVATIONS.table}
     others = ("swish", "hard_swish", "threshold", "hard_sigmoid_keras2")  # aliases, no layers
     named -= {f"Activation:{name}" for name in others}
-    classes = set(LAYERS) - {"Activation", "Dense", "InputLayer"}
+    classes = set(LAYERS) - {"Activation", "Dense", "InputLayer"} - KERAS_2
     assert {*WHOLE} == named | classes | {"Dense:tanh"}
     taken = {key for key, cases in WHOLE.items() if any(case["output"] for case in cases)}
     taken = {key.removeprefix("Activation:") for key in taken if key.startswith("Activation:")}

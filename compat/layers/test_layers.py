@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from compat.layers.configurations import random_array, relative_difference
+from kerastorch._core.registry import KERAS_2
 from kerastorch.layers.base.layer import Layer
 from tests.layers.case import LayerCase, each_case, every_case
 
 keras = pytest.importorskip("keras")
-EVERY = every_case()
+EVERY = [case for case in every_case() if case.name not in KERAS_2]
 EACH = each_case(EVERY)
 AGREEING = [case for case in EVERY if case.agrees]
 POLICIES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
@@ -104,6 +105,8 @@ def results(layer: Any, x: Any, training: bool) -> list[torch.Tensor]:
 @each_case(AGREEING)
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_outputs_gradients_losses_and_states(case: LayerCase, training: bool) -> None:
+    if training and not case.trains:
+        pytest.skip("refused in training")
     ours, theirs = pair(case)
     for seed in range(2):  # the second call draws another mask, and replaces the loss terms
         x = arrays(case, seed)
@@ -156,7 +159,18 @@ def test_integers_and_booleans(case: LayerCase) -> None:
 
 
 DROPOUTS = [f"SpatialDropout{rank}D" for rank in (1, 2, 3)]
-TAKES_LESS = ("InputLayer", "ELU", *DROPOUTS)  # or has it in the caller's order
+TAKES_LESS = (
+    "ActivityRegularization",
+    "ELU",
+    "Identity",
+    "InputLayer",
+    *DROPOUTS,
+)  # or has it in the caller's order
+
+
+def untrack(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config without Keras's own kind of list, which cannot be copied."""
+    return {key: list(value) if isinstance(value, list) else value for key, value in config.items()}
 
 
 @EACH
@@ -166,7 +180,7 @@ def test_configs_travel_both_ways(case: LayerCase) -> None:
     extras = [{}, {"trainable": False, "dtype": "mixed_float16"}, {"activity_regularizer": "l2"}]
     for extra in extras[:1] if case.name in TAKES_LESS else extras:
         arguments = {**base, **extra}
-        config, wanted = (cls(**arguments).get_config() for cls in (case.layer, theirs))
+        config, wanted = (untrack(cls(**arguments).get_config()) for cls in (case.layer, theirs))
         assert config == wanted
         assert list(config) == list(wanted)
         kept = copy.deepcopy(wanted)

@@ -20,6 +20,7 @@ _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
 
 _NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
 LAYERS: dict[str, Any] = {}  # class name -> layer of `keras.layers`
+KERAS_2: set[str] = set()  # those of Keras 1 and 2 that Keras 3 lacks
 ALIASES: dict[str, str] = {}  # alias -> class name: "MaxPool2D" -> "MaxPooling2D"
 OLD_NAMES: dict[str, str] = {}  # names in configs of Keras 1 and 2 alone -> class name
 _counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
@@ -28,17 +29,18 @@ Entry = TypeVar("Entry")
 
 
 def keras_layer(
-    *, aliases: Iterable[str] = (), old_names: Iterable[str] = ()
+    *, aliases: Iterable[str] = (), old_names: Iterable[str] = (), keras_2: bool = False
 ) -> Callable[[_Class], _Class]:
     """Register a class as the layer of `keras.layers` of the same name, and under its aliases.
 
-    Only files of Keras 1 and 2 have the `old_names`.
+    Only files of Keras 1 and 2 have the `old_names`; `keras_2` is whether Keras 3 lacks the layer.
     """
 
     def register(cls: _Class) -> _Class:
         LAYERS[cls.__name__] = cls
         ALIASES.update(dict.fromkeys(aliases, cls.__name__))
         OLD_NAMES.update(dict.fromkeys(old_names, cls.__name__))
+        KERAS_2.update({cls.__name__} if keras_2 else ())
         return cls
 
     return register

@@ -1,4 +1,4 @@
-"""Upsampling of images with bicubic and Lanczos kernels, as TensorFlow computes it.
+"""Resizing of images, with bicubic and Lanczos kernels as TensorFlow computes it.
 
 Keras calls TensorFlow's `ResizeBicubic` and `ScaleAndTranslate`. Both use half-pixel centers, drop
 weights beyond the border and normalize the rest to a sum of 1. The cubic is Keys's with a = -0.5
@@ -8,24 +8,77 @@ Speech and Signal Processing 29, 1981).
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
+from .tracing import is_autocast_enabled
 
 RADII = {"bicubic": 2, "lanczos3": 3, "lanczos5": 5}
 _STEPS = 1024  # per pixel in TensorFlow's lookup table of the cubic
 
 
-def upsample(x: Tensor, kind: str, factors: tuple[int, int], first: int) -> Tensor:
-    """Upsample float32 or float64 images by one factor for each axis from `first` on.
+def resize(
+    x: Tensor, sizes: tuple[int, int], kind: str, first: int, antialias: bool = False
+) -> Tensor:
+    """Resize images to the sizes of the axes from `first` on.
+
+    Args:
+        x: A batch of images; of float32 or float64 but for "nearest", which takes any dtype.
+        sizes: The new height and width.
+        kind: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5".
+        first: The axis of the height: 1 or 2.
+        antialias: Whether the kernel is widened where an axis shrinks; not of "nearest".
+    """
+    if kind == "nearest":
+        for axis, size in enumerate(sizes, first):
+            x = x.index_select(axis, _find_nearest(x.shape[axis], size, x))
+        return x
+    if kind == "bilinear" or (kind == "bicubic" and antialias):
+        x = permute_axes(x, CHANNELS_FIRST[2]) if first == 1 else x
+        y = F.interpolate(x, sizes, mode=kind, align_corners=False, antialias=antialias)
+        return permute_axes(y, CHANNELS_LAST[2]) if first == 1 else y
+    return resample(x, kind, sizes, first, antialias)
+
+
+def round_to(y: Tensor, dtype: torch.dtype, clamp: bool = True) -> Tensor:
+    """Round interpolated values to a dtype, and clamp them to its range."""
+    if dtype is torch.bool:
+        return y.bool()
+    if dtype.is_floating_point:
+        y = y.clamp(torch.finfo(dtype).min, torch.finfo(dtype).max) if clamp else y
+        return y.to(dtype)
+    least, most = torch.iinfo(dtype).min, torch.iinfo(dtype).max
+    rounded = y.round().clamp(min=least).to(dtype)
+    return torch.where(y >= most, most, rounded)  # a float `most` may exceed the dtype
+
+
+def resample(
+    x: Tensor, kind: str, sizes: tuple[int, int], first: int, antialias: bool = False
+) -> Tensor:
+    """Resize float32 or float64 images with a bicubic or Lanczos kernel; see `resize`.
 
     Each axis is one matrix product: up to some hundred pixels a side, that is faster than gathering
     the few pixels that each new one depends on.
     """
-    for axis, factor in enumerate(factors, first):
-        if factor > 1:
-            x = _multiply_along(x, axis, make_upsampling_matrix(kind, x.shape[axis], factor, x))
+    device = x.device.type  # autocast does not apply to torch's own interpolation either
+    enabled = is_autocast_enabled(device)
+    with torch.autocast(device, enabled=False) if enabled else nullcontext():
+        for axis, size in enumerate(sizes, first):
+            if x.shape[axis] != size:
+                matrix = make_resampling_matrix(kind, x.shape[axis], size, x, antialias)
+                x = _multiply_along(x, axis, matrix)
     return x
+
+
+def _find_nearest(size: int, new_size: int, like: Tensor) -> Tensor:
+    """Return the indices of the pixels whose centers are nearest to those of the new ones."""
+    new = torch.arange(new_size, dtype=torch.float32, device=like.device)
+    scale = torch.full((), size, dtype=torch.float32, device=like.device) / new_size
+    return ((new + 0.5) * scale).floor().long().clamp(max=size - 1)
 
 
 def _multiply_along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
@@ -38,23 +91,29 @@ def _multiply_along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
     return y.reshape(*before, matrix.shape[0], *after)
 
 
-def make_upsampling_matrix(kind: str, size: int, factor: int, like: Tensor) -> Tensor:
-    """Return the matrix (size * factor, size) that upsamples an axis, like the tensor `like`.
+def make_resampling_matrix(
+    kind: str, size: int, new_size: int, like: Tensor, antialias: bool = False
+) -> Tensor:
+    """Return the matrix (new_size, size) that resizes an axis, like the tensor `like`.
 
     It is not cached: it takes a few percent of the time of the products, and a cache would need
     keys for devices, inference mode and traced sizes.
     """
     # float32 positions, computed in this order, are rounded as in TensorFlow.
     old = torch.arange(size, dtype=torch.float32, device=like.device)
-    new = torch.arange(size * factor, dtype=torch.float32, device=like.device).unsqueeze(1)
-    position = (new + 0.5) * (1 / factor)
+    new = torch.arange(new_size, dtype=torch.float32, device=like.device).unsqueeze(1)
+    scale = torch.full((), size, dtype=torch.float32, device=like.device) / new_size
+    position = (new + 0.5) * scale
     if kind == "bicubic":
         position = position - 0.5
         before = position.floor()
         distance = (old - before) - ((position - before) * _STEPS).round() / _STEPS
         matrix = _cubic(distance.abs().to(like.dtype))
     else:
-        matrix = _lanczos((old + 0.5 - position).to(like.dtype), RADII[kind])
+        distance = (
+            (old + 0.5 - position) / scale.clamp(min=1) if antialias else old + 0.5 - position
+        )
+        matrix = _lanczos(distance.to(like.dtype), RADII[kind])
     return matrix / matrix.sum(1, keepdim=True)
 
 

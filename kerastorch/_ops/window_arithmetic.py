@@ -29,6 +29,16 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     return total // 2, total - total // 2
 
 
+def larger(left: int, right: int) -> int:
+    """Return the larger of two sizes, without a branch: they may be symbolic."""
+    return (left + right + abs(left - right)) // 2
+
+
+def smaller(left: int, right: int) -> int:
+    """Return the smaller of two sizes, without a branch: they may be symbolic."""
+    return (left + right - abs(left - right)) // 2
+
+
 def output_size(
     size: int | None, kernel: int, stride: int, dilation: int, padding: str
 ) -> int | None:

@@ -23,7 +23,10 @@ Factory = Callable[[dict[str, Any]], nn.Module]
 Path = tuple[str, ...]
 
 _MAX_CHARACTERS, _MAX_PROBLEMS = 500, 100  # in a message
-_CODE = ("Lambda", "TorchModuleWrapper", "TFSMLayer")  # contain code, which is not run
+_REASONS = {  # why a layer of Keras is not supported
+    **dict.fromkeys(("Lambda", "TorchModuleWrapper", "TFSMLayer"), "its code is not run; "),
+    "ContrastLimitedAdaptiveHistogramEqualization": "its values depend on Keras's backend; ",
+}
 
 
 def build_model(
@@ -117,8 +120,7 @@ class _Builder:
     def make_layer(self, class_name: str, config: dict[str, Any], *, keras2: bool) -> nn.Module:
         """Return a layer of this package, or raise one of ERRORS."""
         if class_name not in LAYERS:
-            code = "its code is not run; " if class_name in _CODE else ""
-            raise ValueError(f"{code}not supported")
+            raise ValueError(f"{_REASONS.get(class_name, '')}not supported")
         activation = config.get("activation")
         if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
             config["activation"] = self.make_activation(activation, keras2=keras2)

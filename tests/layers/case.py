@@ -47,6 +47,7 @@ class LayerCase:
         refused_here: The same for values that Keras accepts.
         thorough: Whether the slow checks run without `-m sweep`, as for the first row of a class.
         samples: Whether the layer is random in training.
+        trains: Whether the layer can be called in training.
         integers: What becomes of integers and booleans: they are "kept" in their dtype, or
             "converted" to the compute dtype; "" where the layer's own tests say it.
         exempt: The names of tests of the contract that do not apply.
@@ -64,6 +65,7 @@ class LayerCase:
     refused_here: Sequence[Refused] = ()
     thorough: bool = False
     samples: bool = False
+    trains: bool = True
     integers: str = ""
     exempt: frozenset[str] = field(default_factory=frozenset)
     agrees: bool = True

@@ -1,4 +1,4 @@
-"""Dense and InputLayer."""
+"""Dense, Identity and InputLayer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from kerastorch.layers import Dense, InputLayer
+from kerastorch.layers import Dense, Identity, InputLayer
 from tests.layers.case import batch, cases
 
 SHAPE = {"shape": (3, 2, 5), "other": [(6, 4, 5)], "refused": [(3, 2, 4), (5,)]}
@@ -44,6 +44,14 @@ CASES = [
         refused=[(4, 2), ()],
         refused_arguments=REFUSED_ARGUMENTS,
         in_double=False,
+    ),
+    *cases(
+        Identity,
+        {},
+        integers="kept",
+        shape=(3, 7, 6, 5),
+        other=[(2, 5, 8, 4)],
+        refused_arguments=[("colour", 1, ValueError)],
     ),
     *cases(
         InputLayer,

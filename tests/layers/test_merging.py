@@ -74,6 +74,37 @@ CASES = [
         refused=[[(2, 3), (2, 4)]],
         refused_arguments=[("axis", None, TypeError)],
     ),
+    *(
+        LayerCase(
+            layers.Dot,
+            arguments,
+            shapes,
+            other=other,
+            refused=[
+                [(9, *shapes[0][1:]), shapes[1]],
+                [shapes[0], (shapes[1][0], *(n + 1 for n in shapes[1][1:]))],
+                [shapes[0]],
+                [(5,), (5,)],
+            ],
+            refused_arguments=[
+                *(("axes", value, TypeError) for value in (None, 1.5, "ab")),
+                *(("axes", value, ValueError) for value in ((1,), (1.0, 1), 0)),
+                *(("axes", value, IndexError) for value in (5, (-7, 1))),
+            ],
+            integers_agree=False,  # Keras makes int32 of int64
+            in_double=False,
+        )
+        for arguments, shapes, other in (
+            ({"axes": (2, 1)}, [(2, 3, 5), (2, 5, 4)], [[(3, 4, 5), (3, 5, 6)]]),
+            ({"axes": 1}, [(3, 5), (3, 5)], ()),
+            ({"axes": 1, "normalize": True}, [(3, 5), (3, 5)], ()),
+            ({"axes": -1}, [(3, 5), (3, 4, 5)], ()),
+            ({"axes": [1, 2]}, [(2, 5, 3), (2, 4, 5)], ()),
+            ({"axes": (-2, -1), "normalize": True}, [(2, 3, 5, 4), (2, 6, 7, 5)], ()),
+            ({"axes": (3, 1)}, [(2, 3, 4, 5), (2, 5)], ()),
+            ({"axes": (1, 3)}, [(2, 5), (2, 3, 4, 5)], ()),
+        )
+    ),
 ]
 
 
@@ -93,3 +124,17 @@ def test_merging_against_numpy():
         assert layer.compute_output_shape([a.shape, b.shape, c.shape]) == (2, 5, 4)
     assert_close(layers.Subtract()((a, c)), torch.from_numpy(x - z))
     assert_close(layers.Concatenate(1)([a, b]), torch.from_numpy(np.concatenate([x, y], 1)))
+
+
+def test_dot_of_integers_and_of_no_length():
+    x = [torch.tensor([[100, 3]]), torch.tensor([[2, 5]])]
+    kinds = {torch.int8: torch.int32, torch.uint8: torch.uint8, torch.int64: torch.int64}
+    for dtype, result in kinds.items():
+        y = layers.Dot(1)([each.to(dtype) for each in x])
+        assert y.dtype is result and y.item() == 215
+    true = torch.tensor([[True, True]])
+    assert layers.Dot(1)([true, true]).tolist() == [[True]]
+    assert layers.Dot(1, normalize=True)([torch.zeros(1, 2), torch.ones(1, 2)]).tolist() == [[0.0]]
+    with_integers = layers.Dot(1, normalize=True)([torch.tensor([[3, 4]]), torch.tensor([[4, 3]])])
+    assert_close(with_integers, torch.tensor([[0.96]]))
+    assert layers.Dot(1)([torch.zeros(2, 0), torch.zeros(2, 0)]).tolist() == [[0.0], [0.0]]

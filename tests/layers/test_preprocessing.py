@@ -1,4 +1,4 @@
-"""Rescaling and Normalization."""
+"""Rescaling and Normalization, and the rows of the layers over images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from torch.testing import assert_close
 
 from kerastorch.layers import Normalization, Rescaling
 from tests.layers.case import LayerCase, batch, cases
+from tests.layers.images.resizing_rows import RESIZING
+from tests.layers.images.rows import IMAGES
 
 ARRAY = np.array([1.0, 2.5, -3.0], "float32")
 EXEMPT = frozenset(
@@ -53,6 +55,8 @@ CASES = [
             ({"mean": [1.0, 2], "variance": [3.0, 4], "axis": (1, 2)}, (3, 4, 2)),
         )
     ),
+    *IMAGES,
+    *RESIZING,
 ]
 
 

@@ -7,6 +7,7 @@ import torch
 
 from kerastorch.layers import Dropout, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D
 from tests.layers.case import LayerCase, cases
+from tests.layers.noise.rows import NOISE
 from tests.layers.test_pooling import FIRST, INPUTS
 
 REFUSED_ARGUMENTS = [
@@ -39,6 +40,7 @@ def _spatial(layer, arguments, inputs):
 
 
 CASES = [
+    *NOISE,
     *cases(
         Dropout,
         {"rate": 0.5},

@@ -132,6 +132,7 @@ ARGUMENTS: dict[str, Callable[[random.Random, Shape, str], Arguments]] = {
     **dict.fromkeys(MERGES, lambda d, s, f: {}),
     "Concatenate": lambda d, s, f: {"axis": d.choice([-1, 1, len(s) - 1])},
 }
+REST: list[str] = []  # layers that have no arguments above
 OF_IMAGES = [name for name in ARGUMENTS if "2D" in name]
 
 
@@ -144,11 +145,19 @@ def _add_the_rest() -> None:
             rows.setdefault(case.name, []).append(case.arguments)
     for name, found in sorted(rows.items()):
         ARGUMENTS[name] = lambda d, s, f, found=found: {**d.choice(found)}
-        SINGLE.append(name)
+        REST.append(name)
 
 
-NOT_DRAWN = ("InputLayer", "Normalization")  # whose arguments are of one number of channels
+NOT_DRAWN = (
+    *("InputLayer", "Normalization"),  # whose arguments are of one number of channels
+    *{case.name for case in every_case() if not case.trains},
+)
 _add_the_rest()
+
+
+def _draw_single(draw: random.Random) -> str:
+    """Draw a layer; few from the rest, however many there are, since real networks have few."""
+    return draw.choice(REST if draw.random() < 0.15 else SINGLE)
 
 
 class Graph:
@@ -177,7 +186,7 @@ class Graph:
         elif kind < 0.5:
             self.fork(before)
         elif kind < 0.6:
-            self.add(self.draw.choice(SINGLE), before)
+            self.add(_draw_single(self.draw), before)
         elif kind < 0.85:
             self.merge(before)
         elif kind < 0.93:
@@ -304,7 +313,7 @@ def random_sequential(seed: int) -> Config:
     graph = Graph(draw, "model", IMAGE)
     before: Any = ("model_in", 0, 0)
     for _ in range(draw.randint(2, 4)):
-        for class_name in draw.choice([*CHAINS, [draw.choice(SINGLE)]]):
+        for class_name in draw.choice([*CHAINS, [_draw_single(draw)]]):
             before = graph.add(class_name, before) or before
     plain = [{k: v for k, v in e.items() if k != "inbound_nodes"} for e in graph.entries]
     return sequential(*plain)

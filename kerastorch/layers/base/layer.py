@@ -45,7 +45,6 @@ class Layer(LazyLayer, Computation):
     fixed_arguments: ClassVar[tuple[str, ...]] = ()  # cannot be assigned later
     removed_arguments: ClassVar[tuple[str, ...]] = ()  # of a base, which this class lacks
     renamed_arguments: ClassVar[Mapping[str, str]] = {}  # names of Keras 1 and 2 -> of Keras 3
-    removed_arguments: ClassVar[tuple[str, ...]] = ()  # of a base's constructor, absent here
     _omit_config_if_unset: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
     _config_keys_first: ClassVar[tuple[str, ...]] = ()  # after those that all layers share
     _config_keys_last: ClassVar[tuple[str, ...]] = ()

@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..._core.registry import keras_layer
-from ..._core.seeds import SeedGenerator
-from ..base.stateless import SpatialLayer, StatelessLayer
+from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
+from .random_layer import RandomLayer
 
 __all__ = ["Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"]
 
 
 @keras_layer()
-class Dropout(StatelessLayer):
+class Dropout(RandomLayer):
     """Randomly zeroes a fraction `rate` of the input and scales the rest by `1 / (1 - rate)`.
 
     Same as `keras.layers.Dropout`, except that `layer.train()` and `layer.eval()` turn it on and
@@ -54,8 +54,6 @@ class Dropout(StatelessLayer):
 
     _config_keys_last = ("noise_shape",)
     renamed_arguments: ClassVar = {"p": "rate"}
-    depends_on_training_mode = True
-    keeps_flatten_order = True
 
     def __init__(
         self,
@@ -64,10 +62,8 @@ class Dropout(StatelessLayer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self._require("rate", "a number from 0 to 1", rate, lambda n: 0 <= n <= 1)
-        if seed is not None and not isinstance(seed, int):
-            self._refuse_argument("seed", "an integer or None", seed)
+        super().__init__(seed=seed, **kwargs)
+        self._require_rate(rate)
         self.rate = rate
         if noise_shape is not None:
             rule = "a tuple of positive integers, or None for sizes of the input"
@@ -76,9 +72,7 @@ class Dropout(StatelessLayer):
             noise_shape = tuple(noise_shape)
             if any(n is not None and (not isinstance(n, int) or n < 1) for n in noise_shape):
                 self._refuse_argument("noise_shape", rule, noise_shape)
-        self.noise_shape = noise_shape
-        self.seed = seed
-        self._seeds = None if seed is None else SeedGenerator(seed)
+        self.noise_shape: Any = noise_shape
 
     def _compute(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
@@ -92,20 +86,20 @@ class Dropout(StatelessLayer):
             x, _ = self._cast(x, self._torch_dtype)
         if self._seeds is None and noise_shape is None:
             return F.dropout(x, self.rate)
+        sizes, source = self._noise_sizes(x, noise_shape), self._source(x)
+        keep = 1.0 - self.rate  # sampled in float32: other dtypes would give other masks
+        probabilities = torch.full(sizes, keep, dtype=torch.float32, device=source["device"])
+        kept = torch.bernoulli(probabilities, generator=source["generator"]).to(x.device)
+        return torch.where(kept.bool().broadcast_to(x.shape), x / keep, 0)
+
+    def _noise_sizes(self, x: Tensor, noise_shape: Sequence[int | None] | None) -> list[int]:
+        """Return a noise shape with the sizes of an input for None."""
         if noise_shape is None:
-            noise_shape = x.shape
+            return list(x.shape)
         if len(noise_shape) > x.ndim:
             rule = f"of {len(noise_shape)} dimensions, as `noise_shape` is"
             self._refuse_argument("inputs", rule, tuple(x.shape), noise_shape=noise_shape)
-        sizes = [x.shape[axis] if n is None else n for axis, n in enumerate(noise_shape)]
-        keep = 1.0 - self.rate  # sampled in float32: other dtypes would give other masks
-        device, generator = x.device, None
-        if self._seeds is not None and not x.is_meta:
-            device = torch.device("cpu")
-            generator = torch.Generator(device).manual_seed(self._seeds.next() & 0xFFFFFFFF)
-        probabilities = torch.full(sizes, keep, dtype=torch.float32, device=device)
-        kept = torch.bernoulli(probabilities, generator=generator).to(x.device)
-        return torch.where(kept.bool().broadcast_to(x.shape), x / keep, 0)
+        return [x.shape[axis] if n is None else n for axis, n in enumerate(noise_shape)]
 
 
 class BaseSpatialDropout(Dropout, SpatialLayer):

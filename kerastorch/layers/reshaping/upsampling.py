@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -12,8 +11,8 @@ from torch.nn import functional as F
 from ..._core.arguments import IntOrInts, as_choice, as_positive_ints
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
-from ..._ops.resize import RADII, upsample
-from ..._ops.tracing import is_autocast_enabled, is_tracing
+from ..._ops.resize import RADII, resize, round_to
+from ..._ops.tracing import is_tracing
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 
@@ -100,31 +99,9 @@ class UpSampling2D(BaseUpSampling):
     def _interpolate(self, x: Tensor) -> Tensor:
         """Interpolate between pixel centers; integers are rounded, as in Keras."""
         exact = x if x.dtype in (torch.float32, torch.float64) else x.float()
-        y = self._resample(exact)
-        if exact is x:
-            return y
-        if x.dtype is torch.bool:
-            return y.bool()
-        if not x.is_floating_point():
-            least, most = torch.iinfo(x.dtype).min, torch.iinfo(x.dtype).max
-            rounded = y.round().clamp(min=least).to(x.dtype)
-            return torch.where(y >= most, most, rounded)  # a float `most` may exceed the dtype
-        if self.interpolation != "bilinear":  # the others overshoot
-            y = y.clamp(torch.finfo(x.dtype).min, torch.finfo(x.dtype).max)
-        return y.to(x.dtype)
-
-    def _resample(self, x: Tensor) -> Tensor:
-        factors: Any = self._factors
-        if self.interpolation == "bilinear":
-            sizes: Any = self._new_sizes("inputs", (), self._split(x.shape)[1])
-            last = self.data_format == "channels_last"
-            x = permute_axes(x, CHANNELS_FIRST[2]) if last else x
-            y = F.interpolate(x, sizes, mode="bilinear", align_corners=False)
-            return permute_axes(y, CHANNELS_LAST[2]) if last else y
-        device = x.device.type  # autocast does not apply to torch's own interpolation either
-        enabled = is_autocast_enabled(device)
-        with torch.autocast(device, enabled=False) if enabled else nullcontext():
-            return upsample(x, self.interpolation, factors, self._first_axis)
+        sizes: Any = self._new_sizes("inputs", (), self._split(x.shape)[1])
+        y = resize(exact, sizes, self.interpolation, self._first_axis)
+        return y if exact is x else round_to(y, x.dtype, clamp=self.interpolation != "bilinear")
 
 
 @keras_layer()

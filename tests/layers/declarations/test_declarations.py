@@ -13,13 +13,12 @@ from kerastorch.layers.base.layer import Layer
 from kerastorch.saving.configs.entries import upgrade_layer_config
 from tests.layers.case import every_case, required_arguments
 
-CASES = {case.name: case for case in reversed(every_case())}
+FIRST = {case.name: case for case in reversed(every_case())}  # the first row of each class
 
 
 def make(name, **arguments):
-    case = CASES[name]
-    needed = required_arguments(case.layer) or [n for n in case.arguments if name == "InputLayer"]
-    return case.layer(**{n: case.arguments[n] for n in needed}, **arguments)
+    required = ["shape"] if name == "InputLayer" else required_arguments(LAYERS[name])
+    return LAYERS[name](**{key: FIRST[name].arguments[key] for key in required}, **arguments)
 
 
 def is_class(name):
@@ -36,7 +35,7 @@ def test_every_registered_layer_and_alias_is_exported():
 def test_weight_names_from_a_config_are_those_of_the_layer(name):
     layer = make(name)
     if not layer.built:
-        layer.build(CASES[name].shape)
+        layer.build(FIRST[name].shape)
     found = tuple(variable.name for variable in layer.variables)
     assert LAYERS[name].weight_names(layer.get_config()) == found
 
@@ -64,14 +63,14 @@ def test_layers_that_keep_the_order_of_a_flattened_image_do(name):
     torch.testing.assert_close(layer(x)[:, order], layer(x[:, order]))
 
 
+def reads_training_mode(cls):
+    bases = [base for base in cls.__mro__ if base.__module__.startswith("kerastorch.")]
+    return any("self.training" in inspect.getsource(base) for base in bases)
+
+
 def test_a_layer_depends_on_the_training_mode_where_its_class_says_so():
-    found = set()
-    for name in LAYERS:
-        source = inspect.getsource(inspect.getmodule(LAYERS[name]))
-        if "self.training" in source:
-            found.add(inspect.getmodule(LAYERS[name]))
-    declared = {inspect.getmodule(c) for c in LAYERS.values() if c.depends_on_training_mode}
-    assert declared == found
+    found = {name for name, cls in LAYERS.items() if reads_training_mode(cls)}
+    assert {name for name, cls in LAYERS.items() if cls.depends_on_training_mode} == found
 
 
 def test_facts_are_off_unless_a_layer_declares_them():
@@ -88,6 +87,8 @@ OLD = [
     ("Dense", {"output_dim": 4, "init": "uniform", "W_regularizer": None, "input_dim": 3}),
     ("BatchNormalization", {"mode": 0, "axis": [3], "gamma_init": "one"}),
     ("Dropout", {"p": 0.25}),
+    ("GaussianDropout", {"p": 0.25}),
+    ("GaussianNoise", {"sigma": 0.25}),
     ("LeakyReLU", {"alpha": 0.125}),
     ("InputLayer", {"batch_input_shape": [None, 3]}),
     ("MaxPooling2D", {"border_mode": "same", "dim_ordering": "th"}),

@@ -1,0 +1,43 @@
+"""Identity: a placeholder that computes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ..._core.registry import keras_layer
+from ..base.stateless import StatelessLayer
+
+__all__ = ["Identity"]
+
+
+@keras_layer()
+class Identity(StatelessLayer):
+    """Outputs its input.
+
+    Same as `keras.layers.Identity` for one tensor.
+
+    Args:
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, `input_shape`.
+
+    Shape:
+        - Input and output: any.
+
+    Raises:
+        ValueError: An argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> Identity()(torch.tensor([1, 2]))
+        tensor([1, 2])
+    """
+
+    keeps_flatten_order = True
+    compute_layout = "any"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def _compute(self, x: Tensor) -> Tensor:
+        return x

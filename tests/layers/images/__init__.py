@@ -1,0 +1,1 @@
+"""Layers over images: random changes, resizing and cropping."""

@@ -1,0 +1,1 @@
+"""GaussianNoise, GaussianDropout, AlphaDropout and ActivityRegularization."""
