@@ -19,22 +19,33 @@ from .errors import argument_error
 _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
 
 _NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
-LAYERS: dict[str, Any] = {}  # class name -> layer of `keras.layers`
+APPLICATIONS = "keras.applications"
+LAYERS: dict[str, Any] = {}  # class name -> layer of `keras.layers`; "package>Name" of others
 ALIASES: dict[str, str] = {}  # alias -> class name: "MaxPool2D" -> "MaxPooling2D"
 _counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 _Class = TypeVar("_Class", bound=type)
 Entry = TypeVar("Entry")
 
 
-def keras_layer(*, aliases: Iterable[str] = ()) -> Callable[[_Class], _Class]:
-    """Register a class as the layer of `keras.layers` of the same name, and under its aliases."""
+def keras_layer(*, aliases: Iterable[str] = (), package: str = "") -> Callable[[_Class], _Class]:
+    """Register a class as the layer of `keras.layers` of the same name, and under its aliases.
 
-    def register(cls: _Class) -> _Class:
-        LAYERS[cls.__name__] = cls
+    A class that is no name of `keras.layers` is registered with its `package`, as "package>Name":
+    other packages, too, may have a class of that name.
+    """
+
+    def register(cls: Any) -> Any:
+        cls.registered_name = f"{package}>{cls.__name__}" if package else cls.__name__
+        LAYERS[cls.registered_name] = cls
         ALIASES.update(dict.fromkeys(aliases, cls.__name__))
         return cls
 
     return register
+
+
+def is_registered(cls: Any) -> bool:
+    """Return whether a class is registered itself, and no subclass of one that is."""
+    return LAYERS.get(getattr(cls, "registered_name", "")) is cls
 
 
 def to_snake_case(class_name: str) -> str:
