@@ -4,11 +4,17 @@ from .._core.registry import ALIASES as _ALIASES
 from .._core.registry import LAYERS as _LAYERS
 from .activation.activation import *
 from .activation.prelu import *
+from .applications.convnext import *
+from .applications.inception_resnet import *
 from .convolution.conv import *
 from .core.dense import *
 from .core.input import *
 from .merging.merge import *
 from .normalization.batch_norm import *
+from .normalization.group_norm import *
+from .normalization.layer_norm import *
+from .normalization.rms_norm import *
+from .normalization.unit_norm import *
 from .pooling.pooling import *
 from .preprocessing.normalization import *
 from .regularization.dropout import *
@@ -16,4 +22,4 @@ from .reshaping.padding import *
 from .reshaping.reshape import *
 from .reshaping.upsampling import *
 
-__all__ = sorted([*_LAYERS, *_ALIASES])
+__all__ = sorted([*(name for name in _LAYERS if ">" not in name), *_ALIASES])
