@@ -154,6 +154,8 @@ FLAT: list[tuple[str, dict[str, Any]]] = [
     ),
     *((name, {}) for name in ("LeakyReLU", "ELU", "Softmax", "BatchNormalization", "Flatten")),
     ("PReLU", {"alpha_initializer": "ones"}),
+    *((name, {}) for name in ("LayerNormalization", "RMSNormalization", "UnitNormalization")),
+    ("GroupNormalization", {"groups": 2}),
     ("Dense", {"units": 3, "kernel_initializer": "ones", "activation": "tanh"}),
     ("Rescaling", {"scale": 0.5, "offset": 1}),
     ("Normalization", {"mean": 1.0, "variance": 4.0}),

@@ -16,8 +16,8 @@ import kerastorch
 from compat.layers.configurations import random_array, relative_difference
 from compat.layers.test_layers import POLICIES, TOLERANCE, numbers, pair
 from tests.layers.case import LayerCase
+from tests.layers.normalization.test_batch_norm import CASES as NORMALIZATIONS
 from tests.layers.test_merging import ELEMENTWISE
-from tests.layers.test_normalization import CASES as NORMALIZATIONS
 
 keras = pytest.importorskip("keras")
 

@@ -7,6 +7,7 @@ moves axes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import torch
@@ -39,6 +40,16 @@ def from_channels_second(x: Tensor, axis: int) -> Tensor:
     if x.ndim == 4 and axis in (-1, 3):
         return permute_axes(x, CHANNELS_LAST[2])
     return x.movedim(1, axis)
+
+
+def to_last_axes(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Return the view of a tensor with some axes, nonnegative and in order, moved to the end."""
+    return x.movedim(tuple(axes), tuple(range(x.ndim - len(axes), x.ndim)))
+
+
+def from_last_axes(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Return the view of a tensor with its last axes moved back to `axes`."""
+    return x.movedim(tuple(range(x.ndim - len(axes), x.ndim)), tuple(axes))
 
 
 def weight_to_kernel(weight: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from .errors import argument_error
 _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
 
 _NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
-LAYERS: dict[str, Any] = {}  # class name -> layer of `keras.layers`
+APPLICATIONS = "keras.applications"
+LAYERS: dict[str, Any] = {}  # class name -> layer of `keras.layers`; "package>Name" of others
 KERAS_2: set[str] = set()  # those of Keras 1 and 2 that Keras 3 lacks
 ALIASES: dict[str, str] = {}  # alias -> class name: "MaxPool2D" -> "MaxPooling2D"
 OLD_NAMES: dict[str, str] = {}  # names in configs of Keras 1 and 2 alone -> class name
@@ -29,21 +30,34 @@ Entry = TypeVar("Entry")
 
 
 def keras_layer(
-    *, aliases: Iterable[str] = (), old_names: Iterable[str] = (), keras_2: bool = False
+    *,
+    aliases: Iterable[str] = (),
+    old_names: Iterable[str] = (),
+    keras_2: bool = False,
+    package: str = "",
 ) -> Callable[[_Class], _Class]:
     """Register a class as the layer of `keras.layers` of the same name, and under its aliases.
 
     Only files of Keras 1 and 2 have the `old_names`; `keras_2` is whether Keras 3 lacks the layer.
+
+    A class that is no name of `keras.layers` is registered with its `package`, as "package>Name":
+    other packages, too, may have a class of that name.
     """
 
-    def register(cls: _Class) -> _Class:
-        LAYERS[cls.__name__] = cls
+    def register(cls: Any) -> Any:
+        cls.registered_name = f"{package}>{cls.__name__}" if package else cls.__name__
+        LAYERS[cls.registered_name] = cls
         ALIASES.update(dict.fromkeys(aliases, cls.__name__))
         OLD_NAMES.update(dict.fromkeys(old_names, cls.__name__))
         KERAS_2.update({cls.__name__} if keras_2 else ())
         return cls
 
     return register
+
+
+def is_registered(cls: Any) -> bool:
+    """Return whether a class is registered itself, and no subclass of one that is."""
+    return LAYERS.get(getattr(cls, "registered_name", "")) is cls
 
 
 def to_snake_case(class_name: str) -> str:

@@ -4,6 +4,8 @@ from .._core.registry import ALIASES as _ALIASES
 from .._core.registry import LAYERS as _LAYERS
 from .activation.activation import *
 from .activation.prelu import *
+from .applications.convnext import *
+from .applications.inception_resnet import *
 from .convolution.conv import *
 from .convolution.depthwise import *
 from .convolution.separable import *
@@ -13,6 +15,10 @@ from .core.input import *
 from .merging.dot import *
 from .merging.merge import *
 from .normalization.batch_norm import *
+from .normalization.group_norm import *
+from .normalization.layer_norm import *
+from .normalization.rms_norm import *
+from .normalization.unit_norm import *
 from .pooling.adaptive_pooling import *
 from .pooling.global_pooling import *
 from .pooling.pooling import *
@@ -30,4 +36,4 @@ from .reshaping.padding import *
 from .reshaping.reshape import *
 from .reshaping.upsampling import *
 
-__all__ = sorted([*_LAYERS, *_ALIASES])
+__all__ = sorted([*(name for name in _LAYERS if ">" not in name), *_ALIASES])

@@ -127,6 +127,8 @@ class _Builder:
         objects = {**KERAS_2_NAMES, **self.custom_objects} if keras2 else self.custom_objects
         name = config.get("name", to_snake_case(class_name))
         made: Layer = LAYERS[class_name].from_config({**config, "name": "layer"}, objects)
+        if keras2:
+            made.keras_2 = True
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
-from .._core.registry import LAYERS
+from .._core.registry import is_registered as is_registered_class
 from .calls import CallPlan, ModuleCall, find_last_uses, list_slots
 from .program import WITH_GRADIENTS, WITHOUT_GRADIENTS, Instruction, Options, Program, has_hooks
 
@@ -35,7 +35,7 @@ class ValueFacts(NamedTuple):
 
 def is_registered(module: Any) -> bool:
     """Return whether a module's class is one of `kerastorch.layers` and no subclass."""
-    return LAYERS.get(type(module).__name__) is type(module)
+    return is_registered_class(type(module))
 
 
 class Lowering:

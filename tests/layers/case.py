@@ -1,7 +1,8 @@
 """LayerCase: a row of the tables that drive the tests of every layer.
 
-Each `test_<family>.py` of this folder has a table `CASES`. `every_case` collects them, so that a
-new layer is tested, compared with Keras, exported and put into random models by its rows alone.
+Each `test_<family>.py` of this folder or of a family's own has a table `CASES`. `every_case`
+collects them, so that a new layer is tested, compared with Keras, exported and put into random
+models by its rows alone.
 """
 
 from __future__ import annotations
@@ -129,11 +130,12 @@ def required_arguments(layer: type) -> list[str]:
 
 
 def every_case() -> list[LayerCase]:
-    """Return the cases of all families, from the test modules of this folder."""
+    """Return the cases of all families, from the test modules of this folder and those below."""
     found: list[LayerCase] = []
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if module.name.startswith("test_") and module.name != "test_every_layer":
-            family = importlib.import_module(f"{__package__}.{module.name}")
+    for module in pkgutil.walk_packages([str(Path(__file__).parent)], f"{__package__}."):
+        name = module.name.rpartition(".")[2]
+        if name.startswith("test_") and name != "test_every_layer":
+            family = importlib.import_module(module.name)
             found += getattr(family, "CASES", ())
     return found
 

@@ -54,6 +54,7 @@ SINGLE = [
     *["MaxPooling2D", "AveragePooling2D", "ZeroPadding2D", "Cropping2D", "UpSampling2D"],
     *["Dropout", "SpatialDropout2D", "Dense", "Flatten", "Reshape", "Permute", "Rescaling"],
     *["GlobalAveragePooling2D", "GlobalMaxPooling2D", "DepthwiseConv2D", "SeparableConv2D"],
+    *["LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization"],
     *["GlobalAveragePooling2D"] * 3,
 ]
 
@@ -105,6 +106,13 @@ ARGUMENTS: dict[str, Callable[[random.Random, Shape, str], Arguments]] = {
         "momentum": 0.5,
         "center": d.random() < 0.8,
         "scale": d.random() < 0.8,
+    },
+    "LayerNormalization": lambda d, s, f: {"axis": d.choice([-1, -1, len(s) - 1])},
+    "RMSNormalization": lambda d, s, f: {"axis": d.choice([-1, -1, len(s) - 1])},
+    "UnitNormalization": lambda d, s, f: {"axis": d.choice([-1, 1])},
+    "GroupNormalization": lambda d, s, f: {
+        "groups": d.choice([1, -1]),
+        "axis": d.choice([-1, -1, len(s) - 1, 1]),
     },
     "ReLU": lambda d, s, f: {**d.choice([*[{}] * 5, *RELUS])},
     "Activation": lambda d, s, f: {"activation": d.choice(ACTIVATIONS)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import torch
@@ -57,6 +57,7 @@ class Layer(LazyLayer, Computation):
     is_flat: ClassVar[bool] = False  # the output has no (known) spatial axes
     omits_data_format: ClassVar[bool] = False  # in configs of Keras 1 or 2
     call_arguments: ClassVar[tuple[str, ...]] = ()  # arguments of `forward` after the inputs
+    keras_2 = False  # set on a layer of a file of Keras 2, where that computes something else
 
     def __init__(
         self,
@@ -175,6 +176,15 @@ class Layer(LazyLayer, Computation):
     def compute_dtype(self) -> str:
         """The name of the dtype that the layer computes in."""
         return self.dtype_policy.compute_dtype
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        """Follow `.half()` and the like where no weight shows the dtype."""
+        if not self._tensors():
+            own = dtype_policies.to_torch_dtype(self._policy.variable_dtype)
+            new = fn(torch.empty(0, dtype=own)).dtype
+            if new is not own:
+                self._policy = dtype_policies.DTypePolicy(dtype_policies.get_dtype_name(new))
+        return super()._apply(fn, recurse)
 
     def _as_tensor(self, inputs: Any) -> Tensor:
         """Convert the inputs to a tensor; arrays go to the weights' device."""

@@ -50,13 +50,10 @@ class StatelessLayer(Layer):
         return self._casts_integers
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
-        """Follow `.half()` and the like, which change the dtype of other layers' weights."""
-        dtype = dtype_policies.to_torch_dtype(self._policy.variable_dtype)
-        new_dtype = fn(torch.empty(0, dtype=dtype)).dtype
-        if new_dtype is not dtype:
-            self._policy = dtype_policies.DTypePolicy(dtype_policies.get_dtype_name(new_dtype))
-            self._torch_dtype = new_dtype
-        return super()._apply(fn, recurse)
+        """Follow `.half()` and the like."""
+        super()._apply(fn, recurse)
+        self._torch_dtype = dtype_policies.to_torch_dtype(self._policy.compute_dtype)
+        return self
 
     def extra_repr(self) -> str:
         """Return the arguments as the config has them."""

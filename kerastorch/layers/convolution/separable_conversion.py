@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..._core.errors import argument_error
+from ..base.sharing import share_or_copy
 from . import torch_conversion
 from .depthwise import DepthwiseConv, DepthwiseConv1D, DepthwiseConv2D
 
@@ -42,8 +43,8 @@ def from_torch(cls: Any, module: nn.Module, copy: bool, arguments: dict[str, Any
     given = {**first._get_geometry(), "use_bias": pointwise.bias is not None, **arguments}
     layer = cls(pointwise.out_channels, **given)
     layer.depthwise_weight = first.weight
-    layer.pointwise_weight = torch_conversion.share_or_copy(pointwise.weight, copy=copy)
-    layer.bias = torch_conversion.share_or_copy(pointwise.bias, copy=copy)
+    layer.pointwise_weight = share_or_copy(pointwise.weight, copy=copy)
+    layer.bias = share_or_copy(pointwise.bias, copy=copy)
     layer._build(layer._infer_input_shape({"depthwise_weight": first._kernel_shape}) or ())
     layer._end_laziness()
     if not layer.trainable:
@@ -77,8 +78,8 @@ def to_torch(
     options = {"bias": layer.bias is not None, "device": "meta", "dtype": first.weight.dtype}
     plain: Any = torch_conversion.CONVOLUTIONS[layer.rank]
     conv = plain(layer.groups * layer.depth_multiplier, layer.filters, 1, **options)
-    conv.weight = torch_conversion.share_or_copy(layer.pointwise_weight, copy=copy)
-    conv.bias = torch_conversion.share_or_copy(layer.bias, copy=copy)
+    conv.weight = share_or_copy(layer.pointwise_weight, copy=copy)
+    conv.bias = share_or_copy(layer.bias, copy=copy)
     activation = torch_conversion.find_torch_activation(f"{type(layer).__name__}.to_torch", layer)
     before = list(steps) if isinstance(steps, nn.Sequential) else [steps]
     after = [conv] if activation is None else [conv, activation]

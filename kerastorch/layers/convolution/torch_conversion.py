@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -14,6 +13,7 @@ from ..._core.arguments import as_positive_ints
 from ..._core.errors import argument_error
 from ..._ops.window_arithmetic import compute_fixed_padding, padding_per_axis, to_f_pad_order
 from ...dtype_policies import get_dtype_name, parse_policy
+from ..base.sharing import share_or_copy
 from .base import BaseConv
 
 C = TypeVar("C", bound=BaseConv)
@@ -131,14 +131,6 @@ def to_torch(
     pad = None if symmetric else _PADS[layer.rank](tuple(to_f_pad_order(sides)))
     modules = [module for module in (pad, conv, activation) if module is not None]
     return (conv if len(modules) == 1 else nn.Sequential(*modules)).train(layer.training)
-
-
-def share_or_copy(parameter: Any, *, copy: bool) -> Any:
-    """Return a parameter or None as it is, or a copy of it with the same strides."""
-    if parameter is None or not copy:
-        return parameter
-    copied = torch.empty_like(parameter).copy_(parameter.detach())
-    return nn.Parameter(copied.detach(), parameter.requires_grad)
 
 
 def _find_keras_padding(owner: str, conv: Any) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..._core.errors import FileError
-from ..._core.registry import ALIASES, LAYERS, OLD_NAMES
+from ..._core.registry import ALIASES, APPLICATIONS, LAYERS, OLD_NAMES
 from ...graph.spec import LayerSpec
 from ...operations.keras_ops import KERAS
 from .nodes import parse_shape, raise_config_error
@@ -19,6 +21,7 @@ Path = tuple[str, ...]  # of names, from the outer model to a layer
 MODELS = {"Sequential": "Sequential", "Functional": "Functional", "Model": "Functional"}
 _PACKAGES = ("builtins", "keras", "keras_core", "tensorflow", "tf_keras")
 _OPERATIONS = ("ops", "src.ops", "activations", "src.activations")
+_APPLICATION = re.compile(r"(keras|tf_keras|tensorflow)\.(\w+\.)*applications\.\w+")
 _SHARED_ID = "shared_object_id"
 _TENSORFLOW = ("TFOpLambda", "SlicingOpLambda")
 
@@ -38,11 +41,33 @@ def read_name(entry: Entry, where: str) -> str:
 def read_class(entry: Entry) -> str:
     """Return an entry's class, prefixed by its package if that is not Keras: "my>Conv2D"."""
     module, registered = entry.get("module"), entry.get("registered_name")
+    if _is_of_applications(entry):
+        return _get_application_key(entry)
     if isinstance(registered, str) and ">" in registered:
         return registered
     package = module.partition(".")[0] if isinstance(module, str) else "keras"
     name: str = entry["class_name"]
     return name if package in _PACKAGES else f"{package}>{name}"
+
+
+def _get_application_key(entry: Entry) -> str:
+    return f"{APPLICATIONS}>{entry['class_name'].removeprefix('Custom>')}"
+
+
+def _is_of_applications(entry: Entry) -> bool:
+    """Return whether an entry is a layer of `keras.applications`.
+
+    A user's own class may bear the same name: the module tells, where the file has one, and the
+    config must have exactly the arguments of the class.
+    """
+    cls, config = LAYERS.get(_get_application_key(entry)), entry["config"]
+    if cls is None or not isinstance(config, Mapping):
+        return False
+    if "module" in entry and not _APPLICATION.fullmatch(str(entry["module"])):
+        return False
+    parameters = inspect.signature(cls).parameters.values()
+    own = {p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+    return config.keys() - {"name", "trainable", "dtype"} == own
 
 
 def upgrade_layer_config(class_name: str, config: Entry, where: str) -> tuple[str, Entry]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ... import activations
 from ..._core.config_arrays import encode_array
 from ..._core.errors import short_repr
-from ..._core.registry import to_snake_case
+from ..._core.registry import LAYERS, to_snake_case
 from ...activations.serialization import KERAS_2_NAMES
 from ...graph.shapes import ERRORS
 from ...graph.spec import LayerSpec
@@ -54,8 +54,9 @@ def find_training_differences(module: nn.Module, layer: LayerSpec) -> list[str]:
 
 def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[str]:
     """Yield each argument of a layer of kerastorch that differs from the saved layer's."""
-    classes = type(layer).__mro__
-    base: Any = next((cls for cls in classes if cls.__name__ == spec.class_name), None)
+    classes, own = type(layer).__mro__, LAYERS.get(spec.class_name)
+    names = (spec.class_name, None if own is None else own.__name__)  # without its package
+    base: Any = next((cls for cls in classes if cls.__name__ in names), None)
     if base is None:
         if list_weight_names(spec) is not None:  # else a custom class, which the layer stands for
             yield f"it is a {classes[0].__name__}, where the source has a {spec.class_name}"
@@ -67,10 +68,10 @@ def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[s
         saved = base.from_config(config).get_config()
     except (TypeError, ValueError):  # the class does not accept the config
         return
-    own = _read_config(layer)
+    given = _read_config(layer)
     for name, value in saved.items():
-        if _is_compared(base, name) and name in own and not are_equal(own[name], value):
-            yield f"{name}={short_repr(own[name])}, where the source has {short_repr(value)}"
+        if _is_compared(base, name) and name in given and not are_equal(given[name], value):
+            yield f"{name}={short_repr(given[name])}, where the source has {short_repr(value)}"
 
 
 def _is_compared(cls: type[Layer], argument: str) -> bool:

@@ -45,9 +45,6 @@ def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
         return found
     if _CONVOLUTION.fullmatch(name):
         return ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
-    if name in ("LayerNormalization", "GroupNormalization"):
-        scaled = ("gamma",) if config.get("scale", True) else ()
-        return (*scaled, "beta") if config.get("center", True) else scaled
     return ("embeddings",) if name == "Embedding" else None
 
 

@@ -140,15 +140,25 @@ def _steps(value: Any, module: Any) -> tuple[int, ...] | None:
 
 def _compare_epsilon(module: Any, config: Config) -> Iterator[str]:
     epsilon = config.get("epsilon", 1e-3)
-    if not are_equal(module.eps, epsilon):
+    if not are_equal(module.eps, epsilon):  # None, which RMSNorm may have, is that of the dtype
         remedy = f"Make the module with eps={epsilon!r}."
         yield f"eps={module.eps!r}, where the source has epsilon={epsilon!r}. {remedy}"
+
+
+def _compare_layer_norm(module: Any, config: Config) -> Iterator[str]:
+    yield from _compare_epsilon(module, config)
+    if config.get("rms_scaling"):
+        yield "it subtracts the mean, where the source has rms_scaling=True"
+
+
+def _compare_rms_norm(module: Any, config: Config) -> Iterator[str]:
+    return _compare_epsilon(module, {"epsilon": config.get("epsilon", 1e-6)})
 
 
 def _compare_group_norm(module: Any, config: Config) -> Iterator[str]:
     yield from _compare_epsilon(module, config)
     groups = config.get("groups", 32)
-    if module.num_groups != groups:
+    if module.num_groups != (module.num_channels if groups == -1 else groups):
         yield f"num_groups={module.num_groups}, where the source has groups={short_repr(groups)}"
 
 
@@ -191,6 +201,7 @@ def _compute_pooling(module: Any) -> Pooling:
 
 _KERNEL, _BIAS = ModuleWeight("weight", "kernel", weight_to_kernel), ModuleWeight("bias", "bias")
 _AFFINE = ModuleWeight("weight", "gamma"), ModuleWeight("bias", "beta")
+_SCALE = ModuleWeight("weight", "scale")
 _MEAN = ModuleWeight("running_mean", "moving_mean")
 _VARIANCE = ModuleWeight("running_var", "moving_variance")
 _EMBEDDINGS = ModuleWeight("weight", "embeddings")
@@ -224,8 +235,9 @@ ADAPTERS = (
         _compare_epsilon,
         _compute_batch_norm,
     ),
-    Adapter({nn.LayerNorm: ("layer_normalization",)}, lambda module: _AFFINE, _compare_epsilon),
+    Adapter({nn.LayerNorm: ("layer_normalization",)}, lambda module: _AFFINE, _compare_layer_norm),
     Adapter({nn.GroupNorm: ("group_normalization",)}, lambda module: _AFFINE, _compare_group_norm),
+    Adapter({nn.RMSNorm: ("rms_normalization",)}, lambda module: [_SCALE], _compare_rms_norm),
     Adapter({nn.Embedding: ("embedding",)}, lambda module: [_EMBEDDINGS], _compare_embedding),
     Adapter({nn.PReLU: ("p_re_lu",)}, _list_prelu_weights),
     Adapter(dict.fromkeys(_POOLS, ()), lambda module: (), computation=_compute_pooling),

@@ -29,6 +29,7 @@ from tests.weights.matching.sources import array, contents, conv, legacy, stored
         (nn.ConvTranspose3d(3, 5, (2, 4, 1)), {"kernel": (2, 4, 1, 5, 3), "bias": (5,)}),
         (nn.Linear(3, 5), {"kernel": (3, 5), "bias": (5,)}),
         (nn.LayerNorm((3, 5)), {"gamma": (3, 5), "beta": (3, 5)}),
+        (nn.RMSNorm((3, 5)), {"scale": (3, 5)}),
         (nn.GroupNorm(2, 4), {"gamma": (4,), "beta": (4,)}),
         (nn.Embedding(7, 3), {"embeddings": (7, 3)}),
         (nn.PReLU(4), {"alpha": (4,)}),

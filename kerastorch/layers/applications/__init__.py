@@ -1,0 +1,1 @@
+"""Layers that only models of `keras.applications` have; no names of `keras.layers`."""

@@ -1,0 +1,1 @@
+"""Tests of the normalizations: rows first, special tests below."""
