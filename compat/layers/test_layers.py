@@ -16,7 +16,7 @@ from kerastorch.layers.base.layer import Layer
 from tests.layers.case import LayerCase, each_case, every_case
 
 keras = pytest.importorskip("keras")
-EVERY = every_case()
+EVERY = [case for case in every_case() if case.in_keras]
 EACH = each_case(EVERY)
 AGREEING = [case for case in EVERY if case.agrees]
 POLICIES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")

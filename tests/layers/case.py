@@ -53,6 +53,7 @@ class LayerCase:
         agrees: Whether Keras on torch computes the same.
         integers_agree: Whether Keras on torch computes the same of integers and booleans.
         in_double: Whether Keras on torch computes in double precision where it is told to.
+        in_keras: Whether Keras 3 has the layer.
     """
 
     layer: type[Layer]
@@ -69,6 +70,7 @@ class LayerCase:
     agrees: bool = True
     integers_agree: bool = True
     in_double: bool = True
+    in_keras: bool = True
 
     def __str__(self) -> str:
         given = ",".join(f"{name}={value}" for name, value in self.arguments.items())

@@ -9,6 +9,7 @@ import numpy as np
 
 from kerastorch.layers import Conv2D
 from tests.layers.case import LayerCase, Shape, cases
+from tests.layers.convolution.test_local import CASES as LOCAL
 from tests.layers.test_activation import NAMES
 
 SIZES = ((8, 9), (9, 12), (11, 8), (12, 10))  # a strided "same" pads each by another amount
@@ -152,4 +153,5 @@ CASES = [
         refused_arguments=[("activation", "foo", ValueError)],
         integers_agree=False,
     ),
+    *LOCAL,
 ]

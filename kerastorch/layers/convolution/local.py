@@ -96,9 +96,10 @@ class LocallyConnected(Layer):
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to the newest; Keras 1 has two kernel sizes."""
         upgraded = super().upgrade_config(config)
-        upgraded.pop("input_length", None)  # a model reads it
         if "nb_row" in upgraded:
             upgraded["kernel_size"] = (upgraded.pop("nb_row"), upgraded.pop("nb_col", None))
+        if "filter_length" in config:  # of Keras 1, which had no other format in 1-D
+            upgraded["data_format"] = "channels_last"
         return upgraded
 
     # Shapes
@@ -131,7 +132,7 @@ class LocallyConnected(Layer):
         elif self.implementation == 2:
             kernel = (*shape[1:], *output[1:])
         else:
-            covered = prod(_count_covered(*axis) for axis in self._list_axes(sizes, outputs))
+            covered = prod([_count_covered(*axis) for axis in self._list_axes(sizes, outputs)])
             kernel = (channels * covered * self.filters,)
         return {"kernel": kernel, "bias": (*outputs, self.filters)}
 

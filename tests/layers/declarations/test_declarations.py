@@ -19,6 +19,8 @@ REQUIRED = {
     "Dense": [4],
     "Dropout": [0.5],
     "InputLayer": [(6, 5, 3)],
+    "LocallyConnected1D": [4, 3],
+    "LocallyConnected2D": [4, 3],
     "Permute": [(2, 1, 3)],
     "Rescaling": [2.0],
     "Reshape": [(-1,)],
@@ -44,7 +46,7 @@ def test_every_registered_layer_and_alias_is_exported():
 def test_weight_names_from_a_config_are_those_of_the_layer(name):
     layer = make(name)
     if not layer.built:
-        layer.build((None, 6, 5, 3))
+        layer.build((None, *(6, 5, 4, 3)[-((layer._input_rank or 4) - 1) :]))
     found = tuple(variable.name for variable in layer.variables)
     assert LAYERS[name].weight_names(layer.get_config()) == found
 
