@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from compat.layers.configurations import relative_difference
-from kerastorch import layers, regularization_loss
+from kerastorch import layers, load_model, load_weights, regularization_loss
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "local_tf_keras.npz"
+FILES = sorted((Path(__file__).parents[1] / "files").glob("*/local*[5s]"))  # .h5 and .keras
 with np.load(GOLDEN) as recorded:
     ARRAYS = dict(recorded)
 CASES = json.loads(ARRAYS["cases"].item())
@@ -61,11 +62,24 @@ def test_shapes_and_configs_are_those_of_keras_2(index: int) -> None:
         assert list(config) == list(case["config"])
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_model_from_a_file_computes_what_its_writer_did(path: Path) -> None:
+    whole = path.name in ("local.keras", "local.h5")
+    model = load_model(path if whole else path.with_name("local.keras"))
+    if not whole:
+        for parameter in model.parameters():
+            parameter.detach().zero_()
+        load_weights(model, path)
+    with np.load(path.with_name("local.reference.npz")) as reference, torch.no_grad():
+        found = model.eval()([reference["input_0"], reference["input_1"]]).double().numpy()
+        assert relative_difference(found, reference["output_0"].astype(float)) < 1e-6
+
+
 def test_every_way_is_recorded() -> None:
     told = [{"layer": case["layer"], **case["arguments"]} for case in CASES]
     keys = ("layer", "implementation", "padding", "data_format")
     ways = {tuple(one[key] for key in keys) for one in told}
-    assert len(ways) == 20 and len(CASES) == 80
+    assert len(ways) == 20 and len(CASES) == 80 and len(FILES) == 5
 
 
 def test_the_comparison_can_fail() -> None:
