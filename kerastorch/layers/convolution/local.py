@@ -292,7 +292,7 @@ class LocallyConnected2D(LocallyConnected):
 
     Same as `keras.layers.LocallyConnected2D` of Keras 1 and 2, except for what `Conv2D` says of
     dtypes and initializers; Keras 3 has none. The weights are in Keras's order of axes, since
-    PyTorch has no such layer.
+    PyTorch has no such layer. Keras 2 reads the config that `get_config("3.0")` returns.
 
     Args:
         padding: "valid"; or "same" with the implementations 2 and 3. Unlike in a convolution,
