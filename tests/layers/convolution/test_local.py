@@ -121,15 +121,18 @@ def fill(layer: Any, one: torch.Tensor, p: int, q: int, columns: int) -> None:
 
 @pytest.mark.parametrize("implementation", [2, 3])
 def test_a_window_of_same_begins_half_a_kernel_before_its_place(implementation):
-    """Where a strided convolution on 6 places begins at its place: it pads the end alone."""
-    layer = local(1, (1, 6, 1), filters=1, kernel_size=3, strides=2, padding="same",
-                  implementation=implementation)  # fmt: skip
-    with torch.no_grad():
-        layer.kernel.fill_(1)
+    """Unlike that of a convolution, whose padding is even and follows the input's size."""
     x = torch.tensor([1.0, 10, 100, 1000, 10000, 100000]).view(1, 6, 1)
-    assert layer(x).flatten().tolist() == [11, 1110, 111000]
-    conv = Conv2D(1, (3, 1), strides=2, padding="same", kernel_initializer="ones")
-    assert conv(x[:, :, None]).flatten().tolist() == [111, 11100, 110000]
+    for size, strides, expected, convolved in (
+        (3, 2, [11, 1110, 111000], [111, 11100, 110000]),
+        (2, 3, [1, 1100], [11, 11000]),
+        (4, 4, [11, 111100], [111, 111000]),
+    ):
+        layer = local(1, (1, 6, 1), filters=1, kernel_size=size, strides=strides, padding="same",
+                      implementation=implementation, kernel_initializer="ones")  # fmt: skip
+        conv = Conv2D(1, (size, 1), strides=strides, padding="same", kernel_initializer="ones")
+        assert layer(x).flatten().tolist() == expected
+        assert conv(x[:, :, None]).flatten().tolist() == convolved
 
 
 @pytest.mark.parametrize("implementation", [1, 2, 3])
@@ -220,10 +223,10 @@ def test_in_a_lowered_model(layout, training):
         chain(
             entry("Conv2D", "c", data_format=layout, filters=2, kernel_size=[1, 2]),
             entry("LocallyConnected2D", "a", **given, activation="tanh"),
-            entry("ReLU", "r"),
+            entry("ReLU", "r", trainable=True),
             entry("LocallyConnected2D", "b", **given, implementation=3, padding="same"),
             entry("LocallyConnected2D", "d", **given, implementation=2, activation="softmax"),
-            entry("Activation", "e", activation="relu"),
+            entry("Activation", "e", trainable=True, activation="relu"),
         ),
         layout,
     )
@@ -242,3 +245,18 @@ def model_of(config: dict[str, Any], layout: str) -> Any:
     shape = [None, 6, 7, 2] if layout == "channels_last" else [None, 2, 6, 7]
     config["config"]["layers"][0]["config"]["batch_shape"] = shape
     return built(config)
+
+
+def test_what_a_users_activation_returns_is_not_overwritten():
+    found = model_of(
+        chain(
+            entry("LocallyConnected2D", "a", filters=3, kernel_size=[2, 2]),
+            entry("ReLU", "r", trainable=True),
+        ),
+        "channels_last",
+    ).eval()
+    kept: list[torch.Tensor] = []
+    found.layers["a"].activation = lambda y: kept.append(y) or y
+    with torch.no_grad():
+        found(batch((2, 6, 7, 2)))
+    assert (kept[0] < 0).any()
