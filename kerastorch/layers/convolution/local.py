@@ -52,6 +52,7 @@ class LocallyConnected(Layer):
     kernel: Tensor
     bias: Tensor | None
     activation: Callable[[Tensor], Tensor]
+    _sizes: Sizes | None = None  # those of a sample that the layer was built for, if known
 
     def __init__(
         self,
@@ -148,11 +149,15 @@ class LocallyConnected(Layer):
         axes = zip(places, self.kernel_size, self.strides, strict=True)
         return (None, *self._join(channels, [(n - 1) * s + k for n, k, s in axes]))
 
+    def _build(self, input_shape: Sequence[int | None], argument: str = "input_shape") -> None:
+        super()._build(input_shape, argument)
+        self._sizes = tuple(input_shape)[1:]  # other sizes may have a kernel of the same shape
+
     def _require_fit(self, x: Tensor) -> None:
         self._require_rank(x)
         found = self._weight_shapes((None, *x.shape[1:]), "inputs")
         kernel, bias = self._tensor("kernel"), self._tensor("bias")
-        fits = found["kernel"] == tuple(kernel.shape)
+        fits = found["kernel"] == tuple(kernel.shape) and self._sizes in (None, x.shape[1:])
         if not fits or (bias is not None and found["bias"] != tuple(bias.shape)):
             rule = f"of the sizes that the kernel of the shape {tuple(kernel.shape)} is for"
             self._refuse_shape("inputs", rule, x.shape)

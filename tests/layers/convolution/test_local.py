@@ -151,10 +151,12 @@ def test_the_part_that_no_window_joins_has_no_gradient_and_is_regularized():
     assert layer.losses[0].item() == pytest.approx(0.01 * 20)
 
 
+@pytest.mark.parametrize("use_bias", [False, True])
 @pytest.mark.parametrize("implementation", [1, 2, 3])
-def test_other_sizes_of_as_many_places_are_refused(implementation):
-    """A mask of one place would be broadcast, and the kernel be used as a matrix."""
-    layer = local(2, (2, 4, 3, 2), filters=3, kernel_size=1, implementation=implementation)
+def test_other_sizes_of_as_many_places_are_refused(implementation, use_bias):
+    """Some have a kernel of the same shape; a mask of one place would be broadcast."""
+    layer = local(2, (2, 4, 3, 2), filters=3, kernel_size=1, implementation=implementation,
+                  use_bias=use_bias)  # fmt: skip
     for shape in ((2, 3, 4, 2), (2, 1, 1, 24), (2, 2, 6, 2), (2, 1, 12, 2)):
         with pytest.raises(ValueError, match="LocallyConnected2D: `inputs` must be of the sizes"):
             layer(torch.ones(shape))
