@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=torch python -m compat.models.applications [NAME ...] [--size N]
 
-It makes each model, or those that are named, with random weights and no default left in a
-normalization, saves it as `.keras`, loads it with kerastorch in a process without Keras, and
+It makes each model, or those that are named, with random weights and the statistics of images in
+its normalizations, saves it as `.keras`, loads it with kerastorch in a process without Keras, and
 compares the logits of two images in evaluation. A line a model has the largest difference over the
 largest logit, or what is missing. `apart` is how far the two images' logits are from each other,
 in the same measure: where it is small, the logits tell little. It exits with 1 if a model fails.
@@ -15,6 +15,7 @@ in the same measure: where it is small, the logits tell little. It exits with 1 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import subprocess
@@ -53,7 +54,9 @@ def write(name: str, size: int, folder: str) -> None:
     model = getattr(keras.applications, name)(**options, **shape)
     generator = np.random.default_rng(SEED)
     move_off_defaults(model, generator)
-    images = generator.normal(size=(2, *model.input_shape[1:])).astype("float32")
+    images = draw_images(generator, model.input_shape[1:])
+    calibrate(model, images)
+    images = images[:2]
     model.save(f"{folder}/model.keras")
     logits = model.predict_on_batch(images)
     np.savez(f"{folder}/expected.npz", images=images, logits=logits)
@@ -63,10 +66,38 @@ def move_off_defaults(model: Any, generator: np.random.Generator) -> None:
     """Give what starts as zeros, ones or a tiny number values as after a training."""
     for weight in model.weights:
         kind, shape = weight.name, weight.shape
-        if kind in ("gamma", "moving_variance", "variance", "variable"):  # the last: of LayerScale
+        if kind in ("gamma", "variance", "variable"):  # the last: of LayerScale
             weight.assign(generator.uniform(0.8, 1.2, shape))
-        elif kind in ("beta", "bias", "moving_mean", "mean"):
+        elif kind in ("beta", "bias", "mean"):
             weight.assign(generator.normal(0, 0.1, shape))
+
+
+def draw_images(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return images of noise, each around another color."""
+    colors = generator.uniform(0, 255, (4, 1, 1, shape[-1]))
+    return (colors + generator.normal(0, 40, (4, *shape))).astype("float32")
+
+
+def calibrate(model: Any, images: np.ndarray) -> None:
+    """Give the batch normalizations the statistics of images.
+
+    With any others most of these models lose the image on the way: all logits are alike.
+    """
+    import keras
+
+    found = [one for one in model._flatten_layers() if hasattr(one, "moving_variance")]
+    kept = [layer.momentum for layer in found]
+    for layer in found:
+        layer.momentum = 0.0
+    without_gradients = contextlib.nullcontext()
+    if keras.backend.backend() == "torch":
+        import torch
+
+        without_gradients = torch.no_grad()
+    with without_gradients:
+        model(images, training=True)
+    for layer, momentum in zip(found, kept, strict=True):
+        layer.momentum = momentum
 
 
 # In a process without Keras
