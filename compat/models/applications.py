@@ -1,6 +1,6 @@
 """Compare the models of keras.applications: written by Keras, run where it cannot be imported.
 
-    KERAS_BACKEND=torch python -m compat.models.applications [NAME ...] [--size N]
+    KERAS_BACKEND=torch python -m compat.models.applications [NAME ...] [--size N] [--double]
 
 It makes each model, or those that are named, with random weights and the statistics of images in
 its normalizations, saves it as `.keras`, loads it with kerastorch in a process without Keras, and
@@ -9,6 +9,7 @@ largest logit, or what is missing. `apart` is how far the two images' logits are
 in the same measure: where it is small, the logits tell little. It exits with 1 if a model fails.
 
     --size N        height and width of the images; by default each model's own
+    --double        in double precision, where `apart` is near 1 and nothing is lost in rounding
     --tensorflow P  a Python with Keras on TensorFlow, for NASNet, which refuses Keras's torch
 """
 
@@ -44,18 +45,23 @@ def list_names() -> list[str]:
 # In a process with Keras
 
 
-def write(name: str, size: int, folder: str) -> None:
+def write(name: str, size: int, double: bool, folder: str) -> None:
     """Write a model of Keras, two images and the logits that Keras computes of them."""
     import keras
+    from keras.src.backend.common import dtypes
 
+    if double:
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"  # which it is on TensorFlow only
     keras.utils.set_random_seed(SEED)
     options = {"weights": None, "classifier_activation": None}
     shape = {"input_shape": (size, size, 3)} if size else {}
     model = getattr(keras.applications, name)(**options, **shape)
     generator = np.random.default_rng(SEED)
     move_off_defaults(model, generator)
-    images = draw_images(generator, model.input_shape[1:])
-    calibrate(model, images)
+    images = draw_images(generator, model.input_shape[1:]).astype(keras.config.floatx())
+    calibrate(model, images, 1.0 if double else 1.5)
     images = images[:2]
     model.save(f"{folder}/model.keras")
     logits = model.predict_on_batch(images)
@@ -75,13 +81,14 @@ def move_off_defaults(model: Any, generator: np.random.Generator) -> None:
 def draw_images(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return images of noise, each around another color."""
     colors = generator.uniform(0, 255, (4, 1, 1, shape[-1]))
-    return (colors + generator.normal(0, 40, (4, *shape))).astype("float32")
+    return np.asarray(colors + generator.normal(0, 40, (4, *shape)))
 
 
-def calibrate(model: Any, images: np.ndarray) -> None:
-    """Give the batch normalizations the statistics of images.
+def calibrate(model: Any, images: np.ndarray, factor: float) -> None:
+    """Give the batch normalizations the mean and `factor` times the variance of images.
 
-    With any others most of these models lose the image on the way: all logits are alike.
+    With random statistics most of these models lose the image on the way: all logits are alike.
+    With a factor of 1, Keras's own logits in single precision are off by up to 1e-3.
     """
     import keras
 
@@ -98,6 +105,7 @@ def calibrate(model: Any, images: np.ndarray) -> None:
         model(images, training=True)
     for layer, momentum in zip(found, kept, strict=True):
         layer.momentum = momentum
+        layer.moving_variance.assign(layer.moving_variance * factor)
 
 
 # In a process without Keras
@@ -134,7 +142,7 @@ def difference(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-6))
 
 
-def compare(name: str, size: int, tensorflow: str | None) -> tuple[bool, str]:
+def compare(name: str, size: int, double: bool, tensorflow: str | None) -> tuple[bool, str]:
     """Return whether a model agrees, and its line."""
     python, backend = sys.executable, "torch"
     if name in NEEDS_TENSORFLOW:
@@ -142,7 +150,7 @@ def compare(name: str, size: int, tensorflow: str | None) -> tuple[bool, str]:
             return False, "not made: Keras makes it on TensorFlow only; see --tensorflow"
         python, backend = tensorflow, "tensorflow"
     with tempfile.TemporaryDirectory() as folder:
-        failed = run(python, "write", name, size, folder, KERAS_BACKEND=backend)
+        failed = run(python, "write", name, size, double, folder, KERAS_BACKEND=backend)
         if failed:
             return False, f"Keras: {failed}"
         failed = run(sys.executable, "read", folder)
@@ -175,6 +183,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Compare the models of keras.applications.")
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--size", type=int, default=0)
+    parser.add_argument("--double", action="store_true")
     parser.add_argument("--tensorflow", metavar="PYTHON")
     arguments = parser.parse_args(given)
     known = list_names()
@@ -183,7 +192,7 @@ def main(given: Sequence[str] | None = None) -> int:
         parser.error(f"keras.applications has no {', '.join(unknown)}")
     results = []
     for name in arguments.names or known:
-        agrees, line = compare(name, arguments.size, arguments.tensorflow)
+        agrees, line = compare(name, arguments.size, arguments.double, arguments.tensorflow)
         results.append(agrees)
         print(f"{'ok  ' if agrees else 'FAIL'} {name:20} {line}", flush=True)
     print(f"{sum(results)} of {len(results)} agree within {TOLERANCE:g}")
