@@ -13,13 +13,12 @@ import pytest
 import torch
 
 from compat.layers.configurations import random_array, relative_difference
-from kerastorch._core.registry import KERAS_2
 from kerastorch.layers.base.layer import Layer
 from tests.layers.case import LayerCase, each_case, every_case
 
 keras = pytest.importorskip("keras")
 pytestmark = pytest.mark.filterwarnings("ignore:You passed `rms_scaling=True`, which is deprecated")
-EVERY = [case for case in every_case() if case.name not in KERAS_2]
+EVERY = [case for case in every_case() if case.in_keras]
 EACH = each_case(EVERY)
 AGREEING = [case for case in EVERY if case.agrees]
 POLICIES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")

@@ -12,8 +12,14 @@ import pytest
 from kerastorch import layers
 from kerastorch._core.registry import ALIASES, KERAS_2
 
+NAMES = sorted(set(layers.__all__) - KERAS_2)
 
-@pytest.mark.parametrize("name", sorted(set(layers.__all__) - KERAS_2))
+
+def test_keras_3_has_all_layers_but_those_of_keras_2_alone() -> None:
+    assert {name for name in layers.__all__ if not hasattr(keras.layers, name)} == KERAS_2
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_layer_has_the_name_and_the_aliases_of_keras(name: str) -> None:
     theirs = getattr(keras.layers, name)
     assert theirs.__name__ == ALIASES.get(name, name) == getattr(layers, name).__name__
@@ -29,7 +35,7 @@ def positional(layer: type) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
 
 
-@pytest.mark.parametrize("name", sorted(set(layers.__all__) - KERAS_2))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_layer_has_the_positional_arguments_of_keras(name: str) -> None:
     ours, theirs = (positional(getattr(library, name)) for library in (layers, keras.layers))
     assert list(ours) == list(theirs)

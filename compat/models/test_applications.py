@@ -14,6 +14,9 @@ import pytest
 import torch
 from keras.src.backend.common import dtypes
 
+from compat.models import applications
+from compat.models.applications import TOLERANCE, difference
+
 REBUILD = Path(__file__).parents[1] / "models" / "rebuild.py"
 NETWORKS = {
     "VGG16": ((64, 48, 3), keras.applications.VGG16),
@@ -22,19 +25,7 @@ NETWORKS = {
     "DenseNet121": ((80, 64, 3), keras.applications.DenseNet121),
 }
 PRECISIONS = ("float32", "float64")
-TOLERANCE = 1e-5
 MOST = 2  # times Keras's own error in single precision
-
-
-def difference(actual: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest difference, relative to the largest number expected.
-
-    Where that is nothing but rounding, as the gradient of a bias before a normalization, it is
-    relative to 1e-6.
-    """
-    if actual.shape != expected.shape or actual.dtype != expected.dtype:
-        return float("inf")
-    return float(np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-6))
 
 
 def moved_off_defaults(model: Any) -> Any:
@@ -172,3 +163,16 @@ def error(actual: np.ndarray, exact: np.ndarray) -> float:
     """
     apart, length = (float(np.linalg.norm(x)) for x in (actual - exact, exact))
     return min(apart / length, 1.0) if length else float(apart > 0)
+
+
+@pytest.mark.sweep
+def test_the_command_compares_all_models_and_can_fail(capsys, monkeypatch):
+    assert len(applications.list_names()) == 40
+    arguments = ["DenseNet121", "--size", "32"]
+    assert applications.main(arguments) == 0
+    monkeypatch.setattr(applications, "TOLERANCE", 0.0)
+    assert applications.main(arguments) == 1
+    assert applications.main(["NASNetMobile"]) == 1
+    printed = capsys.readouterr().out
+    assert "ok   DenseNet121" in printed and "FAIL DenseNet121" in printed
+    assert "FAIL NASNetMobile" in printed and "0 of 1 agree" in printed

@@ -8,6 +8,7 @@ from .applications.convnext import *
 from .applications.inception_resnet import *
 from .convolution.conv import *
 from .convolution.depthwise import *
+from .convolution.local import *
 from .convolution.separable import *
 from .core.dense import *
 from .core.identity import *

@@ -32,9 +32,10 @@ MOVES = {
     "permute", "movedim", "moveaxis", "transpose", "swapaxes", "swapdims", "rollaxis", "t",
     "T", "mT", "H", "mH", "einsum", "einops",
 }  # fmt: skip
-MOVED_IN = {  # outside of _core.layout: matrices, and softmax over several axes
+MOVED_IN = {  # outside of _core.layout: matrices, softmax over several axes, and a contraction
     "activations.functions": {"movedim"},
     "initializers.random_initializers": {"T"},
+    "layers.convolution.local": {"einsum"},
     "regularizers": {"T"},
 }
 

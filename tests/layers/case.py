@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from kerastorch._core.registry import KERAS_2
 from kerastorch.layers.base.layer import Layer
 
 Shape = tuple[int, ...]
@@ -80,6 +81,11 @@ class LayerCase:
     @property
     def name(self) -> str:
         return self.layer.__name__
+
+    @property
+    def in_keras(self) -> bool:
+        """Whether Keras 3 has the layer."""
+        return self.name not in KERAS_2
 
     def make(self, **arguments: Any) -> Layer:
         """Return the layer, in evaluation if it is random in training."""

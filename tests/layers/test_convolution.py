@@ -11,6 +11,7 @@ import numpy as np
 from kerastorch.layers import Conv1D, Conv2D, Conv3D
 from kerastorch.layers.convolution.conv import Conv
 from tests.layers.case import LayerCase, Shape, cases
+from tests.layers.convolution.test_local import CASES as LOCAL
 from tests.layers.test_activation import NAMES
 
 SIZES = {  # a strided "same" pads each by another amount
@@ -224,4 +225,5 @@ CASES = [
         refused_arguments=[("activation", "foo", ValueError)],
         integers_agree=False,
     ),
+    *LOCAL,
 ]

@@ -149,7 +149,12 @@ def _add_the_rest() -> None:
     rows: dict[str, list[Arguments]] = {}
     for case in every_case():
         one_image = isinstance(case.shape, tuple) and len(case.shape) == 4
-        if case.agrees and one_image and case.name not in (*ARGUMENTS, *NOT_DRAWN):
+        if (
+            case.in_keras
+            and case.agrees
+            and one_image
+            and case.name not in (*ARGUMENTS, *NOT_DRAWN)
+        ):
             rows.setdefault(case.name, []).append(case.arguments)
     for name, found in sorted(rows.items()):
         ARGUMENTS[name] = lambda d, s, f, found=found: {**d.choice(found)}

@@ -82,12 +82,8 @@ def make_layer(
         raise TypeError(argument_error(f"{cls.__name__}.from_config", "config", "a dict", config))
     try:
         arguments = layer_class.upgrade_config(config)
-        for argument in (
-            "batch_input_shape",
-            "input_dim",
-            "input_length",
-        ):  # of Keras 1 and 2: a model reads them
-            arguments.pop(argument, None)
+        for argument in ("batch_input_shape", "input_dim", "input_length"):
+            arguments.pop(argument, None)  # of Keras 1 and 2: a model reads them
         for argument, value in arguments.items():
             namespace = layer_class.argument_namespaces.get(argument)
             if namespace is None:

@@ -16,6 +16,7 @@ from .saved_layers_by_config import SourceLayer
 
 _CONVOLUTIONS = ("conv", "depthwise_conv", "separable_conv")
 _FLIPPED = ("conv1d", "conv2d", "conv3d", "conv2d_transpose", "conv3d_transpose")
+_NOT_FLIPPED = ("locally_connected",)
 
 
 def convert_weights(
@@ -49,7 +50,7 @@ def _convert_kernel(
         moved = (*weight.shape[2:], weight.shape[1], weight.shape[0])
         if _is_filters_first(saved, leaf, weight, moved):
             weight = replace(_change_values(weight, weight_to_kernel), shape=moved)
-    if contents.backend == "theano":
+    if contents.backend == "theano" and not set(leaf.kinds) & set(_NOT_FLIPPED):
         if not set(leaf.kinds) & set(_FLIPPED):
             raise ValueError("kernels that Keras on Theano may have flipped")
         axes = tuple(range(len(weight.shape) - 2))

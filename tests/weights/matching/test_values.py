@@ -251,15 +251,19 @@ def test_lora_apart_from_the_kernel_is_merged_by_the_scale_in_the_config(load):
 
 
 def test_kernels_from_theano_are_flipped_and_only_those(load):
-    kernel, matrix = array(2, 3, 4, 5), array(5, 2)
+    kernel, matrix, local = array(2, 3, 4, 5), array(5, 2), array(6, 4, 3)
     source = legacy(
-        c={"c/kernel": kernel, "c/bias": array(5)}, d={"d/kernel": matrix, "d/bias": array(2)}
+        c={"c/kernel": kernel, "c/bias": array(5)},
+        d={"d/kernel": matrix, "d/bias": array(2)},
+        e={"e/kernel": local, "e/bias": array(6, 3)},
     )
     source = contents(*source.layers, named_by_class=False, version="2.2.4", backend="theano")
-    model = nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Linear(5, 2))
+    own = keras.layers.LocallyConnected1D(3, 2, input_shape=(7, 2))
+    model = nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Linear(5, 2), own)
     load(model, source)
     np.testing.assert_array_equal(stored(model[0].weight), kernel[::-1, ::-1].transpose(3, 2, 0, 1))
     np.testing.assert_array_equal(stored(model[1].weight), matrix.T)
+    np.testing.assert_array_equal(stored(own.kernel), local)
 
 
 def test_kernels_of_keras_1_are_turned_where_only_one_order_fits(load):

@@ -1,0 +1,90 @@
+"""LocallyConnected1D and 2D, which Keras 3 lacks, against arrays recorded from Keras 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from compat.layers.configurations import relative_difference
+from kerastorch import layers, load_model, load_weights, regularization_loss
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "local_tf_keras.npz"
+FILES = sorted((Path(__file__).parents[1] / "files").glob("*/local*[5s]"))  # .h5 and .keras
+with np.load(GOLDEN) as recorded:
+    ARRAYS = dict(recorded)
+CASES = json.loads(ARRAYS["cases"].item())
+EACH = pytest.mark.parametrize("index", range(len(CASES)))
+
+
+def layer_of(index: int, **more: Any) -> Any:
+    """Return a case's layer with the recorded weights."""
+    case = CASES[index]
+    layer = getattr(layers, case["layer"])(**case["arguments"], name="a", **more)
+    layer.build(case["shape"])
+    layer.set_weights([ARRAYS[f"{index}/weight_{j}"] for j in range(1 + layer.use_bias)])
+    return layer
+
+
+@EACH
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_outputs_and_gradients_are_those_of_keras_2(index: int, dtype: str) -> None:
+    layer = layer_of(index, dtype=dtype)
+    inputs = torch.tensor(ARRAYS[f"{index}/input"].astype(dtype), requires_grad=True)
+    outputs = layer(inputs)
+    losses = torch.as_tensor(regularization_loss(layer)).item()
+    outputs.backward(torch.from_numpy(ARRAYS[f"{index}/cotangent"].astype(dtype)))
+    found = {"output": outputs.detach(), "input_gradient": inputs.grad}
+    gradients = {f"weight_gradient_{j}": w.grad for j, w in enumerate(layer.trainable_weights)}
+    for name, tensor in {**found, **gradients}.items():
+        most = 1e-12 if dtype == "float64" and name in found else 1e-6
+        wanted = ARRAYS[f"{index}/{name}"]
+        assert relative_difference(tensor.double().numpy(), wanted.astype(float)) < most, name
+    assert losses == pytest.approx(CASES[index]["loss"], rel=1e-6)
+
+
+@EACH
+def test_shapes_and_configs_are_those_of_keras_2(index: int) -> None:
+    case, layer = CASES[index], layer_of(index, dtype="float64")
+    assert list(layer.compute_output_shape(case["shape"])) == case["output_shape"]
+    assert [variable.name for variable in layer.variables] == ["kernel", "bias"][
+        : 1 + layer.use_bias
+    ]
+    config = layer.get_config("3.0")
+    assert sorted(config) == sorted(case["config"])
+    made = type(layer).from_config(case["config"])
+    assert made.get_config() == layer.get_config()
+    if layer.activity_regularizer is None:
+        assert list(config) == list(case["config"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_model_from_a_file_computes_what_its_writer_did(path: Path) -> None:
+    whole = path.name in ("local.keras", "local.h5")
+    model = load_model(path if whole else path.with_name("local.keras"))
+    if not whole:
+        for parameter in model.parameters():
+            parameter.detach().zero_()
+        load_weights(model, path)
+    with np.load(path.with_name("local.reference.npz")) as reference, torch.no_grad():
+        found = model.eval()([reference["input_0"], reference["input_1"]]).double().numpy()
+        assert relative_difference(found, reference["output_0"].astype(float)) < 1e-6
+
+
+def test_every_way_is_recorded() -> None:
+    told = [{"layer": case["layer"], **case["arguments"]} for case in CASES]
+    keys = ("layer", "implementation", "padding", "data_format")
+    ways = {tuple(one[key] for key in keys) for one in told}
+    assert len(ways) == 20 and len(CASES) == 80 and len(FILES) == 5
+
+
+def test_the_comparison_can_fail() -> None:
+    layer = layer_of(0)
+    with torch.no_grad():
+        layer.kernel[0, 0, 0] += 1e-3
+    found = layer(ARRAYS["0/input"]).detach().double().numpy()
+    assert relative_difference(found, ARRAYS["0/output"]) > 1e-5

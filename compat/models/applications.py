@@ -1,0 +1,203 @@
+"""Compare the models of keras.applications: written by Keras, run where it cannot be imported.
+
+    KERAS_BACKEND=torch python -m compat.models.applications [NAME ...] [--size N] [--double]
+
+It makes each model, or those that are named, with random weights and the statistics of images in
+its normalizations, saves it as `.keras`, loads it with kerastorch in a process without Keras, and
+compares the logits of two images in evaluation. A line a model has the largest difference over the
+largest logit, or what is missing. `apart` is how far the two images' logits are from each other,
+in the same measure: where it is small, the logits tell little. It exits with 1 if a model fails.
+
+    --size N        height and width of the images; by default each model's own
+    --double        in double precision, where `apart` is near 1 and nothing is lost in rounding
+    --tensorflow P  a Python with Keras on TensorFlow, for NASNet, which refuses Keras's torch
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+TOLERANCE = 1e-5
+SEED = 7
+NEEDS_TENSORFLOW = ("NASNetLarge", "NASNetMobile")
+
+
+def list_names() -> list[str]:
+    """Return the names of all models of keras.applications."""
+    import keras
+
+    found = vars(keras.applications).items()
+    return sorted(name for name, one in found if callable(one) and name[0].isupper())
+
+
+# In a process with Keras
+
+
+def write(name: str, size: int, double: bool, folder: str) -> None:
+    """Write a model of Keras, two images and the logits that Keras computes of them."""
+    import keras
+    from keras.src.backend.common import dtypes
+
+    if double:
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"  # which it is on TensorFlow only
+    keras.utils.set_random_seed(SEED)
+    options = {"weights": None, "classifier_activation": None}
+    shape = {"input_shape": (size, size, 3)} if size else {}
+    model = getattr(keras.applications, name)(**options, **shape)
+    generator = np.random.default_rng(SEED)
+    move_off_defaults(model, generator)
+    images = draw_images(generator, model.input_shape[1:]).astype(keras.config.floatx())
+    calibrate(model, images, 1.0 if double else 1.5)
+    images = images[:2]
+    model.save(f"{folder}/model.keras")
+    logits = model.predict_on_batch(images)
+    np.savez(f"{folder}/expected.npz", images=images, logits=logits)
+
+
+def move_off_defaults(model: Any, generator: np.random.Generator) -> None:
+    """Give what starts as zeros, ones or a tiny number values as after a training."""
+    for weight in model.weights:
+        kind, shape = weight.name, weight.shape
+        if kind in ("gamma", "variance", "variable"):  # the last: of LayerScale
+            weight.assign(generator.uniform(0.8, 1.2, shape))
+        elif kind in ("beta", "bias", "mean"):
+            weight.assign(generator.normal(0, 0.1, shape))
+
+
+def draw_images(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return images of noise, each around another color."""
+    colors = generator.uniform(0, 255, (4, 1, 1, shape[-1]))
+    return np.asarray(colors + generator.normal(0, 40, (4, *shape)))
+
+
+def calibrate(model: Any, images: np.ndarray, factor: float) -> None:
+    """Give the batch normalizations the mean and `factor` times the variance of images.
+
+    With random statistics most of these models lose the image on the way: all logits are alike.
+    With a factor of 1, Keras's own logits in single precision are off by up to 1e-3.
+    """
+    import keras
+
+    found = [one for one in model._flatten_layers() if hasattr(one, "moving_variance")]
+    kept = [layer.momentum for layer in found]
+    for layer in found:
+        layer.momentum = 0.0
+    without_gradients = contextlib.nullcontext()
+    if keras.backend.backend() == "torch":
+        import torch
+
+        without_gradients = torch.no_grad()
+    with without_gradients:
+        model(images, training=True)
+    for layer, momentum in zip(found, kept, strict=True):
+        layer.momentum = momentum
+        layer.moving_variance.assign(layer.moving_variance * factor)
+
+
+# In a process without Keras
+
+
+def read(folder: str) -> None:
+    """Load the model with kerastorch, and write the logits that it computes."""
+    from compat.models.rebuild import ABSENT
+
+    for name in ABSENT:
+        sys.modules[name] = None  # type: ignore[assignment]  # importing it raises ImportError
+    import torch
+
+    import kerastorch
+
+    with np.load(f"{folder}/expected.npz") as expected:
+        images = torch.from_numpy(expected["images"])
+    model = kerastorch.load_model(Path(folder, "model.keras")).eval()
+    with torch.no_grad():
+        np.save(f"{folder}/found.npy", model(images).numpy())
+
+
+# The comparison
+
+
+def difference(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference, relative to the largest number expected.
+
+    Where that is nothing but rounding, as the gradient of a bias before a normalization, it is
+    relative to 1e-6.
+    """
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
+        return float("inf")
+    return float(np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-6))
+
+
+def compare(name: str, size: int, double: bool, tensorflow: str | None) -> tuple[bool, str]:
+    """Return whether a model agrees, and its line."""
+    python, backend = sys.executable, "torch"
+    if name in NEEDS_TENSORFLOW:
+        if tensorflow is None:
+            return False, "not made: Keras makes it on TensorFlow only; see --tensorflow"
+        python, backend = tensorflow, "tensorflow"
+    with tempfile.TemporaryDirectory() as folder:
+        failed = run(python, "write", name, size, double, folder, KERAS_BACKEND=backend)
+        if failed:
+            return False, f"Keras: {failed}"
+        failed = run(sys.executable, "read", folder)
+        if failed:
+            return False, failed
+        with np.load(f"{folder}/expected.npz") as expected:
+            wanted = expected["logits"]
+        found = np.load(f"{folder}/found.npy")
+    error, apart = difference(found, wanted), difference(wanted[:1], wanted[1:])
+    return error <= TOLERANCE, f"error {error:.1e}, apart {apart:.1e}"
+
+
+def run(python: str, function: str, *arguments: Any, **environment: str) -> str:
+    """Call `write` or `read` in a process of its own; return what failed, "" for nothing."""
+    code = f"from compat.models.applications import {function}; {function}{arguments!r}"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KERAS")}
+    command, kept = [python, "-c", code], {**kept, **environment}
+    done = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    missing = sorted(set(re.findall(r"\((\w+)\): not supported", done.stderr)))
+    if missing:
+        return f"not supported: {', '.join(missing)}"
+    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    inside = [i for i, line in enumerate(lines) if line.startswith("    ")]  # of the traceback
+    return lines[min(max(inside, default=-1) + 1, len(lines) - 1)]
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Compare the models of keras.applications.")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--size", type=int, default=0)
+    parser.add_argument("--double", action="store_true")
+    parser.add_argument("--tensorflow", metavar="PYTHON")
+    arguments = parser.parse_args(given)
+    known = list_names()
+    unknown = sorted(set(arguments.names) - set(known))
+    if unknown:
+        parser.error(f"keras.applications has no {', '.join(unknown)}")
+    results = []
+    for name in arguments.names or known:
+        agrees, line = compare(name, arguments.size, arguments.double, arguments.tensorflow)
+        results.append(agrees)
+        print(f"{'ok  ' if agrees else 'FAIL'} {name:20} {line}", flush=True)
+    print(f"{sum(results)} of {len(results)} agree within {TOLERANCE:g}")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
