@@ -21,17 +21,24 @@ _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
 _NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
 LAYERS: dict[str, Any] = {}  # class name -> layer of `keras.layers`
 ALIASES: dict[str, str] = {}  # alias -> class name: "MaxPool2D" -> "MaxPooling2D"
+OLD_NAMES: dict[str, str] = {}  # the same for names that only files of Keras 1 and 2 have
 _counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 _Class = TypeVar("_Class", bound=type)
 Entry = TypeVar("Entry")
 
 
-def keras_layer(*, aliases: Iterable[str] = ()) -> Callable[[_Class], _Class]:
-    """Register a class as the layer of `keras.layers` of the same name, and under its aliases."""
+def keras_layer(
+    *, aliases: Iterable[str] = (), old_names: Iterable[str] = ()
+) -> Callable[[_Class], _Class]:
+    """Register a class as the layer of `keras.layers` of the same name, and under its aliases.
+
+    `old_names` are aliases of Keras 1 and 2, which only files may name it by.
+    """
 
     def register(cls: _Class) -> _Class:
         LAYERS[cls.__name__] = cls
         ALIASES.update(dict.fromkeys(aliases, cls.__name__))
+        OLD_NAMES.update(dict.fromkeys(old_names, cls.__name__))
         return cls
 
     return register

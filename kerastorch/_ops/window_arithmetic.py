@@ -6,7 +6,7 @@ of Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -41,6 +41,68 @@ def output_size(
     if padding == "same":
         return (size + stride - 1) // stride
     return (size - (kernel - 1) * dilation - 1) // stride + 1
+
+
+class TransposedPadding(NamedTuple):
+    """Keras's padding of a transposed convolution, for each axis."""
+
+    padding: Integers  # that of torch, which crops both ends
+    output_padding: Integers  # that of torch
+    cropped: Integers  # the places that are still to be cropped at the end: 0 or 1
+    sizes: Callable[[Sequence[int | None]], list[int | None]]  # the output's for the input's
+
+
+def plan_transposed_padding(
+    kernel_size: Integers,
+    strides: Integers,
+    dilation: Integers,
+    padding: str,
+    output_padding: Integers | None,
+) -> TransposedPadding:
+    """Return TensorFlow's and Keras 3.15's padding of a transposed convolution.
+
+    Of an odd crop one place more is at the end, so that a strided "same" is the gradient of a
+    convolution.
+    """
+    extents = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True)]
+    if padding == "valid":
+        least = [max(s - k, 0) for k, s in zip(extents, strides, strict=True)]
+        excess = [-more for more in output_padding or least]
+    elif output_padding is None:
+        excess = [k - s for k, s in zip(extents, strides, strict=True)]
+    else:
+        excess = [k - k % 2 - more for k, more in zip(extents, output_padding, strict=True)]
+
+    def compute_sizes(given: Sequence[int | None]) -> list[int | None]:
+        axes = zip(given, strides, extents, excess, strict=True)
+        return [None if n is None else (n - 1) * s + k - crop for n, s, k, crop in axes]
+
+    return TransposedPadding(
+        tuple(max(crop, 0) // 2 for crop in excess),
+        tuple(max(-crop, 0) for crop in excess),
+        tuple(max(crop, 0) % 2 for crop in excess),
+        compute_sizes,
+    )
+
+
+def find_transposed_padding(
+    kernel_size: Integers,
+    strides: Integers,
+    dilation: Integers,
+    padding: Integers,
+    output_padding: Integers,
+) -> tuple[str, Integers | None] | None:
+    """Return Keras's `padding` and `output_padding` for torch's; None if Keras has no such ones."""
+    axes = list(zip(kernel_size, dilation, padding, output_padding, strict=True))
+    extents = [((k - 1) * d + 1, 2 * crop - more) for k, d, crop, more in axes]
+    extra = tuple(k - k % 2 - excess for k, excess in extents)
+    choices = ("valid", None), ("same", None), ("valid", output_padding), ("same", extra)
+    for choice in choices:
+        plan = plan_transposed_padding(kernel_size, strides, dilation, *choice)
+        own = all(0 <= n < s for n, s in zip(choice[1] or (), strides, strict=False))
+        if own and plan[:3] == (padding, output_padding, (0,) * len(padding)):
+            return choice
+    return None
 
 
 def compute_fixed_padding(

@@ -5,6 +5,7 @@ from .._core.registry import LAYERS as _LAYERS
 from .activation.activation import *
 from .activation.prelu import *
 from .convolution.conv import *
+from .convolution.transpose import *
 from .core.dense import *
 from .core.input import *
 from .merging.merge import *

@@ -38,7 +38,7 @@ def list_arguments(cls: Any) -> tuple[str, ...]:
             for parameter in list(inspect.signature(base.__init__).parameters.values())[1:]:
                 if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
                     names[parameter.name] = None
-    return tuple(names)
+    return tuple(name for name in names if name not in cls.removed_arguments)
 
 
 def get_config(layer: Any, target: str | None = None) -> Config:

@@ -38,7 +38,7 @@ class KernelLayer(Layer):
         "W_constraint": "kernel_constraint",
         "b_constraint": "bias_constraint",
     }
-    weight_specs = (
+    weight_specs: ClassVar[tuple[WeightSpec, ...]] = (
         declare_weight("weight", "kernel", view=weight_to_kernel, empty=empty_weight),
         declare_weight("bias", "bias", when="use_bias"),
         _declare_factor("lora_kernel_a"),
@@ -146,7 +146,11 @@ class KernelLayer(Layer):
 
         Raises:
             ValueError: The layer is not built, has LoRA already, or has a kernel constraint.
+            AttributeError: Keras has no LoRA for this class.
         """
+        if "lora_rank" in self.removed_arguments:
+            rule = f"left out: Keras has no LoRA for {type(self).__name__}"
+            self._refuse_argument("rank", rule, rank, error=AttributeError)
         self._require_built("enable_lora")
         if self.lora_enabled:
             self._refuse_argument("rank", "given once: the layer has LoRA already", rank)

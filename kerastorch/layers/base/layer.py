@@ -44,6 +44,7 @@ class Layer(LazyLayer, Computation):
     argument_namespaces: ClassVar[Mapping[str, Any]] = {"activity_regularizer": regularizers}
     fixed_arguments: ClassVar[tuple[str, ...]] = ()  # cannot be assigned later
     renamed_arguments: ClassVar[Mapping[str, str]] = {}  # names of Keras 1 and 2 -> of Keras 3
+    removed_arguments: ClassVar[tuple[str, ...]] = ()  # of a base's constructor, absent here
     _omit_config_if_unset: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
     _config_keys_last: ClassVar[tuple[str, ...]] = ()
     _shape_arguments: ClassVar[tuple[str, ...]] = ()  # shown by the messages about shapes

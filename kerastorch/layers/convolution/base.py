@@ -19,13 +19,14 @@ class BaseConv(KernelLayer):
     """The arguments, documented in `Conv2D`, and shapes of a convolution over `rank` axes."""
 
     rank: ClassVar[int]
+    is_transposed: ClassVar[bool] = False
     renamed_arguments: ClassVar = {
         **KernelLayer.renamed_arguments,
         "nb_filter": "filters",
         "border_mode": "padding",
         "subsample": "strides",
     }
-    fixed_arguments = (
+    fixed_arguments: ClassVar[tuple[str, ...]] = (
         *("filters", "kernel_size", "strides", "padding", "data_format"),
         *("dilation_rate", "groups", "use_bias"),
     )
@@ -58,6 +59,26 @@ class BaseConv(KernelLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self._set_geometry(filters, kernel_size, strides, padding, data_format, dilation_rate)
+        self.groups = as_positive_int(type(self).__name__, "groups", groups)
+        self.use_bias = use_bias
+        self._assign_arguments(locals())
+        if self.filters % self.groups:
+            self._refuse_argument(
+                "filters", "divisible by `groups`", self.filters, groups=self.groups
+            )
+        self._set_lora(lora_rank, lora_alpha)
+        self._register_weights(device, input_shape)
+
+    def _set_geometry(
+        self,
+        filters: Any,
+        kernel_size: Any,
+        strides: Any,
+        padding: Any,
+        data_format: Any,
+        dilation_rate: Any,
+    ) -> None:
         owner, rank = type(self).__name__, self.rank
         self.filters = as_positive_int(owner, "filters", filters)
         self.kernel_size = as_positive_ints(owner, "kernel_size", kernel_size, rank)
@@ -65,19 +86,10 @@ class BaseConv(KernelLayer):
         self.padding = as_choice(owner, "padding", padding, ("valid", "same"))
         self.data_format = resolve_data_format(owner, data_format)
         self.dilation_rate = as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
-        self.groups = as_positive_int(owner, "groups", groups)
-        self.use_bias = use_bias
-        self._assign_arguments(locals())
-        if self.filters % self.groups:
-            self._refuse_argument(
-                "filters", "divisible by `groups`", self.filters, groups=self.groups
-            )
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             rule, dilation = "1 where `dilation_rate` exceeds 1", self.dilation_rate
             remedy = "No layer of Keras has both above 1."
             self._refuse_argument("strides", rule, self.strides, remedy, dilation_rate=dilation)
-        self._set_lora(lora_rank, lora_alpha)
-        self._register_weights(device, input_shape)
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,26 +129,33 @@ class BaseConv(KernelLayer):
             rule = f"a shape whose channels (axis {axis}) `groups` divides"
             self._refuse_shape(argument, rule, shape, groups=self.groups)
         self._require_room(argument, shape)
-        return self._parameter_shapes((self.filters, channels // self.groups, *self.kernel_size))
+        return self._parameter_shapes(self._weight_shape(channels))
+
+    def _weight_shape(self, channels: int) -> Shape:
+        return (self.filters, channels // self.groups, *self.kernel_size)
+
+    def _count_channels(self, weight: Shape) -> int:
+        """Return the number of input channels for the shape of the weight."""
+        return weight[1] * self.groups
 
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> list[int | None] | None:
         weight = shapes.get("weight", ())
         if len(weight) != self.rank + 2:
             return None
         shape: list[int | None] = [None] * (self.rank + 2)
-        shape[self._channel_axis] = weight[1] * self.groups
+        shape[self._channel_axis] = self._count_channels(weight)
         return shape
 
     def _require_fit(self, x: Tensor) -> None:
         self._require_rank(x)
-        channels, axis = self.weight.shape[1] * self.groups, self._channel_axis
+        channels, axis = self._count_channels(self.weight.shape), self._channel_axis
         if x.shape[axis] != channels:
             self._refuse_shape("inputs", f"of {channels} channels along axis {axis}", x.shape)
         self._require_room("inputs", x.shape)
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""
-        channels = self.weight.shape[1] * self.groups if self.built else None
+        channels = self._count_channels(self.weight.shape) if self.built else None
         sizes = f"{channels}, {self.filters}, kernel_size={self.kernel_size}"
         ones, last = (1,) * self.rank, "channels_last"
         differing = self._format_non_defaults(

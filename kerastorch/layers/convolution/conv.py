@@ -43,12 +43,15 @@ class Conv(BaseConv):
         ndim = -1 if self._always_casts else None if last else self.rank + 2
         self._constants = (
             ndim,
-            select_convolution(self.kernel_size, self.strides, self.groups),
+            self._select_convolution(),
             special,
             sizes,
             *(self._orders or (None, None)),
             self._stages != (None, False) or self.activity_regularizer is not None,
         )
+
+    def _select_convolution(self) -> Callable[..., Tensor]:
+        return select_convolution(self.kernel_size, self.strides, self.groups)
 
     def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
         """Return the wrapper of the convolution, None for none, and the last call arguments."""
@@ -132,8 +135,7 @@ class Conv(BaseConv):
         convolve, special = self._constants[1:3]
         any_size = last is not None and is_compiling_dynamic_training(x)
         if any_size:
-            options = self.strides, self.dilation_rate, self.groups
-            y = convolve_dynamic(x, weight, bias, *options, same=self.padding == "same")
+            y = self._convolve_dynamic(x, weight, bias)
         elif special is None:
             y = convolve(x, weight, bias, *sizes)
         else:
@@ -147,6 +149,10 @@ class Conv(BaseConv):
         if last is not None:
             return self.activation(permute_axes(y, last))
         return self._apply_as_given(self.activation, y) if by_layout else self.activation(y)
+
+    def _convolve_dynamic(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        options = self.strides, self.dilation_rate, self.groups
+        return convolve_dynamic(x, weight, bias, *options, same=self.padding == "same")
 
     def _compute(self, x: Tensor, *, padding: tuple[int, ...] | None = None) -> Tensor:
         _, convolve, special, sizes, _, _, _ = self._constants

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..._core.errors import FileError
-from ..._core.registry import ALIASES, LAYERS
+from ..._core.registry import ALIASES, LAYERS, OLD_NAMES
 from ...operations.keras_ops import KERAS
 from .nodes import parse_shape, raise_config_error
 
@@ -45,7 +45,7 @@ def read_class(entry: Entry) -> str:
 
 def upgrade_layer_config(class_name: str, config: Entry, where: str) -> tuple[str, Entry]:
     """Return the class and the config of a layer as Keras 3 writes them."""
-    class_name = ALIASES.get(class_name, class_name)
+    class_name = {**OLD_NAMES, **ALIASES}.get(class_name, class_name)
     try:
         if class_name in LAYERS:
             return class_name, LAYERS[class_name].upgrade_config(config)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
 
 from ..._core.errors import FileError
-from ..._core.layout import weight_to_kernel
+from ..._core.layout import permute_axes
 from ..formats.weight_file import Weight, WeightFile
 from .module_weights import ModuleWeights
 from .parameters import MERGED
 from .saved_layers_by_config import SourceLayer
 
+Axes = tuple[int, ...]
+
+_KERAS1_NAME = re.compile(r"_W(:[0-9]+)?$")
 _FLIPPED = ("conv1d", "conv2d", "conv3d", "conv2d_transpose", "conv3d_transpose")
 
 
@@ -43,9 +47,10 @@ def _convert_kernel(
     """Return a weight of more than two axes in Keras 3's order and direction."""
     is_convolution = any(kind.startswith(("conv", "depthwise_conv")) for kind in leaf.kinds)
     if is_convolution and contents.may_be_keras1 and len(weight.shape) == 4:
-        moved = (*weight.shape[2:], weight.shape[1], weight.shape[0])
-        if _is_filters_first(saved, leaf, weight, moved):
-            weight = replace(_change_values(weight, weight_to_kernel), shape=moved)
+        last, first = _find_keras1_orders(contents, leaf, weight)
+        turned = _turn(weight, first)
+        is_first = _is_filters_first(saved, leaf, _turn(weight, last).shape, turned.shape)
+        weight = turned if is_first else _turn(weight, last)
     if contents.backend == "theano":
         if not set(leaf.kinds) & set(_FLIPPED):
             raise ValueError("kernels that Keras on Theano may have flipped")
@@ -54,17 +59,39 @@ def _convert_kernel(
     return weight
 
 
+def _find_keras1_orders(
+    contents: WeightFile, leaf: ModuleWeights, weight: Weight
+) -> tuple[Axes, Axes]:
+    """Return Keras 3's axes of a kernel of Keras 1 with the filters last, and with them first.
+
+    Keras 1 kept the kernel of a transposed convolution as that of a convolution, whose inputs come
+    before its outputs; where it is square, only the version or the name of the array tells.
+    """
+    if not any(kind.endswith("_transpose") for kind in leaf.kinds):
+        return (0, 1, 2, 3), (2, 3, 1, 0)
+    is_keras1 = contents.version is not None or _KERAS1_NAME.search(weight.path)
+    return (0, 1, 3, 2) if is_keras1 else (0, 1, 2, 3), (2, 3, 0, 1)
+
+
+def _turn(weight: Weight, axes: Axes) -> Weight:
+    """Return a weight with its axes in another order."""
+    if axes == tuple(range(len(axes))):
+        return weight
+    shape = tuple(weight.shape[axis] for axis in axes)
+    return replace(_change_values(weight, lambda kernel: permute_axes(kernel, axes)), shape=shape)
+
+
 def _is_filters_first(
-    saved: SourceLayer, leaf: ModuleWeights, weight: Weight, moved: tuple[int, ...]
+    saved: SourceLayer, leaf: ModuleWeights, last: tuple[int, ...], first: tuple[int, ...]
 ) -> bool:
-    """Return whether a kernel of Keras 1 is (filters, channels, rows, columns)."""
+    """Return whether a kernel of Keras 1, with its shape in each order, has the filters first."""
     if saved.spec is not None:
         return saved.spec.config.get("data_format") == "channels_first"
     wanted = leaf.targets[0].shape
-    if wanted is None or wanted == weight.shape == moved:
+    if wanted is None or wanted == last == first:
         what = "a kernel of Keras 1 whose order of axes is in no config"
-        raise ValueError(f"{what}: {weight.shape}")
-    return wanted == moved
+        raise ValueError(f"{what}: {last}")
+    return wanted == first
 
 
 def _merge_lora(saved: SourceLayer, leaf: ModuleWeights) -> tuple[Weight, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..._core import arguments
 from ..._core.errors import argument_error, short_repr
 from ..._core.layout import depthwise_weight_to_kernel, weight_to_kernel
-from ..._ops.window_arithmetic import compute_fixed_padding
+from ..._ops.window_arithmetic import compute_fixed_padding, plan_transposed_padding
 from .computations import Computation, Convolution, MatrixProduct, Normalization, Pooling, detach
 
 Config = Mapping[str, Any]
@@ -105,21 +105,24 @@ def _list_transposed_weights(module: Any) -> tuple[ModuleWeight, ...]:
 
 def _compare_transposed(module: Any, config: Config) -> Iterator[str]:
     yield from _compare_steps(module, config)
-    strides = _steps(config.get("strides", 1), module)
-    if strides is None or config.get("output_padding") is not None:
+    rank, padding = len(module.kernel_size), config.get("padding", "valid")
+    strides, more = _steps(config.get("strides", 1), module), config.get("output_padding")
+    if strides is None or padding not in ("valid", "same"):
         return
-    sizes = zip(module.kernel_size, strides, module.dilation, strict=True)
-    surplus = [(k - 1) * d + 1 - s for k, s, d in sizes]
-    padding = config.get("padding", "valid")
-    if padding == "same":
-        # Keras crops what exceeds `input * stride`, an odd rest at the end, which torch never does.
-        wanted = [(0, -n) if n < 0 else None if n % 2 else (n // 2, 0) for n in surplus]
-    else:
-        wanted = [(0, max(-n, 0)) for n in surplus]
-    if list(zip(module.padding, module.output_padding, strict=True)) != wanted:
-        own = f"padding={module.padding}, output_padding={module.output_padding}"
-        exact = "torch has no padding that is the same" if None in wanted else f"that is {wanted}"
-        yield f"{own}, where the source has padding={padding!r}: {exact}"
+    if more is not None:
+        try:
+            more = arguments.as_nonnegative_ints("", "", more, rank)
+        except ValueError:
+            return
+    plan = plan_transposed_padding(module.kernel_size, strides, module.dilation, padding, more)
+    if (module.padding, module.output_padding) == plan[:2] and not any(plan.cropped):
+        return
+    own = f"padding={module.padding}, output_padding={module.output_padding}"
+    source = f"padding={padding!r}" + ("" if more is None else f", output_padding={more}")
+    # Keras crops an odd rest at the end, which torch never does.
+    exact = f"that is padding={plan.padding}, output_padding={plan.output_padding}"
+    exact = "torch has no padding that is the same" if any(plan.cropped) else exact
+    yield f"{own}, where the source has {source}: {exact}"
 
 
 def _compare_steps(module: Any, config: Config) -> Iterator[str]:
