@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .convolution import Convolution
-from .tracing import is_exporting
+from .tracing import is_saving_graph
 from .window_arithmetic import Integers
 
 _TRANSPOSED: dict[int, Convolution] = {
@@ -56,7 +56,7 @@ def _convolve_one_filter(x: Tensor, weight: Tensor, bias: Tensor | None, *geomet
     convolution that it is has one input channel, an output of width 1 and a stride above 1.
     """
     convolution = _TRANSPOSED[x.ndim - 2]
-    if x.shape[-1] != 1 or is_exporting():  # an exported graph has no gradient
+    if x.shape[-1] != 1 or not torch.is_grad_enabled() or is_saving_graph():
         return convolution(x, weight, bias, *geometry)
     stride, padding, output_padding, *others = geometry
     more = output_padding[-1]  # torch refuses as many as the stride

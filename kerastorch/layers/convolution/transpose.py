@@ -163,6 +163,13 @@ class ConvTranspose(Conv):
             return None, geometry
         return convolve_cropped, (cropped, *geometry)
 
+    def _convolve_dynamic(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        # Inductor of torch 2.13 cannot order the strides of a permuted view of dynamic sizes.
+        _, convolve, special, sizes, *_ = self._constants
+        given = x.contiguous(), weight, bias, *sizes
+        y: Tensor = convolve(*given) if special is None else special(convolve, *given)[0]
+        return y
+
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
         return False
 
@@ -266,6 +273,37 @@ class Conv3DTranspose(ConvTranspose):
     """
 
     rank = 3
+
+    # In Keras, too, `data_format` precedes `output_padding` in this signature only.
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: IntOrInts,
+        strides: IntOrInts = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        output_padding: IntOrInts | None = None,
+        dilation_rate: IntOrInts = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        given = dict(locals())
+        for name in ("self", "kwargs", "__class__"):  # the last one is there for `super`
+            del given[name]
+        super().__init__(**given, **kwargs)
+
+    @classmethod
+    def arguments(cls) -> tuple[str, ...]:
+        """Return the names of all arguments in the order of the config."""
+        return Conv2DTranspose.arguments()
 
 
 Convolution1DTranspose = Conv1DTranspose
