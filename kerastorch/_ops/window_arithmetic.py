@@ -6,7 +6,7 @@ of Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -49,7 +49,6 @@ class TransposedPadding(NamedTuple):
     padding: Integers  # that of torch, which crops both ends
     output_padding: Integers  # that of torch
     cropped: Integers  # the places that are still to be cropped at the end: 0 or 1
-    sizes: Callable[[Sequence[int | None]], list[int | None]]  # the output's for the input's
 
 
 def plan_transposed_padding(
@@ -73,16 +72,27 @@ def plan_transposed_padding(
     else:
         excess = [k - k % 2 - more for k, more in zip(extents, output_padding, strict=True)]
 
-    def compute_sizes(given: Sequence[int | None]) -> list[int | None]:
-        axes = zip(given, strides, extents, excess, strict=True)
-        return [None if n is None else (n - 1) * s + k - crop for n, s, k, crop in axes]
-
     return TransposedPadding(
         tuple(max(crop, 0) // 2 for crop in excess),
         tuple(max(-crop, 0) for crop in excess),
         tuple(max(crop, 0) % 2 for crop in excess),
-        compute_sizes,
     )
+
+
+def transposed_output_sizes(
+    sizes: Sequence[int | None],
+    kernel_size: Integers,
+    strides: Integers,
+    dilation: Integers,
+    plan: TransposedPadding,
+) -> list[int | None]:
+    """Return the output sizes of a transposed convolution, None where the input's is None."""
+    extents = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True)]
+    axes = zip(sizes, strides, extents, *plan, strict=True)
+    return [
+        None if n is None else (n - 1) * s + k - 2 * both + more - last
+        for n, s, k, both, more, last in axes
+    ]
 
 
 def find_transposed_padding(
@@ -100,7 +110,7 @@ def find_transposed_padding(
     for choice in choices:
         plan = plan_transposed_padding(kernel_size, strides, dilation, *choice)
         own = all(0 <= n < s for n, s in zip(choice[1] or (), strides, strict=False))
-        if own and plan[:3] == (padding, output_padding, (0,) * len(padding)):
+        if own and plan == (padding, output_padding, (0,) * len(padding)):
             return choice
     return None
 

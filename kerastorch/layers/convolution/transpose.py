@@ -13,7 +13,11 @@ from ..._core.config_versions import require_keras_1
 from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..._ops.transposed_convolution import convolve_cropped, select_transposed_convolution
-from ..._ops.window_arithmetic import TransposedPadding, plan_transposed_padding
+from ..._ops.window_arithmetic import (
+    TransposedPadding,
+    plan_transposed_padding,
+    transposed_output_sizes,
+)
 from ..base.kernel import KernelLayer
 from ..base.weights import Shape
 from . import torch_conversion
@@ -114,7 +118,7 @@ class ConvTranspose(Conv):
         # An output of 0 places for the first input place does not exist: that is `stride` more.
         found = tuple((n - k) % s or (0 if k else s) for n, k, s in axes)
         window = kernel, strides, (1,) * cls.rank, padding
-        default, wanted = (plan_transposed_padding(*window, more)[:3] for more in (None, found))
+        default, wanted = (plan_transposed_padding(*window, more) for more in (None, found))
         if default == wanted:
             return None
         fits = all(more < s for more, s in zip(found, strides, strict=True))
@@ -139,7 +143,8 @@ class ConvTranspose(Conv):
     def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
         """Return the output's spatial sizes, or raise if there is no output."""
         spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
-        sizes = self._plan_padding().sizes(spatial)
+        window = self.kernel_size, self.strides, self.dilation_rate
+        sizes = transposed_output_sizes(spatial, *window, self._plan_padding())
         least = 0 if argument == "input_shape" else 1
         if any(size is not None and size < least for size in (*spatial, *sizes)):
             rule = "a shape with an output of at least one place along each axis"

@@ -13,8 +13,20 @@ from torch import Tensor, nn
 from ..._core import arguments
 from ..._core.errors import argument_error, short_repr
 from ..._core.layout import depthwise_weight_to_kernel, weight_to_kernel
-from ..._ops.window_arithmetic import compute_fixed_padding, plan_transposed_padding
-from .computations import Computation, Convolution, MatrixProduct, Normalization, Pooling, detach
+from ..._ops.window_arithmetic import (
+    TransposedPadding,
+    compute_fixed_padding,
+    plan_transposed_padding,
+)
+from .computations import (
+    Computation,
+    Convolution,
+    MatrixProduct,
+    Normalization,
+    Pooling,
+    TransposedConvolution,
+    detach,
+)
 
 Config = Mapping[str, Any]
 View = Callable[[Tensor], Tensor]
@@ -115,7 +127,7 @@ def _compare_transposed(module: Any, config: Config) -> Iterator[str]:
         except ValueError:
             return
     plan = plan_transposed_padding(module.kernel_size, strides, module.dilation, padding, more)
-    if (module.padding, module.output_padding) == plan[:2] and not any(plan.cropped):
+    if _own_padding(module) == plan:
         return
     own = f"padding={module.padding}, output_padding={module.output_padding}"
     source = f"padding={padding!r}" + ("" if more is None else f", output_padding={more}")
@@ -123,6 +135,18 @@ def _compare_transposed(module: Any, config: Config) -> Iterator[str]:
     exact = f"that is padding={plan.padding}, output_padding={plan.output_padding}"
     exact = "torch has no padding that is the same" if any(plan.cropped) else exact
     yield f"{own}, where the source has {source}: {exact}"
+
+
+def _own_padding(module: Any) -> TransposedPadding:
+    return TransposedPadding(module.padding, module.output_padding, (0,) * len(module.padding))
+
+
+def _compute_transposed(module: Any) -> TransposedConvolution | None:
+    if module.groups != 1:
+        return None
+    weight, bias = detach(module.weight), detach(module.bias)
+    padding = _own_padding(module)
+    return TransposedConvolution(weight, bias, module.stride, padding, module.dilation)
 
 
 def _compare_steps(module: Any, config: Config) -> Iterator[str]:
@@ -215,6 +239,7 @@ ADAPTERS = (
         {getattr(nn, f"ConvTranspose{rank}d"): (f"conv{rank}d_transpose",) for rank in (1, 2, 3)},
         _list_transposed_weights,
         _compare_transposed,
+        _compute_transposed,
     ),
     Adapter(
         {nn.Linear: ("dense",)},

@@ -15,7 +15,10 @@ from kerastorch.saving.configs.entries import upgrade_layer_config
 REQUIRED = {
     "Activation": ["relu"],
     "AveragePooling2D": [2],
+    "Conv1DTranspose": [4, 3],
     "Conv2D": [4, 3],
+    "Conv2DTranspose": [4, 3],
+    "Conv3DTranspose": [4, 3],
     "Dense": [4],
     "Dropout": [0.5],
     "InputLayer": [(6, 5, 3)],
@@ -44,7 +47,7 @@ def test_every_registered_layer_and_alias_is_exported():
 def test_weight_names_from_a_config_are_those_of_the_layer(name):
     layer = make(name)
     if not layer.built:
-        layer.build((None, 6, 5, 3))
+        layer.build((None, *(6, 5, 4)[: layer.rank or 2], 3))
     found = tuple(variable.name for variable in layer.variables)
     assert LAYERS[name].weight_names(layer.get_config()) == found
 
