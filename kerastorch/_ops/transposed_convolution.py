@@ -31,20 +31,20 @@ def convolve_cropped(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    crops: Integers,
+    kept: tuple[slice, ...] | None,
     *geometry: Any,
 ) -> tuple[Tensor, bool]:
-    """Convolve, and crop one place at the end of the axes in `crops`; 1-D as a height of 1.
+    """Convolve, and crop one place at the end of some axes; 1-D is done as 2-D of height 1.
 
-    Such a crop is uneven, which torch's `padding` cannot express. The second result says that the
-    output may be overwritten: it is a view that nobody else has.
+    `kept` is what remains, None for all. Such a crop is uneven, which torch's `padding` cannot
+    express. The second result says that the output may be overwritten: nobody else has it.
     """
     is_1d = x.ndim == 3
     if is_1d:
         x, weight = x.unsqueeze(2), weight.unsqueeze(2)
     y = convolution(x, weight, bias, *geometry)
-    for axis in crops:
-        y = y.narrow(axis, 0, y.shape[axis] - 1)
+    if kept is not None:
+        y = y[kept]
     return (y.squeeze(2) if is_1d else y), True
 
 

@@ -157,16 +157,21 @@ class ConvTranspose(Conv):
         return select_transposed_convolution(self.filters, self.strides)
 
     def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
-        plan, first = self._plan_padding(), 3 if self.rank == 1 else 2
-        cropped = tuple(axis for axis, n in enumerate(plan.cropped, first) if n)
+        plan, high = self._plan_padding(), self.rank == 1  # as 2-D, of height 1
+        kept = *[slice(None)] * (3 if high else 2), *(slice(-n or None) for n in plan.cropped)
         # torch fills what `output_padding` adds with the bias, as Keras does.
-        geometry = self.strides, plan.padding, plan.output_padding, 1, self.dilation_rate
-        if self.rank == 1:
-            stride, padding, more, groups, dilation = geometry
-            geometry = (1, *stride), (0, *padding), (0, *more), groups, (1, *dilation)
-        elif not cropped:
-            return None, geometry
-        return convolve_cropped, (cropped, *geometry)
+        geometry: tuple[Any, ...] = self.strides, plan.padding, plan.output_padding
+        dilation = self.dilation_rate
+        if high:
+            geometry = tuple((n, *given) for n, given in zip((1, 0, 0), geometry, strict=True))
+            dilation = (1, *dilation)
+        if self.filters > 1:  # short arguments make PyTorch's call faster
+            geometry = tuple(n[0] if len(set(n)) == 1 else n for n in geometry)
+        if self.filters == 1 or max(dilation) > 1:
+            geometry = *geometry, 1, dilation
+        if any(plan.cropped) or high:
+            return convolve_cropped, (kept if any(plan.cropped) else None, *geometry)
+        return None, geometry
 
     def _convolve_dynamic(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         # Inductor of torch 2.13 cannot order the strides of a permuted view of dynamic sizes.
