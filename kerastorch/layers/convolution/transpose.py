@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..._core.arguments import IntOrInts, as_nonnegative_ints, as_positive_ints
 from ..._core.config_versions import require_keras_1
@@ -174,10 +175,16 @@ class ConvTranspose(Conv):
         return None, geometry
 
     def _convolve_dynamic(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        # Inductor of torch 2.13 cannot order the strides of a permuted view of dynamic sizes.
+        # Inductor cannot order the strides of a permuted view of dynamic sizes in training, as
+        # `convolve_dynamic` says: a padded copy has its own. What the zeros add is cropped.
         _, convolve, special, sizes, *_ = self._constants
-        given = x.contiguous(), weight, bias, *sizes
+        if self.rank > 1:
+            x = F.pad(x, [0, 1] * self.rank)
+        given = x, weight, bias, *sizes
         y: Tensor = convolve(*given) if special is None else special(convolve, *given)[0]
+        if self.rank > 1:
+            for axis, step in enumerate(self.strides, 2):
+                y = y.narrow(axis, 0, y.shape[axis] - step)
         return y
 
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
