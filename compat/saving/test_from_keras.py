@@ -38,6 +38,26 @@ def test_every_way_from_keras_gives_the_same_outputs(tmp_path):
         assert ours.layers["head"].weight.requires_grad
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_transposed_convolutions_in_every_format(tmp_path, rank):
+    kind = getattr(keras.layers, f"Conv{rank}DTranspose")
+    theirs = keras.Sequential(
+        [
+            keras.Input((*(5, 4, 3)[:rank], 2)),
+            kind(2, 3, strides=2, padding="same", activation="relu"),  # square: (3, 3, 2, 2)
+            kind(3, (2, 3, 1)[:rank], strides=3, output_padding=1, use_bias=False),
+        ]
+    )
+    randomize(theirs)
+    for ours in saved(theirs, tmp_path):
+        assert_same_outputs(ours, theirs)
+    kerastorch.save_weights(ours, tmp_path / "back.weights.h5")
+    for weight in theirs.weights:
+        weight.assign(weight * 0)
+    theirs.load_weights(tmp_path / "back.weights.h5")
+    assert_same_outputs(ours, theirs)
+
+
 def test_weights_go_back_to_keras(tmp_path):
     theirs = nested()
     theirs.save(tmp_path / "m.keras")

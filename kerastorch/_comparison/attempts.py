@@ -5,6 +5,7 @@ Each function yields computations to run on the input of the reference's layer, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,11 +15,20 @@ import torch
 from torch import Tensor
 
 from .._core.layout import kernel_to_weight, permute_axes
-from ..saving.weights.computations import SAME, Convolution, MatrixProduct, Normalization, Pooling
+from .._ops.window_arithmetic import plan_transposed_padding
+from ..saving.weights.computations import (
+    SAME,
+    Convolution,
+    MatrixProduct,
+    Normalization,
+    Pooling,
+    TransposedConvolution,
+)
 from .difference import list_input_layouts, measure_difference
 from .running import ModuleCall
 
-_LINEAR = (Convolution, MatrixProduct)
+_CONVOLUTIONS = (Convolution, TransposedConvolution)
+_LINEAR = (*_CONVOLUTIONS, MatrixProduct)
 Compute: TypeAlias = Callable[..., Any]
 Attempts: TypeAlias = Iterator[tuple[Compute, str]]
 
@@ -50,6 +60,20 @@ def _change_padding(padding: Any, trial: Trial, op: Any) -> Attempts:
             yield replace(op, padding=wanted), str(op.padding)
 
 
+def _change_crop(trial: Trial, op: Any) -> Attempts:
+    """Crop as Keras's 'same' and 'valid' do, without and with an output padding."""
+    if isinstance(op, TransposedConvolution):
+        window = tuple(op.weight.shape[2:]), op.stride, op.dilation
+        own = f"padding={op.padding.padding}, output_padding={op.padding.output_padding}"
+        choices = itertools.product((None, *range(max(op.stride))), (SAME, "valid"))
+        for more, padding in choices:
+            given = None if more is None else tuple(min(more, s - 1) for s in op.stride)
+            wanted = plan_transposed_padding(*window, padding, given)
+            if wanted != op.padding:
+                text = f"padding={padding!r}, output_padding={given}"
+                yield replace(op, padding=wanted), f"with {own}, where Keras has {text}"
+
+
 def _exclude_padding(trial: Trial, op: Any) -> Attempts:
     if isinstance(op, Pooling):  # which excludes it, as its module may not
         yield op, ""
@@ -75,6 +99,11 @@ def _swap_sides(weight: Tensor) -> Tensor:
     return permute_axes(weight, (0, 1, 3, 2)) if weight.ndim == 4 else weight
 
 
+def _swap_channels(weight: Tensor) -> Tensor:
+    """Return a weight with its inputs and outputs swapped."""
+    return permute_axes(weight, (1, 0, *range(2, weight.ndim)))
+
+
 def _permute_kernel(weight: Tensor) -> Tensor:
     """Return the permuted kernel that this weight is the reshaped one of."""
     outs, ins, *sides = weight.shape
@@ -94,7 +123,7 @@ def _add_bias(trial: Trial, op: Any) -> Attempts:
 
     def compute(x: Tensor) -> Tensor:
         y = bare(x)
-        axis = 1 if isinstance(op, Convolution) else y.ndim - 1
+        axis = 1 if isinstance(op, _CONVOLUTIONS) else y.ndim - 1
         for wanted in list_input_layouts(trial.expected):
             if wanted.shape == y.shape and y.numel() > y.shape[axis]:
                 return y + _median_offset(wanted.to(y) - y, wanted, axis)
@@ -206,6 +235,12 @@ RULES = (
         partial(_change_padding, 0),
     ),
     Rule(
+        "padding",
+        "it crops {}. Keras crops an odd rest at the end, as no padding of PyTorch does. Use the "
+        "layer of `kerastorch.layers`, or crop the end of the output yourself.",
+        _change_crop,
+    ),
+    Rule(
         "padding counted",
         "its average includes the padding, which Keras excludes. Use count_include_pad=False.",
         _exclude_padding,
@@ -215,18 +250,25 @@ RULES = (
         "kernel height and width",
         "the kernel's height and width are swapped. Keras's kernel is (height, width, in, out), "
         "PyTorch's weight (out, in, height, width): permute_axes(3, 2, 0, 1).",
-        partial(_change_weight, Convolution, _swap_sides),
+        partial(_change_weight, _CONVOLUTIONS, _swap_sides),
     ),
     Rule(
         "kernel flipped",
         "the kernel is flipped along its spatial axes, as Theano kept it. Flip it back.",
-        partial(_change_weight, Convolution, lambda w: w.flip(tuple(range(2, w.ndim)))),
+        partial(_change_weight, _CONVOLUTIONS, lambda w: w.flip(tuple(range(2, w.ndim)))),
     ),
     Rule(
         "kernel transposed",
         "the kernel's inputs and outputs are swapped. Keras's kernel has (..., in, out), PyTorch's "
         "weight (out, in, ...): load the transposed kernel.",
-        partial(_change_weight, _LINEAR, lambda w: permute_axes(w, (1, 0, *range(2, w.ndim)))),
+        partial(_change_weight, (Convolution, MatrixProduct), _swap_channels),
+    ),
+    Rule(
+        "kernel transposed",
+        "the kernel's filters and channels are swapped. The kernel of a transposed convolution is "
+        "(..., filters, channels) in Keras, PyTorch's weight (channels, filters, ...): permute the "
+        "axes by (3, 2, 0, 1), as for other convolutions.",
+        partial(_change_weight, TransposedConvolution, _swap_channels),
     ),
     Rule(
         "kernel reshaped",

@@ -17,6 +17,7 @@ from .. import activations
 from .._core.layout import permute_axes, to_channels_last, to_channels_second
 from ..activations import serialization
 from ..layers.convolution.conv import Conv
+from ..layers.convolution.transpose import ConvTranspose
 from ..layers.core.dense import Dense
 from ..layers.normalization.batch_norm import BatchNormalization
 from ..layers.pooling.pooling import BasePooling, _MaxPooling
@@ -209,6 +210,10 @@ def _get_computation(module: nn.Module) -> computations.Computation | None:
         tensors = (own.weight, own.bias, own.running_mean, own.running_var)
         weight, bias, mean, variance = map(computations.detach, tensors)
         return computations.Normalization(weight, bias, mean, variance, own.epsilon)
+    if isinstance(own, ConvTranspose):
+        weight, bias = map(computations.detach, (own.weight, own.bias))
+        steps = own.strides, own._plan_padding(), own.dilation_rate
+        return computations.TransposedConvolution(weight, bias, *steps)
     if not isinstance(own, (Conv, Dense)):
         adapter = find_adapter(module, any_forward=True)
         return None if adapter is None else adapter.computation(module)
@@ -217,5 +222,6 @@ def _get_computation(module: nn.Module) -> computations.Computation | None:
     if isinstance(own, Dense):
         return computations.MatrixProduct(kernel, bias)
     padding = computations.SAME if own.padding == computations.SAME else (0,) * len(own.kernel_size)
-    steps = own.strides, padding, own.dilation_rate, own.groups
-    return computations.Convolution(kernel, bias, *steps)
+    return computations.Convolution(
+        kernel, bias, own.strides, padding, own.dilation_rate, own.groups
+    )

@@ -41,13 +41,23 @@ def as_positive_int(owner: str, argument: str, value: Any) -> int:
 
 def as_positive_ints(owner: str, argument: str, value: Any, count: int) -> tuple[int, ...]:
     """Return `count` integers, each at least 1, from one integer or an iterable of them."""
+    return _as_ints(owner, argument, value, count, 1, "a positive integer")
+
+
+def as_nonnegative_ints(owner: str, argument: str, value: Any, count: int) -> tuple[int, ...]:
+    """Return `count` integers, each at least 0, from one integer or an iterable of them."""
+    return _as_ints(owner, argument, value, count, 0, "an integer >= 0")
+
+
+def _as_ints(
+    owner: str, argument: str, value: Any, count: int, least: int, rule: str
+) -> tuple[int, ...]:
     try:
         numbers = tuple(map(operator.index, _repeat(value, count)))
     except TypeError:
         numbers = ()
-    if len(numbers) != count or min(numbers) < 1:
-        rule = f"a positive integer or {count} of them"
-        raise ValueError(argument_error(owner, argument, rule, value))
+    if len(numbers) != count or min(numbers) < least:
+        raise ValueError(argument_error(owner, argument, f"{rule} or {count} of them", value))
     return numbers
 
 

@@ -62,6 +62,11 @@ def is_tracing() -> bool:
     return compiling or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
+def is_saving_graph() -> bool:
+    """Return whether a graph for other sizes, too, is being exported or traced by `torch.jit`."""
+    return is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+
+
 def is_exporting() -> bool:
     """Return whether `torch.export` is tracing; its graphs have no losses."""
     query = getattr(torch.compiler, "is_exporting", None)  # new in torch 2.7

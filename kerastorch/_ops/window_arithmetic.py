@@ -53,6 +53,78 @@ def output_size(
     return (size + stride - 1) // stride
 
 
+class TransposedPadding(NamedTuple):
+    """Keras's padding of a transposed convolution, for each axis."""
+
+    padding: Integers  # that of torch, which crops both ends
+    output_padding: Integers  # that of torch
+    cropped: Integers  # the places that are still to be cropped at the end: 0 or 1
+
+
+def plan_transposed_padding(
+    kernel_size: Integers,
+    strides: Integers,
+    dilation: Integers,
+    padding: str,
+    output_padding: Integers | None,
+) -> TransposedPadding:
+    """Return TensorFlow's and Keras 3.15's padding of a transposed convolution.
+
+    Of an odd crop one place more is at the end, so that a strided "same" is the gradient of a
+    convolution.
+    """
+    extents = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True)]
+    if padding == "valid":
+        least = [max(s - k, 0) for k, s in zip(extents, strides, strict=True)]
+        excess = [-more for more in output_padding or least]
+    elif output_padding is None:
+        excess = [k - s for k, s in zip(extents, strides, strict=True)]
+    else:
+        excess = [k - k % 2 - more for k, more in zip(extents, output_padding, strict=True)]
+
+    return TransposedPadding(
+        tuple(max(crop, 0) // 2 for crop in excess),
+        tuple(max(-crop, 0) for crop in excess),
+        tuple(max(crop, 0) % 2 for crop in excess),
+    )
+
+
+def transposed_output_sizes(
+    sizes: Sequence[int | None],
+    kernel_size: Integers,
+    strides: Integers,
+    dilation: Integers,
+    plan: TransposedPadding,
+) -> list[int | None]:
+    """Return the output sizes of a transposed convolution, None where the input's is None."""
+    extents = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True)]
+    axes = zip(sizes, strides, extents, *plan, strict=True)
+    return [
+        None if n is None else (n - 1) * s + k - 2 * both + more - last
+        for n, s, k, both, more, last in axes
+    ]
+
+
+def find_transposed_padding(
+    kernel_size: Integers,
+    strides: Integers,
+    dilation: Integers,
+    padding: Integers,
+    output_padding: Integers,
+) -> tuple[str, Integers | None] | None:
+    """Return Keras's `padding` and `output_padding` for torch's; None if Keras has no such ones."""
+    axes = list(zip(kernel_size, dilation, padding, output_padding, strict=True))
+    extents = [((k - 1) * d + 1, 2 * crop - more) for k, d, crop, more in axes]
+    extra = tuple(k - k % 2 - excess for k, excess in extents)
+    choices = ("valid", None), ("same", None), ("valid", output_padding), ("same", extra)
+    for choice in choices:
+        plan = plan_transposed_padding(kernel_size, strides, dilation, *choice)
+        own = all(0 <= n < s for n, s in zip(choice[1] or (), strides, strict=False))
+        if own and plan == (padding, output_padding, (0,) * len(padding)):
+            return choice
+    return None
+
+
 def compute_fixed_padding(
     padding: str, kernel_size: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
 ) -> tuple[int, ...] | None:

@@ -10,6 +10,7 @@ from .convolution.conv import *
 from .convolution.depthwise import *
 from .convolution.local import *
 from .convolution.separable import *
+from .convolution.transpose import *
 from .core.dense import *
 from .core.identity import *
 from .core.input import *

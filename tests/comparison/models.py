@@ -150,6 +150,19 @@ def square_conv(**arguments):
     return with_weights(layers.Conv2D(CHANNELS, 3, **arguments), IMAGES.shape)
 
 
+def transposed(**arguments):
+    """A square transposed convolution, whose strided "same" crops one place at the end."""
+    arguments = {"strides": 2, "padding": "same", "name": "conv", **arguments}
+    return with_weights(layers.Conv2DTranspose(CHANNELS, 3, **arguments), IMAGES.shape)
+
+
+def plain_transposed(layer, **arguments):
+    """The plain module that a porter would write for it, with the right weights."""
+    module = nn.ConvTranspose2d(CHANNELS, CHANNELS, 3, 2, **arguments)
+    module.load_state_dict(layer.state_dict())
+    return module
+
+
 def padded_by_hand(*found):
     """Strided "same" convolutions as a porter writes them: padding and activation around them."""
     steps = {"nchw": channels_first}

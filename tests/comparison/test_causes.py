@@ -25,7 +25,9 @@ from tests.comparison.models import (
     flattening,
     padded_by_hand,
     plain_conv,
+    plain_transposed,
     square_conv,
+    transposed,
     with_weights,
 )
 
@@ -71,6 +73,56 @@ def test_kernels(change, name, plain):
     state = layer.state_dict()
     module.load_state_dict({**state, "weight": change(state["weight"])})
     assert first_cause(Plain(conv=module), layer) == name
+
+
+def test_symmetric_crop_of_a_transposed_convolution():
+    """The usual port of a strided "same" is shifted by one place, with equal shapes."""
+    layer = transposed()
+    assert first_cause(Plain(conv=plain_transposed(layer, padding=1, output_padding=1)), layer) == (
+        "padding"
+    )
+    relu = transposed(activation="relu")
+    model = Plain(conv=plain_transposed(relu, padding=1, output_padding=1), relu=nn.ReLU())
+    result = compare(model, Keras(relu), IMAGES)
+    assert result.cause.name == "padding"
+    assert "padding=(1, 1), output_padding=(1, 1), where Keras has padding='same'" in str(result)
+    whole = transposed(padding="valid")
+    assert first_cause(Plain(conv=plain_transposed(whole, padding=1)), whole) == "padding"
+    assert compare(Plain(conv=plain_transposed(whole)), Keras(whole), IMAGES).ok
+    longer = transposed(padding="valid", output_padding=1)
+    assert first_cause(Plain(conv=plain_transposed(longer)), longer) == "padding"
+
+
+@pytest.mark.parametrize(
+    "change, name",
+    [
+        (lambda w: w.transpose(0, 1), "kernel transposed"),
+        (lambda w: w.flip(2, 3), "kernel flipped"),
+        (lambda w: w.transpose(2, 3), "kernel height and width"),
+        (lambda w: w.permute(2, 3, 1, 0).reshape(w.shape), "kernel reshaped"),
+        (torch.zeros_like, "weights"),
+    ],
+)
+@pytest.mark.parametrize("plain", [False, True])
+def test_kernels_of_transposed_convolutions(change, name, plain):
+    layer = transposed(padding="valid")
+    module = nn.ConvTranspose2d(3, 3, 3, 2) if plain else transposed(padding="valid")
+    state = layer.state_dict()
+    module.load_state_dict({**state, "weight": change(state["weight"])})
+    result = compare(Plain(conv=module), Keras(layer), IMAGES)
+    assert result.cause.name == name
+    if name == "kernel transposed":
+        assert "(..., filters, channels) in Keras" in result.cause.text
+
+
+def test_biases_of_transposed_convolutions():
+    layer, bare = transposed(), transposed(use_bias=False)
+    with_one = transposed()
+    with_one.load_state_dict({**bare.state_dict(), "bias": torch.ones(3)})
+    assert first_cause(Plain(conv=with_one), bare) == "bias"
+    other = transposed()
+    other.load_state_dict({**layer.state_dict(), "bias": torch.ones(3)})
+    assert first_cause(Plain(conv=other), layer) == "weights"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ class BaseConv(KernelLayer):
 
     rank: ClassVar[int]
     paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
+    is_transposed: ClassVar[bool] = False
     renamed_arguments: ClassVar = {
         **KernelLayer.renamed_arguments,
         "nb_filter": "filters",

@@ -137,8 +137,7 @@ class Conv(BaseConv):
         # Inductor fails on padding before a 3-D convolution of dynamic sizes.
         any_size = last is not None and self.rank < 3 and is_compiling_dynamic_training(x)
         if any_size:
-            options = self.strides, self.dilation_rate, self.groups
-            y = convolve_dynamic(x, weight, bias, *options, self.padding)
+            y = self._convolve_dynamic(x, weight, bias)
         elif special is None:
             y = convolve(x, weight, bias, *sizes)
         else:
@@ -152,6 +151,10 @@ class Conv(BaseConv):
         if last is not None:
             return self.activation(permute_axes(y, last))
         return self._apply_as_given(self.activation, y) if by_layout else self.activation(y)
+
+    def _convolve_dynamic(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        options = self.strides, self.dilation_rate, self.groups
+        return convolve_dynamic(x, weight, bias, *options, self.padding)
 
     def _compute(self, x: Tensor, *, padding: tuple[int, ...] | None = None) -> Tensor:
         _, convolve, special, sizes, _, _, _ = self._constants

@@ -1,4 +1,4 @@
-"""Convert a convolution layer from and to nn.Conv1d, nn.Conv2d or nn.Conv3d."""
+"""Convert a convolution layer from and to nn.Conv1d, nn.ConvTranspose1d and so on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from torch.nn.parameter import is_lazy
 from ... import activations
 from ..._core.arguments import as_positive_ints
 from ..._core.errors import argument_error
-from ..._ops.window_arithmetic import compute_fixed_padding, padding_per_axis, to_f_pad_order
+from ..._ops.window_arithmetic import (
+    compute_fixed_padding,
+    find_transposed_padding,
+    padding_per_axis,
+    to_f_pad_order,
+)
 from ...dtype_policies import get_dtype_name, parse_policy
 from ..base.sharing import share_or_copy
 from .base import BaseConv
@@ -19,6 +24,11 @@ from .base import BaseConv
 C = TypeVar("C", bound=BaseConv)
 
 CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED: dict[int, type[nn.Module]] = {
+    1: nn.ConvTranspose1d,
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
 _PADS: dict[int, type[nn.Module]] = {1: nn.ZeroPad1d, 2: nn.ZeroPad2d, 3: nn.ZeroPad3d}
 _ACTIVATIONS: dict[Callable[..., Any], Callable[[], nn.Module]] = {
     activations.relu: nn.ReLU,
@@ -51,7 +61,8 @@ _ALONG_LAST_AXIS: dict[Callable[..., Any], Callable[[int], nn.Module]] = {
 
 def from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str, Any]) -> C:
     """Make a layer of a class from a plain convolution."""
-    owner, kind = f"{cls.__name__}.from_torch", CONVOLUTIONS[cls.rank]
+    owner = f"{cls.__name__}.from_torch"
+    kind = (_TRANSPOSED if cls.is_transposed else CONVOLUTIONS)[cls.rank]
     if not isinstance(module, kind) or any(map(is_lazy, module.parameters())):
         rule = f"an initialized nn.{kind.__name__}"
         raise ValueError(argument_error(owner, "module", rule, module))
@@ -62,16 +73,17 @@ def from_torch(cls: type[C], module: nn.Module, copy: bool, arguments: dict[str,
     if parse_policy(owner, dtype).variable_dtype != own:
         rule = f"a policy whose weights are {own}, as the module's are"
         raise ValueError(argument_error(owner, "dtype", rule, dtype, "Convert the module first."))
+    find = _find_transposed_padding if cls.is_transposed else _find_keras_padding
     make: Callable[..., C] = cls
     layer = make(
         kernel_size=conv.kernel_size,
         strides=conv.stride,
-        padding=_find_keras_padding(owner, conv),
         dilation_rate=conv.dilation,
         use_bias=conv.bias is not None,
         dtype=dtype,
         device=conv.weight.device,
         **cls._find_channel_arguments(owner, conv),
+        **find(owner, conv),
         **arguments,
     )
     for name in ("weight", "bias"):
@@ -109,40 +121,74 @@ def to_torch(
         rule, remedy = "one that computes in its weights' dtype", "Use torch.autocast instead."
         raise ValueError(argument_error(owner, "dtype", rule, layer.dtype_policy.name, remedy))
     activation = find_torch_activation(owner, layer)
-    sides = _compute_padding(owner, layer, input_size)
-    symmetric = all(before == after for before, after in sides)
-    conv = CONVOLUTIONS[layer.rank](
+    padding, pad, crop = _plan_padding(owner, layer, input_size)
+    conv: Any = (_TRANSPOSED if layer.is_transposed else CONVOLUTIONS)[layer.rank](
         layer._count_channels(layer._kernel_shape),
         layer.filters,
         layer.kernel_size,
         stride=layer.strides,
-        padding=tuple(after for _, after in sides) if symmetric else 0,
         dilation=layer.dilation_rate,
         groups=layer.groups,
         bias=layer.bias is not None,
         device="meta",
         dtype=layer.weight.dtype,
+        **padding,
     )
     if layer.lora_enabled:
         conv.weight = nn.Parameter(layer._weight_with_lora(layer.weight).detach())
     else:
         conv.weight = share_or_copy(layer.weight, copy=copy)
     conv.bias = share_or_copy(layer.bias, copy=copy)
-    pad = None if symmetric else _PADS[layer.rank](tuple(to_f_pad_order(sides)))
-    modules = [module for module in (pad, conv, activation) if module is not None]
+    modules = [module for module in (pad, conv, crop, activation) if module is not None]
     return (conv if len(modules) == 1 else nn.Sequential(*modules)).train(layer.training)
 
 
-def _find_keras_padding(owner: str, conv: Any) -> str:
-    """Return Keras's name of the padding of a plain convolution."""
+def _find_keras_padding(owner: str, conv: Any) -> dict[str, Any]:
+    """Return the argument for the padding of a plain convolution."""
     window = conv.kernel_size, conv.stride, conv.dilation
     for padding in ("valid", "same"):
         if conv.padding in (padding, compute_fixed_padding(padding, *window)):
-            return padding
+            return {"padding": padding}
     rule = "0 or what 'same' is at every size, since Keras has no other padding"
     remedy = "Pad the input yourself, and convert the module without its padding."
     sizes = {"kernel_size": conv.kernel_size, "stride": conv.stride, "dilation": conv.dilation}
     raise ValueError(argument_error(owner, "module.padding", rule, conv.padding, remedy, **sizes))
+
+
+def _find_transposed_padding(owner: str, conv: Any) -> dict[str, Any]:
+    """Return Keras's arguments for the padding of a plain transposed convolution."""
+    found = find_transposed_padding(
+        *(conv.kernel_size, conv.stride, conv.dilation, conv.padding, conv.output_padding)
+    )
+    if found is None:
+        rule = "one that crops as Keras does: nothing, or `kernel_size - stride`, halved"
+        related = {"output_padding": conv.output_padding, "kernel_size": conv.kernel_size}
+        related |= {"stride": conv.stride, "dilation": conv.dilation}
+        remedy = "Convert the module without its padding, and crop the output yourself."
+        raise ValueError(
+            argument_error(owner, "module.padding", rule, conv.padding, remedy, **related)
+        )
+    return {"padding": found[0], "output_padding": found[1]}
+
+
+def _plan_padding(
+    owner: str, layer: Any, input_size: int | Sequence[int] | None
+) -> tuple[dict[str, Any], nn.Module | None, nn.Module | None]:
+    """Return the padding of a plain convolution, and the modules before and after it."""
+    if layer.is_transposed:
+        plan = layer._plan_padding()
+        padding = {"padding": plan.padding, "output_padding": plan.output_padding}
+        ends = [(0, -n) for n in plan.cropped]
+        return padding, None, _make_pad(layer.rank, ends) if any(plan.cropped) else None
+    sides = _compute_padding(owner, layer, input_size)
+    if any(before != after for before, after in sides):
+        return {"padding": 0}, _make_pad(layer.rank, sides), None
+    return {"padding": tuple(after for _, after in sides)}, None, None
+
+
+def _make_pad(rank: int, sides: list[tuple[int, int]]) -> nn.Module:
+    """Return a module that pads with zeros, or crops where an amount is negative."""
+    return _PADS[rank](tuple(to_f_pad_order(sides)))
 
 
 def _compute_padding(

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..._ops.convolution import CONVOLUTIONS, convolve_same
 from ..._ops.pooling import avg_pool, max_pool
-from ..._ops.window_arithmetic import Integers
+from ..._ops.window_arithmetic import Integers, TransposedPadding, to_f_pad_order
 
 Padding: TypeAlias = Integers | Literal["same"]
 SAME: Literal["same"] = "same"
@@ -36,6 +36,25 @@ class Convolution:
             size = tuple(self.weight.shape[2:])
             return convolve_same(convolve, *given, size, self.stride, self.dilation, self.groups)[0]
         return convolve(*given, self.stride, self.padding, self.dilation, self.groups)
+
+
+@dataclass(frozen=True)
+class TransposedConvolution:
+    """A transposed convolution of (batch, channels, *spatial); the weight is (in, out, ...)."""
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: Integers
+    padding: TransposedPadding
+    dilation: Integers
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the output."""
+        convolve: Any = getattr(torch, f"conv_transpose{self.weight.ndim - 2}d")
+        both, more, cropped = self.padding
+        given = x.to(self.weight), self.weight, self.bias, self.stride
+        y = convolve(*given, both, more, 1, self.dilation)
+        return F.pad(y, to_f_pad_order([(0, -n) for n in cropped]))
 
 
 @dataclass(frozen=True)
@@ -91,7 +110,9 @@ class Pooling:
         return pooled
 
 
-Computation: TypeAlias = Convolution | MatrixProduct | Normalization | Pooling
+Computation: TypeAlias = (
+    Convolution | TransposedConvolution | MatrixProduct | Normalization | Pooling
+)
 
 
 def detach(tensor: Tensor | None) -> Any:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
 
 from ..._core.errors import FileError
-from ..._core.layout import weight_to_kernel
+from ..._core.layout import permute_axes
 from ..formats.weight_file import Weight, WeightFile
 from .module_weights import ModuleWeights
 from .parameters import MERGED
 from .saved_layers_by_config import SourceLayer
 
 _CONVOLUTIONS = ("conv", "depthwise_conv", "separable_conv")
+Axes = tuple[int, ...]
+_KERAS1_NAME = re.compile(r"_W(:[0-9]+)?$")
 _FLIPPED = ("conv1d", "conv2d", "conv3d", "conv2d_transpose", "conv3d_transpose")
 _NOT_FLIPPED = ("locally_connected",)
 
@@ -47,9 +50,10 @@ def _convert_kernel(
     if contents.may_be_keras1 and "conv1d" in leaf.kinds and len(weight.shape) == 4:
         weight = _drop_width(leaf, weight)
     elif is_convolution and contents.may_be_keras1 and len(weight.shape) in (4, 5):
-        moved = (*weight.shape[2:], weight.shape[1], weight.shape[0])
-        if _is_filters_first(saved, leaf, weight, moved):
-            weight = replace(_change_values(weight, weight_to_kernel), shape=moved)
+        last, first = _find_keras1_orders(contents, leaf, weight)
+        straight, turned = _turn(weight, last), _turn(weight, first)
+        is_first = _is_filters_first(saved, leaf, weight, straight.shape, turned.shape)
+        weight = turned if is_first else straight
     if contents.backend == "theano" and not set(leaf.kinds) & set(_NOT_FLIPPED):
         if not set(leaf.kinds) & set(_FLIPPED):
             raise ValueError("kernels that Keras on Theano may have flipped")
@@ -72,22 +76,46 @@ def _drop_width(leaf: ModuleWeights, weight: Weight) -> Weight:
         raise ValueError(f"a kernel of Keras 1 of the shape {weight.shape}, not {wanted}")
     if found[0] == filters_last:
         return replace(_change_values(weight, lambda kernel: kernel[:, 0]), shape=filters_last)
-    moved = _change_values(weight, lambda kernel: weight_to_kernel(kernel)[:, 0])
+    moved = _change_values(weight, lambda kernel: permute_axes(kernel, (2, 3, 1, 0))[:, 0])
     return replace(moved, shape=filters_first)
 
 
+def _find_keras1_orders(
+    contents: WeightFile, leaf: ModuleWeights, weight: Weight
+) -> tuple[Axes, Axes]:
+    """Return Keras 3's axes of a kernel of Keras 1 with the filters last, and with them first.
+
+    Keras 1 kept the kernel of a transposed convolution as that of a convolution, whose inputs come
+    before its outputs; where it is square, only the version or the name of the array tells.
+    """
+    count = len(weight.shape)
+    same, spatial = tuple(range(count)), tuple(range(2, count))
+    if not any(kind.endswith("_transpose") for kind in leaf.kinds):
+        return same, (*spatial, 1, 0)
+    is_keras1 = contents.version is not None or _KERAS1_NAME.search(weight.path)
+    return (*same[:-2], count - 1, count - 2) if is_keras1 else same, (*spatial, 0, 1)
+
+
+def _turn(weight: Weight, axes: Axes) -> Weight:
+    """Return a weight with its axes in another order."""
+    if axes == tuple(range(len(axes))):
+        return weight
+    shape = tuple(weight.shape[axis] for axis in axes)
+    return replace(_change_values(weight, lambda kernel: permute_axes(kernel, axes)), shape=shape)
+
+
 def _is_filters_first(
-    saved: SourceLayer, leaf: ModuleWeights, weight: Weight, moved: tuple[int, ...]
+    saved: SourceLayer, leaf: ModuleWeights, weight: Weight, last: Axes, first: Axes
 ) -> bool:
-    """Return whether a kernel of Keras 1 is (filters, channels, *spatial)."""
+    """Return whether a kernel of Keras 1, with its shape in each order, has the filters first."""
     if saved.spec is not None:
         return saved.spec.config.get("data_format") == "channels_first"
     named = {target.name: target for target in leaf.targets}
     wanted = named.get(weight.name or "", leaf.targets[0]).shape
-    if wanted is None or wanted == weight.shape == moved:
+    if wanted is None or wanted == last == first:
         what = "a kernel of Keras 1 whose order of axes is in no config"
-        raise ValueError(f"{what}: {weight.shape}")
-    return wanted == moved
+        raise ValueError(f"{what}: {last}")
+    return wanted == first
 
 
 def _merge_lora(saved: SourceLayer, leaf: ModuleWeights) -> tuple[Weight, ...]:

@@ -13,8 +13,20 @@ from torch import Tensor, nn
 from ..._core import arguments
 from ..._core.errors import argument_error, short_repr
 from ..._core.layout import depthwise_weight_to_kernel, weight_to_kernel
-from ..._ops.window_arithmetic import compute_fixed_padding
-from .computations import Computation, Convolution, MatrixProduct, Normalization, Pooling, detach
+from ..._ops.window_arithmetic import (
+    TransposedPadding,
+    compute_fixed_padding,
+    plan_transposed_padding,
+)
+from .computations import (
+    Computation,
+    Convolution,
+    MatrixProduct,
+    Normalization,
+    Pooling,
+    TransposedConvolution,
+    detach,
+)
 
 Config = Mapping[str, Any]
 View = Callable[[Tensor], Tensor]
@@ -105,21 +117,36 @@ def _list_transposed_weights(module: Any) -> tuple[ModuleWeight, ...]:
 
 def _compare_transposed(module: Any, config: Config) -> Iterator[str]:
     yield from _compare_steps(module, config)
-    strides = _steps(config.get("strides", 1), module)
-    if strides is None or config.get("output_padding") is not None:
+    rank, padding = len(module.kernel_size), config.get("padding", "valid")
+    strides, more = _steps(config.get("strides", 1), module), config.get("output_padding")
+    if strides is None or padding not in ("valid", "same"):
         return
-    sizes = zip(module.kernel_size, strides, module.dilation, strict=True)
-    surplus = [(k - 1) * d + 1 - s for k, s, d in sizes]
-    padding = config.get("padding", "valid")
-    if padding == "same":
-        # Keras crops what exceeds `input * stride`, an odd rest at the end, which torch never does.
-        wanted = [(0, -n) if n < 0 else None if n % 2 else (n // 2, 0) for n in surplus]
-    else:
-        wanted = [(0, max(-n, 0)) for n in surplus]
-    if list(zip(module.padding, module.output_padding, strict=True)) != wanted:
-        own = f"padding={module.padding}, output_padding={module.output_padding}"
-        exact = "torch has no padding that is the same" if None in wanted else f"that is {wanted}"
-        yield f"{own}, where the source has padding={padding!r}: {exact}"
+    if more is not None:
+        try:
+            more = arguments.as_nonnegative_ints("", "", more, rank)
+        except ValueError:
+            return
+    plan = plan_transposed_padding(module.kernel_size, strides, module.dilation, padding, more)
+    if _own_padding(module) == plan:
+        return
+    own = f"padding={module.padding}, output_padding={module.output_padding}"
+    source = f"padding={padding!r}" + ("" if more is None else f", output_padding={more}")
+    # Keras crops an odd rest at the end, which torch never does.
+    exact = f"that is padding={plan.padding}, output_padding={plan.output_padding}"
+    exact = "torch has no padding that is the same" if any(plan.cropped) else exact
+    yield f"{own}, where the source has {source}: {exact}"
+
+
+def _own_padding(module: Any) -> TransposedPadding:
+    return TransposedPadding(module.padding, module.output_padding, (0,) * len(module.padding))
+
+
+def _compute_transposed(module: Any) -> TransposedConvolution | None:
+    if module.groups != 1:
+        return None
+    weight, bias = detach(module.weight), detach(module.bias)
+    padding = _own_padding(module)
+    return TransposedConvolution(weight, bias, module.stride, padding, module.dilation)
 
 
 def _compare_steps(module: Any, config: Config) -> Iterator[str]:
@@ -223,6 +250,7 @@ ADAPTERS = (
         {getattr(nn, f"ConvTranspose{rank}d"): (f"conv{rank}d_transpose",) for rank in (1, 2, 3)},
         _list_transposed_weights,
         _compare_transposed,
+        _compute_transposed,
     ),
     Adapter(
         {nn.Linear: ("dense",)},

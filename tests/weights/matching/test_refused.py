@@ -142,6 +142,16 @@ OURS = {"filters": 2, "kernel_size": 3}
         ),
         (nn.ConvTranspose2d(2, 2, 2, 3), ("Conv2DTranspose", {"strides": 3}), "output_padding"),
         (nn.ConvTranspose2d(2, 2, 2, 3), ("Conv2DTranspose", {}), "strides=(1, 1)"),
+        (
+            nn.ConvTranspose2d(2, 2, 3, 2, 1),
+            ("Conv2DTranspose", {"strides": 2, "padding": "same", "output_padding": [0, 0]}),
+            None,
+        ),
+        (
+            nn.ConvTranspose2d(2, 2, 3, 2),
+            ("Conv2DTranspose", {"strides": 2, "output_padding": 1}),
+            "that is padding=(0, 0), output_padding=(1, 1)",
+        ),
         (keras.Conv2D(2, 3), ("Conv2D", OURS), None),
         (keras.Conv2D(2, 3), ("Conv2D", {**OURS, "padding": "same"}), "padding"),
         (keras.Conv2D(2, 3), ("Conv2D", {**OURS, "activation": "relu"}), "'relu'"),
