@@ -15,9 +15,9 @@ from tests.layers.convolution.test_local import CASES as LOCAL
 from tests.layers.test_activation import NAMES
 
 SIZES = {  # a strided "same" pads each by another amount
-    Conv1D: ((8,), (9,), (11,), (13,)),
-    Conv2D: ((8, 9), (9, 12), (11, 8), (12, 10)),
-    Conv3D: ((7, 5, 6), (8, 6, 5), (6, 7, 9), (5, 8, 7)),
+    1: ((8,), (9,), (11,), (13,)),
+    2: ((8, 9), (9, 12), (11, 8), (12, 10)),
+    3: ((7, 5, 6), (8, 6, 5), (6, 7, 9), (5, 8, 7)),
 }
 BATCHES = (2, 3, 1, 4)
 NOT_TWO_POSITIVE_INTEGERS = (
@@ -79,7 +79,7 @@ def _conv(
     **arguments: Any,
 ) -> LayerCase:
     first = arguments.get("data_format") == "channels_first"
-    sized = zip(BATCHES, sizes or SIZES[layer], strict=False)
+    sized = zip(BATCHES, sizes or SIZES[layer.rank or 2], strict=False)
     shape, *other = [(n, channels, *s) if first else (n, *s, channels) for n, s in sized]
     given = {"filters": filters, "kernel_size": kernel_size, **arguments}
     given = {"bias_initializer": "random_normal", **given}

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from kerastorch._ops import batch_norm as batch_norm_module
-from kerastorch._ops.batch_norm import _NormalizeByBatch, normalize_by_batch
+from kerastorch._ops import normalization as batch_norm_module
+from kerastorch._ops.normalization import _NormalizeByBatch, normalize_by_batch
 from kerastorch.layers import BatchNormalization
 
 EPSILON = 1e-3

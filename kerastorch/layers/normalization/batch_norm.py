@@ -14,7 +14,7 @@ from ..._core.config_versions import require_keras_1
 from ..._core.errors import argument_error
 from ..._core.layout import from_channels_second, to_channels_second
 from ..._core.registry import keras_layer
-from ..._ops.batch_norm import normalize, normalize_by_batch
+from ..._ops.normalization import normalize, normalize_by_batch
 from ..base.layer import Layer
 from ..base.weights import Shape, Sizes, WeightSpec, declare_weight
 

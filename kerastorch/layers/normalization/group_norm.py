@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..._core.layout import from_channels_second, to_channels_second
 from ..._core.registry import keras_layer
-from ..._ops.group_norm import normalize_by_group
+from ..._ops.normalization import normalize_by_group
 from ..base.sharing import give_parameters, require_convertible
 from ..base.weights import Shape, Sizes, declare_weight
 from . import torch_conversion
