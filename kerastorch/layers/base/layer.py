@@ -156,7 +156,7 @@ class Layer(LazyLayer, Computation):
     @property
     def dtype_policy(self) -> dtype_policies.DTypePolicy:
         """The dtype policy; after `.half()`, `.double()` and the like, the weights' own dtype."""
-        first = next(iter(self._tensors().values()), None)
+        first = self._find_first_tensor()
         name = None if first is None else dtype_policies.get_dtype_name(first.dtype)
         if name in (None, self._policy.variable_dtype):
             return self._policy
@@ -194,7 +194,7 @@ class Layer(LazyLayer, Computation):
         if found is None:
             rule = "a tensor or an array of real numbers"
             self._refuse_argument("inputs", rule, inputs, find_remedy(inputs))
-        first = next(iter(self._tensors().values()), None)
+        first = self._find_first_tensor()
         return found if first is None else found.to(first.device)
 
     def _cast(self, x: Tensor, weights: torch.dtype) -> tuple[Tensor, torch.dtype]:

@@ -185,6 +185,11 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         named = itertools.chain(self._parameters.items(), self._buffers.items())
         return {name: tensor for name, tensor in named if tensor is not None}
 
+    def _find_first_tensor(self) -> Tensor | None:
+        for tensor in self._tensors().values():  # `next` with a default breaks graphs of torch 2.6
+            return tensor
+        return None
+
     def _tensor(self, name: str) -> Any:
         """Return a parameter or buffer, None if the layer lacks it; faster than `getattr`."""
         if name in self._parameters:

@@ -51,7 +51,8 @@ class Merge(StatelessLayer):
 class Elementwise(Merge):
     """An elementwise merge with broadcasting; missing axes come after the batch."""
 
-    _combine: ClassVar[Any]  # the function of two tensors
+    def _combine(self, x: Tensor, y: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def _compute(self, x: list[Tensor]) -> Tensor:
         y, *others = self._align(x)
@@ -112,7 +113,9 @@ class Add(Elementwise):
     """
 
     overwrites_input = True
-    _combine = staticmethod(operator.add)
+
+    def _combine(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
 
     def _compute(self, x: list[Tensor], *, inplace: int | None = None) -> Tensor:
         if inplace is not None and len(x) == 2:
@@ -134,8 +137,10 @@ class Subtract(Elementwise):
         tensor([[-2, -1]])
     """
 
-    _combine = staticmethod(operator.sub)
     _count = 2
+
+    def _combine(self, x: Tensor, y: Tensor) -> Tensor:
+        return x - y
 
 
 @keras_layer()
@@ -150,7 +155,8 @@ class Multiply(Elementwise):
         tensor([[3, 8]])
     """
 
-    _combine = staticmethod(operator.mul)
+    def _combine(self, x: Tensor, y: Tensor) -> Tensor:
+        return x * y
 
 
 @keras_layer()
@@ -167,7 +173,8 @@ class Average(Elementwise):
         tensor([[2.0000, 2.5000]], dtype=torch.float64)
     """
 
-    _combine = staticmethod(operator.add)
+    def _combine(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
 
     def _compute(self, x: list[Tensor]) -> Tensor:
         total = super()._compute(x)
@@ -188,7 +195,8 @@ class Maximum(Elementwise):
         tensor([[3, 5]])
     """
 
-    _combine = staticmethod(torch.maximum)
+    def _combine(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.maximum(x, y)
 
 
 @keras_layer()
@@ -203,7 +211,8 @@ class Minimum(Elementwise):
         tensor([[1, 4]])
     """
 
-    _combine = staticmethod(torch.minimum)
+    def _combine(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.minimum(x, y)
 
 
 @keras_layer()
