@@ -1,8 +1,8 @@
 """Batch normalization by given statistics or by accurate batch statistics.
 
 On a CPU, torch accumulates channels_last values of a channel in one running sum: for 400,000 values
-the variance and the output are off by 1e-4. Here they are summed in many columns, which takes no
-longer and leaves an error of 1e-6.
+the variance and the output are off by 1e-4. Here they are summed in many columns, which takes
+little longer and leaves an error of 1e-6.
 """
 
 from __future__ import annotations
