@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +45,7 @@ def convolve_1d(
     return _unsafe_view(y, (*y.shape[:2], y.shape[3]))
 
 
-_unsafe_view: Any = torch.ops.aten._unsafe_view.default
+_unsafe_view: Callable[..., Tensor] = torch.ops.aten._unsafe_view.default
 CONVOLUTIONS: dict[int, Convolution] = {1: convolve_1d, 2: torch.conv2d, 3: torch.conv3d}
 
 
