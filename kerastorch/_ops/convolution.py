@@ -38,9 +38,14 @@ def convolve_1d(
     if padding:
         padding = (0, padding if isinstance(padding, int) else padding[0])
     x, weight = x.unsqueeze(2), weight.unsqueeze(2)
-    return torch.conv2d(x, weight, bias, stride, padding, dilation, groups).squeeze(2)
+    y = torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    if not y.requires_grad:
+        return y.squeeze(2)
+    # To overwrite a view that autograd knows costs copies of its gradient.
+    return _unsafe_view(y, (*y.shape[:2], y.shape[3]))
 
 
+_unsafe_view: Callable[..., Tensor] = torch.ops.aten._unsafe_view.default
 CONVOLUTIONS: dict[int, Convolution] = {1: convolve_1d, 2: torch.conv2d, 3: torch.conv3d}
 
 

@@ -22,7 +22,8 @@ from .window_arithmetic import Integers
 _SMALL_WINDOW, _FEW_CHANNELS = 12, 16  # up to here oneDNN's gradient is as fast
 _COPY_BOUND = 3  # input and output elements per weight, if the input is copied
 _READ_BOUND = {False: 4, True: 8}  # the same if it is not, by whether gradients are enabled
-_MIN_PRODUCTS = 8_000_000  # multiplications that hide the overhead of a few more calls
+# Multiplications that hide the overhead of a few more calls, by the number of axes
+_MIN_PRODUCTS = {3: 8_000_000, 4: 8_000_000, 5: 100_000}
 
 
 def select_convolution(kernel_size: Integers, strides: Integers, groups: int) -> Convolution:
@@ -83,7 +84,7 @@ def conv1x1_as_matmul(
     than a new tensor.
     """
     strided = max(stride) > 1
-    if _is_measured(x) and (strided or x.numel() * weight.shape[0] >= _MIN_PRODUCTS):
+    if _is_measured(x) and (strided or x.numel() * weight.shape[0] >= _MIN_PRODUCTS[x.ndim]):
         inputs = to_channels_last(x)
         if strided:  # the gradient of the slices is channels_last too
             inputs = inputs[(slice(None), *(slice(None, None, step) for step in stride))]

@@ -301,6 +301,18 @@ def test_a_causal_output_depends_on_no_later_step(dilation):
             assert_close(outputs[:, :7], layer(x)[:, :7])
 
 
+@pytest.mark.parametrize("padding", ["valid", "causal"])
+def test_an_activation_of_a_sequence_overwrites_no_view(padding):
+    """Of a view, autograd would copy the gradient."""
+    layer = Conv1D(6, 3, padding=padding, activation="relu", input_shape=(12, 3))
+    node, names = layer(torch.randn(2, 12, 3)).grad_fn, []
+    while node is not None:
+        names.append(node.name())
+        node = node.next_functions[0][0] if node.next_functions else None
+    assert names[1].startswith("Relu") and names[2].startswith("UnsafeView")
+    assert not any(name.startswith(("CopySlices", "AsStrided")) for name in names)
+
+
 def test_padding_keeps_the_memory_of_a_sequence():
     x = torch.randn(2, 12, 3).permute(0, 2, 1)  # (batch, channels, steps)
     padded = convolution._pad(x, [1, 2])

@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from kerastorch import apply_constraints, config, regularization_loss
-from kerastorch.layers import Conv2D
+from kerastorch.layers import Conv1D, Conv2D
 from tests.layers.case import batch
 from tests.layers.contract import COPIES
 from tests.layers.convolution.rows import EACH, is_channels_first, make
@@ -218,3 +218,11 @@ def test_a_layer_never_called_compiles(way):
     x = batch((2, 5, 6, 3))
     outputs = torch.compile(layer, backend="eager", fullgraph=True)(x)
     assert_close(outputs, layer(x))
+
+
+def test_a_sequence_without_a_data_format_is_of_keras_up_to_2_1():
+    config.set_image_data_format("channels_first")
+    written = Conv1D(4, 3, name="a").get_config()
+    assert written.pop("data_format") == "channels_first"
+    assert Conv1D.from_config(written).data_format == "channels_last"
+    assert Conv1D.from_config({"filters": 4, "kernel_size": 3}).data_format == "channels_first"
