@@ -98,7 +98,7 @@ def _count_columns(size: int, channels: int) -> int:
 class _NormalizeByBatch(torch.autograd.Function):
     """torch's normalization with accurate statistics."""
 
-    # A `setup_context` would allow the transforms of `torch.func`, but takes longer than all else.
+    # A `setup_context` would allow the transforms of `torch.func`, but makes each call slower.
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, gamma: Tensor | None, beta: Tensor | None, epsilon: float

@@ -126,8 +126,8 @@ def open_source(source: Any, progress: Progress | None) -> Iterator[WeightFile]:
 
 def _as_model(contents: WeightFile, source: Any) -> WeightFile:
     """Return a single live layer as a model of it, so that its config is compared as well."""
-    alone = contents.layers[0] if len(contents.layers) == 1 else None
-    if not is_keras_object(source) or contents.config is not None or alone is None or alone.path:
+    single = contents.layers[0] if len(contents.layers) == 1 else None
+    if not is_keras_object(source) or contents.config is not None or single is None or single.path:
         return contents
     try:
         layer = {"class_name": type(source).__name__, "config": source.get_config()}
@@ -137,7 +137,7 @@ def _as_model(contents: WeightFile, source: Any) -> WeightFile:
     if (contents.version or "").startswith("3"):
         content["trainable"] = True  # as in configs of Keras 3 only
     config = {"class_name": "Sequential", "config": content}
-    return replace(contents, config=config, layers=(replace(alone, path=alone.name or ""),))
+    return replace(contents, config=config, layers=(replace(single, path=single.name or ""),))
 
 
 def _find_plan(

@@ -117,11 +117,11 @@ def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
         fronts = (prefix[:end] for end in range(len(prefix)))
         outer = next((front for front in fronts if front in owners), prefix)
         owners.setdefault(outer, []).append(weight)
-    alone = len(owners) == 1
+    is_single = len(owners) == 1
     for prefix, weights in owners.items():
-        path = layer.path if alone else f"{layer.path}/{'/'.join(prefix)}"
+        path = layer.path if is_single else f"{layer.path}/{'/'.join(prefix)}"
         start = prefix.index(layer.path) + 1 if layer.path in prefix else 0
-        names = (layer.path,) if alone else (layer.path, *prefix[start:])
+        names = (layer.path,) if is_single else (layer.path, *prefix[start:])
         yield SourceLayer(names, path, tuple(name_weight(layer, weight) for weight in weights))
 
 

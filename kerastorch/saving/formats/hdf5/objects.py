@@ -30,7 +30,7 @@ def make_error(source: str, path: str, what: str) -> FileError:
 
 @dataclass(frozen=True)
 class ChunkedData:
-    """The chunks of an array: their shape, filters in the order of application, and places."""
+    """The chunks of an array: their shape, filters in the order of application, and positions."""
 
     shape: tuple[int, ...]
     filters: tuple[int, ...]
