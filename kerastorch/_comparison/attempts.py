@@ -9,26 +9,31 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._core.layout import kernel_to_weight, permute_axes
 from .._ops.window_arithmetic import plan_transposed_padding
-from ..saving.weights.computations import (
+from ..layers.base.functional import (
     SAME,
+    BatchNorm,
+    Chain,
     Convolution,
+    Function,
     MatrixProduct,
-    Normalization,
     Pooling,
+    SampleNorm,
     TransposedConvolution,
 )
+from ..layers.base.layer import Layer
+from ..saving.weights.torch_modules import find_adapter
 from .difference import list_input_layouts, measure_difference
 from .running import ModuleCall
 
-_CONVOLUTIONS = (Convolution, TransposedConvolution)
-_LINEAR = (*_CONVOLUTIONS, MatrixProduct)
+CONVOLUTIONS = (Convolution, TransposedConvolution)
+LINEAR = (*CONVOLUTIONS, MatrixProduct)
 Compute: TypeAlias = Callable[..., Any]
 Attempts: TypeAlias = Iterator[tuple[Compute, str]]
 
@@ -51,16 +56,30 @@ class Trial:
         return measure_difference(found, expected).relative <= self.rtol
 
 
-def _change_padding(padding: Any, trial: Trial, op: Any) -> Attempts:
-    """Pad by this amount on both sides, or by TensorFlow's 'same'."""
+def get_function(module: nn.Module) -> Function | None:
+    """Return what a module computes before its activation, or None if that is unknown."""
+    if isinstance(module, Layer):
+        return module._as_function()
+    if type(module) is nn.Sequential:
+        return Chain(tuple(get_function(part) or part for part in module))
+    adapter = find_adapter(module, any_forward=True)
+    return None if adapter is None else adapter.function(module)
+
+
+# Padding
+
+
+def change_padding(padding: Any, trial: Trial, op: Any) -> Attempts:
+    """Pad by this amount on both sides, or as Keras's "same" or "causal"."""
     if isinstance(op, (Convolution, Pooling)):
         sizes = op.weight.shape[2:] if isinstance(op, Convolution) else op.size
-        wanted = padding if padding == SAME else (padding,) * len(sizes)
-        if op.padding != wanted:
-            yield replace(op, padding=wanted), str(op.padding)
+        wanted: Any = padding if isinstance(padding, str) else (padding,) * len(sizes)
+        known = wanted != "causal" or (isinstance(op, Convolution) and len(sizes) == 1)
+        if op.padding != wanted and known:
+            yield replace(op, padding=wanted), repr(op.padding)
 
 
-def _change_crop(trial: Trial, op: Any) -> Attempts:
+def change_crop(trial: Trial, op: Any) -> Attempts:
     """Crop as Keras's 'same' and 'valid' do, without and with an output padding."""
     if isinstance(op, TransposedConvolution):
         window = tuple(op.weight.shape[2:]), op.stride, op.dilation
@@ -74,19 +93,23 @@ def _change_crop(trial: Trial, op: Any) -> Attempts:
                 yield replace(op, padding=wanted), f"with {own}, where Keras has {text}"
 
 
-def _exclude_padding(trial: Trial, op: Any) -> Attempts:
+def exclude_padding(trial: Trial, op: Any) -> Attempts:
+    """Exclude the padding from an average."""
     if isinstance(op, Pooling):  # which excludes it, as its module may not
         yield op, ""
 
 
-def _exchange_pooling(trial: Trial, op: Any) -> Attempts:
+def exchange_pooling(trial: Trial, op: Any) -> Attempts:
     """Exchange average and maximum."""
     if isinstance(op, Pooling):
         kind: Any = "average" if op.kind == "max" else "max"
         yield replace(op, kind=kind), kind
 
 
-def _change_weight(kinds: Any, change: Any, trial: Trial, op: Any) -> Attempts:
+# Weights
+
+
+def change_weight(kinds: Any, change: Any, trial: Trial, op: Any) -> Attempts:
     """Change the weight of operations of these classes."""
     if isinstance(op, kinds):
         weight = change(op.weight)
@@ -94,36 +117,65 @@ def _change_weight(kinds: Any, change: Any, trial: Trial, op: Any) -> Attempts:
             yield replace(op, weight=weight), ""
 
 
-def _swap_sides(weight: Tensor) -> Tensor:
-    """Return a weight with its height and width swapped."""
-    return permute_axes(weight, (0, 1, 3, 2)) if weight.ndim == 4 else weight
+def swap_sides(weight: Tensor) -> Tensor:
+    """Return a weight with its height and width, the last two axes, swapped."""
+    axes = tuple(range(weight.ndim))
+    return permute_axes(weight, (*axes[:-2], *axes[:-3:-1])) if weight.ndim > 3 else weight
 
 
-def _swap_channels(weight: Tensor) -> Tensor:
+def swap_channels(weight: Tensor) -> Tensor:
     """Return a weight with its inputs and outputs swapped."""
     return permute_axes(weight, (1, 0, *range(2, weight.ndim)))
 
 
-def _permute_kernel(weight: Tensor) -> Tensor:
+def permute_kernel(weight: Tensor) -> Tensor:
     """Return the permuted kernel that this weight is the reshaped one of."""
     outs, ins, *sides = weight.shape
     return kernel_to_weight(weight.contiguous().reshape(*sides, ins, outs))
 
 
-def _drop_bias(trial: Trial, op: Any) -> Attempts:
-    if isinstance(op, _LINEAR) and op.bias is not None:
+def order_depthwise_filters(trial: Trial, op: Any) -> Attempts:
+    """Order the filters by their channel, as Keras does, where they are by their multiplier."""
+    if isinstance(op, Convolution) and 1 < op.groups < len(op.weight):
+        yield replace(op, weight=_order_by_channel(op.weight, 0, op.groups)), ""
+
+
+def order_depthwise_outputs(trial: Trial, op: Any) -> Attempts:
+    """Order output channels by the input channel, of a module of unknown computation as well."""
+    if isinstance(op, Convolution) and 1 < op.groups < len(op.weight):
+        yield lambda x: _order_by_channel(op(x), 1, op.groups), ""
+    elif op is None and trial.given.ndim > 2:
+        for axis in (1, -1):
+            size = trial.given.shape[axis]
+            for channels in (n for n in range(2, size // 2 + 1) if not size % n):
+                ordered = _order_by_channel(trial.given, axis, channels)
+                yield lambda *inputs, ordered=ordered: ordered, ""
+
+
+def _order_by_channel(tensor: Tensor, axis: int, channels: int) -> Tensor:
+    """Return a tensor whose axis is (channel, multiplier) instead of (multiplier, channel)."""
+    axis %= tensor.ndim
+    split = tensor.reshape(*tensor.shape[:axis], -1, channels, *tensor.shape[axis + 1 :])
+    axes = list(range(split.ndim))
+    axes[axis : axis + 2] = axis + 1, axis
+    return permute_axes(split, axes).reshape(tensor.shape)
+
+
+def drop_bias(trial: Trial, op: Any) -> Attempts:
+    """Add no bias."""
+    if isinstance(op, LINEAR) and op.bias is not None:
         yield replace(op, bias=None), ""
 
 
-def _add_bias(trial: Trial, op: Any) -> Attempts:
+def add_bias(trial: Trial, op: Any) -> Attempts:
     """Add the bias that follows from the difference, if that is constant in each channel."""
-    if not isinstance(op, _LINEAR):
+    if not isinstance(op, LINEAR):
         return
     bare = replace(op, bias=None)
 
     def compute(x: Tensor) -> Tensor:
         y = bare(x)
-        axis = 1 if isinstance(op, _CONVOLUTIONS) else y.ndim - 1
+        axis = 1 if isinstance(op, CONVOLUTIONS) else y.ndim - 1
         for wanted in list_input_layouts(trial.expected):
             if wanted.shape == y.shape and y.numel() > y.shape[axis]:
                 return y + _median_offset(wanted.to(y) - y, wanted, axis)
@@ -139,66 +191,43 @@ def _median_offset(difference: Tensor, expected: Tensor, axis: int) -> Tensor:
     return medians.reshape([-1 if n == axis else 1 for n in range(difference.ndim)])
 
 
-_EPSILONS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-7, 1e-2, 1e-8, 0.0)
+# Each field of a function -> Keras's names of that weight
+_FIELDS = {
+    "weight": ("kernel", "gamma", "scale", "depthwise_kernel", "pointwise_kernel"),
+    "bias": ("bias", "beta"),
+    "mean": ("moving_mean",),
+    "variance": ("moving_variance",),
+}
+_FIELD = {name: field for field, names in _FIELDS.items() for name in names}
 
 
-def _change_epsilon(trial: Trial, op: Any) -> Attempts:
-    """Try the usual epsilons, then the one that follows from the difference."""
-    if isinstance(op, Normalization):
-        for epsilon in (*_EPSILONS, *_solve_for_epsilon(trial, op)):
-            if epsilon != op.epsilon:
-                yield replace(op, epsilon=epsilon), f"{op.epsilon:g}, Keras's is {epsilon:g}"
-
-
-def _solve_for_epsilon(trial: Trial, op: Normalization) -> Iterator[float]:
-    """Solve `scale * (x - mean) / sqrt(variance + epsilon) + offset = expected`."""
-    if op.mean is None or op.variance is None:
-        return
-    channel = int(op.variance.argmin())  # where epsilon matters most
-    undivided = replace(op, variance=torch.ones_like(op.variance), epsilon=0.0)
-    offset = 0.0 if op.bias is None else op.bias[channel]
-    layouts = map(list_input_layouts, (trial.inputs[0], trial.expected))
-    for x, wanted in zip(*layouts, strict=False):
-        if x.shape == wanted.shape and x.ndim > 1 and x.shape[1] == len(op.mean):
-            over = undivided(x).select(1, channel) - offset
-            under = wanted.select(1, channel) - offset
-            epsilon = (over / under).square().flatten().nanmedian() - op.variance[channel]
-            if epsilon > 0:
-                yield float(f"{epsilon.item():.3g}")
-
-
-def _use_batch_statistics(trial: Trial, op: Any) -> Attempts:
-    if isinstance(op, Normalization) and op.mean is not None:
-        yield replace(op, mean=None, variance=None), ""
-
-
-def _use_moving_statistics(trial: Trial, op: Any) -> Attempts:
-    names = ("moving_mean", "moving_variance")
-    if isinstance(op, Normalization) and op.mean is None and set(names) <= set(trial.weights):
-        mean, variance = (trial.weights[name] for name in names)
-        yield replace(op, mean=mean, variance=variance), ""
-
-
-def _use_recorded_weights(trial: Trial, op: Any) -> Attempts:
-    if not trial.weights or not isinstance(op, (*_LINEAR, Normalization)):
-        return
-    names: tuple[str, ...] = ("kernel", "bias")
-    if isinstance(op, Normalization):
-        names = ("gamma", "beta", "moving_mean", "moving_variance")
-    theirs: dict[str, Any] = {}
+def use_recorded_weights(trial: Trial, op: Any) -> Attempts:
+    """Use the reference's weights."""
+    parts: list[Any] = list(op.parts) if isinstance(op, Chain) else [op]
+    own = [n for n, part in enumerate(parts) if isinstance(part, (*LINEAR, BatchNorm, SampleNorm))]
+    found: list[dict[str, str]] = [{} for _ in own]  # of each part, field -> Keras's name
+    place = 0
+    for name in filter(_FIELD.get, trial.weights):
+        place += place < len(own) and _FIELD[name] in found[place]
+        if place == len(own) or not hasattr(parts[own[place]], _FIELD[name]):
+            return
+        found[place][_FIELD[name]] = name
     wrong = []
-    for name, part in zip(names, ("weight", "bias", "mean", "variance"), strict=False):
-        ours = getattr(op, part)
-        theirs[part] = _to_torch_order(trial.weights.get(name), ours)
-        if not _are_equal(ours, theirs[part], trial):
-            wrong.append(f"`{name}`")
-    if wrong:
-        yield replace(op, **theirs), " and ".join(wrong)
+    for n, names in zip(own, found, strict=True):
+        theirs: dict[str, Any] = {}
+        for field in filter(partial(hasattr, parts[n]), _FIELDS):
+            ours, given = getattr(parts[n], field), trial.weights.get(names.get(field, ""))
+            theirs[field] = _to_torch_order(given, ours, parts[n])
+            if not _are_equal(ours, theirs[field], trial):
+                wrong.append(f"`{names.get(field, field)}`")
+        parts[n] = replace(parts[n], **theirs)
+    if any(found) and wrong:
+        yield Chain(tuple(parts)), " and ".join(wrong)
 
 
-def _to_torch_order(array: Tensor | None, like: Tensor | None) -> Tensor | None:
+def _to_torch_order(array: Tensor | None, like: Tensor | None, op: Any) -> Tensor | None:
     """Return a Keras weight, depthwise or not, in PyTorch's order of axes."""
-    if array is None or array.ndim < 2:
+    if array is None or not isinstance(op, LINEAR) or array.ndim < 2:
         return array
     weight = kernel_to_weight(array)
     if like is not None and weight.shape != like.shape and weight.numel() == like.numel():
@@ -213,91 +242,49 @@ def _are_equal(ours: Tensor | None, theirs: Tensor | None, trial: Trial) -> bool
     return trial.agrees(ours, theirs)
 
 
-class Rule(NamedTuple):
-    """One known mistake; "{}" in `text` stands for what an attempt changed."""
+# Normalization
 
-    name: str
-    text: str
-    attempts: Callable[[Trial, Any], Attempts]
+_EPSILONS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-7, 1e-2, 1e-8, 0.0)
 
 
-RULES = (
-    Rule(
-        "padding",
-        "it pads by {}, where Keras pads by TensorFlow's 'same', whose odd element comes after. "
-        "Use the layer of `kerastorch.layers` with padding='same', or pad with "
-        "`torch.nn.functional.pad` yourself.",
-        partial(_change_padding, SAME),
-    ),
-    Rule(
-        "padding",
-        "it pads by {}, where Keras pads nothing. Use padding='valid', that is 0.",
-        partial(_change_padding, 0),
-    ),
-    Rule(
-        "padding",
-        "it crops {}. Keras crops an odd rest at the end, as no padding of PyTorch does. Use the "
-        "layer of `kerastorch.layers`, or crop the end of the output yourself.",
-        _change_crop,
-    ),
-    Rule(
-        "padding counted",
-        "its average includes the padding, which Keras excludes. Use count_include_pad=False.",
-        _exclude_padding,
-    ),
-    Rule("pooling", "Keras pools by {}. Use that pooling.", _exchange_pooling),
-    Rule(
-        "kernel height and width",
-        "the kernel's height and width are swapped. Keras's kernel is (height, width, in, out), "
-        "PyTorch's weight (out, in, height, width): permute_axes(3, 2, 0, 1).",
-        partial(_change_weight, _CONVOLUTIONS, _swap_sides),
-    ),
-    Rule(
-        "kernel flipped",
-        "the kernel is flipped along its spatial axes, as Theano kept it. Flip it back.",
-        partial(_change_weight, _CONVOLUTIONS, lambda w: w.flip(tuple(range(2, w.ndim)))),
-    ),
-    Rule(
-        "kernel transposed",
-        "the kernel's inputs and outputs are swapped. Keras's kernel has (..., in, out), PyTorch's "
-        "weight (out, in, ...): load the transposed kernel.",
-        partial(_change_weight, (Convolution, MatrixProduct), _swap_channels),
-    ),
-    Rule(
-        "kernel transposed",
-        "the kernel's filters and channels are swapped. The kernel of a transposed convolution is "
-        "(..., filters, channels) in Keras, PyTorch's weight (channels, filters, ...): permute the "
-        "axes by (3, 2, 0, 1), as for other convolutions.",
-        partial(_change_weight, TransposedConvolution, _swap_channels),
-    ),
-    Rule(
-        "kernel reshaped",
-        "the kernel was reshaped to PyTorch's shape, which mixes it up. Permute its axes instead: "
-        "(3, 2, 0, 1) for a convolution, (1, 0) for a Dense kernel.",
-        partial(_change_weight, _LINEAR, _permute_kernel),
-    ),
-    Rule("bias", "Keras's layer has no bias. Use bias=False.", _drop_bias),
-    Rule("epsilon", "its epsilon is {}. Set it to Keras's.", _change_epsilon),
-    Rule(
-        "statistics",
-        "it normalizes by batch statistics, Keras by moving ones. Use "
-        "track_running_stats=True, load the moving statistics, and call `model.eval()`.",
-        _use_moving_statistics,
-    ),
-    Rule(
-        "statistics",
-        "the reference was normalized by batch statistics, as in training. Record it with "
-        "training=False.",
-        _use_batch_statistics,
-    ),
-    Rule(
-        "weights",
-        "with the reference's weights it agrees, so its own weights differ: {}. Load them again.",
-        _use_recorded_weights,
-    ),
-    Rule(
-        "bias",
-        "Keras adds another constant to each channel; here it has {}. Load Keras's bias.",
-        _add_bias,
-    ),
-)
+def change_epsilon(trial: Trial, op: Any) -> Attempts:
+    """Try the usual epsilons, then the one that follows from the difference."""
+    if isinstance(op, (BatchNorm, SampleNorm)):
+        for epsilon in itertools.chain(_EPSILONS, _solve_for_epsilon(trial, op)):
+            if epsilon != op.epsilon:
+                yield replace(op, epsilon=epsilon), f"{op.epsilon:g}, Keras's is {epsilon:g}"
+
+
+def _solve_for_epsilon(trial: Trial, op: BatchNorm | SampleNorm) -> Iterator[float]:
+    """Solve `scale * (x - mean) / sqrt(variance + epsilon) + offset = expected`.
+
+    Without the offset, the inverse square of either side is linear in epsilon.
+    """
+    layouts = map(list_input_layouts, (trial.inputs[0].double(), trial.expected.double()))
+    for x, expected in zip(*layouts, strict=False):
+        try:
+            bare = [replace(op, bias=None, epsilon=epsilon)(x) for epsilon in (0.0, 1.0)]
+            wanted = expected - (replace(op, epsilon=1.0)(x) - bare[1])
+        except (RuntimeError, ValueError):  # the other layout has other channels
+            continue
+        if wanted.shape == expected.shape == x.shape:
+            none, one, given = (y.square().reciprocal() for y in (*bare, wanted))
+            matters = none / one  # least where epsilon matters most
+            kept = matters <= matters.nanmedian()
+            epsilon = ((given - none) / (one - none))[kept].nanmedian().item()
+            if epsilon > 0:
+                yield float(f"{epsilon:.3g}")
+
+
+def use_batch_statistics(trial: Trial, op: Any) -> Attempts:
+    """Normalize by the batch's statistics."""
+    if isinstance(op, BatchNorm) and op.mean is not None:
+        yield replace(op, mean=None, variance=None), ""
+
+
+def use_moving_statistics(trial: Trial, op: Any) -> Attempts:
+    """Normalize by the reference's moving statistics."""
+    names = ("moving_mean", "moving_variance")
+    if isinstance(op, BatchNorm) and op.mean is None and set(names) <= set(trial.weights):
+        mean, variance = (trial.weights[name] for name in names)
+        yield replace(op, mean=mean, variance=variance), ""

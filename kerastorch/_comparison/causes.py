@@ -11,20 +11,14 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import activations
 from .._core.layout import permute_axes, to_channels_last, to_channels_second
 from ..activations import serialization
-from ..layers.convolution.conv import Conv
-from ..layers.convolution.transpose import ConvTranspose
-from ..layers.core.dense import Dense
-from ..layers.normalization.batch_norm import BatchNormalization
-from ..layers.pooling.pooling import BasePooling, _MaxPooling
-from ..saving.weights import computations
-from ..saving.weights.torch_modules import find_adapter
-from .attempts import RULES, Compute, Trial
+from .attempts import Compute, Trial, get_function
 from .difference import list_input_layouts, list_output_layouts
+from .rules import RULES
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -71,22 +65,25 @@ def find_cause(trial: Trial) -> Cause | None:
         if _agrees(trial, trial.call.repeat, activations.linear):
             return find_input_cause(trial) or _find_cause_before(trial)
         if any(map(partial(_is_padded, trial), trial.taken, trial.inputs)):
-            trial = replace(trial, inputs=trial.taken)
+            found = _find_layer_cause(replace(trial, inputs=trial.taken))
+            return found or _find_layer_cause(
+                trial, " (In the model its input is padded before it.)"
+            )
         return _find_layer_cause(trial)
 
 
-def _find_layer_cause(trial: Trial) -> Cause | None:
-    op = _get_computation(trial.call.module)
+def _find_layer_cause(trial: Trial, suffix: str = "") -> Cause | None:
+    op = get_function(trial.call.module)
     activation: Any = getattr(trial.call.module, "activation", None)
     own = activation if callable(activation) else activations.linear
     if own is activations.linear:
         found = (
             _find_missing_activation(trial)
-            or _apply_rules(trial, op, own)
+            or _apply_rules(trial, op, own, suffix)
             or _find_activation(trial, op or trial.call.repeat, _MISSING, outside=True)
         )
     else:
-        found = _apply_rules(trial, op, own)
+        found = _apply_rules(trial, op, activations.linear if op is None else own, suffix)
     if found is not None:
         return found
     if op is None:
@@ -95,7 +92,7 @@ def _find_layer_cause(trial: Trial) -> Cause | None:
         name = getattr(own, "__name__", type(own).__name__)
         return _find_activation(trial, op, f"its activation is `{name}`, Keras's is `{{}}`.")
     for name, activation in ACTIVATIONS.items():
-        found = _apply_rules(trial, op, activation, f" (Keras then applies `{name}`.)")
+        found = _apply_rules(trial, op, activation, f" (Keras then applies `{name}`.){suffix}")
         if found is not None:
             break
     return found
@@ -117,9 +114,10 @@ def _find_missing_activation(trial: Trial) -> Cause | None:
 
 def _apply_rules(trial: Trial, op: Any, finish: Activation, suffix: str = "") -> Cause | None:
     for rule in RULES:
-        for compute, exchanged in rule.attempts(trial, op):
+        for compute, exchanged in rule.try_on(trial, op):
             if _agrees(trial, compute, finish):
-                return Cause(rule.name, trial.call.layer, rule.text.format(exchanged) + suffix)
+                text = rule.text.format(exchanged) + suffix
+                return Cause(rule.name, trial.call.layer, text, rule.name == "padding")
     return None
 
 
@@ -197,31 +195,3 @@ def _find_cause_before(trial: Trial) -> Cause:
         "rounding errors add up, and a larger `rtol` is enough."
     )
     return Cause("input", trial.call.layer, text)
-
-
-def _get_computation(module: nn.Module) -> computations.Computation | None:
-    """Return what a module computes, or None if that is unknown."""
-    own: Any = module
-    if isinstance(own, BasePooling):
-        padding: Any = computations.SAME if own._same else (0,) * own.rank
-        kind: Any = "max" if isinstance(own, _MaxPooling) else "average"
-        return computations.Pooling(kind, own.pool_size, own.strides, padding)
-    if isinstance(own, BatchNormalization):
-        tensors = (own.weight, own.bias, own.running_mean, own.running_var)
-        weight, bias, mean, variance = map(computations.detach, tensors)
-        return computations.Normalization(weight, bias, mean, variance, own.epsilon)
-    if isinstance(own, ConvTranspose):
-        weight, bias = map(computations.detach, (own.weight, own.bias))
-        steps = own.strides, own._plan_padding(), own.dilation_rate
-        return computations.TransposedConvolution(weight, bias, *steps)
-    if not isinstance(own, (Conv, Dense)):
-        adapter = find_adapter(module, any_forward=True)
-        return None if adapter is None else adapter.computation(module)
-    weight = own._weight_with_lora(own.weight) if own.lora_enabled else own.weight
-    kernel, bias = map(computations.detach, (weight, own.bias))
-    if isinstance(own, Dense):
-        return computations.MatrixProduct(kernel, bias)
-    padding = computations.SAME if own.padding == computations.SAME else (0,) * len(own.kernel_size)
-    return computations.Convolution(
-        kernel, bias, own.strides, padding, own.dilation_rate, own.groups
-    )

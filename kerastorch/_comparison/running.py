@@ -39,7 +39,11 @@ class ModuleCall(NamedTuple):
         waiting = list(tensors)
 
         def replace(value: Any) -> Any:
-            return waiting.pop(0).to(value) if isinstance(value, Tensor) and waiting else value
+            return (
+                waiting.pop(0).to(value, copy=True)
+                if isinstance(value, Tensor) and waiting
+                else value
+            )
 
         args, kwargs = mapped(replace, self.args), mapped(replace, self.kwargs)
         outputs = self.module(*args, **kwargs)

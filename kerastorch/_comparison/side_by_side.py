@@ -147,7 +147,8 @@ class _SideBySide:
                     trial = None if n else self._trial(call, taken)
                     likely = None if trial is None else find_cause(trial)
                     if likely and likely.outside and self._is_compensated(likely, expected):
-                        row = replace(row, ok=True, note=f"{likely.name} comes after it")
+                        what = "crop" if likely.name == "padding" else likely.name
+                        row = replace(row, ok=True, note=f"{what} comes after it")
                     else:
                         first, cause = row, likely
                 rows.append(row)

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from .functional import Function
+
 
 class Computation:
     """The computation of a layer, and what it declares about it.
@@ -39,6 +41,13 @@ class Computation:
     def _compute(self, x: Any) -> Tensor:
         """Compute the output for an input of the compute dtype, in `compute_layout`."""
         raise NotImplementedError
+
+    def _as_function(self) -> Function | None:
+        """Return what a built layer computes before its activation; None if no function has it.
+
+        `compare` exchanges the weights and the geometry of it, to find a mistake.
+        """
+        return None
 
     def _is_lowerable(self) -> bool:
         """Return whether `forward` is `_compute` and nothing else for an input of its dtype."""

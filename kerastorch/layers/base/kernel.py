@@ -124,8 +124,10 @@ class KernelLayer(Layer):
             ValueError: The layer is not built.
         """
         self._require_built("kernel")
-        weight = self._weight_with_lora(self.weight) if self.lora_enabled else self.weight
-        return self._view_in_keras_order(self.weight_specs[0], weight)
+        return self._view_in_keras_order(self.weight_specs[0], self._merged_weight())
+
+    def _merged_weight(self) -> Tensor:
+        return self._weight_with_lora(self.weight) if self.lora_enabled else self.weight
 
     def enable_lora(
         self,

@@ -16,6 +16,7 @@ from ..._ops.convolution_cpu import conv1x1_as_matmul, select_convolution
 from ..._ops.inplace_activations import get_inplace_activation, is_elementwise
 from ..._ops.tracing import is_compiling_dynamic_training, is_compiling_static_inference
 from ..._ops.window_arithmetic import compute_fixed_padding
+from ..base.functional import Convolution, Function
 from . import torch_conversion
 from .base import BaseConv
 
@@ -197,6 +198,13 @@ class Conv(BaseConv):
 
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
         return self.padding == "valid" and self._constants[2] is None
+
+    def _as_function(self) -> Function:
+        return self._as_convolution(self._merged_weight(), self.bias)
+
+    def _as_convolution(self, weight: Tensor, bias: Tensor | None) -> Convolution:
+        padding: Any = (0,) * self.rank if self.padding == "valid" else self.padding
+        return Convolution(weight, bias, self.strides, padding, self.dilation_rate, self.groups)
 
     @classmethod
     def from_torch(cls, module: nn.Module, *, copy: bool = False, **arguments: Any) -> Self:

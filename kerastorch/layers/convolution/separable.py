@@ -14,6 +14,7 @@ from ..._core.registry import keras_layer
 from ..._ops.convolution import CONVOLUTIONS, convolve_dynamic
 from ..._ops.convolution_cpu import conv1x1_as_matmul
 from ..._ops.tracing import is_compiling_dynamic_training
+from ..base.functional import Chain, Convolution
 from ..base.layer import Layer
 from ..base.weights import Shape, declare_weight
 from . import separable_conversion
@@ -142,6 +143,11 @@ class SeparableConv(DepthwiseConv):
             x, _ = self._cast(self._as_tensor(inputs), weight.dtype)
         self._require_rank(x)
         return x
+
+    def _as_function(self) -> Chain:
+        one, none = (1,) * self.rank, (0,) * self.rank
+        depthwise = self._as_convolution(self.depthwise_weight, None)
+        return Chain((depthwise, Convolution(self.pointwise_weight, self.bias, one, none, one, 1)))
 
     def _compute(self, x: Tensor, *, padding: tuple[int, ...] | None = None) -> Tensor:
         _, convolve, special, sizes, _, _, _ = self._constants

@@ -19,6 +19,7 @@ from ..._ops.window_arithmetic import (
     plan_transposed_padding,
     transposed_output_sizes,
 )
+from ..base.functional import TransposedConvolution
 from ..base.kernel import KernelLayer
 from ..base.weights import Shape
 from . import torch_conversion
@@ -196,6 +197,10 @@ class ConvTranspose(Conv):
 
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
         return False
+
+    def _as_function(self) -> TransposedConvolution:
+        steps = self.strides, self._plan_padding(), self.dilation_rate
+        return TransposedConvolution(self.weight, self.bias, *steps)
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""

@@ -13,6 +13,7 @@ from ... import activations
 from ..._core.arguments import as_positive_int
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
+from ..base.functional import MatrixProduct
 from ..base.kernel import KernelLayer
 from ..base.weights import Shape, Sizes
 
@@ -103,6 +104,9 @@ class Dense(KernelLayer):
         if not shape[-1]:
             self._refuse_argument(argument, "a shape with a known last size, 1 at least", shape)
         return self._parameter_shapes((self.units, shape[-1]))
+
+    def _as_function(self) -> MatrixProduct:
+        return MatrixProduct(self._merged_weight(), self.bias)
 
     def _on_build(self) -> None:
         if self.lora_enabled:

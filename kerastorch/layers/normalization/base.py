@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ... import config, dtype_policies
 from ..._core.layout import from_last_axes, to_last_axes
+from ..base.functional import SampleNorm
 from ..base.layer import Layer
 from ..base.weights import Shape, Sizes
 
@@ -70,16 +71,25 @@ class FloatNormalization(Layer):
         weight, bias = self._tensor("weight"), self._tensor("bias")
         first = bias if weight is None else weight
         if first is not None and first.dtype is x.dtype and x.dtype in self._uncast_dtypes:
-            return self._normalize(x, weight, bias, **options)
+            return self._normalize(x, weight, bias, self._get_epsilon(), **options)
         compute = dtype_policies.to_torch_dtype(self.compute_dtype)
         wide = torch.promote_types(x.dtype, torch.float32)
         weight, bias = (None if one is None else one.to(wide) for one in (weight, bias))
-        y = self._normalize(x.to(wide), weight, bias, **options)
+        y = self._normalize(x.to(wide), weight, bias, self._get_epsilon(), **options)
         return y.to(x.dtype).to(compute)
 
-    def _normalize(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    def _get_epsilon(self) -> float:
+        return config.epsilon() if self.epsilon is None else self.epsilon
+
+    def _normalize(
+        self, x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
+    ) -> Tensor:
         """Normalize a float32 or float64 tensor."""
         raise NotImplementedError
+
+    def _as_function(self) -> SampleNorm:
+        bias = getattr(self, "bias", None)
+        return SampleNorm(self._normalize, self._tensor("weight"), bias, self._get_epsilon())
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
         """Return the config, with what the build changes in Keras's; see `Layer.get_config`."""
@@ -121,8 +131,9 @@ class AxesNormalization(FloatNormalization):
     def _resolve_arguments(self) -> dict[str, Any]:
         return {"axis": sorted(as_list(self.axis))}
 
-    def _normalize(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-        epsilon = config.epsilon() if self.epsilon is None else self.epsilon
+    def _normalize(
+        self, x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
+    ) -> Tensor:
         if self.axis in (-1, [-1]) and x.ndim:
             return self._normalize_last(x, list(x.shape[-1:]), weight, bias, epsilon)
         axes = self._sort_axes(x.shape, "inputs")

@@ -15,6 +15,7 @@ from ..._core.errors import argument_error
 from ..._core.layout import from_channels_second, to_channels_second
 from ..._core.registry import keras_layer
 from ..._ops.normalization import normalize, normalize_by_batch
+from ..base.functional import BatchNorm
 from ..base.layer import Layer
 from ..base.weights import Shape, Sizes, WeightSpec, declare_weight
 
@@ -326,6 +327,10 @@ class BatchNormalization(Layer):
             offset = offset + beta
         shape = (-1, *(1,) * (x.ndim - 2))
         return y * scale.reshape(shape) + offset.reshape(shape)
+
+    def _as_function(self) -> BatchNorm:
+        weights = self.weight, self.bias, self.running_mean, self.running_var
+        return BatchNorm(*weights, self.epsilon)
 
     def extra_repr(self) -> str:
         """Return the number of channels and the arguments that differ from the defaults."""

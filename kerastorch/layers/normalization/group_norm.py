@@ -132,7 +132,12 @@ class GroupNormalization(FloatNormalization):
         return {"axis": 1}
 
     def _normalize(
-        self, x: Tensor, weight: Tensor | None, bias: Tensor | None, axis: int | None = None
+        self,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        epsilon: float,
+        axis: int | None = None,
     ) -> Tensor:
         axis = self.axis if axis is None else axis
         if x.ndim < 2 or not (axis % x.ndim and -x.ndim <= axis < x.ndim):
@@ -141,7 +146,7 @@ class GroupNormalization(FloatNormalization):
         moved = axis not in (1, 1 - x.ndim)
         x = to_channels_second(x, axis) if moved else x
         groups = x.shape[1] if self.groups == -1 else self.groups
-        y = normalize_by_group(x, groups, weight, bias, self.epsilon)
+        y = normalize_by_group(x, groups, weight, bias, epsilon)
         return from_channels_second(y, axis) if moved else y
 
     @classmethod

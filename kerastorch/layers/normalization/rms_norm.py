@@ -73,12 +73,13 @@ class RMSNormalization(AxesNormalization):
     def _compute(self, x: Tensor, **options: Any) -> Tensor:
         weight = self._tensor("weight")
         if weight.dtype is x.dtype and x.dtype in self._uncast_dtypes:
-            return self._normalize(x, weight, None)
+            return self._normalize(x, weight, None, self._get_epsilon())
         compute = x.dtype
         if not x.is_floating_point():
             compute = dtype_policies.to_torch_dtype(self.compute_dtype)
         wide = torch.promote_types(x.dtype, torch.float32)
-        return self._normalize(x.to(wide), weight.to(compute).to(wide), None).to(x.dtype)
+        weight = weight.to(compute).to(wide)
+        return self._normalize(x.to(wide), weight, None, self._get_epsilon()).to(x.dtype)
 
     def _normalize_last(
         self,

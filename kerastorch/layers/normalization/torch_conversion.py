@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from ... import config
 from ..._core.errors import argument_error
 from ..base.sharing import give_parameters, make_of_module, require_convertible, require_module
 from .base import AxesNormalization, FloatNormalization
@@ -54,7 +53,7 @@ def to_torch(layer: AxesNormalization, kind: type[M], input_rank: int | None, *,
     if not layer.weights:
         rule, remedy = "a layer with weights, which have the sizes", f"Make an nn.{kind.__name__}."
         raise ValueError(argument_error(owner, "layer", rule, layer, remedy))
-    epsilon = config.epsilon() if layer.epsilon is None else layer.epsilon
-    module: Any = kind(tuple(layer.weights[0].shape), eps=epsilon, device="meta")
+    sizes = tuple(layer.weights[0].shape)
+    module: Any = kind(sizes, eps=layer._get_epsilon(), device="meta")
     give_parameters(layer, module, copy=copy)
     return module  # type: ignore[no-any-return]

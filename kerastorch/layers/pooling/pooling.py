@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from ..._core.registry import keras_layer
 from ..._ops.pooling import avg_pool, max_pool, max_pool_windows
 from ..._ops.window_arithmetic import output_size
+from ..base.functional import SAME, Pooling
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 
@@ -28,6 +29,7 @@ _KERAS_1 = {"pool_length": "pool_size", "stride": "strides", "border_mode": "pad
 class BasePooling(SpatialLayer):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
 
+    kind: ClassVar[Literal["max", "average"]]
     compute_layout = "channels_first"
     returns_new_tensor = True
     _gradient_needs_output = False
@@ -67,8 +69,14 @@ class BasePooling(SpatialLayer):
             self._refuse_shape(argument, rule, shape, remedy, pool_size=self.pool_size)
         return outputs
 
+    def _as_function(self) -> Pooling:
+        padding: Any = SAME if self._same else (0,) * self.rank
+        return Pooling(self.kind, self.pool_size, self.strides, padding)
+
 
 class _MaxPooling(BasePooling):
+    kind = "max"
+
     def __init__(
         self,
         pool_size: IntOrInts = 2,
@@ -94,6 +102,7 @@ class _MaxPooling(BasePooling):
 
 
 class _AveragePooling(BasePooling):
+    kind = "average"
     _casts_integers = True
 
     def _compute(self, x: Tensor) -> Tensor:

@@ -23,7 +23,6 @@ from .load_plan import Assignment, LoadPlan, MethodCall, list_missing_entries, l
 from .own_modules import Assigned, assign_weights, name_uniquely
 
 Weights = tuple[Weight, ...]
-_MOMENTS = ("moving_mean", "moving_variance")  # which every BatchNormalization has
 _CHECK = "Check with `compare`."
 _FLATTENED = (
     "in the source its inputs are feature maps flattened with the channels last; move them last "
@@ -170,8 +169,9 @@ def _match_by_name(leaf: ModuleWeights, weights: Weights) -> Assigned:
 def _match_by_count(leaf: ModuleWeights, weights: Weights) -> Assigned | None:
     """Return the weight of each parameter by order, or None if the count differs."""
     choices = [leaf.targets, [target for target in leaf.targets if target.name not in MERGED]]
-    if "batch_normalization" in leaf.kinds:
-        choices.append([target for target in leaf.targets if target.name in _MOMENTS])
+    buffers = [target for target in leaf.targets if target.is_buffer]
+    if buffers:  # a normalization has statistics always, but not always gamma and beta
+        choices.append(buffers)
     for targets in choices:
         if len(targets) == len(weights):
             return dict(zip(targets, weights, strict=True))

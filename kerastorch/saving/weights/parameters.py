@@ -39,6 +39,11 @@ class ParameterSlot:
         return tensor
 
     @property
+    def is_buffer(self) -> bool:
+        """Whether it is a buffer, such as a moving mean."""
+        return self.parameter in self.owner._buffers
+
+    @property
     def unbuilt(self) -> bool:
         """Whether it is uninitialized, without a shape."""
         return is_lazy(self.tensor)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..._core import arguments
 from ..._core.errors import argument_error, short_repr
@@ -18,14 +20,14 @@ from ..._ops.window_arithmetic import (
     compute_fixed_padding,
     plan_transposed_padding,
 )
-from .computations import (
-    Computation,
+from ...layers.base.functional import (
+    BatchNorm,
     Convolution,
+    Function,
     MatrixProduct,
-    Normalization,
     Pooling,
+    SampleNorm,
     TransposedConvolution,
-    detach,
 )
 
 Config = Mapping[str, Any]
@@ -52,7 +54,7 @@ class Adapter:
     weights: Callable[[Any], Sequence[ModuleWeight]]
     # Yields where a module computes other values than a config says.
     differences: Callable[[Any, Config], Iterator[str]] = lambda module, config: iter(())
-    computation: Callable[[Any], Computation | None] = lambda module: None  # None if unknown
+    function: Callable[[Any], Function | None] = lambda module: None  # None if unknown
 
     def kinds(self, module: nn.Module) -> tuple[str, ...]:
         """Return the Keras classes that a module can stand for, the most likely first."""
@@ -103,9 +105,9 @@ def _compare_conv(module: Any, config: Config) -> Iterator[str]:
 def _compute_conv(module: Any) -> Convolution | None:
     if module.padding_mode != "zeros":
         return None
-    weight, bias = detach(module.weight), detach(module.bias)
     padding = (0,) * len(module.kernel_size) if module.padding == "valid" else module.padding
-    return Convolution(weight, bias, module.stride, padding, module.dilation, module.groups)
+    steps = module.stride, padding, module.dilation, module.groups
+    return Convolution(module.weight, module.bias, *steps)
 
 
 def _list_transposed_weights(module: Any) -> tuple[ModuleWeight, ...]:
@@ -144,9 +146,8 @@ def _own_padding(module: Any) -> TransposedPadding:
 def _compute_transposed(module: Any) -> TransposedConvolution | None:
     if module.groups != 1:
         return None
-    weight, bias = detach(module.weight), detach(module.bias)
-    padding = _own_padding(module)
-    return TransposedConvolution(weight, bias, module.stride, padding, module.dilation)
+    steps = module.stride, _own_padding(module), module.dilation
+    return TransposedConvolution(module.weight, module.bias, *steps)
 
 
 def _compare_steps(module: Any, config: Config) -> Iterator[str]:
@@ -189,10 +190,22 @@ def _compare_group_norm(module: Any, config: Config) -> Iterator[str]:
         yield f"num_groups={module.num_groups}, where the source has groups={short_repr(groups)}"
 
 
-def _compute_batch_norm(module: Any) -> Normalization:
+def _compute_batch_norm(module: Any) -> BatchNorm:
     weights = (module.weight, module.bias, module.running_mean, module.running_var)
-    weight, bias, mean, variance = map(detach, weights)
-    return Normalization(weight, bias, mean, variance, module.eps)
+    return BatchNorm(*weights, module.eps)
+
+
+def _compute_norm(function: Any, sizes: str, module: Any) -> SampleNorm:
+    def normalize(x: Tensor, *given: Any) -> Tensor:
+        normalized: Tensor = function(x, getattr(module, sizes), *given)
+        return normalized
+
+    epsilon = torch.finfo(torch.float32).eps if module.eps is None else module.eps
+    return SampleNorm(normalize, module.weight, getattr(module, "bias", None), epsilon)
+
+
+def _rms_norm(x: Tensor, sizes: Any, weight: Any, bias: None, epsilon: float) -> Tensor:
+    return F.rms_norm(x, sizes, weight, epsilon)
 
 
 def are_equal(left: Any, right: Any) -> bool:
@@ -255,7 +268,7 @@ ADAPTERS = (
     Adapter(
         {nn.Linear: ("dense",)},
         lambda module: (_KERNEL, _BIAS),
-        computation=lambda module: MatrixProduct(detach(module.weight), detach(module.bias)),
+        function=lambda module: MatrixProduct(module.weight, module.bias),
     ),
     Adapter(
         dict.fromkeys(BATCH_NORMS, ("batch_normalization",)),
@@ -263,12 +276,27 @@ ADAPTERS = (
         _compare_epsilon,
         _compute_batch_norm,
     ),
-    Adapter({nn.LayerNorm: ("layer_normalization",)}, lambda module: _AFFINE, _compare_layer_norm),
-    Adapter({nn.GroupNorm: ("group_normalization",)}, lambda module: _AFFINE, _compare_group_norm),
-    Adapter({nn.RMSNorm: ("rms_normalization",)}, lambda module: [_SCALE], _compare_rms_norm),
+    Adapter(
+        {nn.LayerNorm: ("layer_normalization",)},
+        lambda module: _AFFINE,
+        _compare_layer_norm,
+        partial(_compute_norm, F.layer_norm, "normalized_shape"),
+    ),
+    Adapter(
+        {nn.GroupNorm: ("group_normalization",)},
+        lambda module: _AFFINE,
+        _compare_group_norm,
+        partial(_compute_norm, F.group_norm, "num_groups"),
+    ),
+    Adapter(
+        {nn.RMSNorm: ("rms_normalization",)},
+        lambda module: [_SCALE],
+        _compare_rms_norm,
+        partial(_compute_norm, _rms_norm, "normalized_shape"),
+    ),
     Adapter({nn.Embedding: ("embedding",)}, lambda module: [_EMBEDDINGS], _compare_embedding),
     Adapter({nn.PReLU: ("p_re_lu",)}, _list_prelu_weights),
-    Adapter(dict.fromkeys(_POOLS, ()), lambda module: (), computation=_compute_pooling),
+    Adapter(dict.fromkeys(_POOLS, ()), lambda module: (), function=_compute_pooling),
 )
 # The Keras classes whose weights are known, in snake_case
 KINDS = frozenset(kind for one in ADAPTERS for kinds in one.classes.values() for kind in kinds)

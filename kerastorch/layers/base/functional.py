@@ -1,7 +1,8 @@
-"""What a layer computes before its activation, in a form whose parts can be exchanged."""
+"""What a layer computes before its activation, as functions whose weights can be exchanged."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -9,17 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..._ops.convolution import CONVOLUTIONS, convolve_same
+from ..._ops.convolution import convolve_causal, convolve_same
+from ..._ops.convolution_cpu import select_convolution
 from ..._ops.pooling import avg_pool, max_pool
 from ..._ops.window_arithmetic import Integers, TransposedPadding, to_f_pad_order
 
-Padding: TypeAlias = Integers | Literal["same"]
+Padding: TypeAlias = Integers | Literal["same", "causal"]
 SAME: Literal["same"] = "same"
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution of (batch, channels, *spatial); `padding` is TensorFlow's "same" or even."""
+    """A convolution of (batch, channels, *spatial); `padding` is Keras's, or that of both sides."""
 
     weight: Tensor
     bias: Tensor | None
@@ -30,11 +32,12 @@ class Convolution:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the output."""
-        convolve = CONVOLUTIONS[self.weight.ndim - 2]
+        size = tuple(self.weight.shape[2:])
+        convolve = select_convolution(size, self.stride, self.groups)
         given = x.to(self.weight), self.weight, self.bias
-        if self.padding == SAME:
-            size = tuple(self.weight.shape[2:])
-            return convolve_same(convolve, *given, size, self.stride, self.dilation, self.groups)[0]
+        if isinstance(self.padding, str):
+            pad = convolve_same if self.padding == SAME else convolve_causal
+            return pad(convolve, *given, size, self.stride, self.dilation, self.groups)[0]
         return convolve(*given, self.stride, self.padding, self.dilation, self.groups)
 
 
@@ -70,7 +73,7 @@ class MatrixProduct:
 
 
 @dataclass(frozen=True)
-class Normalization:
+class BatchNorm:
     """A normalization of (batch, channels, ...); without a mean, by batch statistics."""
 
     weight: Tensor | None
@@ -89,6 +92,21 @@ class Normalization:
 
 
 @dataclass(frozen=True)
+class SampleNorm:
+    """A normalization of each sample: `normalize(x, weight, bias, epsilon)`."""
+
+    normalize: Callable[[Tensor, Tensor | None, Tensor | None, float], Tensor]
+    weight: Tensor | None
+    bias: Tensor | None
+    epsilon: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the output."""
+        weight, bias = (None if one is None else one.to(x) for one in (self.weight, self.bias))
+        return self.normalize(x, weight, bias, self.epsilon)
+
+
+@dataclass(frozen=True)
 class Pooling:
     """A pooling of (batch, channels, *spatial) that excludes the padding."""
 
@@ -100,7 +118,7 @@ class Pooling:
     def __call__(self, x: Tensor) -> Tensor:
         """Return the output."""
         pool = max_pool if self.kind == "max" else avg_pool
-        if self.padding == SAME:
+        if isinstance(self.padding, str):
             return pool(x, self.size, self.stride, True)
         if self.kind == "max":
             sides = [n for n in reversed(self.padding) for _ in range(2)]
@@ -110,11 +128,20 @@ class Pooling:
         return pooled
 
 
-Computation: TypeAlias = (
-    Convolution | TransposedConvolution | MatrixProduct | Normalization | Pooling
+@dataclass(frozen=True)
+class Chain:
+    """Functions, or modules, one after another."""
+
+    parts: tuple[Callable[[Tensor], Tensor], ...]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the output of the last one."""
+        x = x.clone()  # the first part may overwrite it
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+Function: TypeAlias = (
+    Convolution | TransposedConvolution | MatrixProduct | BatchNorm | SampleNorm | Pooling | Chain
 )
-
-
-def detach(tensor: Tensor | None) -> Any:
-    """Return a tensor without its gradient; None remains None."""
-    return None if tensor is None else tensor.detach()
