@@ -5,6 +5,7 @@ Each function yields computations to run on the input of the reference's layer, 
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -203,6 +204,8 @@ _FIELD = {name: field for field, names in _FIELDS.items() for name in names}
 
 def use_recorded_weights(trial: Trial, op: Any) -> Attempts:
     """Use the reference's weights."""
+    if op is None:
+        yield from _use_all_weights(trial)
     parts: list[Any] = list(op.parts) if isinstance(op, Chain) else [op]
     own = [n for n, part in enumerate(parts) if isinstance(part, (*LINEAR, BatchNorm, SampleNorm))]
     found: list[dict[str, str]] = [{} for _ in own]  # of each part, field -> Keras's name
@@ -223,6 +226,22 @@ def use_recorded_weights(trial: Trial, op: Any) -> Attempts:
         parts[n] = replace(parts[n], **theirs)
     if any(found) and wrong:
         yield Chain(tuple(parts)), " and ".join(wrong)
+
+
+def _use_all_weights(trial: Trial) -> Attempts:
+    """Use the reference's weights in a layer whose computation is unknown."""
+    module, arrays = trial.call.module, trial.weights.values()
+    if not isinstance(module, Layer) or not arrays:
+        return
+    layer = copy.deepcopy(module)
+    try:
+        layer.set_weights(list(arrays))
+    except ValueError:  # it has others
+        return
+    pairs = zip(module.variables, arrays, strict=True)
+    wrong = [f"`{own.name}`" for own, theirs in pairs if not trial.agrees(own.value, theirs)]
+    if wrong:
+        yield layer, " and ".join(wrong)
 
 
 def _to_torch_order(array: Tensor | None, like: Tensor | None, op: Any) -> Tensor | None:

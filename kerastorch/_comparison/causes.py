@@ -16,6 +16,7 @@ from torch import Tensor
 from .. import activations
 from .._core.layout import permute_axes, to_channels_last, to_channels_second
 from ..activations import serialization
+from ..layers.base.functional import Function
 from .attempts import Compute, Trial, get_function
 from .difference import list_input_layouts, list_output_layouts
 from .rules import RULES
@@ -64,16 +65,32 @@ def find_cause(trial: Trial) -> Cause | None:
         warnings.simplefilter("ignore")
         if _agrees(trial, trial.call.repeat, activations.linear):
             return find_input_cause(trial) or _find_cause_before(trial)
+        op = get_function(trial.call.module)
         if any(map(partial(_is_padded, trial), trial.taken, trial.inputs)):
-            found = _find_layer_cause(replace(trial, inputs=trial.taken))
-            return found or _find_layer_cause(
-                trial, " (In the model its input is padded before it.)"
-            )
-        return _find_layer_cause(trial)
+            found = _find_layer_cause(replace(trial, inputs=trial.taken), op)
+            note = " (In the model its input is padded before it.)"
+            return found or _find_layer_cause(trial, op, note)
+        found = _find_layer_cause(trial, op)
+        fitted = None if found else _fit_size(trial, op)
+        return found if fitted is None else _find_layer_cause(trial, fitted)
 
 
-def _find_layer_cause(trial: Trial, suffix: str = "") -> Cause | None:
-    op = get_function(trial.call.module)
+def _fit_size(trial: Trial, op: Function | None) -> Any:
+    """Return the operation with the padding that gives an output of the right size, or None.
+
+    It finds the mistakes of a layer whose output the model crops, rightly, after it.
+    """
+    sizes, x = sorted(trial.expected.shape), list_input_layouts(trial.inputs[0])[-1]
+    if sorted(trial.given.shape) != sizes:
+        for rule in RULES:
+            if rule.name == "padding":
+                for compute, _ in rule.try_on(trial, op):
+                    if sorted(_compute(compute, x).shape) == sizes:
+                        return compute
+    return None
+
+
+def _find_layer_cause(trial: Trial, op: Function | None, suffix: str = "") -> Cause | None:
     activation: Any = getattr(trial.call.module, "activation", None)
     own = activation if callable(activation) else activations.linear
     if own is activations.linear:
