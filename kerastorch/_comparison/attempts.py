@@ -34,6 +34,7 @@ from .difference import list_input_layouts, measure_difference
 from .running import ModuleCall
 
 CONVOLUTIONS = (Convolution, TransposedConvolution)
+_MOST_PARTS = 5  # padding, depthwise and pointwise convolutions, normalization, activation
 LINEAR = (*CONVOLUTIONS, MatrixProduct)
 Compute: TypeAlias = Callable[..., Any]
 Attempts: TypeAlias = Iterator[tuple[Compute, str]]
@@ -61,7 +62,7 @@ def get_function(module: nn.Module) -> Function | None:
     """Return what a module computes before its activation, or None if that is unknown."""
     if isinstance(module, Layer):
         return module._as_function()
-    if type(module) is nn.Sequential:
+    if type(module) is nn.Sequential and len(module) <= _MOST_PARTS:
         return Chain(tuple(get_function(part) or part for part in module))
     adapter = find_adapter(module, any_forward=True)
     return None if adapter is None else adapter.function(module)

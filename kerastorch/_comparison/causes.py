@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -63,7 +63,7 @@ def find_cause(trial: Trial) -> Cause | None:
     """Return the likely cause of a layer's difference, or None where no known mistake fits."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if _agrees(trial, trial.call.repeat, activations.linear):
+        if _agrees(trial, trial.call.repeat):
             return find_input_cause(trial) or _find_cause_before(trial)
         op = get_function(trial.call.module)
         if any(map(partial(_is_padded, trial), trial.taken, trial.inputs)):
@@ -96,11 +96,11 @@ def _find_layer_cause(trial: Trial, op: Function | None, suffix: str = "") -> Ca
     if own is activations.linear:
         found = (
             _find_missing_activation(trial)
-            or _apply_rules(trial, op, own, suffix)
+            or _apply_rules(trial, op, {"": own}, suffix)
             or _find_activation(trial, op or trial.call.repeat, _MISSING, outside=True)
         )
     else:
-        found = _apply_rules(trial, op, activations.linear if op is None else own, suffix)
+        found = _apply_rules(trial, op, {"": activations.linear if op is None else own}, suffix)
     if found is not None:
         return found
     if op is None:
@@ -108,19 +108,15 @@ def _find_layer_cause(trial: Trial, op: Function | None, suffix: str = "") -> Ca
     if own is not activations.linear:
         name = getattr(own, "__name__", type(own).__name__)
         return _find_activation(trial, op, f"its activation is `{name}`, Keras's is `{{}}`.")
-    for name, activation in ACTIVATIONS.items():
-        found = _apply_rules(trial, op, activation, f" (Keras then applies `{name}`.){suffix}")
-        if found is not None:
-            break
-    return found
+    return _apply_rules(trial, op, ACTIVATIONS, f" (Keras then applies `{{}}`.){suffix}")
 
 
 def _find_activation(trial: Trial, run: Compute, text: str, outside: bool = False) -> Cause | None:
     """Return a cause that names the activation with which, applied last, a computation agrees."""
-    for name, activation in ACTIVATIONS.items():
-        if _agrees(trial, run, activation):
-            return Cause("activation", trial.call.layer, text.format(name), outside)
-    return None
+    name = _find_finish(trial, run, ACTIVATIONS)
+    return (
+        None if name is None else Cause("activation", trial.call.layer, text.format(name), outside)
+    )
 
 
 def _find_missing_activation(trial: Trial) -> Cause | None:
@@ -129,26 +125,35 @@ def _find_missing_activation(trial: Trial) -> Cause | None:
     return _find_activation(given, lambda: trial.given, _MISSING, outside=True)
 
 
-def _apply_rules(trial: Trial, op: Any, finish: Activation, suffix: str = "") -> Cause | None:
+def _apply_rules(
+    trial: Trial, op: Any, finishes: Mapping[str, Activation], suffix: str
+) -> Cause | None:
+    """Return the mistake without which a computation agrees, with one of these activations."""
     for rule in RULES:
         for compute, exchanged in rule.try_on(trial, op):
-            if _agrees(trial, compute, finish):
-                text = rule.text.format(exchanged) + suffix
+            name = _find_finish(trial, compute, finishes)
+            if name is not None:
+                text = rule.text.format(exchanged) + suffix.format(name)
                 return Cause(rule.name, trial.call.layer, text, rule.name == "padding")
     return None
 
 
-def _agrees(trial: Trial, compute: Compute, finish: Activation) -> bool:
-    """Return whether a computation gives the expected output, in any layout of its inputs."""
+def _agrees(trial: Trial, compute: Compute) -> bool:
+    """Return whether a computation gives the expected output."""
+    return _find_finish(trial, compute, {"": activations.linear}) is not None
+
+
+def _find_finish(trial: Trial, compute: Compute, finishes: Mapping[str, Activation]) -> str | None:
+    """Return the activation with which a computation agrees, in any layout of its inputs."""
     layouts = [list_input_layouts(tensor) for tensor in trial.inputs]
     has_several = any(len(views) > 1 for views in layouts)
     for layout in (0, -1) if has_several else (0,):
         inputs = [views[layout] for views in layouts]
         for view in list_output_layouts(_compute(compute, *inputs)):
-            fits = view.shape == trial.expected.shape
-            if fits and trial.agrees(_compute(finish, view), trial.expected):
-                return True
-    return False
+            for name, finish in finishes.items() if view.shape == trial.expected.shape else ():
+                if trial.agrees(_compute(finish, view), trial.expected):
+                    return name
+    return None
 
 
 def _compute(compute: Compute, *inputs: Tensor) -> Tensor:
