@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -180,6 +181,39 @@ def test_mistakes_in_a_loaded_layer(key: str, tmp_path: Any) -> None:
         found = compare(loaded, model, inputs)
         assert found.cause is not None, str(found)
         assert found.cause.name == case.name, str(found)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_mistakes_in_a_separable_convolution(rank: int) -> None:
+    make = getattr(layers, f"SeparableConv{rank}D")
+    layer = make(5, 3, depth_multiplier=3, activation="relu", name="layer", **SAME)
+    model = keras.Sequential([keras.Input(SHAPES[rank]), layer])
+    generator = np.random.default_rng(0)
+    model.set_weights([generator.normal(size=w.shape) for w in model.get_weights()])
+    inputs = generator.normal(size=(2, *SHAPES[rank])).astype(np.float32)
+    first, last, bias = layer.get_weights()
+    pad: Any = {1: nn.ZeroPad1d, 2: nn.ZeroPad2d}[rank]
+
+    def port(convert: Any, *before: nn.Module, padding: int = 0) -> nn.Module:
+        steps = CONV[rank](4, 12, 3, 2, padding, groups=4, bias=False), CONV[rank](12, 5, 1)
+        with torch.no_grad():
+            steps[0].weight.copy_(torch.tensor(convert(first).copy()))
+            steps[1].weight.copy_(torch.tensor(np.moveaxis(last, (-1, -2), (0, 1))))
+            steps[1].bias.copy_(torch.tensor(bias))
+        named = {"layer": nn.Sequential(*before, *steps), "relu": nn.ReLU()}
+        return nn.Sequential(OrderedDict(named))
+
+    ends = pad({1: (0, 1), 2: (0, 1, 1, 1)}[rank])
+    found = compare(port(depthwise, ends), model, inputs)
+    assert found.ok, str(found)
+    for wrong, name in (
+        (port(by_multiplier, ends), "depthwise channels"),
+        (port(reshaped, ends), "kernel reshaped"),
+        (port(depthwise, padding=1), "padding"),
+    ):
+        found = compare(wrong, model, inputs)
+        assert found.cause is not None, str(found)
+        assert found.cause.name == name, str(found)
 
 
 NORMS: dict[str, tuple[Any, Any, bool]] = {  # of Keras, of torch, whether its channels are axis 1

@@ -285,7 +285,7 @@ def _solve_for_epsilon(trial: Trial, op: BatchNorm | SampleNorm) -> Iterator[flo
         try:
             bare = [replace(op, bias=None, epsilon=epsilon)(x) for epsilon in (0.0, 1.0)]
             wanted = expected - (replace(op, epsilon=1.0)(x) - bare[1])
-        except (RuntimeError, ValueError):  # the other layout has other channels
+        except (RuntimeError, ValueError, LookupError):  # the other layout has other channels
             continue
         if wanted.shape == expected.shape == x.shape:
             none, one, given = (y.square().reciprocal() for y in (*bare, wanted))

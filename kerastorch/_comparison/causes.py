@@ -160,7 +160,7 @@ def _compute(compute: Compute, *inputs: Tensor) -> Tensor:
     """Return a computation's output, or an empty tensor if it refuses the inputs."""
     try:
         outputs = compute(*inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError):
+    except (RuntimeError, ValueError, TypeError, LookupError):
         return torch.empty(0)
     return outputs if isinstance(outputs, Tensor) else torch.empty(0)
 

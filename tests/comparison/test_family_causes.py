@@ -101,6 +101,17 @@ def test_symmetric_padding_of_strided_depthwise_and_separable_convolutions(rank)
         check(Plain(layer=port(rank, layer, stride=2, padding=1)), layer, "padding", "by (1,")
 
 
+def test_one_channel_in_which_the_other_layout_has_many():
+    inputs = batch(2, 4, 5, 6, 1)
+    layer = with_weights(layers.Conv3D(2, 3, name="layer", **SAME), inputs.shape)
+    module = nn.Conv3d(1, 2, 3, 2, padding=1)
+    module.load_state_dict(layer.state_dict())
+    found = compare(Plain(layer=module), Keras(layer), inputs)
+    assert found.cause.name == "padding"
+    module = nn.Conv3d(1, 2, 3, 2, padding=1)
+    assert compare(Plain(layer=module), Keras(layer), inputs).cause is None  # two mistakes
+
+
 @pytest.mark.parametrize("rank", RANKS)
 def test_symmetric_crop_of_a_strided_transpose(rank):
     layer = keras("Conv{}DTranspose", rank, 4, 3, **SAME)

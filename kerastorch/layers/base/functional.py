@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..._core.layout import from_channels_second, to_channels_second
 from ..._ops.convolution import convolve_causal, convolve_same
 from ..._ops.convolution_cpu import select_convolution
 from ..._ops.pooling import avg_pool, max_pool
@@ -74,13 +75,14 @@ class MatrixProduct:
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """A normalization of (batch, channels, ...); without a mean, by batch statistics."""
+    """A normalization along all axes but one; without a mean, by batch statistics."""
 
     weight: Tensor | None
     bias: Tensor | None
     mean: Tensor | None
     variance: Tensor | None
     epsilon: float
+    axis: int = 1
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the output."""
@@ -88,7 +90,9 @@ class BatchNorm:
             None if tensor is None else tensor.to(x.device, x.dtype)
             for tensor in (self.weight, self.bias, self.mean, self.variance)
         )
-        return F.batch_norm(x, mean, variance, weight, bias, mean is None, 0.0, self.epsilon)
+        x = to_channels_second(x, self.axis)
+        y = F.batch_norm(x, mean, variance, weight, bias, mean is None, 0.0, self.epsilon)
+        return from_channels_second(y, self.axis)
 
 
 @dataclass(frozen=True)

@@ -330,7 +330,7 @@ class BatchNormalization(Layer):
 
     def _as_function(self) -> BatchNorm:
         weights = self.weight, self.bias, self.running_mean, self.running_var
-        return BatchNorm(*weights, self.epsilon)
+        return BatchNorm(*weights, self.epsilon, self.axis)
 
     def extra_repr(self) -> str:
         """Return the number of channels and the arguments that differ from the defaults."""
