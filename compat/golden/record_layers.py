@@ -168,8 +168,23 @@ FLAT: list[tuple[str, dict[str, Any]]] = [
     ("ActivityRegularization", {"l1": 0.5}),
     ("Identity", {}),
 ]  # fmt: skip
+ONES: dict[str, Any] = {"kernel_size": 2, "kernel_initializer": "ones"}
+DEPTHWISE_ONES: dict[str, Any] = {"kernel_size": 2, "depthwise_initializer": "ones"}
+
+
+def convolutions(rank: int) -> list[tuple[str, dict[str, Any]]]:
+    """Return the convolutions over some spatial axes."""
+    found: list[tuple[str, dict[str, Any]]] = [
+        (f"Conv{rank}D{kind}", {"filters": 2, **ONES}) for kind in ("", "Transpose")
+    ]
+    if rank < 3:
+        both = {"filters": 2, "pointwise_initializer": "ones", **DEPTHWISE_ONES}
+        found += [(f"DepthwiseConv{rank}D", DEPTHWISE_ONES), (f"SeparableConv{rank}D", both)]
+    return found
+
+
 IMAGES: list[tuple[str, dict[str, Any]]] = [
-    ("Conv2D", {"filters": 2, "kernel_size": 2, "kernel_initializer": "ones"}),
+    *convolutions(2),
     ("MaxPooling2D", {"pool_size": 2, "strides": 1, "padding": "same"}),
     ("AveragePooling2D", {"pool_size": [2, 3], "padding": "same"}),
     *((name, {}) for name in ("GlobalMaxPooling2D", "GlobalAveragePooling2D", "ZeroPadding2D")),
@@ -182,6 +197,7 @@ IMAGES: list[tuple[str, dict[str, Any]]] = [
     *((f"Adaptive{kind}Pooling2D", {"output_size": [2, 3]}) for kind in ("Average", "Max")),
 ]
 SEQUENCES: list[tuple[str, dict[str, Any]]] = [
+    *convolutions(1),
     ("MaxPooling1D", {"pool_size": 2, "strides": 1, "padding": "same"}),
     ("AveragePooling1D", {"pool_size": 3, "padding": "same"}),
     *((name, {}) for name in ("GlobalMaxPooling1D", "GlobalAveragePooling1D", "ZeroPadding1D")),
@@ -191,6 +207,7 @@ SEQUENCES: list[tuple[str, dict[str, Any]]] = [
     *((f"Adaptive{kind}Pooling1D", {"output_size": 3}) for kind in ("Average", "Max")),
 ]
 VOLUMES: list[tuple[str, dict[str, Any]]] = [
+    *convolutions(3),
     ("MaxPooling3D", {"pool_size": 2, "strides": 1, "padding": "same"}),
     ("AveragePooling3D", {"pool_size": [2, 3, 1], "padding": "same"}),
     *((name, {}) for name in ("GlobalMaxPooling3D", "GlobalAveragePooling3D", "ZeroPadding3D")),

@@ -192,7 +192,7 @@ def compare_gradients(theirs, ours):
                 gradient = variable.parameter.grad
                 if gradient is None or expected is None:
                     continue
-                view = role.view(gradient) if role is not None else gradient
+                view = gradient if role is None else own._view_in_keras_order(role, gradient)
                 scale = float(expected.abs().max())
                 torch.testing.assert_close(view, expected, rtol=2e-5, atol=2e-5 * max(scale, 1))
 

@@ -116,7 +116,7 @@ def counted(counts: dict[str, int], path: Path) -> int:
 def test_every_file_is_known():
     known = {*HDF5, *CONFIGS, SHARDS, DIRECTORY, FILES / "keras-3.15.1" / "seq_npz.keras"}
     others = {p for p in FILES.glob("*/*") if not is_part(p)} - known
-    assert {p.suffix for p in others} <= {".npz", ".npy", ".json"}
+    assert {p.suffix for p in others} <= {".npz", ".npy", ".json", ".xz"}
     assert len(HDF5) > 60
 
 

@@ -48,6 +48,7 @@ CHAINS = [
     ["Activation", "ReLU"],
     *[["Flatten", "Dense", "ELU"]] * 2,
     ["LeakyReLU", "AveragePooling2D"],
+    ["Conv2D", "GlobalAveragePooling2D"],
 ]
 SINGLE = [
     *["Conv2D", "BatchNormalization", "ReLU", "Activation", "LeakyReLU", "ELU", "Softmax", "PReLU"],
@@ -55,7 +56,6 @@ SINGLE = [
     *["Dropout", "SpatialDropout2D", "Dense", "Flatten", "Reshape", "Permute", "Rescaling"],
     *["GlobalAveragePooling2D", "GlobalMaxPooling2D", "DepthwiseConv2D", "SeparableConv2D"],
     *["LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization"],
-    *["GlobalAveragePooling2D"] * 3,
 ]
 
 

@@ -28,7 +28,7 @@ def _nothing_compiled_before():
 
 def images(layer: Conv2DTranspose) -> list[torch.Tensor]:
     first = layer.data_format == "channels_first"
-    inputs = [batch((b, 4, h, w) if first else (b, h, w, 4)) for b, h, w in SIZES]
+    inputs = [batch((b, 4, h, w) if first else (b, h, w, 4)) for b, h, w, _ in SIZES]
     layer(inputs[0])
     return inputs
 
@@ -63,7 +63,7 @@ def test_inductor_in_every_form(name, training, dynamic, device):
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_inductor_along_a_sequence(training):
     layer = Conv1DTranspose(3, 3, 2, "same", activation="relu")
-    inputs = [batch((b, n, 4)) for b, n, _ in SIZES]
+    inputs = [batch((b, n, 4)) for b, n, *_ in SIZES]
     layer(inputs[0])
     assert_compiles(layer, inputs, training, dynamic=True)
 
