@@ -21,7 +21,9 @@ def test_none_is_linear():
     assert activations.linear(x) is x
 
 
-@pytest.mark.parametrize(("function", "name"), TORCH_FUNCTIONS.items(), ids=str)
+@pytest.mark.parametrize(
+    ("function", "name"), TORCH_FUNCTIONS.items(), ids=lambda one: getattr(one, "__name__", one)
+)
 def test_torch_functions_that_are_written_as_keras_names(function, name):
     assert activations.serialize(function) == name
     x = grid().requires_grad_()

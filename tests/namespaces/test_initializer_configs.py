@@ -20,7 +20,7 @@ from kerastorch import initializers
         initializers.GlorotUniform(input_axes=(0,), seed=1),
         initializers.Orthogonal(),
     ],
-    ids=repr,
+    ids=lambda initializer: type(initializer).__name__,
 )
 def test_configs(initializer):
     cls, written = type(initializer), initializer.get_config()
