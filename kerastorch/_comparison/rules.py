@@ -29,6 +29,11 @@ class Rule(NamedTuple):
 
 RULES = (
     Rule(
+        "padding counted",
+        "its average includes the padding, which Keras excludes. Use count_include_pad=False.",
+        attempts.exclude_padding,
+    ),
+    Rule(
         "padding",
         "it pads by {}, where Keras pads by TensorFlow's 'same', whose odd element comes after. "
         "Use the layer of `kerastorch.layers` with padding='same', or pad with "
@@ -52,11 +57,6 @@ RULES = (
         "it crops {}. Keras crops an odd rest at the end, as no padding of PyTorch does. Use the "
         "layer of `kerastorch.layers`, or crop the end of the output yourself.",
         attempts.change_crop,
-    ),
-    Rule(
-        "padding counted",
-        "its average includes the padding, which Keras excludes. Use count_include_pad=False.",
-        attempts.exclude_padding,
     ),
     Rule("pooling", "Keras pools by {}. Use that pooling.", attempts.exchange_pooling),
     Rule(

@@ -34,9 +34,9 @@ def compare(
     It runs in evaluation mode, without gradients, and its modes are restored. Modules are matched
     by name: `model.encoder.conv1` is the Keras layer "conv1" in the model "encoder". They may be
     layers of Keras or of PyTorch, in either layout. For the first that differs, the known mistakes
-    are tried on the reference's own input: other padding than "same", swapped height and width,
-    another epsilon, another flatten order, a flipped, transposed or reshaped kernel, another
-    activation or bias, other weights or statistics.
+    are tried on the reference's own input: other padding than "same" or "causal", swapped height
+    and width, another epsilon, another flatten order, a flipped, transposed or reshaped kernel,
+    depthwise channels in another order, another activation or bias, other weights or statistics.
 
     Args:
         model: What `load_model` returned, or any module with submodules named like the layers of

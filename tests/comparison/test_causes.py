@@ -302,7 +302,7 @@ def test_pooling(kind):
     model = Plain(pool=kind(3, 2, padding=1))
     odd = batch(2, 7, 5, 3)  # "same" is even here
     if kind is nn.AvgPool2d:
-        assert first_cause(model, layer, inputs=odd) in ("padding", "padding counted")
+        assert first_cause(model, layer, inputs=odd) == "padding counted"
     else:
         assert compare(model, Keras(layer), odd).ok
     assert first_cause(model, layer, inputs=batch(2, 8, 6, 3)) == "padding"

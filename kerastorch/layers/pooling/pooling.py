@@ -29,7 +29,7 @@ _KERAS_1 = {"pool_length": "pool_size", "stride": "strides", "border_mode": "pad
 class BasePooling(SpatialLayer):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
 
-    kind: ClassVar[Literal["max", "average"]]
+    _kind: ClassVar[Literal["max", "average"]]
     compute_layout = "channels_first"
     returns_new_tensor = True
     _gradient_needs_output = False
@@ -71,11 +71,11 @@ class BasePooling(SpatialLayer):
 
     def _as_function(self) -> Pooling:
         padding: Any = SAME if self._same else (0,) * self.rank
-        return Pooling(self.kind, self.pool_size, self.strides, padding)
+        return Pooling(self._kind, self.pool_size, self.strides, padding)
 
 
 class _MaxPooling(BasePooling):
-    kind = "max"
+    _kind = "max"
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class _MaxPooling(BasePooling):
 
 
 class _AveragePooling(BasePooling):
-    kind = "average"
+    _kind = "average"
     _casts_integers = True
 
     def _compute(self, x: Tensor) -> Tensor:
