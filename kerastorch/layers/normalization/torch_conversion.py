@@ -34,8 +34,7 @@ def from_torch(
         raise ValueError(argument_error(owner, "module.elementwise_affine", rule, False))
     elif module.eps is None:
         made["epsilon"] = torch.finfo(module.weight.dtype).eps
-    names = [spec.parameter for spec in cls.weight_specs]
-    return make_of_module(cls, module, {**made, **arguments}, names, copy=copy)
+    return make_of_module(cls, module, made, arguments, copy=copy)
 
 
 def to_torch(layer: AxesNormalization, kind: type[M], input_rank: int | None, *, copy: bool) -> M:
