@@ -12,7 +12,13 @@ from kerastorch import layers
 from kerastorch._core.registry import LAYERS
 from kerastorch.layers import Conv2D
 from tests.layers.case import LayerCase, each_case, every_case, thorough_cases
-from tests.layers.contract import LayerContract, RowContract, WeightsContract, broken_assertions
+from tests.layers.contract import (
+    ConversionContract,
+    LayerContract,
+    RowContract,
+    WeightsContract,
+    broken_assertions,
+)
 from tests.layers.contract.rows import assert_template
 from tests.layers.test_convolution import CONV2D
 from tests.models.random_graphs import ARGUMENTS, NOT_DRAWN
@@ -41,6 +47,11 @@ class TestEveryLayer(LayerContract):
 
 @each_case([case for case in THOROUGH if case.has_parameters])
 class TestWeights(WeightsContract):
+    pass
+
+
+@each_case([case for case in EVERY if hasattr(case.layer, "to_torch")])
+class TestConversion(ConversionContract):
     pass
 
 

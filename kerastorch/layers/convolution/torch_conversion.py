@@ -9,7 +9,7 @@ from torch import nn
 
 from ..._core.errors import argument_error
 from ..._ops.window_arithmetic import find_transposed_padding
-from ..base.sharing import make_of_module, require_convertible, require_module, share_or_copy
+from ..base.sharing import give_parameters, make_of_module, require_convertible, require_module
 from ..base.torch_activations import find_torch_activation
 from ..base.torch_conversion import compute_padding, make_pad, read_padding
 from .base import BaseConv
@@ -74,11 +74,7 @@ def to_torch(
         dtype=layer.weight.dtype,
         **padding,
     )
-    if layer.lora_enabled:
-        conv.weight = nn.Parameter(layer._weight_with_lora(layer.weight).detach())
-    else:
-        conv.weight = share_or_copy(layer.weight, copy=copy)
-    conv.bias = share_or_copy(layer.bias, copy=copy)
+    give_parameters(layer, conv, copy=copy)
     modules = [module for module in (pad, conv, crop, activation) if module is not None]
     return (conv if len(modules) == 1 else nn.Sequential(*modules)).train(layer.training)
 

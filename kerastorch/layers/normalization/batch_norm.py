@@ -17,6 +17,7 @@ from ..._core.registry import keras_layer
 from ..._ops.normalization import normalize, normalize_by_batch
 from ..base.layer import Layer
 from ..base.weights import Shape, Sizes, WeightSpec, declare_weight
+from . import torch_conversion
 
 __all__ = ["BatchNormalization"]
 
@@ -326,6 +327,9 @@ class BatchNormalization(Layer):
             offset = offset + beta
         shape = (-1, *(1,) * (x.ndim - 2))
         return y * scale.reshape(shape) + offset.reshape(shape)
+
+    from_torch: ClassVar = classmethod(torch_conversion.make_batch_norm)
+    to_torch = torch_conversion.convert_batch_norm
 
     def extra_repr(self) -> str:
         """Return the number of channels and the arguments that differ from the defaults."""

@@ -12,6 +12,11 @@ from ..._core.registry import keras_layer
 from ..._ops.pooling import ADAPTIVE_AVERAGES, adaptive_max_pool
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
+from .torch_conversion import (
+    ADAPTIVE_AVERAGE_POOLS,
+    ADAPTIVE_MAX_POOLS,
+    AdaptivePoolingCounterpart,
+)
 
 __all__ = [
     *("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"),
@@ -19,7 +24,7 @@ __all__ = [
 ]
 
 
-class BaseAdaptivePooling(SpatialLayer):
+class BaseAdaptivePooling(SpatialLayer, AdaptivePoolingCounterpart):
     """A pooling to given sizes; `AdaptiveAveragePooling2D` documents the arguments."""
 
     compute_layout = "channels_first"
@@ -49,6 +54,7 @@ class BaseAdaptivePooling(SpatialLayer):
 
 
 class _AdaptiveAveragePooling(BaseAdaptivePooling):
+    torch_modules = ADAPTIVE_AVERAGE_POOLS
     _casts_integers = True
 
     def _compute(self, x: Tensor) -> Tensor:
@@ -56,6 +62,8 @@ class _AdaptiveAveragePooling(BaseAdaptivePooling):
 
 
 class _AdaptiveMaxPooling(BaseAdaptivePooling):
+    torch_modules = ADAPTIVE_MAX_POOLS
+
     def _compute(self, x: Tensor) -> Tensor:
         return adaptive_max_pool(x, self.output_size)
 

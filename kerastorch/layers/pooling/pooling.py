@@ -14,6 +14,7 @@ from ..._ops.pooling import avg_pool, max_pool, max_pool_windows
 from ..._ops.window_arithmetic import output_size
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
+from .torch_conversion import AVERAGE_POOLS, MAX_POOLS, PoolingCounterpart
 
 __all__ = [
     *("AveragePooling1D", "AveragePooling2D", "AveragePooling3D"),
@@ -25,7 +26,7 @@ __all__ = [
 _KERAS_1 = {"pool_length": "pool_size", "stride": "strides", "border_mode": "padding"}  # in 1-D
 
 
-class BasePooling(SpatialLayer):
+class BasePooling(SpatialLayer, PoolingCounterpart):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
 
     compute_layout = "channels_first"
@@ -69,6 +70,8 @@ class BasePooling(SpatialLayer):
 
 
 class _MaxPooling(BasePooling):
+    torch_modules = MAX_POOLS
+
     def __init__(
         self,
         pool_size: IntOrInts = 2,
@@ -94,6 +97,7 @@ class _MaxPooling(BasePooling):
 
 
 class _AveragePooling(BasePooling):
+    torch_modules = AVERAGE_POOLS
     _casts_integers = True
 
     def _compute(self, x: Tensor) -> Tensor:
