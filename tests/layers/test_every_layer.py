@@ -143,6 +143,20 @@ class Lenient(Conv2D):
         return super().forward(inputs[..., :3])
 
 
+class Inactive(Conv2D):
+    """Becomes a module without the activation."""
+
+    def to_torch(self, *args, **kwargs):
+        return super().to_torch(*args, **kwargs)[0]
+
+
+class Hoarding(Conv2D):
+    """Shares no parameters."""
+
+    def to_torch(self, *args, **kwargs):
+        return super().to_torch(*args, **{**kwargs, "copy": True})
+
+
 class Shapeless(Conv2D):
     """Knows no shape."""
 
@@ -160,6 +174,8 @@ class Shapeless(Conv2D):
         (Stubborn, RowContract, "test_integers_and_booleans", ()),
         (Lenient, RowContract, "test_refused_shapes_change_nothing", ()),
         (Shapeless, RowContract, "test_output_shapes", ()),
+        (Inactive, ConversionContract, "test_to_torch", ()),
+        (Hoarding, ConversionContract, "test_to_torch_shares_unless_told_to_copy", ()),
         (Clinging, WeightsContract, "test_weights_round_trip", ()),
         (Clinging, WeightsContract, "test_set_weights_takes_all_or_nothing", ()),
         (Eager, WeightsContract, "test_is_lazy_until_the_first_call", ()),

@@ -20,9 +20,6 @@ from .sharing import give_parameters, make_of_module, require_convertible, requi
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-CONSTANT_PADS = (nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)
-_ZERO_PADS = (nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d)
-
 
 class TorchCounterpart:
     """Conversion from and to a module of torch.nn that computes the same.
@@ -31,7 +28,7 @@ class TorchCounterpart:
     `_read_module` or `_make_modules`.
     """
 
-    torch_modules: ClassVar[Sequence[type[nn.Module]]]  # one, or one for each rank from 1 on
+    torch_name: ClassVar[str]  # of the class in torch.nn; "{}" stands for the rank
     torch_arguments: ClassVar[Mapping[str, str]] = {}  # the module's attributes -> the layer's
     torch_only: ClassVar[Mapping[str, Any]] = {}  # the module's other attributes: the usual values
     keras_only: ClassVar[Mapping[str, Any]] = {}  # the layer's
@@ -79,19 +76,18 @@ class TorchCounterpart:
     @classmethod
     def _read_module(cls, owner: str, module: Any) -> dict[str, Any]:
         """Return the layer's arguments for a module, or raise."""
-        require_module(owner, module, cls._find_torch_module())
+        require_module(owner, module, cls._find_torch_class())
         require_values(owner, "module.", module, cls.torch_only, "Keras")
         return {own: getattr(module, name) for name, own in cls.torch_arguments.items()}
 
     def _make_modules(self, owner: str, input_size: Any) -> list[nn.Module]:
         """Return the modules that compute the same one after the other; the first has weights."""
         made = {name: getattr(self, own) for name, own in self.torch_arguments.items()}
-        return [self._find_torch_module()(**made)]
+        return [self._find_torch_class()(**made)]
 
     @classmethod
-    def _find_torch_module(cls) -> type[nn.Module]:
-        kinds = cls.torch_modules
-        return kinds[0] if len(kinds) == 1 else kinds[cls.rank - 1]  # type: ignore[attr-defined]
+    def _find_torch_class(cls: Any) -> Any:
+        return getattr(nn, cls.torch_name.format(cls.rank))
 
 
 def require_values(
@@ -109,10 +105,12 @@ def require_values(
 def make_pad(sides: Sequence[tuple[int, int]], value: float = 0.0) -> nn.Module:
     """Return a module that pads the spatial axes, or crops where an amount is negative."""
     amounts, rank = tuple(to_f_pad_order(list(sides))), len(sides)
-    pad: Any = CONSTANT_PADS[rank - 1]
-    zero_pad: Any = _ZERO_PADS[rank - 1]
-    padded: nn.Module = pad(amounts, value) if value else zero_pad(amounts)
-    return padded
+    pad: nn.Module = (
+        getattr(nn, f"ConstantPad{rank}d")(amounts, value)
+        if value
+        else getattr(nn, f"ZeroPad{rank}d")(amounts)
+    )
+    return pad
 
 
 def read_pad(owner: str, module: Any, kind: str) -> tuple[tuple[int, int], ...]:

@@ -58,7 +58,7 @@ class Dense(KernelLayer, TorchCounterpart):
     _config_keys_last = ("lora_rank", "lora_alpha")
     fixed_arguments = ("units", "use_bias")
     is_flat = True
-    torch_modules = (nn.Linear,)
+    torch_name = "Linear"
     _least_rank = 2
     renamed_arguments: ClassVar = {**KernelLayer.renamed_arguments, "output_dim": "units"}
 

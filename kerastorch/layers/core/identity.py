@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..._core.registry import keras_layer
 from ..base.stateless import StatelessLayer
@@ -36,7 +36,7 @@ class Identity(StatelessLayer, TorchCounterpart):
 
     keeps_flatten_order = True
     compute_layout = "any"
-    torch_modules = (nn.Identity,)
+    torch_name = "Identity"
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -11,11 +11,7 @@ from torch import Tensor
 from ..._core.registry import keras_layer
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
-from .torch_conversion import (
-    ADAPTIVE_AVERAGE_POOLS,
-    ADAPTIVE_MAX_POOLS,
-    GlobalPoolingCounterpart,
-)
+from .torch_conversion import GlobalPoolingCounterpart
 
 __all__ = [
     *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D"),
@@ -51,7 +47,7 @@ class BaseGlobalPooling(SpatialLayer, GlobalPoolingCounterpart):
 
 
 class _GlobalAveragePooling(BaseGlobalPooling):
-    torch_modules = ADAPTIVE_AVERAGE_POOLS
+    torch_name = "AdaptiveAvgPool{}d"
 
     def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
         keep, axes = bool(self.keepdims), self._axes if axes is None else axes
@@ -62,7 +58,7 @@ class _GlobalAveragePooling(BaseGlobalPooling):
 
 
 class _GlobalMaxPooling(BaseGlobalPooling):
-    torch_modules = ADAPTIVE_MAX_POOLS
+    torch_name = "AdaptiveMaxPool{}d"
 
     def _prepare_input(self, inputs: Any) -> Tensor:
         x = super()._prepare_input(inputs)

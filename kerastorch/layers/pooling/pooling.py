@@ -14,7 +14,7 @@ from ..._ops.pooling import avg_pool, max_pool, max_pool_windows
 from ..._ops.window_arithmetic import output_size
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
-from .torch_conversion import AVERAGE_POOLS, MAX_POOLS, PoolingCounterpart
+from .torch_conversion import PoolingCounterpart
 
 __all__ = [
     *("AveragePooling1D", "AveragePooling2D", "AveragePooling3D"),
@@ -70,7 +70,7 @@ class BasePooling(SpatialLayer, PoolingCounterpart):
 
 
 class _MaxPooling(BasePooling):
-    torch_modules = MAX_POOLS
+    torch_name = "MaxPool{}d"
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _MaxPooling(BasePooling):
 
 
 class _AveragePooling(BasePooling):
-    torch_modules = AVERAGE_POOLS
+    torch_name = "AvgPool{}d"
     _casts_integers = True
 
     def _compute(self, x: Tensor) -> Tensor:

@@ -19,10 +19,6 @@ from ..base.torch_conversion import (
     require_values,
 )
 
-MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-ADAPTIVE_MAX_POOLS = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
-ADAPTIVE_AVERAGE_POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 _WITHOUT_PADDING = {"count_include_pad": False}  # Keras's averages
 
 
@@ -54,8 +50,8 @@ class PoolingCounterpart(TorchCounterpart):
         return {"pool_size": size, "strides": strides, "padding": padding}
 
     def _make_modules(self, owner: str, input_size: Any) -> list[nn.Module]:
-        kind: Any = self._find_torch_module()
-        is_max, padding = kind in MAX_POOLS, self.padding.lower()
+        kind, padding = self._find_torch_class(), self.padding.lower()
+        is_max = self.torch_name.startswith("Max")
         window = self.pool_size, self.strides, (1,) * self.rank
         sides = compute_padding(owner, padding, window, input_size)
         options: dict[str, Any] = {} if is_max or padding == "valid" else _WITHOUT_PADDING
@@ -86,12 +82,5 @@ class GlobalPoolingCounterpart(TorchCounterpart):
         return {"keepdims": not flattens}
 
     def _make_modules(self, owner: str, input_size: Any) -> list[nn.Module]:
-        kind: Any = self._find_torch_module()
+        kind = self._find_torch_class()
         return [kind(1)] if self.keepdims else [kind(1), nn.Flatten()]
-
-
-class AdaptivePoolingCounterpart(TorchCounterpart):
-    """The conversion of a pooling to given sizes."""
-
-    torch_arguments: ClassVar = {"output_size": "output_size"}
-    torch_only: ClassVar[Mapping[str, Any]] = {"return_indices": False}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..._core.registry import keras_layer
@@ -55,7 +55,7 @@ class Dropout(RandomLayer, TorchCounterpart):
 
     _config_keys_last = ("noise_shape",)
     renamed_arguments: ClassVar = {"p": "rate"}
-    torch_modules: ClassVar[Sequence[type[nn.Module]]] = (nn.Dropout,)
+    torch_name: ClassVar[str] = "Dropout"
     torch_arguments: ClassVar = {"p": "rate"}
     keras_only: ClassVar = {"noise_shape": None}
 
@@ -113,7 +113,7 @@ class BaseSpatialDropout(Dropout, SpatialLayer):
     """
 
     omits_data_format = True
-    torch_modules = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+    torch_name = "Dropout{}d"
     _config_keys: ClassVar = ("rate", "seed", "name", "dtype", "data_format")
 
     def __init__(

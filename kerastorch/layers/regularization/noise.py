@@ -149,7 +149,7 @@ class AlphaDropout(Dropout):
         2
     """
 
-    torch_modules = (nn.AlphaDropout,)
+    torch_name = "AlphaDropout"
 
     def __init__(
         self,

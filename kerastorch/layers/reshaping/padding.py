@@ -13,7 +13,7 @@ from ..._core.config_versions import drop_newer, require_keras_1
 from ..._core.registry import keras_layer
 from ..._ops.window_arithmetic import to_f_pad_order
 from ..base.stateless import SpatialLayer
-from ..base.torch_conversion import CONSTANT_PADS, TorchCounterpart, make_pad, read_pad
+from ..base.torch_conversion import TorchCounterpart, make_pad, read_pad
 from ..base.weights import Sizes
 
 __all__ = [
@@ -30,7 +30,7 @@ _KERAS_1_SIDES = {
 class _PaddingCounterpart(TorchCounterpart):
     """The conversion of what adds zeros, or crops: `torch_pads` is the name of the amounts."""
 
-    torch_modules = CONSTANT_PADS
+    torch_name = "ConstantPad{}d"
     torch_only: ClassVar = {"value": 0}
     torch_pads: ClassVar[str]
     _sides: tuple[tuple[int, int], ...]

@@ -30,7 +30,7 @@ class BaseUpSampling(SpatialLayer, TorchCounterpart):
     omits_data_format = True
     returns_new_tensor = True
     _gradient_needs_output = False
-    torch_modules = (nn.Upsample,)
+    torch_name = "Upsample"
     torch_only: ClassVar = {"size": None, "align_corners": False}
 
     def __init__(self, size: IntOrInts = 2, data_format: str | None = None, **kwargs: Any) -> None:
