@@ -18,7 +18,7 @@ from ..._core.arrays import to_tensor
 from ..._core.errors import argument_error
 from ..._core.scripting import NotScriptable
 from . import weights as weights_module
-from .weights import LazyBuffer, Shape, WeightSpec, WeightView
+from .weights import Shape, WeightSpec, WeightView, make_uninitialized
 
 _states = itertools.count(1)
 
@@ -167,7 +167,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         for spec in self.weight_specs:
             register: Any = self.register_buffer if spec.buffer else self.register_parameter
             trained = not spec.buffer and not self._starts_frozen(spec)
-            made = _make_uninitialized(spec.buffer, trained, device, spec.dtype or dtype)
+            made = make_uninitialized(spec.buffer, trained, device, spec.dtype or dtype)
             register(spec.parameter, made if self._uses_weight(spec) else None)
         if self.built:
             self._end_laziness()
@@ -233,7 +233,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         is_buffer = name in self._buffers
         tensors: dict[str, Any] = self._buffers if is_buffer else self._parameters
         old = tensors[name]
-        tensors[name] = _make_uninitialized(is_buffer, old.requires_grad, old.device, dtype)
+        tensors[name] = make_uninitialized(is_buffer, old.requires_grad, old.device, dtype)
 
     def _make_initial_values(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
         """Return a new tensor with the initial value of each parameter in `shapes`."""
@@ -348,8 +348,3 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 def _is_lazy(tensor: Any) -> bool:
     """Do what torch's `is_lazy` does; that one breaks the graphs of `torch.compile`."""
     return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
-
-
-def _make_uninitialized(buffer: bool, requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
-    make: Any = LazyBuffer if buffer else UninitializedParameter
-    return make(requires_grad, device, dtype)

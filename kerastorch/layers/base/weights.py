@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.parameter import UninitializedBuffer
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from ..._core import distributed
 from ..._core.arrays import to_numpy, to_tensor
@@ -100,6 +100,12 @@ class LazyBuffer(UninitializedBuffer):
             make: Any = type(self)
             memo[id(self)] = make(False, self.data.device, self.data.dtype)
         return memo[id(self)]
+
+
+def make_uninitialized(buffer: bool, requires_grad: bool, device: Any, dtype: torch.dtype) -> Any:
+    """Return an uninitialized buffer or parameter."""
+    make: Any = LazyBuffer if buffer else UninitializedParameter
+    return make(requires_grad, device, dtype)
 
 
 def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
