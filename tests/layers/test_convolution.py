@@ -12,7 +12,7 @@ from kerastorch.layers import Conv1D, Conv2D, Conv3D
 from kerastorch.layers.convolution.conv import Conv
 from tests.layers.case import LayerCase, NoModule, Shape, cases
 from tests.layers.convolution.test_local import CASES as LOCAL
-from tests.layers.test_activation import NAMES
+from tests.layers.test_activation import NAMES, NO_MODULE
 
 SIZES = {  # a strided "same" pads each by another amount
     1: ((8,), (9,), (11,), (13,)),
@@ -202,7 +202,6 @@ CONV3D = {
     "lora-3d": _conv3d(4, 6, (2, 3, 1), [(2, 7, 5, 6, 2)], groups=2, lora_rank=2, lora_alpha=3),
 }  # fmt: skip
 CONVOLUTIONS = {**CONV1D, **CONV2D, **CONV3D}
-WITHOUT_MODULE = ("exponential", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus")
 OTHER_ARGUMENTS: list[dict[str, Any]] = [
     *({"activation": name} for name in NAMES),
     {"kernel_regularizer": {"class_name": "L1L2", "config": {"l1": 0.1, "l2": 0.2}}},
@@ -217,7 +216,7 @@ CASES = [
     *cases(
         Conv2D,
         *(
-            (NoModule if given.get("activation") in WITHOUT_MODULE else dict)(
+            (NoModule if given.get("activation") in NO_MODULE else dict)(
                 filters=4, kernel_size=(2, 3), strides=(2, 3), padding="same", **given
             )
             for given in OTHER_ARGUMENTS

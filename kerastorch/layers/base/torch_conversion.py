@@ -54,8 +54,9 @@ class TorchCounterpart:
     ) -> nn.Module:
         """Convert the layer to plain PyTorch: a module of torch.nn, or an `nn.Sequential`.
 
-        Inputs and outputs are (batch, channels, *spatial), whatever the layer's data format. The
-        module computes in the dtype of its input; it has no seed and no regularizer.
+        Inputs and outputs are (batch, channels, *spatial), whatever the layer's data format; a
+        layer that has none keeps its axes. The module computes in the dtype of its input; it has no
+        seed and no regularizer.
 
         Args:
             input_size: The spatial sizes; needed where "same" padding depends on them.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from kerastorch import layers
+from kerastorch import activations, layers
 from tests.layers.case import batch
 from tests.layers.contract.conversion import call_plain
 
@@ -40,6 +40,14 @@ MADE: list[tuple[nn.Module, str, dict[str, Any]]] = [
     (nn.Upsample(scale_factor=47, mode="nearest-exact"), "UpSampling1D", {"size": 47}),
     (nn.Upsample(scale_factor=(1, 2, 3)), "UpSampling3D", {"size": (1, 2, 3)}),
     (nn.Identity(), "Identity", {}),
+    (nn.ReLU(inplace=True), "Activation", {"activation": activations.relu}),
+    (nn.Softmax(-1), "Activation", {"activation": activations.softmax}),
+    (nn.Identity(), "Activation", {"activation": activations.linear}),
+    (nn.ReLU(), "ReLU", {"max_value": None}),
+    (nn.ReLU6(), "ReLU", {"max_value": 6.0}),
+    (nn.LeakyReLU(), "LeakyReLU", {"negative_slope": 0.01}),
+    (nn.ELU(0.5), "ELU", {"alpha": 0.5}),
+    (nn.Softmax(1), "Softmax", {"axis": 1}),
     (nn.Dropout(0.3, inplace=True).eval(), "Dropout", {"rate": 0.3}),
     (nn.Dropout1d(0.3).eval(), "SpatialDropout1D", {"rate": 0.3}),
     (nn.Dropout3d(0.3).eval(), "SpatialDropout3D", {"rate": 0.3}),
@@ -97,6 +105,11 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("UpSampling1D", nn.Upsample(scale_factor=2, mode="linear"), "module.mode", "'nearest' or"),
     ("UpSampling3D", nn.Upsample(scale_factor=41), "module.mode", "'nearest-exact'"),
     ("Dropout", nn.Dropout2d(0.5), "module", "an initialized nn.Dropout"),
+    ("Activation", nn.LeakyReLU(), "module", "an activation of torch.nn with the arguments that"),
+    ("Activation", nn.GELU("tanh"), "module", "an activation of torch.nn with the arguments that"),
+    ("Activation", nn.Softmax(1), "module", "an activation of torch.nn with the arguments that"),
+    ("ReLU", nn.Hardtanh(), "module", "an nn.ReLU, nn.ReLU6, nn.LeakyReLU, or an nn.Hardtanh or"),
+    ("Softmax", nn.Softmax(), "module.dim", "one integer. Received: module.dim=None."),
     ("Dense", nn.LazyLinear(3), "module", "an initialized nn.Linear"),
     ("BatchNormalization", nn.InstanceNorm2d(3), "module", "an initialized nn.BatchNorm1d or nn."),
     ("BatchNormalization", nn.LazyBatchNorm1d(affine=False), "module", "an initialized nn.Batch"),
@@ -135,6 +148,8 @@ def test_what_the_module_decides_is_no_argument() -> None:
     (layers.Dropout(0.5, (None, 1)), "noise_shape", "None, since PyTorch has no argument for it"),
     (layers.AlphaDropout(1), "rate", "below 1, since the module outputs zeros"),
     (layers.MaxPooling2D(dtype="mixed_float16"), "dtype", "one that computes in its weights'"),
+    (layers.ReLU(max_value=2, threshold=1), "max_value", "above 0 and the only one of these"),
+    (layers.Softmax((1, 2)), "axis", "one integer"),
     (layers.Dense(3), "layer", "built"),
     (layers.Dense(3, "sparsemax", input_shape=(2,)), "activation", "a built-in one that PyTorch"),
 ], ids=str)  # fmt: skip
