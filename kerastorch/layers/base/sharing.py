@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -95,3 +96,9 @@ def give_parameters(layer: Layer, module: nn.Module, *, copy: bool) -> None:
             register: Any = module.register_buffer if spec.buffer else module.register_parameter
             register(spec.parameter, tensor)
     module.train(layer.training)
+
+
+def join_modules(layer: Layer, modules: Sequence[nn.Module]) -> nn.Module:
+    """Return one module that calls some after the other, in the layer's mode."""
+    module = modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+    return module.train(layer.training)

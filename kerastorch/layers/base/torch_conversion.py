@@ -15,7 +15,13 @@ from ..._ops.window_arithmetic import (
     padding_per_axis,
     to_f_pad_order,
 )
-from .sharing import give_parameters, make_of_module, require_convertible, require_module
+from .sharing import (
+    give_parameters,
+    join_modules,
+    make_of_module,
+    require_convertible,
+    require_module,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -71,8 +77,7 @@ class TorchCounterpart:
         require_values(owner, "", self, self.keras_only, "PyTorch")
         modules = self._make_modules(owner, input_size)
         give_parameters(self, modules[0], copy=copy)
-        module = modules[0] if len(modules) == 1 else nn.Sequential(*modules)
-        return module.train(self.training)
+        return join_modules(self, modules)
 
     @classmethod
     def _read_module(cls, owner: str, module: Any) -> dict[str, Any]:

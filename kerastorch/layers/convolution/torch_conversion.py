@@ -9,7 +9,13 @@ from torch import nn
 
 from ..._core.errors import argument_error
 from ..._ops.window_arithmetic import find_transposed_padding
-from ..base.sharing import give_parameters, make_of_module, require_convertible, require_module
+from ..base.sharing import (
+    give_parameters,
+    join_modules,
+    make_of_module,
+    require_convertible,
+    require_module,
+)
 from ..base.torch_activations import find_torch_activation
 from ..base.torch_conversion import compute_padding, make_pad, read_padding
 from .base import BaseConv
@@ -76,7 +82,7 @@ def to_torch(
     )
     give_parameters(layer, conv, copy=copy)
     modules = [module for module in (pad, conv, crop, activation) if module is not None]
-    return (conv if len(modules) == 1 else nn.Sequential(*modules)).train(layer.training)
+    return join_modules(layer, modules)
 
 
 def _find_transposed_padding(owner: str, conv: Any) -> dict[str, Any]:
