@@ -56,6 +56,7 @@ class LayerCase:
         agrees: Whether Keras on torch computes the same.
         integers_agree: Whether Keras on torch computes the same of integers and booleans.
         in_double: Whether Keras on torch computes in double precision where it is told to.
+        converts: Whether `to_torch`, if the class has it, has modules for these arguments.
     """
 
     layer: type[Layer]
@@ -73,6 +74,7 @@ class LayerCase:
     agrees: bool = True
     integers_agree: bool = True
     in_double: bool = True
+    converts: bool = True
 
     def __str__(self) -> str:
         given = ",".join(f"{name}={value}" for name, value in self.arguments.items())
@@ -124,9 +126,16 @@ class LayerCase:
         return {**self.arguments, name: value}
 
 
+class NoModule(dict[str, Any]):
+    """Arguments for which torch.nn has no module, so that `to_torch` refuses them."""
+
+
 def cases(layer: type[Layer], *rows: dict[str, Any], **shared: Any) -> list[LayerCase]:
     """Return a case for the arguments of each row; all else is shared."""
-    return [LayerCase(layer, arguments, **shared) for arguments in rows]
+    return [
+        LayerCase(layer, dict(row), **{"converts": not isinstance(row, NoModule), **shared})
+        for row in rows
+    ]
 
 
 def required_arguments(layer: type) -> list[str]:

@@ -7,16 +7,17 @@ import pytest
 
 from kerastorch.activations.serialization import ACTIVATIONS
 from kerastorch.layers import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
-from tests.layers.case import cases
+from tests.layers.case import NoModule, cases
 
 MATRIX = {"shape": (3, 4), "other": [(2, 4), (5, 4)]}
 NAMES = sorted(set(ACTIVATIONS.table) - {"threshold", "glu", "hard_sigmoid_keras2"})
+NO_MODULE = ("exponential", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus")
 # An unbuilt PReLU takes slopes of any rank.
 ANY_RANK = frozenset({"test_a_wrong_shaped_state_dict_is_an_error_and_changes_no_shape"})
 CASES = [
     *cases(
         Activation,
-        *({"activation": name} for name in NAMES),
+        *((NoModule if name in NO_MODULE else dict)(activation=name) for name in NAMES),
         {"activation": None},
         {"activation": "tanh", "activity_regularizer": "l1"},
         shape=(3, 6, 2),
@@ -26,15 +27,15 @@ CASES = [
     ),
     *cases(
         ReLU,
-        {"max_value": 1.0, "negative_slope": 0.1, "threshold": 0.2},
+        NoModule({"max_value": 1.0, "negative_slope": 0.1, "threshold": 0.2}),
         {},
         {"max_value": 6},
-        {"max_value": 0},
+        NoModule({"max_value": 0}),
         {"max_value": float("inf")},
         {"negative_slope": 0.3},
         {"threshold": 0.4},
-        {"max_value": 6.0, "negative_slope": 0.2},
-        {"negative_slope": 2, "threshold": 1},
+        NoModule({"max_value": 6.0, "negative_slope": 0.2}),
+        NoModule({"negative_slope": 2, "threshold": 1}),
         shape=(3, 4, 2),
         other=[(2, 5, 2)],
         refused_arguments=[
@@ -72,11 +73,11 @@ CASES = [
     ),
     *cases(
         Softmax,
-        {"axis": (1, -1)},
+        NoModule({"axis": (1, -1)}),
         {},
         {"axis": 1},
-        {"axis": [-1, 1]},
-        {"axis": (2,)},
+        NoModule({"axis": [-1, 1]}),
+        NoModule({"axis": (2,)}),
         {"axis": 0},
         integers="converted",
         shape=(3, 4, 5),

@@ -10,9 +10,9 @@ import numpy as np
 
 from kerastorch.layers import Conv1D, Conv2D, Conv3D
 from kerastorch.layers.convolution.conv import Conv
-from tests.layers.case import LayerCase, Shape, cases
+from tests.layers.case import LayerCase, NoModule, Shape, cases
 from tests.layers.convolution.test_local import CASES as LOCAL
-from tests.layers.test_activation import NAMES
+from tests.layers.test_activation import NAMES, NO_MODULE
 
 SIZES = {  # a strided "same" pads each by another amount
     1: ((8,), (9,), (11,), (13,)),
@@ -216,7 +216,9 @@ CASES = [
     *cases(
         Conv2D,
         *(
-            {"filters": 4, "kernel_size": (2, 3), "strides": (2, 3), "padding": "same", **given}
+            (NoModule if given.get("activation") in NO_MODULE else dict)(
+                filters=4, kernel_size=(2, 3), strides=(2, 3), padding="same", **given
+            )
             for given in OTHER_ARGUMENTS
         ),
         shape=(2, 8, 9, 3),

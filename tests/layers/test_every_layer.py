@@ -12,7 +12,13 @@ from kerastorch import layers
 from kerastorch._core.registry import LAYERS
 from kerastorch.layers import Conv2D
 from tests.layers.case import LayerCase, each_case, every_case, thorough_cases
-from tests.layers.contract import LayerContract, RowContract, WeightsContract, broken_assertions
+from tests.layers.contract import (
+    ConversionContract,
+    LayerContract,
+    RowContract,
+    WeightsContract,
+    broken_assertions,
+)
 from tests.layers.contract.rows import assert_template
 from tests.layers.test_convolution import CONV2D
 from tests.models.random_graphs import ARGUMENTS, NOT_DRAWN
@@ -41,6 +47,11 @@ class TestEveryLayer(LayerContract):
 
 @each_case([case for case in THOROUGH if case.has_parameters])
 class TestWeights(WeightsContract):
+    pass
+
+
+@each_case([case for case in EVERY if hasattr(case.layer, "to_torch")])
+class TestConversion(ConversionContract):
     pass
 
 
@@ -132,6 +143,20 @@ class Lenient(Conv2D):
         return super().forward(inputs[..., :3])
 
 
+class Inactive(Conv2D):
+    """Becomes a module without the activation."""
+
+    def to_torch(self, *args, **kwargs):
+        return super().to_torch(*args, **kwargs)[0]
+
+
+class Hoarding(Conv2D):
+    """Shares no parameters."""
+
+    def to_torch(self, *args, **kwargs):
+        return super().to_torch(*args, **{**kwargs, "copy": True})
+
+
 class Shapeless(Conv2D):
     """Knows no shape."""
 
@@ -149,6 +174,8 @@ class Shapeless(Conv2D):
         (Stubborn, RowContract, "test_integers_and_booleans", ()),
         (Lenient, RowContract, "test_refused_shapes_change_nothing", ()),
         (Shapeless, RowContract, "test_output_shapes", ()),
+        (Inactive, ConversionContract, "test_to_torch", ()),
+        (Hoarding, ConversionContract, "test_to_torch_shares_unless_told_to_copy", ()),
         (Clinging, WeightsContract, "test_weights_round_trip", ()),
         (Clinging, WeightsContract, "test_set_weights_takes_all_or_nothing", ()),
         (Eager, WeightsContract, "test_is_lazy_until_the_first_call", ()),

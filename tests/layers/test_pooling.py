@@ -80,6 +80,7 @@ def _pooling(layer: Any, size: Any, strides: Any, padding: str, **options: Any) 
         refused_here=[("padding", word, ValueError) for word in ("no", "causal")],
         integers_agree=is_max,
         integers="kept" if is_max else "converted",
+        converts=options.get("agrees", True),  # an uneven "same" of averages is neither
         **options,
     )
 

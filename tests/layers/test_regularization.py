@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kerastorch.layers import Dropout, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D
-from tests.layers.case import LayerCase, cases
+from tests.layers.case import LayerCase, NoModule, cases
 from tests.layers.noise.rows import NOISE
 from tests.layers.test_pooling import FIRST, INPUTS
 
@@ -44,8 +44,8 @@ CASES = [
     *cases(
         Dropout,
         {"rate": 0.5},
-        {"rate": 0.6, "seed": -3, "noise_shape": [5, 1, None]},
-        {"rate": 0.6, "seed": 2**30, "noise_shape": (1, 4)},
+        NoModule({"rate": 0.6, "seed": -3, "noise_shape": [5, 1, None]}),
+        NoModule({"rate": 0.6, "seed": 2**30, "noise_shape": (1, 4)}),
         {"rate": 0.3, "seed": 7},
         {"rate": 1},
         integers="kept",
@@ -60,7 +60,7 @@ CASES = [
     ),
     *cases(
         Dropout,
-        {"rate": 0.3, "seed": 7, "noise_shape": (None, 1)},
+        NoModule({"rate": 0.3, "seed": 7, "noise_shape": (None, 1)}),
         {"rate": 0},
         integers="kept",
         shape=(30, 4),

@@ -176,6 +176,7 @@ CASES = [
         **IMAGES,
         refused_arguments=[("interpolation", "area", ValueError)],
         agrees=False,
+        converts=False,
     ),
     *(
         LayerCase(
@@ -184,6 +185,7 @@ CASES = [
             **IMAGES_FIRST,
             refused_arguments=[("data_format", "NCHW", ValueError)],
             agrees=arguments.get("interpolation") != "bicubic",
+            converts=arguments.get("interpolation") != "bicubic",
         )
         for layer, arguments in (
             (ZeroPadding2D, {"padding": ((1, 2), (3, 0))}),

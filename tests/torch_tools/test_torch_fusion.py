@@ -10,7 +10,7 @@ from torch.optim.swa_utils import update_bn
 from torch.testing import assert_close
 
 import kerastorch
-from kerastorch.layers import Activation, BatchNormalization, Conv2D, Dense
+from kerastorch.layers import BatchNormalization, Conv2D, Dense
 from tests.layers.contract import batch, state_of
 from tests.torch_tools.test_torch_tools import MODELS, Joined
 
@@ -65,9 +65,7 @@ def test_plain_modules_of_a_convolution_and_its_normalization_are_fused(argument
     norm = folded_norm(4)
     expected = norm(conv(x)).permute(0, 3, 1, 2)
     *before, plain = nn.Sequential(conv.to_torch(input_size=(5, 6))).modules()
-    plain_norm = nn.BatchNorm2d(4, eps=norm.epsilon).eval()
-    plain_norm.load_state_dict(norm.state_dict())
-    fused = nn.utils.fuse_conv_bn_eval(plain, plain_norm)
+    fused = nn.utils.fuse_conv_bn_eval(plain, norm.to_torch(4))
     pads = [module for module in before if isinstance(module, nn.ZeroPad2d)]
     assert_close(nn.Sequential(*pads, fused)(x.permute(0, 3, 1, 2)), expected)
 
@@ -82,9 +80,7 @@ def test_dense_is_quantized_as_the_linear_layer_in_its_place(name):
     for parent in list(model.modules()):
         for name, dense in list(parent.named_children()):
             if isinstance(dense, Dense):
-                linear = nn.Linear(*dense.kernel.shape, bias=dense.use_bias)
-                linear.load_state_dict(dense.state_dict())
-                setattr(parent, name, nn.Sequential(linear, Activation(dense.activation)))
+                setattr(parent, name, dense.to_torch())
     assert_close(model(x), expected)
     outputs = quantize_dynamic(model)(x)
     assert not torch.equal(outputs, expected)

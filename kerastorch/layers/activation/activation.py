@@ -7,17 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ... import activations
 from ..._core.arrays import to_tensor
 from ..._core.config_arrays import encode_array
+from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..._ops.tracing import elementwise_channels_first
 from ...activations.functions import relu_accepts
 from ..base.stateless import StatelessLayer
+from ..base.torch_activations import (
+    find_keras_activation,
+    find_relu_arguments,
+    find_torch_activation,
+    find_torch_relu,
+)
+from ..base.torch_conversion import TorchCounterpart
 
 __all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax"]
 
@@ -29,7 +37,7 @@ def _is_nonnegative(value: Any) -> bool:
 
 
 @keras_layer()
-class Activation(StatelessLayer):
+class Activation(StatelessLayer, TorchCounterpart):
     """Applies an activation function.
 
     Same as `keras.layers.Activation`, except that integers and booleans are cast to the layer's
@@ -87,9 +95,16 @@ class Activation(StatelessLayer):
     def _is_nonnegative(self) -> bool:
         return self.activation is activations.relu or self.activation is activations.relu6
 
+    @classmethod
+    def _read_module(cls, owner: str, module: Any) -> dict[str, Any]:
+        return {"activation": find_keras_activation(owner, module)}
+
+    def _make_modules(self, owner: str, input_size: Any) -> list[nn.Module]:
+        return [find_torch_activation(owner, self) or nn.Identity()]
+
 
 @keras_layer()
-class ReLU(StatelessLayer):
+class ReLU(StatelessLayer, TorchCounterpart):
     """Rectified linear unit: `max(x, 0)` with the default arguments.
 
     Same as `keras.layers.ReLU` on TensorFlow, which keeps integers, or returns float32 for them
@@ -143,9 +158,17 @@ class ReLU(StatelessLayer):
     def _is_nonnegative(self) -> bool:
         return not self.negative_slope
 
+    @classmethod
+    def _read_module(cls, owner: str, module: Any) -> dict[str, Any]:
+        return find_relu_arguments(owner, module)
+
+    def _make_modules(self, owner: str, input_size: Any) -> list[nn.Module]:
+        limits = self.max_value, self.negative_slope, self.threshold
+        return [find_torch_relu(owner, *limits)]
+
 
 @keras_layer()
-class LeakyReLU(StatelessLayer):
+class LeakyReLU(StatelessLayer, TorchCounterpart):
     """Leaky rectified linear unit: `x` above 0, `negative_slope * x` below.
 
     Same as `keras.layers.LeakyReLU`, except that booleans are cast to the layer's compute dtype.
@@ -166,6 +189,8 @@ class LeakyReLU(StatelessLayer):
     """
 
     renamed_arguments: ClassVar = {"alpha": "negative_slope"}
+    torch_name = "LeakyReLU"
+    torch_arguments: ClassVar = {"negative_slope": "negative_slope"}
     keeps_flatten_order = True
     compute_layout = "any"
 
@@ -193,7 +218,7 @@ class LeakyReLU(StatelessLayer):
 
 
 @keras_layer()
-class ELU(StatelessLayer):
+class ELU(StatelessLayer, TorchCounterpart):
     """Exponential linear unit: `x` above 0, `alpha * (exp(x) - 1)` below.
 
     Same as `keras.layers.ELU`, except that integers and booleans are cast to the compute dtype.
@@ -212,6 +237,8 @@ class ELU(StatelessLayer):
     compute_layout = "any"
     _casts_integers = True
     _config_keys_last = ("trainable", "dtype", "activity_regularizer")
+    torch_name = "ELU"
+    torch_arguments: ClassVar = {"alpha": "alpha"}
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -224,7 +251,7 @@ class ELU(StatelessLayer):
 
 
 @keras_layer()
-class Softmax(StatelessLayer):
+class Softmax(StatelessLayer, TorchCounterpart):
     """Softmax: `exp(x)`, divided by its sum along an axis.
 
     Same as `keras.layers.Softmax`, except that integers and booleans are cast to the compute dtype.
@@ -241,6 +268,8 @@ class Softmax(StatelessLayer):
 
     keeps_flatten_order = True
     call_arguments = ("mask",)
+    torch_name = "Softmax"
+    torch_arguments: ClassVar = {"dim": "axis"}
     _casts_integers = True
 
     def __init__(self, axis: int | Sequence[int] | None = -1, **kwargs: Any) -> None:
@@ -295,3 +324,18 @@ class Softmax(StatelessLayer):
         if found.dtype is not torch.bool:  # Keras casts 0.5 to the mask's type
             found = torch.gt(found, 0.5 if found.is_floating_point() else 0)
         return found.to(x.device)
+
+    @classmethod
+    def _read_module(cls, owner: str, module: Any) -> dict[str, Any]:
+        made = super()._read_module(owner, module)
+        _require_one_axis(owner, "module.dim", made["axis"])
+        return made
+
+    def _make_modules(self, owner: str, input_size: Any) -> list[nn.Module]:
+        _require_one_axis(owner, "axis", self.axis)
+        return super()._make_modules(owner, input_size)
+
+
+def _require_one_axis(owner: str, argument: str, axis: Any) -> None:
+    if not isinstance(axis, int):
+        raise ValueError(argument_error(owner, argument, "one integer", axis))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -10,34 +11,43 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..._core.errors import argument_error
+from ..._core.registry import LAYERS
 from ...dtype_policies import get_dtype_name, parse_policy
+from .kernel import KernelLayer
 from .layer import Layer
 
 L = TypeVar("L", bound=Layer)
 
 
-def share_or_copy(parameter: Any, *, copy: bool) -> Any:
-    """Return a parameter or None as it is, or a copy of it with the same strides."""
-    if parameter is None or not copy:
-        return parameter
-    copied = torch.empty_like(parameter).copy_(parameter.detach())
-    return nn.Parameter(copied.detach(), parameter.requires_grad)
+def share_or_copy(tensor: Any, *, copy: bool) -> Any:
+    """Return a parameter, a buffer or None as it is, or a copy of it with the same strides."""
+    if tensor is None or not copy:
+        return tensor
+    copied = torch.empty_like(tensor).copy_(tensor.detach()).detach()
+    is_parameter = isinstance(tensor, nn.Parameter)
+    return nn.Parameter(copied, tensor.requires_grad) if is_parameter else copied
 
 
-def require_module(owner: str, module: Any, kind: type[nn.Module]) -> None:
-    """Refuse what is no initialized module of a class."""
-    if not isinstance(module, kind) or any(map(is_lazy, module.parameters())):
-        rule = f"an initialized nn.{kind.__name__}"
-        raise ValueError(argument_error(owner, "module", rule, module))
+def require_module(owner: str, module: Any, *kinds: type[nn.Module]) -> None:
+    """Refuse what is no initialized module of one of some classes."""
+    fits = isinstance(module, kinds)
+    if not fits or any(map(is_lazy, chain(module.parameters(), module.buffers()))):
+        rule = " or ".join(f"nn.{kind.__name__}" for kind in kinds)
+        raise ValueError(argument_error(owner, "module", f"an initialized {rule}", module))
 
 
 def make_of_module(
-    cls: type[L], module: Any, arguments: dict[str, Any], names: Sequence[str], *, copy: bool
+    cls: type[L], module: Any, made: dict[str, Any], given: dict[str, Any], *, copy: bool
 ) -> L:
-    """Make a layer that has a module's parameters, some of which may be None."""
-    owner, tensors = f"{cls.__name__}.from_torch", {n: getattr(module, n, None) for n in names}
-    first = next((tensor for tensor in tensors.values() if tensor is not None), None)
-    if first is not None:
+    """Make a layer with the arguments `made` of a module and its parameters, and those `given`."""
+    owner, names = f"{cls.__name__}.from_torch", [spec.parameter for spec in cls.weight_specs]
+    for name in made.keys() & given.keys():
+        rule = f"left to the module, which says {made[name]!r}"
+        raise ValueError(argument_error(owner, name, rule, given[name]))
+    arguments, found = {**made, **given}, {name: getattr(module, name, None) for name in names}
+    tensors = {name: tensor for name, tensor in found.items() if tensor is not None}
+    if tensors:
+        first = next(iter(tensors.values()))
         own = get_dtype_name(first.dtype)
         dtype = arguments.setdefault("dtype", own)
         if parse_policy(owner, dtype).variable_dtype != own:
@@ -47,18 +57,25 @@ def make_of_module(
         arguments["device"] = first.device
     layer = cls(**arguments)
     for name, tensor in tensors.items():
-        if tensor is not None:
-            setattr(layer, name, share_or_copy(tensor, copy=copy))
+        setattr(layer, name, share_or_copy(tensor, copy=copy))
+    if tensors:
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        layer._build(layer._infer_input_shape(shapes) or ())
     layer._end_laziness()
-    if not layer.trainable:
-        layer.trainable = False
+    for spec in layer.weight_specs:
+        if spec.parameter in tensors and not spec.buffer and layer._starts_frozen(spec):
+            getattr(layer, spec.parameter).requires_grad = False
     return layer.train(module.training)
 
 
 def require_convertible(layer: Layer) -> None:
-    """Refuse to convert a layer that is not built, or whose weights are not its parameters."""
-    owner = f"{type(layer).__name__}.to_torch"
+    """Refuse to convert a layer that is not built, or that computes in a way of its own."""
+    kind, owner = type(layer), f"{type(layer).__name__}.to_torch"
     layer._require_built("to_torch")
+    known: Any = LAYERS.get(getattr(kind, "registered_name", ""), kind)
+    if kind.forward is not known.forward or kind._compute is not known._compute:
+        rule = f"one that computes as {known.__name__} does: this class overrides `forward`"
+        raise ValueError(argument_error(owner, "layer", rule, layer, "Write the module yourself."))
     for variable in layer.variables:
         layer._writable(variable)
     if layer.compute_dtype != layer.dtype:
@@ -67,8 +84,21 @@ def require_convertible(layer: Layer) -> None:
 
 
 def give_parameters(layer: Layer, module: nn.Module, *, copy: bool) -> None:
-    """Give a module the layer's parameters and mode."""
+    """Give a module the layer's parameters, LoRA's update included, its buffers and its mode."""
+    kernel = next(iter(layer.weight_specs), None)
     for spec in layer.weight_specs:
-        parameter = share_or_copy(layer._tensor(spec.parameter), copy=copy)
-        module.register_parameter(spec.parameter, parameter)
+        if hasattr(module, spec.parameter):
+            tensor = layer._tensor(spec.parameter)
+            if isinstance(layer, KernelLayer) and layer.lora_enabled and spec is kernel:
+                tensor = nn.Parameter(layer._weight_with_lora(tensor).detach())
+            else:
+                tensor = share_or_copy(tensor, copy=copy)
+            register: Any = module.register_buffer if spec.buffer else module.register_parameter
+            register(spec.parameter, tensor)
     module.train(layer.training)
+
+
+def join_modules(layer: Layer, modules: Sequence[nn.Module]) -> nn.Module:
+    """Return one module that calls some after the other, in the layer's mode."""
+    module = modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+    return module.train(layer.training)

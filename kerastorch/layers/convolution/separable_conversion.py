@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from ..._core.errors import argument_error
-from ..base.sharing import share_or_copy
+from ..base.sharing import require_convertible, share_or_copy
+from ..base.torch_activations import find_torch_activation
 from . import torch_conversion
 from .depthwise import DepthwiseConv, DepthwiseConv1D, DepthwiseConv2D
 
@@ -66,9 +67,8 @@ def to_torch(
         ValueError: The padding depends on the size and none is given, or plain modules cannot
             compute what the layer computes.
     """
-    layer._require_built("to_torch")
-    for variable in layer.variables:
-        layer._writable(variable)
+    owner = f"{type(layer).__name__}.to_torch"
+    require_convertible(layer)
     kind = _CausalStep if layer.padding == "causal" else _DEPTHWISE[layer.rank]
     first = kind(use_bias=False, **layer._get_geometry())
     first.weight = layer.depthwise_weight
@@ -80,7 +80,8 @@ def to_torch(
     conv = plain(layer.groups * layer.depth_multiplier, layer.filters, 1, **options)
     conv.weight = share_or_copy(layer.pointwise_weight, copy=copy)
     conv.bias = share_or_copy(layer.bias, copy=copy)
-    activation = torch_conversion.find_torch_activation(f"{type(layer).__name__}.to_torch", layer)
+    axis = 1 if layer.data_format == "channels_last" else -1
+    activation = find_torch_activation(owner, layer, axis)
     before = list(steps) if isinstance(steps, nn.Sequential) else [steps]
     after = [conv] if activation is None else [conv, activation]
     return nn.Sequential(*before, *after).train(layer.training)

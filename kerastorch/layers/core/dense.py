@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ... import activations
@@ -15,13 +15,15 @@ from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..base.functional import MatrixProduct
 from ..base.kernel import KernelLayer
+from ..base.torch_activations import find_torch_activation
+from ..base.torch_conversion import TorchCounterpart
 from ..base.weights import Shape, Sizes
 
 __all__ = ["Dense"]
 
 
 @keras_layer()
-class Dense(KernelLayer):
+class Dense(KernelLayer, TorchCounterpart):
     """A densely connected layer: `activation(inputs @ kernel + bias)` along the last axis.
 
     Same as `keras.layers.Dense`, with the exceptions of `Conv2D`; moreover, "float64" is computed
@@ -57,6 +59,7 @@ class Dense(KernelLayer):
     _config_keys_last = ("lora_rank", "lora_alpha")
     fixed_arguments = ("units", "use_bias")
     is_flat = True
+    torch_name = "Linear"
     _least_rank = 2
     renamed_arguments: ClassVar = {**KernelLayer.renamed_arguments, "output_dim": "units"}
 
@@ -169,6 +172,17 @@ class Dense(KernelLayer):
             self._refuse_argument(
                 "inputs", f"of the size {size} along the last axis", tuple(x.shape)
             )
+
+    @classmethod
+    def _read_module(cls, owner: str, module: Any) -> dict[str, Any]:
+        super()._read_module(owner, module)
+        return {"units": module.out_features, "use_bias": module.bias is not None}
+
+    def _make_modules(self, owner: str, input_size: Any) -> list[nn.Module]:
+        activation = find_torch_activation(owner, self)
+        units, channels = self.weight.shape
+        linear = nn.Linear(channels, units, bias=self.use_bias, device="meta")
+        return [linear] if activation is None else [linear, activation]
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""

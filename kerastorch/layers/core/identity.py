@@ -8,12 +8,13 @@ from torch import Tensor
 
 from ..._core.registry import keras_layer
 from ..base.stateless import StatelessLayer
+from ..base.torch_conversion import TorchCounterpart
 
 __all__ = ["Identity"]
 
 
 @keras_layer()
-class Identity(StatelessLayer):
+class Identity(StatelessLayer, TorchCounterpart):
     """Outputs its input.
 
     Same as `keras.layers.Identity` for one tensor.
@@ -35,6 +36,7 @@ class Identity(StatelessLayer):
 
     keeps_flatten_order = True
     compute_layout = "any"
+    torch_name = "Identity"
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

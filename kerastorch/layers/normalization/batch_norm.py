@@ -18,10 +18,11 @@ from ..._ops.normalization import normalize, normalize_by_batch
 from ..base.functional import BatchNorm
 from ..base.layer import Layer
 from ..base.weights import Shape, Sizes, WeightSpec, declare_weight
+from . import torch_conversion
+from .renormalization import check_clipping, renormalize, update_moving
 
 __all__ = ["BatchNormalization"]
 
-_CLIPPING = ("rmax", "rmin", "dmax")
 _MEAN, _VARIANCE = "moving_mean_initializer", "moving_variance_initializer"
 _STDDEV = "_stddev_initializer"
 
@@ -141,7 +142,7 @@ class BatchNormalization(Layer):
         self.scale = scale
         self._assign_arguments(locals())
         self.renorm = renorm
-        self.renorm_clipping = self._check_clipping(renorm_clipping) if renorm else renorm_clipping
+        self.renorm_clipping = check_clipping(self, renorm_clipping) if renorm else renorm_clipping
         self.renorm_momentum = renorm_momentum
         mixed = self._policy.compute_dtype != self._policy.variable_dtype
         self._uncast_dtypes = () if mixed else (torch.float32, torch.float64)
@@ -162,17 +163,6 @@ class BatchNormalization(Layer):
         except (TypeError, ValueError) as error:  # both as in Keras
             message = argument_error(type(self).__name__, argument, "a number", value)
             raise type(error)(message) from None
-
-    def _check_clipping(self, given: Any) -> dict[str, Any]:
-        clipping = dict(given or {})
-        if set(clipping) - set(_CLIPPING):
-            self._refuse_argument("renorm_clipping", f"a dict of {', '.join(_CLIPPING)}", given)
-        rmax, rmin, dmax = map(clipping.get, _CLIPPING)
-        if rmax is not None and rmin is not None and rmax < rmin:
-            self._refuse_argument("renorm_clipping", "a dict whose rmax is rmin at least", given)
-        if dmax is not None and dmax < 0:
-            self._refuse_argument("renorm_clipping", "a dict whose dmax is 0 at least", given)
-        return clipping
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +244,7 @@ class BatchNormalization(Layer):
         if self.training and self._trainable:
             if x.shape[1:2] != moving.shape:  # torch would read past gamma or broadcast
                 raise RuntimeError("not that many channels")
-            return self._renormalize(x) if self.renorm else self._normalize_by_batch(x)
+            return renormalize(self, x) if self.renorm else self._normalize_by_batch(x)
         variance = self._tensor("running_var")
         if x.dtype is not moving.dtype:
             moving, variance = moving.to(x.dtype), variance.to(x.dtype)
@@ -294,39 +284,12 @@ class BatchNormalization(Layer):
         """Normalize by the batch statistics and update the moving ones."""
         y, mean, variance = normalize_by_batch(x, *self._cast_affine(x.dtype), self.epsilon)
         if x.numel():
-            _update(self._tensor("running_mean"), mean, self.momentum)
-            _update(self._tensor("running_var"), variance, self.momentum)
+            update_moving(self._tensor("running_mean"), mean, self.momentum)
+            update_moving(self._tensor("running_var"), variance, self.momentum)
         return y
 
-    def _renormalize(self, x: Tensor) -> Tensor:
-        """Normalize by the batch statistics, corrected towards the moving ones."""
-        y, mean, variance = normalize_by_batch(x, None, None, self.epsilon)
-        if not x.numel():
-            return y
-        clipping: dict[str, Any] = self.renorm_clipping  # type: ignore[assignment]
-        with torch.no_grad():
-            deviation = (variance + self.epsilon).sqrt()
-            moving_deviation: Tensor = self._tensor("renorm_stddev").to(x.dtype)
-            moving_deviation = moving_deviation.clamp(min=self.epsilon**0.5)
-            r = deviation / moving_deviation
-            rmin, rmax = clipping.get("rmin"), clipping.get("rmax")
-            if rmin is not None or rmax is not None:
-                r = r.clamp(rmin, rmax)
-            d: Tensor = (mean - self._tensor("renorm_mean").to(x.dtype)) / moving_deviation
-            if (dmax := clipping.get("dmax")) is not None:
-                d = d.clamp(-dmax, dmax)
-            _update(self._tensor("renorm_mean"), mean, self.renorm_momentum)
-            _update(self._tensor("renorm_stddev"), deviation, self.renorm_momentum)
-            _update(self._tensor("running_mean"), mean, self.momentum)
-            moving = _update(self._tensor("moving_stddev"), deviation, self.momentum)
-            self.running_var.copy_((moving * moving - self.epsilon).relu())
-        gamma, beta = self._cast_affine(x.dtype)
-        scale = r if gamma is None else r * gamma
-        offset = d if gamma is None else d * gamma
-        if beta is not None:
-            offset = offset + beta
-        shape = (-1, *(1,) * (x.ndim - 2))
-        return y * scale.reshape(shape) + offset.reshape(shape)
+    from_torch: ClassVar = classmethod(torch_conversion.make_batch_norm)
+    to_torch = torch_conversion.convert_batch_norm
 
     def _as_function(self) -> BatchNorm:
         weights = self.weight, self.bias, self.running_mean, self.running_var
@@ -339,12 +302,3 @@ class BatchNormalization(Layer):
             momentum=0.99, epsilon=1e-3, center=True, scale=True, renorm=False, trainable=True
         )
         return ", ".join([f"{channels}, axis={self.axis}", *differing])
-
-
-def _update(moving: Tensor, value: Tensor, momentum: float) -> Tensor:
-    """Update a moving statistic in place and return its new value in the dtype of `value`."""
-    if moving.dtype is value.dtype:
-        return moving.lerp_(value, 1.0 - momentum)
-    new = moving.to(value.dtype).lerp_(value, 1.0 - momentum)
-    moving.copy_(new)
-    return new

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..._core.errors import argument_error
 from ..._core.layout import from_channels_second, to_channels_second
 from ..._core.registry import keras_layer
 from ..._ops.normalization import normalize_by_group
@@ -171,8 +172,8 @@ class GroupNormalization(FloatNormalization):
         """
         require_convertible(self)
         if not self.weights:
-            self._refuse_argument("layer", "one with weights, whose size is that of the channels",
-                                  self)  # fmt: skip
+            rule, owner = "one with weights, which have the size", f"{type(self).__name__}.to_torch"
+            raise ValueError(argument_error(owner, "layer", rule, self))
         channels = len(self.weights[0])
         groups = channels if self.groups == -1 else self.groups
         module = nn.GroupNorm(groups, channels, eps=self.epsilon, device="meta")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..base.weights import WeightSpec, declare_weight
 from . import torch_conversion
@@ -147,7 +148,8 @@ class LayerNormalization(AxesNormalization):
             ValueError: The layer is not built, or `axis` is not that of the last axes.
         """
         if self.rms_scaling:
-            self._refuse_argument("rms_scaling", "False, since no module has it", True)
+            rule, owner = "False, since no module has it", f"{type(self).__name__}.to_torch"
+            raise ValueError(argument_error(owner, "rms_scaling", rule, True))
         return torch_conversion.to_torch(self, nn.LayerNorm, input_rank, copy=copy)
 
     def _show(self) -> list[str]:

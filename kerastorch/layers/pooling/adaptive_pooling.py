@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from ..._core.registry import keras_layer
 from ..._ops.pooling import ADAPTIVE_AVERAGES, adaptive_max_pool
 from ..base.stateless import SpatialLayer
+from ..base.torch_conversion import TorchCounterpart
 from ..base.weights import Sizes
 
 __all__ = [
@@ -19,12 +20,14 @@ __all__ = [
 ]
 
 
-class BaseAdaptivePooling(SpatialLayer):
+class BaseAdaptivePooling(SpatialLayer, TorchCounterpart):
     """A pooling to given sizes; `AdaptiveAveragePooling2D` documents the arguments."""
 
     compute_layout = "channels_first"
     returns_new_tensor = True
     _gradient_needs_output = False
+    torch_arguments: ClassVar = {"output_size": "output_size"}
+    torch_only: ClassVar = {"return_indices": False}
 
     def __init__(
         self, output_size: IntOrInts, data_format: str | None = None, **kwargs: Any
@@ -49,6 +52,7 @@ class BaseAdaptivePooling(SpatialLayer):
 
 
 class _AdaptiveAveragePooling(BaseAdaptivePooling):
+    torch_name = "AdaptiveAvgPool{}d"
     _casts_integers = True
 
     def _compute(self, x: Tensor) -> Tensor:
@@ -56,6 +60,8 @@ class _AdaptiveAveragePooling(BaseAdaptivePooling):
 
 
 class _AdaptiveMaxPooling(BaseAdaptivePooling):
+    torch_name = "AdaptiveMaxPool{}d"
+
     def _compute(self, x: Tensor) -> Tensor:
         return adaptive_max_pool(x, self.output_size)
 

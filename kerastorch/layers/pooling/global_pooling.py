@@ -11,6 +11,7 @@ from torch import Tensor
 from ..._core.registry import keras_layer
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
+from .torch_conversion import GlobalPoolingCounterpart
 
 __all__ = [
     *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D"),
@@ -20,7 +21,7 @@ __all__ = [
 ]
 
 
-class BaseGlobalPooling(SpatialLayer):
+class BaseGlobalPooling(SpatialLayer, GlobalPoolingCounterpart):
     """A pooling over all of the `rank` spatial axes."""
 
     is_flat = True
@@ -46,6 +47,8 @@ class BaseGlobalPooling(SpatialLayer):
 
 
 class _GlobalAveragePooling(BaseGlobalPooling):
+    torch_name = "AdaptiveAvgPool{}d"
+
     def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
         keep, axes = bool(self.keepdims), self._axes if axes is None else axes
         if x.dtype in (torch.float32, torch.float64):
@@ -55,6 +58,8 @@ class _GlobalAveragePooling(BaseGlobalPooling):
 
 
 class _GlobalMaxPooling(BaseGlobalPooling):
+    torch_name = "AdaptiveMaxPool{}d"
+
     def _prepare_input(self, inputs: Any) -> Tensor:
         x = super()._prepare_input(inputs)
         if 0 in self._split(x.shape)[1]:

@@ -15,6 +15,7 @@ from ..._ops.window_arithmetic import output_size
 from ..base.functional import SAME, Pooling
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
+from .torch_conversion import PoolingCounterpart
 
 __all__ = [
     *("AveragePooling1D", "AveragePooling2D", "AveragePooling3D"),
@@ -26,7 +27,7 @@ __all__ = [
 _KERAS_1 = {"pool_length": "pool_size", "stride": "strides", "border_mode": "padding"}  # in 1-D
 
 
-class BasePooling(SpatialLayer):
+class BasePooling(SpatialLayer, PoolingCounterpart):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
 
     _kind: ClassVar[Literal["max", "average"]]
@@ -75,6 +76,7 @@ class BasePooling(SpatialLayer):
 
 
 class _MaxPooling(BasePooling):
+    torch_name = "MaxPool{}d"
     _kind = "max"
 
     def __init__(
@@ -102,6 +104,7 @@ class _MaxPooling(BasePooling):
 
 
 class _AveragePooling(BasePooling):
+    torch_name = "AvgPool{}d"
     _kind = "average"
     _casts_integers = True
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..._core.registry import keras_layer
 from ..base.stateless import SpatialLayer
+from ..base.torch_conversion import TorchCounterpart
 from ..base.weights import Sizes
 from .random_layer import RandomLayer
 
@@ -18,7 +19,7 @@ __all__ = ["Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"
 
 
 @keras_layer()
-class Dropout(RandomLayer):
+class Dropout(RandomLayer, TorchCounterpart):
     """Randomly zeroes a fraction `rate` of the input and scales the rest by `1 / (1 - rate)`.
 
     Same as `keras.layers.Dropout`, except that `layer.train()` and `layer.eval()` turn it on and
@@ -54,6 +55,9 @@ class Dropout(RandomLayer):
 
     _config_keys_last = ("noise_shape",)
     renamed_arguments: ClassVar = {"p": "rate"}
+    torch_name: ClassVar[str] = "Dropout"
+    torch_arguments: ClassVar = {"p": "rate"}
+    keras_only: ClassVar = {"noise_shape": None}
 
     def __init__(
         self,
@@ -109,6 +113,7 @@ class BaseSpatialDropout(Dropout, SpatialLayer):
     """
 
     omits_data_format = True
+    torch_name = "Dropout{}d"
     _config_keys: ClassVar = ("rate", "seed", "name", "dtype", "data_format")
 
     def __init__(

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ... import config, dtype_policies
+from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from .dropout import Dropout
 from .random_layer import RandomLayer
@@ -148,6 +149,8 @@ class AlphaDropout(Dropout):
         2
     """
 
+    torch_name = "AlphaDropout"
+
     def __init__(
         self,
         rate: float,
@@ -169,3 +172,9 @@ class AlphaDropout(Dropout):
         kept = (torch.rand(sizes, dtype=sampled, **self._source(x)) >= rate).to(x)
         factor: float = ((1 - rate) * (1 + rate * _LEAST**2)) ** -0.5
         return factor * (x * kept + _LEAST * (1 - kept)) - factor * _LEAST * rate
+
+    def _make_modules(self, owner: str, input_size: Any) -> list[nn.Module]:
+        if self.rate == 1:
+            rule = "below 1, since the module outputs zeros where Keras raises an error"
+            raise ValueError(argument_error(owner, "rate", rule, self.rate))
+        return super()._make_modules(owner, input_size)

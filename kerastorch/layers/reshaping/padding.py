@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..._core.arguments import as_pairs
@@ -13,6 +13,7 @@ from ..._core.config_versions import drop_newer, require_keras_1
 from ..._core.registry import keras_layer
 from ..._ops.window_arithmetic import to_f_pad_order
 from ..base.stateless import SpatialLayer
+from ..base.torch_conversion import TorchCounterpart, make_pad, read_pad
 from ..base.weights import Sizes
 
 __all__ = [
@@ -26,9 +27,29 @@ _KERAS_1_SIDES = {
 }
 
 
-class BaseZeroPadding(SpatialLayer):
+class _PaddingCounterpart(TorchCounterpart):
+    """The conversion of what adds zeros, or crops: `torch_pads` is the name of the amounts."""
+
+    torch_name = "ConstantPad{}d"
+    torch_only: ClassVar = {"value": 0}
+    torch_pads: ClassVar[str]
+    _sides: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def _read_module(cls, owner: str, module: Any) -> dict[str, Any]:
+        super()._read_module(owner, module)
+        sides = read_pad(owner, module, cls.torch_pads)
+        return {cls.torch_pads: sides if len(sides) > 1 else sides[0]}
+
+    def _make_modules(self, owner: str, input_size: Any) -> list[nn.Module]:
+        sign = 1 if self.torch_pads == "padding" else -1
+        return [make_pad([(sign * before, sign * after) for before, after in self._sides])]
+
+
+class BaseZeroPadding(SpatialLayer, _PaddingCounterpart):
     """Zeros around `rank` spatial axes; `ZeroPadding2D` documents the arguments."""
 
+    torch_pads = "padding"
     omits_data_format = True
     compute_layout = "any"
     returns_new_tensor = True
@@ -71,9 +92,10 @@ class BaseZeroPadding(SpatialLayer):
         return tuple(before for before, _ in self._sides) if symmetric else None
 
 
-class BaseCropping(SpatialLayer):
+class BaseCropping(SpatialLayer, _PaddingCounterpart):
     """Cuts off the ends of `rank` spatial axes; `Cropping2D` documents the arguments."""
 
+    torch_pads = "cropping"
     omits_data_format = True
 
     def __init__(self, cropping: Any = 0, data_format: str | None = None, **kwargs: Any) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..._core.arguments import IntOrInts, as_choice, as_positive_ints
+from ..._core.errors import argument_error
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
 from ..._ops.resize import RADII, resize, round_to
 from ..._ops.tracing import is_tracing
 from ..base.stateless import SpatialLayer
+from ..base.torch_conversion import TorchCounterpart
 from ..base.weights import Sizes
 
 __all__ = ["UpSampling1D", "UpSampling2D", "UpSampling3D"]
@@ -21,12 +24,14 @@ __all__ = ["UpSampling1D", "UpSampling2D", "UpSampling3D"]
 _INTERPOLATIONS = ("nearest", "bilinear", *RADII)
 
 
-class BaseUpSampling(SpatialLayer):
+class BaseUpSampling(SpatialLayer, TorchCounterpart):
     """Repeats the elements along `rank` spatial axes; `UpSampling2D` documents the arguments."""
 
     omits_data_format = True
     returns_new_tensor = True
     _gradient_needs_output = False
+    torch_name = "Upsample"
+    torch_only: ClassVar = {"size": None, "align_corners": False}
 
     def __init__(self, size: IntOrInts = 2, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
@@ -49,6 +54,41 @@ class BaseUpSampling(SpatialLayer):
         y: Any = x.reshape(*before, *split, *after).expand(*before, *expanded, *after)  # type: ignore[arg-type]
         repeated: Tensor = y.reshape(*before, *new, *after)
         return repeated
+
+    @classmethod
+    def _read_module(cls, owner: str, module: Any) -> dict[str, Any]:
+        super()._read_module(owner, module)
+        given, rank = module.scale_factor, cls.rank
+        several = given if isinstance(given, tuple) else (given,) * rank
+        whole = [int(n) if n == int(n) else n for n in several]
+        factors = as_positive_ints(owner, "module.scale_factor", whole, rank)
+        modes = dict.fromkeys(_repeating_modes(factors), "nearest")
+        made: dict[str, Any] = {"size": factors if rank > 1 else factors[0]}
+        if "interpolation" in cls.arguments():
+            modes["bilinear"] = "bilinear"
+            made["interpolation"] = modes.get(module.mode)
+        if module.mode not in modes:
+            rule = " or ".join(map(repr, modes))
+            raise ValueError(argument_error(owner, "module.mode", rule, module.mode))
+        return made
+
+    def _make_modules(self, owner: str, input_size: Any) -> list[nn.Module]:
+        mode = getattr(self, "interpolation", "nearest")
+        if mode not in ("nearest", "bilinear"):
+            rule = "'nearest' or 'bilinear', since torch has another cubic and no Lanczos kernel"
+            raise ValueError(argument_error(owner, "interpolation", rule, mode))
+        mode = _repeating_modes(self._factors)[0] if mode == "nearest" else mode
+        return [nn.Upsample(scale_factor=tuple(map(float, self._factors)), mode=mode)]
+
+
+def _repeating_modes(factors: Sequence[int]) -> tuple[str, ...]:
+    """Return the modes of `nn.Upsample` that repeat each element as often as these factors say.
+
+    For "nearest", torch multiplies positions by the inverse of the factor, in float32: 41 is the
+    first factor for which a product is below the whole number that it stands for.
+    """
+    exact = all(factor < 41 or not factor & (factor - 1) for factor in factors)
+    return ("nearest", "nearest-exact") if exact else ("nearest-exact",)
 
 
 @keras_layer()

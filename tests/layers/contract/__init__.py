@@ -11,6 +11,7 @@ from tests.layers.contract.checks import broken_assertions as broken_assertions
 from tests.layers.contract.checks import saved_and_loaded as saved_and_loaded
 from tests.layers.contract.checks import state_of as state_of
 from tests.layers.contract.checks import step as step
+from tests.layers.contract.conversion import ConversionContract as ConversionContract
 from tests.layers.contract.layer import LayerContract as LayerContract
 from tests.layers.contract.rows import RowContract as RowContract
 from tests.layers.contract.state import StateContract

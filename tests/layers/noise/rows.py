@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kerastorch.layers import ActivityRegularization, AlphaDropout, GaussianDropout, GaussianNoise
-from tests.layers.case import cases
+from tests.layers.case import NoModule, cases
 
 SHARED: dict[str, Any] = {"integers": "kept", "samples": True}
 REFUSED_ARGUMENTS = [
@@ -40,8 +40,8 @@ NOISE = [
     *cases(
         AlphaDropout,
         {"rate": 0.5, "seed": 7},
-        {"rate": 0.3, "seed": 3, "noise_shape": (5, 1, None)},
-        {"rate": 0.6, "seed": 4, "noise_shape": (4,)},
+        NoModule({"rate": 0.3, "seed": 3, "noise_shape": (5, 1, None)}),
+        NoModule({"rate": 0.6, "seed": 4, "noise_shape": (4,)}),
         {"rate": 0},
         shape=(5, 6, 4),
         other=[(5, 7, 4)],

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from kerastorch import apply_constraints
 from kerastorch.layers import BatchNormalization
-from tests.layers.case import batch, cases
+from tests.layers.case import NoModule, batch, cases
 from tests.layers.contract import assert_lazy, assert_same_state, step
 
 REFUSED_ARGUMENTS = [
@@ -57,6 +57,7 @@ CASES = [
         {**RENORM, "renorm_clipping": {"rmax": 1.1, "rmin": 0.9, "dmax": 0.2}},
         {**RENORM, "renorm_momentum": 0.5, "scale": False, "momentum": 0.7},
         {**RENORM, "center": False, "axis": -1},
+        converts=False,
         integers="converted",
         **IMAGES,
         refused=[(3, 4, 5, 7)],
@@ -70,7 +71,7 @@ CASES = [
     *cases(
         BatchNormalization,
         {},
-        {"axis": 0, "epsilon": 0.1},
+        NoModule({"axis": 0, "epsilon": 0.1}),
         integers="converted",
         shape=(4, 3),
         other=[(4, 3)],

@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from kerastorch.layers import GroupNormalization
-from tests.layers.case import batch, cases
+from tests.layers.case import NoModule, batch, cases
 
 F64 = torch.float64
 RANDOM = {"gamma_initializer": "random_normal", "beta_initializer": "random_normal"}
@@ -42,7 +42,7 @@ CASES = [
     ),
     *cases(
         GroupNormalization,
-        {"groups": 2, "center": False, "scale": False},
+        NoModule({"groups": 2, "center": False, "scale": False}),
         shape=(3, 4, 5, 6),
         in_double=False,
         other=[(2, 7, 8, 4)],

@@ -13,7 +13,7 @@ from kerastorch import config
 from kerastorch.layers import LayerNormalization, RMSNormalization, UnitNormalization
 from kerastorch.models.build import build_model
 from kerastorch.saving.configs.parse import parse_model_config
-from tests.layers.case import batch, cases
+from tests.layers.case import NoModule, batch, cases
 from tests.models.configs import input_layer, layer
 
 F64 = torch.float64
@@ -44,7 +44,7 @@ CASES = [
         {**RANDOM, "center": False, "epsilon": 1e-6},
         {**RANDOM, "scale": False},
         {**RANDOM, "gamma_regularizer": "l2", "beta_regularizer": "l1", "trainable": False},
-        {**RANDOM, "rms_scaling": True},
+        NoModule({**RANDOM, "rms_scaling": True}),
         {**RANDOM, "axis": 2},
         shape=(3, 4, 6),
         other=[(2, 5, 6)],
@@ -55,7 +55,7 @@ CASES = [
     ),
     *cases(
         LayerNormalization,
-        {"center": False, "scale": False, "epsilon": None},
+        NoModule({"center": False, "scale": False, "epsilon": None}),
         shape=(3, 4, 6),
         other=[(2, 5, 7)],
         refused=[()],
@@ -75,9 +75,9 @@ CASES = [
     ),
     *cases(  # Keras on torch fails
         LayerNormalization,
-        {**RANDOM, "axis": 1},
-        {**RANDOM, "axis": [1, -1]},
-        {**RANDOM, "axis": [-2, -3], "center": False},
+        NoModule({**RANDOM, "axis": 1}),
+        NoModule({**RANDOM, "axis": [1, -1]}),
+        NoModule({**RANDOM, "axis": [-2, -3], "center": False}),
         shape=(3, 4, 5, 6),
         refused=[(3, 7, 7, 7)],
         exempt=ROUNDED,
@@ -100,8 +100,8 @@ CASES = [
     ),
     *cases(
         RMSNormalization,
-        {"axis": 1},
-        {"axis": [1, -1]},
+        NoModule({"axis": 1}),
+        NoModule({"axis": [1, -1]}),  # the weight's axes are in the order -1, 1
         shape=(3, 4, 6),
         refused=[(3, 7, 7)],
         exempt=CONSTANT,
