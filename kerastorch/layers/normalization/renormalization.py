@@ -53,7 +53,8 @@ def renormalize(layer: Any, x: Tensor) -> Tensor:
     if beta is not None:
         offset = offset + beta
     shape = (-1, *(1,) * (x.ndim - 2))
-    return y * scale.reshape(shape) + offset.reshape(shape)
+    corrected: Tensor = y * scale.reshape(shape) + offset.reshape(shape)
+    return corrected
 
 
 def update_moving(moving: Tensor, value: Tensor, momentum: float) -> Tensor:
