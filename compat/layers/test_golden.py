@@ -14,7 +14,7 @@ import torch
 
 from compat.layers.configurations import relative_difference
 from kerastorch import layers
-from kerastorch._core.registry import KERAS_2, LAYERS
+from kerastorch._core.registry import LAYERS, REMOVED
 from kerastorch.activations.serialization import ACTIVATIONS
 from kerastorch.layers import Conv2D
 
@@ -165,7 +165,7 @@ def test_all_layers_and_activations_are_recorded_with_integers() -> None:
     others = ("swish", "hard_swish", "threshold", "hard_sigmoid_keras2")  # aliases, no layers
     named -= {f"Activation:{name}" for name in others}
     public = {name for name in LAYERS if ">" not in name}
-    classes = public - {"Activation", "Dense", "InputLayer"} - KERAS_2
+    classes = public - {"Activation", "Dense", "InputLayer"} - REMOVED
     assert {*WHOLE} == named | classes | {"Dense:tanh"}
     taken = {key for key, cases in WHOLE.items() if any(case["output"] for case in cases)}
     taken = {key.removeprefix("Activation:") for key in taken if key.startswith("Activation:")}

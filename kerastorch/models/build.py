@@ -95,7 +95,7 @@ class _Builder:
             if layer.operation:
                 self.made[path] = _make_operation(layer)
             else:
-                self.made[path] = self.make_layer(class_name, config, keras2=layer.keras2)
+                self.made[path] = self.make_layer(class_name, config, keras_2=layer.keras_2)
         except ERRORS as error:
             where = f"{'/'.join(path)!r} ({class_name})"
             self.problems.append(f"{where}: {error}"[:_MAX_CHARACTERS])
@@ -117,22 +117,24 @@ class _Builder:
                 found.trainable = False
         return found
 
-    def make_layer(self, class_name: str, config: dict[str, Any], *, keras2: bool) -> nn.Module:
+    def make_layer(self, class_name: str, config: dict[str, Any], *, keras_2: bool) -> nn.Module:
         """Return a layer of this package, or raise one of ERRORS."""
         if class_name not in LAYERS:
             raise ValueError(f"{_REASONS.get(class_name, '')}not supported")
         activation = config.get("activation")
         if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
-            config["activation"] = self.make_activation(activation, keras2=keras2)
-        objects = {**KERAS_2_NAMES, **self.custom_objects} if keras2 else self.custom_objects
+            config["activation"] = self.make_activation(activation, keras_2=keras_2)
+        objects = {**KERAS_2_NAMES, **self.custom_objects} if keras_2 else self.custom_objects
         name = config.get("name", to_snake_case(class_name))
-        made: Layer = LAYERS[class_name].from_config({**config, "name": "layer"}, objects)
-        if keras2:
-            made.keras_2 = True
+        layer_class: type[Layer] = LAYERS[class_name]
+        config["name"] = "layer"
+        if keras_2 and layer_class.differs_in_keras_2:
+            config["keras_2"] = True
+        made = layer_class.from_config(config, objects)
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made
 
-    def make_activation(self, given: Mapping[str, Any], *, keras2: bool) -> Any:
+    def make_activation(self, given: Mapping[str, Any], *, keras_2: bool) -> Any:
         """Return the layer that is another's activation, or a function's config unchanged."""
         class_name, config = given.get("class_name"), dict(given["config"])
         if not isinstance(class_name, str) or class_name in self.custom_objects:
@@ -142,7 +144,7 @@ class _Builder:
             return self.make_custom(factory, class_name, config)
         if read_class(given) not in LAYERS:
             return given
-        return self.make_layer(class_name, config, keras2=keras2)
+        return self.make_layer(class_name, config, keras_2=keras_2)
 
     def require_all(self) -> None:
         """Raise a FileError that lists all problems, if any."""

@@ -57,7 +57,9 @@ class Layer(LazyLayer, Computation):
     is_flat: ClassVar[bool] = False  # the output has no (known) spatial axes
     omits_data_format: ClassVar[bool] = False  # in configs of Keras 1 or 2
     call_arguments: ClassVar[tuple[str, ...]] = ()  # arguments of `forward` after the inputs
-    keras_2 = False  # set on a layer of a file of Keras 2, where that computes something else
+    differs_in_keras_2: ClassVar[bool] = False  # whether Keras 1 and 2 compute something else
+
+    keras_2 = False  # whether a layer computes that: one from a file or a config of theirs
 
     def __init__(
         self,
@@ -138,6 +140,8 @@ class Layer(LazyLayer, Computation):
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to that of Keras 3.
+
+        A class that `differs_in_keras_2` adds `keras_2` where it recognizes a config of Keras 2.
 
         Raises:
             ValueError: Keras 1 computed something else.

@@ -11,14 +11,14 @@ from torch.nn import functional as F
 
 from ..._core.arguments import as_choice, as_positive_int
 from ..._core.registry import keras_layer
-from ..._ops.resize import RADII, resize, round_to
+from ..._ops.resize import IN_KERAS_2, RADII, resize, round_to
 from ..._ops.window_arithmetic import larger, smaller
 from ..base.weights import Sizes
 from .augmentation import Augmentation, ImageLayer, check_seed
 
 __all__ = ["CenterCrop", "RandomCrop", "Resizing"]
 
-_INTERPOLATIONS = ("nearest", "bilinear", *RADII)
+_INTERPOLATIONS = ("nearest", "bilinear", *RADII, "area")
 
 
 class _Sized(ImageLayer):
@@ -35,10 +35,8 @@ class _Sized(ImageLayer):
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to that of Keras 3, with `keras_2` for one of Keras 2."""
-        upgraded = super().upgrade_config(config)
-        if "data_format" not in upgraded:  # which Keras 3 writes, and Keras 2 lacks
-            upgraded["keras_2"] = True
-        return upgraded
+        written = "data_format" in config  # by Keras 3, not by Keras 2
+        return super().upgrade_config(config if written else {**config, "keras_2": True})
 
     def _output_shape(self, shape: Any, argument: str = "input_shape") -> Sizes:
         sizes: list[int | None] = list(super()._output_shape(shape, argument))
@@ -86,13 +84,15 @@ class Resizing(_Sized):
     Args:
         height: The new height.
         width: The new width.
-        interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5"; upper case is
-            accepted.
+        interpolation: "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5" or "area", which
+            Keras has on TensorFlow alone; in a config of Keras 2 "gaussian" or "mitchellcubic",
+            too. Upper case is accepted.
         crop_to_aspect_ratio: Whether to crop the image to the new aspect ratio first.
         pad_to_aspect_ratio: Whether to pad the image to the new aspect ratio first.
         fill_mode: "constant".
         fill_value: The value to pad with.
-        antialias: Whether the kernel is widened where the image shrinks; not of "nearest".
+        antialias: Whether the kernel is widened where the image shrinks; not of "nearest" and
+            "area".
         data_format: As in `RandomFlip`.
         **kwargs: As in `RandomFlip`.
 
@@ -126,7 +126,8 @@ class Resizing(_Sized):
         super().__init__(data_format=data_format, **kwargs)
         self._assign_size(height, width)
         owner = type(self).__name__
-        self.interpolation = as_choice(owner, "interpolation", interpolation, _INTERPOLATIONS)
+        allowed = (*_INTERPOLATIONS, *IN_KERAS_2) if self.keras_2 else _INTERPOLATIONS
+        self.interpolation = as_choice(owner, "interpolation", interpolation, allowed)
         if crop_to_aspect_ratio and pad_to_aspect_ratio:
             rule = "False with `crop_to_aspect_ratio`"
             self._refuse_argument("pad_to_aspect_ratio", rule, pad_to_aspect_ratio)
@@ -210,7 +211,7 @@ class RandomCrop(_Sized, Augmentation):
 
     Args:
         height, width, data_format: As in `Resizing`.
-        seed, **kwargs: As in `RandomFlip`; `keras_2` is whether to resize in evaluation.
+        seed, **kwargs: As in `RandomFlip`.
         name: The layer's name.
 
     Shape:

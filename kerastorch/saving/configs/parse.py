@@ -105,7 +105,7 @@ class _Reader:
         name = read_name({"config": content}, where)
         # Like Keras, read `trainable` of a Sequential model's layers, not of the model.
         if "trainable" not in content and "dtype" not in content:
-            layers = [replace(layer, keras2=True) for layer in layers]
+            layers = [replace(layer, keras_2=True) for layer in layers]
         layers = fill_data_formats(layers)
         return ModelSpec("Sequential", name, True, tuple(layers), source=self.source)
 
@@ -152,7 +152,7 @@ class _Reader:
             rule = "`output_layers` must list a tensor"
             raise_config_error(where, rule, content["output_layers"])
         if any(found.calls and not found.modern for found in raw.values()):
-            layers = [replace(layer, keras2=True) for layer in layers]
+            layers = [replace(layer, keras_2=True) for layer in layers]
         layers = fill_data_formats(layers)
         name, trainable = read_name({"config": content}, where), content.get("trainable", True)
         uncalled = [name for name in names if name not in inputs and not raw[name].calls]

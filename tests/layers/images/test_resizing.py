@@ -13,6 +13,15 @@ from tests.layers.case import batch
 from tests.ops.test_resize import cubic, lanczos
 
 
+def mitchell(d):
+    d = abs(d)
+    if d >= 2:
+        return 0.0
+    near, far = (7 / 6, -2, 0, 8 / 9), (-7 / 18, 2, -10 / 3, 16 / 9)
+    a, b, c, e = near if d < 1 else far
+    return ((a * d + b) * d + c) * d + e
+
+
 def kernel(way, antialias, scale):
     """Return the kernel of a way, and its radius in pixels."""
     wide = max(scale, 1.0) if antialias else 1.0
@@ -21,6 +30,8 @@ def kernel(way, antialias, scale):
         "bicubic": (cubic, 2),
         "lanczos3": (lambda d: lanczos(d, 3), 3),
         "lanczos5": (lambda d: lanczos(d, 5), 5),
+        "gaussian": (lambda d: math.exp(-2 * d * d) if abs(d) < 1.5 else 0.0, 1.5),
+        "mitchellcubic": (mitchell, 2),
     }
     shape, radius = shapes[way]
     return (lambda d: shape(d / wide)), radius * wide
@@ -54,6 +65,29 @@ def test_against_loops(way, antialias, size):
     expected = [resized(line, size, way, antialias) for line in x[0, ..., 0].tolist()]
     found = layer(x)[0, ..., 0]
     assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [3, 5, 9, 16])
+@pytest.mark.parametrize("way", ["gaussian", "mitchellcubic"])
+def test_the_kernels_of_keras_2_against_loops(way, size):
+    x = batch((1, 2, 9, 1), torch.float64)
+    config = {"height": 3, "width": size, "interpolation": way, "dtype": "float64"}
+    found = Resizing.from_config({**config, "crop_to_aspect_ratio": False})(x)
+    lines = [resized(line, size, way, False) for line in x[0, ..., 0].tolist()]
+    columns = [resized(line, 3, way, False) for line in zip(*lines, strict=True)]
+    assert_close(found[0, ..., 0].T, torch.tensor(columns, dtype=x.dtype), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="`interpolation` must be"):
+        Resizing(3, size, way)
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 9, 20])
+def test_areas_against_loops(size):
+    x = batch((1, 1, 9, 1), torch.float64)
+    found, edge = Resizing(1, size, "area", dtype="float64")(x).flatten(), 9 / size
+    for i, value in enumerate(found.tolist()):
+        overlaps = [min(j + 1, (i + 1) * edge) - max(j, i * edge) for j in range(9)]
+        parts = [max(part, 0.0) * v for part, v in zip(overlaps, x.flatten().tolist(), strict=True)]
+        assert value == pytest.approx(sum(parts) / edge, abs=1e-5)
 
 
 def test_nearest_is_of_the_centers_and_not_of_the_corners():
@@ -117,12 +151,13 @@ def test_random_crop_in_evaluation_is_that_of_its_own_keras():
         (Resizing, {"crop_to_aspect_ratio": True}),
         (Resizing, {"pad_to_aspect_ratio": True, "fill_value": 3.0}),
         (CenterCrop, {}),
-        (RandomCrop, {"keras_2": True}),
+        (RandomCrop, {}),
     ],
 )
 def test_one_image_is_a_batch_of_one(cls, arguments, data_format):
     for height, width in ((3, 4), (9, 5)):
         layer = cls(height, width, data_format=data_format, **arguments).eval()
+        layer.keras_2 = cls is RandomCrop
         x = batch((6, 7, 5))
         found = layer(x)
         assert_close(found, layer(x[None])[0])

@@ -14,7 +14,7 @@ from tests.models.parsing.entries import names, parsed
 def test_a_sequential_model():
     spec = parsed(sequential(input_layer("x"), dense("a"), layer("ReLU", "b", trainable=True)))
     assert (spec.kind, spec.name, spec.trainable) == ("Sequential", "model", True)
-    assert not any(layer.keras2 for layer in spec.layers)
+    assert not any(layer.keras_2 for layer in spec.layers)
     assert names(spec) == ["x", "a", "b"]
     assert [one.class_name for one in spec.layers] == ["InputLayer", "Dense", "ReLU"]
     assert (spec.calls, spec.inputs, spec.outputs, spec.source) == ((), None, None, "config.json")
@@ -23,7 +23,7 @@ def test_a_sequential_model():
 def test_a_sequential_model_is_a_list_until_keras_2_2_2():
     spec = parsed({"class_name": "Sequential", "config": [dense("a"), dense("b")]})
     assert (spec.name, names(spec)) == ("sequential", ["a", "b"])
-    assert all(layer.keras2 for layer in spec.layers)
+    assert all(layer.keras_2 for layer in spec.layers)
 
 
 @pytest.mark.parametrize(
