@@ -148,6 +148,15 @@ class Layer(LazyLayer, Computation):
         """
         return upgrade_config(cls.__name__, config, cls.renamed_arguments)
 
+    @classmethod
+    def upgrade_config_of_keras_3(cls, config: dict[str, Any], minor: int) -> dict[str, Any]:
+        """Convert an upgraded config from a file of Keras 3.`minor` to that of the newest.
+
+        Raises:
+            ValueError: That version computed something else.
+        """
+        return config
+
     def _format_non_defaults(self, **defaults: Any) -> list[str]:
         """Format the arguments that differ from these defaults, and the dtype, for a repr."""
         shown = [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]

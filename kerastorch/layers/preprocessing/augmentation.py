@@ -90,7 +90,10 @@ class Augmentation(ImageLayer):
     def _compute(self, x: Tensor) -> Tensor:
         if self.training:
             transform = f"torchvision.transforms.v2.{self._in_training}"
-            remedy = f"Call `eval()`, and apply {transform} to the training data."
+            remedy = (
+                f"To train, apply {transform} to the data, and keep this layer in evaluation: call "
+                "its `eval()` after the model's `train()`."
+            )
             self._refuse_argument("training", "False", True, remedy)
         self._require_image(x)
         return x

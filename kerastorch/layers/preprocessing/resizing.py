@@ -204,10 +204,11 @@ class RandomCrop(_Sized, Augmentation):
     """Crops images at random in training; outputs its input in evaluation, of any size.
 
     Same as `keras.layers.RandomCrop` of Keras 3.15 in evaluation: the input keeps its size and its
-    dtype, whatever `compute_output_shape` says. A layer of Keras 2, and of Keras 3.0 to 3.5, which
-    no config tells from a later one, resizes in evaluation: the largest window that has the new
-    aspect ratio, bilinearly, in the layer's compute dtype. Training is refused. Without a `seed`
-    the config has None, where Keras writes a random integer.
+    dtype, whatever `compute_output_shape` says. In a file of Keras 2 or of Keras 3.0 to 3.5, and in
+    a config of Keras 2, it resizes in evaluation: the largest window that has the new aspect ratio,
+    bilinearly, in the layer's compute dtype. A file of Keras 3.6 or 3.7, which cut out other
+    windows, is refused, and so is training. Without a `seed` the config has None, where Keras
+    writes a random integer.
 
     Args:
         height, width, data_format: As in `Resizing`.
@@ -237,6 +238,16 @@ class RandomCrop(_Sized, Augmentation):
         super().__init__(data_format=data_format, name=name, **kwargs)
         self._assign_size(height, width)
         self._assign(seed=seed)
+
+    @classmethod
+    def upgrade_config_of_keras_3(cls, config: dict[str, Any], minor: int) -> dict[str, Any]:
+        """Add `keras_2` for Keras 3.0 to 3.5, which resize in evaluation, too."""
+        if minor in (6, 7):
+            raise ValueError(
+                f"the RandomCrop of Keras 3.{minor} cut out other windows in evaluation than all "
+                "other versions. Save the model again with a newer Keras."
+            )
+        return {**config, "keras_2": True} if minor < 6 else config
 
     def _prepare_input(self, inputs: Any) -> Tensor:
         x: Tensor = super()._prepare_input(inputs) if self.keras_2 else self._as_tensor(inputs)

@@ -198,7 +198,7 @@ class _Reader:
             return LayerSpec(model.kind, name, config, model=model, alias=alias)
         operation = is_operation(entry)
         if not operation:
-            class_name, config = upgrade_layer_config(class_name, config, where)
+            class_name, config = upgrade_layer_config(class_name, config, where, self.version)
         shape = read_built_shape(entry)
         return LayerSpec(class_name, name, config, operation, None, shape, alias)
 

@@ -9,7 +9,11 @@ import torch
 from torch.testing import assert_close
 
 from kerastorch.layers import CenterCrop, RandomCrop, Resizing
+from kerastorch.models.build import build_model
+from kerastorch.saving import FileError
+from kerastorch.saving.configs.parse import parse_model_config
 from tests.layers.case import batch
+from tests.models.configs import input_layer, layer, sequential
 from tests.ops.test_resize import cubic, lanczos
 
 
@@ -61,9 +65,9 @@ def resized(line, size, way, antialias):
 @pytest.mark.parametrize("way", ["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"])
 def test_against_loops(way, antialias, size):
     x = batch((1, 2, 9, 1), torch.float64)
-    layer = Resizing(2, size, way, antialias=antialias, dtype="float64")
+    made = Resizing(2, size, way, antialias=antialias, dtype="float64")
     expected = [resized(line, size, way, antialias) for line in x[0, ..., 0].tolist()]
-    found = layer(x)[0, ..., 0]
+    found = made(x)[0, ..., 0]
     assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-6)
 
 
@@ -143,6 +147,23 @@ def test_random_crop_in_evaluation_is_that_of_its_own_keras():
         older.train()(x)
 
 
+@pytest.mark.parametrize("version", ["3.0.5", "3.5.0", "3.8.0", "3.15.1", None])
+def test_random_crop_in_a_file_is_that_of_its_version(version):
+    x = batch((2, 8, 6, 3))
+    entry = layer("RandomCrop", "a", height=3, width=4, seed=1, data_format="channels_last")
+    config = sequential(input_layer("x", (None, 8, 6, 3)), entry)
+    found = build_model(parse_model_config(config, "here", version)).eval()(x)
+    resizes = version in ("3.0.5", "3.5.0")
+    assert_close(found, Resizing(3, 4, crop_to_aspect_ratio=True)(x) if resizes else x)
+
+
+@pytest.mark.parametrize("version", ["3.6.0", "3.7.1"])
+def test_random_crop_of_two_versions_is_refused(version):
+    entry = layer("RandomCrop", "a", height=3, width=4, seed=1, data_format="channels_last")
+    with pytest.raises(FileError, match=rf"'a': the RandomCrop of Keras {version[:3]} cut out"):
+        parse_model_config(sequential(entry), "here", version)
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize(
     "cls, arguments",
@@ -156,12 +177,12 @@ def test_random_crop_in_evaluation_is_that_of_its_own_keras():
 )
 def test_one_image_is_a_batch_of_one(cls, arguments, data_format):
     for height, width in ((3, 4), (9, 5)):
-        layer = cls(height, width, data_format=data_format, **arguments).eval()
-        layer.keras_2 = cls is RandomCrop
+        made = cls(height, width, data_format=data_format, **arguments).eval()
+        made.keras_2 = cls is RandomCrop
         x = batch((6, 7, 5))
-        found = layer(x)
-        assert_close(found, layer(x[None])[0])
-        assert found.shape == layer.compute_output_shape(x.shape)
+        found = made(x)
+        assert_close(found, made(x[None])[0])
+        assert found.shape == made.compute_output_shape(x.shape)
 
 
 def test_the_channels_may_come_first():
