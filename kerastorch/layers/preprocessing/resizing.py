@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..._core.arguments import as_choice, as_positive_int
 from ..._core.registry import keras_layer
 from ..._ops.resize import IN_KERAS_2, RADII, resize, round_to
+from ..._ops.tracing import is_tracing
 from ..._ops.window_arithmetic import larger, smaller
 from ..base.weights import Sizes
 from .augmentation import Augmentation, ImageLayer, check_seed
@@ -43,6 +44,13 @@ class _Sized(ImageLayer):
         first = self._find_height(len(sizes))
         sizes[first : first + 2] = self.height, self.width
         return tuple(sizes)
+
+    def _require_pixels(self, x: Tensor) -> None:
+        """Refuse an image of which there is nothing to resize."""
+        self._require_image(x)
+        first = self._find_height(x.ndim)
+        if not is_tracing() and 0 in x.shape[first : first + 2]:
+            self._refuse_shape("inputs", "of a height and a width of 1 at least", x.shape)
 
     def _find_height(self, rank: int) -> int:
         """Return the axis of the height; that of the width follows."""
@@ -139,7 +147,7 @@ class Resizing(_Sized):
         self.antialias = bool(antialias)
 
     def _compute(self, x: Tensor) -> Tensor:
-        self._require_image(x)
+        self._require_pixels(x)
         dtype = x.dtype
         if self.crop_to_aspect_ratio:
             x = self._crop_to_aspect(x)
@@ -192,7 +200,7 @@ class CenterCrop(_Sized):
         self._assign_size(height, width)
 
     def _compute(self, x: Tensor) -> Tensor:
-        self._require_image(x)
+        self._require_pixels(x)
         first = self._find_height(x.ndim)
         if x.shape[first] >= self.height and x.shape[first + 1] >= self.width:
             return self._crop(x, self.height, self.width)
@@ -257,4 +265,7 @@ class RandomCrop(_Sized, Augmentation):
 
     def _compute(self, x: Tensor) -> Tensor:
         x = super()._compute(x)
-        return self._resize(self._crop_to_aspect(x)).to(x.dtype) if self.keras_2 else x
+        if not self.keras_2:
+            return x
+        self._require_pixels(x)
+        return self._resize(self._crop_to_aspect(x)).to(x.dtype)

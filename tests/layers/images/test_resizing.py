@@ -185,6 +185,17 @@ def test_one_image_is_a_batch_of_one(cls, arguments, data_format):
         assert found.shape == made.compute_output_shape(x.shape)
 
 
+@pytest.mark.parametrize("way", ["nearest", "bilinear", "bicubic", "lanczos3", "area"])
+def test_an_image_without_pixels_is_refused(way):
+    old = RandomCrop.from_config({"height": 3, "width": 4, "name": "a"}).eval()
+    for made in (Resizing(3, 4, way), CenterCrop(3, 4), old):
+        for shape in ((2, 0, 5, 3), (2, 5, 0, 3)):
+            with pytest.raises(ValueError, match="`inputs` must be of a height and a width of 1"):
+                made(torch.zeros(shape))
+        assert made(torch.zeros(0, 5, 6, 3)).shape == (0, 3, 4, 3)
+    assert RandomCrop(3, 4).eval()(torch.zeros(2, 0, 5, 3)).shape == (2, 0, 5, 3)
+
+
 def test_the_channels_may_come_first():
     x = batch((2, 6, 7, 3))
     for way in ("nearest", "bilinear", "bicubic", "lanczos3"):
