@@ -59,6 +59,7 @@ class ModelSpec:
     outputs: Any = None  # likewise
     hints: Mapping[TensorRef, tuple[int | None, ...]] = field(default_factory=dict)  # shapes inside
     source: str = "config"  # what error messages call the file
+    version: str | None = None  # of the Keras that wrote it, if known; of nested models None
 
 
 def map_refs(structure: Any, function: Callable[[TensorRef], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +48,7 @@ def build_model(
         FileError: layers are not supported, or refuse their config or input shape.
         TypeError: a function in `custom_layers` returns no module.
     """
-    builder = _Builder(spec.source, custom_layers or {}, custom_objects or {})
+    builder = _Builder(spec.source, custom_layers or {}, custom_objects or {}, spec.version)
     builder.make_layers(spec, ())
     builder.require_all()
     model = builder.assemble(spec, ())
@@ -64,6 +65,7 @@ class _Builder:
     source: str
     custom_layers: Mapping[str, Factory]
     custom_objects: Mapping[str, Any]
+    version: str | None = None
     made: dict[Path, nn.Module] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     unsupported: dict[str, None] = field(default_factory=dict)  # class names, each once
@@ -130,6 +132,9 @@ class _Builder:
         config["name"] = "layer"
         if keras_2 and layer_class.differs_in_keras_2:
             config["keras_2"] = True
+        keras_3 = re.match(r"3\.(\d{1,4})(\.|$)", self.version or "")
+        if keras_3:
+            config = layer_class.upgrade_config_of_keras_3(config, int(keras_3[1]))
         made = layer_class.from_config(config, objects)
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made

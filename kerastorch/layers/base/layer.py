@@ -150,7 +150,7 @@ class Layer(LazyLayer, Computation):
 
     @classmethod
     def upgrade_config_of_keras_3(cls, config: dict[str, Any], minor: int) -> dict[str, Any]:
-        """Convert an upgraded config from a file of Keras 3.`minor` to that of the newest.
+        """Convert a config from a file of Keras 3.`minor` to that of the newest.
 
         Raises:
             ValueError: That version computed something else.

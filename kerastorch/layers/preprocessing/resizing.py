@@ -253,7 +253,7 @@ class RandomCrop(_Sized, Augmentation):
         if minor in (6, 7):
             raise ValueError(
                 f"the RandomCrop of Keras 3.{minor} cut out other windows in evaluation than all "
-                "other versions. Save the model again with a newer Keras."
+                "other versions; not supported"
             )
         return {**config, "keras_2": True} if minor < 6 else config
 

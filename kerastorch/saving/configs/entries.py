@@ -70,18 +70,12 @@ def _is_of_applications(entry: Entry) -> bool:
     return config.keys() - {"name", "trainable", "dtype"} == own
 
 
-def upgrade_layer_config(
-    class_name: str, config: Entry, where: str, version: str | None = None
-) -> tuple[str, Entry]:
+def upgrade_layer_config(class_name: str, config: Entry, where: str) -> tuple[str, Entry]:
     """Return the class and the config of a layer as Keras 3 writes them."""
-    keras_3 = re.match(r"3\.(\d{1,4})(\.|$)", version or "")
     class_name = {**OLD_NAMES, **ALIASES}.get(class_name, class_name)
     try:
         if class_name in LAYERS:
-            upgraded = LAYERS[class_name].upgrade_config(config)
-            if keras_3:
-                upgraded = LAYERS[class_name].upgrade_config_of_keras_3(upgraded, int(keras_3[1]))
-            return class_name, upgraded
+            return class_name, LAYERS[class_name].upgrade_config(config)
     except ValueError as error:
         raise FileError(f"{where}: {error}") from None
     return class_name, config

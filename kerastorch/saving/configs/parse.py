@@ -78,7 +78,7 @@ class _Reader:
         if (count := _calls_in(spec)) > _CALLS:
             rule = f"one call of the model must make {_CALLS} of layers at most"
             raise_config_error(where, rule, count)
-        return spec
+        return replace(spec, version=self.version)
 
     def model(self, entry: Entry, where: str, path: Path | None) -> ModelSpec:
         """Return the model of an entry with `class_name` and `config`."""
@@ -198,7 +198,7 @@ class _Reader:
             return LayerSpec(model.kind, name, config, model=model, alias=alias)
         operation = is_operation(entry)
         if not operation:
-            class_name, config = upgrade_layer_config(class_name, config, where, self.version)
+            class_name, config = upgrade_layer_config(class_name, config, where)
         shape = read_built_shape(entry)
         return LayerSpec(class_name, name, config, operation, None, shape, alias)
 

@@ -160,8 +160,11 @@ def test_random_crop_in_a_file_is_that_of_its_version(version):
 @pytest.mark.parametrize("version", ["3.6.0", "3.7.1"])
 def test_random_crop_of_two_versions_is_refused(version):
     entry = layer("RandomCrop", "a", height=3, width=4, seed=1, data_format="channels_last")
-    with pytest.raises(FileError, match=rf"'a': the RandomCrop of Keras {version[:3]} cut out"):
-        parse_model_config(sequential(entry), "here", version)
+    spec = parse_model_config(sequential(input_layer("x", (None, 8, 6, 3)), entry), "here", version)
+    message = rf"'a' \(RandomCrop\): .*the RandomCrop of Keras {version[:3]} cut out other windows"
+    with pytest.raises(FileError, match=message):
+        build_model(spec)
+    assert build_model(spec, {"RandomCrop": lambda config: torch.nn.Identity()})
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
