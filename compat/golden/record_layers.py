@@ -15,8 +15,8 @@ It writes two files beside itself; `images` or `integers` as the argument writes
 and for each case `i`, counted from 0:
 
 - `{i}/input` and `{i}/output`, of the same type;
-- `{i}/cotangent` and `{i}/gradient`, for float32: the weights of the scalar
-  `sum(output * cotangent)`, and the scalar's gradient by the input.
+- `{i}/cotangent` and `{i}/gradient`, for float32, but for "area", of which TensorFlow has no
+  gradient: the weights of the scalar `sum(output * cotangent)`, and its gradient by the input.
 
 `integers_tensorflow.json`, of all layers called on integers and booleans, holds `versions`,
 `inputs`, which are 32 numbers for each type, and `cases`. A case is
@@ -87,19 +87,34 @@ def pooling_cases(rng: np.random.Generator, rank: int) -> list[tuple[Case, list[
     return cases
 
 
-def resizing_cases() -> list[tuple[Case, list[int]]]:
-    """Return cases of `Resizing` and `CenterCrop`."""
+def resizing_cases(*ways: str) -> list[tuple[Case, list[int]]]:
+    """Return cases of `Resizing`."""
     cases = []
     for height, width in ([4, 5], [12, 3], [9, 14]):
-        for way, antialias in itertools.product(("nearest", "bilinear", *WAYS), (False, True)):
+        for way, antialias in itertools.product(ways, (False, True)):
             arguments = {"height": height, "width": width}
             arguments |= {"interpolation": way, "antialias": antialias}
             for more in ({}, {"crop_to_aspect_ratio": True}, {"pad_to_aspect_ratio": True}):
                 case = {"layer": "Resizing", "arguments": {**arguments, **more}}
                 cases.append(({**case, "dtype": "float32"}, [1, 9, 7, 2]))
+    return cases
+
+
+def center_crop_cases() -> list[tuple[Case, list[int]]]:
+    cases = []
+    for height, width in ([4, 5], [12, 3], [9, 14]):
         size = {"height": height, "width": width}
         cases.append(({"layer": "CenterCrop", "arguments": size, "dtype": "float32"}, [1, 9, 7, 2]))
     return cases
+
+
+def far_cases() -> list[tuple[Case, list[int]]]:
+    """Return cases of `Resizing` far from the origin, where positions are rounded."""
+    size = {"height": 224, "width": 4}
+    cases = [
+        {"layer": "Resizing", "arguments": {**size, "interpolation": w}} for w in (*WAYS, "area")
+    ]
+    return [({**case, "dtype": "float32"}, [1, 500, 3, 1]) for case in cases]
 
 
 def draw(rng: np.random.Generator, shape: list[int], dtype: str) -> np.ndarray:
@@ -119,7 +134,7 @@ def record(rng: np.random.Generator, case: Case, shape: list[int]) -> Arrays:
     layer = getattr(keras.layers, case["layer"])(**case["arguments"], data_format="channels_last")
     arrays = {"input": draw(rng, shape, case["dtype"])}
     inputs = tf.constant(arrays["input"])
-    if case["dtype"] != "float32":
+    if case["dtype"] != "float32" or case["arguments"].get("interpolation") == "area":
         arrays["output"] = layer(inputs).numpy()
         return arrays
     with tf.GradientTape() as tape:
@@ -300,7 +315,8 @@ def record_images() -> None:
     # The others come last: they leave what was drawn for the images as it was.
     recorded = [record(rng, *each) for each in cases]
     others = [each for rank in (1, 3) for each in pooling_cases(rng, rank)]
-    others += resizing_cases()
+    others += [*resizing_cases("nearest", "bilinear", *WAYS, "area"), *center_crop_cases()]
+    others += far_cases()
     recorded += [record(rng, *each) for each in others]
     for i, found in enumerate(recorded):
         arrays |= {f"{i}/{name}": array for name, array in found.items()}

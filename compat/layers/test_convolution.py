@@ -110,3 +110,32 @@ def test_lora_follows_keras() -> None:
     for layer in (later, keras_later):
         layer.enable_lora(3)
     assert [w.shape for w in later.get_weights()] == [w.shape for w in keras_later.get_weights()]
+
+
+STEPS = ("depthwise_initializer", "pointwise_initializer")
+
+
+@pytest.mark.parametrize(
+    "name, arguments, kernels",
+    [
+        *((f"Conv{rank}D", {"filters": 4}, ("kernel_initializer",)) for rank in (1, 2, 3)),
+        *((f"Conv{rank}DTranspose", {"filters": 4}, ("kernel_initializer",)) for rank in (1, 2, 3)),
+        *((f"DepthwiseConv{rank}D", {"depth_multiplier": 2}, STEPS[:1]) for rank in (1, 2)),
+        *(
+            (f"SeparableConv{rank}D", {"filters": 4, "depth_multiplier": 2}, STEPS)
+            for rank in (1, 2)
+        ),
+    ],
+)
+def test_initial_values_are_keras_s(
+    name: str, arguments: dict[str, Any], kernels: tuple[str, ...]
+) -> None:
+    """The fans are those of the last two axes of every kernel, whatever these are."""
+    weights = []
+    for library in (kerastorch, keras):
+        given = {kernel: library.initializers.GlorotUniform(seed=3) for kernel in kernels}
+        layer = getattr(library.layers, name)(**arguments, kernel_size=3, **given)
+        layer.build((None, *[6] * layer.rank, 5))
+        weights.append([np.asarray(weight) for weight in layer.get_weights()])
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from kerastorch import layers
-from kerastorch._core.registry import ALIASES, KERAS_2
+from kerastorch._core.registry import ALIASES, REMOVED
 
-NAMES = sorted(set(layers.__all__) - KERAS_2)
+NAMES = sorted(set(layers.__all__) - REMOVED)
 
 
 def test_keras_3_has_all_layers_but_those_of_keras_2_alone() -> None:
-    assert {name for name in layers.__all__ if not hasattr(keras.layers, name)} == KERAS_2
+    assert {name for name in layers.__all__ if not hasattr(keras.layers, name)} == REMOVED
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -26,7 +26,7 @@ def test_a_layer_has_the_name_and_the_aliases_of_keras(name: str) -> None:
 
 
 def test_a_layer_of_keras_2_alone_is_told_as_such() -> None:
-    assert {name for name in layers.__all__ if not hasattr(keras.layers, name)} == KERAS_2
+    assert {name for name in layers.__all__ if not hasattr(keras.layers, name)} == REMOVED
 
 
 def positional(layer: type) -> dict[str, Any]:

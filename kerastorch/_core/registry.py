@@ -21,7 +21,7 @@ _KERAS = ("builtins", "keras", "tensorflow", "tf_keras")
 _NO_LAMBDA = "Save the model again with a function that has a name, or make the layer yourself."
 APPLICATIONS = "keras.applications"
 LAYERS: dict[str, Any] = {}  # class name -> layer of `keras.layers`; "package>Name" of others
-KERAS_2: set[str] = set()  # those of Keras 1 and 2 that Keras 3 lacks
+REMOVED: set[str] = set()  # those of Keras 1 and 2 that Keras 3 lacks
 ALIASES: dict[str, str] = {}  # alias -> class name: "MaxPool2D" -> "MaxPooling2D"
 OLD_NAMES: dict[str, str] = {}  # names in configs of Keras 1 and 2 alone -> class name
 _counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
@@ -33,12 +33,12 @@ def keras_layer(
     *,
     aliases: Iterable[str] = (),
     old_names: Iterable[str] = (),
-    keras_2: bool = False,
+    removed: bool = False,
     package: str = "",
 ) -> Callable[[_Class], _Class]:
     """Register a class as the layer of `keras.layers` of the same name, and under its aliases.
 
-    Only files of Keras 1 and 2 have the `old_names`; `keras_2` is whether Keras 3 lacks the layer.
+    Only files of Keras 1 and 2 have the `old_names`; `removed` is whether Keras 3 lacks the layer.
 
     A class that is no name of `keras.layers` is registered with its `package`, as "package>Name":
     other packages, too, may have a class of that name.
@@ -49,7 +49,7 @@ def keras_layer(
         LAYERS[cls.registered_name] = cls
         ALIASES.update(dict.fromkeys(aliases, cls.__name__))
         OLD_NAMES.update(dict.fromkeys(old_names, cls.__name__))
-        KERAS_2.update({cls.__name__} if keras_2 else ())
+        REMOVED.update({cls.__name__} if removed else ())
         return cls
 
     return register

@@ -43,7 +43,7 @@ class LayerSpec:
     model: ModelSpec | None = None  # a nested model
     input_shape: Any = None  # the shape or shapes that it was built with, if the file has them
     alias: tuple[str, ...] | None = None  # the path of the earlier entry for the same object
-    keras2: bool = False  # whether Keras 1 or 2 wrote it; a few names mean something else there
+    keras_2: bool = False  # whether Keras 1 or 2 wrote it; a few names mean something else there
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class ModelSpec:
     outputs: Any = None  # likewise
     hints: Mapping[TensorRef, tuple[int | None, ...]] = field(default_factory=dict)  # shapes inside
     source: str = "config"  # what error messages call the file
+    version: str | None = None  # of the Keras that wrote it, if known; of nested models None
 
 
 def map_refs(structure: Any, function: Callable[[TensorRef], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +48,7 @@ def build_model(
         FileError: layers are not supported, or refuse their config or input shape.
         TypeError: a function in `custom_layers` returns no module.
     """
-    builder = _Builder(spec.source, custom_layers or {}, custom_objects or {})
+    builder = _Builder(spec.source, custom_layers or {}, custom_objects or {}, spec.version)
     builder.make_layers(spec, ())
     builder.require_all()
     model = builder.assemble(spec, ())
@@ -64,6 +65,7 @@ class _Builder:
     source: str
     custom_layers: Mapping[str, Factory]
     custom_objects: Mapping[str, Any]
+    version: str | None = None
     made: dict[Path, nn.Module] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     unsupported: dict[str, None] = field(default_factory=dict)  # class names, each once
@@ -95,7 +97,7 @@ class _Builder:
             if layer.operation:
                 self.made[path] = _make_operation(layer)
             else:
-                self.made[path] = self.make_layer(class_name, config, keras2=layer.keras2)
+                self.made[path] = self.make_layer(class_name, config, keras_2=layer.keras_2)
         except ERRORS as error:
             where = f"{'/'.join(path)!r} ({class_name})"
             self.problems.append(f"{where}: {error}"[:_MAX_CHARACTERS])
@@ -117,22 +119,27 @@ class _Builder:
                 found.trainable = False
         return found
 
-    def make_layer(self, class_name: str, config: dict[str, Any], *, keras2: bool) -> nn.Module:
+    def make_layer(self, class_name: str, config: dict[str, Any], *, keras_2: bool) -> nn.Module:
         """Return a layer of this package, or raise one of ERRORS."""
         if class_name not in LAYERS:
             raise ValueError(f"{_REASONS.get(class_name, '')}not supported")
         activation = config.get("activation")
         if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
-            config["activation"] = self.make_activation(activation, keras2=keras2)
-        objects = {**KERAS_2_NAMES, **self.custom_objects} if keras2 else self.custom_objects
+            config["activation"] = self.make_activation(activation, keras_2=keras_2)
+        objects = {**KERAS_2_NAMES, **self.custom_objects} if keras_2 else self.custom_objects
         name = config.get("name", to_snake_case(class_name))
-        made: Layer = LAYERS[class_name].from_config({**config, "name": "layer"}, objects)
-        if keras2:
-            made.keras_2 = True
+        layer_class: type[Layer] = LAYERS[class_name]
+        config["name"] = "layer"
+        if keras_2 and layer_class.differs_in_keras_2:
+            config["keras_2"] = True
+        keras_3 = re.match(r"3\.(\d{1,4})(\.|$)", self.version or "")
+        if keras_3:
+            config = layer_class.upgrade_config_of_keras_3(config, int(keras_3[1]))
+        made = layer_class.from_config(config, objects)
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made
 
-    def make_activation(self, given: Mapping[str, Any], *, keras2: bool) -> Any:
+    def make_activation(self, given: Mapping[str, Any], *, keras_2: bool) -> Any:
         """Return the layer that is another's activation, or a function's config unchanged."""
         class_name, config = given.get("class_name"), dict(given["config"])
         if not isinstance(class_name, str) or class_name in self.custom_objects:
@@ -142,7 +149,7 @@ class _Builder:
             return self.make_custom(factory, class_name, config)
         if read_class(given) not in LAYERS:
             return given
-        return self.make_layer(class_name, config, keras2=keras2)
+        return self.make_layer(class_name, config, keras_2=keras_2)
 
     def require_all(self) -> None:
         """Raise a FileError that lists all problems, if any."""

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kerastorch._core.registry import KERAS_2
+from kerastorch._core.registry import REMOVED
 from kerastorch.layers.base.layer import Layer
 
 Shape = tuple[int, ...]
@@ -87,7 +87,7 @@ class LayerCase:
     @property
     def in_keras(self) -> bool:
         """Whether Keras 3 has the layer."""
-        return self.name not in KERAS_2
+        return self.name not in REMOVED
 
     def make(self, **arguments: Any) -> Layer:
         """Return the layer, in evaluation if it is random in training."""

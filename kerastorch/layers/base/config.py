@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ... import constraints, initializers, regularizers
 from ..._core.config_arrays import decode_array
@@ -69,6 +69,11 @@ def get_config(layer: Any, target: str | None = None) -> Config:
             continue
         namespace = layer.argument_namespaces.get(argument)
         config[argument] = value if namespace is None else namespace.serialize(value)
+    if layer.keras_2:
+        if target is not None:
+            rule = "None for a layer of Keras 1 or 2, which Keras 3 computes otherwise"
+            layer._refuse_argument("target", rule, target)
+        config["keras_2"] = True
     ordered = {key: config[key] for key in sorted(config, key=layer._config_keys_last.__contains__)}
     return ordered if target is None else downgrade_config(ordered, target)
 
@@ -90,7 +95,13 @@ def make_layer(
                 arguments[argument] = decode_array(cls.__name__, argument, value)
             elif isinstance(value, (str, dict)):
                 arguments[argument] = namespace.deserialize(value, custom_objects)
+        keras_2 = layer_class.differs_in_keras_2 and arguments.pop("keras_2", False)
         inspect.signature(cls).bind(**arguments)  # its message on what is missing is clearer
-        return cls(**arguments)
+        if not isinstance(keras_2, bool):
+            raise ValueError(argument_error(cls.__name__, "keras_2", "True or False", keras_2))
+        layer = cls.__new__(cls)
+        vars(layer)["keras_2"] = keras_2  # before the constructor, which may accept more then
+        cast(Any, layer).__init__(**arguments)
+        return layer
     except (TypeError, ValueError) as error:  # Keras raises TypeError for both
         raise TypeError(f"{cls.__name__}.from_config: {error}") from error

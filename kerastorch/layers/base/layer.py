@@ -57,7 +57,9 @@ class Layer(LazyLayer, Computation):
     is_flat: ClassVar[bool] = False  # the output has no (known) spatial axes
     omits_data_format: ClassVar[bool] = False  # in configs of Keras 1 or 2
     call_arguments: ClassVar[tuple[str, ...]] = ()  # arguments of `forward` after the inputs
-    keras_2 = False  # set on a layer of a file of Keras 2, where that computes something else
+    differs_in_keras_2: ClassVar[bool] = False  # whether Keras 1 and 2 compute something else
+
+    keras_2 = False  # whether a layer computes that: one from a file or a config of theirs
 
     def __init__(
         self,
@@ -139,10 +141,21 @@ class Layer(LazyLayer, Computation):
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to that of Keras 3.
 
+        A class that `differs_in_keras_2` adds `keras_2` where it recognizes a config of Keras 2.
+
         Raises:
             ValueError: Keras 1 computed something else.
         """
         return upgrade_config(cls.__name__, config, cls.renamed_arguments)
+
+    @classmethod
+    def upgrade_config_of_keras_3(cls, config: dict[str, Any], minor: int) -> dict[str, Any]:
+        """Convert a config from a file of Keras 3.`minor` to that of the newest.
+
+        Raises:
+            ValueError: That version computed something else.
+        """
+        return config
 
     def _format_non_defaults(self, **defaults: Any) -> list[str]:
         """Format the arguments that differ from these defaults, and the dtype, for a repr."""

@@ -265,7 +265,7 @@ def _cover(n: int, o: int, k: int, s: int, before: int, device: torch.device) ->
     return (position >= 0) & (position < n)
 
 
-@keras_layer(keras_2=True)
+@keras_layer(removed=True)
 class LocallyConnected1D(LocallyConnected):
     """A 1-D convolution whose kernel is another one at every place.
 
@@ -291,7 +291,7 @@ class LocallyConnected1D(LocallyConnected):
     rank = 1
 
 
-@keras_layer(keras_2=True)
+@keras_layer(removed=True)
 class LocallyConnected2D(LocallyConnected):
     """A 2-D convolution whose kernel is another one at every place.
 

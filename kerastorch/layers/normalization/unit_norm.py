@@ -39,6 +39,7 @@ class UnitNormalization(StatelessLayer):
         tensor([[0.6000, 0.8000]])
     """
 
+    differs_in_keras_2 = True
     returns_new_tensor = True
     keeps_flatten_order = True
     _casts_integers = True

@@ -20,12 +20,13 @@ RANGE_RULE = "a list or tuple of the least and the largest value"
 class ImageLayer(StatelessLayer):
     """A layer over one image or a batch of them, with Keras's arguments for all such layers.
 
-    `keras_2` is whether it computes as Keras 2 does: integers become the compute dtype.
+    In Keras 2 integers become the compute dtype, and the channels are last.
     """
 
+    differs_in_keras_2 = True
     _least_rank = 3
     _shape_arguments = ("data_format",)
-    _omit_config_if_unset = ("activity_regularizer", "bounding_box_format", "keras_2")
+    _omit_config_if_unset = ("activity_regularizer", "bounding_box_format")
     _checks: ClassVar[Mapping[str, Check]] = {}  # of the arguments that are not kept as they are
     _config_order: ClassVar[tuple[str, ...]] = ()  # if it is not that of the constructor
 
@@ -34,13 +35,11 @@ class ImageLayer(StatelessLayer):
         *,
         data_format: str | None = None,
         bounding_box_format: Any = None,
-        keras_2: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.data_format = resolve_data_format(type(self).__name__, data_format)
         self.bounding_box_format = bounding_box_format
-        self.keras_2 = keras_2
 
     def _assign(self, **arguments: Any) -> None:
         """Check the constructor's arguments and keep them under their names."""
@@ -61,6 +60,8 @@ class ImageLayer(StatelessLayer):
         upgraded = super().upgrade_config(config)
         if upgraded.pop("rng_type", None) is not None:  # of the random layers of Keras 2
             upgraded["keras_2"] = True
+        if upgraded.get("keras_2"):
+            upgraded.setdefault("data_format", "channels_last")
         return upgraded
 
     def _casts_dtype(self, dtype: torch.dtype) -> bool:
@@ -89,7 +90,10 @@ class Augmentation(ImageLayer):
     def _compute(self, x: Tensor) -> Tensor:
         if self.training:
             transform = f"torchvision.transforms.v2.{self._in_training}"
-            remedy = f"Call `eval()`, and apply {transform} to the training data."
+            remedy = (
+                f"To train, apply {transform} to the data, and keep this layer in evaluation: call "
+                "its `eval()` after the model's `train()`."
+            )
             self._refuse_argument("training", "False", True, remedy)
         self._require_image(x)
         return x

@@ -54,9 +54,8 @@ class RandomFlip(_Geometry):
         mode: "horizontal", "vertical" or "horizontal_and_vertical".
         seed: An integer, or None; unused.
         data_format: "channels_last" or "channels_first"; by default that of `kerastorch.config`.
-        **kwargs: `bounding_box_format`, `keras_2` (whether integers become the compute dtype, as in
-            Keras 2), `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`,
-            `input_shape`.
+        **kwargs: `bounding_box_format`, `name`, `dtype`, `trainable`, `autocast`,
+            `activity_regularizer`, `input_shape`.
 
     Shape:
         - Input and output: (batch, height, width, channels), or with "channels_first" (batch,

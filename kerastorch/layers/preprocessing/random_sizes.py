@@ -35,6 +35,7 @@ def _check_interpolation(layer: Any, argument: str, value: Any) -> Any:
 class _Stretch(Augmentation):
     """An augmentation that changes the size of images; integers are kept."""
 
+    differs_in_keras_2 = False  # Keras 3 lacks them
     _in_training = "RandomResize"
     _checks: ClassVar = {
         "seed": check_seed,
@@ -63,7 +64,7 @@ class _Stretch(Augmentation):
         return {key: value for key, value in written.items() if key != "data_format"}
 
 
-@keras_layer(keras_2=True)
+@keras_layer(removed=True)
 class RandomHeight(_Stretch):
     """Stretches images to a random height in training; see `RandomFlip`.
 
@@ -77,6 +78,6 @@ class RandomHeight(_Stretch):
     """
 
 
-@keras_layer(keras_2=True)
+@keras_layer(removed=True)
 class RandomWidth(_Stretch):
     """Stretches images to a random width in training; see `RandomHeight`."""

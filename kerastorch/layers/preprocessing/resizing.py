@@ -11,14 +11,15 @@ from torch.nn import functional as F
 
 from ..._core.arguments import as_choice, as_positive_int
 from ..._core.registry import keras_layer
-from ..._ops.resize import RADII, resize, round_to
+from ..._ops.resize import IN_KERAS_2, RADII, resize, round_to
+from ..._ops.tracing import is_tracing
 from ..._ops.window_arithmetic import larger, smaller
 from ..base.weights import Sizes
 from .augmentation import Augmentation, ImageLayer, check_seed
 
 __all__ = ["CenterCrop", "RandomCrop", "Resizing"]
 
-_INTERPOLATIONS = ("nearest", "bilinear", *RADII)
+_INTERPOLATIONS = ("nearest", "bilinear", *RADII, "area")
 
 
 class _Sized(ImageLayer):
@@ -35,16 +36,21 @@ class _Sized(ImageLayer):
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to that of Keras 3, with `keras_2` for one of Keras 2."""
-        upgraded = super().upgrade_config(config)
-        if "data_format" not in upgraded:  # which Keras 3 writes, and Keras 2 lacks
-            upgraded["keras_2"] = True
-        return upgraded
+        written = "data_format" in config  # by Keras 3, not by Keras 2
+        return super().upgrade_config(config if written else {**config, "keras_2": True})
 
     def _output_shape(self, shape: Any, argument: str = "input_shape") -> Sizes:
         sizes: list[int | None] = list(super()._output_shape(shape, argument))
         first = self._find_height(len(sizes))
         sizes[first : first + 2] = self.height, self.width
         return tuple(sizes)
+
+    def _require_pixels(self, x: Tensor) -> None:
+        """Refuse an image of which there is nothing to resize."""
+        self._require_image(x)
+        first = self._find_height(x.ndim)
+        if not is_tracing() and 0 in x.shape[first : first + 2]:
+            self._refuse_shape("inputs", "of a height and a width of 1 at least", x.shape)
 
     def _find_height(self, rank: int) -> int:
         """Return the axis of the height; that of the width follows."""
@@ -86,13 +92,15 @@ class Resizing(_Sized):
     Args:
         height: The new height.
         width: The new width.
-        interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5"; upper case is
-            accepted.
+        interpolation: "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5" or "area", which
+            Keras has on TensorFlow alone; in a config of Keras 2 "gaussian" or "mitchellcubic",
+            too. Upper case is accepted.
         crop_to_aspect_ratio: Whether to crop the image to the new aspect ratio first.
         pad_to_aspect_ratio: Whether to pad the image to the new aspect ratio first.
         fill_mode: "constant".
         fill_value: The value to pad with.
-        antialias: Whether the kernel is widened where the image shrinks; not of "nearest".
+        antialias: Whether the kernel is widened where the image shrinks; not of "nearest" and
+            "area".
         data_format: As in `RandomFlip`.
         **kwargs: As in `RandomFlip`.
 
@@ -126,7 +134,8 @@ class Resizing(_Sized):
         super().__init__(data_format=data_format, **kwargs)
         self._assign_size(height, width)
         owner = type(self).__name__
-        self.interpolation = as_choice(owner, "interpolation", interpolation, _INTERPOLATIONS)
+        allowed = (*_INTERPOLATIONS, *IN_KERAS_2) if self.keras_2 else _INTERPOLATIONS
+        self.interpolation = as_choice(owner, "interpolation", interpolation, allowed)
         if crop_to_aspect_ratio and pad_to_aspect_ratio:
             rule = "False with `crop_to_aspect_ratio`"
             self._refuse_argument("pad_to_aspect_ratio", rule, pad_to_aspect_ratio)
@@ -138,7 +147,7 @@ class Resizing(_Sized):
         self.antialias = bool(antialias)
 
     def _compute(self, x: Tensor) -> Tensor:
-        self._require_image(x)
+        self._require_pixels(x)
         dtype = x.dtype
         if self.crop_to_aspect_ratio:
             x = self._crop_to_aspect(x)
@@ -191,7 +200,7 @@ class CenterCrop(_Sized):
         self._assign_size(height, width)
 
     def _compute(self, x: Tensor) -> Tensor:
-        self._require_image(x)
+        self._require_pixels(x)
         first = self._find_height(x.ndim)
         if x.shape[first] >= self.height and x.shape[first + 1] >= self.width:
             return self._crop(x, self.height, self.width)
@@ -203,14 +212,15 @@ class RandomCrop(_Sized, Augmentation):
     """Crops images at random in training; outputs its input in evaluation, of any size.
 
     Same as `keras.layers.RandomCrop` of Keras 3.15 in evaluation: the input keeps its size and its
-    dtype, whatever `compute_output_shape` says. A layer of Keras 2, and of Keras 3.0 to 3.5, which
-    no config tells from a later one, resizes in evaluation: the largest window that has the new
-    aspect ratio, bilinearly, in the layer's compute dtype. Training is refused. Without a `seed`
-    the config has None, where Keras writes a random integer.
+    dtype, whatever `compute_output_shape` says. In a file of Keras 2 or of Keras 3.0 to 3.5, and in
+    a config of Keras 2, it resizes in evaluation: the largest window that has the new aspect ratio,
+    bilinearly, in the layer's compute dtype. A file of Keras 3.6 or 3.7, which cut out other
+    windows, is refused, and so is training. Without a `seed` the config has None, where Keras
+    writes a random integer.
 
     Args:
         height, width, data_format: As in `Resizing`.
-        seed, **kwargs: As in `RandomFlip`; `keras_2` is whether to resize in evaluation.
+        seed, **kwargs: As in `RandomFlip`.
         name: The layer's name.
 
     Shape:
@@ -237,6 +247,16 @@ class RandomCrop(_Sized, Augmentation):
         self._assign_size(height, width)
         self._assign(seed=seed)
 
+    @classmethod
+    def upgrade_config_of_keras_3(cls, config: dict[str, Any], minor: int) -> dict[str, Any]:
+        """Add `keras_2` for Keras 3.0 to 3.5, which resize in evaluation, too."""
+        if minor in (6, 7):
+            raise ValueError(
+                f"the RandomCrop of Keras 3.{minor} cut out other windows in evaluation than all "
+                "other versions; not supported"
+            )
+        return {**config, "keras_2": True} if minor < 6 else config
+
     def _prepare_input(self, inputs: Any) -> Tensor:
         x: Tensor = super()._prepare_input(inputs) if self.keras_2 else self._as_tensor(inputs)
         if x.is_complex():
@@ -245,4 +265,7 @@ class RandomCrop(_Sized, Augmentation):
 
     def _compute(self, x: Tensor) -> Tensor:
         x = super()._compute(x)
-        return self._resize(self._crop_to_aspect(x)).to(x.dtype) if self.keras_2 else x
+        if not self.keras_2:
+            return x
+        self._require_pixels(x)
+        return self._resize(self._crop_to_aspect(x)).to(x.dtype)

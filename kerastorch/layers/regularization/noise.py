@@ -37,9 +37,8 @@ class GaussianNoise(_Noise):
     and off.
 
     Args:
-        stddev: The standard deviation, from 0 to 1.
+        stddev: The standard deviation, from 0 to 1; in a config of Keras 1 or 2 it may exceed 1.
         seed, **kwargs: As in `Dropout`.
-        keras_2: Whether `stddev` may exceed 1, as in Keras 1 and 2.
 
     Shape:
         - Input and output: any.
@@ -58,20 +57,18 @@ class GaussianNoise(_Noise):
     """
 
     renamed_arguments: ClassVar = {"sigma": "stddev"}
-    _omit_config_if_unset = ("activity_regularizer", "keras_2")
+    differs_in_keras_2 = True
 
-    def __init__(
-        self, stddev: float, seed: int | None = None, *, keras_2: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed=seed, **kwargs)
-        rule, most = ("a number >= 0", math.inf) if keras_2 else ("a number from 0 to 1", 1)
+        rule, most = ("a number >= 0", math.inf) if self.keras_2 else ("a number from 0 to 1", 1)
         self._require("stddev", rule, stddev, lambda n: 0 <= n <= most)
         self.stddev = stddev
-        self.keras_2 = keras_2
+        self.keras_2 = stddev > 1  # the only difference
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3, with `keras_2` where it needs it."""
+        """Convert a config of any Keras to that of Keras 3, with `keras_2` for an older one."""
         upgraded = super().upgrade_config(config)
         stddev = upgraded.get("stddev")
         if isinstance(stddev, (int, float)) and stddev > 1:  # which Keras 3 never writes

@@ -78,7 +78,7 @@ class _Reader:
         if (count := _calls_in(spec)) > _CALLS:
             rule = f"one call of the model must make {_CALLS} of layers at most"
             raise_config_error(where, rule, count)
-        return spec
+        return replace(spec, version=self.version)
 
     def model(self, entry: Entry, where: str, path: Path | None) -> ModelSpec:
         """Return the model of an entry with `class_name` and `config`."""
@@ -105,7 +105,7 @@ class _Reader:
         name = read_name({"config": content}, where)
         # Like Keras, read `trainable` of a Sequential model's layers, not of the model.
         if "trainable" not in content and "dtype" not in content:
-            layers = [replace(layer, keras2=True) for layer in layers]
+            layers = [replace(layer, keras_2=True) for layer in layers]
         layers = fill_data_formats(layers)
         return ModelSpec("Sequential", name, True, tuple(layers), source=self.source)
 
@@ -152,7 +152,7 @@ class _Reader:
             rule = "`output_layers` must list a tensor"
             raise_config_error(where, rule, content["output_layers"])
         if any(found.calls and not found.modern for found in raw.values()):
-            layers = [replace(layer, keras2=True) for layer in layers]
+            layers = [replace(layer, keras_2=True) for layer in layers]
         layers = fill_data_formats(layers)
         name, trainable = read_name({"config": content}, where), content.get("trainable", True)
         uncalled = [name for name in names if name not in inputs and not raw[name].calls]

@@ -93,7 +93,7 @@ def _compare_activations(layer: Any, spec: LayerSpec, custom: Custom) -> Iterato
     names = _list_names(given)
     if any(name in custom and custom[name] is None for name in names):
         return  # a custom module
-    objects = {**(KERAS_2_NAMES if spec.keras2 else {}), **custom}
+    objects = {**(KERAS_2_NAMES if spec.keras_2 else {}), **custom}
     try:
         saved = activations.get(activations.deserialize(given, objects))
     except ERRORS:  # a custom activation, of which only the name is known

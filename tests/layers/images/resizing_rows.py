@@ -12,7 +12,7 @@ SIZES = [(name, value, ValueError) for name in ("height", "width") for value in 
 FORMAT = ("data_format", "x", ValueError)
 IN_KERAS: dict[str, Any] = {
     "refused_arguments": [
-        ("interpolation", "area", ValueError),
+        ("interpolation", "gaussian", ValueError),
         ("fill_mode", "reflect", ValueError),
         FORMAT,
     ],
@@ -59,11 +59,12 @@ RESIZING = [
         {"height": 4, "width": 9, "interpolation": "bicubic"},
         {"height": 4, "width": 3, "interpolation": "lanczos3", "antialias": True},
         {"height": 10, "width": 3, "interpolation": "lanczos5", **FIRST},
+        {"height": 10, "width": 4, "interpolation": "area"},
         shape=(3, 7, 6, 5),
         other=[(2, 8, 9, 5)],
         **REFUSED,
         refused_arguments=IN_KERAS["refused_arguments"],
-        agrees=False,  # on torch: another cubic, and no other kernel
+        agrees=False,  # on torch: another cubic, no other kernel and no areas
     ),
     *cases(
         layers.CenterCrop,

@@ -6,18 +6,22 @@ import pytest
 import torch
 
 from kerastorch import layers
+from kerastorch.models.build import build_model
+from kerastorch.saving import FileError
+from kerastorch.saving.configs.parse import parse_model_config
 from tests.layers.case import each_case
 from tests.layers.images.rows import AUGMENTATIONS
+from tests.models.configs import input_layer, layer, sequential
 
 
 @each_case(AUGMENTATIONS)
 def test_training_is_refused_with_the_transform_of_torchvision(case):
-    layer = case.make().train()
+    made = case.make().train()
     message = rf"^{case.name}: `training` must be False.*torchvision\.transforms\.v2\.\w"
     with pytest.raises(ValueError, match=message):
-        layer(case.inputs())
+        made(case.inputs())
     x = case.inputs()
-    assert layer.eval()(x) is x
+    assert made.eval()(x) is x
 
 
 def test_a_config_of_keras_2_loses_its_kind_of_generator():
@@ -34,10 +38,10 @@ def test_the_random_height_of_keras_2_is_read_from_its_config():
 
 
 def test_color_degeneration_is_of_three_channels():
-    layer = layers.RandomColorDegeneration(0.5, data_format="channels_first")
-    assert layer.compute_output_shape((None, 3, 5, 4)) == (None, 3, 5, 4)
+    made = layers.RandomColorDegeneration(0.5, data_format="channels_first")
+    assert made.compute_output_shape((None, 3, 5, 4)) == (None, 3, 5, 4)
     with pytest.raises(ValueError, match="a shape with 3 channels"):
-        layer.compute_output_shape((None, 4, 5, 3))
+        made.compute_output_shape((None, 4, 5, 3))
 
 
 def test_in_a_model_the_next_layer_sees_the_image_itself():
@@ -54,3 +58,10 @@ def test_a_shear_by_a_number_is_read_from_its_config():
 def test_auto_contrast_keeps_a_channel_of_one_value():
     x = torch.tensor([[[4.0, 7.0], [8.0, 7.0]]])  # (1, 2, 2): one row
     assert layers.AutoContrast()(x).tolist() == [[[0.0, 7.0], [255.0, 7.0]]]
+
+
+def test_contrast_that_depends_on_the_backend_is_refused_by_name():
+    name = "ContrastLimitedAdaptiveHistogramEqualization"
+    config = sequential(input_layer("x", (None, 6, 5, 3)), layer(name, "a"))
+    with pytest.raises(FileError, match=rf"'a' \({name}\): its values depend on Keras's backend"):
+        build_model(parse_model_config(config, "here"))

@@ -267,3 +267,7 @@ def test_a_file_of_keras_2_has_the_unit_normalization_of_keras_2(content, kept):
     model = build_model(parse_model_config(config, "here"))
     for one in (model, copy.deepcopy(model)):
         assert_close(one(torch.tensor([[3e-8, 4e-8]])), torch.tensor([[kept, kept * 4 / 3]]))
+    written = model.layers["a"].get_config()
+    assert written.pop("keras_2", False) is (kept == 0.03)
+    again = UnitNormalization.from_config(model.layers["a"].get_config())
+    assert_close(again(torch.tensor([[3e-8, 4e-8]])), torch.tensor([[kept, kept * 4 / 3]]))

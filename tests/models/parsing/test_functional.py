@@ -71,7 +71,7 @@ def test_the_calls_of_keras_3():
     assert spec.inputs == x
     assert spec.outputs == {"y": TensorRef("sum", 0, 0), "z": [second]}
     assert spec.hints == {first: (None, 4)}
-    assert not any(layer.keras2 for layer in spec.layers)
+    assert not any(layer.keras_2 for layer in spec.layers)
 
 
 def test_the_calls_of_keras_2():
@@ -92,7 +92,7 @@ def test_the_calls_of_keras_2():
     ]
     assert spec.calls[-1].kwargs == {"z": [y], "k": 2}
     assert spec.inputs == [x, y]
-    assert all(layer.keras2 for layer in spec.layers)
+    assert all(layer.keras_2 for layer in spec.layers)
 
 
 def test_an_operation_of_tensorflow():

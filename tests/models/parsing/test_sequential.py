@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from kerastorch._core.errors import FileError
+from kerastorch.models.build import build_model
 from tests.models.configs import chain, dense, input_layer, layer, sequential
 from tests.models.parsing.entries import names, parsed
 
@@ -14,7 +16,7 @@ from tests.models.parsing.entries import names, parsed
 def test_a_sequential_model():
     spec = parsed(sequential(input_layer("x"), dense("a"), layer("ReLU", "b", trainable=True)))
     assert (spec.kind, spec.name, spec.trainable) == ("Sequential", "model", True)
-    assert not any(layer.keras2 for layer in spec.layers)
+    assert not any(layer.keras_2 for layer in spec.layers)
     assert names(spec) == ["x", "a", "b"]
     assert [one.class_name for one in spec.layers] == ["InputLayer", "Dense", "ReLU"]
     assert (spec.calls, spec.inputs, spec.outputs, spec.source) == ((), None, None, "config.json")
@@ -23,7 +25,7 @@ def test_a_sequential_model():
 def test_a_sequential_model_is_a_list_until_keras_2_2_2():
     spec = parsed({"class_name": "Sequential", "config": [dense("a"), dense("b")]})
     assert (spec.name, names(spec)) == ("sequential", ["a", "b"])
-    assert all(layer.keras2 for layer in spec.layers)
+    assert all(layer.keras_2 for layer in spec.layers)
 
 
 @pytest.mark.parametrize(
@@ -151,3 +153,11 @@ def test_a_data_format_that_was_left_out_is_that_of_the_layers_beside(make, left
     assert found(pooling, other) is None
     volumes = layer("MaxPooling3D", "a", **FIRST)
     assert found(volumes) is None
+
+
+def test_old_dropout_of_volumes_with_their_channels_first_drops_channels():
+    pooling = layer("MaxPooling3D", "a", pool_size=1, **FIRST)
+    dropout = layer("SpatialDropout3D", "b", rate=0.5, noise_shape=None, seed=None)
+    config = sequential(input_layer("x", (None, 20, 2, 3, 4)), pooling, dropout)
+    y = build_model(parsed(config)).train()(torch.ones(3, 20, 2, 3, 4))
+    assert torch.equal(y, y[..., :1, :1, :1].expand_as(y)) and set(y.unique().tolist()) == {0, 2}

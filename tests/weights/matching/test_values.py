@@ -266,6 +266,32 @@ def test_kernels_from_theano_are_flipped_and_only_those(load):
     np.testing.assert_array_equal(stored(own.kernel), local)
 
 
+FLIPPED = {
+    keras.layers.Conv1D(5, 2, input_shape=(6, 4)): (2, 4, 5),
+    keras.layers.Conv3D(5, (2, 3, 2), input_shape=(4, 4, 4, 4)): (2, 3, 2, 4, 5),
+    keras.layers.Conv2DTranspose(5, (2, 3), input_shape=(6, 6, 4)): (2, 3, 5, 4),
+}
+
+
+@pytest.mark.parametrize("layer", FLIPPED, ids=lambda layer: type(layer).__name__)
+def test_the_other_kernels_that_theano_flipped(load, layer):
+    kernel = array(*FLIPPED[layer])
+    source = legacy(c={"c/kernel": kernel, "c/bias": array(5)})
+    old = contents(*source.layers, named_by_class=False, version="2.2.4", backend="theano")
+    load(nn.Sequential(layer), old)
+    axes = tuple(range(layer.rank))
+    np.testing.assert_array_equal(stored(layer.kernel), np.flip(kernel, axes))
+
+
+def test_depthwise_kernels_from_theano_are_refused(load):
+    """Keras 2 did not flip them, whether or not Theano had."""
+    layer = keras.layers.DepthwiseConv2D(3, use_bias=False, input_shape=(6, 6, 4))
+    source = legacy(c={"c/depthwise_kernel": array(3, 3, 4, 1)})
+    old = contents(*source.layers, named_by_class=False, version="2.2.4", backend="theano")
+    with pytest.raises(FileError, match="kernels that Keras on Theano may have flipped"):
+        load(nn.Sequential(layer), old)
+
+
 def test_kernels_of_keras_1_are_turned_where_only_one_order_fits(load):
     def source(kernel):
         weights = (weight("conv_1_W", kernel, "conv_1_W"), weight("conv_1_b", array(5), "conv_1_b"))
