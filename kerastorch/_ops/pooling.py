@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .._core.layout import CHANNELS_FIRST, DEPTH_AND_CHANNELS, permute_axes, to_channels_last
+from .._core.layout import (
+    CHANNELS_FIRST,
+    CHANNELS_LAST,
+    DEPTH_AND_CHANNELS,
+    permute_axes,
+    to_channels_last,
+)
 from .tracing import is_tracing
 from .window_arithmetic import Integers, same_padding, same_padding_per_axis, to_f_pad_order
 
@@ -103,9 +109,9 @@ def _avg_pool_volumes(x: Tensor, size: Integers, stride: Integers, same: bool) -
     # The channels come last in each reshape: otherwise a batch of 1 would get a stride by which
     # torch no longer sees that memory has them at the end.
     height, width = y.shape[2:]
-    columns = to_channels_last(y).reshape(batch, depth, height * width, channels)
+    columns = permute_axes(y, CHANNELS_LAST[2]).reshape(batch, depth, height * width, channels)
     z = avg_pool(permute_axes(columns, CHANNELS_FIRST[2]), (size[0], 1), (stride[0], 1), same)
-    means = to_channels_last(z).reshape(batch, z.shape[2], height, width, channels)
+    means = permute_axes(z, CHANNELS_LAST[2]).reshape(batch, z.shape[2], height, width, channels)
     return permute_axes(means, CHANNELS_FIRST[3])
 
 
