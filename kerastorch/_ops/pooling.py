@@ -28,10 +28,9 @@ _EXACT = (torch.float32, torch.float64)
 
 
 def max_pool_windows(
-    x: Tensor, size: Integers, stride: Integers, padding: Integers = (), ceil_mode: bool = False
+    x: Tensor, size: Integers, stride: Integers, padding: Integers = (0,), ceil_mode: bool = False
 ) -> Tensor:
     """Return the maximum of each window of (batch, channels, *spatial), of 1 to 3 spatial axes."""
-    padding = padding or (0,) * len(size)
     if x.ndim == 3:
         return _max_pool_steps(x, size, stride, padding, ceil_mode)
     if not x.is_floating_point():
@@ -54,7 +53,7 @@ def _max_pool_steps(
             return torch.max_pool1d(x, size, stride, padding, ceil_mode=ceil_mode)
         trained = x.requires_grad and torch.is_grad_enabled()  # ties would share the gradient
         partial = padding[0] or (ceil_mode and (x.shape[2] - size[0]) % stride[0])
-        if size[0] <= _MOST_SLICES and not (trained or partial):
+        if 1 < size[0] <= _MOST_SLICES and not (trained or partial):
             return reduce(torch.maximum, x.unfold(2, size[0], stride[0]).unbind(3))
     # As one row: torch takes 1.2 to 2.2 times as long for steps before channels, 9 for a column.
     row = ((1, size[0]), (1, stride[0]), (0, padding[0]))
@@ -67,9 +66,8 @@ def max_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
         return max_pool_windows(x, size, stride)
     if is_tracing():
         sides = _pool_sides(x, size, stride)
-        if x.is_floating_point():
-            return max_pool_windows(F.pad(x, sides, value=-math.inf), size, stride)
-        return max_pool_windows(F.pad(x, sides, value=torch.iinfo(x.dtype).min), size, stride)
+        least = -math.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
+        return max_pool_windows(F.pad(x, sides, value=least), size, stride)
     padding, surplus = _pool_padding(x.shape[2:], size, stride)
     return _drop_first(surplus, max_pool_windows(x, size, stride, padding, ceil_mode=True))
 

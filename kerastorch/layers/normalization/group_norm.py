@@ -166,8 +166,8 @@ class GroupNormalization(FloatNormalization):
         """
         require_convertible(self)
         if not self.weights:
-            self._refuse_argument("layer", "one with weights, whose size is that of the channels",
-                                  self)  # fmt: skip
+            rule = "one with weights, whose size is that of the channels"
+            self._refuse_argument("layer", rule, self)
         channels = len(self.weights[0])
         groups = channels if self.groups == -1 else self.groups
         module = nn.GroupNorm(groups, channels, eps=self.epsilon, device="meta")
