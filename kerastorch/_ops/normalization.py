@@ -5,11 +5,16 @@ values the variance and the output are off by 1e-4. Here they are summed in many
 takes little longer and leaves an error of 1e-6.
 
 Group normalization computes the variance of channels_last values as E[x²] - E[x]², which loses all
-digits where the mean exceeds the deviation by far, and is slow for one or two channels a group. Few
-values are therefore copied to channels-first memory; of many the mean is subtracted before, which
-changes nothing else, and without gradients the rest is the plain formula. Two more faults of
-torch's backward pass: it crashes the process for a channels_last input that needs no gradient,
-which here takes the formula; and it fails for a beta without a gamma, which is then all ones.
+digits where the mean exceeds the deviation by far, and is slow for one or two channels a group.
+Here, of the ways that are as accurate as TensorFlow's, the fastest is taken:
+
+- few values, or a group for each channel in training: on a copy in channels-first memory;
+- otherwise in training: after the mean is subtracted, which changes nothing else;
+- otherwise: by the formula.
+
+Torch's backward pass also crashes the process for a channels_last input that needs no gradient,
+which is therefore normalized by the formula, and fails for a beta without a gamma, which is then
+all ones.
 """
 
 from __future__ import annotations
@@ -136,10 +141,11 @@ def normalize_by_group(
         gamma = torch.ones_like(beta)
     if not (x.is_cpu and x.ndim > 3 and x.stride(1) == 1 and x.shape[1] > 1):
         return _group_norm(x.contiguous(), groups, gamma, beta, epsilon)
-    if is_tracing() or x.numel() < _MANY:
+    trained = x.requires_grad and torch.is_grad_enabled()
+    if is_tracing() or x.numel() < _MANY or (trained and groups == x.shape[1]):
         return torch.empty_like(x).copy_(_group_norm(x.contiguous(), groups, gamma, beta, epsilon))
     mean = _mean_of_groups(x, groups)
-    if x.requires_grad and torch.is_grad_enabled():  # a shift has no influence, thus no gradient
+    if trained:  # a shift has no influence, thus no gradient
         return _group_norm(x - mean.detach(), groups, gamma, beta, epsilon)
     centered = x - mean
     scale = (_mean_of_groups(centered * centered, groups) + epsilon).rsqrt()

@@ -99,9 +99,10 @@ def test_the_variance_is_accurate_where_the_mean_is_large(shape, trained):
 
 
 @pytest.mark.parametrize("arguments", [{}, {"scale": False}, {"center": False}])
+@pytest.mark.parametrize("groups", [4, 16])
 @pytest.mark.parametrize("shape", MANY_VALUES)
-def test_many_values_are_normalized_as_few(shape, arguments):
-    layer, x = GroupNormalization(4, **{**RANDOM, **arguments}), batch(shape)
+def test_many_values_are_normalized_as_few(shape, groups, arguments):
+    layer, x = GroupNormalization(groups, **{**RANDOM, **arguments}), batch(shape)
     single = torch.cat([layer(one) for one in x.split(1)])
     assert_close(layer(x), single)
     x.requires_grad_()
