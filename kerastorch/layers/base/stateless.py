@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ... import config, dtype_policies
 from ..._core.arguments import as_choice
+from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from .config import COMMON
 from .layer import Layer
 from .weights import Shape, Sizes
@@ -76,6 +77,8 @@ class SpatialLayer(StatelessLayer):
             data_format = "channels_last"
         super().__init__(**kwargs)
         self.data_format = resolve_data_format(type(self).__name__, data_format)
+        if self.compute_layout == "channels_first" and self.data_format == "channels_last":
+            self._orders = CHANNELS_FIRST[self.rank], CHANNELS_LAST[self.rank]
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +97,8 @@ class SpatialLayer(StatelessLayer):
         return 1 if self.data_format == "channels_last" else 2
 
     def _prepare_input(self, inputs: Any) -> Tensor:
-        x: Tensor = super()._prepare_input(inputs)
+        is_ready = isinstance(inputs, Tensor) and inputs.dtype is self._torch_dtype
+        x: Tensor = inputs if is_ready else super()._prepare_input(inputs)
         if x.ndim != self.rank + 2:
             self._require_rank(x)
         return x

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ... import dtype_policies
 from ..._core.config_versions import require_keras_1
-from ..._core.errors import argument_error
 from ..._core.layout import from_channels_second, to_channels_second
 from ..._core.registry import keras_layer
 from ..._ops.normalization import normalize, normalize_by_batch
@@ -154,15 +153,13 @@ class BatchNormalization(Layer):
         try:
             return int(axis) if isinstance(axis, float) else int(operator.index(axis))
         except TypeError:
-            message = argument_error(type(self).__name__, "axis", "an integer", axis)
-            raise TypeError(message) from None
+            self._refuse_argument("axis", "an integer", axis, error=TypeError)
 
     def _check_number(self, argument: str, value: Any) -> float:
         try:
             return float(value)
         except (TypeError, ValueError) as error:  # both as in Keras
-            message = argument_error(type(self).__name__, argument, "a number", value)
-            raise type(error)(message) from None
+            self._refuse_argument(argument, "a number", value, error=type(error))
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,10 +178,10 @@ class BatchNormalization(Layer):
     def _weight_shapes(
         self, input_shape: Sequence[int | None], argument: str = "input_shape"
     ) -> dict[str, Shape]:
-        shape, owner = tuple(input_shape), type(self).__name__
+        shape = tuple(input_shape)
         if not -len(shape) <= self.axis < len(shape):
             rule = "a shape that has the axis"
-            raise IndexError(argument_error(owner, argument, rule, shape, axis=self.axis))
+            self._refuse_argument(argument, rule, shape, axis=self.axis, error=IndexError)
         channels = shape[self.axis]
         if len(shape) < 2 or not channels:
             rule = f"a shape with a batch and a known number of channels (axis {self.axis})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -86,11 +86,9 @@ class GroupNormalization(FloatNormalization):
         if not isinstance(groups, int) or (groups < 1 and groups != -1):
             self._refuse_argument("groups", "a positive integer or -1", groups)
         self.groups = groups
-        try:
-            self._set_common(operator.index(axis), epsilon)
-        except TypeError:
-            self._set_common(-1, epsilon)
+        if not isinstance(axis, SupportsIndex):
             self._refuse_argument("axis", "an integer", axis, error=TypeError)
+        self._set_common(operator.index(axis), epsilon)
         self.center = center
         self.scale = scale
         self._assign_arguments(locals())

@@ -65,6 +65,9 @@ class RMSNormalization(AxesNormalization):
         self._register_weights(device, input_shape)
 
     def _prepare_input(self, inputs: Any) -> Tensor:
+        own = self._tensor("weight").dtype
+        if isinstance(inputs, Tensor) and inputs.dtype is own and own in self._uncast_dtypes:
+            return inputs
         x = super()._prepare_input(inputs)
         if not x.is_floating_point():
             return x

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..._core.registry import keras_layer
@@ -58,8 +59,5 @@ class UnitNormalization(StatelessLayer):
 
     def _compute(self, x: Tensor) -> Tensor:
         self._output_shape(tuple(x.shape), "inputs")
-        total = x.square().sum(as_list(self.axis), keepdim=True)
-        if self.keras_2:
-            return x * total.clamp(min=1e-12).rsqrt()
-        factor = total.rsqrt()
-        return x * factor.minimum(factor.new_full((), 1e12))
+        norm: Tensor = torch.linalg.vector_norm(x, 2, as_list(self.axis), keepdim=True)
+        return x * norm.clamp(min=1e-6 if self.keras_2 else 1e-12).reciprocal()

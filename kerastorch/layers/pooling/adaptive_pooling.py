@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ..._core.arguments import IntOrInts, as_positive_ints
-from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from ..._core.registry import keras_layer
 from ..._ops.pooling import ADAPTIVE_AVERAGES, adaptive_max_pool
 from ..base.stateless import SpatialLayer
@@ -39,11 +38,6 @@ class BaseAdaptivePooling(SpatialLayer, TorchCounterpart):
             rule = f"a positive integer or {rank} of them"
             self._refuse_argument("output_size", rule, output_size, error=TypeError)
         self.output_size = as_positive_ints(type(self).__name__, "output_size", output_size, rank)
-
-    @property
-    def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
-        rank = self.rank
-        return (CHANNELS_FIRST[rank], CHANNELS_LAST[rank]) if self._channel_axis == -1 else None
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         if argument == "inputs" and 0 in sizes:

@@ -60,11 +60,10 @@ class _GlobalAveragePooling(BaseGlobalPooling):
 class _GlobalMaxPooling(BaseGlobalPooling):
     torch_name = "AdaptiveMaxPool{}d"
 
-    def _prepare_input(self, inputs: Any) -> Tensor:
-        x = super()._prepare_input(inputs)
-        if 0 in self._split(x.shape)[1]:
-            self._refuse_shape("inputs", "of sizes of 1 at least", x.shape)
-        return x
+    def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
+        if argument == "inputs" and 0 in sizes:
+            self._refuse_shape(argument, "of sizes of 1 at least", shape)
+        return super()._new_sizes(argument, shape, sizes)
 
     def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
         return x.amax(self._axes if axes is None else axes, bool(self.keepdims))

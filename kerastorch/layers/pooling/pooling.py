@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ..._core.arguments import IntOrInts, as_choice, as_positive_ints
-from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from ..._core.registry import keras_layer
 from ..._ops.pooling import avg_pool, max_pool, max_pool_windows
 from ..._ops.window_arithmetic import output_size
@@ -53,11 +52,6 @@ class BasePooling(SpatialLayer, PoolingCounterpart):
         self.strides = as_positive_ints(owner, "strides", strides, rank)
         self._same = as_choice(owner, "padding", padding, ("valid", "same")) == "same"
         self.padding = padding  # as it was written, as in Keras's config
-
-    @property
-    def _orders(self) -> tuple[Any, Any] | None:  # type: ignore[override]
-        rank = self.rank
-        return (CHANNELS_FIRST[rank], CHANNELS_LAST[rank]) if self._channel_axis == -1 else None
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         padding = "same" if self._same else "valid"

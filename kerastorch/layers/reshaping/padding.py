@@ -59,7 +59,8 @@ class BaseZeroPadding(SpatialLayer, _PaddingCounterpart):
         super().__init__(data_format=data_format, **kwargs)
         self._sides = as_pairs(type(self).__name__, "padding", padding, self.rank)
         self.padding = self._sides if self.rank > 1 else self._sides[0]
-        self._pad_widths = to_f_pad_order(list(self._sides))
+        self._pad_widths = to_f_pad_order(list(self._sides))  # of channels-first inputs
+        self._own_widths = [0, 0] * (2 - self._first_axis) + self._pad_widths
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,9 +81,7 @@ class BaseZeroPadding(SpatialLayer, _PaddingCounterpart):
         return tuple(None if n is None else n + sum(sides) for n, sides in axes)
 
     def _compute(self, x: Tensor, *, amounts: Sequence[int] | None = None) -> Tensor:
-        if amounts is None:
-            amounts = self._pad_widths if self._first_axis == 2 else [0, 0, *self._pad_widths]
-        return F.pad(x, amounts)
+        return F.pad(x, self._own_widths if amounts is None else amounts)
 
     def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
         return {"amounts": self._pad_widths}

@@ -37,6 +37,9 @@ class BaseUpSampling(SpatialLayer, TorchCounterpart):
         super().__init__(data_format=data_format, **kwargs)
         self._factors = as_positive_ints(type(self).__name__, "size", size, self.rank)
         self.size = self._factors if self.rank > 1 else self._factors[0]
+        pairs = [n for factor in self._factors for n in (-1, factor)]
+        before, after = (-1,) * self._first_axis, (-1,) * (2 - self._first_axis)
+        self._expanded = (*before, *pairs, *after)
 
     def _new_sizes(self, argument: str, shape: Sizes, sizes: Sizes) -> Sizes:
         axes = zip(sizes, self._factors, strict=True)
@@ -47,13 +50,11 @@ class BaseUpSampling(SpatialLayer, TorchCounterpart):
 
     def _repeat(self, x: Tensor) -> Tensor:
         """Repeat each row and column, with one copy and for any dtype."""
-        before, sizes, after = self._split(x.shape)
-        split = [n for size in sizes for n in (size, 1)]
-        expanded = [n for pair in zip(sizes, self._factors, strict=True) for n in pair]
-        new = self._new_sizes("inputs", (), sizes)
-        y: Any = x.reshape(*before, *split, *after).expand(*before, *expanded, *after)  # type: ignore[arg-type]
-        repeated: Tensor = y.reshape(*before, *new, *after)
-        return repeated
+        shape, y = list(x.shape), x
+        for position, factor in enumerate(self._factors, self._first_axis):
+            shape[position] *= factor
+            y = y.unsqueeze(2 * position - self._first_axis + 1)
+        return y.expand(self._expanded).reshape(shape)
 
     @classmethod
     def _read_module(cls, owner: str, module: Any) -> dict[str, Any]:

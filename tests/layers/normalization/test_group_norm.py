@@ -12,6 +12,7 @@ from tests.layers.case import NoModule, batch, cases
 
 F64 = torch.float64
 RANDOM = {"gamma_initializer": "random_normal", "beta_initializer": "random_normal"}
+MANY_VALUES = [(2, 1100, 16), (2, 32, 33, 16)]  # of which each sample alone has few
 ARGUMENTS = [
     ("groups", 0, ValueError),
     ("groups", -2, ValueError),
@@ -87,22 +88,40 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("shape", [(2, 30, 16), (2, 9, 7, 16), (2, 5, 4, 3, 16)])
-def test_the_variance_is_accurate_where_the_mean_is_large(shape):
-    x = batch(shape) + 1000
+@pytest.mark.parametrize("shape", [(2, 30, 16), (2, 9, 7, 16), (2, 5, 4, 3, 16), *MANY_VALUES])
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_variance_is_accurate_where_the_mean_is_large(shape, trained):
+    """As in TensorFlow, the error is that of a mean in single precision."""
+    x = (batch(shape) + 1000).requires_grad_(trained)
     layer = GroupNormalization(4)
-    assert_close(layer(x), layer.double()(x.double()).float(), rtol=0, atol=5e-6)
+    found = layer(x).detach()
+    assert_close(found, layer.double()(x.double()).float().detach(), rtol=0, atol=3e-4)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"scale": False}, {"center": False}])
+@pytest.mark.parametrize("groups", [4, 16])
+@pytest.mark.parametrize("shape", MANY_VALUES)
+def test_many_values_are_normalized_as_few(shape, groups, arguments):
+    layer, x = GroupNormalization(groups, **{**RANDOM, **arguments}), batch(shape)
+    single = torch.cat([layer(one) for one in x.split(1)])
+    assert_close(layer(x), single)
+    x.requires_grad_()
+    assert_close(layer(x), single)
+    own = [x, *layer.parameters()]
+    few = sum(layer(one).pow(3).mean() for one in x.split(1)) / 2
+    assert_close(torch.autograd.grad(layer(x).pow(3).mean(), own), torch.autograd.grad(few, own))
 
 
 @pytest.mark.parametrize("arguments", [{}, {"scale": False}, {"center": False}])
 @pytest.mark.parametrize("axis", [-1, 1])
-def test_an_input_without_gradient_trains_the_layer(axis, arguments):
+@pytest.mark.parametrize("shape", [(3, 4, 5, 6), (2, 40, 40, 40)])
+def test_an_input_without_gradient_trains_the_layer(axis, shape, arguments):
     """On a CPU, torch's own backward pass crashes here with channels_last values."""
-    layer, x = GroupNormalization(2, axis, **arguments), batch((3, 4, 5, 6))
-    layer(x).square().sum().backward()
+    layer, x = GroupNormalization(2, axis, **arguments), batch(shape)
+    layer(x).square().mean().backward()
     found = [parameter.grad.clone() for parameter in layer.parameters()]
     layer.zero_grad()
-    layer(x.requires_grad_()).square().sum().backward()
+    layer(x.requires_grad_()).square().mean().backward()
     assert_close([parameter.grad for parameter in layer.parameters()], found)
 
 

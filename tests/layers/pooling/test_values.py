@@ -62,7 +62,7 @@ STEPS[3] = [(1, 1, 1), (2, 1, 3), (3, 2, 1), (2, 2, 2)]
 SHAPES = {
     1: [(2, 7, 3), (1, 10, 2), (3, 70, 30)],
     2: [(2, 7, 6, 3), (1, 5, 8, 2)],
-    3: [(2, 6, 5, 7, 3), (2, 6, 5, 7, 20)],
+    3: [(2, 6, 5, 7, 3), (2, 6, 5, 7, 20), (1, 6, 5, 7, 20)],
 }
 WINDOWS = [
     pytest.param(size, steps, id=f"{size}-{steps}")
@@ -151,10 +151,21 @@ def test_global_and_adaptive_pooling_of_no_place():
 def test_equal_steps_share_no_gradient():
     """The first maximum has it, with two of the window as with four."""
     for size in (2, 3, 4):
-        x = torch.ones(1, 12, 2, requires_grad=True)
-        MaxPooling1D(size)(x).sum().backward()
-        assert x.grad.unique().tolist() == [0, 1]
-        assert x.grad[0, ::size].all()
+        for shape in ((1, 12, 2), (1, 240, 20)):
+            x = torch.ones(shape, requires_grad=True)
+            MaxPooling1D(size)(x).sum().backward()
+            assert x.grad.unique().tolist() == [0, 1]
+            assert x.grad[0, ::size].all()
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 3), (3, 70, 30)])
+@pytest.mark.parametrize("size", [1, 2, 4, 5])
+def test_the_maximum_of_steps_is_a_new_tensor_with_each_nan(size, shape):
+    x = batch(shape)
+    x[1, 2, 2] = torch.nan
+    y = MaxPooling1D(size)(x)
+    assert y.data_ptr() != x.data_ptr()
+    assert y.isnan().nonzero().tolist() == [[1, 2 // size, 2]]
 
 
 def test_half_precision_is_averaged_at_once():
