@@ -1,25 +1,11 @@
-"""Record what Keras's layers compute on TensorFlow where its backends disagree.
+"""Record what Keras's layers compute of integers and booleans on TensorFlow.
 
 Run it where Keras and TensorFlow are installed:
 
-    KERAS_BACKEND=tensorflow python compat/golden/record_layers.py
+    KERAS_BACKEND=tensorflow python compat/golden/record_integers.py
 
-It writes two files beside itself; `images` or `integers` as the argument writes one of them.
-
-`images_tensorflow.npz`, of the layers for images, holds no pickles: two JSON strings,
-
-- `cases`: a list of `{"layer", "arguments", "dtype"}`. `arguments` are the keyword arguments of
-  the layer, which takes channels_last; `dtype` is the type of the input;
-- `versions`: of keras, tensorflow and numpy,
-
-and for each case `i`, counted from 0:
-
-- `{i}/input` and `{i}/output`, of the same type;
-- `{i}/cotangent` and `{i}/gradient`, for float32, but for "area", of which TensorFlow has no
-  gradient: the weights of the scalar `sum(output * cotangent)`, and its gradient by the input.
-
-`integers_tensorflow.json`, of all layers called on integers and booleans, holds `versions`,
-`inputs`, which are 32 numbers for each type, and `cases`. A case is
+It writes `integers_tensorflow.json` beside itself: `versions`, `inputs`, which are 32 numbers for
+each type, and `cases`. A case is
 
 - `layer` and `arguments`: the layer; `training` where it is called so;
 - `dtype` and `shape` of the input, which is made of the first numbers of that type; two types mean
@@ -30,123 +16,15 @@ and for each case `i`, counted from 0:
 import itertools
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from versions import Case, read_versions, require_tensorflow
 
-Case = dict[str, Any]
-Arrays = dict[str, np.ndarray]
-
-PATH = Path(__file__).with_name("images_tensorflow.npz")
-INTEGERS = Path(__file__).with_name("integers_tensorflow.json")
-SEED = 20260311
-POOLINGS = 60
+PATH = Path(__file__).with_name("integers_tensorflow.json")
 WAYS = ("bicubic", "lanczos3", "lanczos5")
-FACTORS = ([2, 2], [3, 1], [1, 4], [5, 7], [2, 3])
-SIZES = ([1, 1], [2, 5], [7, 4], [13, 3])
-TYPES = ("float16", "float64", "uint8", "int8", "int16", "int32")
-
-
-def upsampling_cases() -> list[tuple[Case, list[int]]]:
-    """Return cases of `UpSampling2D`, each with the shape of an input."""
-
-    def case(way: str, size: list[int], dtype: str) -> Case:
-        arguments = {"size": size, "interpolation": way}
-        if dtype.startswith("float"):
-            arguments["dtype"] = dtype
-        return {"layer": "UpSampling2D", "arguments": arguments, "dtype": dtype}
-
-    small = [
-        (case(way, factors, "float32"), [1, *sizes, 2])
-        for way in WAYS
-        for factors in FACTORS
-        for sizes in SIZES
-    ]
-    # Far from the origin TensorFlow's positions in float32 are no longer exact.
-    large = [(case(way, [3, 1], "float32"), [1, 500, 2, 1]) for way in WAYS]
-    types = [(case(way, [2, 3], dtype), [1, 4, 5, 2]) for way in WAYS for dtype in TYPES]
-    return small + large + types
-
-
-def pooling_cases(rng: np.random.Generator, rank: int) -> list[tuple[Case, list[int]]]:
-    """Return random cases of average pooling with "same"."""
-    cases = []
-    for _ in range(POOLINGS if rank == 2 else POOLINGS // 2):
-        arguments = {
-            "pool_size": rng.integers(1, 6, size=rank).tolist(),
-            "strides": rng.integers(1, 4, size=rank).tolist(),
-            "padding": "same",
-        }
-        most = 10 if rank < 3 else 6
-        shape = [int(rng.integers(1, 3)), *rng.integers(1, most, size=rank).tolist(), 2]
-        case = {"layer": f"AveragePooling{rank}D", "arguments": arguments, "dtype": "float32"}
-        cases.append((case, shape))
-    return cases
-
-
-def resizing_cases(*ways: str) -> list[tuple[Case, list[int]]]:
-    """Return cases of `Resizing`."""
-    cases = []
-    for height, width in ([4, 5], [12, 3], [9, 14]):
-        for way, antialias in itertools.product(ways, (False, True)):
-            arguments = {"height": height, "width": width}
-            arguments |= {"interpolation": way, "antialias": antialias}
-            for more in ({}, {"crop_to_aspect_ratio": True}, {"pad_to_aspect_ratio": True}):
-                case = {"layer": "Resizing", "arguments": {**arguments, **more}}
-                cases.append(({**case, "dtype": "float32"}, [1, 9, 7, 2]))
-    return cases
-
-
-def center_crop_cases() -> list[tuple[Case, list[int]]]:
-    cases = []
-    for height, width in ([4, 5], [12, 3], [9, 14]):
-        size = {"height": height, "width": width}
-        cases.append(({"layer": "CenterCrop", "arguments": size, "dtype": "float32"}, [1, 9, 7, 2]))
-    return cases
-
-
-def far_cases() -> list[tuple[Case, list[int]]]:
-    """Return cases of `Resizing` far from the origin, where positions are rounded."""
-    size = {"height": 224, "width": 4}
-    cases = [
-        {"layer": "Resizing", "arguments": {**size, "interpolation": w}} for w in (*WAYS, "area")
-    ]
-    return [({**case, "dtype": "float32"}, [1, 500, 3, 1]) for case in cases]
-
-
-def draw(rng: np.random.Generator, shape: list[int], dtype: str) -> np.ndarray:
-    """Return an input; one of integers reaches to the ends of a small type."""
-    if np.issubdtype(dtype, np.floating):
-        return rng.normal(size=shape).astype(dtype)
-    ends = np.iinfo(np.int16 if dtype == "int32" else dtype)
-    return rng.choice([ends.min, ends.max, *rng.integers(ends.min, ends.max, 9)], shape).astype(
-        dtype
-    )
-
-
-def record(rng: np.random.Generator, case: Case, shape: list[int]) -> Arrays:
-    """Run one case, forward and for float32 backward, and return what went in and came out."""
-    import tensorflow as tf  # after `main` has found that Keras runs on it
-
-    layer = getattr(keras.layers, case["layer"])(**case["arguments"], data_format="channels_last")
-    arrays = {"input": draw(rng, shape, case["dtype"])}
-    inputs = tf.constant(arrays["input"])
-    if case["dtype"] != "float32" or case["arguments"].get("interpolation") == "area":
-        arrays["output"] = layer(inputs).numpy()
-        return arrays
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        outputs = layer(inputs)
-        arrays["cotangent"] = rng.normal(size=outputs.shape).astype("float32")
-        total = tf.reduce_sum(outputs * arrays["cotangent"])
-    arrays["output"] = outputs.numpy()
-    arrays["gradient"] = tape.gradient(total, inputs).numpy()
-    return arrays
-
-
 POLICIES = ("float32", "float64", "float16")
 # Some are beyond what float16, and of int64 what float32, holds.
 INPUTS: dict[str, list[Any]] = {
@@ -307,52 +185,13 @@ def call(case: Case) -> Case:
     return {**case, "output_dtype": str(found.dtype), "output": output}
 
 
-def record_images() -> None:
-    """Write the file of the layers for images."""
-    rng = np.random.default_rng(SEED)
-    cases = [*upsampling_cases(), *pooling_cases(rng, 2)]
-    arrays: Arrays = {}
-    # The others come last: they leave what was drawn for the images as it was.
-    recorded = [record(rng, *each) for each in cases]
-    others = [each for rank in (1, 3) for each in pooling_cases(rng, rank)]
-    others += [*resizing_cases("nearest", "bilinear", *WAYS, "area"), *center_crop_cases()]
-    others += far_cases()
-    recorded += [record(rng, *each) for each in others]
-    for i, found in enumerate(recorded):
-        arrays |= {f"{i}/{name}": array for name, array in found.items()}
-    cases += others
-    listed = json.dumps([case for case, _ in cases])
-    np.savez_compressed(PATH, cases=listed, versions=json.dumps(read_versions()), **arrays)
-    print(f"{PATH.name}: {len(cases)} cases, {PATH.stat().st_size / 1e6:.2f} MB")
-
-
-def record_integers() -> None:
-    """Write the file of integers and booleans, a case a line."""
+def main() -> None:
+    require_tensorflow()
     cases = [call(case) for case in integer_cases()]
     versions, inputs = json.dumps(read_versions()), json.dumps(INPUTS)
     listed = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
-    INTEGERS.write_text(
-        f'{{"versions": {versions},\n"inputs": {inputs},\n"cases": [\n{listed}\n]}}\n'
-    )
-    print(f"{INTEGERS.name}: {len(cases)} cases, {INTEGERS.stat().st_size / 1e6:.2f} MB")
-
-
-def read_versions() -> dict[str, str]:
-    import tensorflow as tf
-
-    return {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__}
-
-
-def main() -> None:
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise SystemExit(
-            f"The golden arrays come from TensorFlow, but Keras runs on {backend}: "
-            "set KERAS_BACKEND=tensorflow."
-        )
-    writers = {"images": record_images, "integers": record_integers}
-    for name in sys.argv[1:] or writers:
-        writers[name]()
+    PATH.write_text(f'{{"versions": {versions},\n"inputs": {inputs},\n"cases": [\n{listed}\n]}}\n')
+    print(f"{PATH.name}: {len(cases)} cases, {PATH.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
