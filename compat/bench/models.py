@@ -109,7 +109,8 @@ def made(network: str, keras: Any, device: str) -> Models:
         theirs = make_mobilenet(keras.layers, keras.Model)
     else:
         make = getattr(keras.applications, network)
-        theirs = make(weights=None, classes=CLASSES, classifier_activation=None)
+        top = {"classes": CLASSES, "classifier_activation": None}
+        theirs = make(weights=None, input_shape=(SIZE, SIZE, 3), **top)
     for layer in theirs.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0  # else no two train steps compute the same numbers

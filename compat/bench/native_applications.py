@@ -142,13 +142,24 @@ class Excited(nn.Module):
         return y
 
 
-class EfficientNetB0(Native):
-    """Without dropout; the input's statistics are those of a Normalization that was not adapted."""
+class Standardized(nn.Module):
+    """An image of bytes without the mean and the deviation of each channel."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("variance", torch.ones(3))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return (inputs / 255.0).sub_(self.mean).div_(self.variance.sqrt())
+
+
+class EfficientNetB0(Native):
     def __init__(self, classes: int) -> None:
         super().__init__()
+        self.standard = Standardized()
         self.conv, self.bn = convolve(3, 32, 3, 2), norm(32)
-        self.layers = {"stem_conv": self.conv, "stem_bn": self.bn}
+        self.layers = {"normalization": self.standard, "stem_conv": self.conv, "stem_bn": self.bn}
         self.blocks, channels = nn.Sequential(), 32
         for stage, (filters, size, stride, repeats) in enumerate(MOBILE, 1):
             for repeat in range(repeats):
@@ -162,7 +173,7 @@ class EfficientNetB0(Native):
         self.layers.update(top_conv=self.last, top_bn=self.last_bn, predictions=self.top)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        x = F.pad((inputs / 255.0).permute(0, 3, 1, 2), (0, 1, 0, 1))
+        x = F.pad(self.standard(inputs).permute(0, 3, 1, 2), (0, 1, 0, 1))
         x = self.blocks(silu(self.bn(self.conv(x))))
         return self.top(silu(self.last_bn(self.last(x))).mean((2, 3)))
 
