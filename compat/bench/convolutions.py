@@ -1,4 +1,4 @@
-"""How fast are the convolutions of every kind, and the normalizations of a layer's own values?
+"""How fast are the convolutions of every kind?
 
     python compat/bench/convolutions.py                     # some 10 minutes
     python compat/bench/convolutions.py --only Transpose --seconds 3
@@ -30,6 +30,11 @@ KERAS_BARS = {
 }
 
 
+def activate(y: Tensor) -> Tensor:
+    """Overwrite a new tensor: in training, a view of one costs more than another new one."""
+    return torch.relu(y) if y.requires_grad and y._is_view() else torch.relu_(y)
+
+
 class Hand(nn.Module):
     """A hand-written module: a function of the input as (batch, channels, ...) and the weights."""
 
@@ -42,16 +47,15 @@ class Hand(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         x = first(inputs)
         if x.ndim > 3:
-            return last(torch.relu_(self.form(x, *self.arguments)))
-        return torch.relu_(self.form(x.unsqueeze(2), *self.arguments)).squeeze(2).permute(0, 2, 1)
+            return last(activate(self.form(x, *self.arguments)))
+        return last(activate(self.form(x.unsqueeze(2), *self.arguments)).squeeze(2))
 
 
 class Product(Hand):
     """One whose function takes the input as it is."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        y = self.form(inputs, *self.arguments)
-        return torch.relu(y) if torch.is_grad_enabled() else torch.relu_(y)
+        return activate(self.form(inputs, *self.arguments))
 
 
 def images(layer: Any, shape: tuple[int, ...]) -> tuple[list[Tensor], list[Any]]:
@@ -172,39 +176,12 @@ def transposed(layer: Any, shape: tuple[int, ...]) -> dict[str, nn.Module]:
     return found
 
 
-class Direct(nn.Module):
-    """A function of the input and our layer's weights."""
-
-    def __init__(self, form: Callable[..., Tensor], layer: nn.Module) -> None:
-        super().__init__()
-        self.form = form
-        self.weights = nn.ParameterList(one.detach().clone() for one in layer.parameters())
-        self.arguments = tuple(self.weights)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.form(inputs, *self.arguments)
-
-
-def normalizations(layer: Any, shape: tuple[int, ...]) -> dict[str, nn.Module]:
-    name, channels, epsilon = type(layer).__name__, shape[-1:], layer.epsilon
-    if name == "LayerNormalization":
-        return {"plain": Direct(lambda x, w, b: F.layer_norm(x, channels, w, b, epsilon), layer)}
-    if name == "RMSNormalization":
-        return {"plain": Direct(lambda x, w: F.rms_norm(x, channels, w, epsilon), layer)}
-
-    def grouped(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        return last(F.group_norm(first(x), layer.groups, w, b, epsilon))
-
-    return {"plain": Direct(grouped, layer)}
-
-
 def cases(
     group: str, name: str, hands: Any, *rows: tuple[tuple[int, ...], dict[str, Any]]
 ) -> list[Case]:
     """Return the cases of a layer, of which the first is tiny."""
-    more = {} if hands is normalizations else {"activation": "relu"}
     return [
-        Case(group, name, {**arguments, **more}, shape, hands, is_tiny=number == 0)
+        Case(group, name, {**arguments, "activation": "relu"}, shape, hands, is_tiny=number == 0)
         for number, (shape, arguments) in enumerate(rows)
     ]
 
@@ -288,23 +265,7 @@ CASES = [
         ((1, 8, 14, 14, 64), window(32, 2, 2, "valid")),
         ((1, 8, 14, 14, 32), window(32, 3, 2)),
     ),
-    *cases(
-        *("Normalization", "LayerNormalization", normalizations),
-        ((1, 16, 8), {}),
-        ((8, 128, 256), {}),
-        ((8, 28, 28, 96), {}),
-    ),
-    *cases(
-        *("Normalization", "RMSNormalization", normalizations),
-        ((1, 16, 8), {}),
-        ((8, 128, 256), {}),
-    ),
-    *cases(
-        *("Normalization", "GroupNormalization", normalizations),
-        ((1, 8, 8, 8), {"groups": 4}),
-        ((8, 28, 28, 64), {"groups": 32}),
-    ),
 ]
 
 if __name__ == "__main__":
-    compare(CASES, KERAS_BARS, "Time the convolutions and the normalizations of kerastorch.layers.")
+    compare(CASES, KERAS_BARS, "Time the convolutions of kerastorch.layers.")
