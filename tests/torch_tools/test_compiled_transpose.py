@@ -28,7 +28,7 @@ def _nothing_compiled_before():
 
 def images(layer: Conv2DTranspose) -> list[torch.Tensor]:
     first = layer.data_format == "channels_first"
-    inputs = [batch((b, 4, h, w) if first else (b, h, w, 4)) for b, h, w in SIZES]
+    inputs = [batch((b, 4, h, w) if first else (b, h, w, 4)) for b, h, w, _ in SIZES]
     layer(inputs[0])
     return inputs
 
