@@ -6,8 +6,6 @@ has the layers by their names in Keras, whose `state_dict`s have the same keys a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,7 +27,9 @@ class Native(nn.Module):
         """Copy the weights of the same network in kerastorch."""
         theirs = dict(model.named_children())
         for name, layer in self.layers.items():
-            layer.load_state_dict(theirs[name].state_dict(), strict=False)
+            weights = theirs[name].state_dict()  # two convolutions where ours is separable
+            weights = {key.replace("_weight", ".weight"): value for key, value in weights.items()}
+            layer.load_state_dict(weights, strict=False)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -177,10 +177,3 @@ class MobileNet(Native):
         x = F.pad(inputs.permute(0, 3, 1, 2), (0, 1, 0, 1))
         x = F.relu6(self.blocks(F.relu6(self.bn(self.conv(x)), inplace=True)), inplace=True)
         return self.top(x.mean((2, 3)))
-
-
-NATIVE: Mapping[str, type[ResNet50] | type[DenseNet121] | type[MobileNet]] = {
-    "ResNet50": ResNet50,
-    "DenseNet121": DenseNet121,
-    "MobileNet": MobileNet,
-}

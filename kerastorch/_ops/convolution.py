@@ -38,7 +38,11 @@ def convolve_1d(
     if padding:
         padding = (0, padding if isinstance(padding, int) else padding[0])
     x, weight = x.unsqueeze(2), weight.unsqueeze(2)
-    y = torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    return drop_height(torch.conv2d(x, weight, bias, stride, padding, dilation, groups))
+
+
+def drop_height(y: Tensor) -> Tensor:
+    """Remove the height of 1 of a new tensor that may be overwritten."""
     if not y.requires_grad:
         return y.squeeze(2)
     # To overwrite a view that autograd knows costs copies of its gradient.

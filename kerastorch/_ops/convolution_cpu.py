@@ -139,6 +139,8 @@ def _convolve_multiplied(x: Tensor, weight: Tensor, bias: Tensor | None, *geomet
         repeated = to_channels_last(x).unsqueeze(-1)
         repeated = repeated.expand(*(-1,) * x.ndim, weight.shape[0] // groups).flatten(-2)
         x, geometry = permute_axes(repeated, CHANNELS_FIRST[2]), (*options, weight.shape[0])
+    if prod(weight.shape[2:]) <= _SMALL_WINDOW:
+        return torch.conv2d(x, weight, bias, *geometry)
     return _convolve_depthwise(x, weight, bias, *geometry)
 
 

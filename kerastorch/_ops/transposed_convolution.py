@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .convolution import Convolution
+from .convolution import Convolution, drop_height
 from .tracing import is_saving_graph
 from .window_arithmetic import Integers
 
@@ -32,12 +32,14 @@ def convolve_cropped(
     weight: Tensor,
     bias: Tensor | None,
     kept: tuple[slice, ...] | None,
+    activated: bool,
     *geometry: Any,
 ) -> tuple[Tensor, bool]:
     """Convolve, and crop one place at the end of some axes; 1-D is done as 2-D of height 1.
 
     `kept` is what remains, None for all. Such a crop is uneven, which torch's `padding` cannot
-    express. The second result says that the output may be overwritten: nobody else has it.
+    express. The second result is whether an activation, which is `activated`, should overwrite the
+    output: in training, a view of what was computed costs more than a new tensor.
     """
     is_1d = x.ndim == 3
     if is_1d:
@@ -45,7 +47,9 @@ def convolve_cropped(
     y = convolution(x, weight, bias, *geometry)
     if kept is not None:
         y = y[kept]
-    return (y.squeeze(2) if is_1d else y), True
+    if is_1d:
+        y = drop_height(y) if kept is None else y.squeeze(2)
+    return y, not (activated and kept is not None and y.requires_grad)
 
 
 # `geometry` stands for the further arguments of `torch.conv_transpose2d`, in their order.

@@ -1,7 +1,8 @@
 """Lowering: decide once about a model what a run need not decide.
 
 - Feature maps stay (batch, channels, *spatial) between layers.
-- An activation or a sum overwrites a single-use input, in training only if no gradient needs it.
+- An activation, a sum or a product overwrites an input that nothing reads afterwards, in training
+  only if nothing else reads it and no gradient needs it.
 - A convolution or a pooling does the padding of the ZeroPadding2D before it.
 
 This applies to layers of exactly the classes of `kerastorch.layers`, without hooks or an activity
@@ -51,6 +52,8 @@ class Lowering:
         self.outputs = list_slots(plan.outputs)
         self.reads = Counter(slot for call in plan.calls for slot in call.reads)
         self.reads.update(self.outputs)
+        self.last = {slot: n for n, call in enumerate(plan.calls) for slot in call.reads}
+        self.held = set(self.outputs)  # slots whose value is kept, or part of another value
         self.padded: dict[int, tuple[int, tuple[int, ...]]] = {}  # output -> input and padding
         self.deferred: list[tuple[int, int]] = []
 
@@ -101,6 +104,7 @@ class Lowering:
         """Make a plain call, on values in Keras's layout."""
         for slot in dict.fromkeys(call.reads):
             self.add_move(number, slot, False)
+        self.held.update(call.reads)
         self.instructions.append(Instruction(number, call, inputs=call.reads))
 
     def add_move(self, number: int, slot: int, first: bool) -> int:
@@ -139,9 +143,11 @@ class Lowering:
         self.available.discard(output)
         target = output + self.plan.size if moved else output
         self.available.add(target)
-        overwritable = self.output_modes(slots, layer)
+        overwritable = self.output_modes(number, slots, layer)
         self.facts[output] = ValueFacts(rank, facts.dtype, overwritable, layer._is_nonnegative())
-        by_mode = self.inplace_options(options, slots, layer)
+        by_mode = self.inplace_options(number, options, slots, layer)
+        if not layer.returns_new_tensor:
+            self.held.update(slots)
         step = Instruction(number, attribute=call.attribute, inputs=inputs, is_list=call.is_list)
         self.instructions.append(step._replace(output=target, options=by_mode))
         return True
@@ -164,25 +170,30 @@ class Lowering:
         alike = all(one is not None and one[:2] == facts[:2] for one in others)
         return facts if alike else None
 
-    def output_modes(self, slots: Sequence[int], layer: Any) -> frozenset[int]:
+    def output_modes(self, number: int, slots: Sequence[int], layer: Any) -> frozenset[int]:
         """Return the modes in which the only reader of a layer's output may overwrite it."""
         if layer.returns_new_tensor:
             needed = layer._gradient_needs_output
             return frozenset({WITHOUT_GRADIENTS} if needed else {WITHOUT_GRADIENTS, WITH_GRADIENTS})
-        return self.modes_to_overwrite(slots[0]) & {WITHOUT_GRADIENTS}  # may be the input itself
+        # May be the input itself.
+        return self.modes_to_overwrite(number, slots[0]) & {WITHOUT_GRADIENTS}
 
-    def modes_to_overwrite(self, slot: int) -> frozenset[int]:
-        """Return the modes in which the reader of a single-use slot may overwrite it."""
-        single = slot in self.facts and self.reads[slot] == 1
-        return self.facts[slot].overwritable if single else frozenset()
+    def modes_to_overwrite(self, number: int, slot: int) -> frozenset[int]:
+        """Return the modes in which a call may overwrite a slot that it reads."""
+        modes: frozenset[int] = self.facts[slot].overwritable if slot in self.facts else frozenset()
+        if self.reads[slot] == 1:
+            return modes
+        is_last = self.last.get(slot) == number and self.plan.calls[number].reads.count(slot) == 1
+        return modes & {WITHOUT_GRADIENTS} if is_last and slot not in self.held else frozenset()
 
     def inplace_options(
-        self, options: Options, slots: Sequence[int], layer: Any
+        self, number: int, options: Options, slots: Sequence[int], layer: Any
     ) -> tuple[Options, Options, Options]:
         """Return the options in each mode, where possible with that to overwrite an input."""
         found = [options, options, options]
         for mode in (WITHOUT_GRADIENTS, WITH_GRADIENTS) if layer.overwrites_input else ():
-            free = [n for n, slot in enumerate(slots) if mode in self.modes_to_overwrite(slot)]
+            modes = [self.modes_to_overwrite(number, slot) for slot in slots]
+            free = [n for n, allowed in enumerate(modes) if mode in allowed]
             if free:
                 found[mode] = {**options, "inplace": free[0] if layer.takes_list else True}
         return found[0], found[1], found[2]
@@ -196,7 +207,7 @@ class Lowering:
         reader_call = self.plan.calls[reading]
         reader: Any = self.modules.get(reader_call.attribute)
         # Nothing may overwrite the unpadded value before the reader runs.
-        if reading > number + 1 and not self.modes_to_overwrite(slot):
+        if reading > number + 1 and not self.modes_to_overwrite(number, slot):
             return False
         if not (
             self.may_compute(reader_call, reader)

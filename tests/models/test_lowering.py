@@ -18,6 +18,7 @@ from tests.models.lowered import (
     conv,
     forbid,
     lowered,
+    merged,
     one,
     plain,
     residual,
@@ -47,9 +48,10 @@ EXPECTED = {
         "last": (True, False),
         "act4": (True, True),
     },
-    "branched": dict.fromkeys(
-        ("conv0", "bn0", "same", "act0", "conv1", "conv2", "act1"), (False, False)
-    ),
+    "branched": {
+        **dict.fromkeys(("conv0", "bn0", "same", "act0", "conv1", "conv2"), (False, False)),
+        "act1": (True, False),  # the last to read the convolution's output
+    },
     "sequential": {
         **dict.fromkeys(("conv0", "bn0", "flat", "dense"), (False, False)),
         **dict.fromkeys(("act0", "act1"), (True, True)),
@@ -93,6 +95,43 @@ def test_sums_and_activations_overwrite_what_is_theirs_alone(limit):
         assert len({*addresses}) == 1 and len(addresses) == 3
     assert not lowered(built(summed("ReLU")))["left"]  # the input is the user's
     assert not lowered(built(summed("ReLU")), training=True)["sum"]
+
+
+@pytest.mark.parametrize("kept", [None, "output", "view", "user's module", "later", "twice"])
+def test_the_last_reader_overwrites_without_gradients(kept, monkeypatch):
+    """A gate of squeeze and excitation does, unless something else has what it scales."""
+    other = conv("other", "act")
+    if kept == "view":
+        other = one("Reshape", "other", "act", target_shape=[5, 4, 4])
+    gated = ("act", "act") if kept == "twice" else ("act", "squeezed")
+    entries = [
+        input_layer("x", (None, *SHAPE[1:])),
+        conv("conv", "x"),
+        one("ReLU", "act", "conv"),
+        one("GlobalAveragePooling2D", "squeezed", "act", keepdims=True),
+        other,
+        merged("Multiply", "gate", *gated),
+        add("end", "squeezed", "other", "gate", *(["act"] if kept == "later" else [])),
+    ]
+    names = ["end", *(["act"] if kept == "output" else [])]
+    config = functional(*entries, inputs=["x", 0, 0], outputs=[[name, 0, 0] for name in names])
+    model = built(config)
+    if kept == "user's module":
+        model.other = nn.Identity()
+    compute, overwrites = model.gate._compute, []
+
+    def gate(x, **options):
+        y = compute(x, **options)
+        overwrites.append(y.data_ptr() == x[0].data_ptr())
+        return y
+
+    model.gate._compute = gate
+    found = model(batch())
+    with torch.no_grad():
+        assert_close(model(batch()), found)
+    assert overwrites == [False, kept is None]
+    forbid(monkeypatch)
+    assert_close(model(batch()), found)
 
 
 def test_images_keep_their_axes():

@@ -250,7 +250,7 @@ FAULTS = {
     "overwriting": (
         Lowering,
         "modes_to_overwrite",
-        lambda self, slot: self.facts[slot].overwritable,
+        lambda self, number, slot: self.facts[slot].overwritable,
     ),
     "hooks": (Lowering, "has_user_hooks", staticmethod(lambda module: False)),
 }

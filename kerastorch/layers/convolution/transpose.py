@@ -179,7 +179,8 @@ class ConvTranspose(Conv):
         if self.filters == 1 or max(dilation) > 1:
             geometry = *geometry, 1, dilation
         if any(plan.cropped) or high:
-            return convolve_cropped, (kept if any(plan.cropped) else None, *geometry)
+            activated = self._stages[0] is not None
+            return convolve_cropped, (kept if any(plan.cropped) else None, activated, *geometry)
         return None, geometry
 
     def _convolve_dynamic(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -155,8 +155,18 @@ class Multiply(Elementwise):
         tensor([[3, 8]])
     """
 
+    overwrites_input = True  # without gradients, which need it
+
     def _combine(self, x: Tensor, y: Tensor) -> Tensor:
         return x * y
+
+    def _compute(self, x: list[Tensor], *, inplace: int | None = None) -> Tensor:
+        if inplace is not None and len(x) == 2 and not torch.is_grad_enabled():
+            y, other = x[inplace], x[1 - inplace]
+            fits = tuple(map(max, y.shape, other.shape)) == y.shape  # both have one rank
+            if fits and y.shape[0] == other.shape[0]:
+                return y.mul_(other)
+        return Elementwise._compute(self, x)
 
 
 @keras_layer()

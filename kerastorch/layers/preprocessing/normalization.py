@@ -182,7 +182,7 @@ class Normalization(Layer):
         mean = self._align_moment(mean, x.shape, "inputs").to(compute)
         variance = self._align_moment(variance, x.shape, "inputs").to(compute)
         root = variance.sqrt().clamp(min=config.epsilon())
-        return x * root + mean if self.invert else (x - mean) / root
+        return x * root + mean if self.invert else (x - mean).div_(root)
 
     def _align_moment(self, moment: Tensor, shape: Sequence[int | None], argument: str) -> Tensor:
         """Reshape a mean or variance so that it broadcasts to inputs of a shape."""

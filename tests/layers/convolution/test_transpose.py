@@ -314,3 +314,19 @@ def test_names_of_keras_2_are_for_files_only():
 
 def test_every_row_differs():
     assert len({str(case) for case in TRANSPOSED.values()}) == len(TRANSPOSED)
+
+
+@pytest.mark.parametrize("kernel_size", [2, 3])  # 3 is cropped
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_no_view_is_overwritten_in_training(rank, kernel_size):
+    """Autograd would copy the gradient for it."""
+    cls = (Conv1DTranspose, Conv2DTranspose, Conv3DTranspose)[rank - 1]
+    layer = cls(2, kernel_size, strides=2, padding="same", activation="relu")
+    names, nodes = set(), [layer(torch.randn(2, *(5,) * rank, 3)).grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is not None:
+            names.add(node.name())
+            nodes += [before for before, _ in node.next_functions]
+    assert "ReluBackward0" in names
+    assert not {"CopySlices", "AsStridedBackward0"} & names
