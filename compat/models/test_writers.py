@@ -15,6 +15,8 @@ import kerastorch
 ARCHIVES = Path(__file__).parents[1] / "files" / "writers"
 KERAS_2 = ("keras-2.12.1", "keras-2.13.1", "keras-2.15.1", "tf_keras-2.21")
 KERAS_3 = ("keras-3.0.5", "keras-3.4.1", "keras-3.10.0", "keras-3.15.1", "keras-3.15.1-tensorflow")
+APPLICATIONS = "tf_keras-2.21-applications"
+NETWORKS = ("MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "Xception")
 MODELS = ("line", "mobilenet", "norms", "teachable", "unet", "volume")
 WHOLE = (".keras", ".h5")
 WEIGHTS = (".weights.h5", "_w.h5")  # beside the config in `.json`
@@ -32,6 +34,9 @@ def list_files():
                 if (writer, model, ending) != ("keras-3.0.5", "teachable", ".h5"):  # it wrote none
                     yield writer, model, ending
     yield from (("keras-2.12.1", model, "_hdf5.keras") for model in ("mobilenet", "teachable"))
+    for model in (*NETWORKS, "NASNetMobile"):
+        yield from ((APPLICATIONS, model, ending) for ending in WHOLE)
+    yield APPLICATIONS, "teachable_machine", ".h5"
 
 
 @pytest.fixture(scope="module")
