@@ -37,6 +37,7 @@ def compute(path: Path, inputs: np.ndarray, gradient: np.ndarray) -> dict[str, n
     """Return what a model computes of the inputs, and of the gradient of its logits."""
     import kerastorch
 
+    kerastorch.config.set_floatx(inputs.dtype.name)  # of numbers in operations between layers
     model, found = kerastorch.load_model(path), {}
     with torch.no_grad():
         found["evaluation"] = model.eval()(inputs).numpy()

@@ -1,4 +1,4 @@
-"""Models of nine versions of Keras in every format of each, beside the outputs of their writer."""
+"""Models of nine versions of Keras in the formats of each, beside the outputs of their writer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ ARCHIVES = Path(__file__).parents[1] / "files" / "writers"
 KERAS_2 = ("keras-2.12.1", "keras-2.13.1", "keras-2.15.1", "tf_keras-2.21")
 KERAS_3 = ("keras-3.0.5", "keras-3.4.1", "keras-3.10.0", "keras-3.15.1", "keras-3.15.1-tensorflow")
 APPLICATIONS = "tf_keras-2.21-applications"
-NETWORKS = ("MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "Xception")
+NETWORKS = (
+    *("EfficientNetB0", "MobileNet", "MobileNetV2", "MobileNetV3Small"),
+    *("NASNetMobile", "Xception"),
+)
 MODELS = ("line", "mobilenet", "norms", "teachable", "unet", "volume")
 WHOLE = (".keras", ".h5")
 WEIGHTS = (".weights.h5", "_w.h5")  # beside the config in `.json`
@@ -34,7 +37,7 @@ def list_files():
                 if (writer, model, ending) != ("keras-3.0.5", "teachable", ".h5"):  # it wrote none
                     yield writer, model, ending
     yield from (("keras-2.12.1", model, "_hdf5.keras") for model in ("mobilenet", "teachable"))
-    for model in (*NETWORKS, "NASNetMobile"):
+    for model in NETWORKS:
         yield from ((APPLICATIONS, model, ending) for ending in WHOLE)
     yield APPLICATIONS, "teachable_machine", ".h5"
 
