@@ -8,9 +8,8 @@ compares the logits of two images in evaluation. A line a model has the largest 
 largest logit, or what is missing. `apart` is how far the two images' logits are from each other,
 in the same measure: where it is small, the logits tell little. It exits with 1 if a model fails.
 
-Where single precision is not enough, that is, where Keras's own logits are further than the
-tolerance from those it computes of the same weights in double precision, the model is compared in
-double precision, and the line says how far the logits of both are from these in single precision.
+Where they do not agree, all is computed of the same weights in double precision. The model passes
+if it agrees there, and is no further from that in single precision than twice what Keras is.
 
     --size N        height and width of the images; by default each model's own
     --tensorflow P  a Python with Keras on TensorFlow, which then writes NASNetMobile: Keras on
@@ -205,7 +204,7 @@ def compare(name: str, size: int, tensorflow: str | None) -> tuple[bool, str]:
     error = difference(found_in_double, exact)
     line += f"; in double precision error {error:.1e}, from which single precision is off by"
     line += f" {ours:.1e}, Keras's by {theirs:.1e}"
-    return error <= TOLERANCE and TOLERANCE < theirs and ours <= MOST * theirs, line
+    return error <= TOLERANCE and ours <= MOST * theirs, line
 
 
 def run(python: str | None, function: str, *arguments: Any, **environment: str) -> None:

@@ -22,30 +22,30 @@ from compat.models.applications import MOST, TOLERANCE, difference
 REBUILD = Path(__file__).with_name("rebuild.py")
 PRECISIONS = ("float32", "float64")
 NETWORKS: dict[str, tuple[int, Any, dict[str, Any]]] = {  # size of the images, class, arguments
-    "VGG16": (32, keras.applications.VGG16, {}),
-    "ResNet50": (32, keras.applications.ResNet50, {}),
-    "ResNet50V2": (32, keras.applications.ResNet50V2, {}),
-    "DenseNet121": (32, keras.applications.DenseNet121, {}),
+    "VGG16": (64, keras.applications.VGG16, {}),
+    "ResNet50": (64, keras.applications.ResNet50, {}),
+    "ResNet50V2": (64, keras.applications.ResNet50V2, {}),
+    "DenseNet121": (64, keras.applications.DenseNet121, {}),
     "InceptionV3": (75, keras.applications.InceptionV3, {}),
     "InceptionResNetV2": (75, keras.applications.InceptionResNetV2, {}),
     "Xception": (71, keras.applications.Xception, {}),
-    "MobileNet": (32, keras.applications.MobileNet, {"alpha": 0.25}),
-    "MobileNetV2": (32, keras.applications.MobileNetV2, {"alpha": 0.35}),
-    "MobileNetV3Small": (32, keras.applications.MobileNetV3Small, {}),
-    "EfficientNetB0": (32, keras.applications.EfficientNetB0, {}),
-    "EfficientNetV2B0": (32, keras.applications.EfficientNetV2B0, {}),
+    "MobileNet": (64, keras.applications.MobileNet, {"alpha": 0.25}),
+    "MobileNetV2": (64, keras.applications.MobileNetV2, {"alpha": 0.35}),
+    "MobileNetV3Small": (64, keras.applications.MobileNetV3Small, {}),
+    "EfficientNetB0": (64, keras.applications.EfficientNetB0, {}),
+    "EfficientNetV2B0": (64, keras.applications.EfficientNetV2B0, {}),
     "NASNet": (
-        32,
+        64,
         nasnet.NASNet,
         {"penultimate_filters": 96, "num_blocks": 1, "stem_block_filters": 8},
     ),
     "ConvNeXt": (
-        32,
+        64,
         convnext.ConvNeXt,
         {"depths": [1, 1, 2, 1], "projection_dims": [16, 24, 32, 48], "drop_path_rate": 0.2},
     ),
 }
-IN_H5 = ("ResNet50", "MobileNetV2")  # too
+IN_H5 = ("MobileNetV2", "ConvNeXt")  # too
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -136,24 +136,18 @@ def test_every_number_in_double_precision(network):
 
 @pytest.mark.sweep
 def test_single_precision(network):
-    """In evaluation the logits agree, but where Keras's own are further from double precision. In
-    training every normalization amplifies what is rounded, so there the gradients must be as near
-    to those in double precision as Keras's.
+    """In evaluation the logits agree. In training every normalization amplifies what is rounded, so
+    there the gradients must be as near to those in double precision as Keras's.
     """
     found, (wanted, exact) = network[0]["float32.keras"], network[1].values()
     evaluation = difference(found["evaluation"], wanted["evaluation"])
-    ours, keras_s = (
-        difference(computed["evaluation"].astype(float), exact["evaluation"])
-        for computed in (found, wanted)
-    )
-    print(f"float32: evaluation {evaluation:.1e}; from exact {ours:.1e}, Keras's {keras_s:.1e}")
-    assert evaluation <= TOLERANCE or (keras_s > TOLERANCE and ours <= MOST * keras_s)
+    assert evaluation <= TOLERANCE
     names = [name for name in wanted if name.startswith("gradients/")]
     ours, keras_s = (
         np.mean([error(computed[name], exact[name]) for name in names])
         for computed in (found, wanted)
     )
-    print(f"  gradients from exact {ours:.1e}, Keras's {keras_s:.1e}")
+    print(f"float32: evaluation {evaluation:.1e}; gradients from exact {ours:.1e}, {keras_s:.1e}")
     assert ours <= MOST * keras_s
 
 

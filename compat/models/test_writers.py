@@ -6,6 +6,8 @@ import functools
 import tarfile
 from pathlib import Path
 
+import h5py
+import keras
 import numpy as np
 import pytest
 import torch
@@ -72,3 +74,11 @@ def test_the_outputs_are_the_writer_s(unpack, writer, model, ending):
     assert len(outputs) == len(expected)
     for found, wanted in zip(outputs, expected, strict=True):
         assert np.abs(found.numpy() - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
+def test_keras_3_refuses_the_groups_of_depthwise_convolutions_in_2_4(unpack):
+    path = unpack(APPLICATIONS) / "teachable_machine.h5"
+    with h5py.File(path) as file:
+        assert file.attrs["keras_version"] == "2.4.0" and "optional" not in str(dict(file.attrs))
+    with pytest.raises(TypeError, match="groups"):
+        keras.models.load_model(path)
