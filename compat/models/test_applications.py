@@ -17,7 +17,7 @@ import torch
 from keras.src.applications import convnext, nasnet
 
 from compat.models import applications
-from compat.models.applications import MOST, TOLERANCE, difference
+from compat.models.applications import TOLERANCE, difference
 
 REBUILD = Path(__file__).with_name("rebuild.py")
 PRECISIONS = ("float32", "float64")
@@ -45,6 +45,7 @@ NETWORKS: dict[str, tuple[int, Any, dict[str, Any]]] = {  # size of the images, 
         {"depths": [1, 1, 2, 1], "projection_dims": [16, 24, 32, 48], "drop_path_rate": 0.2},
     ),
 }
+MOST = 4  # times Keras's own error in single precision
 IN_H5 = ("MobileNetV2", "ConvNeXt")  # too
 
 
@@ -137,27 +138,16 @@ def test_every_number_in_double_precision(network):
 @pytest.mark.sweep
 def test_single_precision(network):
     """In evaluation the logits agree. In training every normalization amplifies what is rounded, so
-    there the gradients must be as near to those in double precision as Keras's.
+    there they must be as near to those in double precision as Keras's, but for chance.
     """
     found, (wanted, exact) = network[0]["float32.keras"], network[1].values()
     evaluation = difference(found["evaluation"], wanted["evaluation"])
-    assert evaluation <= TOLERANCE
-    names = [name for name in wanted if name.startswith("gradients/")]
     ours, keras_s = (
-        np.mean([error(computed[name], exact[name]) for name in names])
-        for computed in (found, wanted)
+        np.linalg.norm(computed["training"] - exact["training"]) for computed in (found, wanted)
     )
-    print(f"float32: evaluation {evaluation:.1e}; gradients from exact {ours:.1e}, {keras_s:.1e}")
+    print(f"float32: evaluation {evaluation:.1e}; training {ours / keras_s:.2f} of Keras's error")
+    assert evaluation <= TOLERANCE
     assert ours <= MOST * keras_s
-
-
-def error(actual: np.ndarray, exact: np.ndarray) -> float:
-    """Return the length of the difference, relative to the exact one's, at most 1.
-
-    Some gradients, of biases before a normalization, are nothing but rounding.
-    """
-    apart, length = (float(np.linalg.norm(x)) for x in (actual - exact, exact))
-    return min(apart / length, 1.0) if length else float(apart > 0)
 
 
 @pytest.mark.sweep
