@@ -1,4 +1,4 @@
-"""Models of nine versions of Keras in every format of each, beside the outputs of their writer."""
+"""Models of nine versions of Keras in the formats of each, beside the outputs of their writer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import functools
 import tarfile
 from pathlib import Path
 
+import h5py
+import keras
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,11 @@ import kerastorch
 ARCHIVES = Path(__file__).parents[1] / "files" / "writers"
 KERAS_2 = ("keras-2.12.1", "keras-2.13.1", "keras-2.15.1", "tf_keras-2.21")
 KERAS_3 = ("keras-3.0.5", "keras-3.4.1", "keras-3.10.0", "keras-3.15.1", "keras-3.15.1-tensorflow")
+APPLICATIONS = "tf_keras-2.21-applications"
+NETWORKS = (
+    *("EfficientNetB0", "MobileNet", "MobileNetV2", "MobileNetV3Small"),
+    *("NASNetMobile", "Xception"),
+)
 MODELS = ("line", "mobilenet", "norms", "teachable", "unet", "volume")
 WHOLE = (".keras", ".h5")
 WEIGHTS = (".weights.h5", "_w.h5")  # beside the config in `.json`
@@ -32,6 +39,9 @@ def list_files():
                 if (writer, model, ending) != ("keras-3.0.5", "teachable", ".h5"):  # it wrote none
                     yield writer, model, ending
     yield from (("keras-2.12.1", model, "_hdf5.keras") for model in ("mobilenet", "teachable"))
+    for model in NETWORKS:
+        yield from ((APPLICATIONS, model, ending) for ending in WHOLE)
+    yield APPLICATIONS, "teachable_machine", ".h5"
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +74,11 @@ def test_the_outputs_are_the_writer_s(unpack, writer, model, ending):
     assert len(outputs) == len(expected)
     for found, wanted in zip(outputs, expected, strict=True):
         assert np.abs(found.numpy() - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
+def test_keras_3_refuses_the_groups_of_depthwise_convolutions_in_2_4(unpack):
+    path = unpack(APPLICATIONS) / "teachable_machine.h5"
+    with h5py.File(path) as file:
+        assert file.attrs["keras_version"] == "2.4.0" and "optional" not in str(dict(file.attrs))
+    with pytest.raises(TypeError, match="groups"):
+        keras.models.load_model(path)

@@ -30,15 +30,14 @@ MODELS = (
     "lora",
     "dt_bfloat16",
     "activations",
-    "local",
 )
 TREES = {  # groups with `vars`, the model's own included
     "seq": 7, "fun_nested": 14, "inits": 4, "wrappers": 17, "subclass": 5, "lora": 4, "dt": 2,
-    "windows": 2, "activations": 7, "local": 9,
+    "windows": 2, "activations": 7,
 }  # fmt: skip
 LISTS = {  # names in `layer_names`, and the model's own weights
     "seq": 6, "fun_nested": 8, "inits": 2, "wrappers": 5, "subclass": 5, "lora": 3, "dt": 1,
-    "legacy_order": 2, "chunked": 33, "activations": 5, "local": 8,
+    "legacy_order": 2, "chunked": 33, "activations": 5,
 }  # fmt: skip
 VERSIONS = {"keras-2.15.1": "2.15.0", "tf_keras-2.21": "2.21.0"}  # as they call themselves
 MADE = {"chunked_layer_names": "2.11.0"}
@@ -115,8 +114,8 @@ def counted(counts: dict[str, int], path: Path) -> int:
 
 def test_every_file_is_known():
     known = {*HDF5, *CONFIGS, SHARDS, DIRECTORY, FILES / "keras-3.15.1" / "seq_npz.keras"}
-    others = {p for p in FILES.glob("*/*") if not is_part(p)} - known
-    assert {p.suffix for p in others} <= {".npz", ".npy", ".json", ".xz"}
+    others = {p for p in FILES.glob("*-*/*") if not is_part(p)} - known
+    assert {p.suffix for p in others} <= {".npz", ".npy", ".json"}
     assert len(HDF5) > 60
 
 
