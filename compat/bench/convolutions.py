@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from layers import Case, compare, first, last
+from layers import cases, compare, first, last
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -176,22 +176,12 @@ def transposed(layer: Any, shape: tuple[int, ...]) -> dict[str, nn.Module]:
     return found
 
 
-def cases(
-    group: str, name: str, hands: Any, *rows: tuple[tuple[int, ...], dict[str, Any]]
-) -> list[Case]:
-    """Return the cases of a layer, of which the first is tiny."""
-    return [
-        Case(group, name, {**arguments, "activation": "relu"}, shape, hands, is_tiny=number == 0)
-        for number, (shape, arguments) in enumerate(rows)
-    ]
-
-
 def window(
     filters: int | None, kernel_size: int, strides: int = 1, padding: str = "same", **more: Any
 ) -> dict[str, Any]:
     known = {} if filters is None else {"filters": filters}
     known |= {"kernel_size": kernel_size} | ({"strides": strides} if strides > 1 else {})
-    return {**known, "padding": padding, **more}
+    return {**known, "padding": padding, "activation": "relu", **more}
 
 
 CASES = [

@@ -47,6 +47,16 @@ class Case(NamedTuple):
         return getattr(library, self.name)(**self.arguments)
 
 
+def cases(
+    group: str, name: str, hands: Any, *rows: tuple[tuple[int, ...], dict[str, Any]]
+) -> list[Case]:
+    """Return the cases of a layer, of which the first is tiny."""
+    return [
+        Case(group, name, arguments, shape, hands, is_tiny=number == 0)
+        for number, (shape, arguments) in enumerate(rows)
+    ]
+
+
 def first(x: Tensor) -> Tensor:
     """Return the view with the channels before the spatial axes."""
     return x.permute(0, x.ndim - 1, *range(1, x.ndim - 1))

@@ -1,70 +1,111 @@
-"""Normalization of single samples beside hand-written PyTorch, and Keras on torch.
+"""How fast are the normalizations of single samples?
 
-    KERAS_BACKEND=torch python compat/bench/normalization.py
+    python compat/bench/normalization.py                    # some 2 minutes
+    python compat/bench/normalization.py --only Group --seconds 3
 
-The lines are those of `pooling.py`. The hand-written forms of the group normalization are as
-accurate as Keras's; torch's own kernel, in lines of its own, is not where the mean is large.
+Layers beside the best hand-written torch that was found (see `layers.py`). The forms of the group
+normalization are as accurate as Keras; torch's own kernel, in rows of its own, is not where the
+mean is large.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from typing import Any
 
 import torch
-from pooling import Case, Form, Hand, report
+from layers import cases, compare, first, last
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SEQUENCES = [(1, 16, 8), (8, 128, 64), (32, 100, 32), (8, 256, 256)]
-IMAGES = [(1, 4, 4, 8), (2, 16, 16, 32), (8, 14, 14, 256), (8, 28, 28, 64), (2, 56, 56, 128)]
-
-
-@lru_cache
-def affine(channels: int) -> tuple[Tensor, Tensor]:
-    """Return a gamma and a beta."""
-    return nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-
-
-def layer_norm(x: Tensor) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:], *affine(x.shape[-1]), 1e-3)
-
-
-def rms_norm(x: Tensor) -> Tensor:
-    return F.rms_norm(x, x.shape[-1:], affine(x.shape[-1])[0], 1e-6)
-
-
-def group_norm(groups: int) -> Form:
-    return lambda x: F.group_norm(x, groups, *affine(x.shape[1]), 1e-3)
-
-
-def copied(groups: int) -> Form:
-    """Return the normalization of a copy in channels-first memory."""
-    normalize = group_norm(groups)
-    return lambda x: normalize(x.contiguous()).contiguous(memory_format=torch.channels_last)
-
-
-def centered(groups: int) -> Form:
-    """Return torch's normalization of what has no large mean."""
-    normalize = group_norm(groups)
-
-    def form(x: Tensor) -> Tensor:
-        mean = x.detach().mean((2, 3)).view(x.shape[0], groups, -1).mean(2, keepdim=True)
-        mean = mean.expand(-1, -1, x.shape[1] // groups).flatten(1)
-        return normalize(x - mean[:, :, None, None])
-
-    return form
-
-
-CASES: list[Case] = [
-    ("LayerNormalization", (), SEQUENCES, [Hand(layer_norm, False)]),
-    ("RMSNormalization", (), SEQUENCES, [Hand(rms_norm, False)]),
-    ("UnitNormalization", (), SEQUENCES, [Hand(lambda x: F.normalize(x, dim=-1), False)]),
-    ("GroupNormalization", (8,), IMAGES, [Hand(copied(8)), Hand(centered(8))]),
-    ("GroupNormalization", (32,), IMAGES[1:], [Hand(copied(32)), Hand(centered(32))]),
-    ("GroupNormalization beside F.group_norm", (8,), IMAGES, [Hand(group_norm(8))]),
-    ("GroupNormalization beside F.group_norm", (32,), IMAGES[1:], [Hand(group_norm(32))]),
+KERAS_BARS: dict[str, tuple[float, float]] = {}
+SEQUENCES: list[tuple[int, ...]] = [(1, 16, 8), (8, 128, 64), (32, 100, 32), (8, 256, 256)]
+IMAGES: list[tuple[int, ...]] = [
+    *[(1, 4, 4, 32), (2, 16, 16, 32), (8, 14, 14, 256)],
+    *[(8, 28, 28, 64), (2, 56, 56, 128)],
 ]
 
 
+class LayerNorm(nn.LayerNorm):
+    def __init__(self, layer: Any, shape: tuple[int, ...]) -> None:
+        super().__init__(shape[-1], layer.epsilon)
+
+
+class RMSNorm(nn.RMSNorm):
+    def __init__(self, layer: Any, shape: tuple[int, ...]) -> None:
+        super().__init__(shape[-1], layer.epsilon)
+
+
+class UnitNorm(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=-1)
+
+
+class GroupNorm(nn.GroupNorm):
+    """Torch's own kernel, on a view."""
+
+    def __init__(self, layer: Any, shape: tuple[int, ...]) -> None:
+        super().__init__(layer.groups, shape[-1], layer.epsilon)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return last(self.normalize(first(x)))
+
+    def normalize(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+class Copied(GroupNorm):
+    """On a copy in channels-first memory."""
+
+    def normalize(self, x: Tensor) -> Tensor:
+        y = super().normalize(x.contiguous())
+        return y.contiguous(memory_format=torch.channels_last)
+
+
+class Centered(GroupNorm):
+    """Of values that have no large mean."""
+
+    def normalize(self, x: Tensor) -> Tensor:
+        mean = x.detach().mean((2, 3)).view(x.shape[0], self.num_groups, -1).mean(2, keepdim=True)
+        mean = mean.expand(-1, -1, x.shape[1] // self.num_groups).flatten(1)
+        return super().normalize(x - mean[:, :, None, None])
+
+
+CASES = [
+    *cases(
+        *("LayerNormalization", "LayerNormalization"),
+        lambda layer, shape: {"nn.LayerNorm": LayerNorm(layer, shape)},
+        *((shape, {}) for shape in SEQUENCES),
+    ),
+    *cases(
+        *("RMSNormalization", "RMSNormalization"),
+        lambda layer, shape: {"nn.RMSNorm": RMSNorm(layer, shape)},
+        *((shape, {}) for shape in SEQUENCES),
+    ),
+    *cases(
+        *("UnitNormalization", "UnitNormalization"),
+        lambda layer, shape: {"normalize": UnitNorm()},
+        *((shape, {}) for shape in SEQUENCES),
+    ),
+    *(
+        case
+        for groups in (8, 32)
+        for case in (
+            *cases(
+                *("GroupNormalization", "GroupNormalization"),
+                lambda layer, shape: {
+                    "copied": Copied(layer, shape),
+                    "centered": Centered(layer, shape),
+                },
+                *((shape, {"groups": groups}) for shape in IMAGES),
+            ),
+            *cases(
+                *("beside nn.GroupNorm", "GroupNormalization"),
+                lambda layer, shape: {"nn.GroupNorm": GroupNorm(layer, shape)},
+                *((shape, {"groups": groups}) for shape in IMAGES),
+            ),
+        )
+    ),
+]
+
 if __name__ == "__main__":
-    report(CASES)
+    compare(CASES, KERAS_BARS, "Time the normalizations of kerastorch.layers.")

@@ -1,47 +1,43 @@
-"""Pooling, upsampling and global pooling beside hand-written PyTorch, and Keras on torch.
+"""How fast are pooling in 1-D and 3-D, global pooling and upsampling?
 
-    KERAS_BACKEND=torch python compat/bench/pooling.py
+    python compat/bench/pooling.py                          # some 3 minutes
+    python compat/bench/pooling.py --only MaxPooling1D --seconds 3
 
-Each line has the ratio of this package's time to the best hand-written form, and of Keras's time
-to this package's, in inference and in a train step; at the end stand each layer's geometric means.
-Data has the channels at the end, on one thread.
+Layers beside the best hand-written torch that was found (see `layers.py`).
 """
 
 from __future__ import annotations
 
-import gc
-import math
-import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-import keras
 import torch
-from timing import CLOCKS, host_timer, interleave, keep_freed_memory
+from layers import Hands, cases, compare, first, last
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import kerastorch
-
 Form = Callable[[Tensor], Tensor]
-FIRST = {3: (0, 2, 1), 4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
-LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
-SECONDS = 0.3  # for each line and mode
+KERAS_BARS = {f"{kind}Pooling{rank}D": (5.0, 4.0) for kind in ("Max", "Average") for rank in (1, 3)}
 
 
 class Hand(nn.Module):
-    """A hand-written module around a function of channels-first views, or of the input."""
+    """A hand-written module around a function of the input as (batch, channels, ...)."""
 
-    def __init__(self, form: Form, moves: bool = True) -> None:
+    def __init__(self, form: Form) -> None:
         super().__init__()
-        self.form, self.moves = form, moves
+        self.form = form
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.moves:
-            return self.form(x)
-        y = self.form(x.permute(FIRST[x.ndim]))
-        return y.permute(LAST[y.ndim]) if y.ndim == x.ndim else y
+        y = self.form(first(x))
+        return last(y)
+
+
+class Direct(Hand):
+    """One whose function takes the input as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.form(x)
 
 
 def slices(size: int) -> Form:
@@ -58,16 +54,12 @@ def planes(size: int) -> Form:
 
     def form(x: Tensor) -> Tensor:
         b, d, h, w, c = x.shape
-        y = F.avg_pool2d(x.reshape(b * d, h, w, c).permute(FIRST[4]), size).permute(LAST[4])
+        y = last(F.avg_pool2d(first(x.reshape(b * d, h, w, c)), size))
         h, w = y.shape[1:3]
-        z = F.avg_pool2d(y.reshape(b, d, h * w, c).permute(FIRST[4]), (size, 1)).permute(LAST[4])
+        z = last(F.avg_pool2d(first(y.reshape(b, d, h * w, c)), (size, 1)))
         return z.reshape(b, -1, h, w, c)
 
     return form
-
-
-def double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def repeat(x: Tensor) -> Tensor:
@@ -75,72 +67,67 @@ def repeat(x: Tensor) -> Tensor:
     return x.unsqueeze(2).expand(b, n, 2, c).reshape(b, 2 * n, c)
 
 
-SEQUENCES = [(1, 16, 8), (8, 128, 64), (32, 100, 32), (8, 1000, 32), (16, 1000, 64)]
-VOLUMES = [(1, 4, 4, 4, 8), (2, 8, 16, 16, 64), (1, 16, 28, 28, 32)]
-AVERAGES_3D = [Hand(planes(2), False), Hand(lambda x: F.avg_pool3d(x, 2))]
-Case = tuple[str, tuple[Any, ...], list[tuple[int, ...]], list[Hand]]
-CASES: list[Case] = [
-    ("MaxPooling1D", (2,), SEQUENCES, [Hand(slices(2), False), Hand(row(2))]),
-    ("MaxPooling1D", (3,), SEQUENCES, [Hand(slices(3), False), Hand(row(3))]),
-    ("MaxPooling1D", (5,), SEQUENCES, [Hand(row(5)), Hand(lambda x: F.max_pool1d(x, 5))]),
-    ("AveragePooling1D", (2,), SEQUENCES, [Hand(lambda x: F.avg_pool1d(x, 2))]),
-    ("MaxPooling3D", (2,), VOLUMES, [Hand(lambda x: F.max_pool3d(x, 2))]),
-    (
-        "AveragePooling3D",
-        (2,),
-        VOLUMES,
-        AVERAGES_3D,
+def by_hand(**modules: nn.Module) -> Hands:
+    """Return what makes these modules for any layer."""
+    return lambda layer, shape: modules
+
+
+def pooled(rank: int, **arguments: Any) -> list[tuple[tuple[int, ...], dict[str, Any]]]:
+    """Return a row for each input of a rank."""
+    return [(shape, arguments) for shape in SHAPES[rank]]
+
+
+SHAPES: dict[int, list[tuple[int, ...]]] = {
+    1: [(1, 16, 8), (8, 128, 64), (32, 100, 32), (8, 1000, 32), (16, 1000, 64)],
+    3: [(1, 4, 4, 4, 8), (2, 8, 16, 16, 64), (1, 16, 28, 28, 32)],
+}
+CASES = [
+    *(
+        case
+        for size in (2, 3)
+        for case in cases(
+            *("MaxPooling1D", "MaxPooling1D"),
+            by_hand(slices=Direct(slices(size)), row=Hand(row(size))),
+            *pooled(1, pool_size=size),
+        )
     ),
-    ("GlobalAveragePooling1D", (), SEQUENCES, [Hand(lambda x: x.mean(1), False)]),
-    ("GlobalMaxPooling1D", (), SEQUENCES, [Hand(lambda x: x.amax(1), False)]),
-    ("UpSampling1D", (2,), SEQUENCES, [Hand(repeat, False)]),
-    ("UpSampling3D", (2,), VOLUMES, [Hand(double)]),
+    *cases(
+        *("MaxPooling1D", "MaxPooling1D"),
+        by_hand(row=Hand(row(5)), plain=Hand(lambda x: F.max_pool1d(x, 5))),
+        *pooled(1, pool_size=5),
+    ),
+    *cases(
+        *("AveragePooling1D", "AveragePooling1D"),
+        by_hand(plain=Hand(lambda x: F.avg_pool1d(x, 2))),
+        *pooled(1, pool_size=2),
+    ),
+    *cases(
+        *("MaxPooling3D", "MaxPooling3D"),
+        by_hand(plain=Hand(lambda x: F.max_pool3d(x, 2))),
+        *pooled(3, pool_size=2),
+    ),
+    *cases(
+        *("AveragePooling3D", "AveragePooling3D"),
+        by_hand(planes=Direct(planes(2)), plain=Hand(lambda x: F.avg_pool3d(x, 2))),
+        *pooled(3, pool_size=2),
+    ),
+    *cases(
+        *("GlobalPooling1D", "GlobalAveragePooling1D"),
+        by_hand(mean=Direct(lambda x: x.mean(1))),
+        *pooled(1),
+    ),
+    *cases(
+        *("GlobalPooling1D", "GlobalMaxPooling1D"),
+        by_hand(amax=Direct(lambda x: x.amax(1))),
+        *pooled(1),
+    ),
+    *cases(*("UpSampling", "UpSampling1D"), by_hand(repeat=Direct(repeat)), *pooled(1, size=2)),
+    *cases(
+        *("UpSampling", "UpSampling3D"),
+        by_hand(plain=Hand(lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest"))),
+        *pooled(3, size=2),
+    ),
 ]
 
-
-def trained(layer: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
-    y = layer(x)
-    cotangent = torch.ones_like(y)
-    return lambda: torch.autograd.grad(layer(x), x, cotangent)
-
-
-def measure(name: str, arguments: Any, shape: Any, hands: list[Hand], training: bool) -> Any:
-    """Return the ratios of one layer: to the best hand-written form, and of Keras to it."""
-    x = torch.randn(shape).requires_grad_(training)
-    name = name.split()[0]
-    ours = getattr(kerastorch.layers, name)(*arguments)
-    ways: dict[str, Any] = {"ours": ours, "keras": getattr(keras.layers, name)(*arguments)}
-    ways |= {f"hand {number}": hand for number, hand in enumerate(hands)}
-    for way in ways.values():
-        torch.testing.assert_close(way(x), ours(x), rtol=1e-4, atol=1e-5)
-    calls: Mapping[str, Callable[[], object]] = {
-        key: trained(way, x) if training else (lambda way=way: way(x)) for key, way in ways.items()
-    }
-    with torch.set_grad_enabled(training):
-        found = interleave(calls, host_timer(CLOCKS["cpu"]), SECONDS, 11)
-    best = min((key for key in ways if "hand" in key), key=found.milliseconds)
-    return found.ratio("ours", best).median, found.ratio("keras", "ours").median
-
-
-def report(cases: list[Case], tiny: int = 1024) -> None:
-    """Print the ratios of each layer, and their geometric means; those of tiny inputs apart."""
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    gc.freeze()  # else most of the time is the collector's, in Keras's modules
-    ratios: dict[str, list[float]] = {}
-    for name, arguments, shapes, hands in cases:
-        for shape in shapes:
-            line = f"{name}{arguments} {shape}".ljust(54)
-            group = "tiny inputs" if math.prod(shape) <= tiny else name
-            for mode, training in (("inference", False), ("train", True)):
-                ours, theirs = measure(name, arguments, shape, hands, training)
-                line += f"  {mode} {ours:5.2f} {theirs:5.1f}"
-                ratios.setdefault(f"{group}, {mode}: ours / hand-written", []).append(ours)
-                ratios.setdefault(f"{group}, {mode}: Keras / ours", []).append(theirs)
-            print(line, flush=True)
-    for label, found in ratios.items():
-        print(f"{label}: {statistics.geometric_mean(found):.2f}")
-
-
 if __name__ == "__main__":
-    report(CASES)
+    compare(CASES, KERAS_BARS, "Time the pooling layers of kerastorch.layers.")

@@ -59,7 +59,9 @@ MADE: list[tuple[nn.Module, str, dict[str, Any]]] = [
 SHAPES = {1: (2, 3, 9), 2: (2, 3, 8, 9), 3: (2, 3, 5, 6, 7)}
 
 
-@pytest.mark.parametrize(("module", "name", "expected"), MADE, ids=str)
+@pytest.mark.parametrize(
+    ("module", "name", "expected"), MADE, ids=[f"{module}-{name}" for module, name, _ in MADE]
+)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_from_torch(module: nn.Module, name: str, expected: Any, data_format: str) -> None:
     cls: Any = getattr(layers, name)
