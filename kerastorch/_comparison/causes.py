@@ -49,8 +49,11 @@ _SWAPPED_SIDES = (
     "height and width of its input are swapped. Keras's order is (batch, height, width, channels), "
     "PyTorch's (batch, channels, height, width)."
 )
+# Where several give the same values, the first is named: the common ones come first.
+_COMMON = ("relu", "sigmoid", "tanh", "softmax", "elu", "silu", "gelu", "relu6")
+_TABLE = serialization.ACTIVATIONS.table
 ACTIVATIONS: dict[str, Activation] = {
-    **serialization.ACTIVATIONS.table,
+    **{name: _TABLE[name] for name in (*_COMMON, *sorted(_TABLE))},
     "leaky_relu with negative_slope=0.3": partial(activations.leaky_relu, negative_slope=0.3),
     "leaky_relu with negative_slope=0.1": partial(activations.leaky_relu, negative_slope=0.1),
     "leaky_relu with negative_slope=0.01": partial(activations.leaky_relu, negative_slope=0.01),
