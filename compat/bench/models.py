@@ -5,7 +5,8 @@
 
 Keras makes ResNet50, DenseNet121, MobileNetV2, EfficientNetB0 and Xception of keras.applications,
 and a network like MobileNet of grouped convolutions, ReLU(6.0) and residual sums, and saves them;
-`kerastorch.load_model` rebuilds them. Images are 224 x 224, numbers float32, without dropout.
+`kerastorch.load_model` rebuilds them. Images are 224 x 224 (Xception: 299 x 299), numbers float32,
+without dropout.
 
 - `native`: the same network in plain PyTorch, in channels_last memory (`native.py` and
   `native_applications.py`);
@@ -39,7 +40,7 @@ from variants import import_keras
 import kerastorch
 
 CLASSES = 1000
-SIZE = 224
+SIZES = {"Xception": 299}  # of images, as the networks were made for; 224 for the others
 # In training, torch's normalization in `native` rounds by more: see kerastorch/docs/numerics.md.
 TOLERANCE = {"inference": 2e-4, "train step": 2e-2}
 LIGHT: dict[str, type[Native]] = {
@@ -68,6 +69,7 @@ class Models(NamedTuple):
     """A network as Keras makes it, as loaded from its file, and in plain PyTorch."""
 
     network: str
+    shape: tuple[int, int, int]  # of an image
     keras: Any
     ours: nn.Module
     native: nn.Module
@@ -105,12 +107,14 @@ def parse_arguments() -> argparse.Namespace:
 def made(network: str, keras: Any, device: str) -> Models:
     keras.utils.clear_session()  # which the names of layers without a given one count in
     keras.utils.set_random_seed(1)
+    size = SIZES.get(network, 224)
+    shape = (size, size, 3)
     if network == "MobileNet":
-        theirs = make_mobilenet(keras.layers, keras.Model)
+        theirs = make_mobilenet(keras.layers, keras.Model, shape)
     else:
         make = getattr(keras.applications, network)
         top = {"classes": CLASSES, "classifier_activation": None}
-        theirs = make(weights=None, input_shape=(SIZE, SIZE, 3), **top)
+        theirs = make(weights=None, input_shape=shape, **top)
     for layer in theirs.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0  # else no two train steps compute the same numbers
@@ -120,10 +124,10 @@ def made(network: str, keras: Any, device: str) -> Models:
         ours = kerastorch.load_model(path, device=device)
     native = NATIVE[network](CLASSES)
     native.take(ours)
-    return Models(network, theirs, ours, native.to(device).eval())
+    return Models(network, shape, theirs, ours, native.to(device).eval())
 
 
-def make_mobilenet(layers: Any, model: Any) -> Any:
+def make_mobilenet(layers: Any, model: Any, shape: tuple[int, int, int]) -> Any:
     """Return Keras's model of the blocks, which pads before strides as its MobileNetV2 does."""
 
     def convolve(x: Any, name: str, filters: int, size: int, strides: int, **more: Any) -> Any:
@@ -134,7 +138,7 @@ def make_mobilenet(layers: Any, model: Any) -> Any:
         x = layers.Conv2D(filters, size, name=name, **arguments)(x)
         return layers.BatchNormalization(epsilon=EPSILON, name=name.replace("conv", "bn"))(x)
 
-    inputs = layers.Input((SIZE, SIZE, 3))
+    inputs = layers.Input(shape)
     x = layers.ReLU(6.0)(convolve(inputs, "stem_conv", 32, 3, 2))
     channels = 32
     for number, (filters, strides) in enumerate(BLOCKS):
@@ -149,8 +153,8 @@ def make_mobilenet(layers: Any, model: Any) -> Any:
 def measure_inference(
     models: Models, batch: int, timer: Timer, options: argparse.Namespace
 ) -> None:
-    network, theirs, ours, native = models
-    inputs = normal(batch, SIZE, SIZE, 3).to(options.device)
+    network, shape, theirs, ours, native = models
+    inputs = normal(batch, *shape).to(options.device)
     ways: Ways = {
         "kerastorch": lambda: ours(inputs),
         "native": lambda: native(inputs),
@@ -168,8 +172,8 @@ def measure_inference(
 
 
 def measure_training(models: Models, batch: int, timer: Timer, options: argparse.Namespace) -> None:
-    network, theirs, ours, native = models
-    inputs = normal(batch, SIZE, SIZE, 3).to(options.device)
+    network, shape, theirs, ours, native = models
+    inputs = normal(batch, *shape).to(options.device)
     gradient = normal(batch, CLASSES).to(options.device)
     ways: Ways = {
         "kerastorch": step(ours.train(), lambda: ours(inputs), gradient),

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
-from .tracing import is_autocast_enabled
+from .tracing import is_autocast_enabled, is_tracing
 
 RADII = {"bicubic": 2, "lanczos3": 3, "lanczos5": 5}
 IN_KERAS_2 = ("gaussian", "mitchellcubic")  # kinds that Keras 3 lacks
@@ -70,7 +70,8 @@ def resample(
     enabled = is_autocast_enabled(device)
     with torch.autocast(device, enabled=False) if enabled else nullcontext():
         for axis, size in enumerate(sizes, first):
-            if x.shape[axis] != size or kind in IN_KERAS_2:  # these blur it, then
+            # These blur an axis of the same size; a graph is for any size.
+            if kind in IN_KERAS_2 or is_tracing() or x.shape[axis] != size:
                 matrix = make_resampling_matrix(kind, x.shape[axis], size, x, antialias)
                 x = _multiply_along(x, axis, matrix)
     return x

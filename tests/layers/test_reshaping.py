@@ -241,7 +241,7 @@ CASES = [
         {"cropping": ((1, 2), (1, 0), (0, 1))},
         {},
         {"cropping": 0},
-        {"cropping": (0, 2, 1)},
+        {"cropping": (0, 1, 2)},
         integers="kept",
         **{**VOLUMES, "refused": [(2, 6, 7, 3), (2, 2, 2, 0, 3)]},
         refused_arguments=[("cropping", n, ValueError) for n in (-1, (1, 2), (0, 3, 1), None)],
