@@ -179,7 +179,7 @@ def write_recording(recording: Recording, path: Path) -> None:
 def as_recording(arrays: Mapping[str, Array]) -> Recording:
     """Return the recording in the arrays of an `.npz` file, or raise a ValueError that says why."""
     if _ABOUT not in arrays or arrays[_ABOUT].dtype != np.uint8:
-        raise ValueError(f"it has no {_ABOUT!r}")
+        raise ValueError(f"It has no {_ABOUT!r}")
 
     def find(names: Any) -> tuple[Array, ...]:
         return tuple(arrays[name] for name in names)
