@@ -158,6 +158,7 @@ CASES = [
             ],
             integers="kept" if kind == "Max" else "converted",
             integers_agree=False,
+            exempt=frozenset({"test_onnx_files_give_the_same_at_other_sizes"}),  # ONNX has none
         )
         for rank in (1, 2, 3)
         for kind in ("Average", "Max")

@@ -86,14 +86,15 @@ def fill_data_formats(layers: Sequence[LayerSpec]) -> list[LayerSpec]:
     classes = [LAYERS.get(one.class_name) for one in layers]
     formats: defaultdict[Any, set[Any]] = defaultdict(set)
     for one, cls in zip(layers, classes, strict=True):
-        if cls is not None and "data_format" in one.config:
-            formats[cls.rank].add(one.config["data_format"])
+        found = one.config.get("data_format")
+        if cls is not None and isinstance(found, str):
+            formats[cls.rank].add(found)
     filled = []
     for one, cls in zip(layers, classes, strict=True):
         omits = cls is not None and cls.omits_data_format and "data_format" not in one.config
         if cls is not None and omits and "data_format" in cls.arguments():
-            found = formats[cls.rank]
-            given = {"data_format": next(iter(found))} if len(found) == 1 else {}
+            beside = formats[cls.rank]
+            given = {"data_format": next(iter(beside))} if len(beside) == 1 else {}
             one = replace(one, config={**one.config, **given})
         filled.append(one)
     return filled

@@ -161,3 +161,9 @@ def test_old_dropout_of_volumes_with_their_channels_first_drops_channels():
     config = sequential(input_layer("x", (None, 20, 2, 3, 4)), pooling, dropout)
     y = build_model(parsed(config)).train()(torch.ones(3, 20, 2, 3, 4))
     assert torch.equal(y, y[..., :1, :1, :1].expand_as(y)) and set(y.unique().tolist()) == {0, 2}
+
+
+def test_a_data_format_that_is_no_string_is_refused_by_its_layer():
+    pooling = layer("MaxPooling2D", "a", data_format=[])
+    with pytest.raises(FileError, match=r"`data_format` must be .*Received: data_format=\[\]"):
+        build_model(parsed(sequential(input_layer("x", (None, 4, 4, 3)), pooling)))
