@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import pytest
 import torch
 
 from compat.layers.configurations import relative_difference
+from compat.models.archives import unpack
 from kerastorch import layers, load_model, load_weights, regularization_loss
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "local_tf_keras.npz"
-ARCHIVES = Path(__file__).parents[1] / "files" / "writers"
 with np.load(GOLDEN) as recorded:
     ARRAYS = dict(recorded)
 CASES = json.loads(ARRAYS["cases"].item())
@@ -66,9 +65,7 @@ def test_shapes_and_configs_are_those_of_keras_2(index: int) -> None:
 @pytest.mark.parametrize("ending", [".weights.h5", "_w.h5", ".h5"])
 @pytest.mark.parametrize("writer", ["keras-2.13.1", "tf_keras-2.21"])
 def test_weights_of_a_file_go_into_a_model(writer: str, ending: str, tmp_path: Path) -> None:
-    with tarfile.open(ARCHIVES / f"{writer}.tar.xz") as archive:
-        members = [one for one in archive.getmembers() if one.name.startswith("local")]
-        archive.extractall(tmp_path, members, filter="data")
+    unpack(writer, tmp_path, "local")
     model = load_model(tmp_path / "local.keras")
     for parameter in model.parameters():
         parameter.detach().zero_()

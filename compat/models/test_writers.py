@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import tarfile
-from pathlib import Path
 
 import h5py
 import keras
@@ -13,8 +11,8 @@ import pytest
 import torch
 
 import kerastorch
+from compat.models import archives
 
-ARCHIVES = Path(__file__).parents[1] / "files" / "writers"
 KERAS_2 = ("keras-2.12.1", "keras-2.13.1", "keras-2.15.1", "tf_keras-2.21")
 KERAS_3 = ("keras-3.0.5", "keras-3.4.1", "keras-3.10.0", "keras-3.15.1", "keras-3.15.1-tensorflow")
 APPLICATIONS = "tf_keras-2.21-applications"
@@ -49,8 +47,7 @@ def unpack(tmp_path_factory):
     @functools.cache
     def unpack(writer):
         folder = tmp_path_factory.mktemp(writer)
-        with tarfile.open(ARCHIVES / f"{writer}.tar.xz") as archive:
-            archive.extractall(folder, filter="data")
+        archives.unpack(writer, folder)
         return folder
 
     return unpack

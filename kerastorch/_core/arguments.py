@@ -6,7 +6,6 @@ import math
 import operator
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -111,11 +110,14 @@ def as_shape(
     owner: str, argument: str, value: Any, rank: int, *, batch: bool = True, **related: object
 ) -> tuple[int | None, ...]:
     """Return a shape of `rank` dimensions as a tuple, in which None is an unknown size."""
-    given, dimensions = value, None
+    given: Any = value
+    dimensions: tuple[int | None, ...] | None = None
     if isinstance(value, Iterable) and not isinstance(value, str):
         given = tuple(value)
-        with suppress(TypeError):
+        try:
             dimensions = tuple(None if n is None else operator.index(n) for n in given)
+        except TypeError:  # not by `suppress`, which Dynamo of torch 2.6 cannot trace
+            dimensions = None
     if dimensions is None or len(dimensions) != rank or any((n or 0) < 0 for n in dimensions):
         rule = f"a shape of {rank} dimensions {_BATCH[batch]}, each an integer >= 0 or None"
         raise ValueError(argument_error(owner, argument, rule, given, "", **related))

@@ -139,6 +139,7 @@ def test_dead_tensors_are_freed():
     assert [model.layers[name].before for name in names] == [0, 1, 1, 1, 1, 1]
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a")  # which Dynamo looks at
 @pytest.mark.parametrize("config", [shared(), with_mode(True)], ids=["shared", "mode"])
 def test_it_compiles_without_a_break(config):
     model = built(config).eval()
