@@ -55,6 +55,7 @@ class PReLU(Layer):
     _shape_arguments = ("shared_axes",)
     alpha: Tensor
     shared_axes: list[int] | None
+    fixed_arguments = ("shared_axes",)
 
     def __init__(
         self,

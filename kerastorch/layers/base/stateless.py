@@ -68,6 +68,7 @@ class SpatialLayer(StatelessLayer):
 
     rank: ClassVar[int]
     data_format: str
+    fixed_arguments: ClassVar[tuple[str, ...]] = ("data_format",)
     _shape_arguments = ("data_format",)
 
     def __init__(self, *, data_format: str | None, **kwargs: Any) -> None:

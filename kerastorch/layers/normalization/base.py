@@ -26,6 +26,7 @@ class FloatNormalization(Layer):
     """
 
     returns_new_tensor = True
+    fixed_arguments = ("axis", "center", "scale", "rms_scaling")
     _epsilon_is_optional: ClassVar[bool] = True  # whether None means that of `kerastorch.config`
     axis: Any
     epsilon: Any

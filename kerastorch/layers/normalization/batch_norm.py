@@ -104,6 +104,7 @@ class BatchNormalization(Layer):
     running_mean: Tensor
     running_var: Tensor
     moving_variance_initializer: Any
+    fixed_arguments = ("axis", "center", "scale", "renorm")
 
     def __init__(
         self,

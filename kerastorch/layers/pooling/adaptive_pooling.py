@@ -27,6 +27,7 @@ class BaseAdaptivePooling(SpatialLayer, TorchCounterpart):
     _gradient_needs_output = False
     torch_arguments: ClassVar = {"output_size": "output_size"}
     torch_only: ClassVar = {"return_indices": False}
+    fixed_arguments = (*SpatialLayer.fixed_arguments, "output_size")
 
     def __init__(
         self, output_size: IntOrInts, data_format: str | None = None, **kwargs: Any

@@ -30,6 +30,7 @@ class BasePooling(SpatialLayer, PoolingCounterpart):
     """A pooling over `rank` spatial axes; `MaxPooling2D` documents the arguments."""
 
     _kind: ClassVar[Literal["max", "average"]]
+    fixed_arguments = (*SpatialLayer.fixed_arguments, "pool_size", "strides", "padding")
     compute_layout = "channels_first"
     returns_new_tensor = True
     _gradient_needs_output = False

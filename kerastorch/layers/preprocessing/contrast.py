@@ -44,6 +44,7 @@ class AutoContrast(ImageLayer):
     _casts_integers = True
     _checks: ClassVar = {"value_range": check_range}
     value_range: list[float]
+    fixed_arguments = ("value_range",)
 
     def __init__(self, value_range: Range = (0, 255), **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -67,6 +67,7 @@ class Normalization(Layer):
     variance: Tensor
     _given_mean: Tensor | None
     _given_variance: Tensor | None
+    fixed_arguments = ("axis",)
 
     def __init__(
         self,
@@ -231,6 +232,7 @@ class Rescaling(StatelessLayer):
     """
 
     _casts_integers = True
+    fixed_arguments = ("scale", "offset")
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -54,6 +54,7 @@ class BaseZeroPadding(SpatialLayer, _PaddingCounterpart):
     compute_layout = "any"
     returns_new_tensor = True
     _gradient_needs_output = False
+    fixed_arguments = (*SpatialLayer.fixed_arguments, "padding")
 
     def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
@@ -96,6 +97,7 @@ class BaseCropping(SpatialLayer, _PaddingCounterpart):
 
     torch_pads = "cropping"
     omits_data_format = True
+    fixed_arguments = (*SpatialLayer.fixed_arguments, "cropping")
 
     def __init__(self, cropping: Any = 0, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)

@@ -32,6 +32,7 @@ class BaseUpSampling(SpatialLayer, TorchCounterpart):
     _gradient_needs_output = False
     torch_name = "Upsample"
     torch_only: ClassVar = {"size": None, "align_corners": False}
+    fixed_arguments = (*SpatialLayer.fixed_arguments, "size", "interpolation")
 
     def __init__(self, size: IntOrInts = 2, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
