@@ -25,8 +25,8 @@ from typing import Any
 
 import keras
 import numpy as np
+from versions import Case, read_versions, require_tensorflow
 
-Case = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 
 PATH = Path(__file__).with_name("conv2d_tensorflow.npz")
@@ -158,19 +158,8 @@ def record(rng: np.random.Generator, case: Case) -> Arrays:
     return arrays
 
 
-def read_versions() -> dict[str, str]:
-    import tensorflow as tf
-
-    return {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__}
-
-
 def main() -> None:
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise SystemExit(
-            f"The golden arrays come from TensorFlow, but Keras runs on {backend}: "
-            "set KERAS_BACKEND=tensorflow."
-        )
+    require_tensorflow()
     rng = np.random.default_rng(SEED)
     cases = draw_cases(rng)
     arrays: Arrays = {}

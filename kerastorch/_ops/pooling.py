@@ -46,7 +46,7 @@ def _max_pool_steps(
 ) -> Tensor:
     """Return the maximum of each window of (batch, channels, steps), in the fastest way."""
     if not x.is_floating_point():
-        # torch's kernels for channels at the end count the places in the input's own dtype.
+        # torch's kernels for channels at the end count the positions in the input's own dtype.
         x = x.clone(memory_format=torch.contiguous_format)
     elif x.is_cpu and not is_tracing():
         if x.is_contiguous() or x.numel() < _MANY:

@@ -35,7 +35,7 @@ def convolve_cropped(
     activated: bool,
     *geometry: Any,
 ) -> tuple[Tensor, bool]:
-    """Convolve, and crop one place at the end of some axes; 1-D is done as 2-D of height 1.
+    """Convolve, and crop one position at the end of some axes; 1-D is done as 2-D of height 1.
 
     `kept` is what remains, None for all. Such a crop is uneven, which torch's `padding` cannot
     express. The second result is whether an activation, which is `activated`, should overwrite the

@@ -58,7 +58,7 @@ class TransposedPadding(NamedTuple):
 
     padding: Integers  # that of torch, which crops both ends
     output_padding: Integers  # that of torch
-    cropped: Integers  # the places that are still to be cropped at the end: 0 or 1
+    cropped: Integers  # the positions that are still to be cropped at the end: 0 or 1
 
 
 def plan_transposed_padding(
@@ -70,8 +70,8 @@ def plan_transposed_padding(
 ) -> TransposedPadding:
     """Return TensorFlow's and Keras 3.15's padding of a transposed convolution.
 
-    Of an odd crop one place more is at the end, so that a strided "same" is the gradient of a
-    convolution.
+    An odd crop takes one position more at the end, so that a strided "same" is the gradient of
+    a convolution.
     """
     extents = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True)]
     if padding == "valid":

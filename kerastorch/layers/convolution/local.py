@@ -1,4 +1,4 @@
-"""LocallyConnected1D and LocallyConnected2D: convolutions with other weights at every place."""
+"""LocallyConnected1D and LocallyConnected2D: convolutions with other weights at every position."""
 
 from __future__ import annotations
 
@@ -138,15 +138,15 @@ class LocallyConnected(Layer):
         return {"kernel": kernel, "bias": (*outputs, self.filters)}
 
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
-        kernel, places = shapes.get("kernel", ()), shapes.get("bias", ())[:-1]
+        kernel, positions = shapes.get("kernel", ()), shapes.get("bias", ())[:-1]
         if self.implementation == 2:
             return (None, *kernel[: self.rank + 1])
         if self.implementation == 1 and self.rank == 1:
-            places = kernel[:1]
-        if len(places) != self.rank or self.padding == "same" or not prod(places):
+            positions = kernel[:1]
+        if len(positions) != self.rank or self.padding == "same" or not prod(positions):
             return None
-        channels = prod(kernel) // (prod(places) * prod(self.kernel_size) * self.filters)
-        axes = zip(places, self.kernel_size, self.strides, strict=True)
+        channels = prod(kernel) // (prod(positions) * prod(self.kernel_size) * self.filters)
+        axes = zip(positions, self.kernel_size, self.strides, strict=True)
         return (None, *self._join(channels, [(n - 1) * s + k for n, k, s in axes]))
 
     def _build(self, input_shape: Sequence[int | None], argument: str = "input_shape") -> None:
@@ -177,9 +177,9 @@ class LocallyConnected(Layer):
         return self.activation(y)
 
     def _correlate(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """Return the sum over each window of the input times the kernel of its place."""
-        places, inside = "pq"[: self.rank], "xy"[: self.rank]
-        window, output = "".join(self._join("c", inside)), "".join(self._join("f", places))
+        """Return the sum over each window of the input times the kernel of its position."""
+        positions, inside = "pq"[: self.rank], "xy"[: self.rank]
+        window, output = "".join(self._join("c", inside)), "".join(self._join("f", positions))
         channels, sizes = self._split(x.shape)
         outputs = self._split(self._output_shape((None, *x.shape[1:])))[1]
         axes = self._list_axes(sizes, outputs)
@@ -188,7 +188,7 @@ class LocallyConnected(Layer):
             return torch.einsum(f"b{window},{window}{output}->b{output}", x, kernel * connected)
         windows = self._join(channels, self.kernel_size)
         if self.implementation == 1:
-            kernel, order = kernel.reshape(*outputs, *windows, -1), f"{places}{window}f"
+            kernel, order = kernel.reshape(*outputs, *windows, -1), f"{positions}{window}f"
         else:
             shape, order = (*self._join(self.filters, outputs), *windows), f"{output}{window}"
             if self.padding == "same":
@@ -196,7 +196,7 @@ class LocallyConnected(Layer):
                 index = (covered.flatten().cumsum(0) - 1).clamp(min=0)
                 kernel = torch.where(covered, kernel[index].reshape(shape), 0)
             kernel = kernel.reshape(shape)
-        unfolded = "".join(self._join("c", places)) + inside
+        unfolded = "".join(self._join("c", positions)) + inside
         return torch.einsum(f"b{unfolded},{order}->b{output}", self._unfold(x, axes), kernel)
 
     def _list_axes(self, sizes: Sequence[int], outputs: Sequence[int]) -> list[Axis]:
@@ -254,7 +254,7 @@ def _connect(n: int, o: int, k: int, s: int, before: int, device: torch.device) 
 
 def _count_covered(n: int, o: int, k: int, s: int, before: int) -> int:
     """Return how many elements of all windows are inputs and no padding."""
-    starts = [place * s - before for place in range(o)]
+    starts = [position * s - before for position in range(o)]
     return sum(min(n, start + k) - max(start, 0) for start in starts)
 
 
@@ -267,7 +267,7 @@ def _cover(n: int, o: int, k: int, s: int, before: int, device: torch.device) ->
 
 @keras_layer(removed=True)
 class LocallyConnected1D(LocallyConnected):
-    """A 1-D convolution whose kernel is another one at every place.
+    """A 1-D convolution whose kernel is another one at every position.
 
     Same as `keras.layers.LocallyConnected1D` of Keras 1 and 2; Keras 3 has none. The arguments and
     exceptions are those of `LocallyConnected2D`.
@@ -293,7 +293,7 @@ class LocallyConnected1D(LocallyConnected):
 
 @keras_layer(removed=True)
 class LocallyConnected2D(LocallyConnected):
-    """A 2-D convolution whose kernel is another one at every place.
+    """A 2-D convolution whose kernel is another one at every position.
 
     Same as `keras.layers.LocallyConnected2D` of Keras 1 and 2, except for what `Conv2D` says of
     dtypes and initializers; Keras 3 has none. The weights are in Keras's order of axes, since
@@ -301,7 +301,7 @@ class LocallyConnected2D(LocallyConnected):
 
     Args:
         padding: "valid"; or "same" with the implementations 2 and 3. Unlike in a convolution,
-            a window of "same" begins `kernel_size // 2` before its place whatever the stride.
+            a window of "same" begins `kernel_size // 2` before its position whatever the stride.
         implementation: The form of the kernel, as in Keras 2: 1 has the elements of each window,
             2 those of all inputs and outputs, of which it ignores the ones that no window joins,
             and 3 has those of 2 that it does not ignore, in one list.
@@ -313,8 +313,8 @@ class LocallyConnected2D(LocallyConnected):
         - Input: (batch, height, width, channels), or (batch, channels, height, width) with
           "channels_first". Its sizes are fixed when the layer is built.
         - Output: as in `Conv2D`.
-        - `kernel`: (places, window * channels, filters), the sizes of a sample of the input and of
-          the output, or one axis, by the implementation.
+        - `kernel`: (positions, window * channels, filters), the sizes of a sample of the input and
+          of the output, or one axis, by the implementation.
         - `bias`: (height, width, filters) of the output, or None. With "channels_first", its
           elements are added in their order in memory to (filters, height, width), as in Keras.
 

@@ -31,7 +31,7 @@ __all__ = [
 
 
 class SeparableConv(DepthwiseConv):
-    """A depthwise convolution over `rank` axes, then one of a single place over all channels."""
+    """A depthwise convolution over `rank` axes, then a 1x1 one over all channels."""
 
     weight_specs = (
         declare_depthwise_kernel("depthwise_weight", "depthwise_kernel"),
@@ -190,7 +190,7 @@ class SeparableConv(DepthwiseConv):
 
         Args:
             module: An `nn.Sequential` of a convolution with as many groups as channels and no
-                bias, and one of a single place, as `to_torch` returns it.
+                bias, and a 1x1 one, as `to_torch` returns it.
             copy: Whether the parameters are copied; otherwise they are shared.
             **arguments: Further arguments of the layer, such as `data_format` or `activation`.
 

@@ -39,7 +39,7 @@ def from_torch(cls: Any, module: nn.Module, copy: bool, arguments: dict[str, Any
     window = (pointwise.kernel_size, pointwise.stride, pointwise.groups, pointwise.padding)
     one = (1,) * cls.rank
     if window[:3] != (one, one, 1) or window[3] not in ("valid", "same", (0,) * cls.rank):
-        rule = "a convolution of one place, with stride 1, no padding and one group"
+        rule = "a convolution with kernel size 1, stride 1, no padding and one group"
         raise ValueError(argument_error(owner, "module[1]", rule, pointwise))
     given = {**first._get_geometry(), "use_bias": pointwise.bias is not None, **arguments}
     layer = cls(pointwise.out_channels, **given)

@@ -117,7 +117,7 @@ class ConvTranspose(Conv):
         padding = str(config.get("padding", "valid")).lower()
         base = [k % 2 if padding == "same" else k for k in kernel]
         axes = list(zip(sizes, base, strides, strict=True))
-        # An output of 0 places for the first input place does not exist: that is `stride` more.
+        # The first input position has at least one output position: 0 is `stride` more.
         found = tuple((n - k) % s or (0 if k else s) for n, k, s in axes)
         window = kernel, strides, (1,) * cls.rank, padding
         default, wanted = (plan_transposed_padding(*window, more) for more in (None, found))
@@ -156,7 +156,7 @@ class ConvTranspose(Conv):
         sizes = transposed_output_sizes(spatial, *window, self._plan_padding())
         least = 0 if argument == "input_shape" else 1
         if any(size is not None and size < least for size in (*spatial, *sizes)):
-            rule = "a shape with an output of at least one place along each axis"
+            rule = "a shape with an output of at least one position along each axis"
             self._refuse_shape(argument, rule, shape, kernel_size=self.kernel_size)
         return sizes
 
@@ -248,8 +248,8 @@ class Conv2DTranspose(ConvTranspose):
 
     Same as `keras.layers.Conv2DTranspose`, except as `Conv2D` says of the layers with kernels. The
     numbers are those of Keras 3.15, and of Keras with TensorFlow or JAX in every version. Keras up
-    to 3.14 with PyTorch moved the output of some strided "same" layers by one place (kernel 3 or 5
-    with strides 2, for example): weights trained there give other numbers here.
+    to 3.14 with PyTorch moved the output of some strided "same" layers by one position (kernel 3
+    or 5 with strides 2, for example): weights trained there give other numbers here.
 
     Args:
         filters: The number of output channels.

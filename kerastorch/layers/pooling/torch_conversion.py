@@ -59,7 +59,7 @@ class PoolingCounterpart(TorchCounterpart):
             amounts = tuple(after for _, after in sides)
             return [kind(self.pool_size, self.strides, amounts, **options)]
         if not is_max:
-            rule, remedy = "'valid' or even on both sides", "Pad and count the places yourself."
+            rule, remedy = "'valid' or even on both sides", "Pad and count the positions yourself."
             related = {"pool_size": self.pool_size, "input_size": input_size, "sides": sides}
             raise ValueError(
                 argument_error(owner, "padding", rule, self.padding, remedy, **related)

@@ -46,7 +46,7 @@ def test_plain_pytorch_and_back(name: str) -> None:
         (nn.Sequential(nn.Conv2d(2, 2, 3, groups=2), nn.Conv2d(2, 3, 1)), "`module.0..bias` must"),
         (
             nn.Sequential(nn.Conv2d(2, 2, 3, groups=2, bias=False), nn.Conv2d(2, 3, 1, stride=2)),
-            "`module.1.` must be a convolution of one place",
+            "`module.1.` must be a convolution with kernel size 1",
         ),
     ],
 )

@@ -47,7 +47,7 @@ def test_no_places_are_refused_and_no_samples_are_not(name, rank, padding, kerne
 def test_transposes(rank, padding):
     cls = getattr(layers, f"Conv{rank}DTranspose")
     layer = cls(4, 3, 2, padding, input_shape=(*[None] * rank, 3))
-    with pytest.raises(ValueError, match="an output of at least one place"):
+    with pytest.raises(ValueError, match="an output of at least one position"):
         layer(torch.zeros(2, 0, *[5] * (rank - 1), 3))
     y = layer(torch.zeros(0, *[5] * rank, 3))
     assert tuple(y.shape) == layer.compute_output_shape((0, *[5] * rank, 3))

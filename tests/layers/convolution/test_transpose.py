@@ -169,7 +169,7 @@ def test_the_stride_along_a_width_of_one_is_left_out(monkeypatch):
 def test_an_output_without_places_is_refused():
     layer = Conv2DTranspose(2, 2, padding="same", output_padding=0)
     assert layer.compute_output_shape((1, 1, 4, 3)) == (1, 0, 3, 2)
-    with pytest.raises(ValueError, match="an output of at least one place"):
+    with pytest.raises(ValueError, match="an output of at least one position"):
         layer(batch((1, 1, 4, 3)))
 
 
