@@ -27,6 +27,25 @@ class Computation:
     _gradient_needs_output = True  # the output must not be overwritten in training
     _output_rank: int | None = None  # the rank of the output if it differs from the input's
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
+    supports_masking = False  # the output has the mask of the input
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the mask of the output, None if it has none.
+
+        A mask is a boolean tensor (batch, steps) in which False marks a step to leave out. Models
+        of `load_model` carry the masks from layer to layer; other code calls this method and
+        passes the result as the argument `mask` of the layers that take it.
+
+        Args:
+            inputs: The input of the layer, or its list of inputs.
+            mask: The mask of the input, or a list with a mask or None for each.
+        """
+        return mask if self.supports_masking else None
+
+    @property
+    def output_count(self) -> int:
+        """The number of tensors that `forward` returns."""
+        return 1
 
     @property
     def _input_rank(self) -> int | None:

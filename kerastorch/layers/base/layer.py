@@ -157,6 +157,15 @@ class Layer(LazyLayer, Computation):
         """
         return config
 
+    @classmethod
+    def weight_groups(cls, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+        """Return where Keras 3 stores the weights of a layer with this config, in Keras's order.
+
+        Each item is the path of a group below the layer's own, "" for that, and the names of the
+        weights in it: ("cell", ("kernel", "recurrent_kernel", "bias")).
+        """
+        return [("", cls.weight_names(config))]
+
     def _format_non_defaults(self, **defaults: Any) -> list[str]:
         """Format the arguments that differ from these defaults, and the dtype, for a repr."""
         shown = [f"{n}={getattr(self, n)!r}" for n, v in defaults.items() if getattr(self, n) != v]
