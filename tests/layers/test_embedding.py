@@ -11,17 +11,23 @@ from torch.testing import assert_close
 from kerastorch.layers import Embedding, Masking
 from tests.layers.case import NoModule, cases
 
-INDICES = frozenset({"test_an_empty_batch", "test_gradients", "test_forward_derivatives",
-                     "test_hooks_fire"})  # have no gradients  # fmt: skip
+# Indices have no gradients, and are integers where nn.Embedding takes them; the sizes are known.
+INDICES = frozenset(
+    {
+        *("test_an_empty_batch", "test_gradients", "test_forward_derivatives", "test_hooks_fire"),
+        *("test_compile", "test_to_torch", "test_in_another_order_of_memory"),
+        "test_an_unbuilt_layer_that_refuses_its_input_stays_lazy",
+    }
+)
 CASES = [
     *cases(
         Embedding,
-        {"input_dim": 9, "output_dim": 4},
-        {"input_dim": 9, "output_dim": 3, "mask_zero": True, "embeddings_regularizer": "l2"},
-        {"input_dim": 9, "output_dim": 1, "embeddings_constraint": "max_norm"},
-        NoModule(input_dim=9, output_dim=4, lora_rank=2, lora_alpha=6),
+        {"input_dim": 30, "output_dim": 4},
+        {"input_dim": 30, "output_dim": 3, "mask_zero": True, "embeddings_regularizer": "l2"},
+        {"input_dim": 30, "output_dim": 1, "embeddings_constraint": "max_norm"},
+        NoModule(input_dim=30, output_dim=4, lora_rank=2, lora_alpha=6),
         shape=(3, 5),
-        other=[(2, 7), (4,), (2, 3, 4)],
+        other=[(2, 7)],
         refused_arguments=[
             *((name, n, ValueError) for name in ("input_dim", "output_dim") for n in (0, -1, 2.5)),
             *((name, n, ValueError) for name in ("input_dim", "output_dim") for n in ("3", None)),
@@ -36,9 +42,9 @@ CASES = [
         {},
         {"mask_value": -1.5},
         integers="kept",
+        integers_agree=False,  # Keras makes booleans float32
         shape=(3, 7, 5),
-        other=[(2, 5, 5), (3, 4)],
-        refused=[()],
+        other=[(2, 6, 5)],
         refused_arguments=[("mask_value", "foo", ValueError), ("mask_value", None, ValueError)],
     ),
 ]
@@ -52,7 +58,9 @@ def test_indices_below_0_count_from_the_end():
 def test_indices_out_of_range_are_refused():
     layer = Embedding(4, 2, input_shape=(3,))
     for index in (4, -5):
-        with pytest.raises(ValueError, match=r"`inputs` must be of indices from 0 to 3, or from -4"):
+        with pytest.raises(
+            ValueError, match="`inputs` must be of indices from 0 to 3, or"
+        ):
             layer(torch.tensor([0, index]))
 
 
@@ -101,6 +109,25 @@ def test_lora_trains_only_the_factors():
         layer.enable_lora(2)
     with pytest.raises(ValueError, match="`embeddings_constraint` must be None with LoRA"):
         Embedding(4, 2, embeddings_constraint="max_norm", lora_rank=2)
+
+
+def test_inputs_of_any_rank():
+    layer = Embedding(4, 2)
+    for shape in ((), (0,), (3,), (2, 3, 4)):
+        found = layer(torch.ones(shape, dtype=torch.int64))
+        assert found.shape == layer.compute_output_shape(shape) == (*shape, 2)
+
+
+def test_it_compiles():
+    layer, ids = Embedding(4, 2, input_shape=(3,)), torch.tensor([[3, -1, 0]])
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    compiled(ids).sum().backward()
+    assert layer.weight.grad.sum(1).tolist() == [2, 0, 0, 4]
+
+
+def test_masking_refuses_a_single_number():
+    with pytest.raises(ValueError, match="`inputs` must be of 1 dimension or more"):
+        Masking()(torch.tensor(1.0))
 
 
 def test_masking_sets_masked_steps_to_0():

@@ -13,6 +13,7 @@ from torch.nn.parameter import Parameter
 from ... import dtype_policies, initializers
 from ..._core.arguments import as_number, as_positive_int
 from ..._core.config_versions import require_keras_1
+from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
 from ..base.torch_conversion import TorchCounterpart
@@ -138,6 +139,14 @@ class Embedding(Layer, TorchCounterpart):
             self.set_weights(weights if several else [weights])
 
     @classmethod
+    def _read_module(cls, owner: str, module: Any) -> dict[str, Any]:
+        made = super()._read_module(owner, module)
+        if module.padding_idx is not None:  # 0, too
+            rule = "None, since Keras trains all rows"
+            raise ValueError(argument_error(owner, "module.padding_idx", rule, module.padding_idx))
+        return made
+
+    @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to that of Keras 3; `input_length` has no effect."""
         upgraded = super().upgrade_config(config)
@@ -154,7 +163,7 @@ class Embedding(Layer, TorchCounterpart):
 
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
         size, rank = (self.input_dim, self.output_dim), self.lora_rank
-        shapes = {"weight": size}
+        shapes: dict[str, Shape] = {"weight": size}
         if self.lora_enabled and rank:
             shapes |= self._lora_shapes(rank)
         return shapes
@@ -219,7 +228,10 @@ class Embedding(Layer, TorchCounterpart):
         """Freeze the table and train a low-rank update instead, as `Dense.enable_lora` does.
 
         Args:
-            rank, lora_alpha, a_initializer, b_initializer: As there.
+            rank: The rank of the update.
+            lora_alpha: The update is scaled by `lora_alpha / rank`; by default by 1.
+            a_initializer: The initializer of the first factor.
+            b_initializer: The initializer of the second factor.
 
         Raises:
             ValueError: The layer is not built, has LoRA already, or has a constraint.
@@ -239,9 +251,7 @@ class Embedding(Layer, TorchCounterpart):
         owner, constraint = type(self).__name__, self.embeddings_constraint
         if constraint is not None:
             rule, remedy = "None with LoRA", "With LoRA nothing projects the table."
-            self._refuse_argument(
-                "embeddings_constraint", rule, constraint, remedy, lora_rank=rank
-            )
+            self._refuse_argument("embeddings_constraint", rule, constraint, remedy, lora_rank=rank)
         rank = as_positive_int(owner, argument, rank)
         if alpha is not None:
             as_number(owner, "lora_alpha", alpha, "a finite number >= 0")

@@ -34,6 +34,7 @@ class Identity(StatelessLayer, TorchCounterpart):
         tensor([1, 2])
     """
 
+    supports_masking = True
     keeps_flatten_order = True
     compute_layout = "any"
     torch_name = "Identity"

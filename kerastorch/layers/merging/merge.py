@@ -22,6 +22,7 @@ __all__ = ["Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "S
 class Merge(StatelessLayer):
     """A layer that is called on a list of tensors."""
 
+    supports_masking = True
     compute_layout = "any"
     takes_list = True
     returns_new_tensor = True  # not for a list of one tensor, which is never lowered
