@@ -58,9 +58,7 @@ def test_indices_below_0_count_from_the_end():
 def test_indices_out_of_range_are_refused():
     layer = Embedding(4, 2, input_shape=(3,))
     for index in (4, -5):
-        with pytest.raises(
-            ValueError, match="`inputs` must be of indices from 0 to 3, or"
-        ):
+        with pytest.raises(ValueError, match="`inputs` must be of indices from 0 to 3, or"):
             layer(torch.tensor([0, index]))
 
 

@@ -42,5 +42,9 @@ class Identity(StatelessLayer, TorchCounterpart):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
 
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the input's mask, which Keras 2 drops."""
+        return None if self.masks_of_keras_2 else mask
+
     def _compute(self, x: Tensor) -> Tensor:
         return x

@@ -55,15 +55,17 @@ class Masking(StatelessLayer):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor:
         """Return whether any value of each step is other than `mask_value`."""
-        return self._find_steps(self._prepare_input(inputs))[..., 0]
+        steps = self._find_steps(self._prepare_input(inputs))
+        return steps.squeeze(-1)
 
     def _find_steps(self, x: Tensor) -> Tensor:
-        value = self.mask_value
+        value: Any = self.mask_value
         if not isinstance(value, (bool, int, float)):
             value = torch.as_tensor(value, device=x.device)
             if x.is_floating_point():
                 value = value.to(x.dtype)
-        return (x != value).any(-1, keepdim=True)
+        different: Tensor = x != value
+        return different.any(-1, keepdim=True)
 
     def _prepare_input(self, inputs: Any) -> Any:
         x = super()._prepare_input(inputs)

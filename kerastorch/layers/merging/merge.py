@@ -13,6 +13,7 @@ from torch import Tensor
 from ..._core.layout import CHANNELS_FIRST
 from ..._core.registry import keras_layer
 from ..._ops.tracing import elementwise_channels_first
+from ..base.masks import list_masks, to_mask
 from ..base.stateless import StatelessLayer
 from ..base.weights import Sizes
 
@@ -29,6 +30,17 @@ class Merge(StatelessLayer):
     _gradient_needs_output = False
     _least_rank = 1
     _count: ClassVar[int | None] = None  # of the tensors, if it is fixed
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return where any mask is True, or None if an input has no mask.
+
+        Keras 2 leaves out inputs without a mask, and takes where all masks are True.
+        """
+        masks = [] if mask is None else list_masks(self, mask, len(inputs))
+        given = [one.bool() for one in masks if one is not None]
+        if not given or not (self.masks_of_keras_2 or len(given) == len(masks)):
+            return None
+        return reduce(torch.logical_and if self.masks_of_keras_2 else torch.logical_or, given)
 
     def _check_list(self, argument: str, value: Any, of: str) -> Any:
         count = self._count
@@ -91,6 +103,53 @@ class Elementwise(Merge):
         return [x.to(dtype)[(slice(None), *(None,) * (rank - x.ndim))] for x in tensors]
 
 
+class MaskedElementwise(Elementwise):
+    """An elementwise merge that leaves masked entries out, except in models of Keras 2."""
+
+    call_arguments = ("mask",)
+
+    def forward(self, inputs: Any, mask: Any = None) -> Tensor:
+        """Merge a list of tensors.
+
+        Args:
+            inputs: The tensors.
+            mask: A list with a mask (batch, steps) or None for each; the entries of a tensor that
+                its mask leaves out do not count.
+
+        Raises:
+            ValueError: The layer does not accept such inputs or masks.
+        """
+        if mask is None or self.masks_of_keras_2:
+            return super().forward(inputs)
+        given = self._prepare_input(inputs)
+        masks = list_masks(self, mask, len(given))
+        x = self._align(given)
+        # As in Keras, one that lacks axes loses its mask.
+        kept = [m if y.ndim == z.ndim else None for m, y, z in zip(masks, given, x, strict=True)]
+        outputs = self._merge_masked(x, [self._expand(*pair) for pair in zip(kept, x, strict=True)])
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _expand(self, mask: Any, x: Tensor) -> Tensor | None:
+        """Return a mask with the shape of its tensor."""
+        if mask is None:
+            return None
+        return to_mask(self, mask, x.shape[:-1], x.device).unsqueeze(-1).expand(x.shape)
+
+    def _merge_masked(self, tensors: list[Tensor], masks: list[Tensor | None]) -> Tensor:
+        """Merge tensors, each with a mask of its shape or None."""
+        y, valid = tensors[0], masks[0]
+        for x, mask in zip(tensors[1:], masks[1:], strict=True):
+            if mask is not None:
+                x = torch.where(mask, x, y)
+            if valid is not None:
+                y = torch.where(valid, y, x)
+            valid = None if mask is None or valid is None else valid | mask
+            y = self._combine(y, x)
+        return y
+
+
 @keras_layer()
 class Add(Elementwise):
     """Adds a list of tensors.
@@ -145,7 +204,7 @@ class Subtract(Elementwise):
 
 
 @keras_layer()
-class Multiply(Elementwise):
+class Multiply(MaskedElementwise):
     """Multiplies a list of tensors.
 
     Same as `keras.layers.Multiply`. See `Add` for the arguments.
@@ -168,6 +227,12 @@ class Multiply(Elementwise):
             if fits and y.shape[0] == other.shape[0]:
                 return y.mul_(other)
         return Elementwise._compute(self, x)
+
+    def _merge_masked(self, tensors: list[Tensor], masks: list[Tensor | None]) -> Tensor:
+        pairs = zip(tensors, masks, strict=True)
+        y = reduce(operator.mul, [x if m is None else torch.where(m, x, 1) for x, m in pairs])
+        given = [mask for mask in masks if mask is not None]
+        return torch.where(reduce(operator.or_, given), y, 0) if len(given) == len(masks) else y
 
 
 @keras_layer()
@@ -195,7 +260,7 @@ class Average(Elementwise):
 
 
 @keras_layer()
-class Maximum(Elementwise):
+class Maximum(MaskedElementwise):
     """The elementwise maximum of a list of tensors.
 
     Same as `keras.layers.Maximum`, except that float64 stays float64. See `Add` for the arguments.
@@ -211,7 +276,7 @@ class Maximum(Elementwise):
 
 
 @keras_layer()
-class Minimum(Elementwise):
+class Minimum(MaskedElementwise):
     """The elementwise minimum of a list of tensors.
 
     Same as `keras.layers.Minimum`, except that float64 stays float64. See `Add` for the arguments.
@@ -256,6 +321,25 @@ class Concatenate(Merge):
             self.axis = operator.index(axis)
         except TypeError:
             self._refuse_argument("axis", "an integer", axis, error=TypeError)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the masks concatenated along the axis, True for an input without one.
+
+        Along the channels, a step is left out where all masks do so, in Keras 2 where any does.
+        """
+        masks = [None] if mask is None else list_masks(self, mask, len(inputs))
+        if all(one is None for one in masks):
+            return None
+        found = [self._widen(*pair) for pair in zip(masks, inputs, strict=True)]
+        joined = torch.cat(found, self.axis)
+        return joined.all(-1) if self.masks_of_keras_2 else joined.any(-1)
+
+    def _widen(self, mask: Any, x: Any) -> Tensor:
+        """Return a mask with the shape of its tensor."""
+        if mask is None:
+            return torch.ones_like(self._as_tensor(x), dtype=torch.bool)
+        missing = (None,) * (len(x.shape) - mask.ndim)
+        return mask.bool()[(..., *missing)].expand(x.shape)  # type: ignore[no-any-return]
 
     def _output_shape(self, shapes: Any, argument: str = "input_shape") -> Sizes:
         first, axis = shapes[0], self.axis
