@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from kerastorch import layers
 from kerastorch.layers import (
+    BatchNormalization,
     Concatenate,
     Dot,
     GlobalAveragePooling1D,
@@ -114,6 +115,27 @@ def test_the_mean_of_the_steps_in_the_mask(data_format, keepdims):
     assert layer.compute_mask(given, LEFT) is None
     with pytest.raises(ValueError, match=r"`mask` must be of the shape \(2, 3\)"):
         layer(given, mask=torch.ones(2, 4))
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_batch_statistics_of_the_positions_in_the_mask(axis):
+    layer = BatchNormalization(axis=axis, momentum=0.5)
+    layer(X)
+    layer.running_mean.zero_()
+    mask = LEFT if axis == -1 else LEFT[:, :, None].expand(2, 3, 4)[..., 0]
+    outputs = layer(X, mask=mask)
+    if axis == -1:
+        rows = X[mask]
+        mean, variance = rows.mean(0), rows.var(0, correction=0)
+        assert_close(layer.running_mean, mean / 2)
+        assert_close(outputs, (X - mean) * (variance + 1e-3).rsqrt(), rtol=1e-5, atol=1e-5)
+    before = layer.running_mean.clone()
+    layer.eval()
+    assert torch.equal(layer(X, mask=mask), layer(X)) and torch.equal(layer.running_mean, before)
+    with pytest.raises(ValueError, match=r"`mask` must be of the shape \(2, 3\)"):
+        layer(X, mask=torch.ones(2, 4))
+    with pytest.raises(ValueError, match="`mask` must be None with `renorm`"):
+        BatchNormalization(renorm=True)(X, mask=LEFT)
 
 
 def test_layers_without_steps_drop_the_mask():
