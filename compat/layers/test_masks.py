@@ -17,7 +17,7 @@ X, Y = (torch.tensor(RANDOM.normal(size=(3, 5, 4)), dtype=torch.float32) for _ i
 LEFT, RIGHT = (torch.tensor(RANDOM.random((3, 5)) > 0.5) for _ in "xy")
 CASES = {case.name: case for case in every_case() if case.in_keras and case.layer.rank is None}
 ONE = [n for n, c in CASES.items() if not isinstance(c.shape, list) and n != "InputLayer"]
-MERGES = [n for n, c in CASES.items() if isinstance(c.shape, list) and n != "Dot"]
+MERGES = ["Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"]
 
 
 def call(layer, tensors, masks):
