@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+import kerastorch
 from kerastorch.layers import Embedding, Masking
 from tests.layers.case import NoModule, cases
 
@@ -141,3 +142,13 @@ def test_masking_compares_with_an_array():
     x = torch.tensor([[[1.0, 2.0], [2.0, 1.0]]])
     assert layer.compute_mask(x).tolist() == [[False, True]]
     assert layer.get_config()["mask_value"] == [1.0, 2.0]
+
+
+def test_files_hold_the_update_of_lora_merged(tmp_path):
+    source = nn.Sequential(Embedding(4, 2, input_shape=(3,)))
+    target = nn.Sequential(Embedding(4, 2, input_shape=(3,)))
+    source[0].enable_lora(3)
+    nn.init.ones_(source[0].lora_embeddings_b)
+    kerastorch.save_weights(source, tmp_path / "one.weights.h5")
+    kerastorch.load_weights(target, tmp_path / "one.weights.h5")
+    assert_close(target[0].weight, source[0].embeddings)
