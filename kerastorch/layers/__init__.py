@@ -12,8 +12,11 @@ from .convolution.local import *
 from .convolution.separable import *
 from .convolution.transpose import *
 from .core.dense import *
+from .core.embedding import *
 from .core.identity import *
 from .core.input import *
+from .core.masking import *
+from .merging.concatenate import *
 from .merging.dot import *
 from .merging.merge import *
 from .normalization.batch_norm import *

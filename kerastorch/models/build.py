@@ -136,6 +136,7 @@ class _Builder:
         if keras_3:
             config = layer_class.upgrade_config_of_keras_3(config, int(keras_3[1]))
         made = layer_class.from_config(config, objects)
+        made.masks_of_keras_2 = keras_2
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made
 

@@ -28,6 +28,7 @@ class Computation:
     _output_rank: int | None = None  # the rank of the output if it differs from the input's
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
     supports_masking = False  # the output has the mask of the input
+    masks_of_keras_2 = False  # whether masks are those of Keras 1 and 2: in a model of theirs
     creates_mask = False  # the output may have a mask where no input has one
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:

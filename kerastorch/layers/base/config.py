@@ -15,7 +15,7 @@ Config = dict[str, Any]
 L = TypeVar("L")
 
 COMMON = ("name", "trainable", "dtype")
-OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", *COMMON)
+OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", "weights", *COMMON)
 
 
 def collect_namespaces(cls: Any) -> Config:
@@ -88,7 +88,8 @@ def make_layer(
     try:
         arguments = layer_class.upgrade_config(config)
         for argument in ("batch_input_shape", "input_dim", "input_length"):
-            arguments.pop(argument, None)  # of Keras 1 and 2: a model reads them
+            if argument not in layer_class.arguments():
+                arguments.pop(argument, None)  # of Keras 1 and 2: a model reads them
         for argument, value in arguments.items():
             namespace = layer_class.argument_namespaces.get(argument)
             if namespace is None:

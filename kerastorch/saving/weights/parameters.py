@@ -18,7 +18,8 @@ from .torch_modules import KINDS, View, find_adapter
 
 Shape = tuple[int, ...]
 METHOD = "load_keras_weights"  # of custom modules
-MERGED = ("lora_kernel_a", "lora_kernel_b")  # Keras 3's files hold them merged into the kernel
+# Keras 3's files hold these merged into the kernel or the table of an embedding.
+MERGED = ("lora_kernel_a", "lora_kernel_b", "lora_embeddings_a", "lora_embeddings_b")
 
 
 @dataclass(frozen=True)

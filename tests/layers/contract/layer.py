@@ -35,7 +35,7 @@ class LayerContract:
     def test_config_lists_every_argument_but_where_and_how_it_runs(self, case):
         layer = case.make(activity_regularizer="l2")
         unset = set(case.layer._omit_config_if_unset) - {"activity_regularizer"}
-        apart = {"autocast", "input_shape", "device", *unset}
+        apart = {"autocast", "input_shape", "device", "weights", *unset}
         assert set(layer.get_config()) - apart == set(layer.arguments()) - apart
 
     def test_config_keeps_what_all_layers_share(self, case):
