@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any, ClassVar, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
 
 from .._core.errors import argument_error
 from .._core.scripting import NotScriptable
+from ..graph.attribute_names import name_attributes
 from ..graph.shapes import UNKNOWN, iterate_shapes, to_shapes
+from ..graph.slots import Slot, fill_slots
 from ..graph.spec import ModelSpec
 from ..layers.base.layer import Layer
-from .calls import CONSTANT, CallPlan, ModuleCall, Slot, call_module, fill_slots
+from .calls import CONSTANT, CallPlan, ModuleCall, call_module
 from .error_context import add_layer_context, make_missing_layer_error
 from .inputs import Input, store_inputs
 from .lowering import Lowering, ValueFacts
+from .masks import Masks, creates_mask, get_masks, list_input_masks
 from .program import Program, select_mode
 from .shape_inference import Shapes
 from .summary import format_summary
@@ -48,6 +52,10 @@ class Model(NotScriptable, nn.Module):
         ValueError: a layer does not accept its input shape.
     """
 
+    call_arguments: ClassVar[tuple[str, ...]] = ("mask",)
+    first_argument: ClassVar[str] = "inputs"
+    carries_masks: ClassVar[bool] = True
+
     def __init__(
         self,
         spec: ModelSpec,
@@ -66,7 +74,7 @@ class Model(NotScriptable, nn.Module):
         self._plan: Any = None  # the CallPlan, never changed after the constructor
         self._program: Any = None
         self._attributes: dict[str, str] = {}  # layer name -> attribute
-        self._attributes = _name_attributes(self, layers)
+        self._attributes = name_attributes(layers, {*vars(self), *dir(type(self))}, CONSTANT)
         for name, layer in layers.items():
             self.add_module(self._attributes[name], layer)
         self._keep_originals(())
@@ -83,12 +91,16 @@ class Model(NotScriptable, nn.Module):
         """Return what a run computes, and the inputs in the order of their slots."""
         raise NotImplementedError
 
-    def forward(self, inputs: Any) -> Any:
+    def forward(
+        self, inputs: Any, mask: Any = None, *, output_masks: list[Any] | None = None
+    ) -> Any:
         """Compute the outputs.
 
         Args:
             inputs: A tensor or array, or a structure of them as for Keras's model: a list in the
                 order of the inputs, or a dict by name.
+            mask: The mask (batch, steps) of the input, or a mask or None for each, in their order.
+            output_masks: A list to which the masks of the outputs are appended, as one structure.
 
         Returns:
             The outputs in the structure of Keras's model.
@@ -107,8 +119,28 @@ class Model(NotScriptable, nn.Module):
             store_inputs(self, template, inputs, values)
         for slot, name, _ in constants:
             values[slot] = self._buffers[name]
-        self._run(values)
+        masks = {} if mask is None else list_input_masks(self, mask)
+        self._run(values, masks)
+        if output_masks is not None:
+            output_masks.append(get_masks(outputs, masks))
         return values[outputs.index] if isinstance(outputs, Slot) else fill_slots(outputs, values)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Compute the masks of the outputs; this runs the model. The arguments are `forward`'s."""
+        found: list[Any] = []
+        self.__call__(inputs, mask, output_masks=found)
+        return found[0]
+
+    @property
+    def creates_mask(self) -> bool:
+        """Whether a layer inside creates masks, as `Embedding(mask_zero=True)` does."""
+        return any(creates_mask(module) for module in self.layers.values())
+
+    def reset_states(self) -> None:
+        """Set the states of all layers with `stateful=True` to zero."""
+        for module in self.modules():
+            if isinstance(module, Layer) and hasattr(module, "reset_states"):
+                cast(Any, module).reset_states()
 
     @property
     def layers(self) -> dict[str, nn.Module]:
@@ -238,19 +270,19 @@ class Model(NotScriptable, nn.Module):
         self._program = program = Lowering(self._plan, self._modules, inputs).make_program()
         return program
 
-    def _run(self, values: list[Any]) -> None:
-        """Compute all values in place from the inputs and constants in their slots."""
+    def _run(self, values: list[Any], masks: Masks) -> None:
+        """Compute all values and masks in place from the inputs and constants in their slots."""
         calls = self._plan.calls
         numbers: Iterable[int] = range(len(calls))
         mode = select_mode(values[: len(self._inputs) or 1])
-        if mode is not None and self._is_lowered():
+        if mode is not None and not masks and self._is_lowered():
             program = self._program
-            failed = program.run(values, self._modules, mode, self._call)
+            failed = program.run(values, self._modules, mode, partial(self._call, masks=masks))
             if failed is None:
                 return
             numbers = (*program.restore(values, failed), *range(failed, len(calls)))
         for number in numbers:
-            self._call(calls[number], values)
+            self._call(calls[number], values, masks)
             for slot in calls[number].dead:
                 values[slot] = None
 
@@ -262,10 +294,10 @@ class Model(NotScriptable, nn.Module):
             return False
         return bool(self._program.instructions)
 
-    def _call(self, call: ModuleCall, values: list[Any]) -> None:
+    def _call(self, call: ModuleCall, values: list[Any], masks: Masks) -> None:
         """Make a plain call; add the model and the layer to the message of an error."""
         try:
-            call_module(call, self._modules, values)
+            call_module(call, self._modules, values, masks)
         except Exception as error:
             if is_compiling():  # the compiler cannot trace a change of an error
                 raise
@@ -305,23 +337,3 @@ class Model(NotScriptable, nn.Module):
         layers = self.layers.items()
         kept = {name: layer for name, layer in layers if name not in replaced}
         self._originals = weakref.WeakValueDictionary(kept)  # frees modules once replaced
-
-
-def _name_attributes(model: nn.Module, names: Collection[str]) -> dict[str, str]:
-    """Return the attribute of each layer, as documented in `Model`."""
-
-    def is_free(name: str) -> bool:
-        is_taken = name in vars(model) or hasattr(type(model), name)
-        return not (is_taken or name.startswith(CONSTANT))
-
-    used = {name for name in names if name and "." not in name and is_free(name)}
-    found = {}
-    for name in names:
-        attribute = name
-        if name not in used:
-            attribute = name.replace(".", "_") or "_"
-            while attribute in used or not is_free(attribute):
-                attribute = f"_{attribute}" if attribute.startswith(CONSTANT) else f"{attribute}_"
-            used.add(attribute)
-        found[name] = attribute
-    return found

@@ -213,10 +213,12 @@ def _check_call(call: Call, module: nn.Module) -> None:
         except TypeError as error:
             raise ValueError(f"{call.layer!r} ({module.key}): {error}") from error
     elif isinstance(module, (Layer, Model)):
-        named = call.kwargs.keys() - {"training", *getattr(module, "call_arguments", ())}
-        if len(call.args) != 1 or named:
-            what = f"a {type(module).__name__} must be called on its inputs alone"
-            found = f"{len(call.args)} arguments and {sorted(named)}"
+        accepted = module.call_arguments
+        unknown = sorted(call.kwargs.keys() - {"training", *accepted})
+        if not 1 <= len(call.args) <= 1 + len(accepted) or unknown:
+            also = f", and on {', '.join(accepted)}" if accepted else " alone"
+            what = f"a {type(module).__name__} must be called on its inputs{also}"
+            found = f"{len(call.args)} arguments and {unknown}"
             remedy = "Rebuild the model in PyTorch, and load the weights with `load_weights`."
             raise ValueError(f"{call.layer!r}: {what}. Found: {found}. {remedy}")
 
@@ -238,7 +240,7 @@ def _output_count(module: nn.Module) -> int | None:
     if isinstance(module, Sequential):
         last = list(module.layers.values())[-1:]
         return _output_count(last[0]) if last else 1
-    return 1 if isinstance(module, Layer) else None
+    return module.output_count if isinstance(module, Layer) else None
 
 
 def _require_one_mode(spec: ModelSpec, model: Model) -> None:

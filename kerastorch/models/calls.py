@@ -11,17 +11,13 @@ from torch import Tensor, nn
 from .._core.arrays import to_tensor
 from .._core.errors import argument_error
 from .._ops.tracing import is_exporting
+from ..graph.slots import Slot, fill_slots, list_slots
 from ..graph.spec import ModelSpec, TensorRef, iterate_refs, map_refs
 from ..graph.structure import flatten, map_structure
 from ..layers.base.layer import Layer
+from .masks import Masks, add_masks, carries_masks, creates_mask, get_first_argument, store_masks
 
 CONSTANT = "_constant_"  # prefix of the buffers for arrays in the config, before the slot
-
-
-class Slot(NamedTuple):
-    """The index of a tensor in the list of values of a run."""
-
-    index: int  # type: ignore[assignment]
 
 
 class ModuleCall(NamedTuple):
@@ -37,6 +33,7 @@ class ModuleCall(NamedTuple):
     is_list: bool  # whether that argument is a list
     reads: tuple[int, ...]  # the slots in all arguments
     dead: tuple[int, ...]  # the slots that no later call reads
+    keras_2: bool = False  # whether a file of Keras 1 or 2 says so
 
 
 class CallPlan(NamedTuple):
@@ -49,23 +46,6 @@ class CallPlan(NamedTuple):
     outputs: Any  # their structure
 
 
-def fill_slots(template: Any, values: Sequence[Any]) -> Any:
-    """Return a structure with each Slot replaced by its value; faster than `map_structure`."""
-    if isinstance(template, Slot):
-        return values[template.index]
-    if isinstance(template, (list, tuple)):
-        found = [fill_slots(inner, values) for inner in template]
-        return tuple(found) if isinstance(template, tuple) else found
-    if isinstance(template, dict):
-        return {key: fill_slots(inner, values) for key, inner in template.items()}
-    return template
-
-
-def list_slots(structure: Any) -> tuple[int, ...]:
-    """Return the slots in a structure."""
-    return tuple(slot.index for slot in flatten(structure, Slot))
-
-
 def iterate_layers(module: nn.Module) -> Iterator[Layer]:
     """Yield the layers in a module, itself included; shared ones may be repeated."""
     if isinstance(module, Layer):
@@ -75,11 +55,15 @@ def iterate_layers(module: nn.Module) -> Iterator[Layer]:
             yield from iterate_layers(child)
 
 
-def call_module(call: ModuleCall, modules: Mapping[str, Any], values: list[Any]) -> None:
-    """Call a module, and store the outputs that are used in their slots."""
+def call_module(
+    call: ModuleCall, modules: Mapping[str, Any], values: list[Any], masks: Masks
+) -> None:
+    """Call a module, and store the outputs that are used in their slots, and their masks."""
     module, inputs = modules[call.attribute], call.inputs
-    if inputs is None:
-        y = _call_again(call, modules, values)
+    if any(slot in masks for slot in call.reads) or creates_mask(module):
+        y = _call_with_masks(call, modules, values, masks)
+    elif inputs is None:
+        y = _call_again(call, modules, *fill_slots((call.args, call.kwargs), values))
     else:
         y = module([values[slot] for slot in inputs] if call.is_list else values[inputs[0]])
     for index, slot in call.outputs:
@@ -93,12 +77,33 @@ def call_module(call: ModuleCall, modules: Mapping[str, Any], values: list[Any])
         values[slot] = parts[index]
 
 
-def _call_again(call: ModuleCall, modules: Mapping[str, Any], values: list[Any]) -> Any:
+def _call_with_masks(
+    call: ModuleCall, modules: Mapping[str, Any], values: list[Any], masks: Masks
+) -> Any:
+    """Call a module with the masks of its inputs; store those of its outputs."""
+    module = modules[call.attribute]
+    found: Any = []
+    args, kwargs = fill_slots((call.args, call.kwargs), values)
+    templates = call.args, call.kwargs
+    mask = add_masks(module, templates, kwargs, masks, keras_2=call.keras_2)
+    if carries_masks(module):
+        y = _call_again(call, modules, args, {**kwargs, "output_masks": found})
+        found = found[0]
+    else:
+        y = _call_again(call, modules, args, kwargs)
+        if hasattr(module, "compute_mask"):
+            first = args[0] if args else kwargs[get_first_argument(module)]
+            found = module.compute_mask(first, mask)
+    store_masks(call.outputs, found, masks)
+    return y
+
+
+def _call_again(
+    call: ModuleCall, modules: Mapping[str, Any], args: Any, kwargs: Mapping[str, Any]
+) -> Any:
     """Call a module with all its arguments; layers that ran before keep their activity losses."""
     kept = _activity_losses(call, modules) if call.again else {}
-    found = modules[call.attribute](
-        *fill_slots(call.args, values), **fill_slots(call.kwargs, values)
-    )
+    found = modules[call.attribute](*args, **kwargs)
     if not is_exporting():  # which records none
         for layer, terms in kept.items():
             layer._activity_losses[:0] = terms
@@ -121,7 +126,7 @@ def plan_sequential(attributes: Mapping[str, str], layers: Mapping[str, nn.Modul
     `attributes` and `layers` are by the name of the layer; InputLayers are left out.
     """
     drafts = [
-        _Draft(attributes[name], layer, (Slot(slot),), {}, ((None, slot + 1),))
+        _Draft(attributes[name], layer, (Slot(slot),), {}, ((None, slot + 1),), False)
         for slot, (name, layer) in enumerate(layers.items())
     ]
     last = Slot(len(drafts))
@@ -153,6 +158,7 @@ def plan_functional(
     arguments = [call.arguments for call in spec.calls]
     for ref in sorted({*iterate_refs([arguments, spec.outputs])}):
         used.setdefault(ref[:2], []).append(ref)
+    keras_2 = {layer.name for layer in spec.layers if layer.keras_2}
     drafts = []
     for call in spec.calls:
         given = {name: value for name, value in call.kwargs.items() if name != "training"}
@@ -160,7 +166,8 @@ def plan_functional(
         args, kwargs = map_structure(to_slot, (call.args, given), leaves)
         written = used.get((call.layer, call.number), [])
         outputs = tuple((ref.index, slot(ref).index) for ref in written)
-        drafts.append(_Draft(attributes[call.layer], layers[call.layer], args, kwargs, outputs))
+        layer = attributes[call.layer], layers[call.layer]
+        drafts.append(_Draft(*layer, args, kwargs, outputs, call.layer in keras_2))
     found = map_refs(spec.outputs, slot)
     if isinstance(found, list) and len(found) == 1:
         found = found[0]  # as Keras's models do
@@ -176,6 +183,7 @@ class _Draft(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     outputs: tuple[tuple[int | None, int], ...]
+    keras_2: bool
 
 
 def _complete_calls(drafts: Sequence[_Draft], outputs: Any) -> tuple[ModuleCall, ...]:
@@ -184,9 +192,8 @@ def _complete_calls(drafts: Sequence[_Draft], outputs: Any) -> tuple[ModuleCall,
     last_uses = find_last_uses(all_reads, list_slots(outputs))
     first: dict[Layer, str] = {}  # layer -> the module in which it runs first
     calls = []
-    for (attribute, module, args, kwargs, written), reads, dead in zip(
-        drafts, all_reads, last_uses, strict=True
-    ):
+    for draft, reads, dead in zip(drafts, all_reads, last_uses, strict=True):
+        attribute, module, args, kwargs, written, keras_2 = draft
         layers = list(iterate_layers(module))
         again = tuple(dict.fromkeys(first[layer] for layer in layers if layer in first))
         for layer in layers:
@@ -197,7 +204,9 @@ def _complete_calls(drafts: Sequence[_Draft], outputs: Any) -> tuple[ModuleCall,
         is_direct = bool(tensors) and all(isinstance(one, Slot) for one in tensors)
         inputs = reads if is_direct else None
         calls.append(
-            ModuleCall(attribute, args, kwargs, written, again, inputs, is_list, reads, dead)
+            ModuleCall(
+                *(attribute, args, kwargs, written, again, inputs, is_list, reads, dead, keras_2)
+            )
         )
     return tuple(calls)
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..graph.shapes import UNKNOWN, Shape, complete_shape, iterate_shapes
+from ..graph.slots import list_slots
 from ..graph.spec import TensorRef, iterate_refs, map_refs
 from .base import Model as Model
-from .calls import CallPlan, list_slots, plan_functional
+from .calls import CallPlan, plan_functional
 from .inputs import Input
 from .shape_inference import Shapes, fill_functional
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from .._core.arrays import find_remedy, to_tensor
 from .._core.errors import argument_error
+from ..graph.slots import Slot
 from ..graph.structure import map_structure
 from ..layers.core.input import InputLayer, to_dense
-from .calls import Slot
 
 
 class Input(NamedTuple):

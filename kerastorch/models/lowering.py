@@ -6,7 +6,8 @@
 - A convolution or a pooling does the padding of the ZeroPadding2D before it.
 
 This applies to layers of exactly the classes of `kerastorch.layers`, without hooks or an activity
-regularizer, on inputs of their compute dtype. All other layers are called plainly.
+regularizer, on inputs of their compute dtype. All other layers are called plainly, and so are all
+layers of a model in which there are masks.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from torch import Tensor
 
 from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from .._core.registry import is_registered as is_registered_class
-from .calls import CallPlan, ModuleCall, find_last_uses, list_slots
+from ..graph.slots import list_slots
+from .calls import CallPlan, ModuleCall, find_last_uses
+from .masks import carries_masks, creates_mask
 from .program import WITH_GRADIENTS, WITHOUT_GRADIENTS, Instruction, Options, Program, has_hooks
 
 
@@ -70,14 +73,18 @@ class Lowering:
             self.add_move(len(self.plan.calls), slot, False)
         dead = find_last_uses([one.inputs for one in self.instructions], self.outputs)
         steps = [one._replace(dead=d) for one, d in zip(self.instructions, dead, strict=True)]
-        if all(one.attribute is None for one in steps):
-            steps = []
         names = dict.fromkeys(call.attribute for call in self.plan.calls)
         modules: dict[str, Any] = {name: self.modules.get(name) for name in names}
+        masked = any(map(creates_mask, modules.values()))
+        if masked or all(one.attribute is None for one in steps):
+            steps = []
+        inside = () if masked else (name for name, one in modules.items() if carries_masks(one))
         own = {name: one for name, one in modules.items() if is_registered(one)}
         layers = tuple((name, one._state, self.has_user_hooks(one)) for name, one in own.items())
         others = tuple((name, type(one)) for name, one in modules.items() if name not in own)
-        return Program(self.plan.size, tuple(steps), layers, others, tuple(self.deferred))
+        return Program(
+            *(self.plan.size, tuple(steps), layers, others, tuple(inside), tuple(self.deferred))
+        )
 
     @staticmethod
     def has_user_hooks(module: Any) -> bool:

@@ -12,6 +12,7 @@ from torch.nn.modules import module as torch_module
 from .._core.layout import CHANNELS_LAST, permute_axes
 from .._ops.tracing import is_autocast_enabled, is_compiling_static
 from .calls import ModuleCall
+from .masks import creates_mask
 
 WITHOUT_GRADIENTS, WITH_GRADIENTS, COMPILED = range(3)  # the modes of a run
 FAILURES = (IndexError, RuntimeError, ValueError)  # what a computation raises
@@ -48,6 +49,7 @@ class Program(NamedTuple):
     # Attribute, state number and whether there are hooks, of each layer of `kerastorch.layers`
     layers: tuple[tuple[str, int, bool], ...]
     others: tuple[tuple[str, type], ...]  # attribute and class of each other module
+    unmasked: tuple[str, ...]  # the attributes of the models inside, none of which creates masks
     deferred: tuple[tuple[int, int], ...]  # the indices of paddings, and of the calls that do them
 
     def is_current(self, modules: Mapping[str, Any]) -> bool:
@@ -59,7 +61,7 @@ class Program(NamedTuple):
         for attribute, kind in self.others:
             if type(modules.get(attribute)) is not kind:
                 return False
-        return True
+        return not any(creates_mask(modules[attribute]) for attribute in self.unmasked)
 
     def run(
         self, values: list[Any], modules: Mapping[str, Any], mode: int, call_module: PlainCall

@@ -29,11 +29,13 @@ class Sequential(Model):
             inputs = (Input("inputs", getattr(torch, first.compute_dtype), None),)
         return plan_sequential(self._attributes, called), inputs
 
-    def forward(self, inputs: Any) -> Any:
+    def forward(
+        self, inputs: Any, mask: Any = None, *, output_masks: list[Any] | None = None
+    ) -> Any:
         """Compute the last layer's output; see `Model.forward`."""
         # Its own code, since torch.compile makes sizes dynamic that differ between the calls of one
         # function, whatever the model.
-        return super().forward(inputs)
+        return super().forward(inputs, mask, output_masks=output_masks)
 
     def _fill_shapes(self, given: Any, found: Shapes) -> None:
         declared = self._inputs[0].shape if self._inputs else None

@@ -28,6 +28,7 @@ class Computation:
     _output_rank: int | None = None  # the rank of the output if it differs from the input's
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
     supports_masking = False  # the output has the mask of the input
+    creates_mask = False  # the output may have a mask where no input has one
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return the mask of the output, None if it has none.
@@ -41,6 +42,13 @@ class Computation:
             mask: The mask of the input, or a list with a mask or None for each.
         """
         return mask if self.supports_masking else None
+
+    @classmethod
+    def upgrade_call(
+        cls, args: list[Any], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Convert the arguments of a call in a file of Keras 1 or 2 to those of `forward`."""
+        return args, kwargs
 
     @property
     def output_count(self) -> int:

@@ -56,7 +56,8 @@ class Layer(LazyLayer, Computation):
     keeps_flatten_order: ClassVar[bool] = False  # outputs the elements in the input's order
     is_flat: ClassVar[bool] = False  # the output has no (known) spatial axes
     omits_data_format: ClassVar[bool] = False  # in configs of Keras 1 or 2
-    call_arguments: ClassVar[tuple[str, ...]] = ()  # arguments of `forward` after the inputs
+    first_argument: ClassVar[str] = "inputs"  # the name of the first argument of `forward`
+    call_arguments: ClassVar[tuple[str, ...]] = ()  # those after it that a model may give
     differs_in_keras_2: ClassVar[bool] = False  # whether Keras 1 and 2 compute something else
 
     keras_2 = False  # whether a layer computes that: one from a file or a config of theirs
