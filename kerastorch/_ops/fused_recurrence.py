@@ -76,7 +76,7 @@ def run_gru(
         gates = x.new_tensor([0.0, _FROZEN, 0.0]).repeat_interleave(units)
         weights = [torch.cat([weights[0], gates[:, None].to(weights[0])], 1), *weights[1:]]
     biased = len(weights) > 2
-    y, h = torch._VF.gru(x, state[None], weights, biased, 1, 0.0, False, False, True)  # type: ignore[attr-defined]
+    y, h = torch._VF.gru(x, state[None], weights, biased, 1, 0.0, False, False, True)
     if mask is not None:
         shown = mask if zero_output else mask.cumsum(1) > 0
         y = torch.where(shown[..., None], y, 0)
@@ -88,7 +88,7 @@ def _call_lstm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Call torch's kernel, in training, too: it has no dropout of its own here."""
     biased = len(weights) > 2
-    y, h, c = torch._VF.lstm(  # type: ignore[attr-defined]
+    y, h, c = torch._VF.lstm(
         x, (h[None], c[None]), weights, biased, 1, 0.0, torch.is_grad_enabled(), False, True
     )
     return y, h[0], c[0]

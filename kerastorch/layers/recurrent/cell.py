@@ -31,7 +31,9 @@ class RecurrentCell(RecurrentUnit):
         """The number of tensors that `forward` returns."""
         return 1 + self._state_count
 
-    def forward(self, inputs: Any, states: Any) -> tuple[Tensor, States]:
+    def forward(  # type: ignore[override]
+        self, inputs: Any, states: Any
+    ) -> tuple[Tensor, States]:
         """Compute one step.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ class GRUUnit(RecurrentUnit):
         ),
         declare_weight("bias", "bias", when="use_bias"),
     )  # fmt: skip
-    fixed_arguments = ("units", "use_bias", "reset_after")
+    fixed_arguments: ClassVar[tuple[str, ...]] = ("units", "use_bias", "reset_after")
     _gates = 3
     reset_after: bool
 
@@ -72,8 +72,8 @@ class GRUUnit(RecurrentUnit):
 
             def step(projected: Tensor, states: States) -> tuple[Tensor, States]:
                 h = states[0]
-                gates, inner = projected.split((2 * n, n), -1)
-                others, product = add_product(own, h).split((2 * n, n), -1)
+                gates, inner = torch.split(projected, [2 * n, n], -1)
+                others, product = torch.split(add_product(own, h), [2 * n, n], -1)
                 z, r = recurrent_activation(gates + others).chunk(2, -1)
                 new = activation(inner + r * product)
                 h = z * h + (1 - z) * new
@@ -87,7 +87,7 @@ class GRUUnit(RecurrentUnit):
 
         def step_before(projected: Tensor, states: States) -> tuple[Tensor, States]:
             h = states[0]
-            gates, inner = projected.split((2 * n, n), -1)
+            gates, inner = torch.split(projected, [2 * n, n], -1)
             z, r = recurrent_activation(add_gates(gates, h)).chunk(2, -1)
             new = activation(add_new(inner, r * (h if last is None else h * last)))
             h = z * h + (1 - z) * new

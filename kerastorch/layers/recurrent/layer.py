@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ..._ops.recurrence import States, flatten_states, reverse_time
 from ..base.layer import Layer
-from ..base.weights import Shape
 from .unit import read_states
 
 SWITCHES = (
-    "return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask",
+    "return_sequences", "return_state", "go_backwards",
+    "stateful", "unroll", "zero_output_for_mask",
 )  # fmt: skip
 
 
@@ -184,12 +184,9 @@ def _shapes(sizes: Sequence[Any], batch: int | None) -> list[Any]:
     ]
 
 
-def _detach(states: States) -> States:
+def _detach(states: Any) -> States:
     return [_detach(s) if isinstance(s, (list, tuple)) else s.detach() for s in states]
 
 
-def _convert(states: States, x: Tensor) -> States:
+def _convert(states: Any, x: Tensor) -> States:
     return [_convert(s, x) if isinstance(s, (list, tuple)) else s.to(x) for s in states]
-
-
-__all__ = ["RecurrentLayer", "Shape"]

@@ -56,7 +56,7 @@ class RecurrentUnit(Layer):
         "dropout_W": "dropout",
         "dropout_U": "recurrent_dropout",
     }
-    fixed_arguments = ("units", "use_bias")
+    fixed_arguments: ClassVar[tuple[str, ...]] = ("units", "use_bias")
     depends_on_training_mode = True
     returns_new_tensor = True
     _omit_config_if_unset = ()
@@ -125,7 +125,7 @@ class RecurrentUnit(Layer):
             if more.shape == state_dict[first].shape and more.any():
                 state_dict[first] = state_dict[first] + more
             state_dict[second] = torch.zeros_like(more)
-        super()._load_from_state_dict(state_dict, prefix, *others)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     # The config
 
@@ -146,9 +146,6 @@ class RecurrentUnit(Layer):
         if upgraded.get("unit_forget_bias") in ("zero", "zeros", "one", "ones"):
             upgraded["unit_forget_bias"] = upgraded["unit_forget_bias"].startswith("one")
         upgraded.pop("consume_less", None)
-        for key in _OLD_KEYS[:1]:
-            if upgraded.get(key) not in (None, 1, 2):
-                upgraded[key] = 2
         if is_old:
             cls._add_old_defaults(upgraded)
             for key in ("activation", "recurrent_activation"):

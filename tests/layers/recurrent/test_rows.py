@@ -1,0 +1,49 @@
+"""The rows of the recurrent layers for the tests of every layer."""
+
+from typing import Any
+
+from kerastorch.layers import GRU, LSTM, SimpleRNN
+
+from ..case import cases
+
+REFUSED: list[tuple[str, Any, type[Exception]]] = [
+    ("units", 0, ValueError),
+    ("units", -1, ValueError),
+    ("activation", "no_such", ValueError),
+]
+
+CASES = [
+    *cases(
+        LSTM,
+        {"units": 3},
+        {"units": 3, "return_sequences": True, "use_bias": False},
+        {"units": 2, "activation": "relu", "recurrent_activation": "hard_sigmoid"},
+        {"units": 2, "go_backwards": True, "return_sequences": True, "bias_initializer": "uniform"},
+        shape=(2, 5, 4),
+        other=[(3, 5, 4)],
+        refused=[(2, 4), (2, 5, 3), (2, 0, 4)],
+        refused_arguments=REFUSED,
+        integers="converted",
+    ),
+    *cases(
+        GRU,
+        {"units": 3},
+        {"units": 3, "return_sequences": True, "reset_after": False},
+        {"units": 2, "activation": "relu", "recurrent_activation": "hard_sigmoid"},
+        shape=(2, 5, 4),
+        other=[(3, 5, 4)],
+        refused=[(2, 4), (2, 5, 3), (2, 0, 4)],
+        refused_arguments=REFUSED,
+        integers="converted",
+    ),
+    *cases(
+        SimpleRNN,
+        {"units": 3},
+        {"units": 3, "return_sequences": True, "activation": "relu"},
+        shape=(2, 5, 4),
+        other=[(3, 5, 4)],
+        refused=[(2, 4), (2, 5, 3), (2, 0, 4)],
+        refused_arguments=REFUSED,
+        integers="converted",
+    ),
+]
