@@ -48,6 +48,7 @@ class Layer(LazyLayer, Computation):
     _omit_config_if_unset: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
     _config_keys_first: ClassVar[tuple[str, ...]] = ()  # after those that all layers share
     _config_keys_last: ClassVar[tuple[str, ...]] = ()
+    _never_in_config: ClassVar[tuple[str, ...]] = ()  # arguments that Keras does not write
     _shape_arguments: ClassVar[tuple[str, ...]] = ()  # shown by the messages about shapes
     _least_rank: ClassVar[int] = 0  # the fewest axes of an input, where several ranks are accepted
 

@@ -52,10 +52,6 @@ class RecurrentLayer(Layer):
         sizes = self.state_size
         return list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]
 
-    def initialize_parameters(self, *args: Any, **kwargs: Any) -> None:
-        """Build the layer from the arguments of its first call; torch's lazy hook calls this."""
-        super().initialize_parameters(*(args or (kwargs.get("sequences"),)))
-
     def forward(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> Any:
         """Go through a sequence.
 

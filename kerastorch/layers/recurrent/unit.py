@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.parameter import is_lazy
 
-from ... import activations, dtype_policies
+from ... import activations, dtype_policies, initializers
 from ..._core.arguments import as_positive_int
 from ..._core.config_versions import require_keras_1
 from ..._core.seeds import SeedGenerator
@@ -31,6 +32,8 @@ def declare_weights(suffix: str) -> tuple[WeightSpec, ...]:
             "recurrent_regularizer", "recurrent_constraint", Tensor.t,
         ),
         declare_weight(f"bias_ih{suffix}", "bias", when="use_bias"),
+        WeightSpec(f"bias_hh{suffix}", "second_bias", "_zeros", None, None, buffer=True,
+                   when="use_bias", in_keras=False),
     )  # fmt: skip
 
 
@@ -60,7 +63,7 @@ class RecurrentUnit(Layer):
     depends_on_training_mode = True
     returns_new_tensor = True
     _omit_config_if_unset = ()
-    _never_in_config: ClassVar[tuple[str, ...]] = ()
+    _zeros: Any = initializers.Zeros()
     _gates: ClassVar[int]
     _state_count: ClassVar[int] = 1
     _drops_all: ClassVar[bool] = False  # whether a dropout rate of 1 is obeyed
@@ -101,20 +104,10 @@ class RecurrentUnit(Layer):
         self._seeds = None if self.seed is None else SeedGenerator(self.seed)
         self._check_arguments()
         device = arguments.get("device")
-        self._register_zero_bias(device)
         self._register_weights(device, arguments.get("input_shape"))
 
     def _check_arguments(self) -> None:
         """Refuse values of the arguments of a subclass."""
-
-    def _register_zero_bias(self, device: Any) -> None:
-        """Register torch's second bias, which Keras lacks, as zeros."""
-        suffix = self.weight_specs[0].parameter.removeprefix("weight_ih")
-        if suffix == self.weight_specs[0].parameter:
-            return
-        dtype = dtype_policies.to_torch_dtype(self._policy.variable_dtype)
-        zeros = torch.zeros(self._gates * self.units, dtype=dtype, device=device)
-        self.register_buffer(f"bias_hh{suffix}", zeros if self.use_bias else None)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
         """Add the second bias of torch's module to the first: Keras has one."""
@@ -122,9 +115,10 @@ class RecurrentUnit(Layer):
         first, second = f"{prefix}bias_ih{suffix}", f"{prefix}bias_hh{suffix}"
         if first in state_dict and second in state_dict:
             more = state_dict[second]
-            if more.shape == state_dict[first].shape and more.any():
+            if not is_lazy(more) and more.shape == state_dict[first].shape and more.any():
                 state_dict[first] = state_dict[first] + more
-            state_dict[second] = torch.zeros_like(more)
+            if not is_lazy(more):
+                state_dict[second] = torch.zeros_like(more)
         super()._load_from_state_dict(state_dict, prefix, *others)
 
     # The config
@@ -163,7 +157,7 @@ class RecurrentUnit(Layer):
         for key in ("reset_after", "seed"):  # the last keys in Keras, in this order
             if key in config:
                 config[key] = config.pop(key)
-        return {key: value for key, value in config.items() if key not in self._never_in_config}
+        return config
 
     # Shapes
 
@@ -191,8 +185,8 @@ class RecurrentUnit(Layer):
         if not shape[-1]:
             self._refuse_argument(argument, "a shape with a known last size, 1 at least", shape)
         rows = self._gates * self.units
-        sizes = [(rows, shape[-1]), (rows, self.units), (rows,)]
-        found = zip(self.weight_specs, sizes, strict=True)
+        sizes = [(rows, shape[-1]), (rows, self.units), (rows,), (rows,)]
+        found = zip(self.weight_specs, sizes, strict=False)
         return {spec.parameter: size for spec, size in found if self._uses_weight(spec)}
 
     def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
@@ -204,13 +198,10 @@ class RecurrentUnit(Layer):
 
     def _weights(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the kernels and the bias in torch's order of axes, in the dtype of a tensor."""
-        found = [self._tensor(s.parameter) if self._uses_weight(s) else None
-                 for s in self._used_specs()]  # fmt: skip
+        specs = self.weight_specs[:3]
+        found = [self._tensor(s.parameter) if self._uses_weight(s) else None for s in specs]
         kernel, recurrent, bias = (w if w is None else w.to(like.dtype) for w in found)
         return kernel, recurrent, bias  # type: ignore[return-value]
-
-    def _used_specs(self) -> tuple[WeightSpec, ...]:
-        return self.weight_specs
 
     def _project(self, x: Tensor, masks: Masks = None) -> Tensor:
         """Return the part of all gates that needs no state, for an input of any leading axes."""
