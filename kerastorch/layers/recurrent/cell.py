@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ..._ops.recurrence import States
+from ..._ops.recurrent.loop import States
 from .unit import Masks, RecurrentUnit, read_states
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ... import activations
+from ..._core.layout import kernel_to_weight
 from ..._core.registry import keras_layer
-from ..._ops.fused_recurrence import can_fuse, run_gru
-from ..._ops.recurrence import States, Step
+from ..._ops.recurrent.fused import can_fuse, run_gru
+from ..._ops.recurrent.loop import States, Step
 from ..base.weights import Shape, WeightSpec, declare_weight
 from .cell import RecurrentCell
 from .run import RecurrentRun
@@ -58,7 +59,7 @@ class GRUUnit(RecurrentUnit):
 
     def _weights(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         kernel, recurrent, bias = super()._weights(like)
-        return kernel.t(), recurrent.t(), bias
+        return kernel_to_weight(kernel), kernel_to_weight(recurrent), bias
 
     def _projected_bias(self, bias: Tensor | None) -> Tensor | None:
         return bias[0] if bias is not None and self.reset_after else bias

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..._ops.recurrence import States, flatten_states, reverse_time
+from ..._ops.recurrent.loop import States, flatten_states, reverse_time
 from ..base.layer import Layer
 from .unit import read_states
 

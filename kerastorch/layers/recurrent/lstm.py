@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ... import activations
 from ..._core.registry import keras_layer
-from ..._ops.fused_recurrence import can_fuse, run_lstm
-from ..._ops.recurrence import States, Step
+from ..._ops.recurrent.fused import can_fuse, run_lstm
+from ..._ops.recurrent.loop import States, Step
 from .cell import RecurrentCell
 from .run import RecurrentRun
 from .unit import Masks, RecurrentUnit, declare_weights

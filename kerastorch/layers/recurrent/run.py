@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..._ops.recurrence import States, scan
+from ..._ops.recurrent.loop import States, scan
 from .layer import SWITCHES, RecurrentLayer
 from .unit import RecurrentUnit
 

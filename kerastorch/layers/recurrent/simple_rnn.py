@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..._core.registry import keras_layer
-from ..._ops.recurrence import States, Step
+from ..._ops.recurrent.loop import States, Step
 from .cell import RecurrentCell
 from .run import RecurrentRun
 from .unit import Masks, RecurrentUnit, declare_weights

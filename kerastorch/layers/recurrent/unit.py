@@ -13,8 +13,9 @@ from torch.nn.parameter import is_lazy
 from ... import activations, dtype_policies, initializers
 from ..._core.arguments import as_positive_int
 from ..._core.config_versions import require_keras_1
+from ..._core.layout import weight_to_kernel
 from ..._core.seeds import SeedGenerator
-from ..._ops.recurrence import States, Step
+from ..._ops.recurrent.loop import States, Step
 from ..base.layer import Layer
 from ..base.weights import Shape, WeightSpec, declare_weight
 
@@ -26,10 +27,10 @@ _OLD_KEYS = ("implementation", "time_major", "consume_less", "inner_activation",
 def declare_weights(suffix: str) -> tuple[WeightSpec, ...]:
     """Return the specs of a unit's weights under the names of torch.nn, which end in `suffix`."""
     return (
-        declare_weight(f"weight_ih{suffix}", "kernel", view=Tensor.t),
+        declare_weight(f"weight_ih{suffix}", "kernel", view=weight_to_kernel),
         WeightSpec(
             f"weight_hh{suffix}", "recurrent_kernel", "recurrent_initializer",
-            "recurrent_regularizer", "recurrent_constraint", Tensor.t,
+            "recurrent_regularizer", "recurrent_constraint", weight_to_kernel,
         ),
         declare_weight(f"bias_ih{suffix}", "bias", when="use_bias"),
         WeightSpec(f"bias_hh{suffix}", "second_bias", "_zeros", None, None, buffer=True,
@@ -229,10 +230,10 @@ class RecurrentUnit(Layer):
     def _as_product(self, recurrent: Tensor, masks: Masks) -> Any:
         """Return the function that adds the product of the state to the projected input."""
         if isinstance(masks, list):
-            parts = [w.t() for w in recurrent.chunk(len(masks))]
+            parts = [weight_to_kernel(w) for w in recurrent.chunk(len(masks))]
             pairs = list(zip(masks, parts, strict=True))
             return lambda p, h: p + torch.cat([(h * m) @ w for m, w in pairs], -1)
-        transposed = recurrent.t()
+        transposed = weight_to_kernel(recurrent)
         if masks is None:
             return lambda p, h: torch.addmm(p, h, transposed)
         return lambda p, h: torch.addmm(p, h * masks, transposed)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from .tracing import is_exporting
+from ..tracing import is_exporting
 
 _FROZEN = 1e4  # a gate of this size before its sigmoid is exactly 0 or 1
 
