@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kerastorch.layers import GRU, LSTM, SimpleRNN
+from kerastorch.layers import GRU, LSTM, GRUCell, LSTMCell, SimpleRNN, SimpleRNNCell
 
 from ..case import cases
 
@@ -51,4 +51,11 @@ CASES = [
         integers="converted",
         exempt=SECOND_BIAS,
     ),
+]
+
+# A cell is called with its states, so that the tests of every layer do not apply.
+CELLS = [
+    case
+    for cell in (LSTMCell, GRUCell, SimpleRNNCell)
+    for case in cases(cell, {"units": 3}, shape=(2, 4))
 ]
