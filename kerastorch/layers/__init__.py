@@ -33,6 +33,7 @@ from .preprocessing.random_sizes import *
 from .preprocessing.resizing import *
 from .recurrent.gru import *
 from .recurrent.lstm import *
+from .recurrent.rnn import *
 from .recurrent.simple_rnn import *
 from .regularization.activity_regularization import *
 from .regularization.dropout import *

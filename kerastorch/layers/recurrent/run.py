@@ -38,14 +38,6 @@ class RecurrentRun(RecurrentLayer, RecurrentUnit):
             rule = f"of the size {size} along the last axis"
             self._refuse_argument("sequences", rule, tuple(x.shape))
 
-    def _can_fuse(self) -> bool:
-        return False
-
-    def _fused(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
-    ) -> tuple[Tensor, States]:
-        raise NotImplementedError
-
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
         inputs, recurrent = self._sample_masks(x)
         zero_output = self.zero_output_for_mask

@@ -238,6 +238,16 @@ class RecurrentUnit(Layer):
             return lambda p, h: torch.addmm(p, h, transposed)
         return lambda p, h: torch.addmm(p, h * masks, transposed)
 
+    def _can_fuse(self) -> bool:
+        """Return whether torch's kernel computes what the layer does."""
+        return False
+
+    def _fused(
+        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+    ) -> tuple[Tensor, States]:
+        """Return the outputs at all times and the last states, by torch's kernel."""
+        raise NotImplementedError
+
     # Dropout
 
     def _sample_masks(self, like: Tensor) -> tuple[Masks, Masks]:

@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from kerastorch.layers import GRU, LSTM, GRUCell, LSTMCell, SimpleRNN, SimpleRNNCell
+from kerastorch.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    SimpleRNN,
+    SimpleRNNCell,
+    StackedRNNCells,
+)
 
 from ..case import cases
 
@@ -59,3 +68,5 @@ CELLS = [
     for cell in (LSTMCell, GRUCell, SimpleRNNCell)
     for case in cases(cell, {"units": 3}, shape=(2, 4))
 ]
+CELLS += cases(RNN, {"cell": LSTMCell(3)}, shape=(2, 5, 4))
+CELLS += cases(StackedRNNCells, {"cells": [LSTMCell(3), GRUCell(2)]}, shape=(2, 4))
