@@ -6,23 +6,30 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..tracing import is_exporting
+from ..tracing import is_autocast_enabled, is_exporting
 
 _FROZEN = 1e4  # a gate of this size before its sigmoid is exactly 0 or 1
 
 
-def can_fuse(compiled_kernel: bool) -> bool:
+def can_fuse(x: Tensor, compiled_kernel: bool) -> bool:
     """Return whether a fused kernel can be called here.
 
     They have no batching rule, no forward-mode derivative, and inductor cannot train them; where
-    `compiled_kernel` is False, inductor needs minutes for them.
+    `compiled_kernel` is False, inductor needs minutes for them. Many CPUs have none for float16.
     """
+    if x.is_cpu and torch.float16 in (x.dtype, _get_autocast_dtype()):
+        return False
     if is_exporting():
         return True
     if torch.compiler.is_compiling():
         return compiled_kernel and not torch.is_grad_enabled()
     in_transform = torch._C._functorch.peek_interpreter_stack() is not None
     return not in_transform and forward_ad._current_level < 0
+
+
+def _get_autocast_dtype() -> torch.dtype | None:
+    """Return the dtype of the autocast that is on for the CPU, if one is."""
+    return torch.get_autocast_dtype("cpu") if is_autocast_enabled("cpu") else None
 
 
 def run_lstm(

@@ -96,13 +96,13 @@ class GRUUnit(RecurrentUnit):
 
         return step_before
 
-    def _can_fuse(self) -> bool:
+    def _can_fuse(self, x: Tensor) -> bool:
         """Return whether torch's kernel computes what the layer does."""
         return (
             self.reset_after
             and self.activation is activations.tanh
             and self.recurrent_activation is activations.sigmoid
-            and can_fuse(compiled_kernel=False)
+            and can_fuse(x, compiled_kernel=False)
         )
 
     def _fused(

@@ -54,12 +54,12 @@ class LSTMUnit(RecurrentUnit):
 
         return step
 
-    def _can_fuse(self) -> bool:
+    def _can_fuse(self, x: Tensor) -> bool:
         """Return whether torch's kernel computes what the layer does."""
         return (
             self.activation is activations.tanh
             and self.recurrent_activation is activations.sigmoid
-            and can_fuse(compiled_kernel=True)
+            and can_fuse(x, compiled_kernel=True)
         )
 
     def _fused(

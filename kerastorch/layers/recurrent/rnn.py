@@ -280,7 +280,7 @@ class RNN(CellOwner, RecurrentLayer):
         if not isinstance(cell, RecurrentUnit):
             return scan(make_cell_step(cell, x), x, states, mask, zero_output)
         inputs, recurrent = cell._sample_masks(x)
-        if recurrent is None and not isinstance(inputs, list) and cell._can_fuse():
+        if recurrent is None and not isinstance(inputs, list) and cell._can_fuse(x):
             x = x if inputs is None else x * inputs[:, None]
             return cell._fused(x, states, mask, zero_output)
         step = cell._make_step(x, recurrent)

@@ -41,7 +41,7 @@ class RecurrentRun(RecurrentLayer, RecurrentUnit):
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
         inputs, recurrent = self._sample_masks(x)
         zero_output = self.zero_output_for_mask
-        if recurrent is None and not isinstance(inputs, list) and self._can_fuse():
+        if recurrent is None and not isinstance(inputs, list) and self._can_fuse(x):
             x = x if inputs is None else x * inputs[:, None]
             return self._fused(x, states, mask, zero_output)
         projected = self._project(x, inputs)

@@ -238,7 +238,7 @@ class RecurrentUnit(Layer):
             return lambda p, h: torch.addmm(p, h, transposed)
         return lambda p, h: torch.addmm(p, h * masks, transposed)
 
-    def _can_fuse(self) -> bool:
+    def _can_fuse(self, x: Tensor) -> bool:
         """Return whether torch's kernel computes what the layer does."""
         return False
 
