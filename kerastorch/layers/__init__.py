@@ -34,6 +34,10 @@ from .preprocessing.random_geometry import *
 from .preprocessing.random_mixing import *
 from .preprocessing.random_sizes import *
 from .preprocessing.resizing import *
+from .recurrent.gru import *
+from .recurrent.lstm import *
+from .recurrent.rnn import *
+from .recurrent.simple_rnn import *
 from .regularization.activity_regularization import *
 from .regularization.dropout import *
 from .regularization.noise import *

@@ -16,7 +16,8 @@ from ..graph.shapes import ERRORS
 from ..graph.spec import Call, LayerSpec, ModelSpec, iterate_refs
 from ..layers.base.layer import Layer
 from ..operations.operation import OPERATIONS, Operation, get_operation_key
-from ..saving.configs.entries import read_class
+from ..saving.configs.entries import MODELS, read_class, upgrade_layer_config
+from ..saving.configs.parse import parse_model_config
 from .functional import Functional, Model
 from .sequential import Sequential
 
@@ -126,6 +127,8 @@ class _Builder:
         activation = config.get("activation")
         if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
             config["activation"] = self.make_activation(activation, keras_2=keras_2)
+        for argument in LAYERS[class_name].nested_arguments:
+            config[argument] = self.make_nested(config.get(argument), keras_2=keras_2)
         objects = {**KERAS_2_NAMES, **self.custom_objects} if keras_2 else self.custom_objects
         name = config.get("name", to_snake_case(class_name))
         layer_class: type[Layer] = LAYERS[class_name]
@@ -139,6 +142,25 @@ class _Builder:
         made.masks_of_keras_2 = keras_2
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made
+
+    def make_nested(self, entry: Any, *, keras_2: bool) -> Any:
+        """Return the module of an entry in a layer's config, or a list of them."""
+        if isinstance(entry, (list, tuple)):
+            return [self.make_nested(one, keras_2=keras_2) for one in entry]
+        if entry is None:
+            return None
+        if not (isinstance(entry, Mapping) and isinstance(entry.get("config"), (Mapping, list))):
+            rule = "a dict with a `class_name` and a `config`"
+            raise ValueError(argument_error("layer", "entry", rule, entry))
+        class_name = read_class(entry)
+        factory = self.find_factory(class_name)
+        if factory is not None:
+            return self.make_custom(factory, class_name, dict(entry["config"]))
+        if class_name in MODELS:
+            spec = parse_model_config({**entry}, self.source, self.version)
+            return build_model(spec, self.custom_layers, self.custom_objects)
+        class_name, config = upgrade_layer_config(class_name, entry["config"], self.source)
+        return self.make_layer(class_name, dict(config), keras_2=keras_2)
 
     def make_activation(self, given: Mapping[str, Any], *, keras_2: bool) -> Any:
         """Return the layer that is another's activation, or a function's config unchanged."""

@@ -58,7 +58,7 @@ def get_config(layer: Any, target: str | None = None) -> Config:
     if layer.activity_regularizer is not None:
         config["activity_regularizer"] = None  # Keras writes it here: this fixes the order
     for argument in (*layer._config_keys_first, *layer.arguments()):
-        if argument in OMITTED_ARGUMENTS:
+        if argument in OMITTED_ARGUMENTS or argument in layer._never_in_config:
             continue
         if not hasattr(layer, argument):
             remedy = "Keep it under its own name, or override `get_config`."

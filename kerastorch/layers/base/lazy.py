@@ -59,18 +59,15 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         """The weights as Keras sees them, in Keras's order; none before the layer is built."""
         if not self.built:
             return []
-        found = ((spec, self._tensor(spec.parameter)) for spec in self.weight_specs)
+        found = ((s, self._tensor(s.parameter)) for s in self.weight_specs if s.in_keras)
         return [spec.view_weight(self, tensor) for spec, tensor in found if tensor is not None]
 
     @classmethod
     def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Return Keras's names of the weights of a layer with this config."""
         defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
-        return tuple(
-            spec.name
-            for spec in cls.weight_specs
-            if spec.when is None or config.get(spec.when, defaults.get(spec.when))
-        )
+        given, specs = {**defaults, **config}, [s for s in cls.weight_specs if s.in_keras]
+        return tuple(s.name for s in specs if s.when is None or given.get(s.when))
 
     @property
     def weights(self) -> list[Tensor]:
@@ -147,8 +144,8 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     def initialize_parameters(self, *args: Any, **kwargs: Any) -> None:
         """Build the layer from the arguments of its first call; torch's lazy hook calls this."""
         if not self.built:
-            inputs = args[0] if args else kwargs.get("inputs")
-            self._build(self._as_tensor(inputs).shape, "inputs")
+            name = next(iter(inspect.signature(self.forward).parameters))  # "inputs" of most
+            self._build(self._as_tensor(args[0] if args else kwargs.get(name)).shape, name)
 
     def reset_parameters(self) -> None:
         """Sample new initial values for all weights of a built layer, in place.

@@ -1,4 +1,7 @@
-"""Layers as arguments of layers: what `layer`, `cell` and the like accept, and their configs."""
+"""Layers as arguments of layers: what `layer`, `cell` and the like accept, and their configs.
+
+A list of them, such as `cells`, is accepted wherever one is.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ..._core.registry import ALIASES, LAYERS, OLD_NAMES, Registry
 _LAYERS: Registry[nn.Module] = Registry("layer", "keras.layers", {}, layers=LAYERS)
 
 
-def get(identifier: Any) -> nn.Module | None:
+def get(identifier: Any) -> Any:
     """Return a module unchanged, the layer that a config's entry describes, or None.
 
     Raises:
@@ -22,18 +25,22 @@ def get(identifier: Any) -> nn.Module | None:
     """
     if identifier is None or isinstance(identifier, nn.Module):
         return identifier
+    if isinstance(identifier, (list, tuple)):
+        return [get(one) for one in identifier]
     if isinstance(identifier, dict):
         return deserialize(identifier)
     rule = "a layer, another torch module or a config's entry"
     raise ValueError(argument_error("layer", "identifier", rule, identifier))
 
 
-def serialize(layer: nn.Module | None) -> Any:
+def serialize(layer: Any) -> Any:
     """Return the entry that Keras 3 writes for a layer that is not built.
 
     Raises:
         ValueError: It is a module without `get_config`.
     """
+    if isinstance(layer, (list, tuple, nn.ModuleList)):
+        return [_LAYERS.serialize(one) for one in layer]
     return _LAYERS.serialize(layer)
 
 

@@ -132,7 +132,7 @@ def _list_layer_weights(layer: Layer, path: str) -> list[ParameterSlot]:
             partial(layer._view_in_keras_order, spec),
         )
         for spec in layer.weight_specs
-        if getattr(layer, spec.parameter) is not None
+        if spec.in_keras and getattr(layer, spec.parameter) is not None
     ]
     for name, child in layer.named_children():
         if isinstance(child, Layer):
