@@ -134,9 +134,9 @@ def test_all_that_is_not_supported_is_listed_at_once():
         ),
         "  'tf.image.resize' (TFOpLambda): tf.image.resize: not supported",
         (
-            'Give a function that makes a module of a layer\'s config, `custom_layers={"StringLookup": '
-            '..., "Lambda": ..., "Einsum": ..., "Dense": ..., "TFOpLambda": ...}`; or '
-            "rebuild the model in PyTorch and use `load_weights`."
+            "Give a function that makes a module of a layer's config, `custom_layers={"
+            '"StringLookup": ..., "Lambda": ..., "Einsum": ..., "Dense": ..., '
+            '"TFOpLambda": ...}`; or rebuild the model in PyTorch and use `load_weights`.'
         ),
     ]
 
