@@ -28,7 +28,7 @@ UNARY = (
 BINARY = (
     *("add", "subtract", "multiply", "divide", "true_divide", "floor_divide", "mod", "power"),
     *("maximum", "minimum", "greater", "greater_equal", "less", "less_equal", "equal"),
-    *("not_equal", "logical_and", "logical_or"),
+    *("not_equal", "logical_and", "logical_or", "logical_xor"),
 )
 REDUCTIONS = (
     *("mean", "sum", "max", "min", "prod", "amax", "amin", "any", "all", "argmax", "argmin"),
@@ -81,6 +81,8 @@ SHAPES = {
     "round": lambda x: ops.round(x, 1),
     "sum_operator": lambda x: -(abs(x) ** 2) / 3 + 1 - x // 2 % 3,
     "scalar": lambda x: ops.mean(x) * 2 + x,
+    "zeros_like": lambda x: ops.zeros_like(x, dtype="bool"),
+    "ones_like": lambda x: ops.ones_like(x),
     "masked": lambda x: ops.where(x > 0, x, 0.5),
     "greater": lambda x: ops.cast(x >= 0.5, "float32") * x,
     "max_keep": lambda x: x - ops.max(x, axis=-1, keepdims=True),

@@ -12,8 +12,11 @@ from .convolution.local import *
 from .convolution.separable import *
 from .convolution.transpose import *
 from .core.dense import *
+from .core.embedding import *
 from .core.identity import *
 from .core.input import *
+from .core.masking import *
+from .merging.concatenate import *
 from .merging.dot import *
 from .merging.merge import *
 from .normalization.batch_norm import *
@@ -31,6 +34,10 @@ from .preprocessing.random_geometry import *
 from .preprocessing.random_mixing import *
 from .preprocessing.random_sizes import *
 from .preprocessing.resizing import *
+from .recurrent.gru import *
+from .recurrent.lstm import *
+from .recurrent.rnn import *
+from .recurrent.simple_rnn import *
 from .regularization.activity_regularization import *
 from .regularization.dropout import *
 from .regularization.noise import *

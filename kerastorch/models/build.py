@@ -16,7 +16,8 @@ from ..graph.shapes import ERRORS
 from ..graph.spec import Call, LayerSpec, ModelSpec, iterate_refs
 from ..layers.base.layer import Layer
 from ..operations.operation import OPERATIONS, Operation, get_operation_key
-from ..saving.configs.entries import read_class
+from ..saving.configs.entries import MODELS, read_class, upgrade_layer_config
+from ..saving.configs.parse import parse_model_config
 from .functional import Functional, Model
 from .sequential import Sequential
 
@@ -126,6 +127,8 @@ class _Builder:
         activation = config.get("activation")
         if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
             config["activation"] = self.make_activation(activation, keras_2=keras_2)
+        for argument in LAYERS[class_name].nested_arguments:
+            config[argument] = self.make_nested(config.get(argument), keras_2=keras_2)
         objects = {**KERAS_2_NAMES, **self.custom_objects} if keras_2 else self.custom_objects
         name = config.get("name", to_snake_case(class_name))
         layer_class: type[Layer] = LAYERS[class_name]
@@ -136,8 +139,28 @@ class _Builder:
         if keras_3:
             config = layer_class.upgrade_config_of_keras_3(config, int(keras_3[1]))
         made = layer_class.from_config(config, objects)
+        made.masks_of_keras_2 = keras_2
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses
         return made
+
+    def make_nested(self, entry: Any, *, keras_2: bool) -> Any:
+        """Return the module of an entry in a layer's config, or a list of them."""
+        if isinstance(entry, (list, tuple)):
+            return [self.make_nested(one, keras_2=keras_2) for one in entry]
+        if entry is None:
+            return None
+        if not (isinstance(entry, Mapping) and isinstance(entry.get("config"), (Mapping, list))):
+            rule = "a dict with a `class_name` and a `config`"
+            raise ValueError(argument_error("layer", "entry", rule, entry))
+        class_name = read_class(entry)
+        factory = self.find_factory(class_name)
+        if factory is not None:
+            return self.make_custom(factory, class_name, dict(entry["config"]))
+        if class_name in MODELS:
+            spec = parse_model_config({**entry}, self.source, self.version)
+            return build_model(spec, self.custom_layers, self.custom_objects)
+        class_name, config = upgrade_layer_config(class_name, entry["config"], self.source)
+        return self.make_layer(class_name, dict(config), keras_2=keras_2)
 
     def make_activation(self, given: Mapping[str, Any], *, keras_2: bool) -> Any:
         """Return the layer that is another's activation, or a function's config unchanged."""
@@ -213,10 +236,12 @@ def _check_call(call: Call, module: nn.Module) -> None:
         except TypeError as error:
             raise ValueError(f"{call.layer!r} ({module.key}): {error}") from error
     elif isinstance(module, (Layer, Model)):
-        named = call.kwargs.keys() - {"training", *getattr(module, "call_arguments", ())}
-        if len(call.args) != 1 or named:
-            what = f"a {type(module).__name__} must be called on its inputs alone"
-            found = f"{len(call.args)} arguments and {sorted(named)}"
+        accepted = module.call_arguments
+        unknown = sorted(call.kwargs.keys() - {"training", *accepted})
+        if not 1 <= len(call.args) <= 1 + len(accepted) or unknown:
+            also = f", and on {', '.join(accepted)}" if accepted else " alone"
+            what = f"a {type(module).__name__} must be called on its inputs{also}"
+            found = f"{len(call.args)} arguments and {unknown}"
             remedy = "Rebuild the model in PyTorch, and load the weights with `load_weights`."
             raise ValueError(f"{call.layer!r}: {what}. Found: {found}. {remedy}")
 
@@ -238,7 +263,7 @@ def _output_count(module: nn.Module) -> int | None:
     if isinstance(module, Sequential):
         last = list(module.layers.values())[-1:]
         return _output_count(last[0]) if last else 1
-    return 1 if isinstance(module, Layer) else None
+    return module.output_count if isinstance(module, Layer) else None
 
 
 def _require_one_mode(spec: ModelSpec, model: Model) -> None:

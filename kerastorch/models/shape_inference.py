@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,7 @@ class Shapes:
         Raises:
             ValueError: the layer does not accept inputs of such shapes.
         """
+        kwargs = {k: v for k, v in kwargs.items() if k != "training" and not k.endswith("mask")}
         given = args[0] if len(args) == 1 else list(args)
         known = UNKNOWN not in iterate_shapes([args, kwargs])
         if not known and built is not None:
@@ -43,9 +45,8 @@ class Shapes:
             args = (given,)
         found: Any = UNKNOWN
         if known and name in self.layers:
-            named = {k: v for k, v in kwargs.items() if k not in ("mask", "training")}
             try:
-                found = _output_shape(self.layers[name], args, named)
+                found = _output_shape(self.layers[name], args, kwargs)
                 inner: Any = getattr(self.layers[name], "activation", None)
                 if found is not UNKNOWN and hasattr(inner, "compute_output_shape"):
                     found = to_shapes(inner.compute_output_shape(found))
@@ -132,6 +133,15 @@ def _require_fit(layer: Layer, shape: Any) -> None:
         raise ValueError(argument_error(type(layer).__name__, "input_shape", rule, tuple(shape)))
 
 
+def _list_shape_arguments(layer: Layer, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `compute_output_shape` after the first, for those of a call."""
+    given = {**dict(zip(layer.call_arguments, args[1:], strict=False)), **kwargs}
+    accepted = inspect.signature(layer.compute_output_shape).parameters
+    named = {f"{name}_shape": shape for name, shape in given.items()}
+    known = {name: shape for name, shape in named.items() if UNKNOWN not in iterate_shapes(shape)}
+    return {name: shape for name, shape in known.items() if name in accepted}
+
+
 # Classes of torch whose output has the shape of the input
 _SAME = {
     *(nn.Identity, nn.Dropout, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm),
@@ -142,8 +152,10 @@ _SAME = {
 def _output_shape(module: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
     """Return the shape of a module's output for those of its arguments, or UNKNOWN."""
     compute = getattr(module, "compute_output_shape", None)
-    if isinstance(module, Layer) and len(args) == 1:
-        _require_fit(module, args[0])
+    if isinstance(module, Layer):
+        args, kwargs = args[:1], _list_shape_arguments(module, args, kwargs)
+        if not kwargs:
+            _require_fit(module, args[0])
     if compute is not None:
         return to_shapes(compute(*args, **kwargs))
     if len(args) != 1 or kwargs or not isinstance(args[0], Shape):

@@ -178,6 +178,15 @@ def where(condition: Tensor, x1: Any, x2: Any) -> Tensor:
     return torch.where(condition.to(torch.bool), a, b)
 
 
+def wrap_like(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return torch's `zeros_like` or `ones_like` with the name of a dtype."""
+
+    def compute(x: Tensor, dtype: str | None = None) -> Tensor:
+        return function(x) if dtype is None else cast(function(x), dtype)
+
+    return compute
+
+
 def cast(x: Tensor, dtype: str) -> Tensor:
     """Cast a tensor to a dtype of the closed table, or raise ValueError."""
     if dtype not in TYPES:

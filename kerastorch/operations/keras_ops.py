@@ -35,7 +35,7 @@ _UNARY = (
 )
 _BINARY = (
     *("Add", "Multiply", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual"),
-    *("LogicalAnd", "LogicalOr"),
+    *("LogicalAnd", "LogicalOr", "LogicalXor"),
 )
 _ACTIVATIONS = (
     *("Celu", "Elu", "Gelu", "HardShrink", "HardSigmoid", "HardSilu", "HardTanh"),
@@ -69,6 +69,8 @@ KERAS: Mapping[str, Entry] = {
     "Matmul": Entry(elementwise.matmul),
     "Clip": Entry(elementwise.clip, "same"),
     "Where": Entry(elementwise.where, "broadcast"),
+    "ZerosLike": Entry(elementwise.wrap_like(torch.zeros_like), "same"),
+    "OnesLike": Entry(elementwise.wrap_like(torch.ones_like), "same"),
     "Cast": Entry(elementwise.cast, "same"),
     "Mean": Entry(reductions.mean),
     "Var": Entry(reductions.variance),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .. import activations
 from .._core.errors import argument_error
-from .elementwise import cast, wrap_unary
+from .elementwise import cast, wrap_like, wrap_unary
 from .keras_ops import Entry
 from .reductions import multiply_along, normalize_axes
 from .shaping import expand_dims, get_item, reshape, squeeze, swap_axes, transpose_axes
@@ -106,12 +106,29 @@ def _to_index(given: Any) -> Any:
     return slice(*sizes)
 
 
+_ZEROS, _ONES = wrap_like(torch.zeros_like), wrap_like(torch.ones_like)
 _TORCH_UNARY = ("negative", "abs", "square", "sqrt", "rsqrt", "exp", "log", "sigmoid", "tanh")
 _TORCH_BINARY = ("add", "subtract", "multiply", "pow", "maximum", "minimum")
+_COMPARISONS = {
+    "equal": torch.eq,
+    "not_equal": torch.ne,
+    "less": torch.lt,
+    "less_equal": torch.le,
+    "greater": torch.gt,
+    "greater_equal": torch.ge,
+    "logical_and": torch.logical_and,
+    "logical_or": torch.logical_or,
+}
 _ACTIVATIONS = ("relu", "relu6", "elu", "selu")
 TENSORFLOW: Mapping[str, Entry] = {
     **{f"math.{n}": Entry(wrap_unary(getattr(torch, n)), "same") for n in _TORCH_UNARY},
     **{f"math.{n}": Entry(_wrap_binary(getattr(torch, n)), "broadcast") for n in _TORCH_BINARY},
+    **{f"math.{n}": Entry(_wrap_binary(f), "broadcast") for n, f in _COMPARISONS.items()},
+    "math.logical_not": Entry(wrap_unary(torch.logical_not), "same"),
+    "math.reduce_any": Entry(_wrap_reduction(torch.any)),
+    "math.reduce_all": Entry(_wrap_reduction(torch.all)),
+    "zeros_like": Entry(lambda input, dtype=None: _ZEROS(input, dtype), "same"),
+    "ones_like": Entry(lambda input, dtype=None: _ONES(input, dtype), "same"),
     **{f"nn.{n}": Entry(wrap_unary(getattr(activations, n)), "same") for n in _ACTIVATIONS},
     "math.softplus": Entry(wrap_unary(activations.softplus), "same"),
     "identity": Entry(wrap_unary(activations.linear), "same"),

@@ -20,6 +20,7 @@ from .._core.registry import is_automatic_name
 from ..graph.spec import LayerSpec
 from ..layers.base.kernel import KernelLayer
 from ..layers.base.layer import Layer
+from ..layers.core.embedding import Embedding
 from ..models.error_context import make_missing_layer_error
 from ..models.functional import Model
 from .formats.hdf5.reader import import_h5py
@@ -235,4 +236,6 @@ def _convert(target: ParameterSlot) -> Tensor:
     owner = target.owner
     if target.name == "kernel" and isinstance(owner, KernelLayer) and owner.lora_enabled:
         return weight_to_kernel(owner._weight_with_lora(owner.weight))
+    if isinstance(owner, Embedding) and target.name == "embeddings":
+        return owner.embeddings
     return target.view(target.tensor)

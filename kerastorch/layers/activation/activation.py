@@ -61,6 +61,7 @@ class Activation(StatelessLayer, TorchCounterpart):
         tensor([0., 0., 0., 2.])
     """
 
+    supports_masking = True
     argument_namespaces: ClassVar = {"activation": activations}
     keeps_flatten_order = True
     compute_layout = "any"
@@ -128,6 +129,7 @@ class ReLU(StatelessLayer, TorchCounterpart):
         tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
     """
 
+    supports_masking = True
     keeps_flatten_order = True
     compute_layout = "any"
     overwrites_input = True
@@ -188,6 +190,7 @@ class LeakyReLU(StatelessLayer, TorchCounterpart):
         tensor([-5.0000, -2.5000,  0.0000,  5.0000, 10.0000])
     """
 
+    supports_masking = True
     renamed_arguments: ClassVar = {"alpha": "negative_slope"}
     torch_name = "LeakyReLU"
     torch_arguments: ClassVar = {"negative_slope": "negative_slope"}
@@ -233,6 +236,7 @@ class ELU(StatelessLayer, TorchCounterpart):
         tensor([-2.,  0.,  3.])
     """
 
+    supports_masking = True
     keeps_flatten_order = True
     compute_layout = "any"
     _casts_integers = True
@@ -266,6 +270,7 @@ class Softmax(StatelessLayer, TorchCounterpart):
         tensor([0.2119, 0.5761, 0.2119])
     """
 
+    supports_masking = True
     keeps_flatten_order = True
     call_arguments = ("mask",)
     torch_name = "Softmax"

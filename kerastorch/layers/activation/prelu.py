@@ -48,6 +48,7 @@ class PReLU(Layer):
         ((2, 8, 6, 3), (1, 1, 3))
     """
 
+    supports_masking = True
     weight_specs = (declare_weight("alpha", "alpha"),)
     keeps_flatten_order = True
     returns_new_tensor = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ class Computation:
     _output_rank: int | None = None  # the rank of the output if it differs from the input's
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
     supports_masking = False  # the output has the mask of the input
+    masks_of_keras_2 = False  # whether masks are those of Keras 1 and 2: in a model of theirs
     creates_mask = False  # the output may have a mask where no input has one
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
@@ -57,7 +59,7 @@ class Computation:
 
     def _find_input_shape(self: Any, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
         """Return the shape, or those of several inputs, to build for at a call, and its name."""
-        name = self.first_argument
+        name = next(iter(inspect.signature(self.forward).parameters))  # "inputs" of most
         x = args[0] if args else kwargs.get(name)
         if self.takes_list and isinstance(x, (list, tuple)):
             return [tuple(self._as_tensor(one).shape) for one in x], name

@@ -15,7 +15,7 @@ Config = dict[str, Any]
 L = TypeVar("L")
 
 COMMON = ("name", "trainable", "dtype")
-OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", *COMMON)
+OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", "weights", *COMMON)
 
 
 def collect_namespaces(cls: Any) -> Config:
@@ -58,7 +58,7 @@ def get_config(layer: Any, target: str | None = None) -> Config:
     if layer.activity_regularizer is not None:
         config["activity_regularizer"] = None  # Keras writes it here: this fixes the order
     for argument in (*layer._config_keys_first, *layer.arguments()):
-        if argument in OMITTED_ARGUMENTS:
+        if argument in OMITTED_ARGUMENTS or argument in layer._never_in_config:
             continue
         if not hasattr(layer, argument):
             remedy = "Keep it under its own name, or override `get_config`."
@@ -88,7 +88,8 @@ def make_layer(
     try:
         arguments = layer_class.upgrade_config(config)
         for argument in ("batch_input_shape", "input_dim", "input_length"):
-            arguments.pop(argument, None)  # of Keras 1 and 2: a model reads them
+            if argument not in layer_class.arguments():
+                arguments.pop(argument, None)  # of Keras 1 and 2: a model reads them
         for argument, value in arguments.items():
             namespace = layer_class.argument_namespaces.get(argument)
             if namespace is None:

@@ -48,6 +48,7 @@ class Layer(LazyLayer, Computation):
     _omit_config_if_unset: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
     _config_keys_first: ClassVar[tuple[str, ...]] = ()  # after those that all layers share
     _config_keys_last: ClassVar[tuple[str, ...]] = ()
+    _never_in_config: ClassVar[tuple[str, ...]] = ()  # arguments that Keras does not write
     _shape_arguments: ClassVar[tuple[str, ...]] = ()  # shown by the messages about shapes
     _least_rank: ClassVar[int] = 0  # the fewest axes of an input, where several ranks are accepted
 
@@ -56,6 +57,7 @@ class Layer(LazyLayer, Computation):
     keeps_flatten_order: ClassVar[bool] = False  # outputs the elements in the input's order
     is_flat: ClassVar[bool] = False  # the output has no (known) spatial axes
     omits_data_format: ClassVar[bool] = False  # in configs of Keras 1 or 2
+    nested_arguments: ClassVar[tuple[str, ...]] = ()  # whose values are layers, or lists of them
     first_argument: ClassVar[str] = "inputs"  # the name of the first argument of `forward`
     call_arguments: ClassVar[tuple[str, ...]] = ()  # those after it that a model may give
     differs_in_keras_2: ClassVar[bool] = False  # whether Keras 1 and 2 compute something else

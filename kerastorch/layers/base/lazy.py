@@ -59,18 +59,15 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         """The weights as Keras sees them, in Keras's order; none before the layer is built."""
         if not self.built:
             return []
-        found = ((spec, self._tensor(spec.parameter)) for spec in self.weight_specs)
+        found = ((s, self._tensor(s.parameter)) for s in self.weight_specs if s.in_keras)
         return [spec.view_weight(self, tensor) for spec, tensor in found if tensor is not None]
 
     @classmethod
     def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Return Keras's names of the weights of a layer with this config."""
         defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
-        return tuple(
-            spec.name
-            for spec in cls.weight_specs
-            if spec.when is None or config.get(spec.when, defaults.get(spec.when))
-        )
+        given, specs = {**defaults, **config}, [s for s in cls.weight_specs if s.in_keras]
+        return tuple(s.name for s in specs if s.when is None or given.get(s.when))
 
     @property
     def weights(self) -> list[Tensor]:

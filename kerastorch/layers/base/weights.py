@@ -31,6 +31,7 @@ class WeightSpec(NamedTuple):
     dtype: torch.dtype | None = None  # one that does not depend on the layer's policy
     buffer: bool = False  # a buffer, such as a moving mean, and not a parameter
     when: str | None = None  # the layer's attribute that turns the weight on
+    in_keras: bool = True  # whether Keras has it: torch.nn's LSTM has one more bias
 
     def view_weight(self, layer: Any, tensor: Tensor) -> WeightView:
         """Return the weight as Keras sees it."""
@@ -115,7 +116,9 @@ def is_lazy(tensor: Any) -> bool:
 
 def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
     """Infer all parameters' shapes from Keras's shapes of some, by Keras's names; else None."""
-    weight_specs = {spec.name: spec for spec in layer.weight_specs if layer._uses_weight(spec)}
+    weight_specs = {
+        spec.name: spec for spec in layer.weight_specs if spec.in_keras and layer._uses_weight(spec)
+    }
     if not saved or not saved.keys() <= weight_specs.keys():
         return None
     found = [(weight_specs[name], shape) for name, shape in saved.items()]

@@ -55,6 +55,7 @@ class Dense(KernelLayer, TorchCounterpart):
         ((4, 3), (10, 3))
     """
 
+    supports_masking = True
     _omit_config_if_unset = ("activity_regularizer", "lora_rank", "lora_alpha")
     _config_keys_last = ("lora_rank", "lora_alpha")
     fixed_arguments = ("units", "use_bias")

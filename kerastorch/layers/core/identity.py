@@ -34,12 +34,17 @@ class Identity(StatelessLayer, TorchCounterpart):
         tensor([1, 2])
     """
 
+    supports_masking = True
     keeps_flatten_order = True
     compute_layout = "any"
     torch_name = "Identity"
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the input's mask, which Keras 2 drops."""
+        return None if self.masks_of_keras_2 else mask
 
     def _compute(self, x: Tensor) -> Tensor:
         return x

@@ -52,6 +52,9 @@ class Dot(Merge):
     _count = 2
     _shape_arguments = ("axes",)
 
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """Return None: the output has no steps."""
+
     def __init__(self, axes: int | Sequence[int], normalize: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         rule = "an integer or a pair of integers"

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
 from functools import reduce
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ..._core.layout import CHANNELS_FIRST
 from ..._core.registry import keras_layer
 from ..._ops.tracing import elementwise_channels_first
+from ..base.masks import list_masks, to_mask
 from ..base.stateless import StatelessLayer
 from ..base.weights import Sizes
 
-__all__ = ["Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"]
+__all__ = ["Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"]
 
 
 class Merge(StatelessLayer):
     """A layer that is called on a list of tensors."""
 
+    supports_masking = True
     compute_layout = "any"
     takes_list = True
     returns_new_tensor = True  # not for a list of one tensor, which is never lowered
     _gradient_needs_output = False
     _least_rank = 1
     _count: ClassVar[int | None] = None  # of the tensors, if it is fixed
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return where any mask is True, or None if an input has no mask.
+
+        Keras 2 leaves out inputs without a mask, and takes where all masks are True.
+        """
+        masks = [] if mask is None else list_masks(self, mask, len(inputs))
+        given = [one.bool() for one in masks if one is not None]
+        if not given or not (self.masks_of_keras_2 or len(given) == len(masks)):
+            return None
+        return reduce(torch.logical_and if self.masks_of_keras_2 else torch.logical_or, given)
 
     def _check_list(self, argument: str, value: Any, of: str) -> Any:
         count = self._count
@@ -90,6 +101,53 @@ class Elementwise(Merge):
         return [x.to(dtype)[(slice(None), *(None,) * (rank - x.ndim))] for x in tensors]
 
 
+class MaskedElementwise(Elementwise):
+    """An elementwise merge that leaves masked entries out, except in models of Keras 2."""
+
+    call_arguments = ("mask",)
+
+    def forward(self, inputs: Any, mask: Any = None) -> Tensor:
+        """Merge a list of tensors.
+
+        Args:
+            inputs: The tensors.
+            mask: A list with a mask (batch, steps) or None for each; the entries of a tensor that
+                its mask leaves out do not count.
+
+        Raises:
+            ValueError: The layer does not accept such inputs or masks.
+        """
+        if mask is None or self.masks_of_keras_2:
+            return super().forward(inputs)
+        given = self._prepare_input(inputs)
+        masks = list_masks(self, mask, len(given))
+        x = self._align(given)
+        # As in Keras, one that lacks axes loses its mask.
+        kept = [m if y.ndim == z.ndim else None for m, y, z in zip(masks, given, x, strict=True)]
+        outputs = self._merge_masked(x, [self._expand(*pair) for pair in zip(kept, x, strict=True)])
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
+
+    def _expand(self, mask: Any, x: Tensor) -> Tensor | None:
+        """Return a mask with the shape of its tensor."""
+        if mask is None:
+            return None
+        return to_mask(self, mask, x.shape[:-1], x.device).unsqueeze(-1).expand(x.shape)
+
+    def _merge_masked(self, tensors: list[Tensor], masks: list[Tensor | None]) -> Tensor:
+        """Merge tensors, each with a mask of its shape or None."""
+        y, valid = tensors[0], masks[0]
+        for x, mask in zip(tensors[1:], masks[1:], strict=True):
+            if mask is not None:
+                x = torch.where(mask, x, y)
+            if valid is not None:
+                y = torch.where(valid, y, x)
+            valid = None if mask is None or valid is None else valid | mask
+            y = self._combine(y, x)
+        return y
+
+
 @keras_layer()
 class Add(Elementwise):
     """Adds a list of tensors.
@@ -144,7 +202,7 @@ class Subtract(Elementwise):
 
 
 @keras_layer()
-class Multiply(Elementwise):
+class Multiply(MaskedElementwise):
     """Multiplies a list of tensors.
 
     Same as `keras.layers.Multiply`. See `Add` for the arguments.
@@ -167,6 +225,12 @@ class Multiply(Elementwise):
             if fits and y.shape[0] == other.shape[0]:
                 return y.mul_(other)
         return Elementwise._compute(self, x)
+
+    def _merge_masked(self, tensors: list[Tensor], masks: list[Tensor | None]) -> Tensor:
+        pairs = zip(tensors, masks, strict=True)
+        y = reduce(operator.mul, [x if m is None else torch.where(m, x, 1) for x, m in pairs])
+        given = [mask for mask in masks if mask is not None]
+        return torch.where(reduce(operator.or_, given), y, 0) if len(given) == len(masks) else y
 
 
 @keras_layer()
@@ -194,7 +258,7 @@ class Average(Elementwise):
 
 
 @keras_layer()
-class Maximum(Elementwise):
+class Maximum(MaskedElementwise):
     """The elementwise maximum of a list of tensors.
 
     Same as `keras.layers.Maximum`, except that float64 stays float64. See `Add` for the arguments.
@@ -210,7 +274,7 @@ class Maximum(Elementwise):
 
 
 @keras_layer()
-class Minimum(Elementwise):
+class Minimum(MaskedElementwise):
     """The elementwise minimum of a list of tensors.
 
     Same as `keras.layers.Minimum`, except that float64 stays float64. See `Add` for the arguments.
@@ -223,69 +287,3 @@ class Minimum(Elementwise):
 
     def _combine(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.minimum(x, y)
-
-
-@keras_layer()
-class Concatenate(Merge):
-    """Concatenates a list of tensors along one axis.
-
-    Same as `keras.layers.Concatenate`.
-
-    Args:
-        axis: The axis; it may be the batch.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast` and `activity_regularizer`.
-
-    Shape:
-        - Input: a list of tensors whose sizes are equal except along `axis`.
-        - Output: the same with the sum of their sizes along `axis`.
-
-    Raises:
-        TypeError: `axis` is no integer.
-        ValueError: Another argument is invalid.
-
-    Example:
-        >>> import torch
-        >>> Concatenate()([torch.tensor([[1, 2]]), torch.tensor([[3]])])
-        tensor([[1, 2, 3]])
-    """
-
-    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        try:
-            self.axis = operator.index(axis)
-        except TypeError:
-            self._refuse_argument("axis", "an integer", axis, error=TypeError)
-
-    def _output_shape(self, shapes: Any, argument: str = "input_shape") -> Sizes:
-        first, axis = shapes[0], self.axis
-        if not -len(first) <= axis < len(first):
-            self._refuse_argument(
-                "axis", "an axis of the inputs", axis, error=IndexError, shapes=shapes
-            )
-        along = axis % len(first)
-        for shape in shapes:
-            if len(shape) != len(first) or any(
-                ours != theirs and None not in (ours, theirs) and index != along
-                for index, (ours, theirs) in enumerate(zip(first, shape, strict=True))
-            ):
-                rule = f"a list of shapes that are equal but along axis {axis}"
-                self._refuse_argument(argument, rule, shapes)
-        sizes = [shape[along] for shape in shapes]
-        return (*first[:along], None if None in sizes else sum(sizes), *first[along + 1 :])
-
-    def _prepare_input(self, inputs: Any) -> list[Tensor]:
-        tensors = super()._prepare_input(inputs)
-        shapes = [x.shape for x in tensors]
-        if self.axis in (-1, len(shapes[0]) - 1):  # the usual case, checked faster
-            rest = shapes[0][:-1]
-            if shapes[0] and all(shape[:-1] == rest for shape in shapes):
-                return tensors
-        self._output_shape([tuple(shape) for shape in shapes], "inputs")
-        return tensors
-
-    def _compute(self, x: list[Tensor], *, axis: int | None = None) -> Tensor:
-        return torch.cat(x, self.axis if axis is None else axis)
-
-    def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
-        inside = -rank <= self.axis < rank
-        return {"axis": CHANNELS_FIRST[rank - 2].index(self.axis % rank)} if inside else {}

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ... import dtype_policies
+from ... import config, dtype_policies
 from ..._core.config_versions import require_keras_1
 from ..._core.layout import from_channels_second, to_channels_second
 from ..._core.registry import keras_layer
 from ..._ops.normalization import normalize, normalize_by_batch
 from ..base.functional import BatchNorm
 from ..base.layer import Layer
+from ..base.masks import to_mask
 from ..base.weights import Shape, Sizes, WeightSpec, declare_weight
 from . import torch_conversion
 from .renormalization import check_clipping, renormalize, update_moving
@@ -36,7 +37,7 @@ class BatchNormalization(Layer):
 
     - it is a `torch.nn.Module`: `weight` and `bias` are gamma and beta, `running_mean` and
       `running_var` the moving statistics, and `.train()` and `.eval()` replace the argument
-      `training` of Keras's call; masks are not accepted;
+      `training` of Keras's call;
     - an empty batch does not change the moving statistics.
 
     Unlike in `torch.nn.BatchNorm2d`, `momentum` weights the old value, `epsilon` is 1e-3, and the
@@ -80,6 +81,7 @@ class BatchNormalization(Layer):
         ([[-1.0], [1.0]], [1.0])
     """
 
+    supports_masking = True
     weight_specs = (
         declare_weight("weight", "gamma", when="scale"),
         declare_weight("bias", "beta", when="center"),
@@ -97,6 +99,7 @@ class BatchNormalization(Layer):
     returns_new_tensor = True
     _gradient_needs_output = False
     depends_on_training_mode = True
+    call_arguments = ("mask",)
     keeps_flatten_order = True
     _config_keys_last = ("renorm", "renorm_clipping", "renorm_momentum")
     weight: Tensor | None
@@ -206,17 +209,24 @@ class BatchNormalization(Layer):
             self._refuse_argument("input_shape", "a shape that has the axis", shape, axis=self.axis)
         return shape
 
-    def forward(self, inputs: Any) -> Tensor:
+    def forward(self, inputs: Any, mask: Any = None) -> Tensor:
         """Normalize a batch; in training, update the moving statistics.
 
+        Args:
+            inputs: The batch.
+            mask: Which positions count in the batch's statistics, of the input's shape without
+                the last axis.
+
         Raises:
-            ValueError: The input has another number of channels, or less than two dimensions.
+            ValueError: The input has another number of channels, or less than two dimensions, or
+                the mask has another shape, or is given in training with `renorm`.
         """
         moving, axis = self._tensor("running_mean"), self.axis
         x, out = self._cast_input(inputs, moving.dtype)
         moved = axis not in (1, 1 - x.ndim)
+        valid = None if mask is None else self._expand_mask(mask, x, moved=moved)
         try:
-            y = self._compute(to_channels_second(x, axis) if moved else x)
+            y = self._compute(to_channels_second(x, axis) if moved else x, valid)
         except (IndexError, RuntimeError):
             if x.ndim >= 2 and -x.ndim <= axis < x.ndim and x.shape[axis] == moving.shape[0]:
                 raise
@@ -229,6 +239,15 @@ class BatchNormalization(Layer):
             self._record_activity(outputs)
         return outputs
 
+    def _expand_mask(self, mask: Any, x: Tensor, *, moved: bool) -> Tensor | None:
+        """Return a mask of the shape of the input to `_compute`, None where it has no effect."""
+        valid = to_mask(self, mask, x.shape[:-1], x.device).unsqueeze(-1).expand(x.shape)
+        if not (self.training and self._trainable):
+            return None
+        if self.renorm:
+            self._refuse_argument("mask", "None with `renorm`", tuple(valid.shape[:-1]))
+        return to_channels_second(valid, self.axis) if moved else valid
+
     @property
     def _channel_axis(self) -> int:
         return self.axis
@@ -236,12 +255,14 @@ class BatchNormalization(Layer):
     def _is_lowerable(self) -> bool:
         return self._tensor("running_mean").dtype in self._uncast_dtypes
 
-    def _compute(self, x: Tensor) -> Tensor:
+    def _compute(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalize (batch, channels, ...) by the moving or, in training, the batch statistics."""
         moving = self._tensor("running_mean")
         if self.training and self._trainable:
             if x.shape[1:2] != moving.shape:  # torch would read past gamma or broadcast
                 raise RuntimeError("not that many channels")
+            if mask is not None:
+                return self._normalize_by_masked_batch(x, mask)
             return renormalize(self, x) if self.renorm else self._normalize_by_batch(x)
         variance = self._tensor("running_var")
         if x.dtype is not moving.dtype:
@@ -285,6 +306,21 @@ class BatchNormalization(Layer):
             update_moving(self._tensor("running_mean"), mean, self.momentum)
             update_moving(self._tensor("running_var"), variance, self.momentum)
         return y
+
+    def _normalize_by_masked_batch(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Do the same by the statistics of the positions in the mask."""
+        axes, shape = [n for n in range(x.ndim) if n != 1], (-1, *(1,) * (x.ndim - 2))
+        count = mask.sum(axes, dtype=x.dtype) + config.epsilon()
+        mean = torch.where(mask, x, 0).sum(axes) / count
+        centered = x - mean.view(shape)
+        variance = torch.where(mask, centered, 0).square().sum(axes) / count
+        if x.numel():
+            update_moving(self._tensor("running_mean"), mean.detach(), self.momentum)
+            update_moving(self._tensor("running_var"), variance.detach(), self.momentum)
+        gamma, beta = self._cast_affine(x.dtype)
+        y = centered * torch.rsqrt(variance + self.epsilon).view(shape)
+        y = y if gamma is None else y * gamma.view(shape)
+        return y if beta is None else y + beta.view(shape)
 
     from_torch: ClassVar = classmethod(torch_conversion.make_batch_norm)
     to_torch = torch_conversion.convert_batch_norm

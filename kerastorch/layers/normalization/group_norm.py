@@ -53,6 +53,7 @@ class GroupNormalization(FloatNormalization):
         [[-1.0, 1.0, 1.0, -1.0]]
     """
 
+    supports_masking = True
     weight_specs = (
         declare_weight("weight", "gamma", when="scale"),
         declare_weight("bias", "beta", when="center"),

@@ -40,6 +40,7 @@ class UnitNormalization(StatelessLayer):
         tensor([[0.6000, 0.8000]])
     """
 
+    supports_masking = True
     differs_in_keras_2 = True
     returns_new_tensor = True
     keeps_flatten_order = True

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..._core.registry import keras_layer
+from ..base.masks import to_mask
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 from .torch_conversion import GlobalPoolingCounterpart
@@ -122,6 +123,33 @@ class GlobalAveragePooling1D(_GlobalAveragePooling):
     """
 
     rank = 1
+    supports_masking = True
+    call_arguments = ("mask",)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """Return None: the output has no steps."""
+
+    def forward(self, inputs: Any, mask: Any = None) -> Tensor:
+        """Average the steps.
+
+        Args:
+            inputs: The sequences.
+            mask: Which steps count (batch, steps); where none does, the mean is NaN.
+
+        Raises:
+            ValueError: The layer does not accept such an input or mask.
+        """
+        if mask is None:
+            return super().forward(inputs)
+        x, axis = self._prepare_input(inputs), self._first_axis
+        valid = to_mask(self, mask, (x.shape[0], x.shape[axis]), x.device).unsqueeze(3 - axis)
+        dtype = x.dtype if x.dtype is torch.float64 else torch.float32
+        total = torch.where(valid, x, 0).sum(axis, bool(self.keepdims), dtype=dtype)
+        outputs = total / valid.sum(axis, bool(self.keepdims), dtype=dtype)
+        outputs = outputs.to(x.dtype) if x.is_floating_point() else outputs
+        if self.activity_regularizer is not None:
+            self._record_activity(outputs)
+        return outputs
 
 
 @keras_layer(aliases=["GlobalAvgPool3D"])

@@ -55,6 +55,7 @@ class Normalization(Layer):
                 [ 0.0000]])
     """
 
+    supports_masking = True
     weight_specs = (
         WeightSpec("mean", "mean", "_zeros", buffer=True),
         WeightSpec("variance", "variance", "_ones", buffer=True),
@@ -231,6 +232,7 @@ class Rescaling(StatelessLayer):
         tensor([-1.,  1.])
     """
 
+    supports_masking = True
     _casts_integers = True
     fixed_arguments = ("scale", "offset")
 

@@ -42,6 +42,7 @@ class ActivityRegularization(StatelessLayer):
         [tensor(1.5000)]
     """
 
+    supports_masking = True
     keeps_flatten_order = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:

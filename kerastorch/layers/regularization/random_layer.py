@@ -19,6 +19,7 @@ class RandomLayer(StatelessLayer):
     the graph there).
     """
 
+    supports_masking = True
     depends_on_training_mode = True
     keeps_flatten_order = True
 

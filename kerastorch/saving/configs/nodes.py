@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from ..._core.config_arrays import decode_array
 from ..._core.errors import FileError
-from ...graph.spec import Call, TensorRef, iterate_refs
+from ..._core.registry import LAYERS
+from ...graph.spec import Call, LayerSpec, TensorRef, iterate_refs
 from ...graph.structure import flatten
 
 Hints = dict[TensorRef, tuple[int | None, ...]]  # shapes of tensors
@@ -36,7 +37,7 @@ class InboundNodes(NamedTuple):
 
 
 def parse_inbound_nodes(
-    layer: str, nodes: Any, where: str, names: set[str], hints: Hints, operation: bool
+    layer: LayerSpec, nodes: Any, where: str, names: set[str], hints: Hints
 ) -> InboundNodes:
     """Return the calls in an entry's `inbound_nodes`; add the shapes of tensors to `hints`."""
     if not isinstance(nodes, (list, tuple)):
@@ -47,15 +48,18 @@ def parse_inbound_nodes(
     calls = []
     for number, node in enumerate(nodes):
         reader = _ArgumentReader(f"{where}: inbound_nodes[{number}]", names, hints)
-        args, kwargs = reader.read_keras3(node) if modern[0] else reader.read_old(node, operation)
-        calls.append(Call(layer, *_simplify(args, kwargs, modern[0], reader.where)))
+        if modern[0]:
+            args, kwargs = reader.read_keras3(node)
+        else:
+            args, kwargs = reader.read_old(node, layer.operation)
+        calls.append(Call(layer.name, *_simplify(args, kwargs, modern[0], reader.where, layer)))
     return InboundNodes(calls, bool(modern) and modern[0])
 
 
 def _simplify(
-    args: list[Any], kwargs: dict[str, Any], modern: bool, where: str
+    args: list[Any], kwargs: dict[str, Any], modern: bool, where: str, layer: LayerSpec
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments without empty ones, and refuse a call without tensors."""
+    """Return the arguments of `forward` without empty ones, and refuse a call without tensors."""
     if all(mask is None for mask in flatten(kwargs.get("mask"))):
         kwargs.pop("mask", None)
     training = kwargs.pop("training", None)
@@ -64,8 +68,14 @@ def _simplify(
             raise_config_error(where, "`training` must be true, false or null", training)
         if not modern:  # Keras 3 overrides it by the model's own argument
             kwargs["training"] = bool(training)
-    if not args and "inputs" in kwargs:
-        args = [kwargs.pop("inputs")]
+    layer_class = LAYERS.get(layer.class_name)
+    if layer_class is not None and not layer.operation:
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        if not modern:
+            args, kwargs = layer_class.upgrade_call(args, kwargs)
+    first = "inputs" if layer_class is None else layer_class.first_argument
+    if not args and first in kwargs:
+        args = [kwargs.pop(first)]
     if next(iterate_refs([args, kwargs]), None) is None:
         raise_config_error(where, "a call must be on some tensor", args)
     return tuple(args), kwargs

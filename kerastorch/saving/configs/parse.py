@@ -135,7 +135,7 @@ class _Reader:
             if layer.class_name == "InputLayer" and nodes:
                 raise_config_error(here, "an InputLayer must not be called", nodes)
             layers.append(layer)
-            raw[name] = parse_inbound_nodes(name, nodes, here, known, hints, layer.operation)
+            raw[name] = parse_inbound_nodes(layer, nodes, here, known, hints)
         _require_names(layers, where)
         ends = {}
         for key in ("input_layers", "output_layers"):

@@ -125,7 +125,9 @@ def _merge_lora(saved: SourceLayer, leaf: ModuleWeights) -> tuple[Weight, ...]:
         return saved.weights
     config = {} if saved.spec is None else saved.spec.config
     rank, alpha = config.get("lora_rank"), config.get("lora_alpha", config.get("lora_rank"))
-    kernel, a, b = (named.get(name) for name in ("kernel", *MERGED))
+    kind = "kernel" if "kernel" in named else "embeddings"
+    factors = (f"lora_{kind}_a", f"lora_{kind}_b")
+    kernel, a, b = (named.get(name) for name in (kind, *factors))
     known = isinstance(rank, int) and isinstance(alpha, (int, float)) and rank > 0
     if kernel is None or a is None or b is None or not known:
         raise ValueError("LoRA factors separate from the kernel, without the scale to merge them")

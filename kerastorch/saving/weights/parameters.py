@@ -18,7 +18,8 @@ from .torch_modules import KINDS, View, find_adapter
 
 Shape = tuple[int, ...]
 METHOD = "load_keras_weights"  # of custom modules
-MERGED = ("lora_kernel_a", "lora_kernel_b")  # Keras 3's files hold them merged into the kernel
+# Keras 3's files hold these merged into the kernel or the table of an embedding.
+MERGED = ("lora_kernel_a", "lora_kernel_b", "lora_embeddings_a", "lora_embeddings_b")
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _list_layer_weights(layer: Layer, path: str) -> list[ParameterSlot]:
             partial(layer._view_in_keras_order, spec),
         )
         for spec in layer.weight_specs
-        if getattr(layer, spec.parameter) is not None
+        if spec.in_keras and getattr(layer, spec.parameter) is not None
     ]
     for name, child in layer.named_children():
         if isinstance(child, Layer):

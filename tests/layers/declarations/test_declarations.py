@@ -12,9 +12,10 @@ from kerastorch._core.registry import ALIASES, LAYERS
 from kerastorch.layers.base.layer import Layer
 from kerastorch.saving.configs.entries import upgrade_layer_config
 from tests.layers.case import every_case, required_arguments
+from tests.layers.recurrent.test_recurrent import CELLS
 
 # The first row of each class
-FIRST = {case.layer.registered_name: case for case in reversed(every_case())}
+FIRST = {case.layer.registered_name: case for case in reversed([*every_case(), *CELLS])}
 
 
 def make(name, **arguments):

@@ -1,0 +1,188 @@
+"""RecurrentLayer: the base of the layers that go through a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..._ops.recurrent.loop import States, flatten_states, reverse_time
+from ..base.layer import Layer
+from .unit import read_states
+
+SWITCHES = (
+    "return_sequences", "return_state", "go_backwards",
+    "stateful", "unroll", "zero_output_for_mask",
+)  # fmt: skip
+
+
+class RecurrentLayer(Layer):
+    """A layer over the times of a sequence (batch, time, features).
+
+    A mask (batch, time) keeps the states where it is False, and repeats the previous output there,
+    at first zeros. With `stateful` the last states of a call are the first of the next one, until
+    `reset_states`; they are no weights and are detached.
+    """
+
+    call_arguments: ClassVar[tuple[str, ...]] = ("initial_state", "mask")
+    _config_keys_first = SWITCHES
+    return_sequences: bool
+    return_state: bool
+    go_backwards: bool
+    stateful: bool
+    zero_output_for_mask: bool
+    state_size: Any
+    output_size: Any
+    supports_masking = True
+    states: States | None = None  # of a stateful layer, after its first call
+
+    @property
+    def _input_rank(self) -> int | None:
+        return 3
+
+    @property
+    def output_count(self) -> int:
+        """The number of tensors that `forward` returns."""
+        return 1 + len(flatten_states(self._state_sizes)) if self.return_state else 1
+
+    @property
+    def _state_sizes(self) -> list[Any]:
+        sizes = self.state_size
+        return list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]
+
+    def forward(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> Any:
+        """Go through a sequence.
+
+        Args:
+            sequences: A tensor or array (batch, time, features).
+            initial_state: The first state, or a list of them; by default zeros.
+            mask: A tensor (batch, time), False at the steps to leave out.
+
+        Returns:
+            The output (batch, units) at the last step, or (batch, time, units) with
+            `return_sequences`; with `return_state` a tuple of it and the last states.
+
+        Raises:
+            ValueError: An argument has another shape, or the sequence no step.
+        """
+        x = self._prepare_input(sequences)
+        self._require_rank(x)
+        if x.shape[1] == 0:
+            self._refuse_shape("sequences", "of 1 step or more", x.shape)
+        self._require_fit(x)
+        valid = self._read_mask(mask, x)
+        states = self._first_states(initial_state, x)
+        if self.go_backwards:
+            x, valid = x.flip(1), reverse_time(valid)
+        outputs, states = self._run(x, states, valid)
+        if self.stateful:
+            self.states = _detach(states)
+        result = outputs if self.return_sequences else outputs[:, -1]
+        if self.activity_regularizer is not None:
+            self._record_activity(result)
+        return (result, *states) if self.return_state else result
+
+    def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
+        """Return the outputs at all times and the last states."""
+        raise NotImplementedError
+
+    def _read_mask(self, mask: Any, x: Tensor) -> Tensor | None:
+        if mask is None:
+            return None
+        found = self._as_tensor(mask)
+        if found.ndim == 3 and found.shape[-1] == 1:
+            found = found[..., 0]
+        if tuple(found.shape) != tuple(x.shape[:2]):
+            rule = f"of the shape (batch, time) = {tuple(x.shape[:2])}"
+            self._refuse_argument("mask", rule, tuple(found.shape))
+        return found.bool()
+
+    def _first_states(self, given: Any, x: Tensor) -> States:
+        sizes = self._state_sizes
+        if given is not None:
+            return read_states(self, "initial_state", given, x, sizes)
+        if self.stateful and self.states is not None:
+            if flatten_states(self.states)[0].shape[0] != x.shape[0]:
+                batch = flatten_states(self.states)[0].shape[0]
+                remedy = "Call `reset_states()` before another batch size."
+                rule = f"of the batch size {batch}, as the kept states are"
+                self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
+            return _convert(self.states, x)
+        return _zeros(sizes, x)
+
+    def reset_states(self, states: Any = None) -> None:
+        """Forget the states of a stateful layer, or replace them.
+
+        Args:
+            states: The states, as `initial_state`; None for zeros.
+
+        Raises:
+            ValueError: The states do not fit.
+            AttributeError: The layer is not stateful.
+        """
+        if not self.stateful:
+            rule = "True, so that there are states to reset"
+            self._refuse_argument("stateful", rule, False, error=AttributeError)
+        if states is None:
+            self.states = None
+            return
+        given = [self._as_tensor(s) for s in flatten_states(states)]
+        self.states = _detach(read_states(self, "states", states, given[0], self._state_sizes))
+
+    def reset_state(self) -> None:
+        """Forget the states of a stateful layer."""
+        self.reset_states()
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the mask of the outputs: that of the sequence, and None for the states."""
+        first = mask[0] if isinstance(mask, (list, tuple)) else mask
+        own = first if self.return_sequences else None
+        return [own, *[None] * len(self._state_sizes)] if self.return_state else own
+
+    def compute_output_shape(
+        self, sequences_shape: Sequence[Any], initial_state_shape: Any = None
+    ) -> Any:
+        """Return the shape of the output, or of output and states with `return_state`.
+
+        Raises:
+            ValueError: The layer does not accept such an input.
+        """
+        shape = self._check_shape(sequences_shape, "sequences_shape")
+        size = self.output_size
+        own = (*shape[:2], size) if self.return_sequences else (shape[0], size)
+        if not self.return_state:
+            return own
+        return (own, *_shapes(self._state_sizes, shape[0]))
+
+    def get_initial_state(self, batch_size: int) -> States:
+        """Return states of zeros."""
+        like = torch.zeros(batch_size, 1, dtype=getattr(torch, self.compute_dtype))
+        first = next(self.parameters(), like)
+        return _zeros(self._state_sizes, like.to(first.device))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep the states of a stateful layer in copies."""
+        return {**super().__getstate__(), "states": self.states}
+
+
+def _zeros(sizes: Sequence[Any], x: Tensor) -> States:
+    return [
+        _zeros(size, x) if isinstance(size, (list, tuple)) else x.new_zeros(x.shape[0], size)
+        for size in sizes
+    ]
+
+
+def _shapes(sizes: Sequence[Any], batch: int | None) -> list[Any]:
+    return [
+        _shapes(size, batch) if isinstance(size, (list, tuple)) else (batch, size) for size in sizes
+    ]
+
+
+def _detach(states: Any) -> States:
+    return [_detach(s) if isinstance(s, (list, tuple)) else s.detach() for s in states]
+
+
+def _convert(states: Any, x: Tensor) -> States:
+    return [_convert(s, x) if isinstance(s, (list, tuple)) else s.to(x) for s in states]

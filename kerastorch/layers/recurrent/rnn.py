@@ -1,0 +1,350 @@
+"""RNN and StackedRNNCells: layers over the times of a sequence that call a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from ..._core.registry import LAYERS, keras_layer
+from ..._ops.recurrent.loop import States, Step, scan
+from ..base import nesting
+from ..base.config import make_layer
+from ..base.layer import Layer
+from ..base.weights import Callback, WeightView
+from .layer import RecurrentLayer
+from .unit import RecurrentUnit, read_states
+
+__all__ = ["RNN", "StackedRNNCells"]
+
+
+class CellOwner(Layer):
+    """A layer whose weights are those of cells."""
+
+    def _list_cells(self) -> list[Any]:
+        raise NotImplementedError
+
+    @classmethod
+    def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return Keras's names of the weights of a layer with this config."""
+        return tuple(name for _, names in cls.weight_groups(config) for name in names)
+
+    @property
+    def built(self) -> bool:
+        """Whether the weights of all cells have their shapes."""
+        return all(getattr(cell, "built", True) for cell in self._list_cells())
+
+    @property
+    def variables(self) -> list[WeightView]:
+        """The weights of the cells; their regularizers and constraints are left to these."""
+        cells = self._list_cells() if self.built else []
+        found = (variable for cell in cells for variable in getattr(cell, "variables", []))
+        return [variable._replace(regularizer=None, constraint=None) for variable in found]
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """The loss terms of the layer and of its cells."""
+        own = [term for cell in self._list_cells() for term in getattr(cell, "losses", [])]
+        return [*self._activity_losses, *own]
+
+    def _iterate_penalties(self) -> Iterator[tuple[Callback, WeightView]]:
+        return iter(())
+
+    def _find_first_tensor(self) -> Tensor | None:
+        for tensor in self.parameters():
+            return tensor
+        return None
+
+    def _writable(self, variable: WeightView) -> Tensor:
+        for cell in self._list_cells():
+            for own in getattr(cell, "variables", []):
+                if own.parameter is variable.parameter:
+                    return cell._writable(own)  # type: ignore[no-any-return]
+        return super()._writable(variable)
+
+    def reset_parameters(self) -> None:
+        """Sample new initial values for the weights of all cells."""
+        for cell in self._list_cells():
+            cell.reset_parameters()
+
+    def _is_lowerable(self) -> bool:
+        return False
+
+
+@keras_layer()
+class StackedRNNCells(CellOwner):
+    """Cells one above the other, as one cell: each takes the output of the one before.
+
+    Same as `keras.layers.StackedRNNCells`.
+
+    Args:
+        cells: The cells.
+        **kwargs: `name`, `dtype`, `trainable`.
+
+    Raises:
+        ValueError: `cells` is no list of cells.
+
+    Example:
+        >>> import torch
+        >>> from kerastorch.layers import GRUCell
+        >>> layer = RNN(StackedRNNCells([GRUCell(3), GRUCell(2)]))
+        >>> tuple(layer(torch.rand(4, 5, 6)).shape)
+        (4, 2)
+    """
+
+    nested_arguments: ClassVar[tuple[str, ...]] = ("cells",)
+    call_arguments: ClassVar[tuple[str, ...]] = ("states",)
+    removed_arguments: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
+    cells: Any
+
+    def __init__(self, cells: Sequence[Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(cells, (list, tuple, nn.ModuleList)) or not cells:
+            self._refuse_argument("cells", "a list of cells", cells)
+        for cell in cells:
+            require_cell(self, "cells", cell)
+        self.cells = nn.ModuleList(cells)
+        self._register_weights(None)
+
+    def _list_cells(self) -> list[Any]:
+        return list(self.cells)
+
+    @property
+    def state_size(self) -> list[Any]:
+        """The sizes of the states of each cell."""
+        return [list_sizes(cell) for cell in self.cells]
+
+    @property
+    def output_size(self) -> Any:
+        """The size of the output of the last cell."""
+        return get_output_size(self.cells[-1])
+
+    def get_initial_state(self, batch_size: int) -> list[States]:
+        """Return states of zeros for each cell."""
+        return [cell.get_initial_state(batch_size) for cell in self.cells]
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the config; see `Layer.get_config`."""
+        return {**_write_common(self), "cells": nesting.serialize(self.cells)}
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Make the cells and their stack from a config; see `Layer.from_config`."""
+        given = dict(config)
+        given.pop("reverse_state_order", None)
+        cells = given.get("cells", [])
+        given["cells"] = [
+            nesting.deserialize(c, custom_objects) if isinstance(c, dict) else c for c in cells
+        ]
+        return make_layer(cls, given, custom_objects)
+
+    @classmethod
+    def weight_groups(cls, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the groups of the weights of each cell."""
+        found = []
+        for path, cell in zip(_paths(config["cells"]), config["cells"], strict=True):
+            found += _nest(path, cell)
+        return found
+
+    def _build(self, input_shape: Any, argument: str = "input_shape") -> None:
+        shape = tuple(input_shape)
+        for cell in self.cells:
+            if not getattr(cell, "built", True):
+                cell.build(shape)
+            shape = (shape[0], get_output_size(cell))
+
+    def _make_step(self, like: Tensor) -> Step:
+        """Return one step through all cells."""
+        steps = [make_cell_step(cell, like) for cell in self.cells]
+
+        def step(x: Tensor, states: States) -> tuple[Tensor, States]:
+            new = []
+            for one, state in zip(steps, states, strict=True):
+                x, own = one(x, state)
+                new.append(own)
+            return x, new
+
+        return step
+
+    def forward(self, inputs: Any, states: Any) -> tuple[Tensor, States]:  # type: ignore[override]
+        """Compute one step of all cells; see `LSTMCell`."""
+        first = self._find_first_tensor()
+        x = self._as_tensor(inputs)
+        x = x if first is None else x.to(first.dtype)
+        return self._make_step(x)(x, read_states(self, "states", states, x, self.state_size))
+
+
+@keras_layer()
+class RNN(CellOwner, RecurrentLayer):
+    """A layer over the times of a sequence that calls a cell, or a list of them.
+
+    Same as `keras.layers.RNN`, with the exceptions of `LSTM`.
+
+    Args:
+        cell: A cell, or a list of cells, which is a `StackedRNNCells`. A cell of your own is a
+            module with `state_size` whose `forward(inputs, states)` returns output and states.
+        return_sequences, return_state, go_backwards, stateful, unroll, zero_output_for_mask,
+            input_shape, **kwargs: As in `LSTM`.
+
+    Shape:
+        - Input: (batch, time, features).
+        - Output: As in `LSTM`. The states of a stack are one list a cell.
+
+    Raises:
+        ValueError: An argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from kerastorch.layers import LSTMCell
+        >>> tuple(RNN(LSTMCell(3))(torch.rand(2, 5, 4)).shape)
+        (2, 3)
+    """
+
+    argument_namespaces: ClassVar = {"cell": nesting}
+    nested_arguments: ClassVar[tuple[str, ...]] = ("cell",)
+    cell: Any
+
+    def __init__(
+        self,
+        cell: Any,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        *,
+        input_shape: Sequence[int | None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(cell, (list, tuple)):
+            cell = StackedRNNCells(cell)
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.go_backwards, self.stateful, self.unroll = go_backwards, stateful, unroll
+        self.zero_output_for_mask = zero_output_for_mask
+        require_cell(self, "cell", cell)
+        self.cell = cell
+        self._register_weights(None, input_shape)
+
+    @classmethod
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert a config of any Keras to that of Keras 3.
+
+        Raises:
+            ValueError: The time is the first axis, or the cell takes constants.
+        """
+        upgraded = super().upgrade_config(config)
+        for key in ("time_major", "num_constants"):
+            if upgraded.pop(key, None):
+                cls_rule = "left out: there is no such argument here"
+                raise ValueError(f"the `{key}` of an RNN must be {cls_rule}.")
+        return upgraded
+
+    @classmethod
+    def weight_groups(cls, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the groups of the weights of the cell."""
+        return _nest("cell", config["cell"])
+
+    def _list_cells(self) -> list[Any]:
+        return [self.cell]
+
+    @property
+    def state_size(self) -> Any:
+        """The size of the state, or a list of the sizes of several."""
+        return self.cell.state_size
+
+    @property
+    def output_size(self) -> Any:
+        """The size of the output at one time."""
+        return get_output_size(self.cell)
+
+    def _build(self, input_shape: Any, argument: str = "input_shape") -> None:
+        shape = self._check_shape(input_shape, argument)
+        if not self.built:
+            self.cell.build((shape[0], shape[-1]))
+
+    def _prepare_input(self, inputs: Any) -> Tensor:
+        x = self._as_tensor(inputs)
+        first = self._find_first_tensor()
+        return self._cast(x, x.dtype if first is None else first.dtype)[0]
+
+    def _require_fit(self, x: Tensor) -> None:
+        """Leave the last size to the cell."""
+
+    def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
+        cell: Any = self.cell
+        zero_output = self.zero_output_for_mask
+        if not isinstance(cell, RecurrentUnit):
+            return scan(make_cell_step(cell, x), x, states, mask, zero_output)
+        inputs, recurrent = cell._sample_masks(x)
+        if recurrent is None and not isinstance(inputs, list) and cell._can_fuse(x):
+            x = x if inputs is None else x * inputs[:, None]
+            return cell._fused(x, states, mask, zero_output)
+        step = cell._make_step(x, recurrent)
+        return scan(step, cell._project(x, inputs), states, mask, zero_output)
+
+
+def require_cell(owner: Any, argument: str, cell: Any) -> None:
+    """Refuse what is no cell."""
+    if not isinstance(cell, nn.Module) or not hasattr(cell, "state_size"):
+        rule = "a cell: a module that has `state_size`"
+        owner._refuse_argument(argument, rule, cell)
+
+
+def list_sizes(cell: Any) -> list[Any]:
+    """Return the sizes of a cell's states."""
+    sizes = cell.state_size
+    return list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]
+
+
+def get_output_size(cell: Any) -> Any:
+    """Return the size of a cell's output: by default that of its first state."""
+    found = getattr(cell, "output_size", None)
+    return list_sizes(cell)[0] if found is None else found
+
+
+def make_cell_step(cell: Any, like: Tensor) -> Step:
+    """Return a step of a cell for an input that is not projected, with masks for one call."""
+    if isinstance(cell, StackedRNNCells):
+        return cell._make_step(like)
+    if not isinstance(cell, RecurrentUnit):
+        return lambda x, states: cell(x, states)
+    size = cell._weights(like)[0].shape[1]
+    inputs, recurrent = cell._sample_masks(like.new_empty(like.shape[0], size))
+    step = cell._make_step(like, recurrent)
+    return lambda x, states: step(cell._project(x, inputs), states)
+
+
+def _write_common(layer: Layer) -> dict[str, Any]:
+    policy = {"module": "keras", "class_name": "DTypePolicy", "registered_name": None}
+    config = {"config": layer.dtype_policy.get_config()}
+    ordered = {key: {**policy, **config}[key] for key in
+               ("module", "class_name", "config", "registered_name")}  # fmt: skip
+    return {"name": layer.name, "trainable": layer.trainable, "dtype": ordered}
+
+
+def _paths(cells: Sequence[Any]) -> list[str]:
+    """Return the groups of Keras 3 for a list of layers: named after their classes, numbered."""
+    from ..._core.registry import to_snake_case
+
+    seen: dict[str, int] = {}
+    found = []
+    for cell in cells:
+        name = to_snake_case(cell["class_name"])
+        count = seen.get(name, 0)
+        seen[name] = count + 1
+        found.append(f"cells/{name}_{count}" if count else f"cells/{name}")
+    return found
+
+
+def _nest(path: str, entry: Any) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the groups of a cell's weights below a path, for the entry of its config."""
+    kind = LAYERS.get(entry["class_name"]) if isinstance(entry, Mapping) else None
+    if kind is None:
+        return []
+    groups = kind.weight_groups(entry["config"])
+    return [(f"{path}/{group}" if group else path, names) for group, names in groups]

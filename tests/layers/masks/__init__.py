@@ -1,0 +1,1 @@
+"""The layers that make masks, and what all layers do with them."""
