@@ -117,12 +117,6 @@ class TimeDistributed(Wrapper):
             self._record_activity(outputs)
         return outputs
 
-    def _cast_output(self, y: Tensor) -> Tensor:
-        """Cast an output to the compute dtype of a mixed policy, or to a wider one."""
-        if self.compute_dtype == self.variable_dtype and y.is_floating_point():
-            return y.to(torch.promote_types(y.dtype, self._compute_type))
-        return super()._cast_output(y)
-
     def _call_at_once(self, x: Tensor, mask: Tensor | None) -> Any:
         """Call the layer once, with the steps of all samples as its batch."""
         given = {} if mask is None else {"mask": mask.flatten(0, 1)}
