@@ -7,6 +7,7 @@ models by its rows alone.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import pkgutil
@@ -91,7 +92,10 @@ class LayerCase:
 
     def make(self, **arguments: Any) -> Layer:
         """Return the layer, in evaluation if it is random in training."""
-        layer = self.layer(**{**self.arguments, **arguments})
+        given = {**self.arguments, **arguments}
+        for name in self.layer.nested_arguments:  # each layer has inner layers of its own
+            given[name] = copy.deepcopy(given[name])
+        layer = self.layer(**given)
         return layer.eval() if self.samples else layer
 
     def built(self, **arguments: Any) -> Layer:

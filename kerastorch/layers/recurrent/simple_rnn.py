@@ -37,7 +37,8 @@ class SimpleRNNUnit(RecurrentUnit):
 class SimpleRNN(RecurrentRun, SimpleRNNUnit):
     """A fully connected recurrent layer over the times of a sequence.
 
-    Same as `keras.layers.SimpleRNN`, with the exceptions of `LSTM`; a rate of 1 drops all.
+    Same as `keras.layers.SimpleRNN`, with the exceptions of `LSTM`; a rate of 1 drops all. As in Keras
+    3, the argument `activity_regularizer` does nothing; assigned to the layer, it works.
 
     Args:
         activation: The activation of the state; a name or a callable.
@@ -93,7 +94,7 @@ class SimpleRNN(RecurrentRun, SimpleRNNUnit):
         device: torch.device | str | int | None = None,
         **kwargs: Any,
     ) -> None:
-        self._set_up(locals())
+        self._set_up({**locals(), "activity_regularizer": None})  # Keras 3 leaves it out
 
 
 @keras_layer()
