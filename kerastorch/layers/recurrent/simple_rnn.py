@@ -37,8 +37,8 @@ class SimpleRNNUnit(RecurrentUnit):
 class SimpleRNN(RecurrentRun, SimpleRNNUnit):
     """A fully connected recurrent layer over the times of a sequence.
 
-    Same as `keras.layers.SimpleRNN`, with the exceptions of `LSTM`; a rate of 1 drops all. As in Keras
-    3, the argument `activity_regularizer` does nothing; assigned to the layer, it works.
+    Same as `keras.layers.SimpleRNN`, with the exceptions of `LSTM`; a rate of 1 drops all. As in
+    Keras 3, the argument `activity_regularizer` does nothing; assigned to the layer, it works.
 
     Args:
         activation: The activation of the state; a name or a callable.
