@@ -92,10 +92,7 @@ class LayerCase:
 
     def make(self, **arguments: Any) -> Layer:
         """Return the layer, in evaluation if it is random in training."""
-        given = {**self.arguments, **arguments}
-        for name in self.layer.nested_arguments:  # each layer has inner layers of its own
-            given[name] = copy.deepcopy(given[name])
-        layer = self.layer(**given)
+        layer = self.layer(**copy.deepcopy({**self.arguments, **arguments}))
         return layer.eval() if self.samples else layer
 
     def built(self, **arguments: Any) -> Layer:
@@ -127,7 +124,7 @@ class LayerCase:
         return bool(list(self.make().parameters()))
 
     def with_argument(self, name: str, value: Any) -> dict[str, Any]:
-        return {**self.arguments, name: value}
+        return copy.deepcopy({**self.arguments, name: value})
 
 
 class NoModule(dict[str, Any]):
