@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ... import activations
+from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..._ops.recurrent.loop import States, Step
 from .cell import RecurrentCell
 from .run import RecurrentRun
+from .torch_conversion import RecurrentCounterpart
 from .unit import Masks, RecurrentUnit, declare_weights
 
 __all__ = ["SimpleRNN", "SimpleRNNCell"]
 
 
-class SimpleRNNUnit(RecurrentUnit):
+class SimpleRNNUnit(RecurrentCounterpart, RecurrentUnit):
     """The arithmetic of a fully connected recurrent layer."""
 
+    torch_arguments: ClassVar[Mapping[str, str]] = {
+        **RecurrentCounterpart.torch_arguments,
+        "nonlinearity": "activation",
+    }
     _gates = 1
     _drops_all = True
+
+    def _make_torch(self, owner: str, **options: Any) -> nn.Module:
+        known = (activations.tanh, activations.relu)
+        if self.activation not in known:
+            raise ValueError(argument_error(owner, "activation", "tanh or relu", self.activation))
+        return super()._make_torch(owner, nonlinearity=self.activation.__name__, **options)
 
     def _make_step(self, like: Tensor, masks: Masks = None) -> Step:
         add_product, activation = self._as_product(self._weights(like)[1], masks), self.activation
@@ -62,6 +75,7 @@ class SimpleRNN(RecurrentRun, SimpleRNNUnit):
         (2, 3)
     """
 
+    torch_name = "RNN"
     weight_specs = declare_weights("_l0")
     _never_in_config = ("seed",)
 
@@ -124,6 +138,7 @@ class SimpleRNNCell(RecurrentCell, SimpleRNNUnit):
         ((2, 3), 1)
     """
 
+    torch_name = "RNNCell"
     weight_specs = declare_weights("")
 
     def __init__(
