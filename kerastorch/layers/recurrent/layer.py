@@ -118,7 +118,7 @@ class RecurrentLayer(Layer):
                 remedy = "Call `reset_states()` before another batch size."
                 rule = f"of the batch size {batch}, as the kept states are"
                 self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
-            return _convert(self.states, x)
+            return convert_states(self.states, x)
         return _zeros(sizes, x)
 
     def reset_states(self, states: Any = None) -> None:
@@ -193,5 +193,6 @@ def _detach(states: Any) -> States:
     return [_detach(s) if isinstance(s, (list, tuple)) else s.detach() for s in states]
 
 
-def _convert(states: Any, x: Tensor) -> States:
-    return [_convert(s, x) if isinstance(s, (list, tuple)) else s.to(x) for s in states]
+def convert_states(states: Any, x: Tensor) -> States:
+    """Return states in the dtype of a tensor, on its device."""
+    return [convert_states(s, x) if isinstance(s, (list, tuple)) else s.to(x) for s in states]
