@@ -134,7 +134,8 @@ def add_assignments(plan: LoadPlan, leaf: ModuleWeights, found: Assigned) -> lis
     wrong = []
     for target, weight in found.items():
         path, refusal = leaf.target_path(target), target.refusal()
-        plan.assignments.append(Assignment(path, target, weight))
+        slots = (target, *target.also)
+        plan.assignments += [Assignment(leaf.target_path(one), one, weight) for one in slots]
         if refusal:
             wrong.append(f"{path}: {refusal}")
         dtype = target.tensor.dtype

@@ -19,8 +19,9 @@ from ...graph.shapes import ERRORS
 from ...graph.spec import LayerSpec
 from ...layers.base.config import OMITTED_ARGUMENTS
 from ...layers.base.layer import Layer
+from .adapter import are_equal
 from .keras_names import list_weight_names
-from .torch_modules import BATCH_NORMS, are_equal, find_adapter
+from .torch_modules import BATCH_NORMS, find_adapter
 
 Custom = Mapping[str, Any]  # the caller's own objects by name; None for classes of modules
 

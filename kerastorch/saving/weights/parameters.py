@@ -18,8 +18,9 @@ from ...layers.base.layer import Layer
 from ...models.functional import Model
 from ...operations.operation import Operation
 from ..formats.weight_file import Weight
+from .adapter import ModuleWeight, View
 from .keras_names import declares_groups, get_group_name, strip_number
-from .torch_modules import KINDS, View, find_adapter
+from .torch_modules import KINDS, find_adapter
 
 Shape = tuple[int, ...]
 METHOD = "load_keras_weights"  # of custom modules
@@ -38,6 +39,8 @@ class ParameterSlot:
     view: View = lambda tensor: tensor  # to Keras's order of axes
     others: tuple[View, ...] = ()  # views in other shapes that Keras may use
     group: str = ""  # Keras 3's path of the layer inside its layer that has it: "cell"
+    write: View | None = None  # Keras's array -> the parameter, where `view` copies values
+    also: tuple[ParameterSlot, ...] = ()  # other parameters that are written from the array
 
     @property
     def tensor(self) -> Tensor:
@@ -121,11 +124,15 @@ def list_parameters(module: nn.Module) -> list[ParameterSlot]:
     adapter = find_adapter(module, any_forward=True)
     if adapter is None:
         raise ValueError(describe_refusal(module))
-    return [
-        ParameterSlot(module, name, keras, name, view, others)
-        for name, keras, view, others in adapter.weights(module)
-        if getattr(module, name, None) is not None
-    ]
+    found = (one for one in adapter.weights(module) if hasattr(module, one.parameter))
+    return [_make_slot(module, one) for one in found if getattr(module, one.parameter) is not None]
+
+
+def _make_slot(module: nn.Module, weight: ModuleWeight) -> ParameterSlot:
+    name, keras, view, others, group, write, _ = weight
+    slot = ParameterSlot(module, name, keras, name, view, others, group, write)
+    also = (replace(slot, parameter=n, path=n, write=write) for n, write in weight.also)
+    return replace(slot, also=tuple(also))
 
 
 def _list_layer_weights(layer: Layer) -> list[ParameterSlot]:
@@ -160,7 +167,8 @@ def _put_in_groups(layer: Layer, targets: list[ParameterSlot]) -> list[Parameter
 
 def _put_below(target: ParameterSlot, path: str, group: str) -> ParameterSlot:
     below = f"{group}/{target.group}".rstrip("/")
-    return replace(target, path=f"{path}.{target.path}", group=below)
+    also = tuple(_put_below(one, path, group) for one in target.also)
+    return replace(target, path=f"{path}.{target.path}", group=below, also=also)
 
 
 def _list_inner_modules(layer: Layer) -> Iterator[tuple[str, str, nn.Module]]:
@@ -230,7 +238,9 @@ def has_known_weights(module: nn.Module) -> bool:
     adapter = find_adapter(module)
     if adapter is None:
         return False
-    names = {weight.parameter for weight in adapter.weights(module)}
+    names = set()
+    for weight in adapter.weights(module):
+        names |= {weight.parameter, *(name for name, _ in weight.also)}
     return all(name in names for name, value in module._parameters.items() if value is not None)
 
 
