@@ -44,6 +44,11 @@ def match_by_parts(slots: Slots, weights: Sequence[Weight]) -> Assigned:
     return {}
 
 
+def count_inner_layers(parts: Iterable[Weight | ParameterSlot]) -> int:
+    """Return how many layers inside a layer have weights, without activations."""
+    return len({one.group for one in parts if one.group.rpartition("/")[2] != "activation"})
+
+
 def _group(parts: Iterable[A]) -> dict[str, list[A]]:
     """Return slots or arrays by their groups; attributes of Keras 2 began with an underscore."""
     found: dict[str, list[A]] = {}

@@ -19,7 +19,7 @@ from ..weights.module_weights import ModuleWeights, has_load_method
 from ..weights.parameters import MERGED, find_automatic_kind, group_unbuilt_shapes
 from ..weights.saved_layers_by_config import SourceLayer
 from ..weights.torch_modules import KINDS
-from .inner_groups import match_by_parts, match_by_path
+from .inner_groups import count_inner_layers, match_by_parts, match_by_path
 from .load_plan import Assignment, LoadPlan, MethodCall, list_missing_entries, list_unused_entries
 from .own_modules import Assigned, assign_weights, name_uniquely
 
@@ -96,9 +96,13 @@ class LayerMatcher:
 
     def _match_by_count(self, leaf: ModuleWeights, weights: Weights) -> Assigned | None:
         """Return the weight of each parameter by order, or None if the count differs."""
-        inside = {w.group for w in weights if w.group.rpartition("/")[2] != "activation"}
-        if self.contents.named_by_class and len(inside) > 1:
-            return None  # sorted by their paths
+        if self.contents.named_by_class:  # sorted by their paths
+            certain = count_inner_layers(weights) < 2
+        else:
+            names = {target.name for target in leaf.targets}
+            certain = count_inner_layers(leaf.targets) < 2 or {w.name for w in weights} != names
+        if not certain:
+            return None
         return _match_by_count(leaf, weights)
 
     def _match_own_module(self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
