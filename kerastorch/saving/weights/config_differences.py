@@ -96,7 +96,8 @@ def _compare_inner(layer: Layer, argument: str, spec: LayerSpec, custom: Custom)
 
 
 def _is_compared(cls: type[Layer], argument: str) -> bool:
-    return argument not in _NOT_COMPARED and argument not in cls.argument_namespaces
+    resolved = argument in cls.argument_namespaces or argument in cls.nested_arguments
+    return not resolved and argument not in _NOT_COMPARED
 
 
 def _read_config(layer: Layer) -> dict[str, Any]:
