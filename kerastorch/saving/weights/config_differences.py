@@ -92,7 +92,9 @@ def _compare_inner(layer: Layer, argument: str, spec: LayerSpec, custom: Custom)
         if isinstance(name, str) and isinstance(config, Mapping):
             inner = replace(spec, class_name=name, config=config)
             where = f"{argument}[{number}]" if many else argument
-            yield from (f"{where}: {line}" for line in _compare_layers(module, inner, custom))
+            for line in _compare_layers(module, inner, custom):
+                if not line.startswith("zero_output_for_mask"):  # Bidirectional sets it
+                    yield f"{where}: {line}"
 
 
 def _is_compared(cls: type[Layer], argument: str) -> bool:
