@@ -34,6 +34,7 @@ from .preprocessing.random_geometry import *
 from .preprocessing.random_mixing import *
 from .preprocessing.random_sizes import *
 from .preprocessing.resizing import *
+from .recurrent.conv_lstm import *
 from .recurrent.gru import *
 from .recurrent.lstm import *
 from .recurrent.rnn import *
