@@ -251,10 +251,12 @@ class SlidingLayer(Layer):
             upgraded.setdefault("data_format", "channels_last")
         return upgraded
 
+    def _spatial_sizes(self, shape: Sequence[int | None]) -> Sequence[int | None]:
+        return shape[1:-1] if self._channel_axis == -1 else shape[2:]
+
     def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
         """Return the output's spatial sizes, or raise if the input is smaller than the kernel."""
-        spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
-        axes = zip(spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True)
+        axes = zip(self._spatial_sizes(shape), self.kernel_size, self.strides, self.dilation_rate, strict=True)
         sizes = [output_size(n, k, s, d, self.padding) for n, k, s, d in axes]
         padded = self.padding != "valid"
         least = 0 if padded and argument == "input_shape" else 1

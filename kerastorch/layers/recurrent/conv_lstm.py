@@ -45,7 +45,7 @@ class ConvLSTM(SlidingLayer, RecurrentRun, LSTMUnit):
         ),
         declare_weight("bias_ih", "bias", when="use_bias"),
     )  # fmt: skip
-    renamed_arguments: ClassVar[Mapping[str, str]] = {
+    renamed_arguments: ClassVar = {
         **RecurrentUnit.renamed_arguments,
         **SlidingLayer.renamed_arguments,
     }
@@ -112,8 +112,11 @@ class ConvLSTM(SlidingLayer, RecurrentRun, LSTMUnit):
     def _input_rank(self) -> int | None:
         return self.rank + 3
 
+    def _spatial_sizes(self, shape: Sequence[int | None]) -> Sequence[int | None]:
+        return super()._spatial_sizes(shape[1:])
+
     def _find_state_sizes(self, shape: Sizes, argument: str = "sequences") -> list[Any]:
-        sizes = self._require_room(argument, (shape[0], *shape[2:]))
+        sizes = self._require_room(argument, shape)
         last = self._channel_axis == -1
         return [(*sizes, self.filters) if last else (self.filters, *sizes)] * 2
 
@@ -163,9 +166,9 @@ class ConvLSTM(SlidingLayer, RecurrentRun, LSTMUnit):
         if None in sizes[0]:
             rule, remedy = "built for known sizes", "Call `build` with them, or use `zeros`."
             self._refuse_argument("layer", rule, self._build_shape, remedy)
-        weight = self.weight_ih
+        device = self._tensor("weight_ih").device
         dtype = getattr(torch, self.compute_dtype)
-        return [torch.zeros(batch_size, *one, dtype=dtype, device=weight.device) for one in sizes]
+        return [torch.zeros(batch_size, *one, dtype=dtype, device=device) for one in sizes]
 
     def _require_fit(self, x: Tensor) -> None:
         channels = self._tensor("weight_ih").shape[1]
@@ -177,20 +180,18 @@ class ConvLSTM(SlidingLayer, RecurrentRun, LSTMUnit):
 
     def _project(self, x: Tensor, masks: Masks = None) -> Tensor:
         kernel, _, bias = self._weights(x)
-        y = self._convolve_input(x, kernel, bias) if masks is None else None
-        if isinstance(masks, list):
-            pairs = zip(masks, kernel.chunk(4), strict=True)
-            axis = self._channel_axis if self._channel_axis == -1 else 2
-            y = torch.cat([self._convolve_input(x * m[:, None], w, None) for m, w in pairs], axis)
-            if bias is not None:
-                y = y + (bias if axis == -1 else bias.view(-1, *(1,) * self.rank))
-        return y  # type: ignore[return-value]
+        if not isinstance(masks, list):
+            return self._convolve_input(x, kernel, bias)
+        biases = [None] * 4 if bias is None else bias.chunk(4)
+        parts = zip(masks, kernel.chunk(4), biases, strict=True)
+        axis = self._channel_axis if self._channel_axis == -1 else 2
+        return torch.cat([self._convolve_input(x * m[:, None], w, b) for m, w, b in parts], axis)
 
     def _convolve_input(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
         """Convolve the volumes of all times at once."""
         geometry = self.strides, self.padding, self.dilation_rate
         y = self._convolve(x.flatten(0, 1), kernel, bias, *geometry)
-        return y.unflatten(0, tuple(x.shape[:2]))
+        return y.view(*x.shape[:2], *y.shape[1:])
 
     def _as_product(self, recurrent: Tensor, masks: Masks) -> Any:
         ones = (1,) * self.rank
