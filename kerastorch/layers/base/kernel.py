@@ -256,7 +256,13 @@ class SlidingLayer(Layer):
 
     def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
         """Return the output's spatial sizes, or raise if the input is smaller than the kernel."""
-        axes = zip(self._spatial_sizes(shape), self.kernel_size, self.strides, self.dilation_rate, strict=True)
+        axes = zip(
+            self._spatial_sizes(shape),
+            self.kernel_size,
+            self.strides,
+            self.dilation_rate,
+            strict=True,
+        )
         sizes = [output_size(n, k, s, d, self.padding) for n, k, s, d in axes]
         padded = self.padding != "valid"
         least = 0 if padded and argument == "input_shape" else 1
