@@ -7,6 +7,7 @@ models by its rows alone.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import pkgutil
@@ -91,7 +92,7 @@ class LayerCase:
 
     def make(self, **arguments: Any) -> Layer:
         """Return the layer, in evaluation if it is random in training."""
-        layer = self.layer(**{**self.arguments, **arguments})
+        layer = self.layer(**copy.deepcopy({**self.arguments, **arguments}))
         return layer.eval() if self.samples else layer
 
     def built(self, **arguments: Any) -> Layer:
@@ -123,7 +124,7 @@ class LayerCase:
         return bool(list(self.make().parameters()))
 
     def with_argument(self, name: str, value: Any) -> dict[str, Any]:
-        return {**self.arguments, name: value}
+        return copy.deepcopy({**self.arguments, name: value})
 
 
 class NoModule(dict[str, Any]):

@@ -46,6 +46,20 @@ class LayerOwner(Layer):
         return [variable._replace(regularizer=None, constraint=None) for variable in found]
 
     @property
+    def trainable(self) -> bool:
+        """Whether the weights are trained; setting it sets that of the layers, too."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: Any) -> None:
+        self._trainable = bool(value)
+        for owned in self._list_owned():
+            if isinstance(owned, Layer):
+                owned.trainable = value
+            else:
+                owned.requires_grad_(self._trainable)
+
+    @property
     def losses(self) -> list[Tensor]:
         """Keras's loss terms: the activity terms of all layers, then those of their weights."""
         layers = [one for one in self.modules() if isinstance(one, Layer)]
