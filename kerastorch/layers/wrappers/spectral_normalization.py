@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ... import initializers
+from ... import dtype_policies, initializers
 from ..._core.registry import keras_layer
 from ..base import nesting
 from ..base.layer import Layer
@@ -52,7 +52,6 @@ class SpectralNormalization(Wrapper):
     nested_arguments: ClassVar[tuple[str, ...]] = ("layer",)
     fixed_arguments: ClassVar[tuple[str, ...]] = ("layer",)
     differs_in_keras_2 = True
-    supports_masking = False
     weight_specs = (WeightSpec("vector_u", "vector_u", "_vector_initializer", buffer=True),)
     _vector_initializer: Any = initializers.TruncatedNormal(stddev=0.02)
     layer: Any
@@ -77,6 +76,7 @@ class SpectralNormalization(Wrapper):
         if getattr(layer, "lora_enabled", False):
             self._refuse_argument("layer", "a layer without LoRA, which freezes its kernel", layer)
         self.layer = layer
+        self.supports_masking, self.creates_mask = layer.supports_masking, layer.creates_mask
         self._register_weights(None, input_shape)
 
     # Weights
@@ -137,6 +137,14 @@ class SpectralNormalization(Wrapper):
         kernel = self.layer._tensor(_find_kernel_spec(self.layer).parameter)
         return torch.empty(shape, dtype=kernel.dtype, device=kernel.device)
 
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        """Follow `.half()` and the like, whatever dtype the vector has."""
+        own = dtype_policies.to_torch_dtype(self._policy.variable_dtype)
+        new = fn(torch.empty(0, dtype=own)).dtype
+        if new is not own:
+            self._policy = dtype_policies.DTypePolicy(dtype_policies.get_dtype_name(new))
+        return super()._apply(fn, recurse)
+
     def reset_parameters(self) -> None:
         """Sample new initial values for the weights of the layer, and a new vector."""
         super().reset_parameters()
@@ -151,11 +159,10 @@ class SpectralNormalization(Wrapper):
             ValueError: The layer does not accept such an input.
         """
         x = self._prepare_input(inputs)
-        if not self.training:
-            y = self._call_inner("inputs", x, lambda: self.layer(x))
-        else:
-            y = self._call_inner("inputs", x, lambda: self._call_normalized(x))
-        y = y if self.keras_2 else y.to(x.dtype)
+        call = self._call_normalized if self.training else self.layer
+        y: Tensor = self._call_inner("inputs", x, lambda: call(x))
+        if not self.keras_2:
+            y = self._cast_output(y) if x.is_floating_point() else y.to(x.dtype)
         if self.activity_regularizer is not None:
             self._record_activity(y)
         return y
@@ -165,14 +172,15 @@ class SpectralNormalization(Wrapper):
 
         The copy lets several calls precede a backward pass, as in the training of a GAN.
         """
-        if x.is_floating_point():
-            self.layer.compute_output_shape(tuple(x.shape))  # refuses before the kernel changes
+        self.layer.compute_output_shape(tuple(x.shape))  # refuses before the kernel changes
         self._divide_kernel()
         if not torch.is_grad_enabled():
-            return self.layer(x)  # type: ignore[no-any-return]
+            found: Tensor = self.layer(x)
+            return found
         name = _find_kernel_spec(self.layer).parameter
         copy = {name: self.layer._tensor(name).clone()}
-        return torch.func.functional_call(self.layer, copy, (x,))  # type: ignore[no-any-return]
+        y: Tensor = torch.func.functional_call(self.layer, copy, (x,))
+        return y
 
     @torch.no_grad()
     def _divide_kernel(self) -> None:
@@ -192,6 +200,12 @@ class SpectralNormalization(Wrapper):
         if self.keras_2:
             return x * squares.clamp(min=1e-12).rsqrt()
         return x * squares.rsqrt().clamp(max=1e7)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the mask of the layer's output; Keras 3 loses it where that is cast."""
+        x = self._as_tensor(inputs)
+        same = x.is_floating_point() and self.layer.compute_dtype == self.compute_dtype
+        return self.layer.compute_mask(inputs, mask) if same or self.keras_2 else None
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> Any:
         """Return the output shape of the layer.
