@@ -28,6 +28,7 @@ class RecurrentLayer(Layer):
     `reset_states`; they are no weights and are detached.
     """
 
+    first_argument: ClassVar[str] = "sequences"
     call_arguments: ClassVar[tuple[str, ...]] = ("initial_state", "mask")
     _config_keys_first = SWITCHES
     return_sequences: bool
