@@ -141,7 +141,7 @@ def test_outputs_gradients_losses_and_states(case: LayerCase, training: bool) ->
             assert relative_difference(left * 1.0, right * 1.0, least=0.1) < 1e-5
 
 
-@each_case(AGREEING)
+@each_case([case for case in AGREEING if case.policies_agree])
 def test_dtype_policies(case: LayerCase) -> None:
     for policy in POLICIES:
         ours, theirs = pair(case, dtype=policy)
@@ -210,8 +210,8 @@ def test_configs_travel_both_ways(case: LayerCase) -> None:
         kept = copy.deepcopy(wanted)
         assert case.layer.from_config(wanted).get_config() == config
         assert wanted == kept
-        made = [theirs.from_config(copy.deepcopy(one)) for one in (config, kept)]  # it takes parts
-        assert made[0].get_config() == made[1].get_config()
+        again = [theirs.from_config(copy.deepcopy(one)).get_config() for one in (config, kept)]
+        assert again[0] == again[1]
         through = json.loads(json.dumps(config))
         assert json.dumps(case.layer.from_config(through).get_config()) == json.dumps(config)
 

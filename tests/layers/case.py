@@ -56,6 +56,7 @@ class LayerCase:
         exempt: The names of tests of the contract that do not apply.
         agrees: Whether Keras on torch computes the same.
         integers_agree: Whether Keras on torch computes the same of integers and booleans.
+        policies_agree: Whether Keras on torch computes in the same dtypes under each dtype policy.
         in_double: Whether Keras on torch computes in double precision where it is told to.
         converts: Whether `to_torch`, if the class has it, has modules for these arguments.
     """
@@ -74,6 +75,7 @@ class LayerCase:
     exempt: frozenset[str] = field(default_factory=frozenset)
     agrees: bool = True
     integers_agree: bool = True
+    policies_agree: bool = True
     in_double: bool = True
     converts: bool = True
 

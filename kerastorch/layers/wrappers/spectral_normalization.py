@@ -172,14 +172,17 @@ class SpectralNormalization(Wrapper):
 
         The copy lets several calls precede a backward pass, as in the training of a GAN.
         """
-        self.layer.compute_output_shape(tuple(x.shape))  # refuses before the kernel changes
+        kept = [self._view_kernel().detach().clone(), self.vector_u.clone()]
         self._divide_kernel()
-        if not torch.is_grad_enabled():
-            found: Tensor = self.layer(x)
-            return found
-        name = _find_kernel_spec(self.layer).parameter
-        copy = {name: self.layer._tensor(name).clone()}
-        y: Tensor = torch.func.functional_call(self.layer, copy, (x,))
+        try:
+            name = _find_kernel_spec(self.layer).parameter
+            copy = {name: self.layer._tensor(name).clone()}
+            y: Tensor = torch.func.functional_call(self.layer, copy, (x,))
+        except (ValueError, RuntimeError, IndexError):  # a refused call changes nothing
+            with torch.no_grad():
+                self._view_kernel().copy_(kept[0])
+                self.vector_u.copy_(kept[1])
+            raise
         return y
 
     @torch.no_grad()
