@@ -70,12 +70,12 @@ def depthwise_weight_to_kernel(weight: Tensor, channels: int) -> Tensor:
 
 def heads_weight_to_kernel(weight: Tensor, heads: int) -> Tensor:
     """Return the view (in, heads, size) of a weight (heads * size, in)."""
-    return weight.unflatten(0, (heads, -1)).permute(2, 0, 1)
+    return torch.unflatten(weight, 0, (heads, -1)).permute(2, 0, 1)
 
 
 def output_weight_to_kernel(weight: Tensor, heads: int, sizes: Sequence[int]) -> Tensor:
     """Return the view (heads, size, *sizes) of a weight (out, heads * size)."""
-    return weight.t().unflatten(0, (heads, -1)).unflatten(-1, tuple(sizes))
+    return torch.unflatten(torch.unflatten(weight.t(), 0, (heads, -1)), -1, tuple(sizes))
 
 
 def swap_steps_and_heads(x: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..._ops.attention import expand_mask, make_causal_mask, make_window_mask
@@ -75,7 +74,7 @@ def _require_broadcasting(
     layer: Any, mask: Tensor, inputs: tuple[Tensor, Tensor], axes: Sequence[int]
 ) -> None:
     """Refuse a mask that does not broadcast to the scores."""
-    query, value = inputs
+    query = inputs[0]
     batch = [query.shape[axis] for axis in range(query.ndim - 1) if axis not in axes]
     ends = [x.shape[axis] for x in inputs for axis in axes]
     shape = (*batch, layer._heads[0], *ends)

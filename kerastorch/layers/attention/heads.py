@@ -83,9 +83,7 @@ class HeadAttention(Layer):
                 found[spec.group] = (*found.get(spec.group, ()), spec.name)
         return list(found.items())
 
-    def build(  # type: ignore[override]
-        self, query_shape: Any, value_shape: Any = None, key_shape: Any = None
-    ) -> None:
+    def build(self, query_shape: Any, value_shape: Any = None, key_shape: Any = None) -> None:
         """Give the weights their shapes and their initial values.
 
         Args:
@@ -126,7 +124,7 @@ class HeadAttention(Layer):
             "value": (few * value_size, value),
             "output": (_product(self.output_shape or (query,)), heads * value_size),
         }
-        found = {}
+        found: dict[str, Shape] = {}
         for spec in filter(self._uses_weight, self.weight_specs):
             name, _, kind = spec.parameter.partition("_")
             found[spec.parameter] = rows[name] if kind == "weight" else rows[name][:1]
@@ -146,10 +144,14 @@ class HeadAttention(Layer):
         if name != "output":
             is_bias = kind == "bias"
             split = (heads, tensor.shape[0] // heads)
-            return tensor.unflatten(0, split) if is_bias else heads_weight_to_kernel(tensor, heads)
+            return (
+                torch.unflatten(tensor, 0, split)
+                if is_bias
+                else heads_weight_to_kernel(tensor, heads)
+            )
         sizes = self.output_shape or tensor.shape[:1]
         if kind == "bias":
-            return tensor.unflatten(0, tuple(sizes))
+            return torch.unflatten(tensor, 0, tuple(sizes))
         return output_weight_to_kernel(tensor, heads, sizes)
 
     def _to_torch_shape(self, spec: WeightSpec, shape: Shape) -> Shape:
@@ -178,7 +180,7 @@ class HeadAttention(Layer):
 
     # A call
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         query: Any,
         value: Any = None,
@@ -274,9 +276,9 @@ class HeadAttention(Layer):
         outputs = F.linear(x, weight.to(x.dtype), bias)
         if name != "output":
             heads = self._heads[name in ("key", "value")]
-            return outputs.unflatten(-1, (heads, weight.shape[0] // heads))
+            return torch.unflatten(outputs, -1, (heads, weight.shape[0] // heads))
         sizes = self.output_shape or ()
-        return outputs.unflatten(-1, sizes) if len(sizes) > 1 else outputs
+        return torch.unflatten(outputs, -1, sizes) if len(sizes) > 1 else outputs
 
     def _drop(self, weights: Tensor) -> Tensor:
         """Drop weights of keys in training, with a seed those that Keras on torch drops."""
@@ -309,11 +311,9 @@ class HeadAttention(Layer):
             if x.shape[-1] != size:
                 rule = f"of the size {size} along the last axis"
                 self._refuse_argument(name, rule, tuple(x.shape))
-        if v is q and k is q:
-            others = ()
-        else:
+        if k is not v:
             self._require_same_steps(tuple(v.shape), tuple(k.shape), "key")
-            others = [axis for axis in range(q.ndim - 1) if axis not in axes]
+        others = [axis for axis in range(q.ndim - 1) if axis not in axes]
         if any(v.shape[axis] != q.shape[axis] for axis in others):
             rule = f"of the query's sizes {tuple(q.shape)} where it has no steps to attend to"
             self._refuse_argument("value", rule, tuple(v.shape))
@@ -322,11 +322,11 @@ class HeadAttention(Layer):
             self._refuse_argument(name, "of 1 step or more", tuple(v.shape))
 
     def _require_same_steps(self, value: Sizes, key: Sizes, argument: str) -> None:
-        if value[:-1] != key[:-1] and value[1:-1] != key[1:-1] or value[:1] != key[:1]:
+        if value[:-1] != key[:-1]:
             rule = f"of the value's sizes {value} but for the last one"
             self._refuse_argument(argument, rule, key)
 
-    def compute_output_shape(  # type: ignore[override]
+    def compute_output_shape(
         self, query_shape: Any, value_shape: Any = None, key_shape: Any = None
     ) -> Sizes:
         """Return the output shape for the shapes of query, value and key, batch included.

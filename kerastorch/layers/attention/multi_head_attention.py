@@ -143,9 +143,10 @@ class MultiHeadAttention(HeadAttention):
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to that of Keras 3, with `keras_2` for one of Keras 2."""
         upgraded = super().upgrade_config(config)
-        if any([upgraded.pop(key, key) != key for key in _OF_KERAS_2]):
-            upgraded["keras_2"] = True
-        return upgraded
+        if not any(key in upgraded for key in _OF_KERAS_2):
+            return upgraded
+        kept = {key: value for key, value in upgraded.items() if key not in _OF_KERAS_2}
+        return {**kept, "keras_2": True}
 
     def get_config(self, target: str | None = None) -> dict[str, Any]:
         """Return the config with Keras's keys; see `Layer.get_config`."""
