@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import re
 from dataclasses import replace
@@ -66,7 +67,7 @@ def pair(case: LayerCase, **changed: Any) -> tuple[Any, Any]:
     ours = case.layer(**copy.deepcopy(arguments))
     theirs = make_theirs(case, arguments)
     generator = np.random.default_rng(5)
-    theirs.build(case.shape)
+    theirs.build(*repeat(theirs, case.shape))
     if theirs.get_weights():
         ours.build(case.shape)
         values = []
@@ -76,6 +77,11 @@ def pair(case: LayerCase, **changed: Any) -> tuple[Any, Any]:
         theirs.set_weights(values), ours.set_weights(values)
         getattr(theirs, "finalize_state", lambda: None)()
     return ours, theirs
+
+
+def repeat(layer: Any, given: Any) -> list[Any]:
+    """Return an input, or a shape, as the arguments of Keras's layer: query and value for some."""
+    return [given] * (2 if "query" in inspect.signature(layer.call).parameters else 1)
 
 
 def arrays(case: LayerCase, seed: int, dtype: str = "float32") -> Any:
@@ -96,7 +102,8 @@ def called(layer: Any, x: Any, *, training: bool) -> torch.Tensor:
     torch.manual_seed(11)
     if isinstance(layer, Layer):
         return layer.train(training)(x)
-    return layer(x, training=training) if layer._call_has_training_arg else layer(x)
+    given = repeat(layer, x)
+    return layer(*given, training=training) if layer._call_has_training_arg else layer(*given)
 
 
 def numbers(tensor: torch.Tensor) -> np.ndarray:
@@ -234,7 +241,7 @@ def test_shapes_and_weights(case: LayerCase) -> None:
     ours, theirs = pair(case)
     for shape in open_shapes(case.shape):
         try:
-            wanted = theirs.compute_output_shape(shape)
+            wanted = theirs.compute_output_shape(*repeat(theirs, shape))
         except Exception:  # sizes that Keras, too, must know
             continue
         assert ours.compute_output_shape(shape) == tuple(wanted), shape
@@ -251,7 +258,7 @@ def exception_of(case: LayerCase, arguments: Any, *shapes: Any) -> Any:
     try:
         layer = make_theirs(case, arguments)
         for shape in shapes:
-            layer(as_tensors(arrays(replace(case, shape=shape), 0)))
+            layer(*repeat(layer, as_tensors(arrays(replace(case, shape=shape), 0))))
     except Exception as error:
         return type(error)
     return None
