@@ -80,9 +80,10 @@ class RecurrentLayer(Layer):
         if self.stateful:
             self.states = _detach(states)
         result = outputs if self.return_sequences else outputs[:, -1]
+        found = (result, *states) if self.return_state else result
         if self.activity_regularizer is not None:
-            self._record_activity(result)
-        return (result, *states) if self.return_state else result
+            self._record_activity(found)
+        return found
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
         """Return the outputs at all times and the last states."""
