@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..._ops.recurrent.loop import States, flatten_states, reverse_time
+from ..base.calls import move_states
 from ..base.layer import Layer
 from .unit import read_states
 
@@ -37,6 +38,7 @@ class RecurrentLayer(Layer):
     output_size: Any
     supports_masking = True
     states: States | None = None  # of a stateful layer, after its first call
+    upgrade_call = classmethod(move_states)
 
     @property
     def _input_rank(self) -> int | None:
