@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from ...graph.spec import LayerSpec
 from ..formats.weight_file import SavedLayer, Weight, WeightFile
-from .keras_names import Names, split_name, strip_number
+from .keras_names import Names, list_kinds_with_groups, split_name, strip_number
 from .parameters import find_automatic_kind
+
+_INNER = ("activation", "cell", "forward_layer", "backward_layer")  # groups inside a layer's
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,22 +63,34 @@ def group_without_config(contents: WeightFile) -> SourceLayers:
 def _sort_tree(contents: WeightFile) -> Iterator[SourceLayer]:
     """Yield the layers of a tree, sorted by the classes and numbers in their groups' names."""
     by_path = {layer.path: layer for layer in contents.layers}
+    weights: dict[str, tuple[Weight, ...]] = {}
     for layer in sorted(contents.layers, key=lambda layer: make_natural_key(layer.path)):
-        container, _, group = layer.path.rpartition("/")
-        if container and container in by_path and group == "activation":
+        owner = _find_owner(layer.path, by_path)
+        weights[owner] = weights.get(owner, ()) + put_below(layer, owner)
+    for path, found in weights.items():
+        if found:
+            container, _, group = path.rpartition("/")
+            kind, names = strip_number(group) or None, _names_in_tree(by_path[path], by_path)
+            yield SourceLayer(names, path, found, kind, container=container)
+
+
+def _find_owner(path: str, by_path: Mapping[str, SavedLayer]) -> str:
+    """Return the group of the outermost layer that a group of a tree is a part of, or its own."""
+    parts = path.split("/")
+    for end in range(1, len(parts)):
+        outer = by_path.get("/".join(parts[:end]))
+        if outer is None:
             continue
-        weights = layer.weights
-        for path in list_activation_paths(layer.path, by_path):
-            weights += by_path[path].weights
-        if weights:
-            kind, names = strip_number(group) or None, _names_in_tree(layer, by_path)
-            yield SourceLayer(names, layer.path, weights, kind, container=container)
+        kinds = {strip_number(parts[end - 1]), strip_number(outer.name or "")}
+        if parts[end] in _INNER or (kinds & list_kinds_with_groups() and parts[end] != "layers"):
+            return outer.path
+    return path
 
 
-def list_activation_paths(path: str, by_path: Mapping[str, SavedLayer]) -> Iterator[str]:
-    """Yield the path of a layer's activation in a tree, of that one's activation, and so on."""
-    while (path := f"{path}/activation") in by_path:
-        yield path
+def put_below(layer: SavedLayer, owner: str) -> tuple[Weight, ...]:
+    """Return the weights of a group with the path from its owner's group."""
+    group = layer.path.removeprefix(owner).lstrip("/")
+    return tuple(replace(weight, group=group) for weight in layer.weights)
 
 
 def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Names:
@@ -131,7 +145,8 @@ def name_weight(layer: SavedLayer, weight: Weight) -> Weight:
     if bare == "depthwise_kernel":  # in Keras 2 the kernel of DepthwiseConv2D, too
         pointwise = (split_name(other) == (prefix, "pointwise_kernel") for other in layer.weights)
         bare = bare if any(pointwise) else "kernel"
-    return replace(weight, name=bare, path=f"{layer.path}/{weight.path}")
+    path, group = f"{layer.path}/{weight.path}", "/".join(prefix)
+    return replace(weight, name=bare, path=path, group=group)
 
 
 def make_natural_key(path: str) -> tuple[tuple[int, str], ...]:

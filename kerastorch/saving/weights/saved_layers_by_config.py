@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import takewhile
 
@@ -19,7 +19,7 @@ from .keras_names import (
 )
 from .saved_layers import SourceLayer as SourceLayer
 from .saved_layers import SourceLayers as SourceLayers
-from .saved_layers import group_without_config, list_activation_paths, make_natural_key, name_weight
+from .saved_layers import group_without_config, make_natural_key, name_weight, put_below
 
 
 def group_by_layer(contents: WeightFile, spec: ModelSpec | None = None) -> SourceLayers:
@@ -64,6 +64,13 @@ class _Grouping:
         groups = [self.layers[path] for path in paths if path in self.layers]
         return tuple(weight for group in groups for weight in group.weights)
 
+    def _take_tree(self, path: str, below: Iterable[str]) -> tuple[Weight, ...]:
+        """Return the weights of a layer's group and of groups below it, with their paths."""
+        paths = [path, *sorted(below, key=make_natural_key)]
+        self.used.update(paths)
+        groups = [self.layers[one] for one in paths if one in self.layers]
+        return tuple(weight for group in groups for weight in put_below(group, path))
+
     def assign_keras3(self, model: ModelSpec, prefix: str, names: Names) -> Iterator[SourceLayer]:
         """Yield the layers of a model from its groups, which are named after classes."""
         container = f"{prefix}layers"
@@ -77,11 +84,12 @@ class _Grouping:
             if spec.model is not None:
                 yield from self.assign_keras3(spec.model, f"{path}/", inner)
                 continue
-            found = self._take(path, *list_activation_paths(path, self.layers))
-            weights, kind = _add_names(found, spec), get_group_name(spec)
-            yield SourceLayer(inner, path, weights, kind, spec, container)
-            for below in self.below.get(path, ()):
-                if below not in self.used:  # a layer inside this layer
+            below_it = self.below.get(path, ())
+            parts_of_it = below_it if spec.class_name in LAYERS else _keep_activations(below_it)
+            weights, kind = self._take_tree(path, parts_of_it), get_group_name(spec)
+            yield SourceLayer(inner, path, _add_names(weights, spec), kind, spec, container)
+            for below in below_it:
+                if below not in self.used:  # a layer inside a custom layer
                     parts = below.removeprefix(f"{path}/").split("/")
                     yield SourceLayer((*inner, *parts), below, self._take(below))
 
@@ -150,6 +158,10 @@ class _Grouping:
                 yield SourceLayer(names, path, tuple(found[names]), get_group_name(spec), spec)
 
 
+def _keep_activations(paths: Iterable[str]) -> list[str]:
+    return [path for path in paths if path.rpartition("/")[2] == "activation"]
+
+
 def _list_own_layers(model: ModelSpec) -> list[LayerSpec]:
     """Return the layers that own weights: no operations, no aliases."""
     return [layer for layer in model.layers if not layer.operation and layer.alias is None]
@@ -199,7 +211,8 @@ def _count_common(names: Names, prefix: Names) -> int:
 def _add_names(weights: tuple[Weight, ...], spec: LayerSpec) -> tuple[Weight, ...]:
     """Return a tree's weights with the names of the config, if their number agrees."""
     names = list_weight_names(spec)
-    if names is None or len(names) != len(weights):
+    inside = {weight.group for weight in weights if weight.group.rpartition("/")[2] != "activation"}
+    if names is None or len(names) != len(weights) or len(inside) > 1:
         return weights
     return tuple(replace(w, name=name) for w, name in zip(weights, names, strict=True))
 
