@@ -40,10 +40,7 @@ def inputs_of(name, call):
     return list(list_arrays(f"{name}/{call}/inputs").values())
 
 
-WITH_STATES = {"encoder_and_decoder", "encoder_and_decoder_with_masks", "one_state"}
-
-
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in WITH_STATES])
+@pytest.mark.parametrize("name", MODELS)
 def test_outputs_and_masks_are_those_of_keras_2(name):
     model = make(name)
     for call in range(CALLS):
