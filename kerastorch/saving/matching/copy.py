@@ -31,6 +31,13 @@ def copy_weights(plan: LoadPlan, source: str) -> None:
     _copy_to_parameters(buffers)
 
 
+def end_laziness(module: nn.Module) -> None:
+    """Finish the build of layers whose weights are those of the layers inside them."""
+    for layer in module.modules():
+        if isinstance(layer, Layer) and layer.built:
+            layer._end_laziness()
+
+
 def _read_into_buffers(plan: LoadPlan) -> list[Buffer]:
     """Read every array into a buffer like its parameter, and initialize what an array lacks."""
     buffers: dict[int, Buffer] = {}  # shared as the parameters are: their arrays must be equal

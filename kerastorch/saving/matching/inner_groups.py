@@ -8,12 +8,12 @@ from typing import TypeVar
 from ..formats.weight_file import Weight
 from ..weights.keras_names import strip_number
 from ..weights.parameters import MERGED, ParameterSlot
+from ..weights.saved_layers import DIRECTIONS
 from .own_modules import Assigned, pair_uniquely
 
 A = TypeVar("A", Weight, ParameterSlot)
 Slots = Sequence[ParameterSlot]
 Bucket = dict[str, Weight]  # the arrays of one inner layer by their names
-_DIRECTIONS = ("forward_", "backward_")
 
 
 def match_by_path(slots: Slots, weights: Sequence[Weight]) -> Assigned:
@@ -76,8 +76,8 @@ def _fit(slots: Slots, bucket: Bucket) -> bool:
 
 def _has_other_direction(slots: Slots, bucket: Bucket) -> bool:
     path, names = slots[0].group, _list_names(bucket)
-    found = {word for word in _DIRECTIONS for name in names if name.startswith(word)}
-    own = {word for word in _DIRECTIONS for name in path.split("/") if name == f"{word}layer"}
+    found = {word for word in DIRECTIONS for name in names if name.startswith(word)}
+    own = {word for word in DIRECTIONS for name in path.split("/") if name == f"{word}layer"}
     return bool(found and own) and found.isdisjoint(own)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...graph.spec import LayerSpec
@@ -11,6 +11,8 @@ from ..formats.weight_file import SavedLayer, Weight, WeightFile
 from .keras_names import Names, list_kinds_with_groups, split_name, strip_number
 from .parameters import find_automatic_kind
 
+DIRECTIONS = ("forward_", "backward_")  # the names of the layers of a Bidirectional begin so
+PROJECTIONS = ("query", "key", "value", "attention_output")  # the layers of a MultiHeadAttention
 _INNER = ("activation", "cell", "forward_layer", "backward_layer")  # groups inside a layer's
 
 
@@ -110,11 +112,17 @@ def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Name
 def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
     """Yield the layers of a live object, a PReLU's slopes with the layer that applies it."""
     found: dict[str, SavedLayer] = {}
+    every = {_split(layer.path) for layer in layers}
     for layer in layers:
         owner = layer.path.rpartition("/")[0]
         slopes = [weight.name for weight in layer.weights] == ["alpha"]
         if slopes and layer.path and owner in found and found[owner].weights:
             found[owner] = replace(found[owner], weights=found[owner].weights + layer.weights)
+            continue
+        outer = "/".join(find_owner_names(_split(layer.path), every))
+        if outer != layer.path and outer in found:
+            weights = found[outer].weights + put_below(layer, outer)
+            found[outer] = replace(found[outer], weights=weights)
         else:
             found[layer.path] = layer
     for layer in found.values():
@@ -126,8 +134,9 @@ def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
 def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
     """Yield the layers in one group of an old file: several in a nested model."""
     owners: dict[Names, list[Weight]] = {}
+    every = {split_name(weight)[0] for weight in layer.weights}
     for weight in layer.weights:
-        prefix, _ = split_name(weight)
+        prefix = find_owner_names(split_name(weight)[0], every)
         fronts = (prefix[:end] for end in range(len(prefix)))
         outer = next((front for front in fronts if front in owners), prefix)
         owners.setdefault(outer, []).append(weight)
@@ -137,6 +146,26 @@ def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
         start = prefix.index(layer.path) + 1 if layer.path in prefix else 0
         names = (layer.path,) if is_single else (layer.path, *prefix[start:])
         yield SourceLayer(names, path, tuple(name_weight(layer, weight) for weight in weights))
+
+
+def find_owner_names(prefix: Names, every: Collection[Names]) -> Names:
+    """Return the names of a layer for those of a layer inside it, as far as these tell it.
+
+    Cells, the two directions and the projections of attention are told by names of Keras's own.
+    """
+    if len(prefix) > 1 and strip_number(prefix[-1]).endswith("_cell"):
+        prefix = prefix[:-1]
+    if len(prefix) > 1 and strip_number(prefix[-1]) == "stacked_rnn_cells":
+        prefix = prefix[:-1]
+    for end in range(2, len(prefix) + 1):
+        *before, name = prefix[:end]
+        beside = {n[end - 1] for n in every if len(n) >= end and [*n[: end - 1]] == before}
+        words = {word for word in DIRECTIONS for one in beside if one.startswith(word)}
+        if name.startswith(DIRECTIONS) and len(words) == len(DIRECTIONS):
+            return tuple(before)
+        if name in PROJECTIONS and beside == set(PROJECTIONS):
+            return tuple(before)
+    return prefix
 
 
 def name_weight(layer: SavedLayer, weight: Weight) -> Weight:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import takewhile
 
@@ -13,6 +13,7 @@ from .keras_names import Names as Names
 from .keras_names import (
     find_activation_spec,
     get_group_name,
+    list_kinds_with_groups,
     list_weight_names,
     split_name,
     strip_number,
@@ -64,9 +65,11 @@ class _Grouping:
         groups = [self.layers[path] for path in paths if path in self.layers]
         return tuple(weight for group in groups for weight in group.weights)
 
-    def _take_tree(self, path: str, below: Iterable[str]) -> tuple[Weight, ...]:
+    def _take_tree(
+        self, path: str, below: Iterable[str], *, in_order: bool = False
+    ) -> tuple[Weight, ...]:
         """Return the weights of a layer's group and of groups below it, with their paths."""
-        paths = [path, *sorted(below, key=make_natural_key)]
+        paths = [path, *(below if in_order else sorted(below, key=make_natural_key))]
         self.used.update(paths)
         groups = [self.layers[one] for one in paths if one in self.layers]
         return tuple(weight for group in groups for weight in put_below(group, path))
@@ -115,7 +118,11 @@ class _Grouping:
             while activation is not None:
                 paths.append(f"{paths[-1]}/{activation.name}")
                 activation = find_activation_spec(activation)
-            yield SourceLayer(inner, path, self._take(*paths), get_group_name(spec), spec)
+            if get_group_name(spec) in list_kinds_with_groups():
+                weights = self._take_tree(path, self.below.get(path, ()), in_order=True)
+            else:
+                weights = self._take(*paths)
+            yield SourceLayer(inner, path, weights, get_group_name(spec), spec)
 
     def assign_legacy(self, model: ModelSpec) -> Iterator[SourceLayer]:
         """Yield the layers of a model from its groups, which are named after its layers."""
@@ -136,6 +143,8 @@ class _Grouping:
         # Keras 3.0 to 3.2 has only the weights' own names, without those of the layers.
         leaves = list(_list_leaves(nested, ()))
         by_key: dict[str, set[Names]] = {}  # the ends of what precedes ":name", or that
+        kinds = list_kinds_with_groups()
+        grouped = {spec.name for _, spec, _ in leaves if get_group_name(spec) in kinds}
         for names, spec, _ in leaves:
             activation = find_activation_spec(spec)
             ends = [spec.name, *([f"{spec.name}/{activation.name}"] if activation else [])]
@@ -144,6 +153,7 @@ class _Grouping:
         found: dict[Names, list[Weight]] = {}
         for weight in group.weights:
             prefix, own = split_name(weight)
+            prefix = _cut_inner_names(prefix, grouped)
             keys = ["/".join(prefix[start:]) for start in range(len(prefix))] or [f":{own}"]
             fitting = {names for key in keys for names in by_key.get(key, ())}
             longest = max((_count_common(names, prefix) for names in fitting), default=0)
@@ -156,6 +166,12 @@ class _Grouping:
             if names in found and not is_alias:
                 path = f"{group.path}/{'/'.join(names[1:])}"
                 yield SourceLayer(names, path, tuple(found[names]), get_group_name(spec), spec)
+
+
+def _cut_inner_names(prefix: Names, grouped: Collection[str]) -> Names:
+    """Leave out what follows the name of a layer with layers inside, which are parts of it."""
+    ends = [end for end, name in enumerate(prefix, 1) if name in grouped]
+    return prefix[: ends[0]] if ends else prefix
 
 
 def _keep_activations(paths: Iterable[str]) -> list[str]:
