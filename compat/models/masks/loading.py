@@ -20,12 +20,16 @@ def load(config: Any, version: str, weights: Iterable[tuple[str, Any]]) -> Any:
     model = build_model(parse_model_config(config, "config.json", version))
     build_all(model)
     for path, arrays in weights:
-        layer: Any = model
-        for name in path.split("/"):
-            layer = layer.layers[name]
         if arrays:
-            layer.set_weights(arrays)
+            find_layer(model, path).set_weights(arrays)
     return model.eval()
+
+
+def find_layer(model: Any, path: str) -> Any:
+    """Return the layer of a path, as "first/dense"."""
+    for name in path.split("/"):
+        model = model.layers[name]
+    return model
 
 
 def run(model: Any, arrays: list[np.ndarray]) -> tuple[list[torch.Tensor], list[Any]]:
