@@ -159,6 +159,27 @@ def encoder_and_decoder_with_masks(keras: Any) -> Any:
     return encoder_and_decoder(keras, masked=True)
 
 
+def decoder_called_with_its_mask(keras: Any) -> Any:
+    """Return a model whose decoder has the mask in both Keras 2 and 3."""
+    layers, (x, h) = keras.layers, words(keras, "x")
+    _, *states = layers.LSTM(4, return_state=True)(h)
+    y, table = layers.Input((STEPS,), dtype="int32", name="y"), layers.Embedding(WORDS, SIZE)
+    mask = layers.Embedding(WORDS, SIZE, mask_zero=True).compute_mask(y)
+    decoded = layers.LSTM(4, return_sequences=True)(table(y), initial_state=states, mask=mask)
+    return keras.Model([x, y], layers.Dense(WORDS)(decoded))
+
+
+def directions(keras: Any) -> Any:
+    """Return a model of layers in both directions, which write 0 at masked steps."""
+    layers, (x, h) = keras.layers, words(keras, "x")
+    both = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(h)
+    summed = layers.Bidirectional(layers.GRU(2, return_sequences=True), merge_mode="sum")(both)
+    last = layers.Bidirectional(layers.SimpleRNN(2))(summed)
+    _, *states = layers.Bidirectional(layers.LSTM(3, return_state=True))(h)
+    again = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(h, initial_state=states)
+    return keras.Model(x, [both, summed, last, again])
+
+
 def one_state(keras: Any) -> Any:
     layers, (x, h) = keras.layers, words(keras, "x")
     state = layers.Input((4,), name="state")
@@ -180,6 +201,7 @@ MODELS = {
         *(text, text_in_a_sequential_model, sequences, masking, backwards),
         *(without_masks_between, merges, shared, nested, mask_as_input, stack),
         *(encoder_and_decoder, encoder_and_decoder_with_masks, one_state, stateful),
+        *(decoder_called_with_its_mask, directions),
     )
 }
 CALLS = 2  # of each model; the second one goes on from the states of a stateful one

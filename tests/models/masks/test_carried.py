@@ -96,6 +96,31 @@ def test_a_mask_of_the_call_comes_first():
     assert torch.equal(found[0].bool(), other) and torch.equal(found[1], MASK)
 
 
+@pytest.mark.parametrize("kind", ["in one model", "out of a model inside"])
+def test_the_mask_of_a_call_goes_on(kind):
+    """A mask that only a call has becomes the mask of its output."""
+    parts = (
+        layer("InputLayer", "a", [], batch_shape=[None, 5, 3], dtype="float32"),
+        layer("InputLayer", "m", [], batch_shape=[None, 5], dtype="bool"),
+        recurrent("LSTM", "lstm", [node(tensor("a"), mask=tensor("m"))]),
+    )
+    ends = [["a", 0, 0], ["m", 0, 0]]
+    if kind == "in one model":
+        gru = recurrent("GRU", "gru", called(False, "lstm"))
+        model = built(functional(*parts, gru, inputs=ends, outputs=["gru", 0, 0]))
+        lstm = model.lstm
+    else:
+        inner = functional(*parts, inputs=ends, outputs=["lstm", 0, 0], name="inner")
+        call = [node([tensor("a"), tensor("m")])]
+        gru = recurrent("GRU", "gru", called(False, "inner"))
+        outer = functional(*parts[:2], inside(inner, call), gru, inputs=ends, outputs=["gru", 0, 0])
+        model = built(outer)
+        lstm = model.inner.lstm
+    x = torch.randn(4, 5, 3)
+    assert_close(model([x, MASK]), model.gru(lstm(x, mask=MASK), mask=MASK))
+    assert torch.equal(model.compute_mask([x, MASK]), MASK)
+
+
 def two_models(second, number):
     """Return a model that returns a mask before another one that receives it."""
     first = functional(

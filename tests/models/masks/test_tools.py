@@ -66,7 +66,7 @@ def test_an_exported_decoder(keras_2):
 @EACH
 def test_compiled_models(config):
     model = built(config)
-    run = torch.compile(model, backend="aot_eager")
+    run = torch.compile(model, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
         for ids in (IDS, OTHERS):
             assert_close(run(ids.float()), model(ids.float()), rtol=1e-5, atol=1e-6)
