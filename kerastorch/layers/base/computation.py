@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -52,9 +53,27 @@ class Computation:
         return args, kwargs
 
     @property
+    def is_sample_wise(self) -> bool:
+        """Whether an output depends on its own sample and call alone, in the present mode.
+
+        Random numbers may differ by sample where they have no seed.
+        """
+        return not (
+            getattr(self, "training", True) and getattr(self, "depends_on_training_mode", True)
+        )
+
+    @property
     def output_count(self) -> int:
         """The number of tensors that `forward` returns."""
         return 1
+
+    def _find_input_shape(self: Any, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
+        """Return the shape, or those of several inputs, to build for at a call, and its name."""
+        name = next(iter(inspect.signature(self.forward).parameters))  # "inputs" of most
+        x = args[0] if args else kwargs.get(name)
+        if self.takes_list and isinstance(x, (list, tuple)):
+            return [tuple(self._as_tensor(one).shape) for one in x], name
+        return self._as_tensor(x).shape, name
 
     @property
     def _input_rank(self) -> int | None:

@@ -27,6 +27,7 @@ class RecurrentLayer(Layer):
     `reset_states`; they are no weights and are detached.
     """
 
+    first_argument: ClassVar[str] = "sequences"
     call_arguments: ClassVar[tuple[str, ...]] = ("initial_state", "mask")
     _config_keys_first = SWITCHES
     return_sequences: bool
@@ -48,6 +49,11 @@ class RecurrentLayer(Layer):
     def output_count(self) -> int:
         """The number of tensors that `forward` returns."""
         return 1 + len(flatten_states(self._state_sizes)) if self.return_state else 1
+
+    @property
+    def is_sample_wise(self) -> bool:
+        """Whether no states are kept, and random numbers have no seed."""
+        return not self.stateful and getattr(self, "seed", None) is None
 
     @property
     def _state_sizes(self) -> list[Any]:
@@ -112,7 +118,7 @@ class RecurrentLayer(Layer):
                 remedy = "Call `reset_states()` before another batch size."
                 rule = f"of the batch size {batch}, as the kept states are"
                 self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
-            return _convert(self.states, x)
+            return convert_states(self.states, x)
         return _zeros(sizes, x)
 
     def reset_states(self, states: Any = None) -> None:
@@ -187,5 +193,6 @@ def _detach(states: Any) -> States:
     return [_detach(s) if isinstance(s, (list, tuple)) else s.detach() for s in states]
 
 
-def _convert(states: Any, x: Tensor) -> States:
-    return [_convert(s, x) if isinstance(s, (list, tuple)) else s.to(x) for s in states]
+def convert_states(states: Any, x: Tensor) -> States:
+    """Return states in the dtype of a tensor, on its device."""
+    return [convert_states(s, x) if isinstance(s, (list, tuple)) else s.to(x) for s in states]
