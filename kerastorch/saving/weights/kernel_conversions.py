@@ -13,6 +13,7 @@ from ..._core.layout import permute_axes
 from ..formats.weight_file import Weight, WeightFile
 from .module_weights import ModuleWeights
 from .parameters import MERGED
+from .recurrent_conversions import convert_recurrent_weights
 from .saved_layers_by_config import SourceLayer
 
 _CONVOLUTIONS = ("conv", "depthwise_conv", "separable_conv")
@@ -27,16 +28,18 @@ def convert_weights(
 ) -> tuple[Weight, ...]:
     """Return a layer's weights in Keras 3's form, for one module.
 
-    LoRA factors are merged; kernels of Keras on Theano, which flipped them, are flipped back.
+    LoRA factors are merged; kernels of Keras on Theano, which flipped them, are flipped back; the
+    arrays of old recurrent layers are converted.
 
     Raises:
         FileError: the conversion is ambiguous.
     """
     try:
-        return tuple(
+        weights = [
             _convert_kernel(contents, saved, leaf, weight) if len(weight.shape) > 2 else weight
             for weight in _merge_lora(saved, leaf)
-        )
+        ]
+        return convert_recurrent_weights(weights)
     except ValueError as error:
         remedy = "Load the model with Keras, and save it again."
         raise FileError(f"{contents.source}: {saved.title}: {error}. {remedy}") from error
