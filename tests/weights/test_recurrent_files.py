@@ -10,6 +10,8 @@ import kerastorch as keras
 from kerastorch.layers import GRU, LSTM, Dense, SimpleRNN
 from kerastorch.layers.base import nesting
 from kerastorch.saving import FileError
+from kerastorch.saving.formats.weight_file import Weight
+from kerastorch.saving.weights.recurrent_conversions import convert_recurrent_weights
 from tests.weights.weight_files import array, old_file
 
 N, H = 3, 2
@@ -202,6 +204,30 @@ def test_gru_of_cudnn(tmp_path, class_name):
         h = z * h + (1 - z) * np.tanh(new + sigmoid(r + r2) * new2)
         outputs.append(h)
     np.testing.assert_allclose(model(torch.tensor(x)).detach(), np.stack(outputs, 1), atol=2e-6)
+
+
+@pytest.mark.parametrize("make", [make_gates, lambda gates: make_cudnn(len(gates))[0]])
+@pytest.mark.parametrize("gates", ["icfo", "zrh"])
+def test_each_half_of_a_bidirectional_layer_is_converted(make, gates):
+    halves = [make(gates), make(gates)]
+    rest = Weight("r/alpha", "alpha", (H,), "float32", lambda: torch.zeros(H))
+
+    def convert(*arrays):
+        weights = [as_weight(key, value) for one in arrays for key, value in one.items()]
+        return convert_recurrent_weights([*weights, rest])
+
+    *found, last = convert(*halves)
+    apart = [one for half in halves for one in convert(half)[:-1]]
+    assert last is rest
+    assert [one.name for one in found] == ["kernel", "recurrent_kernel", "bias"] * 2
+    for one, expected in zip(found, apart, strict=True):
+        assert one.shape == expected.shape == tuple(one.read().shape)
+        np.testing.assert_array_equal(one.read(), expected.read())
+
+
+def as_weight(path, values):
+    tensor = torch.from_numpy(values)
+    return Weight(path, path.removeprefix("r_"), tuple(values.shape), "float32", lambda: tensor)
 
 
 @pytest.mark.parametrize(("class_name", "shape"), [("LSTM", (4 * H,)), ("GRU", (2, 3 * H))])
