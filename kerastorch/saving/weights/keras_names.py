@@ -18,11 +18,13 @@ _NOW = {  # names of Keras 1 and 2
     "W": "kernel",
     "U": "recurrent_kernel",
     "b": "bias",
+    "W_carry": "carry_kernel",
+    "b_carry": "carry_bias",
     "running_mean": "moving_mean",
     "running_std": "moving_variance",
 }
 _KERAS_1 = re.compile(
-    r".+_([WU]|b|[WUb]_[ifcozrh]|gamma|beta|running_mean|running_std|(depth|point)wise_kernel)"
+    r".+_([WUb]|[WUb]_([ifcozrh]|carry)|gamma|beta|running_mean|running_std|(depth|point)wise_kernel)"
 )
 
 
