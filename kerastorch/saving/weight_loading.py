@@ -21,7 +21,7 @@ from .formats.byte_range import Progress
 from .formats.in_memory import is_keras_object
 from .formats.open import open_weight_file
 from .formats.weight_file import WeightFile
-from .matching.copy import copy_weights
+from .matching.copy import copy_weights, end_laziness
 from .matching.load_plan import LoadPlan, list_missing_entries, list_unused_entries
 from .matching.matcher import Matcher
 from .matching.own_modules import THREE_WAYS
@@ -101,6 +101,7 @@ def load_weights(
         contents = _as_model(opened, source)
         plan = _find_plan(module, contents, by, mapping, strict)
         copy_weights(plan, contents.source)
+    end_laziness(module)
     report = _make_report(contents, plan, strict)
     warn_about(contents.source, owner, report.warnings, stacklevel=3)
     return report

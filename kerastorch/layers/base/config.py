@@ -15,7 +15,7 @@ Config = dict[str, Any]
 L = TypeVar("L")
 
 COMMON = ("name", "trainable", "dtype")
-OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", "weights", *COMMON)
+OMITTED_ARGUMENTS = ("autocast", "input_shape", "device", *COMMON)
 
 
 def collect_namespaces(cls: Any) -> Config:

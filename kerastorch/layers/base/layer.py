@@ -335,13 +335,15 @@ class Layer(LazyLayer, Computation):
             if variable.regularizer is not None and trained:
                 yield variable.regularizer, variable
 
-    def _record_activity(self, outputs: Tensor) -> None:
-        """Replace the activity term by that of a new output, divided by the batch size."""
-        if is_exporting():  # a term without values would stay here
+    def _record_activity(self, outputs: Any) -> None:
+        """Replace the activity terms by those of new outputs, divided by the batch size."""
+        if is_exporting():  # terms without values would stay here
             return
-        term = self.activity_regularizer(outputs)
-        batch = outputs.shape[0]
-        self._activity_losses[:] = [term / batch if batch else torch.zeros_like(term)]
+        found = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        terms = [(self.activity_regularizer(one), one.shape[0]) for one in found]
+        self._activity_losses[:] = [
+            term / batch if batch else torch.zeros_like(term) for term, batch in terms
+        ]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the activity terms out of copies: they belong to this layer's last call."""

@@ -78,6 +78,7 @@ class Embedding(Layer, TorchCounterpart):
     returns_new_tensor = True
     _gradient_needs_output = False
     _omit_config_if_unset = ("lora_rank", "lora_alpha")
+    _never_in_config = ("weights",)
     _config_keys_first = (
         *("input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer"),
         "activity_regularizer",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..._ops.recurrent.loop import States, flatten_states, reverse_time
+from ..base.calls import move_states
 from ..base.layer import Layer
 from .unit import read_states
 
@@ -37,6 +38,7 @@ class RecurrentLayer(Layer):
     output_size: Any
     supports_masking = True
     states: States | None = None  # of a stateful layer, after its first call
+    upgrade_call = classmethod(move_states)
 
     @property
     def _input_rank(self) -> int | None:
@@ -80,9 +82,10 @@ class RecurrentLayer(Layer):
         if self.stateful:
             self.states = _detach(states)
         result = outputs if self.return_sequences else outputs[:, -1]
+        found = (result, *states) if self.return_state else result
         if self.activity_regularizer is not None:
-            self._record_activity(result)
-        return (result, *states) if self.return_state else result
+            self._record_activity(found)
+        return found
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
         """Return the outputs at all times and the last states."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..._core.registry import LAYERS, to_snake_case
 from ...graph.spec import LayerSpec
+from ...layers.base.layer import Layer
 from ..formats.weight_file import Weight
 
 Names = tuple[str, ...]
@@ -64,6 +65,18 @@ def find_activation_spec(spec: LayerSpec) -> LayerSpec | None:
     name = name if isinstance(name, str) else to_snake_case(class_name)
     inner = LayerSpec(class_name, name, config)
     return inner if list_weight_names(inner) else None
+
+
+def list_kinds_with_groups() -> frozenset[str]:
+    """Return the classes, in snake_case, that have weights in groups below their own."""
+    found = (cls for cls in LAYERS.values() if declares_groups(cls))
+    return frozenset(to_snake_case(cls.__name__) for cls in found)
+
+
+def declares_groups(cls: Any) -> bool:
+    """Return whether Keras stores weights of a class below the layer's own group."""
+    base: Any = Layer.weight_groups
+    return bool(cls.nested_arguments) or cls.weight_groups.__func__ is not base.__func__
 
 
 def split_name(weight: Weight) -> tuple[Names, str | None]:

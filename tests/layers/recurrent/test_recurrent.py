@@ -36,6 +36,7 @@ CASES = [
         refused=[(2, 4), (2, 5, 3), (2, 0, 4)],
         refused_arguments=REFUSED,
         integers="converted",
+        in_double=False,
         exempt=SECOND_BIAS,
     ),
     *cases(
@@ -48,6 +49,7 @@ CASES = [
         refused=[(2, 4), (2, 5, 3), (2, 0, 4)],
         refused_arguments=REFUSED,
         integers="converted",
+        in_double=False,
     ),
     *cases(
         SimpleRNN,
@@ -58,6 +60,7 @@ CASES = [
         refused=[(2, 4), (2, 5, 3), (2, 0, 4)],
         refused_arguments=REFUSED,
         integers="converted",
+        in_double=False,
         exempt=SECOND_BIAS,
     ),
 ]

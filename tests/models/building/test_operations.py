@@ -110,7 +110,7 @@ def test_shapes_behind_a_custom_layer_are_those_of_the_file_or_unknown():
 def test_all_that_is_not_supported_is_listed_at_once():
     config = functional(
         input_layer("x"),
-        layer("LSTM", "lstm", [node(tensor("x"))], units=3),
+        layer("StringLookup", "lookup", [node(tensor("x"))], units=3),
         layer("Lambda", "lambda", [node(tensor("x"))], function={"class_name": "__lambda__"}),
         operation("Einsum", "einsum", [node(tensor("x"))], subscripts="a->a"),
         dense("dense", [node(tensor("x"))], units=-1),
@@ -118,14 +118,14 @@ def test_all_that_is_not_supported_is_listed_at_once():
         layer("TFOpLambda", "tf.image.resize", [node(tensor("x"))], function="image.resize"),
         inputs=["x", 0, 0],
         outputs=[
-            [n, 0, 0] for n in ("lstm", "lambda", "einsum", "dense", "fine", "tf.image.resize")
+            [n, 0, 0] for n in ("lookup", "lambda", "einsum", "dense", "fine", "tf.image.resize")
         ],
     )
     with pytest.raises(FileError) as caught:
         built(config)
     assert str(caught.value).splitlines() == [
         "config.json: 5 layers cannot be rebuilt.",
-        "  'lstm' (LSTM): not supported",
+        "  'lookup' (StringLookup): not supported",
         "  'lambda' (Lambda): its code is not run; not supported",
         "  'einsum' (Einsum): not supported",
         (
@@ -135,15 +135,15 @@ def test_all_that_is_not_supported_is_listed_at_once():
         "  'tf.image.resize' (TFOpLambda): tf.image.resize: not supported",
         (
             "Give a function that makes a module of a layer's config, `custom_layers={"
-            '"LSTM": ..., "Lambda": ..., "Einsum": ..., "Dense": ..., "TFOpLambda": ...}`; or '
-            "rebuild the model in PyTorch and use `load_weights`."
+            '"StringLookup": ..., "Lambda": ..., "Einsum": ..., "Dense": ..., '
+            '"TFOpLambda": ...}`; or rebuild the model in PyTorch and use `load_weights`.'
         ),
     ]
 
 
 def test_a_long_list_is_cut():
     with pytest.raises(FileError) as caught:
-        built(sequential(*(layer("LSTM", f"l{n}") for n in range(250))))
+        built(sequential(*(layer("StringLookup", f"l{n}") for n in range(250))))
     lines = str(caught.value).splitlines()
     assert lines[0] == "config.json: 250 layers cannot be rebuilt."
     assert lines[-2] == "  and 150 more"
