@@ -21,6 +21,15 @@ class LayerOwner(Layer):
         """Return the modules that it holds, in Keras's order of their weights."""
         raise NotImplementedError
 
+    @property
+    def is_sample_wise(self) -> bool:
+        """Whether the layer adds nothing to what its layers compute of each sample."""
+        return True
+
+    def _list_layers(self) -> list[Layer]:
+        """Return the layers that it holds, those in models and other modules included."""
+        return [layer for owned in self._list_owned() for layer in _find_layers(owned)]
+
     def _register_weights(self, device: Any, input_shape: Any = None) -> None:
         """Freeze the weights if the layer is frozen; build the layer for a sample."""
         if not self._trainable:
@@ -36,14 +45,28 @@ class LayerOwner(Layer):
     @property
     def built(self) -> bool:
         """Whether the weights of all layers have their shapes."""
-        return all(getattr(owned, "built", True) for owned in self._list_owned())
+        return all(layer.built for layer in self._list_layers())
 
     @property
     def variables(self) -> list[WeightView]:
         """The weights of the layers; their regularizers and constraints are left to these."""
-        owned = self._list_owned() if self.built else []
-        found = (variable for one in owned for variable in getattr(one, "variables", []))
+        layers = self._list_layers() if self.built else []
+        found = (variable for layer in layers for variable in layer.variables)
         return [variable._replace(regularizer=None, constraint=None) for variable in found]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights are trained; setting it sets that of the layers, too."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: Any) -> None:
+        self._trainable = bool(value)
+        for owned in self._list_owned():
+            if isinstance(owned, Layer):
+                owned.trainable = value
+            else:
+                owned.requires_grad_(self._trainable)
 
     @property
     def losses(self) -> list[Tensor]:
@@ -62,20 +85,28 @@ class LayerOwner(Layer):
         return None
 
     def _writable(self, variable: WeightView) -> Tensor:
-        for layer in self._list_owned():
-            for own in getattr(layer, "variables", []):
+        for layer in self._list_layers():
+            for own in layer.variables:
                 if own.parameter is variable.parameter:
-                    return layer._writable(own)  # type: ignore[no-any-return]
+                    return layer._writable(own)
         return super()._writable(variable)
 
     def reset_parameters(self) -> None:
         """Sample new initial values for the weights of all layers."""
-        for layer in self._list_owned():
-            if hasattr(layer, "reset_parameters"):
-                layer.reset_parameters()
+        for layer in self._list_layers():
+            layer.reset_parameters()
 
     def _is_lowerable(self) -> bool:
         return False
+
+
+def _find_layers(module: nn.Module) -> Iterator[Layer]:
+    """Yield a layer, or the outermost layers in another module."""
+    if isinstance(module, Layer):
+        yield module
+        return
+    for child in module.children():
+        yield from _find_layers(child)
 
 
 def nest_groups(path: str, entry: Any) -> Groups:

@@ -50,6 +50,11 @@ class RecurrentLayer(Layer):
         return 1 + len(flatten_states(self._state_sizes)) if self.return_state else 1
 
     @property
+    def is_sample_wise(self) -> bool:
+        """Whether no states are kept, and random numbers have no seed."""
+        return not self.stateful and getattr(self, "seed", None) is None
+
+    @property
     def _state_sizes(self) -> list[Any]:
         sizes = self.state_size
         return list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]

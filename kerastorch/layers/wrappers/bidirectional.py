@@ -105,13 +105,14 @@ class Bidirectional(Wrapper):
     def _require_fitting(self, forward: Any, backward: Any) -> None:
         """Refuse two layers of one direction, or of different outputs."""
         if bool(forward.go_backwards) == bool(backward.go_backwards):
-            rule = "another one than the `go_backwards` of the backward layer"
-            self._refuse_argument("go_backwards", rule, forward.go_backwards, layer=forward)
+            related = {"layer": forward, "backward_layer": backward}
+            rule = "True for one of the layers only"
+            self._refuse_argument("go_backwards", rule, forward.go_backwards, **related)
         for name in _SHARED:
             one, other = getattr(forward, name), getattr(backward, name)
             if bool(one) != bool(other):
-                related = {"layer": one, "backward_layer": backward}
-                self._refuse_argument(name, "the same in both layers", other, **related)
+                related = {"layer": forward, "backward_layer": backward}
+                self._refuse_argument(name, "the same in both layers", (one, other), **related)
 
     @property
     def layer(self) -> Any:
@@ -208,8 +209,8 @@ class Bidirectional(Wrapper):
         if self.return_state:
             states = (*y[1:], *back[1:])
             y, back = y[0], back[0]
-        y, back = y.to(self._compute_type), back.to(self._compute_type)
-        merged = self._merge(y, back.flip(1) if self.return_sequences else back)
+        back = back.flip(1) if self.return_sequences else back
+        merged = self._merge(self._cast_output(y), self._cast_output(back))
         outputs = (*merged, *states) if len(merged) + len(states) > 1 else merged[0]
         if self.activity_regularizer is not None:
             self._record_activity(outputs)

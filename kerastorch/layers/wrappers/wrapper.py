@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ... import dtype_policies
+from ..._ops.tracing import is_autocast_enabled
 from ..base.owner import LayerOwner
 
 T = TypeVar("T")
@@ -35,6 +36,14 @@ class Wrapper(LayerOwner):
         if x.is_floating_point() or x.is_complex():
             x, _ = self._cast(x, self._compute_type)
         return x
+
+    def _cast_output(self, y: Tensor) -> Tensor:
+        """Cast an output of an inner layer to the compute dtype; under autocast torch decides."""
+        if not y.is_floating_point() or not self.autocast:
+            return y
+        if y.dtype is not torch.float64 and is_autocast_enabled(y.device.type):
+            return y
+        return y.to(self._compute_type)
 
     def _call_inner(self, argument: str, x: Tensor, function: Callable[[], T], **related: Any) -> T:
         """Call a function that calls the inner layers; name this layer where they refuse `x`."""
