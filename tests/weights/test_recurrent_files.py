@@ -225,6 +225,44 @@ def test_each_half_of_a_bidirectional_layer_is_converted(make, gates):
         np.testing.assert_array_equal(one.read(), expected.read())
 
 
+def load_both_ways(folder, class_name, config, form, halves):
+    config = {key: value for key, value in config.items() if key != "batch_input_shape"}
+    entry = {
+        "name": "r", "trainable": True, "merge_mode": "concat", "input_dim": N, "input_length": 4,
+        "batch_input_shape": [None, 4, N], "layer": {"class_name": class_name, "config": config},
+    }  # fmt: skip
+    arrays = {}
+    for direction, half in zip(("forward", "backward"), halves, strict=True):
+        named = {form.format(f"{direction}_r", key): value for key, value in half.items()}
+        arrays |= {key.replace("_r_r_", "_r_"): value for key, value in named.items()}
+    layer = load(folder, "Bidirectional", entry, arrays).layers["r"]
+    return layer.forward_layer, layer.backward_layer
+
+
+@pytest.mark.parametrize(("class_name", "gates"), [("LSTM", "icfo"), ("GRU", "zrh")])
+def test_bidirectional_layers_of_keras_1(tmp_path, class_name, gates):
+    halves = [make_gates(gates), make_gates(gates)]
+    layers = load_both_ways(tmp_path, class_name, KERAS_1, "{}_{}", halves)
+    for layer, half in zip(layers, halves, strict=True):
+        alone = load(tmp_path, class_name, KERAS_1, half).layers["r"]
+        assert layer.recurrent_activation is alone.recurrent_activation
+        for found, expected in zip(layer.get_weights(), alone.get_weights(), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("form", ["r/{}/{}:0", "{}/{}:0"])
+@pytest.mark.parametrize(("class_name", "gates"), [("CuDNNLSTM", 4), ("CuDNNGRU", 3)])
+def test_bidirectional_layers_of_cudnn(tmp_path, class_name, gates, form):
+    halves = [make_cudnn(gates)[0], make_cudnn(gates)[0]]
+    layers = load_both_ways(tmp_path, class_name, CUDNN, form, halves)
+    assert [layer.go_backwards for layer in layers] == [False, True]
+    for layer, half in zip(layers, halves, strict=True):
+        alone = load(tmp_path, class_name, CUDNN, name(half, "")).layers["r"]
+        assert layer.recurrent_activation is keras.activations.sigmoid
+        for found, expected in zip(layer.get_weights(), alone.get_weights(), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
 def as_weight(path, values):
     tensor = torch.from_numpy(values)
     return Weight(path, path.removeprefix("r_"), tuple(values.shape), "float32", lambda: tensor)
