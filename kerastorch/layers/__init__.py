@@ -36,6 +36,7 @@ from .preprocessing.random_geometry import *
 from .preprocessing.random_mixing import *
 from .preprocessing.random_sizes import *
 from .preprocessing.resizing import *
+from .recurrent.conv_lstm import *
 from .recurrent.gru import *
 from .recurrent.lstm import *
 from .recurrent.rnn import *
@@ -47,6 +48,7 @@ from .reshaping.padding import *
 from .reshaping.reshape import *
 from .reshaping.upsampling import *
 from .wrappers.bidirectional import *
+from .wrappers.spectral_normalization import *
 from .wrappers.time_distributed import *
 
 __all__ = sorted([*(name for name in _LAYERS if ">" not in name), *_ALIASES])

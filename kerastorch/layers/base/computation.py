@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -65,6 +66,14 @@ class Computation:
     def output_count(self) -> int:
         """The number of tensors that `forward` returns."""
         return 1
+
+    def _find_input_shape(self: Any, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
+        """Return the shape, or those of several inputs, to build for at a call, and its name."""
+        name = next(iter(inspect.signature(self.forward).parameters))  # "inputs" of most
+        x = args[0] if args else kwargs.get(name)
+        if self.takes_list and isinstance(x, (list, tuple)):
+            return [tuple(self._as_tensor(one).shape) for one in x], name
+        return self._as_tensor(x).shape, name
 
     @property
     def _input_rank(self) -> int | None:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, NoReturn
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from ... import dtype_policies, initializers
 from ..._core import distributed
@@ -18,7 +17,7 @@ from ..._core.arrays import to_tensor
 from ..._core.errors import argument_error
 from ..._core.scripting import NotScriptable
 from . import weights as weights_module
-from .weights import Shape, WeightSpec, WeightView, make_uninitialized
+from .weights import Shape, WeightSpec, WeightView, is_lazy, make_uninitialized
 
 _states = itertools.count(1)
 
@@ -33,8 +32,9 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     _state: int  # another one after each change
     _policy: dtype_policies.DTypePolicy
     argument_namespaces: ClassVar[Mapping[str, Any]]
-    _as_tensor: Any  # these two are methods of Layer
+    _as_tensor: Any  # these three are methods of Layer
     _check_shape: Any
+    _find_input_shape: Any
 
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
         """Return each parameter's shape for an input shape, or raise an error for `argument`."""
@@ -144,8 +144,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     def initialize_parameters(self, *args: Any, **kwargs: Any) -> None:
         """Build the layer from the arguments of its first call; torch's lazy hook calls this."""
         if not self.built:
-            name = next(iter(inspect.signature(self.forward).parameters))  # "inputs" of most
-            self._build(self._as_tensor(args[0] if args else kwargs.get(name)).shape, name)
+            self._build(*self._find_input_shape(args, kwargs))
 
     def reset_parameters(self) -> None:
         """Sample new initial values for all weights of a built layer, in place.
@@ -196,7 +195,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 
     def _find_unbuilt(self) -> dict[str, Any]:
         """Return the parameters and buffers that have no shape yet."""
-        return {name: tensor for name, tensor in self._tensors().items() if _is_lazy(tensor)}
+        return {name: tensor for name, tensor in self._tensors().items() if is_lazy(tensor)}
 
     def _build(self, input_shape: Sequence[int | None], argument: str = "input_shape") -> None:
         """Give every unbuilt weight its shape and its initial value."""
@@ -279,7 +278,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         error_msgs: list[str] = others[-1]
         names = [name for name in self._find_unbuilt() if prefix + name in state_dict]
         found = {name: state_dict[prefix + name] for name in names}
-        if not found or any(map(_is_lazy, found.values())):
+        if not found or any(map(is_lazy, found.values())):
             return
         shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
         expected = self._complete_shapes(shapes)
@@ -340,8 +339,3 @@ class LazyLayer(LazyModuleMixin, nn.Module):
             remedy = "Call it on a batch first, or `layer.build(input_shape)`."
             owner = f"{type(self).__name__}.{wanted}"
             raise ValueError(argument_error(owner, "layer", "built", self, remedy))
-
-
-def _is_lazy(tensor: Any) -> bool:
-    """Do what torch's `is_lazy` does; that one breaks the graphs of `torch.compile`."""
-    return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))

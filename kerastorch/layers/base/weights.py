@@ -109,6 +109,11 @@ def make_uninitialized(buffer: bool, requires_grad: bool, device: Any, dtype: to
     return make(requires_grad, device, dtype)
 
 
+def is_lazy(tensor: Any) -> bool:
+    """Do what torch's `is_lazy` does; that one breaks the graphs of `torch.compile`."""
+    return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
+
+
 def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
     """Infer all parameters' shapes from Keras's shapes of some, by Keras's names; else None."""
     weight_specs = {

@@ -44,10 +44,11 @@ class LSTMUnit(RecurrentUnit):
     def _make_step(self, like: Tensor, masks: Masks = None) -> Step:
         add_product = self._as_product(self._weights(like)[1], masks)
         activation, recurrent_activation = self.activation, self.recurrent_activation
+        axis = self._channel_axis
 
         def step(projected: Tensor, states: States) -> tuple[Tensor, States]:
             h, c = states
-            i, f, g, o = add_product(projected, h).chunk(4, -1)
+            i, f, g, o = add_product(projected, h).chunk(4, axis)
             c = recurrent_activation(f) * c + recurrent_activation(i) * activation(g)
             h = recurrent_activation(o) * activation(c)
             return h, [h, c]
