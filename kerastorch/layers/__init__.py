@@ -14,9 +14,11 @@ from .convolution.separable import *
 from .convolution.transpose import *
 from .core.dense import *
 from .core.embedding import *
+from .core.highway import *
 from .core.identity import *
 from .core.input import *
 from .core.masking import *
+from .core.maxout import *
 from .merging.concatenate import *
 from .merging.dot import *
 from .merging.merge import *

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -17,6 +17,8 @@ Groups = list[tuple[str, tuple[str, ...]]]
 
 class LayerOwner(Layer):
     """A layer that holds other layers, or other torch modules, and has no weight itself."""
+
+    forced_arguments: ClassVar[tuple[str, ...]] = ()  # of the layers, whatever these were made with
 
     def _list_owned(self) -> list[Any]:
         """Return the modules that it holds, in Keras's order of their weights."""

@@ -78,7 +78,7 @@ class LSTMUnit(RecurrentCounterpart, RecurrentUnit):
         return run_lstm(x, states, weights, mask, zero_output)
 
 
-@keras_layer()
+@keras_layer(old_names={"CuDNNLSTM": {"activation": "tanh", "recurrent_activation": "sigmoid"}})
 class LSTM(RecurrentRun, LSTMUnit):
     """A long short-term memory (LSTM) over the times of a sequence.
 
