@@ -6,12 +6,14 @@ from .activation.activation import *
 from .activation.prelu import *
 from .applications.convnext import *
 from .applications.inception_resnet import *
+from .attention.attention import *
 from .convolution.conv import *
 from .convolution.depthwise import *
 from .convolution.local import *
 from .convolution.separable import *
 from .convolution.transpose import *
 from .core.dense import *
+from .core.einsum_dense import *
 from .core.embedding import *
 from .core.identity import *
 from .core.input import *

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from kerastorch.layers import Dense, Identity, InputLayer
+from kerastorch.layers import Dense, EinsumDense, Identity, InputLayer
 from tests.layers.case import batch, cases
 
 SHAPE = {"shape": (3, 2, 5), "other": [(6, 4, 5)], "refused": [(3, 2, 4), (5,)]}
@@ -17,6 +17,7 @@ REFUSED_ARGUMENTS = [
     ("activation", "foo", ValueError),
     ("lora_rank", -1, ValueError),
 ]
+RANDOM_BIAS = {"bias_initializer": "random_normal"}
 CASES = [
     *cases(
         Dense,
@@ -43,6 +44,32 @@ CASES = [
         other=[(2, 1)],
         refused=[(4, 2), ()],
         refused_arguments=REFUSED_ARGUMENTS,
+        in_double=False,
+    ),
+    *cases(
+        EinsumDense,
+        {"equation": "abc,cd->abd", "output_shape": (None, 4), "bias_axes": "d", **RANDOM_BIAS},
+        {
+            "equation": "abc,cde->abde",
+            "output_shape": (None, 2, 3),
+            "bias_axes": "e",
+            **RANDOM_BIAS,
+        },
+        {"equation": "...x,xy->...y", "output_shape": 4, "activation": "relu"},
+        {"equation": "abc,cd->adb", "output_shape": (4, None), "bias_axes": "db", **RANDOM_BIAS},
+        {"equation": "ab...,bd->ad...", "output_shape": 3, "bias_axes": "d", "activation": "tanh"},
+        {"equation": "abc,cd->abd", "output_shape": (None, 4), "lora_rank": 2, "lora_alpha": 3},
+        {"equation": "...x,xy->...y", "output_shape": 4, "kernel_regularizer": "l2"},
+        shape=(3, 2, 5),
+        other=[(6, 2, 5)],
+        refused=[(3, 2, 4), (5,)],
+        integers="converted",
+        refused_arguments=[
+            *(("equation", value, ValueError) for value in ("abc", "ab,bc->ad", "...a,ab->b...")),
+            ("activation", "foo", ValueError),
+            ("colour", 1, ValueError),
+        ],
+        refused_here=[("quantization_config", "int8", ValueError), ("bias_axes", "z", ValueError)],
         in_double=False,
     ),
     *cases(
