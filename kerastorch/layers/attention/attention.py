@@ -89,7 +89,10 @@ class Attention(Layer):
             self._refuse_argument("seed", "an integer or None", seed)
         self.seed = seed
         self._seeds = None if seed is None else SeedGenerator(seed)
-        self._register_weights(device, input_shape)
+        self._register_weights(device)
+        if input_shape is not None:
+            shapes = self._check_shape(input_shape, batch=False)
+            self.build([(None, *one) for one in shapes])  # type: ignore[misc]
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +120,7 @@ class Attention(Layer):
 
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
         shapes = self._check_shape(shape, argument)
+        self._output_shape(shapes, argument)
         found = {"scale": self._scale_shape(shapes, argument), "concat_score_weight": ()}
         used = {spec.parameter for spec in self.weight_specs if self._uses_weight(spec)}
         return {name: size for name, size in found.items() if name in used}

@@ -41,7 +41,7 @@ class EinsumDense(KernelLayer):
     """A dense layer along any axes: `activation(einsum(equation, inputs, kernel) + bias)`.
 
     Same as `keras.layers.EinsumDense`, with the exceptions of `Conv2D`; quantized layers are
-    refused.
+    refused. `compute_output_shape` knows the sizes that `output_shape` leaves open, too.
 
     Args:
         equation: Letters for the axes of input, kernel and output: "abc,cd->abd", "...x,xy->...y"
@@ -75,8 +75,11 @@ class EinsumDense(KernelLayer):
         *KernelLayer.weight_specs[2:],
     )
     fixed_arguments = ("equation", "output_shape", "bias_axes")
-    _config_keys_first = ("output_shape", "equation")
-    _config_keys_last = ("quantization_config", "lora_rank", "lora_alpha")
+    _config_keys_first = (
+        *("output_shape", "equation", "activation", "bias_axes", "kernel_initializer"),
+        *("bias_initializer", "kernel_regularizer", "bias_regularizer", "activity_regularizer"),
+    )
+    _config_keys_last = ("lora_rank", "lora_alpha")
     _omit_config_if_unset = ("lora_rank", "lora_alpha")
     _never_in_config = ("gptq_unpacked_column_size",)
     _shape_arguments = ("equation",)
@@ -242,10 +245,12 @@ class EinsumDense(KernelLayer):
 
     # The computation
 
-    def _prepare_input(self, inputs: Any) -> Tensor:
-        x = super()._prepare_input(inputs)
-        self._check_shape(tuple(x.shape), "inputs")
-        return x
+    def _require_rank(self, x: Tensor) -> None:
+        count, more = len(self._equation.inputs), self._equation.more
+        least = count + (more == "left")
+        if x.ndim < least or (not more and x.ndim != count):
+            rule = f"of {least} dimensions{' or more' if more else ''}"
+            self._refuse_shape("inputs", rule, x.shape)
 
     def _compute(self, x: Tensor) -> Tensor:
         weight, bias = self._tensor("weight"), self._tensor("bias")
@@ -268,5 +273,6 @@ class EinsumDense(KernelLayer):
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""
-        given = [repr(self.equation), f"output_shape={self.output_shape}"]
+        size = tuple(self.weight.shape) if self.built else None
+        given = [f"{size}", repr(self.equation), f"output_shape={self.output_shape}"]
         return ", ".join([*given, *self._format_non_defaults(bias_axes=None, use_bias=False)])

@@ -14,6 +14,7 @@ SHAPES = {
     "other": [[(2, 4, 5), (2, 6, 5)]],
     "refused": [[(3, 4, 5)], [(3, 4, 5), (3, 6, 4)], [(3, 4, 5), (2, 6, 5)]],
     "integers": "converted",
+    "in_double": False,
 }
 REFUSED = [("dropout", "a", TypeError), ("colour", 1, ValueError)]
 CASES = [
@@ -38,7 +39,7 @@ CASES = [
         {},
         {"use_scale": False},
         **SHAPES,
-        refused_arguments=[*REFUSED, ("score_mode", "dot", ValueError)],
+        refused_arguments=REFUSED,
     ),
 ]
 
@@ -95,3 +96,37 @@ def test_inputs_and_masks_that_do_not_fit_are_refused():
         layer([x, x[:, :0]])
     with pytest.raises(TypeError, match="causal"):
         Attention.from_config({"causal": True})
+
+
+def test_weights_are_trained_saved_and_shared_between_dtypes():
+    layer, query, value = AdditiveAttention(), batch((2, 3, 4)), batch((2, 5, 4), seed=1)
+    query.requires_grad_()
+    outputs = layer([query, value])
+    assert layer.built and layer.scale.shape == (4,) and len(layer.get_weights()) == 1
+    outputs.square().sum().backward()
+    assert layer.scale.grad.abs().min() > 0 and query.grad.abs().min() > 0
+    other = AdditiveAttention()
+    other.load_state_dict(layer.state_dict())
+    assert_close(other([query, value]), outputs)
+    other.double()
+    assert other([query.double(), value.double()]).dtype is torch.float64
+    scaled = Attention(use_scale=True, score_mode="concat", input_shape=[(3, 4), (5, 4)])
+    assert [tuple(w.shape) for w in scaled.get_weights()] == [(), ()]
+    scaled.set_weights([2.0, 3.0])
+    expected = 3 * torch.tanh(2 * (query[:, :, None] + value[:, None])).sum(-1)
+    assert_close(scaled([query, value], return_attention_scores=True)[1], expected.softmax(-1))
+
+
+def test_an_unbuilt_layer_that_refuses_its_input_stays_lazy():
+    layer = AdditiveAttention()
+    with pytest.raises(ValueError, match="one last size"):
+        layer([batch((2, 3, 4)), batch((2, 5, 6))])
+    assert not layer.built
+
+
+def test_it_runs_where_there_are_no_gradients_and_on_meta():
+    layer, x = Attention(use_scale=True), [batch((2, 3, 4)), batch((2, 5, 4), seed=1)]
+    expected = layer(x)
+    with torch.inference_mode():
+        assert_close(layer(x), expected)
+    assert layer.to("meta")([one.to("meta") for one in x]).shape == (2, 3, 4)
