@@ -6,6 +6,7 @@ from .activation.activation import *
 from .activation.prelu import *
 from .applications.convnext import *
 from .applications.inception_resnet import *
+from .attention.attention import *
 from .attention.multi_head_attention import *
 from .convolution.conv import *
 from .convolution.depthwise import *
@@ -13,6 +14,7 @@ from .convolution.local import *
 from .convolution.separable import *
 from .convolution.transpose import *
 from .core.dense import *
+from .core.einsum_dense import *
 from .core.embedding import *
 from .core.highway import *
 from .core.identity import *

@@ -1,1 +1,1 @@
-"""Attention layers."""
+"""Attention: sums of values, weighted by how well their keys fit a query."""
