@@ -21,6 +21,7 @@ from .core.identity import *
 from .core.input import *
 from .core.masking import *
 from .core.maxout import *
+from .core.reversible_embedding import *
 from .merging.concatenate import *
 from .merging.dot import *
 from .merging.merge import *

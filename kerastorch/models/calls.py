@@ -98,9 +98,18 @@ def _call_with_masks(
         y = _call_again(call, modules, args, kwargs)
         if hasattr(module, "compute_mask"):
             first = args[0] if args else kwargs[get_first_argument(module)]
-            found = module.compute_mask(first, mask)
+            found = module.compute_mask(first, mask, **_list_options(module, args, kwargs))
     store_masks(call.outputs, found, masks)
     return y
+
+
+def _list_options(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call on which the output's mask depends."""
+    options: tuple[str, ...] = getattr(module, "call_options", ())
+    given = (
+        {**dict(zip(module.call_arguments, args[1:], strict=False)), **kwargs} if options else {}
+    )
+    return {name: given[name] for name in options if name in given}
 
 
 def _call_again(
