@@ -6,6 +6,7 @@ from .activation.activation import *
 from .activation.prelu import *
 from .applications.convnext import *
 from .applications.inception_resnet import *
+from .attention.grouped_query_attention import *
 from .attention.multi_head_attention import *
 from .convolution.conv import *
 from .convolution.depthwise import *

@@ -10,7 +10,8 @@ import torch
 from ..._core.arguments import as_positive_int
 from ..._core.config_versions import drop_newer
 from ..._core.registry import keras_layer
-from .heads import HeadAttention, declare_projection
+from .heads import HeadAttention
+from .projections import declare_projection
 
 __all__ = ["MultiHeadAttention"]
 
