@@ -62,6 +62,8 @@ class GroupedQueryAttention(HeadAttention):
         "sliding_window",
     )
 
+    _counts_output_twice = True
+
     def __init__(
         self,
         head_dim: int,

@@ -29,7 +29,7 @@ class HeadAttention(HeadProjections):
     _least_rank = 3
     _omit_config_if_unset = ()
     _never_in_config = ("flash_attention",)
-    _config_keys_last = ("activity_regularizer", "kernel_constraint", "bias_constraint", "seed")
+    _counts_output_twice: ClassVar[bool] = False  # in the activity terms: of projection and layer
     attention_axes: Any = None
     dropout: float
     use_bias: bool
@@ -108,8 +108,9 @@ class HeadAttention(HeadProjections):
         found, scores = self._attend(*heads, mask, axes, use_causal_mask, with_scores)
         outputs = self._project("output", (found if gate is None else found * gate).flatten(-2))
         if self.activity_regularizer is not None:
-            projections = [heads[0], heads[1], gate, heads[2], outputs]
-            self._record_activity([one for one in projections if one is not None])
+            terms = [heads[0], heads[1], gate, heads[2], outputs]
+            terms = [outputs, *terms] if self._counts_output_twice else terms
+            self._record_activity([one for one in terms if one is not None])
         return (outputs, scores) if with_scores else outputs
 
     def _attend(

@@ -82,6 +82,8 @@ class MultiHeadAttention(HeadAttention):
     ignored_call_arguments: ClassVar[tuple[str, ...]] = ("query_mask",)
     _config_keys_first = ("num_heads", "key_dim", "value_dim", "dropout", "use_bias", "use_gate")
 
+    _config_keys_last = ("activity_regularizer", "kernel_constraint", "bias_constraint", "seed")
+
     def __init__(
         self,
         num_heads: int,
