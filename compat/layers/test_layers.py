@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from compat.layers.configurations import random_array, relative_difference
+from kerastorch._core.registry import ALIASES
 from kerastorch.layers.base import nesting
 from kerastorch.layers.base.layer import Layer
 from tests.layers.case import LayerCase, each_case, every_case
@@ -37,11 +38,13 @@ def _keras_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def find_keras_class(case: LayerCase) -> Any:
-    """Return Keras's class, which `keras.applications` may have for itself."""
+    """Return Keras's class, which may be known by another name or only in Keras's own files."""
     from keras.src.applications import convnext, inception_resnet_v2
 
     places = (keras.layers, convnext, inception_resnet_v2)
-    return next(getattr(one, case.name) for one in places if hasattr(one, case.name))
+    names = (case.name, *(alias for alias, name in ALIASES.items() if name == case.name))
+    pairs = ((one, name) for one in places for name in names)
+    return next(getattr(one, name) for one, name in pairs if hasattr(one, name))
 
 
 def make_theirs(case: LayerCase, arguments: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ from .activation.prelu import *
 from .applications.convnext import *
 from .applications.inception_resnet import *
 from .attention.attention import *
+from .attention.grouped_query_attention import *
 from .attention.multi_head_attention import *
 from .convolution.conv import *
 from .convolution.depthwise import *

@@ -18,6 +18,7 @@ def join_masks(
     attention_mask: Any,
     axes: Sequence[int],
     causal: bool,
+    with_scores: bool,
 ) -> Tensor | None:
     """Return one mask for the scores; None without any, or for a causal one only.
 
@@ -42,9 +43,8 @@ def join_masks(
             remedy = "Join the masks yourself."
             layer._refuse_argument("attention_mask", rule, tuple(given.shape), remedy)
         _require_broadcasting(layer, given, inputs, axes)
-        if found is not None or not layer.keras_2:
-            given = given.bool()
-        found = _join(found, given)
+        as_scores = with_scores or layer.dropout > 0
+        found = _join(found, layer._read_attention_mask(given, found is None, as_scores))
     return None if found is None else expand_mask(found, query.ndim + len(axes), len(axes))
 
 

@@ -9,26 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ... import initializers
-from ..._core.layout import heads_weight_to_kernel, output_weight_to_kernel
 from ..._core.seeds import SeedGenerator
 from ..._ops.attention import attend, attend_fused, can_fuse_attention, make_causal_mask
-from ..base.layer import Layer
-from ..base.weights import Shape, Sizes, WeightSpec, declare_weight
 from .head_masks import join_masks
-
-INPUTS = ("query", "value", "key")
-
-
-def declare_projection(name: str, group: str, when: tuple[str, ...] = ()) -> list[WeightSpec]:
-    """Return the specs of the kernel and the bias of a projection."""
-    return [
-        declare_weight(f"{name}_weight", "kernel", group=group, when=when),
-        declare_weight(f"{name}_bias", "bias", group=group, when=("use_bias", *when)),
-    ]
+from .projections import INPUTS, HeadProjections
 
 
-class HeadAttention(Layer):
+class HeadAttention(HeadProjections):
     """Projects query, key and value to several heads, attends, and projects the result."""
 
     first_argument: ClassVar[str] = "query"
@@ -42,16 +29,12 @@ class HeadAttention(Layer):
     _least_rank = 3
     _omit_config_if_unset = ()
     _never_in_config = ("flash_attention",)
-    _config_keys_last = ("activity_regularizer", "kernel_constraint", "bias_constraint", "seed")
+    _counts_output_twice: ClassVar[bool] = False  # in the activity terms: of projection and layer
     attention_axes: Any = None
-    output_shape: tuple[int, ...] | None = None
-    kernel_initializer: Any
     dropout: float
     use_bias: bool
     use_gate: bool
     sliding_window: int | None
-    _sizes: tuple[int, int]  # of a query or key, and of a value, of one head
-    _heads: tuple[int, int]  # the numbers of those of the queries, and of the keys and values
 
     def _set_up(self, arguments: Mapping[str, Any]) -> None:
         """Keep the arguments that the layers share, given as local variables of a constructor."""
@@ -70,113 +53,6 @@ class HeadAttention(Layer):
         self._seeds = None if seed is None else SeedGenerator(seed)
         self._assign_arguments(arguments)
         self._register_weights(arguments["device"], arguments["input_shape"])
-
-    # Weights
-
-    @classmethod
-    def weight_groups(cls, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
-        """Return the group of each projection, with the names of its weights."""
-        given = {"use_bias": True, **config}
-        found: dict[str, tuple[str, ...]] = {}
-        for spec in cls.weight_specs:
-            if spec.is_on(given.get):
-                found[spec.group] = (*found.get(spec.group, ()), spec.name)
-        return list(found.items())
-
-    def build(self, query_shape: Any, value_shape: Any = None, key_shape: Any = None) -> None:
-        """Give the weights their shapes and their initial values.
-
-        Args:
-            query_shape: The shape of the query, batch included; unknown sizes are None.
-            value_shape: That of the value; by default the query's.
-            key_shape: That of the key; by default the value's.
-
-        Raises:
-            ValueError: The layer is built already or does not accept such an input.
-        """
-        super().build(_complete([query_shape, value_shape, key_shape]))
-
-    def _find_input_shape(self, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
-        given = {**dict(zip(INPUTS, args, strict=False)), **kwargs}
-        found = [given.get(name) for name in INPUTS]
-        shapes = [
-            None if one is None and name != "query" else self._as_tensor(one, _label(name)).shape
-            for name, one in zip(INPUTS, found, strict=True)
-        ]
-        return _complete(shapes), "query"
-
-    def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
-        is_one = not shape or not isinstance(shape[0], (list, tuple))
-        given = _complete([shape, None, None] if is_one else shape)
-        suffix = "" if argument == "query" else "_shape"
-        names = [f"{name}{suffix}" for name in INPUTS]
-        shapes = [self._check_shape(*pair) for pair in zip(given, names, strict=True)]
-        for name, one in zip(names, shapes, strict=True):
-            if not one[-1]:
-                self._refuse_argument(name, "a shape with a known last size, 1 at least", one)
-        self._require_same_steps(shapes[1], shapes[2], names[2])
-        query, value, key = (int(one[-1] or 0) for one in shapes)
-        (heads, few), (size, value_size) = self._heads, self._sizes
-        rows = {
-            "query": (heads * size, query),
-            "key": (few * size, key),
-            "gate": (heads * value_size, query),
-            "value": (few * value_size, value),
-            "output": (_product(self.output_shape or (query,)), heads * value_size),
-        }
-        found: dict[str, Shape] = {}
-        for spec in filter(self._uses_weight, self.weight_specs):
-            name, _, kind = spec.parameter.partition("_")
-            found[spec.parameter] = rows[name] if kind == "weight" else rows[name][:1]
-        return found
-
-    def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[Any] | None:
-        sizes = {n: s[1] for n, s in shapes.items() if n.endswith("_weight") and len(s) == 2}
-        query = sizes.get("query_weight", sizes.get("gate_weight"))
-        if query is None:
-            return None
-        value = sizes.get("value_weight", sizes.get("key_weight", query))
-        return [[None, None, n] for n in (query, value, sizes.get("key_weight", value))]
-
-    def _view_in_keras_order(self, spec: WeightSpec, tensor: Tensor) -> Tensor:
-        name, _, kind = spec.parameter.partition("_")
-        heads = self._heads[name in ("key", "value")]
-        if name != "output":
-            is_bias = kind == "bias"
-            split = (heads, tensor.shape[0] // heads)
-            return (
-                torch.unflatten(tensor, 0, split)
-                if is_bias
-                else heads_weight_to_kernel(tensor, heads)
-            )
-        sizes = self.output_shape or tensor.shape[:1]
-        if kind == "bias":
-            return torch.unflatten(tensor, 0, tuple(sizes))
-        return output_weight_to_kernel(tensor, heads, sizes)
-
-    def _to_torch_shape(self, spec: WeightSpec, shape: Shape) -> Shape:
-        """Convert a weight's shape in Keras's order of axes."""
-        name, _, kind = spec.parameter.partition("_")
-        if kind == "bias":
-            return (_product(shape),)
-        if name == "output":
-            return _product(shape[2:]), _product(shape[:2])
-        return _product(shape[1:]), shape[0]
-
-    def _fill(self, spec: WeightSpec, view: Tensor) -> None:
-        """Count the sizes of the input to the fan in, those of the output to the fan out."""
-        found = self.kernel_initializer
-        scaled = isinstance(found, initializers.VarianceScaling)
-        if spec.name == "bias" or not scaled or None not in (found.input_axes, found.output_axes):
-            super()._fill(spec, view)
-            return
-        kept = found.input_axes, found.output_axes
-        split = 2 if spec.parameter == "output_weight" else 1
-        found.input_axes, found.output_axes = [*range(split)], [*range(split, view.ndim)]
-        try:
-            super()._fill(spec, view)
-        finally:
-            found.input_axes, found.output_axes = kept
 
     # A call
 
@@ -218,20 +94,24 @@ class HeadAttention(Layer):
         k = v if key is None else self._prepare_input(self._as_tensor(key, "key"))
         axes = self._list_axes(q)
         self._require_fitting(q, v, k, axes)
-        if self.flash_attention and return_attention_scores:
+        with_scores = bool(return_attention_scores)
+        if self.flash_attention and with_scores:
             rule = "False with `flash_attention`"
             self._refuse_argument("return_attention_scores", rule, True)
-        mask = join_masks(
-            self, (q, v), (query_mask, value_mask, key_mask), attention_mask, axes, use_causal_mask
+        padding, flags = (
+            (query_mask, value_mask, key_mask),
+            (use_causal_mask, return_attention_scores),
         )
+        mask = join_masks(self, (q, v), padding, attention_mask, axes, *flags)
         heads = self._project("query", q), self._project("key", k), self._project("value", v)
         gate = torch.sigmoid(self._project("gate", q)) if self.use_gate else None
-        found, scores = self._attend(*heads, mask, axes, use_causal_mask, return_attention_scores)
+        found, scores = self._attend(*heads, mask, axes, use_causal_mask, with_scores)
         outputs = self._project("output", (found if gate is None else found * gate).flatten(-2))
         if self.activity_regularizer is not None:
-            projections = [heads[0], heads[1], gate, heads[2], outputs]
-            self._record_activity([one for one in projections if one is not None])
-        return (outputs, scores) if return_attention_scores else outputs
+            terms = [heads[0], heads[1], gate, heads[2], outputs]
+            terms = [outputs, *terms] if self._counts_output_twice else terms
+            self._record_activity([one for one in terms if one is not None])
+        return (outputs, scores) if with_scores else outputs
 
     def _attend(
         self,
@@ -268,6 +148,10 @@ class HeadAttention(Layer):
             return mask
         large = -0.7 * torch.finfo(dtype).max
         return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, large)
+
+    def _read_attention_mask(self, mask: Tensor, alone: bool, as_scores: bool) -> Tensor:
+        """Return it as booleans; Keras 2 takes one that is `alone` as parts of 1."""
+        return mask if self.keras_2 and alone else mask.bool()
 
     def _project(self, name: str, x: Tensor) -> Tensor:
         """Return a projection, with its axes apart."""
@@ -321,45 +205,10 @@ class HeadAttention(Layer):
             name = "query" if v is q else "value"
             self._refuse_argument(name, "of 1 step or more", tuple(v.shape))
 
-    def _require_same_steps(self, value: Sizes, key: Sizes, argument: str) -> None:
-        if value[:-1] != key[:-1]:
-            rule = f"of the value's sizes {value} but for the last one"
-            self._refuse_argument(argument, rule, key)
-
-    def compute_output_shape(
-        self, query_shape: Any, value_shape: Any = None, key_shape: Any = None
-    ) -> Sizes:
-        """Return the output shape for the shapes of query, value and key, batch included.
-
-        Raises:
-            ValueError: The layer does not accept such inputs.
-        """
-        names = [f"{name}_shape" for name in INPUTS]
-        given = _complete([query_shape, value_shape, key_shape])
-        query, value, key = (self._check_shape(*pair) for pair in zip(given, names, strict=True))
-        self._require_same_steps(value, key, names[2])
-        return (*query[:-1], *(self.output_shape or query[-1:]))
-
-    def _output_shape(self, shape: Any, argument: str = "input_shape") -> Sizes:
-        return self.compute_output_shape(shape)
+    @property
+    def output_count(self) -> int:
+        """The most tensors that `forward` returns: the output, and the weights of the keys."""
+        return 2
 
     def _is_lowerable(self) -> bool:
         return False
-
-
-def _complete(shapes: Sequence[Any]) -> list[Any]:
-    """Return the shapes of query, value and key: a value is the query, a key the value."""
-    query, value, key = shapes
-    value = query if value is None else value
-    return [query, value, value if key is None else key]
-
-
-def _label(name: str) -> str:
-    return "inputs" if name == "query" else name
-
-
-def _product(sizes: Sequence[int]) -> int:
-    found = 1
-    for size in sizes:
-        found *= size
-    return found

@@ -10,7 +10,8 @@ import torch
 from ..._core.arguments import as_positive_int
 from ..._core.config_versions import drop_newer
 from ..._core.registry import keras_layer
-from .heads import HeadAttention, declare_projection
+from .heads import HeadAttention
+from .projections import declare_projection
 
 __all__ = ["MultiHeadAttention"]
 
@@ -80,6 +81,8 @@ class MultiHeadAttention(HeadAttention):
     differs_in_keras_2: ClassVar[bool] = True
     ignored_call_arguments: ClassVar[tuple[str, ...]] = ("query_mask",)
     _config_keys_first = ("num_heads", "key_dim", "value_dim", "dropout", "use_bias", "use_gate")
+
+    _config_keys_last = ("activity_regularizer", "kernel_constraint", "bias_constraint", "seed")
 
     def __init__(
         self,

@@ -87,11 +87,12 @@ class ParameterSlot:
 
 
 def group_unbuilt_shapes(arrays: Mapping[ParameterSlot, Weight]) -> dict[Layer, dict[str, Shape]]:
-    """Return the shapes of the arrays for each unbuilt layer, by Keras's names."""
+    """Return the shapes of the arrays for each unbuilt layer, by `WeightSpec.path`."""
     grouped: dict[Layer, dict[str, Shape]] = {}
     for target, weight in arrays.items():
         if target.unbuilt and isinstance(target.owner, Layer):
-            grouped.setdefault(target.owner, {})[target.name] = weight.shape
+            paths = {spec.parameter: spec.path for spec in target.owner.weight_specs}
+            grouped.setdefault(target.owner, {})[paths[target.parameter]] = weight.shape
     return grouped
 
 
