@@ -168,7 +168,7 @@ class HeadProjections(Layer):
 
 def _complete(shapes: Sequence[Any]) -> list[Any]:
     """Return the shapes of query, value and key: a value is the query, a key the value."""
-    query, value, key = shapes
+    query, value, key = [*shapes, None, None][:3]
     value = query if value is None else value
     return [query, value, value if key is None else key]
 
