@@ -20,7 +20,14 @@ NETWORKS = (
     *("EfficientNetB0", "MobileNet", "MobileNetV2", "MobileNetV3Small"),
     *("NASNetMobile", "Xception"),
 )
-MODELS = ("line", "mobilenet", "norms", "teachable", "unet", "volume")
+MODELS = (
+    *("line", "mobilenet", "norms", "spectral", "teachable", "unet", "volume"),
+    *("attention", "seq2seq", "seq2seq_mask", "series", "shared_cnn", "stacked", "text", "video"),
+)
+HDF5 = ("mobilenet", "teachable", "text")
+# What Keras 3.0.5 could not write
+NOT_WRITTEN = {("shared_cnn", ending) for ending in (".keras", ".h5", ".weights.h5")}
+NOT_WRITTEN |= {(model, ".h5") for model in ("attention", "stacked", "teachable", "text")}
 WHOLE = (".keras", ".h5")
 WEIGHTS = (".weights.h5", "_w.h5")  # beside the config in `.json`
 # Keras on torch shifted some strided transposes until 3.14; the same weights and input on
@@ -33,10 +40,14 @@ def list_files():
     for writer in (*KERAS_2, *KERAS_3):
         old = writer in KERAS_2
         for model in (*MODELS, "local") if old else MODELS:
+            if (writer, model) == ("keras-2.12.1", "spectral"):  # it had no such layer
+                continue
             for ending in (*WHOLE, *(WEIGHTS if old else WEIGHTS[:1])):
-                if (writer, model, ending) != ("keras-3.0.5", "teachable", ".h5"):  # it wrote none
+                if writer != "keras-3.0.5" or (model, ending) not in NOT_WRITTEN:
                     yield writer, model, ending
-    yield from (("keras-2.12.1", model, "_hdf5.keras") for model in ("mobilenet", "teachable"))
+    yield from (
+        ("keras-2.12.1", model, "_hdf5.keras") for model in ("mobilenet", "teachable", "text")
+    )
     for model in NETWORKS:
         yield from ((APPLICATIONS, model, ending) for ending in WHOLE)
     yield APPLICATIONS, "teachable_machine", ".h5"

@@ -216,6 +216,8 @@ def _list_layer_groups(module: nn.Module, path: str, name: str) -> Iterator[_Gro
     for target in list_parameters(module):
         if target.name not in MERGED:
             arrays.setdefault(target.group, []).append(target)
+    if getattr(module, "repeats_inner_weight", False):
+        arrays[""].insert(0, next(found[0] for group, found in arrays.items() if group))
     for group, targets in arrays.items():
         inner = name if not group else _find_inner_name(targets[0].owner, group)
         yield _Group(f"{path}/{group}".rstrip("/"), inner, tuple(map(_convert, targets)))

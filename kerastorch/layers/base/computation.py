@@ -32,6 +32,8 @@ class Computation:
     masks_of_keras_2 = False  # whether masks are those of Keras 1 and 2: in a model of theirs
     # Of `call_arguments`, those that `compute_output_shape` and `compute_mask` take, too
     call_options: ClassVar[tuple[str, ...]] = ()
+    # Keras 3 stores the first weight of the layer inside in the layer's own group, too.
+    repeats_inner_weight = False
     creates_mask = False  # the output may have a mask where no input has one
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:

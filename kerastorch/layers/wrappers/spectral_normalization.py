@@ -52,6 +52,7 @@ class SpectralNormalization(Wrapper):
     nested_arguments: ClassVar[tuple[str, ...]] = ("layer",)
     fixed_arguments: ClassVar[tuple[str, ...]] = ("layer",)
     differs_in_keras_2 = True
+    repeats_inner_weight = True
     weight_specs = (WeightSpec("vector_u", "vector_u", "_vector_initializer", buffer=True),)
     _vector_initializer: Any = initializers.TruncatedNormal(stddev=0.02)
     layer: Any
@@ -126,7 +127,12 @@ class SpectralNormalization(Wrapper):
         super()._build(input_shape, argument)
 
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
-        return {"vector_u": (1, self._view_kernel().shape[-1])}
+        spec: Any = _find_kernel_spec(self.layer)
+        kernel = self.layer._tensor(spec.parameter)
+        if not self.layer.built:
+            sizes = self.layer._weight_shapes(shape, argument)[spec.parameter]
+            kernel = torch.empty(sizes, device="meta")
+        return {"vector_u": (1, self.layer._view_in_keras_order(spec, kernel).shape[-1])}
 
     def _complete_shapes(self, shapes: Mapping[str, Shape]) -> dict[str, Shape] | None:
         vector = shapes.get("vector_u", ())

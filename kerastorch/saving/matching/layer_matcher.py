@@ -56,6 +56,9 @@ class LayerMatcher:
         except FileError as error:
             plan.problems.append(str(error))
             return plan
+        if self.contents.named_by_class and getattr(leaf.module, "repeats_inner_weight", False):
+            repeated = next((one for one in weights if not one.group), None)
+            weights = tuple(one for one in weights if one is not repeated)
         if leaf.parts is None:
             self._match_layer(plan, leaf, saved, weights)
         else:
