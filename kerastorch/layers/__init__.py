@@ -6,16 +6,23 @@ from .activation.activation import *
 from .activation.prelu import *
 from .applications.convnext import *
 from .applications.inception_resnet import *
+from .attention.attention import *
+from .attention.grouped_query_attention import *
+from .attention.multi_head_attention import *
 from .convolution.conv import *
 from .convolution.depthwise import *
 from .convolution.local import *
 from .convolution.separable import *
 from .convolution.transpose import *
 from .core.dense import *
+from .core.einsum_dense import *
 from .core.embedding import *
+from .core.highway import *
 from .core.identity import *
 from .core.input import *
 from .core.masking import *
+from .core.maxout import *
+from .core.reversible_embedding import *
 from .merging.concatenate import *
 from .merging.dot import *
 from .merging.merge import *
@@ -34,6 +41,7 @@ from .preprocessing.random_geometry import *
 from .preprocessing.random_mixing import *
 from .preprocessing.random_sizes import *
 from .preprocessing.resizing import *
+from .recurrent.conv_lstm import *
 from .recurrent.gru import *
 from .recurrent.lstm import *
 from .recurrent.rnn import *
@@ -45,6 +53,7 @@ from .reshaping.padding import *
 from .reshaping.reshape import *
 from .reshaping.upsampling import *
 from .wrappers.bidirectional import *
+from .wrappers.spectral_normalization import *
 from .wrappers.time_distributed import *
 
 __all__ = sorted([*(name for name in _LAYERS if ">" not in name), *_ALIASES])

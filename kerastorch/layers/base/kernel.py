@@ -1,8 +1,8 @@
-"""KernelLayer: the base of the layers with a kernel, a bias and an activation."""
+"""KernelLayer: a layer with a kernel, a bias and an activation; SlidingLayer: one that slides."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import Parameter
 
 from ... import activations, initializers
-from ..._core.arguments import as_number, as_positive_int
+from ..._core.arguments import as_choice, as_number, as_positive_int, as_positive_ints
 from ..._core.errors import argument_error
 from ..._core.layout import empty_weight, kernel_to_weight, weight_to_kernel
+from ..._ops.window_arithmetic import output_size
 from .layer import Layer
+from .stateless import resolve_data_format
 from .weights import Shape, WeightSpec, declare_weight
 
 
@@ -199,3 +201,74 @@ class KernelLayer(Layer):
         scale = (self.lora_alpha or 0) / (self.lora_rank or 1)
         update = kernel_to_weight(scale * (self.lora_kernel_a @ self.lora_kernel_b))
         return (weight + update).to(weight.dtype)
+
+
+class SlidingLayer(Layer):
+    """A layer whose kernel slides over `rank` spatial axes: its arguments and output sizes."""
+
+    rank: ClassVar[int]
+    paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
+    renamed_arguments: ClassVar = {
+        "nb_filter": "filters",
+        "border_mode": "padding",
+        "subsample": "strides",
+        "filter_length": "kernel_size",
+        "subsample_length": "strides",
+        "atrous_rate": "dilation_rate",
+    }
+    strides_dilate: ClassVar[bool] = False  # whether strides and dilation may both exceed 1
+
+    def _set_geometry(
+        self,
+        filters: Any,
+        kernel_size: Any,
+        strides: Any,
+        padding: Any,
+        data_format: Any,
+        dilation_rate: Any,
+    ) -> None:
+        owner, rank = type(self).__name__, self.rank
+        self.filters = as_positive_int(owner, "filters", filters)
+        self.kernel_size = as_positive_ints(owner, "kernel_size", kernel_size, rank)
+        self.strides = as_positive_ints(owner, "strides", strides, rank)
+        self.padding = as_choice(owner, "padding", padding, self.paddings)
+        self.data_format = resolve_data_format(owner, data_format)
+        self.dilation_rate = as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1 and not self.strides_dilate:
+            rule, dilation = "1 where `dilation_rate` exceeds 1", self.dilation_rate
+            remedy = "No layer of Keras has both above 1."
+            self._refuse_argument("strides", rule, self.strides, remedy, dilation_rate=dilation)
+
+    @classmethod
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert a config of any Keras to that of Keras 3; Keras 1 has a size for each axis."""
+        upgraded = super().upgrade_config(config)
+        for sizes in (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3")):
+            if sizes[0] in upgraded:
+                upgraded["kernel_size"] = tuple(upgraded.pop(size, None) for size in sizes)
+        if cls.rank == 1 and upgraded.keys() & {"kernel_initializer", "use_bias"}:
+            # Up to Keras 2.1, a full config of one spatial axis has no data format.
+            upgraded.setdefault("data_format", "channels_last")
+        return upgraded
+
+    def _spatial_sizes(self, shape: Sequence[int | None]) -> Sequence[int | None]:
+        return shape[1:-1] if self._channel_axis == -1 else shape[2:]
+
+    def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
+        """Return the output's spatial sizes, or raise if the input is smaller than the kernel."""
+        axes = zip(
+            self._spatial_sizes(shape),
+            self.kernel_size,
+            self.strides,
+            self.dilation_rate,
+            strict=True,
+        )
+        sizes = [output_size(n, k, s, d, self.padding) for n, k, s, d in axes]
+        padded = self.padding != "valid"
+        least = 0 if padded and argument == "input_shape" else 1
+        if any(size is not None and size < least for size in sizes):
+            rule = "a shape at least as large as the kernel"
+            remedy = "Use a larger input." if padded else "Use a larger input, or padding='same'."
+            related = {"kernel_size": self.kernel_size, "dilation_rate": self.dilation_rate}
+            self._refuse_shape(argument, rule, shape, remedy, **related)
+        return sizes

@@ -8,33 +8,23 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..._core.arguments import IntOrInts, as_choice, as_positive_int, as_positive_ints
-from ..._ops.window_arithmetic import output_size
-from ..base.kernel import KernelLayer
-from ..base.stateless import resolve_data_format
+from ..._core.arguments import IntOrInts, as_positive_int
+from ..base.kernel import KernelLayer, SlidingLayer
 from ..base.weights import Shape, Sizes
 
 
-class BaseConv(KernelLayer):
+class BaseConv(SlidingLayer, KernelLayer):
     """The arguments, documented in `Conv2D`, and shapes of a convolution over `rank` axes."""
 
-    rank: ClassVar[int]
-    paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
     is_transposed: ClassVar[bool] = False
     renamed_arguments: ClassVar = {
         **KernelLayer.renamed_arguments,
-        "nb_filter": "filters",
-        "border_mode": "padding",
-        "subsample": "strides",
-        "filter_length": "kernel_size",
-        "subsample_length": "strides",
-        "atrous_rate": "dilation_rate",
+        **SlidingLayer.renamed_arguments,
     }
     fixed_arguments: ClassVar[tuple[str, ...]] = (
         *("filters", "kernel_size", "strides", "padding", "data_format"),
         *("dilation_rate", "groups", "use_bias"),
     )
-    strides_dilate: ClassVar[bool] = False  # whether strides and dilation may both exceed 1
     _omit_config_if_unset = ("lora_rank", "lora_alpha")
     _shape_arguments = ("data_format",)
     _channel_arguments: ClassVar[tuple[str, ...]] = ("groups",)  # 1 by default
@@ -76,39 +66,6 @@ class BaseConv(KernelLayer):
         self._set_lora(lora_rank, lora_alpha)
         self._register_weights(device, input_shape)
 
-    def _set_geometry(
-        self,
-        filters: Any,
-        kernel_size: Any,
-        strides: Any,
-        padding: Any,
-        data_format: Any,
-        dilation_rate: Any,
-    ) -> None:
-        owner, rank = type(self).__name__, self.rank
-        self.filters = as_positive_int(owner, "filters", filters)
-        self.kernel_size = as_positive_ints(owner, "kernel_size", kernel_size, rank)
-        self.strides = as_positive_ints(owner, "strides", strides, rank)
-        self.padding = as_choice(owner, "padding", padding, self.paddings)
-        self.data_format = resolve_data_format(owner, data_format)
-        self.dilation_rate = as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1 and not self.strides_dilate:
-            rule, dilation = "1 where `dilation_rate` exceeds 1", self.dilation_rate
-            remedy = "No layer of Keras has both above 1."
-            self._refuse_argument("strides", rule, self.strides, remedy, dilation_rate=dilation)
-
-    @classmethod
-    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3; Keras 1 has a size for each axis."""
-        upgraded = super().upgrade_config(config)
-        for sizes in (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3")):
-            if sizes[0] in upgraded:
-                upgraded["kernel_size"] = tuple(upgraded.pop(size, None) for size in sizes)
-        if cls.rank == 1 and upgraded.keys() & {"kernel_initializer", "use_bias"}:
-            # Up to Keras 2.1, a full config of one spatial axis has no data format.
-            upgraded.setdefault("data_format", "channels_last")
-        return upgraded
-
     @classmethod
     def _find_channel_arguments(cls, owner: str, module: Any) -> dict[str, int]:
         """Return the arguments for the channels of a plain PyTorch convolution, or raise."""
@@ -122,20 +79,6 @@ class BaseConv(KernelLayer):
     def _count_filters(self, channels: int | None) -> int | None:
         """Return the number of output channels for that of the input."""
         return self.filters
-
-    def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
-        """Return the output's spatial sizes, or raise if the input is smaller than the kernel."""
-        spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
-        axes = zip(spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True)
-        sizes = [output_size(n, k, s, d, self.padding) for n, k, s, d in axes]
-        padded = self.padding != "valid"
-        least = 0 if padded and argument == "input_shape" else 1
-        if any(size is not None and size < least for size in sizes):
-            rule = "a shape at least as large as the kernel"
-            remedy = "Use a larger input." if padded else "Use a larger input, or padding='same'."
-            related = {"kernel_size": self.kernel_size, "dilation_rate": self.dilation_rate}
-            self._refuse_shape(argument, rule, shape, remedy, **related)
-        return sizes
 
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
         shape, axis = self._check_shape(shape, argument), self._channel_axis

@@ -154,7 +154,10 @@ def to_torch_gates(tensor: Tensor) -> Tensor:
     return torch.cat([second, first, third])
 
 
-@keras_layer()
+_CUDNN = {"activation": "tanh", "recurrent_activation": "sigmoid", "reset_after": True}
+
+
+@keras_layer(old_names={"CuDNNGRU": _CUDNN})
 class GRU(RecurrentRun, GRUUnit):
     """A gated recurrent unit (GRU) over the times of a sequence.
 

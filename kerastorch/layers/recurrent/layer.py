@@ -11,7 +11,8 @@ from torch import Tensor
 from ..._ops.recurrent.loop import States, flatten_states, reverse_time
 from ..base.calls import move_states
 from ..base.layer import Layer
-from .unit import read_states
+from ..base.weights import Sizes
+from .unit import as_state_shape, read_states
 
 SWITCHES = (
     "return_sequences", "return_state", "go_backwards",
@@ -59,6 +60,14 @@ class RecurrentLayer(Layer):
     def _state_sizes(self) -> list[Any]:
         sizes = self.state_size
         return list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]
+
+    def _find_state_sizes(self, shape: Sizes) -> list[Any]:
+        """Return the size of each state for the shape of a sequence; a tuple of several axes."""
+        return self._state_sizes
+
+    def _find_sizes_of_states(self, states: Sequence[Tensor]) -> list[Any]:
+        """Return the sizes that given states must have."""
+        return self._state_sizes
 
     def forward(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> Any:
         """Go through a sequence.
@@ -109,16 +118,20 @@ class RecurrentLayer(Layer):
         return found.bool()
 
     def _first_states(self, given: Any, x: Tensor) -> States:
-        sizes = self._state_sizes
+        sizes = self._find_state_sizes(tuple(x.shape))
         if given is not None:
             return read_states(self, "initial_state", given, x, sizes)
         if self.stateful and self.states is not None:
-            if flatten_states(self.states)[0].shape[0] != x.shape[0]:
-                batch = flatten_states(self.states)[0].shape[0]
+            kept = tuple(flatten_states(self.states)[0].shape)
+            if kept[0] != x.shape[0]:
                 remedy = "Call `reset_states()` before another batch size."
-                rule = f"of the batch size {batch}, as the kept states are"
+                rule = f"of the batch size {kept[0]}, as the kept states are"
                 self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
-            return _convert(self.states, x)
+            if isinstance(sizes[0], tuple) and kept[1:] != sizes[0]:
+                remedy = "Call `reset_states()` before another size."
+                rule = f"of a size that leads to states of the kept shape {kept}"
+                self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
+            return convert_states(self.states, x)
         return _zeros(sizes, x)
 
     def reset_states(self, states: Any = None) -> None:
@@ -138,7 +151,8 @@ class RecurrentLayer(Layer):
             self.states = None
             return
         given = [self._as_tensor(s) for s in flatten_states(states)]
-        self.states = _detach(read_states(self, "states", states, given[0], self._state_sizes))
+        sizes = self._find_sizes_of_states(given)
+        self.states = _detach(read_states(self, "states", states, given[0], sizes))
 
     def reset_state(self) -> None:
         """Forget the states of a stateful layer."""
@@ -159,11 +173,14 @@ class RecurrentLayer(Layer):
             ValueError: The layer does not accept such an input.
         """
         shape = self._check_shape(sequences_shape, "sequences_shape")
-        size = self.output_size
-        own = (*shape[:2], size) if self.return_sequences else (shape[0], size)
+        sizes = self._find_state_sizes(shape)
+        last = as_state_shape(
+            shape[0], sizes[0] if isinstance(sizes[0], tuple) else self.output_size
+        )
+        own = (*shape[:2], *last[1:]) if self.return_sequences else last
         if not self.return_state:
             return own
-        return (own, *_shapes(self._state_sizes, shape[0]))
+        return (own, *_shapes(sizes, shape[0]))
 
     def get_initial_state(self, batch_size: int) -> States:
         """Return states of zeros."""
@@ -178,14 +195,15 @@ class RecurrentLayer(Layer):
 
 def _zeros(sizes: Sequence[Any], x: Tensor) -> States:
     return [
-        _zeros(size, x) if isinstance(size, (list, tuple)) else x.new_zeros(x.shape[0], size)
+        _zeros(size, x) if isinstance(size, list) else x.new_zeros(as_state_shape(x.shape[0], size))
         for size in sizes
     ]
 
 
 def _shapes(sizes: Sequence[Any], batch: int | None) -> list[Any]:
     return [
-        _shapes(size, batch) if isinstance(size, (list, tuple)) else (batch, size) for size in sizes
+        _shapes(size, batch) if isinstance(size, list) else as_state_shape(batch, size)
+        for size in sizes
     ]
 
 
@@ -193,5 +211,6 @@ def _detach(states: Any) -> States:
     return [_detach(s) if isinstance(s, (list, tuple)) else s.detach() for s in states]
 
 
-def _convert(states: Any, x: Tensor) -> States:
-    return [_convert(s, x) if isinstance(s, (list, tuple)) else s.to(x) for s in states]
+def convert_states(states: Any, x: Tensor) -> States:
+    """Return states in the dtype of a tensor, on its device."""
+    return [convert_states(s, x) if isinstance(s, (list, tuple)) else s.to(x) for s in states]

@@ -49,10 +49,11 @@ class LSTMUnit(RecurrentCounterpart, RecurrentUnit):
     def _make_step(self, like: Tensor, masks: Masks = None) -> Step:
         add_product = self._as_product(self._weights(like)[1], masks)
         activation, recurrent_activation = self.activation, self.recurrent_activation
+        axis = self._channel_axis
 
         def step(projected: Tensor, states: States) -> tuple[Tensor, States]:
             h, c = states
-            i, f, g, o = add_product(projected, h).chunk(4, -1)
+            i, f, g, o = add_product(projected, h).chunk(4, axis)
             c = recurrent_activation(f) * c + recurrent_activation(i) * activation(g)
             h = recurrent_activation(o) * activation(c)
             return h, [h, c]
@@ -77,7 +78,7 @@ class LSTMUnit(RecurrentCounterpart, RecurrentUnit):
         return run_lstm(x, states, weights, mask, zero_output)
 
 
-@keras_layer()
+@keras_layer(old_names={"CuDNNLSTM": {"activation": "tanh", "recurrent_activation": "sigmoid"}})
 class LSTM(RecurrentRun, LSTMUnit):
     """A long short-term memory (LSTM) over the times of a sequence.
 

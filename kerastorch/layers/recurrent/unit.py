@@ -61,6 +61,7 @@ class RecurrentUnit(Layer):
         "dropout_U": "recurrent_dropout",
     }
     fixed_arguments: ClassVar[tuple[str, ...]] = ("units", "use_bias")
+    fixed_sizes: ClassVar[tuple[str, ...]] = ("units",)
     depends_on_training_mode = True
     returns_new_tensor = True
     _omit_config_if_unset = ()
@@ -87,14 +88,13 @@ class RecurrentUnit(Layer):
         implementation = more.pop("implementation", 2)
         activity = given.pop("activity_regularizer", None)
         Layer.__init__(self, activity_regularizer=activity, **more)
-        owner = type(self).__name__
         if implementation not in (0, 1, 2):
             self._refuse_argument("implementation", "0, 1 or 2", implementation)
         self.implementation = 2 if implementation == 0 else implementation
+        self._set_sizes(given)
         for name, value in given.items():
-            if name not in self.argument_namespaces:
+            if name not in self.argument_namespaces and name not in self.fixed_sizes:
                 setattr(self, name, value)
-        self.__dict__["units"] = as_positive_int(owner, "units", self.units)
         if self.seed is not None and not isinstance(self.seed, int):
             self._refuse_argument("seed", "an integer or None", self.seed)
         for name in ("dropout", "recurrent_dropout"):
@@ -106,6 +106,10 @@ class RecurrentUnit(Layer):
         self._check_arguments()
         device = arguments.get("device")
         self._register_weights(device, arguments.get("input_shape"))
+
+    def _set_sizes(self, given: Mapping[str, Any]) -> None:
+        """Check and keep the arguments in `fixed_sizes`."""
+        self.units = as_positive_int(type(self).__name__, "units", given["units"])
 
     def _check_arguments(self) -> None:
         """Refuse values of the arguments of a subclass."""
@@ -133,7 +137,7 @@ class RecurrentUnit(Layer):
         Raises:
             ValueError: The time is the first axis.
         """
-        is_old = any(key in config for key in _OLD_KEYS)
+        is_old = cls._is_old(config)
         upgraded = super().upgrade_config(config)
         if upgraded.pop("time_major", False):
             rule = "False: the batch is the first axis of a sequence here"
@@ -147,6 +151,11 @@ class RecurrentUnit(Layer):
                 if upgraded.get(key) == "hard_sigmoid":
                     upgraded[key] = "hard_sigmoid_keras2"
         return upgraded
+
+    @classmethod
+    def _is_old(cls, config: Mapping[str, Any]) -> bool:
+        """Return whether a config is of Keras 1 or 2."""
+        return any(key in config for key in _OLD_KEYS)
 
     @classmethod
     def _add_old_defaults(cls, config: dict[str, Any]) -> None:
@@ -194,6 +203,12 @@ class RecurrentUnit(Layer):
         weight = shapes.get(self.weight_specs[0].parameter, ())
         between = (self._input_rank or 2) - 2
         return [None, *[None] * between, weight[1]] if len(weight) == 2 else None
+
+    def _cast_input(self, x: Tensor) -> Tensor:
+        """Cast an input to the dtype that the unit computes in."""
+        kernel = self._tensor(self.weight_specs[0].parameter)
+        x, compute = self._cast(x, kernel.dtype)
+        return x.to(compute)
 
     def _require_size(self, x: Tensor, argument: str, owner: Any = None) -> None:
         """Raise a ValueError for an input whose last size the kernel does not fit."""
@@ -303,15 +318,21 @@ def read_states(unit: Any, argument: str, states: Any, like: Tensor, sizes: Any)
         unit._refuse_argument(argument, rule, [_shape(state) for state in given])
     found: States = []
     for state, size in zip(given, sizes, strict=True):
-        if isinstance(size, (list, tuple)):
+        if isinstance(size, list):
             found.append(read_states(unit, argument, state, like, size))
             continue
         tensor = unit._as_tensor(state)
-        if tuple(tensor.shape) != (like.shape[0], size):
-            rule = f"of the shape (batch, units) = {(like.shape[0], size)}"
+        if tuple(tensor.shape) != as_state_shape(like.shape[0], size):
+            axes = "(batch, units)" if isinstance(size, int) else "(batch, *axes of a state)"
+            rule = f"of the shape {axes} = {as_state_shape(like.shape[0], size)}"
             unit._refuse_argument(argument, rule, tuple(tensor.shape))
         found.append(tensor.to(like.dtype))
     return found
+
+
+def as_state_shape(batch: Any, size: Any) -> tuple[Any, ...]:
+    """Return the shape of a state for its size, or for a tuple of its sizes without the batch."""
+    return (batch, *size) if isinstance(size, tuple) else (batch, size)
 
 
 def _shape(state: Any) -> Any:

@@ -20,6 +20,7 @@ from ...graph.shapes import ERRORS
 from ...graph.spec import LayerSpec
 from ...layers.base.config import OMITTED_ARGUMENTS
 from ...layers.base.layer import Layer
+from ..configs.entries import upgrade_layer_config
 from .adapter import are_equal
 from .keras_names import list_weight_names
 from .torch_modules import BATCH_NORMS, find_adapter
@@ -90,7 +91,9 @@ def _compare_inner(layer: Layer, argument: str, spec: LayerSpec, custom: Custom)
             continue
         name, config = entry.get("class_name"), entry.get("config")
         if isinstance(name, str) and isinstance(config, Mapping):
-            inner = replace(spec, class_name=name, config=config)
+            name, config = upgrade_layer_config(name, config, argument)
+            forced = {key: getattr(module, key) for key in getattr(layer, "forced_arguments", ())}
+            inner = replace(spec, class_name=name, config={**config, **forced})
             where = f"{argument}[{number}]" if many else argument
             for line in _compare_layers(module, inner, custom):
                 if not line.startswith("zero_output_for_mask"):  # Bidirectional sets it

@@ -17,11 +17,16 @@ Names = tuple[str, ...]
 _CONVOLUTION = re.compile(r"(Depthwise)?Conv[123]D(Transpose)?")
 _NOW = {  # names of Keras 1 and 2
     "W": "kernel",
+    "U": "recurrent_kernel",
     "b": "bias",
+    "W_carry": "carry_kernel",
+    "b_carry": "carry_bias",
     "running_mean": "moving_mean",
     "running_std": "moving_variance",
 }
-_KERAS_1 = re.compile(r".+_(W|b|gamma|beta|running_mean|running_std|(depth|point)wise_kernel)")
+_KERAS_1 = re.compile(
+    r".+_([WUb]|[WUb]_([ifcozrh]|carry)|gamma|beta|running_mean|running_std|(depth|point)wise_kernel)"
+)
 
 
 def get_group_name(spec: LayerSpec) -> str:
