@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import h5py
 import keras
 import numpy as np
@@ -160,7 +162,7 @@ def test_a_model_that_a_wrapper_shares_is_written_once(tmp_path, first):
     x = theirs_of.LSTM(3)(theirs_of.TimeDistributed(shared, name="each")(given))
     theirs = keras.Model([steps, single], [x, own])
     randomize(theirs)
-    for ours in saved(theirs, tmp_path):
+    for ours in itertools.islice(saved(theirs, tmp_path), 5):  # a list has the arrays once only
         assert_same_outputs(ours, theirs)
     with h5py.File(tmp_path / "m.weights.h5") as file:
         written_inside = "time_distributed/layer/layers/dense/vars/0" in file["layers"]

@@ -49,7 +49,6 @@ from tests.cli.test_convert import same
             1,
             "no config",
         ),
-        (["convert", FILES / "keras-2.13.1" / "wrappers.h5", "-o", "no.pt"], 1, "Bidirectional"),
         (["convert", DIGITS, "-o", "no.pt", "--reference", DIGITS], 1, "`reference` must be"),
         (["convert", DIGITS, "-o", "no.pt", "--reference", "none.npz"], 1, "none.npz: No such"),
     ],

@@ -73,7 +73,7 @@ def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[s
     config = {n: value for n, value in spec.config.items() if n == "axis" or _is_compared(base, n)}
     try:
         saved = base.from_config(config).get_config()
-    except (TypeError, ValueError):  # the class does not accept the config
+    except (AttributeError, KeyError, TypeError, ValueError):  # the class does not accept it
         return
     given = _read_config(layer)
     for name, value in saved.items():

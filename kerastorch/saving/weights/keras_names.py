@@ -50,7 +50,10 @@ def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
         inner = (config.get(argument) for argument in LAYERS[name].nested_arguments)
         if not all(map(_is_known, inner)):
             return None
-        found: Names = LAYERS[name].weight_names(config)
+        try:
+            found: Names = LAYERS[name].weight_names(config)
+        except (AttributeError, KeyError, TypeError, ValueError):  # no layer has such a config
+            return None
         return found
     if _CONVOLUTION.fullmatch(name):
         return ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)

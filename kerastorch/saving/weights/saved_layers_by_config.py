@@ -114,24 +114,35 @@ class _Grouping:
             groups[name] = groups.get(name, False) or bool(self.layers[path].weights)
         return groups
 
-    def assign_live(self, model: ModelSpec, names: Names) -> Iterator[SourceLayer]:
-        """Yield the layers of a live model, whose paths consist of names."""
-        for spec in _list_own_layers(model):
-            inner = (*names, spec.name)
-            path = "/".join(inner)
+    def _is_there(self, path: str) -> bool:
+        return path in self.layers or path in self.below
+
+    def assign_live(
+        self, model: ModelSpec, names: Names, outer: Names = ()
+    ) -> Iterator[SourceLayer]:
+        """Yield the layers of a live model, whose paths consist of names, below `outer`."""
+        own = _list_own_layers(model)
+        every = {spec.name: "/".join((*outer, spec.name)) for spec in own}
+        paths = {name: path for name, path in every.items() if self._is_there(path)}
+        for spec, path in _find_wrapped_models(model, paths, by_name=True):
+            paths[spec.name] = path
+        for spec in own:
+            inner, path = (*names, spec.name), paths.get(spec.name, every[spec.name])
             if spec.model is not None:
                 if path not in self.layers or not self.layers[path].weights:
                     self.used.add(path)
-                yield from self.assign_live(spec.model, inner)
+                yield from self.assign_live(spec.model, inner, (*path.split("/"),))
                 continue
-            paths, activation = [path], find_activation_spec(spec)
+            groups, activation = [path], find_activation_spec(spec)
             while activation is not None:
-                paths.append(f"{paths[-1]}/{activation.name}")
+                groups.append(f"{groups[-1]}/{activation.name}")
                 activation = find_activation_spec(activation)
             if get_group_name(spec) in list_kinds_with_groups():
                 weights = self._take_tree(path, self.below.get(path, ()), in_order=True)
+                for argument, name in () if weights else _list_wrapped(spec):
+                    weights += self._share(argument, paths.get(name))
             else:
-                weights = self._take(*paths)
+                weights = self._take(*groups)
             yield SourceLayer(inner, path, weights, get_group_name(spec), spec)
 
     def assign_legacy(self, model: ModelSpec) -> Iterator[SourceLayer]:
@@ -195,11 +206,11 @@ def _list_wrapped(spec: LayerSpec) -> Iterator[tuple[str, str]]:
 
 
 def _find_wrapped_models(
-    model: ModelSpec, paths: Mapping[str, str]
+    model: ModelSpec, paths: Mapping[str, str], *, by_name: bool = False
 ) -> Iterator[tuple[LayerSpec, str]]:
     """Yield models without a group that a wrapper, which Keras wrote first, has in its own."""
     inside = {
-        name: f"{paths[spec.name]}/{argument}"
+        name: f"{paths[spec.name]}/{name if by_name else argument}"
         for spec in model.layers
         for argument, name in _list_wrapped(spec)
         if spec.name in paths
