@@ -24,6 +24,7 @@ LAYERS: dict[str, Any] = {}  # class name -> layer of `keras.layers`; "package>N
 REMOVED: set[str] = set()  # those of Keras 1 and 2 that Keras 3 lacks
 ALIASES: dict[str, str] = {}  # alias -> class name: "MaxPool2D" -> "MaxPooling2D"
 OLD_NAMES: dict[str, str] = {}  # names in configs of Keras 1 and 2 alone -> class name
+OLD_VALUES: dict[str, Config] = {}  # such a name -> the arguments that its configs lack
 _counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 _Class = TypeVar("_Class", bound=type)
 Entry = TypeVar("Entry")
@@ -32,13 +33,14 @@ Entry = TypeVar("Entry")
 def keras_layer(
     *,
     aliases: Iterable[str] = (),
-    old_names: Iterable[str] = (),
+    old_names: Iterable[str] | Mapping[str, Config] = (),
     removed: bool = False,
     package: str = "",
 ) -> Callable[[_Class], _Class]:
     """Register a class as the layer of `keras.layers` of the same name, and under its aliases.
 
-    Only files of Keras 1 and 2 have the `old_names`; `removed` is whether Keras 3 lacks the layer.
+    Only files of Keras 1 and 2 have the `old_names`, which may map to the values of arguments that
+    the old class had not; `removed` is whether Keras 3 lacks the layer.
 
     A class that is no name of `keras.layers` is registered with its `package`, as "package>Name":
     other packages, too, may have a class of that name.
@@ -49,10 +51,18 @@ def keras_layer(
         LAYERS[cls.registered_name] = cls
         ALIASES.update(dict.fromkeys(aliases, cls.__name__))
         OLD_NAMES.update(dict.fromkeys(old_names, cls.__name__))
+        OLD_VALUES.update(old_names if isinstance(old_names, Mapping) else {})
         REMOVED.update({cls.__name__} if removed else ())
         return cls
 
     return register
+
+
+def resolve_name(name: str, config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return the class name for any name of a layer, and its config with what an old one lacks."""
+    missing = OLD_VALUES.get(name)
+    name = {**OLD_NAMES, **ALIASES}.get(name, name)
+    return name, config if missing is None else {**missing, **config}
 
 
 def is_registered(cls: Any) -> bool:

@@ -17,6 +17,7 @@ from ..graph.shapes import UNKNOWN, iterate_shapes, to_shapes
 from ..graph.slots import Slot, fill_slots
 from ..graph.spec import ModelSpec
 from ..layers.base.layer import Layer
+from ..layers.base.owner import list_losses
 from .calls import CONSTANT, CallPlan, ModuleCall, call_module
 from .error_context import add_layer_context, make_missing_layer_error
 from .inputs import Input, store_inputs
@@ -73,6 +74,7 @@ class Model(NotScriptable, nn.Module):
         self._modes: tuple[tuple[str, bool], ...] = ()
         self._plan: Any = None  # the CallPlan, never changed after the constructor
         self._program: Any = None
+        self._has_masks = False  # whether calls have masks of their own
         self._attributes: dict[str, str] = {}  # layer name -> attribute
         self._attributes = name_attributes(layers, {*vars(self), *dir(type(self))}, CONSTANT)
         for name, layer in layers.items():
@@ -81,6 +83,7 @@ class Model(NotScriptable, nn.Module):
         self._modes = tuple((self._attributes[name], mode) for name, mode in (modes or {}).items())
         self.train(self.training)
         self._plan, self._inputs = self._make_plan(layers)
+        self._has_masks = any(call.has_mask for call in self._plan.calls)
         for _, name, tensor in self._plan.constants:
             self.register_buffer(name, tensor.clone(), persistent=False)
         if self._declares:
@@ -133,13 +136,13 @@ class Model(NotScriptable, nn.Module):
 
     @property
     def creates_mask(self) -> bool:
-        """Whether a layer inside creates masks, as `Embedding(mask_zero=True)` does."""
-        return any(creates_mask(module) for module in self.layers.values())
+        """Whether a layer inside creates a mask, as `Embedding` does, or is called with one."""
+        return self._has_masks or any(creates_mask(module) for module in self.layers.values())
 
     def reset_states(self) -> None:
         """Set the states of all layers with `stateful=True` to zero."""
         for module in self.modules():
-            if isinstance(module, Layer) and hasattr(module, "reset_states"):
+            if isinstance(module, Layer) and getattr(module, "stateful", False):
                 cast(Any, module).reset_states()
 
     @property
@@ -179,10 +182,7 @@ class Model(NotScriptable, nn.Module):
     @property
     def losses(self) -> list[Tensor]:
         """Keras's losses of all layers: of each output in the last call, then of the weights."""
-        layers = [module for module in self.modules() if isinstance(module, Layer)]
-        terms = [(layer.losses, len(layer._activity_losses)) for layer in layers]
-        of_outputs = [term for losses, count in terms for term in losses[:count]]
-        return of_outputs + [term for losses, count in terms for term in losses[count:]]
+        return list_losses(self)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the output's shape, or a structure of them; None stays None.

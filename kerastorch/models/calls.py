@@ -35,6 +35,11 @@ class ModuleCall(NamedTuple):
     dead: tuple[int, ...]  # the slots that no later call reads
     keras_2: bool = False  # whether a file of Keras 1 or 2 says so
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether the call has a mask of its own, which then may be that of the output, too."""
+        return self.kwargs.get("mask") is not None
+
 
 class CallPlan(NamedTuple):
     """What a run of a model computes."""
@@ -60,7 +65,7 @@ def call_module(
 ) -> None:
     """Call a module, and store the outputs that are used in their slots, and their masks."""
     module, inputs = modules[call.attribute], call.inputs
-    if any(slot in masks for slot in call.reads) or creates_mask(module):
+    if call.has_mask or any(slot in masks for slot in call.reads) or creates_mask(module):
         y = _call_with_masks(call, modules, values, masks)
     elif inputs is None:
         y = _call_again(call, modules, *fill_slots((call.args, call.kwargs), values))

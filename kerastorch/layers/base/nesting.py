@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from ..._core.errors import argument_error
-from ..._core.registry import ALIASES, LAYERS, OLD_NAMES, Registry
+from ..._core.registry import LAYERS, Registry, resolve_name
 
 _LAYERS: Registry[nn.Module] = Registry("layer", "keras.layers", {}, layers=LAYERS)
 
@@ -66,11 +66,11 @@ def deserialize(
         raise ValueError(argument_error("layer", "entry", rule, entry))
     if any(one in (custom_objects or {}) for one in (name, entry.get("registered_name"))):
         return _require_module(_LAYERS.deserialize(dict(entry), custom_objects))
-    name = {**OLD_NAMES, **ALIASES}.get(name, name)
+    name, given = resolve_name(name, entry["config"])
     if name not in LAYERS:
         remedy = "Your own layers go in `custom_objects`."
         raise ValueError(argument_error("layer", "class_name", "a known layer", name, remedy))
-    config = dict(entry["config"])
+    config = dict(given)
     if keras_2 and LAYERS[name].differs_in_keras_2:
         config["keras_2"] = True
     return _LAYERS.deserialize({**entry, "class_name": name, "config": config}, custom_objects)

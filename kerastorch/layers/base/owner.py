@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from ... import dtype_policies
 from ..._core.registry import ALIASES, LAYERS, OLD_NAMES
 from .layer import Layer
 from .weights import Callback, WeightView
@@ -16,6 +17,8 @@ Groups = list[tuple[str, tuple[str, ...]]]
 
 class LayerOwner(Layer):
     """A layer that holds other layers, or other torch modules, and has no weight itself."""
+
+    forced_arguments: ClassVar[tuple[str, ...]] = ()  # of the layers, whatever these were made with
 
     def _list_owned(self) -> list[Any]:
         """Return the modules that it holds, in Keras's order of their weights."""
@@ -41,6 +44,11 @@ class LayerOwner(Layer):
     def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Return Keras's names of the weights of a layer with this config."""
         return tuple(name for _, names in cls.weight_groups(config) for name in names)
+
+    @property
+    def dtype_policy(self) -> dtype_policies.DTypePolicy:
+        """The dtype policy; after `.half()`, `.double()` and the like, that dtype."""
+        return self._policy
 
     @property
     def built(self) -> bool:
@@ -71,10 +79,7 @@ class LayerOwner(Layer):
     @property
     def losses(self) -> list[Tensor]:
         """Keras's loss terms: the activity terms of all layers, then those of their weights."""
-        layers = [one for one in self.modules() if isinstance(one, Layer)]
-        terms = [term for layer in layers for term in layer._activity_losses]
-        pairs = (pair for layer in layers for pair in layer._iterate_penalties())
-        return [*terms, *(rule(variable.value) for rule, variable in pairs)]
+        return list_losses(self)
 
     def _iterate_penalties(self) -> Iterator[tuple[Callback, WeightView]]:
         return iter(())
@@ -98,6 +103,14 @@ class LayerOwner(Layer):
 
     def _is_lowerable(self) -> bool:
         return False
+
+
+def list_losses(module: nn.Module) -> list[Tensor]:
+    """Return the terms of all layers in a module, each once: of activities, then of weights."""
+    layers = [one for one in module.modules() if isinstance(one, Layer)]
+    terms = [term for layer in layers for term in layer._activity_losses]
+    pairs = (pair for layer in layers for pair in layer._iterate_penalties())
+    return [*terms, *(rule(variable.value) for rule, variable in pairs)]
 
 
 def _find_layers(module: nn.Module) -> Iterator[Layer]:

@@ -22,7 +22,7 @@ from ..base.weights import Shape, Sizes
 __all__ = ["Dense"]
 
 
-@keras_layer()
+@keras_layer(old_names=["TimeDistributedDense"])
 class Dense(KernelLayer, TorchCounterpart):
     """A densely connected layer: `activation(inputs @ kernel + bias)` along the last axis.
 

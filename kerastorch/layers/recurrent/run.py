@@ -27,16 +27,10 @@ class RecurrentRun(RecurrentLayer, RecurrentUnit):
                 self._refuse_argument(name, "True or False", value)
 
     def _prepare_input(self, inputs: Any) -> Tensor:
-        first = self._tensor(self.weight_specs[0].parameter)
-        x, compute = self._cast(self._as_tensor(inputs), first.dtype)
-        return x.to(compute) if x.is_floating_point() else x
+        return self._cast_input(self._as_tensor(inputs))
 
     def _require_fit(self, x: Tensor) -> None:
-        kernel = self._tensor(self.weight_specs[0].parameter)
-        size = self.weight_specs[0].view(kernel).shape[0]
-        if x.shape[-1] != size:
-            rule = f"of the size {size} along the last axis"
-            self._refuse_argument("sequences", rule, tuple(x.shape))
+        self._require_size(x, "sequences")
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
         inputs, recurrent = self._sample_masks(x)

@@ -58,6 +58,7 @@ class Bidirectional(Wrapper):
 
     argument_namespaces: ClassVar[Mapping[str, Any]] = {"layer": nesting, "backward_layer": nesting}
     nested_arguments: ClassVar[tuple[str, ...]] = ("layer", "backward_layer")
+    forced_arguments: ClassVar[tuple[str, ...]] = ("zero_output_for_mask",)
     call_arguments: ClassVar[tuple[str, ...]] = ("initial_state", "mask")
     fixed_arguments: ClassVar[tuple[str, ...]] = ("layer",)
     first_argument = "sequences"

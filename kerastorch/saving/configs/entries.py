@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..._core.errors import FileError
-from ..._core.registry import ALIASES, APPLICATIONS, LAYERS, OLD_NAMES
+from ..._core.registry import APPLICATIONS, LAYERS, resolve_name
 from ...graph.spec import LayerSpec
 from ...operations.keras_ops import KERAS
 from .nodes import parse_shape, raise_config_error
@@ -72,7 +72,7 @@ def _is_of_applications(entry: Entry) -> bool:
 
 def upgrade_layer_config(class_name: str, config: Entry, where: str) -> tuple[str, Entry]:
     """Return the class and the config of a layer as Keras 3 writes them."""
-    class_name = {**OLD_NAMES, **ALIASES}.get(class_name, class_name)
+    class_name, config = resolve_name(class_name, config)
     try:
         if class_name in LAYERS:
             return class_name, LAYERS[class_name].upgrade_config(config)

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from ..._core.errors import FileError
 from ..._core.layout import permute_axes
+from ...layers.base.owner import LayerOwner
 from ..formats.weight_file import Weight, WeightFile
 from .module_weights import ModuleWeights
-from .parameters import MERGED
+from .parameters import MERGED, list_keras_classes
+from .recurrent_conversions import convert_recurrent_weights
 from .saved_layers_by_config import SourceLayer
 
 _CONVOLUTIONS = ("conv", "depthwise_conv", "separable_conv")
@@ -27,19 +29,36 @@ def convert_weights(
 ) -> tuple[Weight, ...]:
     """Return a layer's weights in Keras 3's form, for one module.
 
-    LoRA factors are merged; kernels of Keras on Theano, which flipped them, are flipped back.
+    LoRA factors are merged; kernels of Keras on Theano, which flipped them, are flipped back; the
+    arrays of old recurrent layers are converted.
 
     Raises:
         FileError: the conversion is ambiguous.
     """
     try:
-        return tuple(
-            _convert_kernel(contents, saved, leaf, weight) if len(weight.shape) > 2 else weight
-            for weight in _merge_lora(saved, leaf)
-        )
+        weights = list(_merge_lora(saved, leaf))
+        kernels = [n for n, weight in enumerate(weights) if len(weight.shape) > 2]
+        for n, inner in zip(kernels, _enter_layers(saved, leaf, len(kernels)), strict=True):
+            weights[n] = _convert_kernel(contents, *inner, weights[n])
+        return convert_recurrent_weights(weights)
     except ValueError as error:
         remedy = "Load the model with Keras, and save it again."
         raise FileError(f"{contents.source}: {saved.title}: {error}. {remedy}") from error
+
+
+def _enter_layers(
+    saved: SourceLayer, leaf: ModuleWeights, count: int
+) -> list[tuple[SourceLayer, ModuleWeights]]:
+    """Return the saved layer and the module of each kernel: those inside a layer of layers."""
+    found = []
+    for target in leaf.targets if isinstance(leaf.module, LayerOwner) else ():
+        kinds = list_keras_classes(target.owner)
+        if target.name.endswith("kernel") and any(k.startswith(_CONVOLUTIONS) for k in kinds):
+            config = {"data_format": getattr(target.owner, "data_format", None)}
+            spec = None if saved.spec is None else replace(saved.spec, config=config)
+            inner = replace(leaf, module=target.owner, kinds=kinds, targets=(target,))
+            found.append((replace(saved, spec=spec), inner))
+    return found if len(found) == count else [(saved, leaf)] * count
 
 
 def _convert_kernel(
