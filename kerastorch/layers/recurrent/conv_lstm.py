@@ -282,8 +282,7 @@ class ConvLSTM2D(ConvLSTM):
             bias_constraint, return_sequences, return_state, go_backwards, stateful, unroll,
             zero_output_for_mask, input_shape, device, **kwargs: As in `LSTM`.
         dropout: The fraction of the input values to drop in training, the same at all times.
-        recurrent_dropout: That of the values of the states.
-        seed: An integer that makes dropout reproducible, or None.
+        recurrent_dropout, seed: As in `LSTM`.
 
     Shape:
         - Input: (batch, time, height, width, channels), or (batch, time, channels, height, width)
