@@ -1,4 +1,4 @@
-"""KernelLayer: a layer with a kernel, a bias and an activation; SlidingLayer: one that slides."""
+"""KernelLayer: the base of the layers with a kernel, a bias and an activation."""
 
 from __future__ import annotations
 
@@ -203,72 +203,64 @@ class KernelLayer(Layer):
         return (weight + update).to(weight.dtype)
 
 
-class SlidingLayer(Layer):
-    """A layer whose kernel slides over `rank` spatial axes: its arguments and output sizes."""
+# The geometry of a kernel that slides over `rank` spatial axes, for classes of any base
 
-    rank: ClassVar[int]
-    paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
-    renamed_arguments: ClassVar = {
-        "nb_filter": "filters",
-        "border_mode": "padding",
-        "subsample": "strides",
-        "filter_length": "kernel_size",
-        "subsample_length": "strides",
-        "atrous_rate": "dilation_rate",
-    }
-    strides_dilate: ClassVar[bool] = False  # whether strides and dilation may both exceed 1
+OLD_GEOMETRY = {  # names of Keras 1
+    "nb_filter": "filters",
+    "border_mode": "padding",
+    "subsample": "strides",
+    "filter_length": "kernel_size",
+    "subsample_length": "strides",
+    "atrous_rate": "dilation_rate",
+}
 
-    def _set_geometry(
-        self,
-        filters: Any,
-        kernel_size: Any,
-        strides: Any,
-        padding: Any,
-        data_format: Any,
-        dilation_rate: Any,
-    ) -> None:
-        owner, rank = type(self).__name__, self.rank
-        self.filters = as_positive_int(owner, "filters", filters)
-        self.kernel_size = as_positive_ints(owner, "kernel_size", kernel_size, rank)
-        self.strides = as_positive_ints(owner, "strides", strides, rank)
-        self.padding = as_choice(owner, "padding", padding, self.paddings)
-        self.data_format = resolve_data_format(owner, data_format)
-        self.dilation_rate = as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1 and not self.strides_dilate:
-            rule, dilation = "1 where `dilation_rate` exceeds 1", self.dilation_rate
-            remedy = "No layer of Keras has both above 1."
-            self._refuse_argument("strides", rule, self.strides, remedy, dilation_rate=dilation)
 
-    @classmethod
-    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3; Keras 1 has a size for each axis."""
-        upgraded = super().upgrade_config(config)
-        for sizes in (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3")):
-            if sizes[0] in upgraded:
-                upgraded["kernel_size"] = tuple(upgraded.pop(size, None) for size in sizes)
-        if cls.rank == 1 and upgraded.keys() & {"kernel_initializer", "use_bias"}:
-            # Up to Keras 2.1, a full config of one spatial axis has no data format.
-            upgraded.setdefault("data_format", "channels_last")
-        return upgraded
+def set_geometry(
+    layer: Any,
+    filters: Any,
+    kernel_size: Any,
+    strides: Any,
+    padding: Any,
+    data_format: Any,
+    dilation_rate: Any,
+) -> None:
+    """Check and keep these arguments of a layer, documented in `Conv2D`."""
+    owner, rank = type(layer).__name__, layer.rank
+    layer.filters = as_positive_int(owner, "filters", filters)
+    layer.kernel_size = as_positive_ints(owner, "kernel_size", kernel_size, rank)
+    layer.strides = as_positive_ints(owner, "strides", strides, rank)
+    layer.padding = as_choice(owner, "padding", padding, layer.paddings)
+    layer.data_format = resolve_data_format(owner, data_format)
+    layer.dilation_rate = as_positive_ints(owner, "dilation_rate", dilation_rate, rank)
+    if max(layer.strides) > 1 and max(layer.dilation_rate) > 1 and not layer.strides_dilate:
+        rule, dilation = "1 where `dilation_rate` exceeds 1", layer.dilation_rate
+        remedy = "No layer of Keras has both above 1."
+        layer._refuse_argument("strides", rule, layer.strides, remedy, dilation_rate=dilation)
 
-    def _spatial_sizes(self, shape: Sequence[int | None]) -> Sequence[int | None]:
-        return shape[1:-1] if self._channel_axis == -1 else shape[2:]
 
-    def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
-        """Return the output's spatial sizes, or raise if the input is smaller than the kernel."""
-        axes = zip(
-            self._spatial_sizes(shape),
-            self.kernel_size,
-            self.strides,
-            self.dilation_rate,
-            strict=True,
-        )
-        sizes = [output_size(n, k, s, d, self.padding) for n, k, s, d in axes]
-        padded = self.padding != "valid"
-        least = 0 if padded and argument == "input_shape" else 1
-        if any(size is not None and size < least for size in sizes):
-            rule = "a shape at least as large as the kernel"
-            remedy = "Use a larger input." if padded else "Use a larger input, or padding='same'."
-            related = {"kernel_size": self.kernel_size, "dilation_rate": self.dilation_rate}
-            self._refuse_shape(argument, rule, shape, remedy, **related)
-        return sizes
+def upgrade_geometry(rank: int, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert the sizes in a config of any Keras to those of Keras 3; Keras 1 has one an axis."""
+    upgraded = dict(config)
+    for sizes in (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3")):
+        if sizes[0] in upgraded:
+            upgraded["kernel_size"] = tuple(upgraded.pop(size, None) for size in sizes)
+    if rank == 1 and upgraded.keys() & {"kernel_initializer", "use_bias"}:
+        # Up to Keras 2.1, a full config of one spatial axis has no data format.
+        upgraded.setdefault("data_format", "channels_last")
+    return upgraded
+
+
+def require_room(
+    layer: Any, argument: str, shape: Sequence[int | None], spatial: Sequence[int | None]
+) -> list[int | None]:
+    """Return the output's spatial sizes, or raise if the input is smaller than the kernel."""
+    axes = zip(spatial, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
+    sizes = [output_size(n, k, s, d, layer.padding) for n, k, s, d in axes]
+    padded = layer.padding != "valid"
+    least = 0 if padded and argument == "input_shape" else 1
+    if any(size is not None and size < least for size in sizes):
+        rule = "a shape at least as large as the kernel"
+        remedy = "Use a larger input." if padded else "Use a larger input, or padding='same'."
+        related = {"kernel_size": layer.kernel_size, "dilation_rate": layer.dilation_rate}
+        layer._refuse_shape(argument, rule, shape, remedy, **related)
+    return sizes

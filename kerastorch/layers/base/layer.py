@@ -99,12 +99,12 @@ class Layer(LazyLayer, Computation):
     def __setattr__(self, name: str, value: Any) -> None:
         """Resolve the value of an argument; refuse to change a fixed one."""
         namespace = self.argument_namespaces.get(name)
-        if namespace is not None:
-            value = namespace.get(value)
-            vars(self).get("_modules", {}).pop(name, None)  # nn.Module lets no module be replaced
-        elif name in self.fixed_arguments and name in vars(self):
+        modules = vars(self).get("_modules", {})
+        if name in self.fixed_arguments and name in {**vars(self), **modules}:
             remedy = "Make another layer: `from_config({**layer.get_config(), ...})`."
             self._refuse_argument(name, "left unchanged", value, remedy, error=AttributeError)
+        if namespace is not None:
+            value, _ = namespace.get(value), modules.pop(name, None)  # nn.Module replaces no module
         super().__setattr__(name, value)
         if name not in ("training", "__dict__"):  # Dynamo shares the latter with a proxy
             self._note_change()

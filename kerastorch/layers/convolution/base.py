@@ -9,22 +9,34 @@ import torch
 from torch import Tensor
 
 from ..._core.arguments import IntOrInts, as_positive_int
-from ..base.kernel import KernelLayer, SlidingLayer
+from ..base.kernel import (
+    OLD_GEOMETRY,
+    KernelLayer,
+    require_room,
+    set_geometry,
+    upgrade_geometry,
+)
 from ..base.weights import Shape, Sizes
 
 
-class BaseConv(SlidingLayer, KernelLayer):
+class BaseConv(KernelLayer):
     """The arguments, documented in `Conv2D`, and shapes of a convolution over `rank` axes."""
 
+    rank: ClassVar[int]
+    paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
     is_transposed: ClassVar[bool] = False
-    renamed_arguments: ClassVar = {
-        **KernelLayer.renamed_arguments,
-        **SlidingLayer.renamed_arguments,
-    }
+    renamed_arguments: ClassVar = {**KernelLayer.renamed_arguments, **OLD_GEOMETRY}
     fixed_arguments: ClassVar[tuple[str, ...]] = (
         *("filters", "kernel_size", "strides", "padding", "data_format"),
         *("dilation_rate", "groups", "use_bias"),
     )
+    filters: int
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: str
+    data_format: str
+    dilation_rate: tuple[int, ...]
+    strides_dilate: ClassVar[bool] = False  # whether strides and dilation may both exceed 1
     _omit_config_if_unset = ("lora_rank", "lora_alpha")
     _shape_arguments = ("data_format",)
     _channel_arguments: ClassVar[tuple[str, ...]] = ("groups",)  # 1 by default
@@ -65,6 +77,18 @@ class BaseConv(SlidingLayer, KernelLayer):
             )
         self._set_lora(lora_rank, lora_alpha)
         self._register_weights(device, input_shape)
+
+    _set_geometry = set_geometry
+
+    @classmethod
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert a config of any Keras to that of Keras 3; Keras 1 has a size for each axis."""
+        return upgrade_geometry(cls.rank, super().upgrade_config(config))
+
+    def _require_room(self, argument: str, shape: Sequence[int | None]) -> list[int | None]:
+        """Return the output's spatial sizes, or raise if the input is smaller than the kernel."""
+        spatial = shape[1:-1] if self._channel_axis == -1 else shape[2:]
+        return require_room(self, argument, shape, spatial)
 
     @classmethod
     def _find_channel_arguments(cls, owner: str, module: Any) -> dict[str, int]:

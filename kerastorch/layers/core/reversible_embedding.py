@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ... import dtype_policies
 from ..._core.arguments import as_number
+from ..._core.layout import kernel_to_weight
 from ..._core.registry import keras_layer
 from ..base.weights import Shape, Sizes, declare_weight
 from .embedding import Embedding
@@ -137,11 +139,13 @@ class ReversibleEmbedding(Embedding):
         if x.is_complex():
             self._refuse_argument("inputs", "a tensor of real numbers", x.dtype)
         self._output_shape(tuple(x.shape), "inputs", reverse=True)
-        kernel = self._merged_weight().T if self.tie_weights else self.reverse_weight
+        kernel = (
+            self._merged_weight() if self.tie_weights else kernel_to_weight(self.reverse_weight)
+        )
         kernel = kernel.to(dtype_policies.to_torch_dtype(self.compute_dtype))
         own = self.reverse_dtype
         to = torch.promote_types(x.dtype, kernel.dtype) if own is None else getattr(torch, own)
-        scores = x.to(to) @ kernel.to(to)
+        scores = F.linear(x.to(to), kernel.to(to))
         if self.logit_soft_cap is not None:
             scores = torch.tanh(scores / self.logit_soft_cap) * self.logit_soft_cap
         if self.activity_regularizer is not None:

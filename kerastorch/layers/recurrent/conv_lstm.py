@@ -19,7 +19,7 @@ from ..._core.registry import keras_layer
 from ..._ops.convolution import CONVOLUTIONS, convolve_same
 from ..._ops.recurrent.loop import States
 from ..._ops.window_arithmetic import compute_fixed_padding
-from ..base.kernel import SlidingLayer
+from ..base.kernel import OLD_GEOMETRY, require_room, set_geometry, upgrade_geometry
 from ..base.weights import Shape, Sizes, WeightSpec, declare_weight
 from .lstm import LSTMUnit
 from .run import RecurrentRun
@@ -30,7 +30,7 @@ __all__ = ["ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"]
 SIZES = ("filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate")
 
 
-class ConvLSTM(SlidingLayer, RecurrentRun, LSTMUnit):
+class ConvLSTM(RecurrentRun, LSTMUnit):
     """An LSTM over the times of a sequence of volumes with `rank` spatial axes.
 
     The gates are those of an LSTM. The convolution of the states has the stride 1 and zeros at the
@@ -47,11 +47,19 @@ class ConvLSTM(SlidingLayer, RecurrentRun, LSTMUnit):
     )  # fmt: skip
     renamed_arguments: ClassVar = {
         **RecurrentUnit.renamed_arguments,
-        **SlidingLayer.renamed_arguments,
+        **OLD_GEOMETRY,
     }
     fixed_arguments = (*SIZES, "use_bias")
     fixed_sizes = SIZES
+    paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
+    strides_dilate = False
     _shape_arguments = ("data_format",)
+    rank: ClassVar[int]
+    filters: int
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: str
+    dilation_rate: tuple[int, ...]
     _build_shape: Sizes | None = None  # of the sequences that the layer was built for
 
     def __init__(
@@ -93,7 +101,7 @@ class ConvLSTM(SlidingLayer, RecurrentRun, LSTMUnit):
         self._set_up(locals())
 
     def _set_sizes(self, given: Mapping[str, Any]) -> None:
-        self._set_geometry(*(given[name] for name in SIZES))
+        set_geometry(self, *(given[name] for name in SIZES))
 
     @property
     def units(self) -> int:  # type: ignore[override]
@@ -106,18 +114,20 @@ class ConvLSTM(SlidingLayer, RecurrentRun, LSTMUnit):
         full = {"unroll", "recurrent_dropout"} <= config.keys()
         return super()._is_old(config) or "nb_filter" in config or (full and "seed" not in config)
 
+    @classmethod
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert a config of any Keras to that of Keras 3; see `LSTM` and `Conv2D`."""
+        return upgrade_geometry(cls.rank, super().upgrade_config(config))
+
     # Shapes
 
     @property
     def _input_rank(self) -> int | None:
         return self.rank + 3
 
-    def _spatial_sizes(self, shape: Sequence[int | None]) -> Sequence[int | None]:
-        return super()._spatial_sizes(shape[1:])
-
     def _find_state_sizes(self, shape: Sizes, argument: str = "sequences") -> list[Any]:
-        sizes = self._require_room(argument, shape)
         last = self._channel_axis == -1
+        sizes = require_room(self, argument, shape, shape[2:-1] if last else shape[3:])
         return [(*sizes, self.filters) if last else (self.filters, *sizes)] * 2
 
     def _find_sizes_of_states(self, states: Sequence[Tensor]) -> list[Any]:
@@ -272,8 +282,7 @@ class ConvLSTM2D(ConvLSTM):
             bias_constraint, return_sequences, return_state, go_backwards, stateful, unroll,
             zero_output_for_mask, input_shape, device, **kwargs: As in `LSTM`.
         dropout: The fraction of the input values to drop in training, the same at all times.
-        recurrent_dropout: That of the values of the states.
-        seed: An integer that makes dropout reproducible, or None.
+        recurrent_dropout, seed: As in `LSTM`.
 
     Shape:
         - Input: (batch, time, height, width, channels), or (batch, time, channels, height, width)
@@ -303,11 +312,8 @@ class ConvLSTM1D(ConvLSTM):
     one size in the place of two.
 
     Shape:
-        - Input: (batch, time, length, channels), or (batch, time, channels, length) with
-          `data_format="channels_first"`.
-        - Output: (batch, new length, filters), or (batch, time, new length, filters) with
-          `return_sequences`.
-        - Weights: As in `ConvLSTM2D`.
+        - Input: (batch, time, length, channels), or (batch, time, channels, length).
+        - Output and weights: As in `ConvLSTM2D`.
 
     Raises:
         ValueError: An argument is invalid.
@@ -329,11 +335,8 @@ class ConvLSTM3D(ConvLSTM):
     three sizes in the place of two.
 
     Shape:
-        - Input: (batch, time, depth, height, width, channels), or (batch, time, channels, depth,
-          height, width) with `data_format="channels_first"`.
-        - Output: (batch, new depth, new height, new width, filters), or (batch, time, new depth,
-          new height, new width, filters) with `return_sequences`.
-        - Weights: As in `ConvLSTM2D`.
+        - Input: (batch, time, depth, height, width, channels), or the channels after the time.
+        - Output and weights: As in `ConvLSTM2D`.
 
     Raises:
         ValueError: An argument is invalid.

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ... import dtype_policies, initializers
 from ..._core.registry import keras_layer
@@ -197,9 +198,9 @@ class SpectralNormalization(Wrapper):
         weights = kernel.reshape(-1, kernel.shape[-1])
         new = u
         for _ in range(self.power_iterations):
-            v = self._normalize(new @ weights.T)
+            v = self._normalize(F.linear(new, weights))
             new = self._normalize(v @ weights)
-        sigma = v @ weights @ new.T
+        sigma = F.linear(v @ weights, new)
         is_zero = (kernel == 0).all()  # such a kernel stays as it is
         u.copy_(torch.where(is_zero, u, new))
         kernel.copy_(torch.where(is_zero, kernel, kernel / sigma))
