@@ -70,7 +70,7 @@ class HeadProjections(Layer):
 
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
         is_one = not shape or not isinstance(shape[0], (list, tuple))
-        given = _complete([shape, None, None] if is_one else shape)
+        given = _complete([shape] if is_one else shape)
         suffix = "" if argument == "query" else "_shape"
         names = [f"{name}{suffix}" for name in INPUTS]
         shapes = [self._check_shape(*pair) for pair in zip(given, names, strict=True)]
@@ -168,7 +168,7 @@ class HeadProjections(Layer):
 
 def _complete(shapes: Sequence[Any]) -> list[Any]:
     """Return the shapes of query, value and key: a value is the query, a key the value."""
-    query, value, key = shapes
+    query, value, key = (*shapes, None, None)[:3]
     value = query if value is None else value
     return [query, value, value if key is None else key]
 

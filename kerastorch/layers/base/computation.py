@@ -30,6 +30,7 @@ class Computation:
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
     supports_masking = False  # the output has the mask of the input
     masks_of_keras_2 = False  # whether masks are those of Keras 1 and 2: in a model of theirs
+    carried_masks: ClassVar[tuple[str, ...]] = ()  # arguments that no node of a model may give
     creates_mask = False  # the output may have a mask where no input has one
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
