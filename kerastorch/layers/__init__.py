@@ -46,5 +46,7 @@ from .regularization.noise import *
 from .reshaping.padding import *
 from .reshaping.reshape import *
 from .reshaping.upsampling import *
+from .wrappers.bidirectional import *
+from .wrappers.time_distributed import *
 
 __all__ = sorted([*(name for name in _LAYERS if ">" not in name), *_ALIASES])

@@ -18,7 +18,7 @@ from ..models.functional import Model
 from .configs.parse import parse_model_config
 from .formats.byte_range import Progress
 from .formats.weight_file import WeightFile
-from .matching.copy import copy_weights
+from .matching.copy import copy_weights, end_laziness
 from .matching.load_plan import LoadPlan
 from .matching.matcher import Matcher, list_custom_modules, list_layer_paths
 from .weight_loading import open_source, require_complete, warn_about
@@ -110,6 +110,7 @@ def load_model(
                 _make_skeleton(model, plan, source.source)
             else:
                 copy_weights(plan, source.source)
+        end_laziness(model)
     warn_about(file.source, load_model.__name__, plan.warnings, stacklevel=3)
     return model.eval()
 
@@ -137,7 +138,8 @@ def _plan_load(model: Model, spec: ModelSpec, contents: WeightFile) -> LoadPlan:
     for path, layer, input_shape in list_unbuilt_layers(model):
         found = plan.shapes.get(layer)
         try:
-            expected = None if input_shape is None else layer._weight_shapes(input_shape)
+            known = input_shape is not None and bool(layer._find_unbuilt())  # weights of its own
+            expected = layer._weight_shapes(input_shape) if known else None
         except ValueError as error:
             plan.problems.append(f"{path}: {error}")
             continue
@@ -157,10 +159,10 @@ def _make_skeleton(model: Model, plan: LoadPlan, source: str) -> None:
         head = f"{source}: cannot be loaded on the device 'meta'."
         raise FileError("\n".join([head, *lines, _NO_VALUES]))
     model.to("meta")
+    for layer, shapes in plan.shapes.items():
+        layer._finish_build(layer._make_initial_values(shapes))
     for path, layer, input_shape in list(list_unbuilt_layers(model)):
-        if layer in plan.shapes:
-            layer._finish_build(layer._make_initial_values(plan.shapes[layer]))
-        elif input_shape is not None:
+        if input_shape is not None:
             layer.build(input_shape)
         else:
             what = f"the config does not have the shape of the input of {path}"

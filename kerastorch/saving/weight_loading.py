@@ -14,6 +14,7 @@ from torch import nn
 
 from .._core import arguments
 from .._core.errors import FileError, argument_error
+from .._core.registry import LAYERS
 from ..graph.spec import ModelSpec
 from ..models.functional import Model
 from .configs.parse import parse_model_config
@@ -21,7 +22,7 @@ from .formats.byte_range import Progress
 from .formats.in_memory import is_keras_object
 from .formats.open import open_weight_file
 from .formats.weight_file import WeightFile
-from .matching.copy import copy_weights
+from .matching.copy import copy_weights, end_laziness
 from .matching.load_plan import LoadPlan, list_missing_entries, list_unused_entries
 from .matching.matcher import Matcher
 from .matching.own_modules import THREE_WAYS
@@ -101,6 +102,7 @@ def load_weights(
         contents = _as_model(opened, source)
         plan = _find_plan(module, contents, by, mapping, strict)
         copy_weights(plan, contents.source)
+    end_laziness(module)
     report = _make_report(contents, plan, strict)
     warn_about(contents.source, owner, report.warnings, stacklevel=3)
     return report
@@ -126,8 +128,10 @@ def open_source(source: Any, progress: Progress | None) -> Iterator[WeightFile]:
 
 def _as_model(contents: WeightFile, source: Any) -> WeightFile:
     """Return a single live layer as a model of it, so that its config is compared as well."""
-    single = contents.layers[0] if len(contents.layers) == 1 else None
-    if not is_keras_object(source) or contents.config is not None or single is None or single.path:
+    if not is_keras_object(source) or contents.config is not None:
+        return contents
+    paths = [layer.path for layer in contents.layers]
+    if paths != [""] and type(source).__name__ not in LAYERS:  # it has layers of its own
         return contents
     try:
         layer = {"class_name": type(source).__name__, "config": source.get_config()}
@@ -137,7 +141,9 @@ def _as_model(contents: WeightFile, source: Any) -> WeightFile:
     if (contents.version or "").startswith("3"):
         content["trainable"] = True  # as in configs of Keras 3 only
     config = {"class_name": "Sequential", "config": content}
-    return replace(contents, config=config, layers=(replace(single, path=single.name or ""),))
+    name = source.name or ""
+    layers = (replace(one, path=f"{name}/{one.path}".rstrip("/")) for one in contents.layers)
+    return replace(contents, config=config, layers=tuple(layers))
 
 
 def _find_plan(

@@ -31,7 +31,9 @@ from .weights.parameters import (
     ParameterSlot,
     find_saved_class,
     list_keras_classes,
+    list_model_groups,
     list_parameters,
+    number_group,
 )
 
 _SUFFIX = ".weights.h5"
@@ -125,7 +127,7 @@ def _list_groups(model: nn.Module) -> list[_Group]:
         remedy = "\n".join(["Nothing was written.", *problems])
         raise ValueError(argument_error(owner, "model", rule, type(model).__name__, remedy))
     if isinstance(model, Model):
-        return [_Group("", model.name), *_list_model_groups(model, "", set())]
+        return [_Group("", model.name), *_list_model_groups(model)]
     return [_Group("", "sequential"), *_list_module_groups(model)]
 
 
@@ -178,23 +180,13 @@ def _find_problems(leaf: ModuleWeights) -> Iterator[str]:
             yield f"{what}. Call `model.to_empty(device=...)` and load weights first."
 
 
-def _list_model_groups(model: Model, prefix: str, seen: set[nn.Module]) -> Iterator[_Group]:
+def _list_model_groups(model: Model) -> Iterator[_Group]:
     """Yield the groups of a model that was made from a config."""
-    counts: Counter[str] = Counter()
-    sequential = model.spec.kind == "Sequential"
-    for layer in model.spec.layers:
-        if layer.operation or (sequential and layer.class_name == "InputLayer"):
-            continue
-        path = f"{prefix}layers/{_number(get_group_name(layer), counts)}"
-        if layer.class_name == "InputLayer":  # it may have been deleted: nothing calls it
+    for path, layer, module in list_model_groups(model):
+        if module is None or isinstance(module, Model):
             yield _Group(path, layer.name)
-        elif (module := model.layers[layer.name]) not in seen:
-            seen.add(module)
-            if isinstance(module, Model):
-                yield _Group(path, layer.name)
-                yield from _list_model_groups(module, f"{path}/", seen)
-            else:
-                yield from _list_layer_groups(module, path, layer.name)
+        else:
+            yield from _list_layer_groups(module, path, layer.name)
 
 
 def _list_module_groups(model: nn.Module) -> Iterator[_Group]:
@@ -207,29 +199,34 @@ def _list_module_groups(model: nn.Module) -> Iterator[_Group]:
             continue
         inside.update(module.modules())
         kind = find_saved_class(module)
-        group, own = _number(kind, counts), getattr(module, "name", kind)
+        group, own = number_group(kind, counts), getattr(module, "name", kind)
         name = path if is_automatic_name(own, kind) else own
         yield from _list_layer_groups(module, f"layers/{group}", name or group)
 
 
-def _number(kind: str, counts: Counter[str]) -> str:
-    counts[kind] += 1
-    return kind if counts[kind] == 1 else f"{kind}_{counts[kind] - 1}"
-
-
 def _list_layer_groups(module: nn.Module, path: str, name: str) -> Iterator[_Group]:
-    """Yield the group of a layer, and that of an activation with weights."""
+    """Yield the group of a layer, and those of the layers inside it."""
     if not (isinstance(module, Layer) or find_saved_class(module)):
         yield _Group(path, name)
         for leaf in list_module_weights(module):
             inner = f"{path}/{leaf.path.replace('.', '/')}"
             yield from _list_layer_groups(leaf.module, inner, leaf.path)
         return
-    own = [target for target in list_parameters(module) if target.owner is module]
-    yield _Group(path, name, tuple(_convert(target) for target in own if target.name not in MERGED))
-    activation = getattr(module, "activation", None)
-    if isinstance(module, Layer) and isinstance(activation, Layer):
-        yield from _list_layer_groups(activation, f"{path}/activation", activation.name)
+    arrays: dict[str, list[ParameterSlot]] = {"": []}
+    for target in list_parameters(module):
+        if target.name not in MERGED:
+            arrays.setdefault(target.group, []).append(target)
+    for group, targets in arrays.items():
+        inner = name if not group else _find_inner_name(targets[0].owner, group)
+        yield _Group(f"{path}/{group}".rstrip("/"), inner, tuple(map(_convert, targets)))
+
+
+def _find_inner_name(owner: nn.Module, group: str) -> str:
+    """Return the name of a layer inside a layer: of its cell, if it is a part of it."""
+    kind, last = find_saved_class(owner), group.rpartition("/")[2]
+    if last == "cell" and not kind.endswith("_cell"):
+        return f"{kind}_cell"
+    return getattr(owner, "name", last)
 
 
 def _convert(target: ParameterSlot) -> Tensor:

@@ -7,6 +7,7 @@ models by its rows alone.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import pkgutil
@@ -55,6 +56,7 @@ class LayerCase:
         exempt: The names of tests of the contract that do not apply.
         agrees: Whether Keras on torch computes the same.
         integers_agree: Whether Keras on torch computes the same of integers and booleans.
+        policies_agree: Whether Keras on torch computes in the same dtypes under each dtype policy.
         in_double: Whether Keras on torch computes in double precision where it is told to.
         converts: Whether `to_torch`, if the class has it, has modules for these arguments.
     """
@@ -73,6 +75,7 @@ class LayerCase:
     exempt: frozenset[str] = field(default_factory=frozenset)
     agrees: bool = True
     integers_agree: bool = True
+    policies_agree: bool = True
     in_double: bool = True
     converts: bool = True
 
@@ -91,7 +94,7 @@ class LayerCase:
 
     def make(self, **arguments: Any) -> Layer:
         """Return the layer, in evaluation if it is random in training."""
-        layer = self.layer(**{**self.arguments, **arguments})
+        layer = self.layer(**copy.deepcopy({**self.arguments, **arguments}))
         return layer.eval() if self.samples else layer
 
     def built(self, **arguments: Any) -> Layer:
@@ -123,7 +126,7 @@ class LayerCase:
         return bool(list(self.make().parameters()))
 
     def with_argument(self, name: str, value: Any) -> dict[str, Any]:
-        return {**self.arguments, name: value}
+        return copy.deepcopy({**self.arguments, name: value})
 
 
 class NoModule(dict[str, Any]):

@@ -155,7 +155,7 @@ def test_all_that_cannot_be_written_is_listed_and_nothing_is_written(tmp_path):
     path.write_bytes(b"before")
     model = nn.Sequential(
         nn.Linear(2, 2),
-        nn.LSTM(2, 2),
+        nn.Bilinear(2, 2, 2),
         keras.layers.Dense(3),
         nn.PReLU(),
         nn.Linear(2, 2, device="meta"),
@@ -163,7 +163,7 @@ def test_all_that_cannot_be_written_is_listed_and_nothing_is_written(tmp_path):
     with pytest.raises(ValueError, match=r"Received: model='Sequential'\. Nothing was") as caught:
         keras.save_weights(model, path)
     lines = str(caught.value).splitlines()
-    assert lines[1].startswith("  1: Keras has no layer with the weights of LSTM.")
+    assert lines[1].startswith("  1: Keras has no layer with the weights of Bilinear.")
     for line, parts in zip(
         lines[2:], [("2", "built"), ("3", "PReLU"), ("4", "meta")], strict=False
     ):

@@ -54,6 +54,16 @@ class Computation:
         return args, kwargs
 
     @property
+    def is_sample_wise(self) -> bool:
+        """Whether an output depends on its own sample and call alone, in the present mode.
+
+        Random numbers may differ by sample where they have no seed.
+        """
+        return not (
+            getattr(self, "training", True) and getattr(self, "depends_on_training_mode", True)
+        )
+
+    @property
     def output_count(self) -> int:
         """The number of tensors that `forward` returns."""
         return 1

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..._ops.recurrent.loop import States, flatten_states, reverse_time
+from ..base.calls import move_states
 from ..base.layer import Layer
 from .unit import read_states
 
@@ -38,6 +39,7 @@ class RecurrentLayer(Layer):
     output_size: Any
     supports_masking = True
     states: States | None = None  # of a stateful layer, after its first call
+    upgrade_call = classmethod(move_states)
 
     @property
     def _input_rank(self) -> int | None:
@@ -47,6 +49,11 @@ class RecurrentLayer(Layer):
     def output_count(self) -> int:
         """The number of tensors that `forward` returns."""
         return 1 + len(flatten_states(self._state_sizes)) if self.return_state else 1
+
+    @property
+    def is_sample_wise(self) -> bool:
+        """Whether no states are kept, and random numbers have no seed."""
+        return not self.stateful and getattr(self, "seed", None) is None
 
     @property
     def _state_sizes(self) -> list[Any]:

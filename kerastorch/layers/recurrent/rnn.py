@@ -2,78 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..._core.registry import LAYERS, keras_layer
+from ..._core.config_versions import require_keras_1
+from ..._core.registry import keras_layer
 from ..._ops.recurrent.loop import States, Step, scan
 from ..base import nesting
 from ..base.config import make_layer
 from ..base.layer import Layer
-from ..base.weights import Callback, WeightView
+from ..base.owner import LayerOwner, nest_groups
 from .layer import RecurrentLayer
 from .unit import RecurrentUnit, read_states
 
 __all__ = ["RNN", "StackedRNNCells"]
 
 
-class CellOwner(Layer):
-    """A layer whose weights are those of cells."""
-
-    def _list_cells(self) -> list[Any]:
-        raise NotImplementedError
-
-    @classmethod
-    def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return Keras's names of the weights of a layer with this config."""
-        return tuple(name for _, names in cls.weight_groups(config) for name in names)
-
-    @property
-    def built(self) -> bool:
-        """Whether the weights of all cells have their shapes."""
-        return all(getattr(cell, "built", True) for cell in self._list_cells())
-
-    @property
-    def variables(self) -> list[WeightView]:
-        """The weights of the cells; their regularizers and constraints are left to these."""
-        cells = self._list_cells() if self.built else []
-        found = (variable for cell in cells for variable in getattr(cell, "variables", []))
-        return [variable._replace(regularizer=None, constraint=None) for variable in found]
-
-    @property
-    def losses(self) -> list[Tensor]:
-        """The loss terms of the layer and of its cells."""
-        own = [term for cell in self._list_cells() for term in getattr(cell, "losses", [])]
-        return [*self._activity_losses, *own]
-
-    def _iterate_penalties(self) -> Iterator[tuple[Callback, WeightView]]:
-        return iter(())
-
-    def _find_first_tensor(self) -> Tensor | None:
-        for tensor in self.parameters():
-            return tensor
-        return None
-
-    def _writable(self, variable: WeightView) -> Tensor:
-        for cell in self._list_cells():
-            for own in getattr(cell, "variables", []):
-                if own.parameter is variable.parameter:
-                    return cell._writable(own)  # type: ignore[no-any-return]
-        return super()._writable(variable)
-
-    def reset_parameters(self) -> None:
-        """Sample new initial values for the weights of all cells."""
-        for cell in self._list_cells():
-            cell.reset_parameters()
-
-    def _is_lowerable(self) -> bool:
-        return False
-
-
 @keras_layer()
-class StackedRNNCells(CellOwner):
+class StackedRNNCells(LayerOwner):
     """Cells one above the other, as one cell: each takes the output of the one before.
 
     Same as `keras.layers.StackedRNNCells`.
@@ -107,7 +55,7 @@ class StackedRNNCells(CellOwner):
         self.cells = nn.ModuleList(cells)
         self._register_weights(None)
 
-    def _list_cells(self) -> list[Any]:
+    def _list_owned(self) -> list[Any]:
         return list(self.cells)
 
     @property
@@ -134,7 +82,9 @@ class StackedRNNCells(CellOwner):
     ) -> Any:
         """Make the cells and their stack from a config; see `Layer.from_config`."""
         given = dict(config)
-        given.pop("reverse_state_order", None)
+        if given.pop("reverse_state_order", False):
+            rule = "False: the states are listed from the first cell to the last here"
+            require_keras_1(False, cls.__name__, "reverse_state_order", rule)
         cells = given.get("cells", [])
         given["cells"] = [
             nesting.deserialize(c, custom_objects) if isinstance(c, dict) else c for c in cells
@@ -146,7 +96,7 @@ class StackedRNNCells(CellOwner):
         """Return the groups of the weights of each cell."""
         found = []
         for path, cell in zip(_paths(config["cells"]), config["cells"], strict=True):
-            found += _nest(path, cell)
+            found += nest_groups(path, cell)
         return found
 
     def _build(self, input_shape: Any, argument: str = "input_shape") -> None:
@@ -178,7 +128,7 @@ class StackedRNNCells(CellOwner):
 
 
 @keras_layer()
-class RNN(CellOwner, RecurrentLayer):
+class RNN(LayerOwner, RecurrentLayer):
     """A layer over the times of a sequence that calls a cell, or a list of them.
 
     Same as `keras.layers.RNN`, with the exceptions of `LSTM`.
@@ -247,9 +197,9 @@ class RNN(CellOwner, RecurrentLayer):
     @classmethod
     def weight_groups(cls, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
         """Return the groups of the weights of the cell."""
-        return _nest("cell", config["cell"])
+        return nest_groups("cell", config["cell"])
 
-    def _list_cells(self) -> list[Any]:
+    def _list_owned(self) -> list[Any]:
         return [self.cell]
 
     @property
@@ -273,7 +223,10 @@ class RNN(CellOwner, RecurrentLayer):
         return self._cast(x, x.dtype if first is None else first.dtype)[0]
 
     def _require_fit(self, x: Tensor) -> None:
-        """Leave the last size to the cell."""
+        """Raise a ValueError for an input whose last size the first cell does not fit."""
+        cell = self.cell.cells[0] if isinstance(self.cell, StackedRNNCells) else self.cell
+        if isinstance(cell, RecurrentUnit):
+            cell._require_size(x, "sequences", self)
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
         cell: Any = self.cell
@@ -339,12 +292,3 @@ def _paths(cells: Sequence[Any]) -> list[str]:
         seen[name] = count + 1
         found.append(f"cells/{name}_{count}" if count else f"cells/{name}")
     return found
-
-
-def _nest(path: str, entry: Any) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the groups of a cell's weights below a path, for the entry of its config."""
-    kind = LAYERS.get(entry["class_name"]) if isinstance(entry, Mapping) else None
-    if kind is None:
-        return []
-    groups = kind.weight_groups(entry["config"])
-    return [(f"{path}/{group}" if group else path, names) for group, names in groups]

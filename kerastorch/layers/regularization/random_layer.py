@@ -30,6 +30,12 @@ class RandomLayer(StatelessLayer):
         self.seed = seed
         self._seeds = None if seed is None else SeedGenerator(seed)
 
+    @property
+    def is_sample_wise(self) -> bool:
+        """Whether the random numbers have no seed, and none is shared by samples."""
+        noise_shape = getattr(self, "noise_shape", None)
+        return not self.training or (self._seeds is None and noise_shape is None)
+
     def _require_rate(self, rate: Any) -> None:
         self._require("rate", "a number from 0 to 1", rate, lambda n: 0 <= n <= 1)
 

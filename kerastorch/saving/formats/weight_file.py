@@ -18,6 +18,7 @@ class Weight:
     shape: tuple[int, ...]  # in Keras's axis order
     dtype: str  # "float32", "bfloat16"
     read: Callable[[], Tensor]  # into a new CPU tensor
+    group: str = ""  # the path of the layer inside its layer that has it: "forward_layer/cell"
 
 
 @dataclass(frozen=True)

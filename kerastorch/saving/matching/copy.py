@@ -12,6 +12,8 @@ from torch.nn.parameter import is_lazy
 from ..._core.arrays import to_numpy
 from ..._core.errors import FileError
 from ...layers.base.layer import Layer
+from ..formats.weight_file import Weight
+from ..weights.adapter import View
 from ..weights.parameters import METHOD
 from .load_plan import Assignment, LoadPlan
 
@@ -29,6 +31,13 @@ def copy_weights(plan: LoadPlan, source: str) -> None:
     arrays = [{n: to_numpy(w.read()) for n, w in call.weights.items()} for call in plan.calls]
     _call_methods(plan, arrays, source)
     _copy_to_parameters(buffers)
+
+
+def end_laziness(module: nn.Module) -> None:
+    """Finish the build of layers whose weights are those of the layers inside them."""
+    for layer in module.modules():
+        if isinstance(layer, Layer) and layer.built:
+            layer._end_laziness()
 
 
 def _read_into_buffers(plan: LoadPlan) -> list[Buffer]:
@@ -64,6 +73,9 @@ def _fill(pair: Assignment, value: Tensor) -> None:
         value.zero_()
         return
     weight, done = pair.weight, 0
+    if pair.target.write is not None:
+        _fill_converted(pair, pair.target.write, value)
+        return
     view = pair.target.view_as(value, weight.shape)
     for rows in weight.read.blocks() if hasattr(weight.read, "blocks") else [weight.read()]:
         part = view if view is None or not rows.ndim else view[done : done + len(rows)]
@@ -71,13 +83,30 @@ def _fill(pair: Assignment, value: Tensor) -> None:
             what = f"{weight.path} has the shape {tuple(rows.shape)}"
             raise FileError(f"{what}, where the source said {weight.shape}.")
         part.copy_(rows)
-        if _is_narrower(value.dtype, rows.dtype) and bool((part.isinf() & ~rows.isinf()).any()):
-            rule = f"finite in {value.dtype}, the dtype of {pair.path}"
-            remedy = "Convert the module to a wider dtype first."
-            raise FileError(f"{weight.path} must be {rule}. {remedy}")
+        _require_finite(pair, weight, part, rows)
         done += len(rows) if rows.ndim else 0
     if weight.shape and done != weight.shape[0]:
         raise FileError(f"{weight.path} has {done} rows, where the source said {weight.shape}.")
+
+
+def _fill_converted(pair: Assignment, write: View, value: Tensor) -> None:
+    """Read a whole array into a buffer whose values Keras keeps in another order."""
+    weight: Any = pair.weight
+    array = weight.read()
+    if tuple(array.shape) != weight.shape:
+        what = f"{weight.path} has the shape {tuple(array.shape)}"
+        raise FileError(f"{what}, where the source said {weight.shape}.")
+    converted = write(array)
+    value.copy_(converted)
+    _require_finite(pair, weight, value, converted)
+
+
+def _require_finite(pair: Assignment, weight: Weight, copied: Tensor, read: Tensor) -> None:
+    """Raise if the parameter's dtype is too narrow for a value."""
+    if _is_narrower(copied.dtype, read.dtype) and bool((copied.isinf() & ~read.isinf()).any()):
+        rule = f"finite in {copied.dtype}, the dtype of {pair.path}"
+        remedy = "Convert the module to a wider dtype first."
+        raise FileError(f"{weight.path} must be {rule}. {remedy}")
 
 
 def _is_narrower(own: torch.dtype, given: torch.dtype) -> bool:

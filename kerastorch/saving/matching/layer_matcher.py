@@ -19,6 +19,7 @@ from ..weights.module_weights import ModuleWeights, has_load_method
 from ..weights.parameters import MERGED, find_automatic_kind, group_unbuilt_shapes
 from ..weights.saved_layers_by_config import SourceLayer
 from ..weights.torch_modules import KINDS
+from .inner_groups import count_inner_layers, match_by_parts, match_by_path
 from .load_plan import Assignment, LoadPlan, MethodCall, list_missing_entries, list_unused_entries
 from .own_modules import Assigned, assign_weights, name_uniquely
 
@@ -65,7 +66,8 @@ class LayerMatcher:
         self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer, weights: Weights
     ) -> None:
         by_name = _match_by_name(leaf, weights)
-        found = by_name or _match_by_count(leaf, weights)
+        by_name = by_name or self._match_by_group(leaf, weights)
+        found = by_name or self._match_by_count(leaf, weights)
         if found is None:
             names = ", ".join(target.name for target in leaf.targets)
             what = f"{leaf.title} has {len(leaf.targets)} weights: {names}"
@@ -84,6 +86,24 @@ class LayerMatcher:
         self._compare(plan, leaf, saved)
         if not by_name:
             _check_order(plan, leaf, saved, weights)
+
+    def _match_by_group(self, leaf: ModuleWeights, weights: Weights) -> Assigned:
+        """Return the weights by the layers inside the layer that have them; empty if unknown."""
+        if self.contents.named_by_class:
+            return match_by_path(leaf.targets, weights) if any(w.group for w in weights) else {}
+        named = all(weight.name for weight in weights)
+        return match_by_parts(leaf.targets, weights) if named else {}
+
+    def _match_by_count(self, leaf: ModuleWeights, weights: Weights) -> Assigned | None:
+        """Return the weight of each parameter by order, or None if the count differs."""
+        if self.contents.named_by_class:  # sorted by their paths
+            certain = count_inner_layers(weights) < 2
+        else:
+            names = {target.name for target in leaf.targets}
+            certain = count_inner_layers(leaf.targets) < 2 or {w.name for w in weights} != names
+        if not certain:
+            return None
+        return _match_by_count(leaf, weights)
 
     def _match_own_module(self, plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer) -> None:
         if has_load_method(leaf.module):
@@ -118,7 +138,8 @@ def add_assignments(plan: LoadPlan, leaf: ModuleWeights, found: Assigned) -> lis
     wrong = []
     for target, weight in found.items():
         path, refusal = leaf.target_path(target), target.refusal()
-        plan.assignments.append(Assignment(path, target, weight))
+        slots = (target, *target.also)
+        plan.assignments += [Assignment(leaf.target_path(one), one, weight) for one in slots]
         if refusal:
             wrong.append(f"{path}: {refusal}")
         dtype = target.tensor.dtype
@@ -160,9 +181,9 @@ def _check_order(plan: LoadPlan, leaf: ModuleWeights, saved: SourceLayer, weight
 def _match_by_name(leaf: ModuleWeights, weights: Weights) -> Assigned:
     """Return the weights by Keras's names of the parameters; empty if the names are unknown."""
     names = [weight.name for weight in weights]
-    if None in names or len(set(names)) < len(names):
-        return {}
     targets = {target.name: target for target in leaf.targets}
+    if None in names or len(set(names)) < len(names) or len(targets) < len(leaf.targets):
+        return {}
     return {targets[weight.name]: weight for weight in weights if weight.name in targets}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import prod
@@ -19,8 +20,9 @@ from ...graph.shapes import ERRORS
 from ...graph.spec import LayerSpec
 from ...layers.base.config import OMITTED_ARGUMENTS
 from ...layers.base.layer import Layer
+from .adapter import are_equal
 from .keras_names import list_weight_names
-from .torch_modules import BATCH_NORMS, are_equal, find_adapter
+from .torch_modules import BATCH_NORMS, find_adapter
 
 Custom = Mapping[str, Any]  # the caller's own objects by name; None for classes of modules
 
@@ -61,8 +63,12 @@ def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[s
         if list_weight_names(spec) is not None:  # else a custom class, which the layer stands for
             yield f"it is a {classes[0].__name__}, where the source has a {spec.class_name}"
         return
-    if "activation" in base.arguments():
-        yield from _compare_activations(layer, spec, custom)
+    for argument, parameter in inspect.signature(base).parameters.items():
+        if base.argument_namespaces.get(argument) is activations:
+            given = spec.config.get(argument, parameter.default)
+            yield from _compare_activations(layer, argument, given, spec, custom)
+    for argument in base.nested_arguments:
+        yield from _compare_inner(layer, argument, spec, custom)
     config = {n: value for n, value in spec.config.items() if n == "axis" or _is_compared(base, n)}
     try:
         saved = base.from_config(config).get_config()
@@ -74,8 +80,26 @@ def _compare_layers(layer: Layer, spec: LayerSpec, custom: Custom) -> Iterator[s
             yield f"{name}={short_repr(given[name])}, where the source has {short_repr(value)}"
 
 
+def _compare_inner(layer: Layer, argument: str, spec: LayerSpec, custom: Custom) -> Iterator[str]:
+    """Yield the differences of the layers that an argument holds."""
+    own, given = getattr(layer, argument, None), spec.config.get(argument)
+    many = isinstance(own, nn.ModuleList) and isinstance(given, list)
+    pairs: Any = zip(own, given, strict=False) if many else [(own, given)]  # type: ignore[arg-type]
+    for number, (module, entry) in enumerate(pairs):
+        if not (isinstance(module, Layer) and isinstance(entry, Mapping)):
+            continue
+        name, config = entry.get("class_name"), entry.get("config")
+        if isinstance(name, str) and isinstance(config, Mapping):
+            inner = replace(spec, class_name=name, config=config)
+            where = f"{argument}[{number}]" if many else argument
+            for line in _compare_layers(module, inner, custom):
+                if not line.startswith("zero_output_for_mask"):  # Bidirectional sets it
+                    yield f"{where}: {line}"
+
+
 def _is_compared(cls: type[Layer], argument: str) -> bool:
-    return argument not in _NOT_COMPARED and argument not in cls.argument_namespaces
+    resolved = argument in cls.argument_namespaces or argument in cls.nested_arguments
+    return not resolved and argument not in _NOT_COMPARED
 
 
 def _read_config(layer: Layer) -> dict[str, Any]:
@@ -87,9 +111,11 @@ def _read_config(layer: Layer) -> dict[str, Any]:
         return {name: encode_array(getattr(layer, name)) for name in names if hasattr(layer, name)}
 
 
-def _compare_activations(layer: Any, spec: LayerSpec, custom: Custom) -> Iterator[str]:
+def _compare_activations(
+    layer: Any, argument: str, given: Any, spec: LayerSpec, custom: Custom
+) -> Iterator[str]:
     """Yield a different activation: what it computes counts, not its name."""
-    own, given = layer.activation, spec.config.get("activation")
+    own = getattr(layer, argument)
     names = _list_names(given)
     if any(name in custom and custom[name] is None for name in names):
         return  # a custom module
@@ -98,19 +124,19 @@ def _compare_activations(layer: Any, spec: LayerSpec, custom: Custom) -> Iterato
         saved = activations.get(activations.deserialize(given, objects))
     except ERRORS:  # a custom activation, of which only the name is known
         if isinstance(own, Layer) or _find_keras_name(own) is not None:
-            yield f"activation={_describe(own)}, where the source has {short_repr(names[0])}"
+            yield f"{argument}={_describe(own)}, where the source has {short_repr(names[0])}"
         return
     if isinstance(own, Layer) and isinstance(saved, Layer):
         inner: Any = given  # only a dict describes a layer
         inner_spec = replace(spec, class_name=type(saved).__name__, config=inner["config"])
         for difference in _compare_layers(own, inner_spec, custom):
-            yield f"activation: {difference}"
+            yield f"{argument}: {difference}"
         return
     if own is saved or (type(own) is type(saved) and type(saved) in custom.values()):
         return
     channels = getattr(layer, "units", getattr(layer, "filters", None))
     if not _have_equal_outputs(own, saved, channels):
-        yield f"activation={_describe(own)}, where the source has {_describe(saved)}"
+        yield f"{argument}={_describe(own)}, where the source has {_describe(saved)}"
 
 
 def _list_names(given: Any) -> list[str]:

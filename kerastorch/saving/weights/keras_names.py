@@ -8,6 +8,7 @@ from typing import Any
 
 from ..._core.registry import LAYERS, to_snake_case
 from ...graph.spec import LayerSpec
+from ...layers.base.layer import Layer
 from ..formats.weight_file import Weight
 
 Names = tuple[str, ...]
@@ -41,11 +42,29 @@ def list_weight_names(spec: LayerSpec) -> Names | None:
 
 def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
     if name in LAYERS:
+        inner = (config.get(argument) for argument in LAYERS[name].nested_arguments)
+        if not all(map(_is_known, inner)):
+            return None
         found: Names = LAYERS[name].weight_names(config)
         return found
     if _CONVOLUTION.fullmatch(name):
         return ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
     return ("embeddings",) if name == "Embedding" else None
+
+
+def _is_known(entry: Any) -> bool:
+    """Return whether the layers in an argument, and those inside them, are of this package."""
+    if isinstance(entry, (list, tuple)):
+        return all(map(_is_known, entry))
+    if entry is None:
+        return True
+    name = entry.get("class_name") if isinstance(entry, Mapping) else None
+    if not isinstance(name, str) or name not in LAYERS:  # a model or a custom class
+        return False
+    config = entry.get("config")
+    return isinstance(config, Mapping) and all(
+        _is_known(config.get(argument)) for argument in LAYERS[name].nested_arguments
+    )
 
 
 def find_activation_spec(spec: LayerSpec) -> LayerSpec | None:
@@ -59,6 +78,18 @@ def find_activation_spec(spec: LayerSpec) -> LayerSpec | None:
     name = name if isinstance(name, str) else to_snake_case(class_name)
     inner = LayerSpec(class_name, name, config)
     return inner if list_weight_names(inner) else None
+
+
+def list_kinds_with_groups() -> frozenset[str]:
+    """Return the classes, in snake_case, that have weights in groups below their own."""
+    found = (cls for cls in LAYERS.values() if declares_groups(cls))
+    return frozenset(to_snake_case(cls.__name__) for cls in found)
+
+
+def declares_groups(cls: Any) -> bool:
+    """Return whether Keras stores weights of a class below the layer's own group."""
+    base: Any = Layer.weight_groups
+    return bool(cls.nested_arguments) or cls.weight_groups.__func__ is not base.__func__
 
 
 def split_name(weight: Weight) -> tuple[Names, str | None]:

@@ -80,10 +80,16 @@ def _walk(
 def _describe_own_module(module: nn.Module, path: str) -> ModuleWeights:
     """Return a custom module as one leaf with everything inside it."""
     parts = () if has_load_method(module) else tuple(_list_parts(module, "", set()))
-    targets = [replace(one, path=part.target_path(one)) for part in parts for one in part.targets]
-    buffers = [replace(one, path=part.target_path(one)) for part in parts for one in part.buffers]
+    targets = [_move(one, part) for part in parts for one in part.targets]
+    buffers = [_move(one, part) for part in parts for one in part.buffers]
     refusal = next((part.refusal for part in parts if part.refusal), "")
     return ModuleWeights(path, module, (), tuple(targets), refusal, parts, tuple(buffers))
+
+
+def _move(target: ParameterSlot, part: ModuleWeights) -> ParameterSlot:
+    """Return a target of a part with its path from the custom module."""
+    also = tuple(_move(one, part) for one in target.also)
+    return replace(target, path=part.target_path(target), also=also)
 
 
 def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[ModuleWeights]:
@@ -94,7 +100,8 @@ def _list_parts(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[
     known = isinstance(module, Layer) or find_adapter(module, any_forward=True) is not None
     leaf = _make_leaf(module, path) if known else ModuleWeights(path, module)
     if not isinstance(module, Layer):
-        raw = list_raw_targets(module, module._parameters, {one.parameter for one in leaf.targets})
+        known_ones = {one.parameter for target in leaf.targets for one in (target, *target.also)}
+        raw = list_raw_targets(module, module._parameters, known_ones)
         if raw and not leaf.refusal:  # with parameters of its own, a subclass has no Keras class
             leaf = replace(leaf, kinds=(), targets=(*leaf.targets, *raw))
     if not known:

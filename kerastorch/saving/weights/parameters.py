@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from types import NoneType
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..._core.errors import argument_error
 from ..._core.registry import to_snake_case
+from ...graph.spec import LayerSpec
 from ...layers.base.layer import Layer
+from ...models.functional import Model
+from ...operations.operation import Operation
 from ..formats.weight_file import Weight
-from .keras_names import strip_number
-from .torch_modules import KINDS, View, find_adapter
+from .adapter import ModuleWeight, View
+from .keras_names import declares_groups, get_group_name, strip_number
+from .torch_modules import KINDS, find_adapter
 
 Shape = tuple[int, ...]
 METHOD = "load_keras_weights"  # of custom modules
@@ -32,6 +38,9 @@ class ParameterSlot:
     path: str  # its path in the leaf: "activation.alpha"
     view: View = lambda tensor: tensor  # to Keras's order of axes
     others: tuple[View, ...] = ()  # views in other shapes that Keras may use
+    group: str = ""  # Keras 3's path of the layer inside its layer that has it: "cell"
+    write: View | None = None  # Keras's array -> the parameter, where `view` copies values
+    also: tuple[ParameterSlot, ...] = ()  # other parameters that are written from the array
 
     @property
     def tensor(self) -> Tensor:
@@ -78,11 +87,13 @@ class ParameterSlot:
 
 
 def group_unbuilt_shapes(arrays: Mapping[ParameterSlot, Weight]) -> dict[Layer, dict[str, Shape]]:
-    """Return the shapes of the arrays for each unbuilt layer, by Keras's names."""
+    """Return the shapes of the arrays for each unbuilt layer, by `WeightSpec.path`."""
     grouped: dict[Layer, dict[str, Shape]] = {}
     for target, weight in arrays.items():
         if target.unbuilt and isinstance(target.owner, Layer):
-            grouped.setdefault(target.owner, {})[target.name] = weight.shape
+            specs = target.owner.weight_specs
+            path = next(s.path for s in specs if s.parameter == target.parameter)
+            grouped.setdefault(target.owner, {})[path] = weight.shape
     return grouped
 
 
@@ -111,37 +122,109 @@ def list_parameters(module: nn.Module) -> list[ParameterSlot]:
         ValueError: the module is another one, or computes what no Keras layer does.
     """
     if isinstance(module, Layer):
-        return _list_layer_weights(module, "")
+        return _list_layer_weights(module)
     adapter = find_adapter(module, any_forward=True)
     if adapter is None:
         raise ValueError(describe_refusal(module))
-    return [
-        ParameterSlot(module, name, keras, name, view, others)
-        for name, keras, view, others in adapter.weights(module)
-        if getattr(module, name, None) is not None
-    ]
+    found = (one for one in adapter.weights(module) if hasattr(module, one.parameter))
+    return [_make_slot(module, one) for one in found if getattr(module, one.parameter) is not None]
 
 
-def _list_layer_weights(layer: Layer, path: str) -> list[ParameterSlot]:
+def _make_slot(module: nn.Module, weight: ModuleWeight) -> ParameterSlot:
+    name, keras, view, others, group, write, _ = weight
+    slot = ParameterSlot(module, name, keras, name, view, others, group, write)
+    also = (replace(slot, parameter=n, path=n, write=write) for n, write in weight.also)
+    return replace(slot, also=tuple(also))
+
+
+def _list_layer_weights(layer: Layer) -> list[ParameterSlot]:
+    """Return the weights of a layer, then those of the layers inside it, in Keras's order."""
     targets = [
         ParameterSlot(
             layer,
             spec.parameter,
             spec.name,
-            path + spec.parameter,
+            spec.parameter,
             partial(layer._view_in_keras_order, spec),
+            group=spec.group,
         )
         for spec in layer.weight_specs
         if spec.in_keras and getattr(layer, spec.parameter) is not None
     ]
+    targets = _put_in_groups(layer, targets)
+    for path, group, child in _list_inner_modules(layer):
+        inner = list_parameters(child)
+        targets += [_put_below(target, path, group) for target in inner]
+    return targets
+
+
+def _put_in_groups(layer: Layer, targets: list[ParameterSlot]) -> list[ParameterSlot]:
+    """Add the groups of a layer's own weights, as its class declares them."""
+    if layer.nested_arguments or not declares_groups(type(layer)):
+        return targets
+    arguments = {name: getattr(layer, name, None) for name in layer.arguments()}
+    pairs = [(name, group) for group, names in layer.weight_groups(arguments) for name in names]
+    groups = dict(reversed(pairs))  # the first one of a name
+    return [
+        target if target.group else replace(target, group=groups.get(target.name, ""))
+        for target in targets
+    ]
+
+
+def _put_below(target: ParameterSlot, path: str, group: str) -> ParameterSlot:
+    below = f"{group}/{target.group}".rstrip("/")
+    also = tuple(_put_below(one, path, group) for one in target.also)
+    return replace(target, path=f"{path}.{target.path}", group=below, also=also)
+
+
+def _list_inner_modules(layer: Layer) -> Iterator[tuple[str, str, nn.Module]]:
+    """Yield the path, the group and the module of each module with weights inside a layer."""
     for name, child in layer.named_children():
-        if isinstance(child, Layer):
-            targets += _list_layer_weights(child, f"{path}{name}.")
+        if isinstance(child, nn.ModuleList):
+            counts: Counter[str] = Counter()
+            for index, one in enumerate(child):
+                group = number_group(find_saved_class(one), counts)
+                yield f"{name}.{index}", f"{name}/{group}", one
+        elif isinstance(child, Model):
+            paths = {module: path for path, module in child.named_modules()}
+            for group, _, module in list_model_groups(child):
+                if not isinstance(module, (Model, Operation, NoneType)):
+                    yield f"{name}.{paths[module]}", f"{name}/{group}", module
+        elif isinstance(child, Layer) or name in layer.nested_arguments:
+            yield name, name, child
         elif any(True for _ in child.parameters()) and name != "parametrizations":
             remedy = "Use the layer of kerastorch instead."
             rule = "a layer of kerastorch where it has weights"
             raise ValueError(argument_error(type(layer).__name__, name, rule, child, remedy))
-    return targets
+
+
+def list_model_groups(
+    model: Model, prefix: str = "", seen: set[nn.Module] | None = None
+) -> Iterator[tuple[str, LayerSpec, nn.Module | None]]:
+    """Yield Keras 3's group, the spec and the module of each layer of a model; None for inputs.
+
+    Nested models come before the layers inside them; a layer that occurs twice comes once.
+    """
+    seen = set() if seen is None else seen
+    counts: Counter[str] = Counter()
+    sequential = model.spec.kind == "Sequential"
+    for layer in model.spec.layers:
+        if layer.operation or (sequential and layer.class_name == "InputLayer"):
+            continue
+        path = f"{prefix}layers/{number_group(get_group_name(layer), counts)}"
+        if layer.class_name == "InputLayer":  # it may have been deleted: nothing calls it
+            yield path, layer, None
+        elif (module := model.layers[layer.name]) not in seen:
+            seen.add(module)
+            yield path, layer, module
+            if isinstance(module, Model):
+                yield from list_model_groups(module, f"{path}/", seen)
+
+
+def number_group(kind: str, counts: Counter[str]) -> str:
+    """Return the next group of a class in Keras 3: "dense", "dense_1", ..."""
+    counts[kind] += 1
+    return kind if counts[kind] == 1 else f"{kind}_{counts[kind] - 1}"
 
 
 def describe_refusal(module: nn.Module) -> str:
@@ -161,7 +244,9 @@ def has_known_weights(module: nn.Module) -> bool:
     adapter = find_adapter(module)
     if adapter is None:
         return False
-    names = {weight.parameter for weight in adapter.weights(module)}
+    names = set()
+    for weight in adapter.weights(module):
+        names |= {weight.parameter, *(name for name, _ in weight.also)}
     return all(name in names for name, value in module._parameters.items() if value is not None)
 
 

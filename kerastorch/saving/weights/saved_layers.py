@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...graph.spec import LayerSpec
 from ..formats.weight_file import SavedLayer, Weight, WeightFile
-from .keras_names import Names, split_name, strip_number
+from .keras_names import Names, list_kinds_with_groups, split_name, strip_number
 from .parameters import find_automatic_kind
+
+DIRECTIONS = ("forward_", "backward_")  # the names of the layers of a Bidirectional begin so
+PROJECTIONS = ("query", "key", "value", "attention_output")  # the layers of a MultiHeadAttention
+_INNER = ("activation", "cell", "forward_layer", "backward_layer")  # groups inside a layer's
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,22 +65,34 @@ def group_without_config(contents: WeightFile) -> SourceLayers:
 def _sort_tree(contents: WeightFile) -> Iterator[SourceLayer]:
     """Yield the layers of a tree, sorted by the classes and numbers in their groups' names."""
     by_path = {layer.path: layer for layer in contents.layers}
+    weights: dict[str, tuple[Weight, ...]] = {}
     for layer in sorted(contents.layers, key=lambda layer: make_natural_key(layer.path)):
-        container, _, group = layer.path.rpartition("/")
-        if container and container in by_path and group == "activation":
+        owner = _find_owner(layer.path, by_path)
+        weights[owner] = weights.get(owner, ()) + put_below(layer, owner)
+    for path, found in weights.items():
+        if found:
+            container, _, group = path.rpartition("/")
+            kind, names = strip_number(group) or None, _names_in_tree(by_path[path], by_path)
+            yield SourceLayer(names, path, found, kind, container=container)
+
+
+def _find_owner(path: str, by_path: Mapping[str, SavedLayer]) -> str:
+    """Return the group of the outermost layer that a group of a tree is a part of, or its own."""
+    parts = path.split("/")
+    for end in range(1, len(parts)):
+        outer = by_path.get("/".join(parts[:end]))
+        if outer is None:
             continue
-        weights = layer.weights
-        for path in list_activation_paths(layer.path, by_path):
-            weights += by_path[path].weights
-        if weights:
-            kind, names = strip_number(group) or None, _names_in_tree(layer, by_path)
-            yield SourceLayer(names, layer.path, weights, kind, container=container)
+        kinds = {strip_number(parts[end - 1]), strip_number(outer.name or "")}
+        if parts[end] in _INNER or (kinds & list_kinds_with_groups() and parts[end] != "layers"):
+            return outer.path
+    return path
 
 
-def list_activation_paths(path: str, by_path: Mapping[str, SavedLayer]) -> Iterator[str]:
-    """Yield the path of a layer's activation in a tree, of that one's activation, and so on."""
-    while (path := f"{path}/activation") in by_path:
-        yield path
+def put_below(layer: SavedLayer, owner: str) -> tuple[Weight, ...]:
+    """Return the weights of a group with the path from its owner's group."""
+    group = layer.path.removeprefix(owner).lstrip("/")
+    return tuple(replace(weight, group=group) for weight in layer.weights)
 
 
 def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Names:
@@ -96,11 +112,17 @@ def _names_in_tree(layer: SavedLayer, by_path: Mapping[str, SavedLayer]) -> Name
 def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
     """Yield the layers of a live object, a PReLU's slopes with the layer that applies it."""
     found: dict[str, SavedLayer] = {}
+    every = {_split(layer.path) for layer in layers}
     for layer in layers:
         owner = layer.path.rpartition("/")[0]
         slopes = [weight.name for weight in layer.weights] == ["alpha"]
         if slopes and layer.path and owner in found and found[owner].weights:
             found[owner] = replace(found[owner], weights=found[owner].weights + layer.weights)
+            continue
+        outer = "/".join(find_owner_names(_split(layer.path), every))
+        if outer != layer.path and outer in found:
+            weights = found[outer].weights + put_below(layer, outer)
+            found[outer] = replace(found[outer], weights=weights)
         else:
             found[layer.path] = layer
     for layer in found.values():
@@ -112,8 +134,9 @@ def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
 def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
     """Yield the layers in one group of an old file: several in a nested model."""
     owners: dict[Names, list[Weight]] = {}
+    every = {split_name(weight)[0] for weight in layer.weights}
     for weight in layer.weights:
-        prefix, _ = split_name(weight)
+        prefix = find_owner_names(split_name(weight)[0], every)
         fronts = (prefix[:end] for end in range(len(prefix)))
         outer = next((front for front in fronts if front in owners), prefix)
         owners.setdefault(outer, []).append(weight)
@@ -125,13 +148,34 @@ def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
         yield SourceLayer(names, path, tuple(name_weight(layer, weight) for weight in weights))
 
 
+def find_owner_names(prefix: Names, every: Collection[Names]) -> Names:
+    """Return the names of a layer for those of a layer inside it, as far as these tell it.
+
+    Cells, the two directions and the projections of attention are told by names of Keras's own.
+    """
+    if len(prefix) > 1 and strip_number(prefix[-1]).endswith("_cell"):
+        prefix = prefix[:-1]
+    if len(prefix) > 1 and strip_number(prefix[-1]) == "stacked_rnn_cells":
+        prefix = prefix[:-1]
+    for end in range(2, len(prefix) + 1):
+        *before, name = prefix[:end]
+        beside = {n[end - 1] for n in every if len(n) >= end and [*n[: end - 1]] == before}
+        words = {word for word in DIRECTIONS for one in beside if one.startswith(word)}
+        if name.startswith(DIRECTIONS) and len(words) == len(DIRECTIONS):
+            return tuple(before)
+        if name in PROJECTIONS and beside == set(PROJECTIONS):
+            return tuple(before)
+    return prefix
+
+
 def name_weight(layer: SavedLayer, weight: Weight) -> Weight:
     """Return a weight of an old file with Keras's name of it and a unique path."""
     prefix, bare = split_name(weight)
     if bare == "depthwise_kernel":  # in Keras 2 the kernel of DepthwiseConv2D, too
         pointwise = (split_name(other) == (prefix, "pointwise_kernel") for other in layer.weights)
         bare = bare if any(pointwise) else "kernel"
-    return replace(weight, name=bare, path=f"{layer.path}/{weight.path}")
+    path, group = f"{layer.path}/{weight.path}", "/".join(prefix)
+    return replace(weight, name=bare, path=path, group=group)
 
 
 def make_natural_key(path: str) -> tuple[tuple[int, str], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import takewhile
 
@@ -13,13 +13,14 @@ from .keras_names import Names as Names
 from .keras_names import (
     find_activation_spec,
     get_group_name,
+    list_kinds_with_groups,
     list_weight_names,
     split_name,
     strip_number,
 )
 from .saved_layers import SourceLayer as SourceLayer
 from .saved_layers import SourceLayers as SourceLayers
-from .saved_layers import group_without_config, list_activation_paths, make_natural_key, name_weight
+from .saved_layers import group_without_config, make_natural_key, name_weight, put_below
 
 
 def group_by_layer(contents: WeightFile, spec: ModelSpec | None = None) -> SourceLayers:
@@ -64,6 +65,15 @@ class _Grouping:
         groups = [self.layers[path] for path in paths if path in self.layers]
         return tuple(weight for group in groups for weight in group.weights)
 
+    def _take_tree(
+        self, path: str, below: Iterable[str], *, in_order: bool = False
+    ) -> tuple[Weight, ...]:
+        """Return the weights of a layer's group and of groups below it, with their paths."""
+        paths = [path, *(below if in_order else sorted(below, key=make_natural_key))]
+        self.used.update(paths)
+        groups = [self.layers[one] for one in paths if one in self.layers]
+        return tuple(weight for group in groups for weight in put_below(group, path))
+
     def assign_keras3(self, model: ModelSpec, prefix: str, names: Names) -> Iterator[SourceLayer]:
         """Yield the layers of a model from its groups, which are named after classes."""
         container = f"{prefix}layers"
@@ -72,18 +82,29 @@ class _Grouping:
         saved = {path: self.layers[path].name for _, path in pairs if path in self.layers}
         if {saved.get(path) for _, path in pairs} == {spec.name for spec, _ in pairs}:
             self.crossed += [path for spec, path in pairs if saved.get(path) != spec.name]
-        for spec, path in pairs:
+        paths = {spec.name: path for spec, path in pairs}
+        for spec, path in [*pairs, *_find_wrapped_models(model, paths)]:
             inner = (*names, spec.name)
             if spec.model is not None:
                 yield from self.assign_keras3(spec.model, f"{path}/", inner)
                 continue
-            found = self._take(path, *list_activation_paths(path, self.layers))
-            weights, kind = _add_names(found, spec), get_group_name(spec)
-            yield SourceLayer(inner, path, weights, kind, spec, container)
-            for below in self.below.get(path, ()):
-                if below not in self.used:  # a layer inside this layer
+            below_it = self.below.get(path, ())
+            parts_of_it = below_it if spec.class_name in LAYERS else _keep_activations(below_it)
+            weights, kind = self._take_tree(path, parts_of_it), get_group_name(spec)
+            for argument, name in () if weights else _list_wrapped(spec):
+                weights += self._share(argument, paths.get(name))  # of a model that came first
+            yield SourceLayer(inner, path, _add_names(weights, spec), kind, spec, container)
+            for below in below_it:
+                if below not in self.used:  # a layer inside a custom layer
                     parts = below.removeprefix(f"{path}/").split("/")
                     yield SourceLayer((*inner, *parts), below, self._take(below))
+
+    def _share(self, argument: str, path: str | None) -> tuple[Weight, ...]:
+        """Return the weights of a model for the wrapper that has it as an argument, too."""
+        if path is None:
+            return ()
+        found = self._take_tree(path, self.below.get(path, ()))
+        return tuple(replace(weight, group=f"{argument}/{weight.group}") for weight in found)
 
     def _list_groups(self, container: str) -> dict[str, bool]:
         """Return the names of the groups in a container, and whether they have weights."""
@@ -107,7 +128,11 @@ class _Grouping:
             while activation is not None:
                 paths.append(f"{paths[-1]}/{activation.name}")
                 activation = find_activation_spec(activation)
-            yield SourceLayer(inner, path, self._take(*paths), get_group_name(spec), spec)
+            if get_group_name(spec) in list_kinds_with_groups():
+                weights = self._take_tree(path, self.below.get(path, ()), in_order=True)
+            else:
+                weights = self._take(*paths)
+            yield SourceLayer(inner, path, weights, get_group_name(spec), spec)
 
     def assign_legacy(self, model: ModelSpec) -> Iterator[SourceLayer]:
         """Yield the layers of a model from its groups, which are named after its layers."""
@@ -128,6 +153,8 @@ class _Grouping:
         # Keras 3.0 to 3.2 has only the weights' own names, without those of the layers.
         leaves = list(_list_leaves(nested, ()))
         by_key: dict[str, set[Names]] = {}  # the ends of what precedes ":name", or that
+        kinds = list_kinds_with_groups()
+        grouped = {spec.name for _, spec, _ in leaves if get_group_name(spec) in kinds}
         for names, spec, _ in leaves:
             activation = find_activation_spec(spec)
             ends = [spec.name, *([f"{spec.name}/{activation.name}"] if activation else [])]
@@ -136,6 +163,7 @@ class _Grouping:
         found: dict[Names, list[Weight]] = {}
         for weight in group.weights:
             prefix, own = split_name(weight)
+            prefix = _cut_inner_names(prefix, grouped)
             keys = ["/".join(prefix[start:]) for start in range(len(prefix))] or [f":{own}"]
             fitting = {names for key in keys for names in by_key.get(key, ())}
             longest = max((_count_common(names, prefix) for names in fitting), default=0)
@@ -148,6 +176,41 @@ class _Grouping:
             if names in found and not is_alias:
                 path = f"{group.path}/{'/'.join(names[1:])}"
                 yield SourceLayer(names, path, tuple(found[names]), get_group_name(spec), spec)
+
+
+def _cut_inner_names(prefix: Names, grouped: Collection[str]) -> Names:
+    """Leave out what follows the name of a layer with layers inside, which are parts of it."""
+    ends = [end for end, name in enumerate(prefix, 1) if name in grouped]
+    return prefix[: ends[0]] if ends else prefix
+
+
+def _list_wrapped(spec: LayerSpec) -> Iterator[tuple[str, str]]:
+    """Yield the arguments of a wrapper that hold a layer or model, and the names of these."""
+    kind = LAYERS.get(spec.class_name)
+    for argument in kind.nested_arguments if kind else ():
+        entry = spec.config.get(argument)
+        config = entry.get("config") if isinstance(entry, Mapping) else None
+        if isinstance(config, Mapping) and isinstance(config.get("name"), str):
+            yield argument, config["name"]
+
+
+def _find_wrapped_models(
+    model: ModelSpec, paths: Mapping[str, str]
+) -> Iterator[tuple[LayerSpec, str]]:
+    """Yield models without a group that a wrapper, which Keras wrote first, has in its own."""
+    inside = {
+        name: f"{paths[spec.name]}/{argument}"
+        for spec in model.layers
+        for argument, name in _list_wrapped(spec)
+        if spec.name in paths
+    }
+    for spec in _list_own_layers(model):
+        if spec.model is not None and spec.name not in paths and spec.name in inside:
+            yield spec, inside[spec.name]
+
+
+def _keep_activations(paths: Iterable[str]) -> list[str]:
+    return [path for path in paths if path.rpartition("/")[2] == "activation"]
 
 
 def _list_own_layers(model: ModelSpec) -> list[LayerSpec]:
@@ -199,7 +262,8 @@ def _count_common(names: Names, prefix: Names) -> int:
 def _add_names(weights: tuple[Weight, ...], spec: LayerSpec) -> tuple[Weight, ...]:
     """Return a tree's weights with the names of the config, if their number agrees."""
     names = list_weight_names(spec)
-    if names is None or len(names) != len(weights):
+    inside = {weight.group for weight in weights if weight.group.rpartition("/")[2] != "activation"}
+    if names is None or len(names) != len(weights) or len(inside) > 1:
         return weights
     return tuple(replace(w, name=name) for w, name in zip(weights, names, strict=True))
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,43 +21,13 @@ from ..._ops.window_arithmetic import (
 from ...layers.base.functional import (
     BatchNorm,
     Convolution,
-    Function,
     MatrixProduct,
     Pooling,
     SampleNorm,
     TransposedConvolution,
 )
-
-Config = Mapping[str, Any]
-View = Callable[[Tensor], Tensor]
-
-
-class ModuleWeight(NamedTuple):
-    """A parameter or buffer of a module that is a weight of the Keras layer."""
-
-    parameter: str  # its name in the module: "weight"
-    name: str  # its name in Keras: "kernel"
-    view: View = lambda tensor: tensor  # to Keras's order of axes
-    others: tuple[View, ...] = ()  # views in other shapes that Keras may use
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """Maps modules of some classes of torch.nn to Keras."""
-
-    # Classes -> the Keras classes, in snake_case, that they stand for; a second one is depthwise.
-    classes: Mapping[Any, tuple[str, ...]]
-    # Returns a module's weights in Keras's order, optional ones included. Raises `ValueError`
-    # where the module computes what no Keras layer does.
-    weights: Callable[[Any], Sequence[ModuleWeight]]
-    # Yields where a module computes other values than a config says.
-    differences: Callable[[Any, Config], Iterator[str]] = lambda module, config: iter(())
-    function: Callable[[Any], Function | None] = lambda module: None  # None if unknown
-
-    def kinds(self, module: nn.Module) -> tuple[str, ...]:
-        """Return the Keras classes that a module can stand for, the most likely first."""
-        kinds = next(kinds for cls, kinds in self.classes.items() if isinstance(module, cls))
-        return kinds[::-1] if _is_depthwise(module) else kinds[:1]
+from .adapter import Adapter, Config, ModuleWeight, View, are_equal, is_depthwise
+from .torch_recurrent import RECURRENT_ADAPTERS
 
 
 def find_adapter(module: nn.Module, *, any_forward: bool = False) -> Adapter | None:
@@ -71,13 +39,9 @@ def find_adapter(module: nn.Module, *, any_forward: bool = False) -> Adapter | N
     return None
 
 
-def _is_depthwise(module: Any) -> bool:
-    return isinstance(module, (nn.Conv1d, nn.Conv2d)) and module.groups == module.in_channels > 1
-
-
 def _list_conv_weights(module: Any) -> list[ModuleWeight]:
     depthwise = partial(depthwise_weight_to_kernel, channels=module.in_channels)
-    others: tuple[View, ...] = (depthwise,) if _is_depthwise(module) else ()
+    others: tuple[View, ...] = (depthwise,) if is_depthwise(module) else ()
     return [ModuleWeight("weight", "kernel", weight_to_kernel, others), _BIAS]
 
 
@@ -208,17 +172,6 @@ def _rms_norm(x: Tensor, sizes: Any, weight: Any, bias: None, epsilon: float) ->
     return F.rms_norm(x, sizes, weight, epsilon)
 
 
-def are_equal(left: Any, right: Any) -> bool:
-    """Return whether two values of configs are equal, numbers up to rounding."""
-    numbers = (int, float)
-    if isinstance(left, numbers) and isinstance(right, numbers):
-        return math.isclose(left, right, rel_tol=1e-6, abs_tol=0.0)
-    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-        pairs = zip(left, right, strict=False)
-        return len(left) == len(right) and all(are_equal(one, other) for one, other in pairs)
-    return bool(left == right)
-
-
 def _list_prelu_weights(module: Any) -> list[ModuleWeight]:
     count, ones = module.num_parameters, [(1,) * axes for axes in range(1, 4)]  # shared axes
     shapes = [(*shape, count) for shape in ones] + [(count, *shape) for shape in ones[1:]]
@@ -297,6 +250,7 @@ ADAPTERS = (
     Adapter({nn.Embedding: ("embedding",)}, lambda module: [_EMBEDDINGS], _compare_embedding),
     Adapter({nn.PReLU: ("p_re_lu",)}, _list_prelu_weights),
     Adapter(dict.fromkeys(_POOLS, ()), lambda module: (), function=_compute_pooling),
+    *RECURRENT_ADAPTERS,
 )
 # The Keras classes whose weights are known, in snake_case
 KINDS = frozenset(kind for one in ADAPTERS for kinds in one.classes.values() for kind in kinds)

@@ -17,7 +17,7 @@ from tests.weights.matching.sources import array, conv, tree
 
 
 def test_all_that_is_wrong_is_said_at_once_and_nothing_is_changed(load):
-    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 5), nn.LSTM(2, 2))
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 5), nn.Bilinear(2, 2, 2))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     source = tree(
         layers__dense=conv(2, 2), layers__dense_1=conv(2, 4), layers__embedding=[array(2, 2)]
@@ -29,7 +29,7 @@ def test_all_that_is_wrong_is_said_at_once_and_nothing_is_changed(load):
         "1.weight has the shape (2, 5)",
         "(2, 4) at layers/dense_1/vars/0",
         "1.bias",
-        "LSTM",
+        "Bilinear",
         "unexpected: layers/embedding/vars/0 (2, 2) matches no parameter",
     ):
         assert part in said

@@ -69,7 +69,7 @@ def test_what_is_no_layer_of_keras_is_refused():
         def forward(self, x):
             return 2 * super().forward(x)
 
-    model = nn.Sequential(Scale(), OtherLinear(2, 2), nn.LSTM(2, 2), nn.LazyLinear(3))
+    model = nn.Sequential(Scale(), OtherLinear(2, 2), nn.Bilinear(2, 2, 2), nn.LazyLinear(3))
     refused = {leaf.path: leaf.refusal for leaf in list_module_weights(model) if leaf.refusal}
     assert set(refused) == {"0", "1", "2", "3"}
     assert all("must be" in text for text in refused.values())

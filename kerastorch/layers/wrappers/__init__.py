@@ -1,0 +1,1 @@
+"""Layers that hold another layer and call it in their own way."""
