@@ -55,10 +55,13 @@ def add_masks(
 
     `templates` are the arguments with a slot for each tensor.
 
-    A mask that the call has already is kept. Keras 3 adds `mask` only to calls on one tensor or one
+    A mask that the call has already is kept, but for those that the layer takes from its inputs
+    alone. Keras 3 adds `mask` only to calls on one tensor or one
     list of tensors, Keras 2 to all calls. With several arguments each one's mask has a name of its
     own, where the layer has such an argument: `query_mask` for `query`.
     """
+    for argument in getattr(module, "carried_masks", ()):
+        kwargs.pop(argument, None)
     first = get_first_argument(module)
     names = (first, *getattr(module, "call_arguments", ()))
     given = {**dict(zip(names, templates[0], strict=False)), **templates[1]}

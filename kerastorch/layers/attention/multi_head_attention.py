@@ -79,7 +79,7 @@ class MultiHeadAttention(HeadAttention):
         "attention_axes",
     )
     differs_in_keras_2: ClassVar[bool] = True
-    ignored_call_arguments: ClassVar[tuple[str, ...]] = ("query_mask",)
+    carried_masks: ClassVar[tuple[str, ...]] = ("query_mask",)
     _config_keys_first = ("num_heads", "key_dim", "value_dim", "dropout", "use_bias", "use_gate")
 
     _config_keys_last = ("activity_regularizer", "kernel_constraint", "bias_constraint", "seed")

@@ -70,7 +70,7 @@ class HeadProjections(Layer):
 
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
         is_one = not shape or not isinstance(shape[0], (list, tuple))
-        given = _complete([shape, None, None] if is_one else shape)
+        given = _complete([shape] if is_one else shape)
         suffix = "" if argument == "query" else "_shape"
         names = [f"{name}{suffix}" for name in INPUTS]
         shapes = [self._check_shape(*pair) for pair in zip(given, names, strict=True)]

@@ -34,6 +34,7 @@ class Computation:
     call_options: ClassVar[tuple[str, ...]] = ()
     # Keras 3 stores the first weight of the layer inside in the layer's own group, too.
     repeats_inner_weight = False
+    carried_masks: ClassVar[tuple[str, ...]] = ()  # arguments that no node of a model may give
     creates_mask = False  # the output may have a mask where no input has one
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:

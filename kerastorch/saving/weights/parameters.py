@@ -145,6 +145,7 @@ def _list_layer_weights(layer: Layer) -> list[ParameterSlot]:
             spec.name,
             spec.parameter,
             partial(layer._view_in_keras_order, spec),
+            group=spec.group,
         )
         for spec in layer.weight_specs
         if spec.in_keras and getattr(layer, spec.parameter) is not None
@@ -165,7 +166,10 @@ def _put_in_groups(layer: Layer, targets: list[ParameterSlot]) -> list[Parameter
     if [name for name, _ in pairs] == [target.name for target in targets]:
         return [replace(t, group=g) for t, (_, g) in zip(targets, pairs, strict=True)]
     groups = dict(reversed(pairs))  # the first one of a name
-    return [replace(target, group=groups.get(target.name, "")) for target in targets]
+    return [
+        target if target.group else replace(target, group=groups.get(target.name, ""))
+        for target in targets
+    ]
 
 
 def _put_below(target: ParameterSlot, path: str, group: str) -> ParameterSlot:
