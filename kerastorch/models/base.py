@@ -17,6 +17,7 @@ from ..graph.shapes import UNKNOWN, iterate_shapes, to_shapes
 from ..graph.slots import Slot, fill_slots
 from ..graph.spec import ModelSpec
 from ..layers.base.layer import Layer
+from ..layers.base.owner import list_losses
 from .calls import CONSTANT, CallPlan, ModuleCall, call_module
 from .error_context import add_layer_context, make_missing_layer_error
 from .inputs import Input, store_inputs
@@ -139,7 +140,7 @@ class Model(NotScriptable, nn.Module):
     def reset_states(self) -> None:
         """Set the states of all layers with `stateful=True` to zero."""
         for module in self.modules():
-            if isinstance(module, Layer) and hasattr(module, "reset_states"):
+            if isinstance(module, Layer) and getattr(module, "stateful", False):
                 cast(Any, module).reset_states()
 
     @property
@@ -179,10 +180,7 @@ class Model(NotScriptable, nn.Module):
     @property
     def losses(self) -> list[Tensor]:
         """Keras's losses of all layers: of each output in the last call, then of the weights."""
-        layers = [module for module in self.modules() if isinstance(module, Layer)]
-        terms = [(layer.losses, len(layer._activity_losses)) for layer in layers]
-        of_outputs = [term for losses, count in terms for term in losses[:count]]
-        return of_outputs + [term for losses, count in terms for term in losses[count:]]
+        return list_losses(self)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the output's shape, or a structure of them; None stays None.

@@ -73,10 +73,7 @@ class LayerOwner(Layer):
     @property
     def losses(self) -> list[Tensor]:
         """Keras's loss terms: the activity terms of all layers, then those of their weights."""
-        layers = [one for one in self.modules() if isinstance(one, Layer)]
-        terms = [term for layer in layers for term in layer._activity_losses]
-        pairs = (pair for layer in layers for pair in layer._iterate_penalties())
-        return [*terms, *(rule(variable.value) for rule, variable in pairs)]
+        return list_losses(self)
 
     def _iterate_penalties(self) -> Iterator[tuple[Callback, WeightView]]:
         return iter(())
@@ -100,6 +97,14 @@ class LayerOwner(Layer):
 
     def _is_lowerable(self) -> bool:
         return False
+
+
+def list_losses(module: nn.Module) -> list[Tensor]:
+    """Return the terms of all layers in a module, each once: of activities, then of weights."""
+    layers = [one for one in module.modules() if isinstance(one, Layer)]
+    terms = [term for layer in layers for term in layer._activity_losses]
+    pairs = (pair for layer in layers for pair in layer._iterate_penalties())
+    return [*terms, *(rule(variable.value) for rule, variable in pairs)]
 
 
 def _find_layers(module: nn.Module) -> Iterator[Layer]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from kerastorch import regularization_loss
+from kerastorch.graph.spec import TensorRef
 from kerastorch.layers import (
     GRU,
     LSTM,
@@ -126,7 +127,8 @@ def test_calls_of_keras_2() -> None:
     for cls in (LSTM, Bidirectional, RNN):
         found = cls.upgrade_call([names], {"initial_state": None, "constants": None})
         assert found == (["x"], {"initial_state": ["a", "b"]})
-        assert cls.upgrade_call(["x"], {"mask": "m"}) == (["x"], {"mask": "m"})
+        one = TensorRef("x", 0, 0)
+        assert cls.upgrade_call([one], {"mask": one}) == ([one], {"mask": one})
         with pytest.raises(ValueError, match="constants"):
             cls.upgrade_call([names], {"constants": ["b"]})
 

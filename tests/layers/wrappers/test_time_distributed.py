@@ -314,3 +314,20 @@ def test_a_frozen_layer() -> None:
     assert layer.trainable_weights == [] and len(layer.weights) == 2
     layer.trainable = True
     assert len(layer.trainable_weights) == 2 and layer.layer.trainable
+
+
+def test_a_model_counts_the_terms_of_inner_layers_once() -> None:
+    inner = Dense(3, kernel_regularizer="l2")
+    model = make_model(TimeDistributed(inner), Bidirectional(LSTM(3, activity_regularizer="l1")))
+    model(batch((2, 5, 4)))
+    assert len(model.losses) == 3
+    assert_close(regularization_loss(model), sum(model.losses))
+
+
+def test_a_model_resets_the_states_of_stateful_layers() -> None:
+    model = make_model(LSTM(3, return_sequences=True), Bidirectional(LSTM(3, stateful=True)))
+    x = batch((2, 5, 4))
+    first = model(x)
+    assert not torch.allclose(model(x), first)
+    model.reset_states()
+    assert_close(model(x), first)
