@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 
 import keras
 import numpy as np
@@ -179,9 +180,12 @@ def test_a_wrapped_layer_loads_by_a_mapping(writer):
     assert any("lstm_cell" in entry.source for entry in report.unexpected)
 
 
-def test_unsupported_layers_are_told():
-    with pytest.raises(FileError, match="TimeDistributed"):
-        kerastorch.load_model(FILES / "keras-3.14.1" / "wrappers.keras")
+def test_unsupported_layers_are_told(tmp_path):
+    layer = {"class_name": "StringLookup", "config": {"name": "words"}}
+    model = {"class_name": "Sequential", "config": {"name": "m", "layers": [layer]}}
+    (tmp_path / "m.json").write_text(json.dumps(model))
+    with pytest.raises(FileError, match="StringLookup"):
+        kerastorch.load_model(tmp_path / "m.json")
     with pytest.raises(FileError, match="load_weights"):
         kerastorch.load_model(FILES / "keras-3.15.1" / "seq_adam.weights.h5")
     with pytest.raises(FileError, match="weights="):

@@ -14,6 +14,7 @@ from torch import nn
 
 from .._core import arguments
 from .._core.errors import FileError, argument_error
+from .._core.registry import LAYERS
 from ..graph.spec import ModelSpec
 from ..models.functional import Model
 from .configs.parse import parse_model_config
@@ -127,8 +128,10 @@ def open_source(source: Any, progress: Progress | None) -> Iterator[WeightFile]:
 
 def _as_model(contents: WeightFile, source: Any) -> WeightFile:
     """Return a single live layer as a model of it, so that its config is compared as well."""
-    single = contents.layers[0] if len(contents.layers) == 1 else None
-    if not is_keras_object(source) or contents.config is not None or single is None or single.path:
+    if not is_keras_object(source) or contents.config is not None:
+        return contents
+    paths = [layer.path for layer in contents.layers]
+    if paths != [""] and type(source).__name__ not in LAYERS:  # it has layers of its own
         return contents
     try:
         layer = {"class_name": type(source).__name__, "config": source.get_config()}
@@ -138,7 +141,9 @@ def _as_model(contents: WeightFile, source: Any) -> WeightFile:
     if (contents.version or "").startswith("3"):
         content["trainable"] = True  # as in configs of Keras 3 only
     config = {"class_name": "Sequential", "config": content}
-    return replace(contents, config=config, layers=(replace(single, path=single.name or ""),))
+    name = source.name or ""
+    layers = (replace(one, path=f"{name}/{one.path}".rstrip("/")) for one in contents.layers)
+    return replace(contents, config=config, layers=tuple(layers))
 
 
 def _find_plan(

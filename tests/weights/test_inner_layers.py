@@ -281,3 +281,17 @@ def test_differences_inside_a_cell_are_named(tmp_path):
     path = old_file(tmp_path, {"r": named(["r/lstm_cell"], [lstm()])}, config)
     with pytest.raises(FileError, match="cell: activation='tanh', where the source has 'relu'"):
         load_weights(nn.Sequential(layers.RNN(layers.LSTMCell(3))), path)
+
+
+def test_cells_of_a_stack_may_have_other_names_than_the_modules(tmp_path):
+    kinds, parts = ("LSTMCell", "GRUCell", "LSTMCell"), [lstm(), gru(), lstm()]
+    cells = [
+        {"class_name": kind, "config": {"units": 3, "name": f"c{number}"}}
+        for number, kind in enumerate(kinds)
+    ]
+    cell = {"class_name": "StackedRNNCells", "config": {"cells": cells}}
+    arrays = named(["r/c0", "r/c1", "r/c2"], parts)
+    config = sequential(("RNN", {"name": "r", "cell": cell}))
+    model = stack()
+    load_weights(model, old_file(tmp_path, {"r": arrays}, config))
+    assert_weights(model[0], *parts)

@@ -50,10 +50,7 @@ class RecurrentCell(RecurrentUnit):
         x, compute = self._cast(self._as_tensor(inputs), kernel.dtype)
         x = x.to(compute)
         self._require_rank(x)
-        size = self.weight_specs[0].view(kernel).shape[0]
-        if x.shape[-1] != size:
-            rule = f"of the size {size} along the last axis"
-            self._refuse_argument("inputs", rule, tuple(x.shape))
+        self._require_size(x, "inputs")
         sizes = [self.units] * self._state_count
         given = read_states(self, "states", states, x, sizes)
         drop, recurrent = self._get_masks(x)

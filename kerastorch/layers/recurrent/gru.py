@@ -6,22 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ... import activations
-from ..._core.layout import kernel_to_weight
+from ..._core.layout import kernel_to_weight, weight_to_kernel
 from ..._core.registry import keras_layer
 from ..._ops.recurrent.fused import can_fuse, run_gru
 from ..._ops.recurrent.loop import States, Step
 from ..base.weights import Shape, WeightSpec, declare_weight
 from .cell import RecurrentCell
 from .run import RecurrentRun
+from .torch_conversion import RecurrentCounterpart
 from .unit import Masks, RecurrentUnit
 
 __all__ = ["GRU", "GRUCell"]
 
 
-class GRUUnit(RecurrentUnit):
+class GRUUnit(RecurrentCounterpart, RecurrentUnit):
     """The arithmetic of a gated recurrent unit; the gates are z, r, h, as in Keras.
 
     The weights are stored in Keras's order under names of their own: torch's gates are r, z, n,
@@ -37,6 +38,11 @@ class GRUUnit(RecurrentUnit):
         declare_weight("bias", "bias", when="use_bias"),
     )  # fmt: skip
     fixed_arguments: ClassVar[tuple[str, ...]] = ("units", "use_bias", "reset_after")
+    torch_fixed: ClassVar[Mapping[str, Any]] = {
+        "activation": "tanh",
+        "recurrent_activation": "sigmoid",
+        "reset_after": True,
+    }
     _gates = 3
     reset_after: bool
 
@@ -96,6 +102,26 @@ class GRUUnit(RecurrentUnit):
 
         return step_before
 
+    @classmethod
+    def _join_weights(cls, found: Sequence[Tensor | None]) -> list[Tensor | None]:
+        swapped = [None if w is None else to_torch_gates(w.detach()) for w in found]
+        kernel, recurrent, first, second = swapped
+        kernels = [None if w is None else weight_to_kernel(w) for w in (kernel, recurrent)]
+        bias = None if first is None or second is None else torch.stack([first, second])
+        pairs = zip([*kernels, bias], found, strict=False)
+        return [None if w is None else _copy_parameter(w, like) for w, like in pairs]
+
+    @classmethod
+    def _split_weights(cls, found: Sequence[Tensor | None]) -> list[Tensor | None]:
+        kernel, recurrent, bias = found
+        parts = [None if w is None else kernel_to_weight(w) for w in (kernel, recurrent)]
+        parts += [None, None] if bias is None else list(bias)
+        pairs = zip(parts, (kernel, recurrent, bias, bias), strict=True)
+        return [
+            None if w is None else _copy_parameter(to_torch_gates(w.detach()), like)
+            for w, like in pairs
+        ]
+
     def _can_fuse(self, x: Tensor) -> bool:
         """Return whether torch's kernel computes what the layer does."""
         return (
@@ -114,6 +140,12 @@ class GRUUnit(RecurrentUnit):
             weights += [to_torch_gates(bias[0]), to_torch_gates(bias[1])]
         y, h = run_gru(x, states[0], weights, mask, zero_output)
         return y, [h]
+
+
+def _copy_parameter(values: Tensor, like: Any) -> nn.Parameter:
+    """Return a parameter of its own memory that is trained where another one is."""
+    copied = values.clone(memory_format=torch.contiguous_format)
+    return nn.Parameter(copied, like.requires_grad)
 
 
 def to_torch_gates(tensor: Tensor) -> Tensor:
@@ -155,6 +187,7 @@ class GRU(RecurrentRun, GRUUnit):
         (2, 5, 3)
     """
 
+    torch_name = "GRU"
     _never_in_config = ("use_cudnn",)
 
     def __init__(
@@ -218,6 +251,8 @@ class GRUCell(RecurrentCell, GRUUnit):
         >>> tuple(output.shape), len(states)
         ((2, 3), 1)
     """
+
+    torch_name = "GRUCell"
 
     def __init__(
         self,

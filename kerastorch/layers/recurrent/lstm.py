@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,14 +14,19 @@ from ..._ops.recurrent.fused import can_fuse, run_lstm
 from ..._ops.recurrent.loop import States, Step
 from .cell import RecurrentCell
 from .run import RecurrentRun
+from .torch_conversion import RecurrentCounterpart
 from .unit import Masks, RecurrentUnit, declare_weights
 
 __all__ = ["LSTM", "LSTMCell"]
 
 
-class LSTMUnit(RecurrentUnit):
+class LSTMUnit(RecurrentCounterpart, RecurrentUnit):
     """The arithmetic of a long short-term memory; the gates are i, f, c, o, as in torch.nn."""
 
+    torch_fixed: ClassVar[Mapping[str, Any]] = {
+        "activation": "tanh",
+        "recurrent_activation": "sigmoid",
+    }
     _gates = 4
     _state_count = 2
     unit_forget_bias: bool
@@ -118,6 +123,7 @@ class LSTM(RecurrentRun, LSTMUnit):
         (2, 5, 3)
     """
 
+    torch_name = "LSTM"
     weight_specs = declare_weights("_l0")
     _never_in_config = ("use_cudnn",)
 
@@ -184,6 +190,7 @@ class LSTMCell(RecurrentCell, LSTMUnit):
         ((2, 3), 2)
     """
 
+    torch_name = "LSTMCell"
     weight_specs = declare_weights("")
     _config_keys_first = (
         "units",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from ..._core.config_versions import require_keras_1
 from ..._core.registry import keras_layer
 from ..._ops.recurrent.loop import States, Step, scan
 from ..base import nesting
@@ -81,7 +82,9 @@ class StackedRNNCells(LayerOwner):
     ) -> Any:
         """Make the cells and their stack from a config; see `Layer.from_config`."""
         given = dict(config)
-        given.pop("reverse_state_order", None)
+        if given.pop("reverse_state_order", False):
+            rule = "False: the states are listed from the first cell to the last here"
+            require_keras_1(False, cls.__name__, "reverse_state_order", rule)
         cells = given.get("cells", [])
         given["cells"] = [
             nesting.deserialize(c, custom_objects) if isinstance(c, dict) else c for c in cells
@@ -220,7 +223,10 @@ class RNN(LayerOwner, RecurrentLayer):
         return self._cast(x, x.dtype if first is None else first.dtype)[0]
 
     def _require_fit(self, x: Tensor) -> None:
-        """Leave the last size to the cell."""
+        """Raise a ValueError for an input whose last size the first cell does not fit."""
+        cell = self.cell.cells[0] if isinstance(self.cell, StackedRNNCells) else self.cell
+        if isinstance(cell, RecurrentUnit):
+            cell._require_size(x, "sequences", self)
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
         cell: Any = self.cell

@@ -32,11 +32,7 @@ class RecurrentRun(RecurrentLayer, RecurrentUnit):
         return x.to(compute) if x.is_floating_point() else x
 
     def _require_fit(self, x: Tensor) -> None:
-        kernel = self._tensor(self.weight_specs[0].parameter)
-        size = self.weight_specs[0].view(kernel).shape[0]
-        if x.shape[-1] != size:
-            rule = f"of the size {size} along the last axis"
-            self._refuse_argument("sequences", rule, tuple(x.shape))
+        self._require_size(x, "sequences")
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
         inputs, recurrent = self._sample_masks(x)

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ... import activations
+from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..._ops.recurrent.loop import States, Step
 from .cell import RecurrentCell
 from .run import RecurrentRun
+from .torch_conversion import RecurrentCounterpart
 from .unit import Masks, RecurrentUnit, declare_weights
 
 __all__ = ["SimpleRNN", "SimpleRNNCell"]
 
 
-class SimpleRNNUnit(RecurrentUnit):
+class SimpleRNNUnit(RecurrentCounterpart, RecurrentUnit):
     """The arithmetic of a fully connected recurrent layer."""
 
+    torch_arguments: ClassVar[Mapping[str, str]] = {
+        **RecurrentCounterpart.torch_arguments,
+        "nonlinearity": "activation",
+    }
     _gates = 1
     _drops_all = True
+
+    def _make_torch(self, owner: str, **options: Any) -> nn.Module:
+        known = (activations.tanh, activations.relu)
+        if self.activation not in known:
+            raise ValueError(argument_error(owner, "activation", "tanh or relu", self.activation))
+        return super()._make_torch(owner, nonlinearity=self.activation.__name__, **options)
 
     def _make_step(self, like: Tensor, masks: Masks = None) -> Step:
         add_product, activation = self._as_product(self._weights(like)[1], masks), self.activation
@@ -37,7 +50,8 @@ class SimpleRNNUnit(RecurrentUnit):
 class SimpleRNN(RecurrentRun, SimpleRNNUnit):
     """A fully connected recurrent layer over the times of a sequence.
 
-    Same as `keras.layers.SimpleRNN`, with the exceptions of `LSTM`; a rate of 1 drops all.
+    Same as `keras.layers.SimpleRNN`, with the exceptions of `LSTM`; a rate of 1 drops all. As in
+    Keras 3, the argument `activity_regularizer` does nothing; assigned to the layer, it works.
 
     Args:
         activation: The activation of the state; a name or a callable.
@@ -61,6 +75,7 @@ class SimpleRNN(RecurrentRun, SimpleRNNUnit):
         (2, 3)
     """
 
+    torch_name = "RNN"
     weight_specs = declare_weights("_l0")
     _never_in_config = ("seed",)
 
@@ -93,7 +108,7 @@ class SimpleRNN(RecurrentRun, SimpleRNNUnit):
         device: torch.device | str | int | None = None,
         **kwargs: Any,
     ) -> None:
-        self._set_up(locals())
+        self._set_up({**locals(), "activity_regularizer": None})  # Keras 3 leaves it out
 
 
 @keras_layer()
@@ -123,6 +138,7 @@ class SimpleRNNCell(RecurrentCell, SimpleRNNUnit):
         ((2, 3), 1)
     """
 
+    torch_name = "RNNCell"
     weight_specs = declare_weights("")
 
     def __init__(

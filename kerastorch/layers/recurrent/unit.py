@@ -204,6 +204,13 @@ class RecurrentUnit(Layer):
         between = (self._input_rank or 2) - 2
         return [None, *[None] * between, weight[1]] if len(weight) == 2 else None
 
+    def _require_size(self, x: Tensor, argument: str, owner: Any = None) -> None:
+        """Raise a ValueError for an input whose last size the kernel does not fit."""
+        size = self.weight_specs[0].view(self._tensor(self.weight_specs[0].parameter)).shape[0]
+        if x.shape[-1] != size:
+            rule = f"of the size {size} along the last axis"
+            (owner or self)._refuse_argument(argument, rule, tuple(x.shape))
+
     # The computation
 
     def _weights(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -95,11 +95,14 @@ def _compare_inner(layer: Layer, argument: str, spec: LayerSpec, custom: Custom)
             forced = {key: getattr(module, key) for key in getattr(layer, "forced_arguments", ())}
             inner = replace(spec, class_name=name, config={**config, **forced})
             where = f"{argument}[{number}]" if many else argument
-            yield from (f"{where}: {line}" for line in _compare_layers(module, inner, custom))
+            for line in _compare_layers(module, inner, custom):
+                if not line.startswith("zero_output_for_mask"):  # Bidirectional sets it
+                    yield f"{where}: {line}"
 
 
 def _is_compared(cls: type[Layer], argument: str) -> bool:
-    return argument not in _NOT_COMPARED and argument not in cls.argument_namespaces
+    resolved = argument in cls.argument_namespaces or argument in cls.nested_arguments
+    return not resolved and argument not in _NOT_COMPARED
 
 
 def _read_config(layer: Layer) -> dict[str, Any]:

@@ -47,11 +47,29 @@ def list_weight_names(spec: LayerSpec) -> Names | None:
 
 def _own_names(name: str, config: Mapping[str, Any]) -> Names | None:
     if name in LAYERS:
+        inner = (config.get(argument) for argument in LAYERS[name].nested_arguments)
+        if not all(map(_is_known, inner)):
+            return None
         found: Names = LAYERS[name].weight_names(config)
         return found
     if _CONVOLUTION.fullmatch(name):
         return ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
     return ("embeddings",) if name == "Embedding" else None
+
+
+def _is_known(entry: Any) -> bool:
+    """Return whether the layers in an argument, and those inside them, are of this package."""
+    if isinstance(entry, (list, tuple)):
+        return all(map(_is_known, entry))
+    if entry is None:
+        return True
+    name = entry.get("class_name") if isinstance(entry, Mapping) else None
+    if not isinstance(name, str) or name not in LAYERS:  # a model or a custom class
+        return False
+    config = entry.get("config")
+    return isinstance(config, Mapping) and all(
+        _is_known(config.get(argument)) for argument in LAYERS[name].nested_arguments
+    )
 
 
 def find_activation_spec(spec: LayerSpec) -> LayerSpec | None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from kerastorch.layers import GRU, LSTM, RNN, GRUCell, LSTMCell, SimpleRNN
+from kerastorch.layers import GRU, LSTM, RNN, GRUCell, LSTMCell, SimpleRNN, StackedRNNCells
 from kerastorch.layers.recurrent import run as module
 
 B, T, N, H = 4, 6, 3, 2
@@ -153,6 +153,13 @@ def test_a_stack_is_one_layer_after_the_other():
     assert_close(again(x)[0], y)
 
 
+def test_a_stack_of_keras_2_with_its_states_reversed_is_refused():
+    config = RNN([LSTMCell(3), GRUCell(H)]).get_config()["cell"]["config"]
+    assert len(StackedRNNCells.from_config({**config, "reverse_state_order": False}).cells) == 2
+    with pytest.raises(ValueError, match="reverse_state_order"):
+        StackedRNNCells.from_config({**config, "reverse_state_order": True})
+
+
 def test_a_state_dict_fits_the_module_of_torch_and_back():
     layer = LSTM(H, return_sequences=True, bias_initializer="uniform", input_shape=(T, N))
     module, x = nn.LSTM(N, H, batch_first=True), torch.randn(B, T, N)
@@ -202,6 +209,9 @@ def test_wrong_arguments_are_refused():
             layer(x, **given)
     with pytest.raises(ValueError, match="`sequences`"):
         layer(x[:, :0])
+    for cell in (LSTMCell(H), [LSTMCell(H), GRUCell(3)]):
+        with pytest.raises(ValueError, match=f"RNN: `sequences` must be of the size {N}"):
+            RNN(cell, input_shape=(T, N))(x[..., :2])
 
 
 def test_dropout_is_the_same_at_all_times():

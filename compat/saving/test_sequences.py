@@ -1,0 +1,149 @@
+"""Recurrent layers, wrappers and embeddings: every way from Keras, and back."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import layers as theirs_of
+from torch import nn
+
+import kerastorch
+from compat.saving.models import assert_same_outputs, randomize
+from compat.saving.test_from_keras import saved, written
+from kerastorch import layers
+
+
+def recurrent() -> keras.Model:
+    given = keras.Input((5, 3), name="steps")
+    x = theirs_of.LSTM(4, return_sequences=True, dropout=0.1)(given)
+    x = theirs_of.GRU(4, return_sequences=True, reset_after=False)(x)
+    cells = [theirs_of.LSTMCell(4), theirs_of.GRUCell(4), theirs_of.LSTMCell(4)]
+    x = theirs_of.RNN(cells, return_sequences=True, name="stack")(x)
+    x = theirs_of.RNN(theirs_of.SimpleRNNCell(4), return_sequences=True)(x)
+    return keras.Model(given, theirs_of.LSTM(4, use_bias=False, activation="relu")(x))
+
+
+def both() -> keras.Model:
+    given = keras.Input((5, 3), name="steps")
+    x = theirs_of.Bidirectional(theirs_of.GRU(3, return_sequences=True), name="first")(given)
+    own = theirs_of.LSTM(3, return_sequences=True, go_backwards=True, name="own")
+    one = theirs_of.LSTM(3, return_sequences=True)
+    x = theirs_of.Bidirectional(one, backward_layer=own, merge_mode="mul")(x)
+    stack = theirs_of.RNN([theirs_of.LSTMCell(3), theirs_of.LSTMCell(3)], return_sequences=True)
+    x = theirs_of.Bidirectional(stack, merge_mode="sum", name="stacks")(x)
+    return keras.Model(given, x)
+
+
+def inside() -> keras.Model:
+    """A nested model with an inner layer of the name that one of its other layers has."""
+    given = keras.Input((5, 3), name="steps")
+    x = theirs_of.SimpleRNN(4, return_sequences=True)(given)
+    x = theirs_of.Bidirectional(theirs_of.LSTM(2, return_sequences=True, name="d"), name="b")(x)
+    x = theirs_of.Dense(3, name="d")(x)
+    nested = keras.Model(given, theirs_of.LSTM(3)(x), name="nested")
+    return keras.Sequential([keras.Input((5, 3)), nested, theirs_of.Dense(2, name="d")])
+
+
+def distributed() -> keras.Model:
+    given = keras.Input((5, 4, 3), name="steps")
+    x = theirs_of.TimeDistributed(theirs_of.Dense(4), name="each")(given)
+    pixel = keras.Input((4, 4))
+    y = theirs_of.Conv1D(4, 2, name="c")(pixel)
+    y = theirs_of.BatchNormalization(name="n")(y)
+    y = theirs_of.LSTM(4, name="last")(theirs_of.Dense(4, name="each")(y))
+    x = theirs_of.TimeDistributed(keras.Model(pixel, y, name="frame"), name="frames")(x)
+    x = theirs_of.TimeDistributed(theirs_of.Dense(2, activation=theirs_of.PReLU()))(x)
+    model = keras.Model(given, theirs_of.GRU(2)(x))
+    model(np.zeros((1, 5, 4, 3)))  # only a call builds an activation
+    return model
+
+
+@pytest.mark.parametrize("make", [recurrent, both, inside, distributed])
+def test_every_way_gives_the_same_outputs_and_goes_back(tmp_path, make):
+    theirs = make()
+    randomize(theirs)
+    for weight in theirs.trainable_weights:  # no variances
+        weight.assign(weight - 0.75)
+    for ours in saved(theirs, tmp_path):
+        assert_same_outputs(ours, theirs)
+    kerastorch.save_weights(ours, tmp_path / "back.weights.h5")
+    again = make()
+    again.load_weights(tmp_path / "back.weights.h5")
+    for own, weight in zip(again.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(own, weight)
+
+
+@pytest.mark.parametrize("make", [recurrent, both, inside, distributed])
+def test_the_file_has_the_arrays_of_keras(tmp_path, make):
+    theirs = make()
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    ours = kerastorch.load_model(theirs)
+    kerastorch.save_weights(ours, tmp_path / "ours.weights.h5")
+    expected, found = written(tmp_path / "theirs.weights.h5"), written(tmp_path / "ours.weights.h5")
+    arrays = [{n: s for n, (s, _) in one.items() if s is not None} for one in (expected, found)]
+    seeds = [name for name in arrays[0] if "seed_generator" in name]
+    assert arrays[1] == {name: one for name, one in arrays[0].items() if name not in seeds}
+
+
+class Port(nn.Module):
+    """The same layers in a module of one's own, with a layer of torch among them."""
+
+    def __init__(self, built: bool) -> None:
+        super().__init__()
+        self.words = layers.Embedding(7, 3)
+        self.first = layers.Bidirectional(layers.GRU(2, return_sequences=True))
+        self.second = nn.LSTM(4, 3, batch_first=True)
+        self.stack = layers.RNN([layers.LSTMCell(5), layers.LSTMCell(5)], return_sequences=True)
+        self.third = nn.GRU(5, 2, batch_first=True, bidirectional=True)
+        self.head = layers.TimeDistributed(layers.Dense(2))
+        if built:
+            self(torch.zeros(1, 3, dtype=torch.int64))
+
+    def forward(self, x):
+        x = self.second(self.first(self.words(x)))[0]
+        return self.head(self.third(self.stack(x))[0])
+
+
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize("way", ["keras", "h5", "weights.h5", "live", "arrays"])
+def test_a_module_of_ones_own(tmp_path, way, built):
+    cells = [theirs_of.LSTMCell(5), theirs_of.LSTMCell(5)]
+    theirs = keras.Sequential(
+        [
+            keras.Input((5,), dtype="int32"),
+            theirs_of.Embedding(7, 3),
+            theirs_of.Bidirectional(theirs_of.GRU(2, return_sequences=True)),
+            theirs_of.LSTM(3, return_sequences=True),
+            theirs_of.RNN(cells, return_sequences=True),
+            theirs_of.Bidirectional(theirs_of.GRU(2, return_sequences=True)),
+            theirs_of.TimeDistributed(theirs_of.Dense(2)),
+        ]
+    )
+    randomize(theirs)
+    source = {"live": theirs, "arrays": theirs.get_weights()}.get(way)
+    if source is None:
+        source = tmp_path / f"m.{way}"
+        (theirs.save_weights if way == "weights.h5" else theirs.save)(source)
+    ours = Port(built)
+    kerastorch.load_weights(ours, source)
+    x = np.random.default_rng(0).integers(0, 7, (4, 5))
+    with torch.no_grad():
+        found, expected = ours.eval()(torch.tensor(x)), theirs(x)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=2e-6)
+    kerastorch.save_weights(ours, tmp_path / "back.weights.h5")
+    before = theirs.get_weights()
+    theirs.set_weights([0 * value for value in before])
+    theirs.load_weights(tmp_path / "back.weights.h5")
+    for own, weight in zip(theirs.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(own, weight)
+
+
+def test_a_single_live_layer():
+    theirs = theirs_of.Bidirectional(theirs_of.LSTM(3, return_sequences=True))
+    theirs.build((None, 4, 2))
+    ours = layers.Bidirectional(layers.LSTM(3, return_sequences=True))
+    kerastorch.load_weights(ours, theirs)
+    x = torch.rand(2, 4, 2)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=2e-6)
