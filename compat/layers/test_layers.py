@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import re
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from compat.layers.configurations import random_array, relative_difference
+from kerastorch._core.registry import ALIASES
 from kerastorch.layers.base import nesting
 from kerastorch.layers.base.layer import Layer
 from tests.layers.case import LayerCase, each_case, every_case
@@ -36,22 +38,30 @@ def _keras_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def find_keras_class(case: LayerCase) -> Any:
-    """Return Keras's class, which `keras.applications` may have for itself."""
+    """Return Keras's class, which may be known by another name or only in Keras's own files."""
     from keras.src.applications import convnext, inception_resnet_v2
 
     places = (keras.layers, convnext, inception_resnet_v2)
-    return next(getattr(one, case.name) for one in places if hasattr(one, case.name))
+    names = (case.name, *(alias for alias, name in ALIASES.items() if name == case.name))
+    pairs = ((one, name) for one in places for name in names)
+    return next(getattr(one, name) for one, name in pairs if hasattr(one, name))
 
 
 def make_theirs(case: LayerCase, arguments: dict[str, Any]) -> Any:
     """Return Keras's layer; arguments that are our layers become Keras's."""
     given = {
-        name: keras.layers.deserialize(nesting.serialize(value))
-        if isinstance(value, Layer)
-        else value
+        name: convert(value) if name in case.layer.nested_arguments else value
         for name, value in arguments.items()
     }
     return find_keras_class(case)(**given)
+
+
+def convert(value: Any) -> Any:
+    """Return Keras's layers for ours or a list of them, and all else unchanged."""
+    if isinstance(value, list):
+        return [convert(one) for one in value]
+    is_layer = isinstance(value, Layer)
+    return keras.layers.deserialize(nesting.serialize(value)) if is_layer else value
 
 
 def pair(case: LayerCase, **changed: Any) -> tuple[Any, Any]:
@@ -60,7 +70,7 @@ def pair(case: LayerCase, **changed: Any) -> tuple[Any, Any]:
     ours = case.layer(**copy.deepcopy(arguments))
     theirs = make_theirs(case, arguments)
     generator = np.random.default_rng(5)
-    theirs.build(case.shape)
+    theirs.build(*repeat(theirs, case.shape))
     if theirs.get_weights():
         ours.build(case.shape)
         values = []
@@ -70,6 +80,11 @@ def pair(case: LayerCase, **changed: Any) -> tuple[Any, Any]:
         theirs.set_weights(values), ours.set_weights(values)
         getattr(theirs, "finalize_state", lambda: None)()
     return ours, theirs
+
+
+def repeat(layer: Any, given: Any) -> list[Any]:
+    """Return an input, or a shape, as the arguments of Keras's layer: query and value for some."""
+    return [given] * (2 if "query" in inspect.signature(layer.call).parameters else 1)
 
 
 def arrays(case: LayerCase, seed: int, dtype: str = "float32") -> Any:
@@ -90,7 +105,8 @@ def called(layer: Any, x: Any, *, training: bool) -> torch.Tensor:
     torch.manual_seed(11)
     if isinstance(layer, Layer):
         return layer.train(training)(x)
-    return layer(x, training=training) if layer._call_has_training_arg else layer(x)
+    given = repeat(layer, x)
+    return layer(*given, training=training) if layer._call_has_training_arg else layer(*given)
 
 
 def numbers(tensor: torch.Tensor) -> np.ndarray:
@@ -210,8 +226,8 @@ def test_configs_travel_both_ways(case: LayerCase) -> None:
         kept = copy.deepcopy(wanted)
         assert case.layer.from_config(wanted).get_config() == config
         assert wanted == kept
-        again = [theirs.from_config(copy.deepcopy(one)).get_config() for one in (config, kept)]
-        assert again[0] == again[1]
+        again = [theirs.from_config(copy.deepcopy(one)) for one in (config, kept)]
+        assert again[0].get_config() == again[1].get_config()
         through = json.loads(json.dumps(config))
         assert json.dumps(case.layer.from_config(through).get_config()) == json.dumps(config)
 
@@ -228,7 +244,7 @@ def test_shapes_and_weights(case: LayerCase) -> None:
     ours, theirs = pair(case)
     for shape in open_shapes(case.shape):
         try:
-            wanted = theirs.compute_output_shape(shape)
+            wanted = theirs.compute_output_shape(*repeat(theirs, shape))
         except Exception:  # sizes that Keras, too, must know
             continue
         assert ours.compute_output_shape(shape) == tuple(wanted), shape
@@ -245,7 +261,7 @@ def exception_of(case: LayerCase, arguments: Any, *shapes: Any) -> Any:
     try:
         layer = make_theirs(case, arguments)
         for shape in shapes:
-            layer(as_tensors(arrays(replace(case, shape=shape), 0)))
+            layer(*repeat(layer, as_tensors(arrays(replace(case, shape=shape), 0))))
     except Exception as error:
         return type(error)
     return None

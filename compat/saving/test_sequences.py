@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -147,3 +148,20 @@ def test_a_single_live_layer():
     kerastorch.load_weights(ours, theirs)
     x = torch.rand(2, 4, 2)
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("first", ["wrapper", "model"])
+def test_a_model_that_a_wrapper_shares_is_written_once(tmp_path, first):
+    inside = keras.Input((5,))
+    shared = keras.Model(inside, theirs_of.Dense(3, name="d")(inside), name="shared")
+    steps, single = keras.Input((4, 5), name="a"), keras.Input((5,), name="b")
+    own = shared(single)
+    given = steps if first == "wrapper" else steps + theirs_of.Dense(5)(own)[:, None]
+    x = theirs_of.LSTM(3)(theirs_of.TimeDistributed(shared, name="each")(given))
+    theirs = keras.Model([steps, single], [x, own])
+    randomize(theirs)
+    for ours in saved(theirs, tmp_path):
+        assert_same_outputs(ours, theirs)
+    with h5py.File(tmp_path / "m.weights.h5") as file:
+        written_inside = "time_distributed/layer/layers/dense/vars/0" in file["layers"]
+    assert written_inside == (first == "wrapper")

@@ -68,6 +68,21 @@ def depthwise_weight_to_kernel(weight: Tensor, channels: int) -> Tensor:
     return split.permute(*range(2, split.ndim), 0, 1)
 
 
+def heads_weight_to_kernel(weight: Tensor, heads: int) -> Tensor:
+    """Return the view (in, heads, size) of a weight (heads * size, in)."""
+    return torch.unflatten(weight, 0, (heads, -1)).permute(2, 0, 1)
+
+
+def output_weight_to_kernel(weight: Tensor, heads: int, sizes: Sequence[int]) -> Tensor:
+    """Return the view (heads, size, *sizes) of a weight (out, heads * size)."""
+    return torch.unflatten(torch.unflatten(weight.t(), 0, (heads, -1)), -1, tuple(sizes))
+
+
+def swap_steps_and_heads(x: Tensor) -> Tensor:
+    """Return the view of a tensor with axes 1 and 2 swapped."""
+    return x.transpose(1, 2)
+
+
 def empty_weight(
     shape: tuple[int, ...], *, dtype: torch.dtype | None = None, device: torch.device | None = None
 ) -> Tensor:

@@ -74,6 +74,7 @@ class Model(NotScriptable, nn.Module):
         self._modes: tuple[tuple[str, bool], ...] = ()
         self._plan: Any = None  # the CallPlan, never changed after the constructor
         self._program: Any = None
+        self._has_masks = False  # whether calls have masks of their own
         self._attributes: dict[str, str] = {}  # layer name -> attribute
         self._attributes = name_attributes(layers, {*vars(self), *dir(type(self))}, CONSTANT)
         for name, layer in layers.items():
@@ -82,6 +83,7 @@ class Model(NotScriptable, nn.Module):
         self._modes = tuple((self._attributes[name], mode) for name, mode in (modes or {}).items())
         self.train(self.training)
         self._plan, self._inputs = self._make_plan(layers)
+        self._has_masks = any(call.has_mask for call in self._plan.calls)
         for _, name, tensor in self._plan.constants:
             self.register_buffer(name, tensor.clone(), persistent=False)
         if self._declares:
@@ -134,8 +136,8 @@ class Model(NotScriptable, nn.Module):
 
     @property
     def creates_mask(self) -> bool:
-        """Whether a layer inside creates masks, as `Embedding(mask_zero=True)` does."""
-        return any(creates_mask(module) for module in self.layers.values())
+        """Whether a layer inside creates a mask, as `Embedding` does, or is called with one."""
+        return self._has_masks or any(creates_mask(module) for module in self.layers.values())
 
     def reset_states(self) -> None:
         """Set the states of all layers with `stateful=True` to zero."""

@@ -35,6 +35,11 @@ class ModuleCall(NamedTuple):
     dead: tuple[int, ...]  # the slots that no later call reads
     keras_2: bool = False  # whether a file of Keras 1 or 2 says so
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether the call has a mask of its own, which then may be that of the output, too."""
+        return self.kwargs.get("mask") is not None
+
 
 class CallPlan(NamedTuple):
     """What a run of a model computes."""
@@ -60,7 +65,7 @@ def call_module(
 ) -> None:
     """Call a module, and store the outputs that are used in their slots, and their masks."""
     module, inputs = modules[call.attribute], call.inputs
-    if any(slot in masks for slot in call.reads) or creates_mask(module):
+    if call.has_mask or any(slot in masks for slot in call.reads) or creates_mask(module):
         y = _call_with_masks(call, modules, values, masks)
     elif inputs is None:
         y = _call_again(call, modules, *fill_slots((call.args, call.kwargs), values))
@@ -93,9 +98,18 @@ def _call_with_masks(
         y = _call_again(call, modules, args, kwargs)
         if hasattr(module, "compute_mask"):
             first = args[0] if args else kwargs[get_first_argument(module)]
-            found = module.compute_mask(first, mask)
+            found = module.compute_mask(first, mask, **_list_options(module, args, kwargs))
     store_masks(call.outputs, found, masks)
     return y
+
+
+def _list_options(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call on which the output's mask depends."""
+    options: tuple[str, ...] = getattr(module, "call_options", ())
+    given = (
+        {**dict(zip(module.call_arguments, args[1:], strict=False)), **kwargs} if options else {}
+    )
+    return {name: given[name] for name in options if name in given}
 
 
 def _call_again(

@@ -76,6 +76,7 @@ class Lowering:
         names = dict.fromkeys(call.attribute for call in self.plan.calls)
         modules: dict[str, Any] = {name: self.modules.get(name) for name in names}
         masked = any(map(creates_mask, modules.values()))
+        masked = masked or any(call.has_mask for call in self.plan.calls)
         if masked or all(one.attribute is None for one in steps):
             steps = []
         inside = () if masked else (name for name, one in modules.items() if carries_masks(one))

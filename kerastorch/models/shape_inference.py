@@ -139,7 +139,8 @@ def _list_shape_arguments(layer: Layer, args: Any, kwargs: Mapping[str, Any]) ->
     accepted = inspect.signature(layer.compute_output_shape).parameters
     named = {f"{name}_shape": shape for name, shape in given.items()}
     known = {name: shape for name, shape in named.items() if UNKNOWN not in iterate_shapes(shape)}
-    return {name: shape for name, shape in known.items() if name in accepted}
+    options = {name: given[name] for name in layer.call_options if name in given}
+    return {name: shape for name, shape in known.items() if name in accepted} | options
 
 
 # Classes of torch whose output has the shape of the input

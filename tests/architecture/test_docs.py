@@ -28,6 +28,7 @@ README_LINES = 150
 FOLDER_LINES = 40
 LONGER = {"compat": 60}  # folder -> lines of its README
 DIGITS = ROOT / "compat" / "digits"
+TEXT = ROOT / "compat" / "golden" / "text.keras"
 LABELS = {"keras", "train.py"}  # blocks that other tests run
 within_torch = pytest.mark.filterwarnings(
     "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
@@ -43,6 +44,7 @@ def folder(tmp_path, monkeypatch):
     """Return a folder with the files that the documents read, as the current one."""
     shutil.copy(DIGITS / "digits.keras", tmp_path / "model.keras")
     shutil.copy(DIGITS / "digits.reference.npz", tmp_path / "model.reference.npz")
+    shutil.copy(TEXT, tmp_path)
     write_custom(tmp_path / "custom.keras")
     (tmp_path / "compat").symlink_to(ROOT / "compat")
     monkeypatch.chdir(tmp_path)

@@ -32,7 +32,8 @@ MOVES = {
     "permute", "movedim", "moveaxis", "transpose", "swapaxes", "swapdims", "rollaxis", "t",
     "T", "mT", "H", "mH", "einsum", "einops",
 }  # fmt: skip
-MOVED_IN = {  # outside of _core.layout: matrices, softmax over several axes, and a contraction
+MOVED_IN = {  # outside of _core.layout: matrices, softmax over several axes, and contractions
+    "_ops.attention": {"einsum"},
     "activations.functions": {"movedim"},
     "initializers.random_initializers": {"T"},
     "layers.convolution.local": {"einsum"},

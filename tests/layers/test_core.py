@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from kerastorch.layers import Dense, Identity, InputLayer
+from kerastorch.layers import Dense, EinsumDense, Identity, InputLayer
 from tests.layers.case import batch, cases
 
 SHAPE = {"shape": (3, 2, 5), "other": [(6, 4, 5)], "refused": [(3, 2, 4), (5,)]}
@@ -17,6 +17,23 @@ REFUSED_ARGUMENTS = [
     ("activation", "foo", ValueError),
     ("lora_rank", -1, ValueError),
 ]
+EINSUM = {
+    "shape": (3, 2, 5),
+    "other": [(6, 2, 5)],
+    "integers": "converted",
+    "integers_agree": False,  # Keras on torch multiplies no integers
+    "refused_arguments": [
+        *(("equation", e, ValueError) for e in ("abc", "ab,bc->ad", "...a,ab->b...")),
+        ("activation", "foo", ValueError),
+        ("bias_axes", "z", ValueError),
+        ("colour", 1, ValueError),
+    ],
+    "refused_here": [
+        ("quantization_config", "int8", ValueError),
+    ],
+    "in_double": False,
+}
+RANDOM_BIAS = {"bias_initializer": "random_normal"}
 CASES = [
     *cases(
         Dense,
@@ -44,6 +61,23 @@ CASES = [
         refused=[(4, 2), ()],
         refused_arguments=REFUSED_ARGUMENTS,
         in_double=False,
+    ),
+    *cases(
+        EinsumDense,
+        {"equation": "abc,cd->abd", "output_shape": (2, 4), "bias_axes": "d", **RANDOM_BIAS},
+        {"equation": "abc,cde->abde", "output_shape": (2, 2, 3), "bias_axes": "e"},
+        {"equation": "...x,xy->...y", "output_shape": 4, "activation": "relu"},
+        {"equation": "abc,cd->adb", "output_shape": (4, 2), "bias_axes": "db", **RANDOM_BIAS},
+        {"equation": "abc,cd->abd", "output_shape": (2, 4), "lora_rank": 2, "lora_alpha": 3},
+        {"equation": "...x,xy->...y", "output_shape": 4, "kernel_regularizer": "l2"},
+        refused=[(3, 2, 4), (5,)],
+        **EINSUM,
+    ),
+    *cases(
+        EinsumDense,
+        {"equation": "ab...,bd->ad...", "output_shape": 3, "bias_axes": "d", "activation": "tanh"},
+        refused=[(3, 3, 5), (5,)],
+        **EINSUM,
     ),
     *cases(
         Identity,
@@ -138,3 +172,13 @@ def test_what_an_input_layer_refuses():
     for arguments in ({}, {"shape": (2,), "batch_shape": (1, 2)}):
         with pytest.raises(ValueError, match="`shape` must be given where `batch_shape` is not"):
             InputLayer(**arguments)
+
+
+def test_sizes_of_an_equation_may_be_open():
+    layer = EinsumDense("abc,cd->abd", output_shape=(None, 4), bias_axes="d")
+    assert layer.compute_output_shape((None, None, 5)) == (None, None, 4)
+    for steps in (2, 7):
+        x = batch((3, steps, 5))
+        assert_close(layer(x), x @ layer.kernel + layer.bias)
+    with pytest.raises(ValueError, match="known sizes"):
+        EinsumDense("abc,cd->abd", output_shape=(None, 4)).build((None, 3, None))

@@ -16,7 +16,7 @@ def move_states(
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
     if kwargs.pop("constants", None):
         raise ValueError(f"{cls.__name__}: `constants` must be left out of a call.")
-    if not args or not isinstance(args[0], list):  # a tuple is one tensor
+    if not args or type(args[0]) not in (list, tuple):  # a reference to a tensor is a named tuple
         return args, kwargs
     first, *states = args[0]
     if states:

@@ -30,6 +30,8 @@ class Computation:
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
     supports_masking = False  # the output has the mask of the input
     masks_of_keras_2 = False  # whether masks are those of Keras 1 and 2: in a model of theirs
+    # Of `call_arguments`, those that `compute_output_shape` and `compute_mask` take, too
+    call_options: ClassVar[tuple[str, ...]] = ()
     creates_mask = False  # the output may have a mask where no input has one
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:

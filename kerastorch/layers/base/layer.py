@@ -211,14 +211,14 @@ class Layer(LazyLayer, Computation):
                 self._policy = dtype_policies.DTypePolicy(dtype_policies.get_dtype_name(new))
         return super()._apply(fn, recurse)
 
-    def _as_tensor(self, inputs: Any) -> Tensor:
-        """Convert the inputs to a tensor; arrays go to the weights' device."""
+    def _as_tensor(self, inputs: Any, argument: str = "inputs") -> Tensor:
+        """Convert an argument to a tensor; arrays go to the weights' device."""
         if isinstance(inputs, Tensor):
             return inputs
         found = to_tensor(inputs) if hasattr(inputs, "__array__") else None
         if found is None:
             rule = "a tensor or an array of real numbers"
-            self._refuse_argument("inputs", rule, inputs, find_remedy(inputs))
+            self._refuse_argument(argument, rule, inputs, find_remedy(inputs))
         first = self._find_first_tensor()
         return found if first is None else found.to(first.device)
 

@@ -46,7 +46,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 
     def _uses_weight(self, spec: WeightSpec) -> bool:
         """Return whether the layer has the weight with its arguments."""
-        return spec.when is None or bool(getattr(self, spec.when))
+        return spec.is_on(lambda name: getattr(self, name))
 
     def _starts_frozen(self, spec: WeightSpec) -> bool:
         """Return whether the weight starts without gradients."""
@@ -67,7 +67,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         """Return Keras's names of the weights of a layer with this config."""
         defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
         given, specs = {**defaults, **config}, [s for s in cls.weight_specs if s.in_keras]
-        return tuple(s.name for s in specs if s.when is None or given.get(s.when))
+        return tuple(s.name for s in specs if s.is_on(given.get))
 
     @property
     def weights(self) -> list[Tensor]:

@@ -11,14 +11,16 @@ from torch import Tensor
 from ..._core.arrays import to_tensor
 
 
-def to_mask(layer: Any, mask: Any, shape: Sequence[int], device: torch.device) -> Tensor:
+def to_mask(
+    layer: Any, mask: Any, shape: Sequence[int], device: torch.device, argument: str = "mask"
+) -> Tensor:
     """Return a mask as a boolean tensor; refuse one that does not broadcast to a shape."""
     found: Any = mask if isinstance(mask, Tensor) else to_tensor(mask)
     if found is None:
-        layer._refuse_argument("mask", "a tensor or an array of booleans", mask)
+        layer._refuse_argument(argument, "a tensor or an array of booleans", mask)
     pairs = zip(found.shape, shape, strict=False)
     if found.ndim != len(shape) or any(own not in (1, size) for own, size in pairs):
-        layer._refuse_argument("mask", f"of the shape {tuple(shape)}", tuple(found.shape))
+        layer._refuse_argument(argument, f"of the shape {tuple(shape)}", tuple(found.shape))
     result: Tensor = found.to(device=device, dtype=torch.bool)
     return result
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from ... import dtype_policies
 from ..._core.registry import ALIASES, LAYERS, OLD_NAMES
 from .layer import Layer
 from .weights import Callback, WeightView
@@ -43,6 +44,11 @@ class LayerOwner(Layer):
     def weight_names(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Return Keras's names of the weights of a layer with this config."""
         return tuple(name for _, names in cls.weight_groups(config) for name in names)
+
+    @property
+    def dtype_policy(self) -> dtype_policies.DTypePolicy:
+        """The dtype policy; after `.half()`, `.double()` and the like, that dtype."""
+        return self._policy
 
     @property
     def built(self) -> bool:

@@ -30,8 +30,19 @@ class WeightSpec(NamedTuple):
     empty: Callable[..., Tensor] = torch.empty  # makes a tensor of a shape in PyTorch's order
     dtype: torch.dtype | None = None  # one that does not depend on the layer's policy
     buffer: bool = False  # a buffer, such as a moving mean, and not a parameter
-    when: str | None = None  # the layer's attribute that turns the weight on
+    when: str | tuple[str, ...] | None = None  # the layer's attributes that turn the weight on
     in_keras: bool = True  # whether Keras has it: torch.nn's LSTM has one more bias
+    group: str = ""  # the path of the group below the layer's own where Keras 3 stores it
+
+    @property
+    def path(self) -> str:
+        """Keras's name, after the group if there is one: two groups may have the same names."""
+        return f"{self.group}/{self.name}" if self.group else self.name
+
+    def is_on(self, get: Callable[[str], Any]) -> bool:
+        """Return whether the attributes, which `get` returns, turn the weight on."""
+        names = (self.when,) if isinstance(self.when, str) else self.when or ()
+        return all(map(get, names))
 
     def view_weight(self, layer: Any, tensor: Tensor) -> WeightView:
         """Return the weight as Keras sees it."""
@@ -115,9 +126,9 @@ def is_lazy(tensor: Any) -> bool:
 
 
 def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Shape] | None:
-    """Infer all parameters' shapes from Keras's shapes of some, by Keras's names; else None."""
+    """Infer all parameters' shapes from Keras's shapes of some, by `WeightSpec.path`; else None."""
     weight_specs = {
-        spec.name: spec for spec in layer.weight_specs if spec.in_keras and layer._uses_weight(spec)
+        spec.path: spec for spec in layer.weight_specs if spec.in_keras and layer._uses_weight(spec)
     }
     if not saved or not saved.keys() <= weight_specs.keys():
         return None

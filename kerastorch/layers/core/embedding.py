@@ -64,7 +64,7 @@ class Embedding(Layer, TorchCounterpart):
         ((1, 3, 2), [[True, True, False]])
     """
 
-    weight_specs = (
+    weight_specs: ClassVar[tuple[WeightSpec, ...]] = (
         declare_weight("weight", "embeddings"),
         _declare_factor("lora_embeddings_a"),
         _declare_factor("lora_embeddings_b"),
@@ -74,16 +74,16 @@ class Embedding(Layer, TorchCounterpart):
         "W_regularizer": "embeddings_regularizer",
         "W_constraint": "embeddings_constraint",
     }
-    fixed_arguments = ("input_dim", "output_dim")
+    fixed_arguments: ClassVar[tuple[str, ...]] = ("input_dim", "output_dim")
     returns_new_tensor = True
     _gradient_needs_output = False
     _omit_config_if_unset = ("lora_rank", "lora_alpha")
     _never_in_config = ("weights",)
-    _config_keys_first = (
+    _config_keys_first: ClassVar[tuple[str, ...]] = (
         *("input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer"),
         "activity_regularizer",
     )
-    _config_keys_last = ("lora_rank", "lora_alpha")
+    _config_keys_last: ClassVar[tuple[str, ...]] = ("lora_rank", "lora_alpha")
     torch_name = "Embedding"
     torch_arguments: ClassVar = {"num_embeddings": "input_dim", "embedding_dim": "output_dim"}
     torch_only: ClassVar = {

@@ -46,9 +46,7 @@ class RecurrentCell(RecurrentUnit):
         Raises:
             ValueError: An argument has another shape.
         """
-        kernel = self._tensor(self.weight_specs[0].parameter)
-        x, compute = self._cast(self._as_tensor(inputs), kernel.dtype)
-        x = x.to(compute)
+        x = self._cast_input(self._as_tensor(inputs))
         self._require_rank(x)
         self._require_size(x, "inputs")
         sizes = [self.units] * self._state_count

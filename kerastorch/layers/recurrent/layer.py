@@ -131,7 +131,7 @@ class RecurrentLayer(Layer):
                 remedy = "Call `reset_states()` before another size."
                 rule = f"of a size that leads to states of the kept shape {kept}"
                 self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
-            return _convert(self.states, x)
+            return convert_states(self.states, x)
         return _zeros(sizes, x)
 
     def reset_states(self, states: Any = None) -> None:
@@ -211,5 +211,6 @@ def _detach(states: Any) -> States:
     return [_detach(s) if isinstance(s, (list, tuple)) else s.detach() for s in states]
 
 
-def _convert(states: Any, x: Tensor) -> States:
-    return [_convert(s, x) if isinstance(s, (list, tuple)) else s.to(x) for s in states]
+def convert_states(states: Any, x: Tensor) -> States:
+    """Return states in the dtype of a tensor, on its device."""
+    return [convert_states(s, x) if isinstance(s, (list, tuple)) else s.to(x) for s in states]

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from ..._core.config_versions import require_keras_1
 from ..._core.registry import keras_layer
 from ..._ops.recurrent.loop import States, Step, scan
+from ..._ops.tracing import is_autocast_enabled
 from ..base import nesting
 from ..base.config import make_layer
 from ..base.layer import Layer
 from ..base.owner import LayerOwner, nest_groups
-from .layer import RecurrentLayer
+from .layer import RecurrentLayer, convert_states
 from .unit import RecurrentUnit, read_states
 
 __all__ = ["RNN", "StackedRNNCells"]
@@ -219,8 +220,7 @@ class RNN(LayerOwner, RecurrentLayer):
 
     def _prepare_input(self, inputs: Any) -> Tensor:
         x = self._as_tensor(inputs)
-        first = self._find_first_tensor()
-        return self._cast(x, x.dtype if first is None else first.dtype)[0]
+        return self._cast(x, x.dtype)[0]
 
     def _require_fit(self, x: Tensor) -> None:
         """Raise a ValueError for an input whose last size the first cell does not fit."""
@@ -229,10 +229,19 @@ class RNN(LayerOwner, RecurrentLayer):
             cell._require_size(x, "sequences", self)
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
+        y, states = self._run_cell(x, states, mask, self.zero_output_for_mask)
+        if is_autocast_enabled(x.device.type):
+            return y, states
+        return y.to(x.dtype), convert_states(states, x)  # the cell may compute in another dtype
+
+    def _run_cell(
+        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+    ) -> tuple[Tensor, States]:
         cell: Any = self.cell
-        zero_output = self.zero_output_for_mask
         if not isinstance(cell, RecurrentUnit):
             return scan(make_cell_step(cell, x), x, states, mask, zero_output)
+        x = cell._cast_input(x)
+        states = convert_states(states, x)
         inputs, recurrent = cell._sample_masks(x)
         if recurrent is None and not isinstance(inputs, list) and cell._can_fuse(x):
             x = x if inputs is None else x * inputs[:, None]
@@ -267,9 +276,14 @@ def make_cell_step(cell: Any, like: Tensor) -> Step:
     if not isinstance(cell, RecurrentUnit):
         return lambda x, states: cell(x, states)
     size = cell._weights(like)[0].shape[1]
-    inputs, recurrent = cell._sample_masks(like.new_empty(like.shape[0], size))
+    like = cell._cast_input(like.new_empty(like.shape[0], size))
+    inputs, recurrent = cell._sample_masks(like)
     step = cell._make_step(like, recurrent)
-    return lambda x, states: step(cell._project(x, inputs), states)
+
+    def cast_and_step(x: Tensor, states: States) -> tuple[Tensor, States]:
+        return step(cell._project(x.to(like), inputs), convert_states(states, like))
+
+    return cast_and_step
 
 
 def _write_common(layer: Layer) -> dict[str, Any]:

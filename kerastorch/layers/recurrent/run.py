@@ -27,9 +27,7 @@ class RecurrentRun(RecurrentLayer, RecurrentUnit):
                 self._refuse_argument(name, "True or False", value)
 
     def _prepare_input(self, inputs: Any) -> Tensor:
-        first = self._tensor(self.weight_specs[0].parameter)
-        x, compute = self._cast(self._as_tensor(inputs), first.dtype)
-        return x.to(compute) if x.is_floating_point() else x
+        return self._cast_input(self._as_tensor(inputs))
 
     def _require_fit(self, x: Tensor) -> None:
         self._require_size(x, "sequences")

@@ -204,6 +204,12 @@ class RecurrentUnit(Layer):
         between = (self._input_rank or 2) - 2
         return [None, *[None] * between, weight[1]] if len(weight) == 2 else None
 
+    def _cast_input(self, x: Tensor) -> Tensor:
+        """Cast an input to the dtype that the unit computes in."""
+        kernel = self._tensor(self.weight_specs[0].parameter)
+        x, compute = self._cast(x, kernel.dtype)
+        return x.to(compute)
+
     def _require_size(self, x: Tensor, argument: str, owner: Any = None) -> None:
         """Raise a ValueError for an input whose last size the kernel does not fit."""
         size = self.weight_specs[0].view(self._tensor(self.weight_specs[0].parameter)).shape[0]

@@ -22,11 +22,6 @@ class Wrapper(LayerOwner):
     supports_masking = True
 
     @property
-    def dtype_policy(self) -> dtype_policies.DTypePolicy:
-        """The dtype policy; after `.half()`, `.double()` and the like, that dtype."""
-        return self._policy
-
-    @property
     def _compute_type(self) -> torch.dtype:
         return dtype_policies.to_torch_dtype(self.compute_dtype)
 

@@ -87,11 +87,12 @@ class ParameterSlot:
 
 
 def group_unbuilt_shapes(arrays: Mapping[ParameterSlot, Weight]) -> dict[Layer, dict[str, Shape]]:
-    """Return the shapes of the arrays for each unbuilt layer, by Keras's names."""
+    """Return the shapes of the arrays for each unbuilt layer, by `WeightSpec.path`."""
     grouped: dict[Layer, dict[str, Shape]] = {}
     for target, weight in arrays.items():
         if target.unbuilt and isinstance(target.owner, Layer):
-            grouped.setdefault(target.owner, {})[target.name] = weight.shape
+            paths = {spec.parameter: spec.path for spec in target.owner.weight_specs}
+            grouped.setdefault(target.owner, {})[paths[target.parameter]] = weight.shape
     return grouped
 
 
@@ -161,6 +162,8 @@ def _put_in_groups(layer: Layer, targets: list[ParameterSlot]) -> list[Parameter
         return targets
     arguments = {name: getattr(layer, name, None) for name in layer.arguments()}
     pairs = [(name, group) for group, names in layer.weight_groups(arguments) for name in names]
+    if [name for name, _ in pairs] == [target.name for target in targets]:
+        return [replace(t, group=g) for t, (_, g) in zip(targets, pairs, strict=True)]
     groups = dict(reversed(pairs))  # the first one of a name
     return [replace(target, group=groups.get(target.name, "")) for target in targets]
 

@@ -82,7 +82,8 @@ class _Grouping:
         saved = {path: self.layers[path].name for _, path in pairs if path in self.layers}
         if {saved.get(path) for _, path in pairs} == {spec.name for spec, _ in pairs}:
             self.crossed += [path for spec, path in pairs if saved.get(path) != spec.name]
-        for spec, path in pairs:
+        paths = {spec.name: path for spec, path in pairs}
+        for spec, path in [*pairs, *_find_wrapped_models(model, paths)]:
             inner = (*names, spec.name)
             if spec.model is not None:
                 yield from self.assign_keras3(spec.model, f"{path}/", inner)
@@ -90,11 +91,20 @@ class _Grouping:
             below_it = self.below.get(path, ())
             parts_of_it = below_it if spec.class_name in LAYERS else _keep_activations(below_it)
             weights, kind = self._take_tree(path, parts_of_it), get_group_name(spec)
+            for argument, name in () if weights else _list_wrapped(spec):
+                weights += self._share(argument, paths.get(name))  # of a model that came first
             yield SourceLayer(inner, path, _add_names(weights, spec), kind, spec, container)
             for below in below_it:
                 if below not in self.used:  # a layer inside a custom layer
                     parts = below.removeprefix(f"{path}/").split("/")
                     yield SourceLayer((*inner, *parts), below, self._take(below))
+
+    def _share(self, argument: str, path: str | None) -> tuple[Weight, ...]:
+        """Return the weights of a model for the wrapper that has it as an argument, too."""
+        if path is None:
+            return ()
+        found = self._take_tree(path, self.below.get(path, ()))
+        return tuple(replace(weight, group=f"{argument}/{weight.group}") for weight in found)
 
     def _list_groups(self, container: str) -> dict[str, bool]:
         """Return the names of the groups in a container, and whether they have weights."""
@@ -172,6 +182,31 @@ def _cut_inner_names(prefix: Names, grouped: Collection[str]) -> Names:
     """Leave out what follows the name of a layer with layers inside, which are parts of it."""
     ends = [end for end, name in enumerate(prefix, 1) if name in grouped]
     return prefix[: ends[0]] if ends else prefix
+
+
+def _list_wrapped(spec: LayerSpec) -> Iterator[tuple[str, str]]:
+    """Yield the arguments of a wrapper that hold a layer or model, and the names of these."""
+    kind = LAYERS.get(spec.class_name)
+    for argument in kind.nested_arguments if kind else ():
+        entry = spec.config.get(argument)
+        config = entry.get("config") if isinstance(entry, Mapping) else None
+        if isinstance(config, Mapping) and isinstance(config.get("name"), str):
+            yield argument, config["name"]
+
+
+def _find_wrapped_models(
+    model: ModelSpec, paths: Mapping[str, str]
+) -> Iterator[tuple[LayerSpec, str]]:
+    """Yield models without a group that a wrapper, which Keras wrote first, has in its own."""
+    inside = {
+        name: f"{paths[spec.name]}/{argument}"
+        for spec in model.layers
+        for argument, name in _list_wrapped(spec)
+        if spec.name in paths
+    }
+    for spec in _list_own_layers(model):
+        if spec.model is not None and spec.name not in paths and spec.name in inside:
+            yield spec, inside[spec.name]
 
 
 def _keep_activations(paths: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from kerastorch.layers import (
 )
 
 from ..case import NoModule, cases
+from ..wrappers.rows import INNER
 
 REFUSED: list[tuple[str, Any, type[Exception]]] = [
     ("units", 0, ValueError),
@@ -79,6 +80,19 @@ CASES = [
         in_double=False,
         exempt=SECOND_BIAS,
     ),
+    *cases(
+        RNN,
+        {"cell": GRUCell(3, **GLOROT)},
+        {"cell": LSTMCell(3, **GLOROT), "return_sequences": True},
+        {"cell": [LSTMCell(3, **GLOROT), SimpleRNNCell(2, **GLOROT)], "go_backwards": True},
+        shape=(2, 5, 4),
+        other=[(3, 5, 4)],
+        refused=[(2, 4), (2, 5, 3), (2, 0, 4)],
+        refused_arguments=[("cell", 3, ValueError)],
+        integers="converted",
+        in_double=False,
+        exempt=INNER,
+    ),
 ]
 
 # A cell is called with its states, so that the tests of every layer do not apply.
@@ -87,5 +101,4 @@ CELLS = [
     for cell in (LSTMCell, GRUCell, SimpleRNNCell)
     for case in cases(cell, {"units": 3}, shape=(2, 4))
 ]
-CELLS += cases(RNN, {"cell": LSTMCell(3)}, shape=(2, 5, 4))
 CELLS += cases(StackedRNNCells, {"cells": [LSTMCell(3), GRUCell(2)]}, shape=(2, 4))
