@@ -95,9 +95,7 @@ def _compare_inner(layer: Layer, argument: str, spec: LayerSpec, custom: Custom)
             forced = {key: getattr(module, key) for key in getattr(layer, "forced_arguments", ())}
             inner = replace(spec, class_name=name, config={**config, **forced})
             where = f"{argument}[{number}]" if many else argument
-            for line in _compare_layers(module, inner, custom):
-                if not line.startswith("zero_output_for_mask"):  # Bidirectional sets it
-                    yield f"{where}: {line}"
+            yield from (f"{where}: {line}" for line in _compare_layers(module, inner, custom))
 
 
 def _is_compared(cls: type[Layer], argument: str) -> bool:

@@ -8,7 +8,7 @@ from kerastorch.layers import GRU, LSTM
 X, H, C = (TensorRef(name, 0, 0) for name in ("x", "h", "c"))
 
 
-@pytest.mark.parametrize("args", [[X], [[X]], [(X,)]])
+@pytest.mark.parametrize("args", [[X], [[X]]])
 def test_a_call_on_one_tensor(args):
     assert LSTM.upgrade_call(args, {"mask": None}) == ([X], {})
 
