@@ -36,7 +36,10 @@ MOVED_IN = {  # outside of _core.layout: matrices, softmax over several axes, an
     "_ops.attention": {"einsum"},
     "activations.functions": {"movedim"},
     "initializers.random_initializers": {"T"},
+    "layers.attention.attention": {"transpose"},
     "layers.convolution.local": {"einsum"},
+    "layers.core.einsum_dense": {"einsum"},
+    "layers.wrappers.spectral_normalization": {"T"},
     "regularizers": {"T"},
 }
 

@@ -163,8 +163,6 @@ def _put_in_groups(layer: Layer, targets: list[ParameterSlot]) -> list[Parameter
         return targets
     arguments = {name: getattr(layer, name, None) for name in layer.arguments()}
     pairs = [(name, group) for group, names in layer.weight_groups(arguments) for name in names]
-    if [name for name, _ in pairs] == [target.name for target in targets]:
-        return [replace(t, group=g) for t, (_, g) in zip(targets, pairs, strict=True)]
     groups = dict(reversed(pairs))  # the first one of a name
     return [
         target if target.group else replace(target, group=groups.get(target.name, ""))
