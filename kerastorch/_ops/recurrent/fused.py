@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import functional as F
 
 from ..tracing import is_autocast_enabled, is_exporting
 
@@ -51,12 +52,10 @@ def run_lstm(
     steps, units = x.shape[1], h.shape[1]
     order = mask.cumsum(1)  # of the valid steps, from 1 on
     target = torch.where(mask, order - 1, steps)[..., None]
-    given = torch.cat([x, x.new_zeros(*x.shape[:2], 1)], -1)
-    empty = torch.cat([x.new_zeros(x.shape[0], steps + 1, x.shape[2]),
-                       x.new_ones(x.shape[0], steps + 1, 1)], -1)  # fmt: skip
+    given = F.pad(x, (0, 1))
+    empty = F.pad(x.new_zeros(x.shape[0], steps + 1, x.shape[2]), (0, 1), value=1.0)
     moved = empty.scatter(1, target.expand_as(given), given)[:, :steps]
-    gates = x.new_tensor([-_FROZEN, _FROZEN, 0.0, 0.0]).repeat_interleave(units)
-    extended = torch.cat([weights[0], gates[:, None].to(weights[0])], 1)
+    extended = _add_feature(weights[0], [-_FROZEN, _FROZEN, 0.0, 0.0])
     y, _, c = _call_lstm(moved, h, c, [extended, *weights[1:]])
     source = (order - 1).clamp(min=0)
     y = y.gather(1, source[..., None].expand(-1, -1, units))
@@ -77,17 +76,21 @@ def run_gru(
     One more feature, 1 in the masked steps, opens the update gate there, which keeps the state.
     """
     if mask is not None:
-        units = state.shape[1]
         padding = torch.where(mask, 0.0, 1.0)[..., None].to(x)
         x = torch.cat([torch.where(mask[..., None], x, 0), padding], -1)
-        gates = x.new_tensor([0.0, _FROZEN, 0.0]).repeat_interleave(units)
-        weights = [torch.cat([weights[0], gates[:, None].to(weights[0])], 1), *weights[1:]]
+        weights = [_add_feature(weights[0], [0.0, _FROZEN, 0.0]), *weights[1:]]
     biased = len(weights) > 2
     y, h = torch._VF.gru(x, state[None], weights, biased, 1, 0.0, False, False, True)
     if mask is not None:
         shown = mask if zero_output else mask.cumsum(1) > 0
         y = torch.where(shown[..., None], y, 0)
     return y, h[0]
+
+
+def _add_feature(weight: Tensor, gates: list[float]) -> Tensor:
+    """Return a weight with one more input feature, which adds a number to each gate."""
+    column = weight.new_tensor(gates)[:, None].expand(-1, weight.shape[0] // len(gates))
+    return torch.cat([weight, column.reshape(-1, 1)], 1)
 
 
 def _call_lstm(

@@ -74,7 +74,7 @@ class LSTMUnit(RecurrentCounterpart, RecurrentUnit):
         kernel, recurrent, bias = self._weights(x)
         weights = [kernel, recurrent]
         if bias is not None:
-            weights += [bias, torch.zeros_like(bias)]
+            weights += [bias, self._tensor(self.weight_specs[3].parameter).to(bias)]
         return run_lstm(x, states, weights, mask, zero_output)
 
 

@@ -207,6 +207,9 @@ class RecurrentUnit(Layer):
     def _cast_input(self, x: Tensor) -> Tensor:
         """Cast an input to the dtype that the unit computes in."""
         kernel = self._tensor(self.weight_specs[0].parameter)
+        policy = self._policy
+        if x.dtype is kernel.dtype and policy.compute_dtype == policy.variable_dtype:
+            return x  # the usual case, faster
         x, compute = self._cast(x, kernel.dtype)
         return x.to(compute)
 
