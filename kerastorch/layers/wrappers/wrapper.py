@@ -12,7 +12,7 @@ from ... import dtype_policies
 from ..._ops.tracing import is_autocast_enabled
 from ..base.owner import LayerOwner
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 class Wrapper(LayerOwner):
@@ -40,7 +40,9 @@ class Wrapper(LayerOwner):
             return y
         return y.to(self._compute_type)
 
-    def _call_inner(self, argument: str, x: Tensor, function: Callable[[], T], **related: Any) -> T:
+    def _call_inner(
+        self, argument: str, x: Tensor, function: Callable[[], Result], **related: Any
+    ) -> Result:
         """Call a function that calls the inner layers; name this layer where they refuse `x`."""
         try:
             return function()
