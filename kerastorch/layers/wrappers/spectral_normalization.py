@@ -128,12 +128,12 @@ class SpectralNormalization(Wrapper):
         super()._build(input_shape, argument)
 
     def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
-        spec: Any = _find_kernel_spec(self.layer)
-        kernel = self.layer._tensor(spec.parameter)
-        if not self.layer.built:
-            sizes = self.layer._weight_shapes(shape, argument)[spec.parameter]
-            kernel = torch.empty(sizes, device="meta")
-        return {"vector_u": (1, self.layer._view_in_keras_order(spec, kernel).shape[-1])}
+        if self.layer.built:
+            return {"vector_u": (1, self._view_kernel().shape[-1])}
+        spec = _find_kernel_spec(self.layer)
+        sizes = self.layer._weight_shapes(shape, argument)[spec.parameter]
+        kernel = self.layer._view_in_keras_order(spec, torch.empty(sizes, device="meta"))
+        return {"vector_u": (1, kernel.shape[-1])}
 
     def _complete_shapes(self, shapes: Mapping[str, Shape]) -> dict[str, Shape] | None:
         vector = shapes.get("vector_u", ())
