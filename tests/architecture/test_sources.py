@@ -33,7 +33,7 @@ MOVES = {
     "T", "mT", "H", "mH", "einsum", "einops",
 }  # fmt: skip
 MOVED_IN = {  # outside of _core.layout: matrices, softmax over several axes, and contractions
-    "_ops.attention": {"einsum"},
+    "_ops.attention.heads": {"einsum"},
     "activations.functions": {"movedim"},
     "initializers.random_initializers": {"T"},
     "layers.attention.attention": {"transpose"},

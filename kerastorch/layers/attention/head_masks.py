@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..._ops.attention import expand_mask, make_causal_mask, make_window_mask
+from ..._ops.attention.heads import expand_mask, make_causal_mask, make_window_mask
 from ..base.masks import to_mask
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..._core.seeds import SeedGenerator
-from ..._ops.attention import attend, attend_fused, can_fuse_attention, make_causal_mask
+from ..._ops.attention.heads import attend, attend_fused, can_fuse_attention, make_causal_mask
 from .head_masks import join_masks
 from .projections import INPUTS, HeadProjections
 

@@ -61,7 +61,7 @@ def test_masks(ours: Any, theirs: Any, arguments: dict[str, Any]) -> None:
     query, value, key = torch.randn(3, 4, 6), torch.randn(3, 5, 7), torch.randn(3, 5, 8)
     mine.build(query.shape, value.shape, key.shape)
     yours.build(query.shape, value.shape, key.shape)
-    mine.set_weights([GENERATOR.normal(size=w.shape) for w in mine.get_weights()])
+    mine.set_weights([GENERATOR.normal(size=w.shape) / 2 for w in mine.get_weights()])
     yours.set_weights(mine.get_weights())
     padding = itertools.product((None, QUERY_MASK), (None, VALUE_MASK), (None, KEY_MASK))
     flags = itertools.product((False, True), (False, True))
@@ -123,7 +123,7 @@ def make_model(query_mask: bool, scores: bool, dropout: float) -> Any:
     outputs, *weights = found if scores else [found]
     more = kl.MultiHeadAttention(2, 3)(query=outputs, value=outputs)
     model = keras.Model([first, second, mask], [kl.LSTM(3)(outputs), more, *weights])
-    model.set_weights([GENERATOR.normal(size=w.shape) for w in model.get_weights()])
+    model.set_weights([GENERATOR.normal(size=w.shape) / 2 for w in model.get_weights()])
     return model
 
 

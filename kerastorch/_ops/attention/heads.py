@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from .._core.layout import swap_steps_and_heads
+from ..._core.layout import swap_steps_and_heads
 
 
 def can_fuse_attention() -> bool:
