@@ -39,7 +39,6 @@ MOVED_IN = {  # outside of _core.layout: matrices, softmax over several axes, an
     "layers.attention.attention": {"transpose"},
     "layers.convolution.local": {"einsum"},
     "layers.core.einsum_dense": {"einsum"},
-    "layers.wrappers.spectral_normalization": {"T"},
     "regularizers": {"T"},
 }
 

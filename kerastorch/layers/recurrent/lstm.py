@@ -20,7 +20,7 @@ from .unit import Masks, RecurrentUnit, declare_weights
 __all__ = ["LSTM", "LSTMCell"]
 
 
-class LSTMUnit(RecurrentCounterpart, RecurrentUnit):
+class LSTMUnit(RecurrentUnit):
     """The arithmetic of a long short-term memory; the gates are i, f, c, o, as in torch.nn."""
 
     torch_fixed: ClassVar[Mapping[str, Any]] = {
@@ -79,7 +79,7 @@ class LSTMUnit(RecurrentCounterpart, RecurrentUnit):
 
 
 @keras_layer(old_names={"CuDNNLSTM": {"activation": "tanh", "recurrent_activation": "sigmoid"}})
-class LSTM(RecurrentRun, LSTMUnit):
+class LSTM(RecurrentRun, LSTMUnit, RecurrentCounterpart):
     """A long short-term memory (LSTM) over the times of a sequence.
 
     Same as `keras.layers.LSTM`, except that `layer.train()` and `layer.eval()` turn dropout on and
@@ -163,7 +163,7 @@ class LSTM(RecurrentRun, LSTMUnit):
 
 
 @keras_layer()
-class LSTMCell(RecurrentCell, LSTMUnit):
+class LSTMCell(RecurrentCell, LSTMUnit, RecurrentCounterpart):
     """One step of `LSTM`.
 
     Same as `keras.layers.LSTMCell`, with the exceptions of `LSTM`.

@@ -43,6 +43,7 @@ class StackedRNNCells(LayerOwner):
     """
 
     nested_arguments: ClassVar[tuple[str, ...]] = ("cells",)
+    fixed_arguments: ClassVar[tuple[str, ...]] = ("cells",)
     call_arguments: ClassVar[tuple[str, ...]] = ("states",)
     removed_arguments: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
     cells: Any
@@ -156,6 +157,7 @@ class RNN(LayerOwner, RecurrentLayer):
 
     argument_namespaces: ClassVar = {"cell": nesting}
     nested_arguments: ClassVar[tuple[str, ...]] = ("cell",)
+    fixed_arguments: ClassVar[tuple[str, ...]] = ("cell",)
     cell: Any
 
     def __init__(
