@@ -151,6 +151,11 @@ class MultiHeadAttention(HeadAttention):
         kept = {key: value for key, value in upgraded.items() if key not in _OF_KERAS_2}
         return {**kept, "keras_2": True}
 
+    @classmethod
+    def upgrade_config_of_keras_3(cls, config: dict[str, Any], minor: int) -> dict[str, Any]:
+        """Add `keras_2` for Keras 3.0 to 3.11, whose steps without keys attend to all, too."""
+        return {**config, "keras_2": True} if minor < 12 else config
+
     def get_config(self, target: str | None = None) -> dict[str, Any]:
         """Return the config with Keras's keys; see `Layer.get_config`."""
         config = super().get_config(target)

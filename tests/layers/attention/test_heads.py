@@ -84,6 +84,12 @@ def test_keras_2_gives_a_step_without_keys_all_of_them():
     assert_close(soft[..., 0], torch.ones(3, 2, 4, dtype=F64))  # Keras 3 takes 0.4 for True
 
 
+def test_early_versions_of_keras_3_do_so_too():
+    config = make().get_config()
+    assert MultiHeadAttention.upgrade_config_of_keras_3(config, 11)["keras_2"]
+    assert MultiHeadAttention.upgrade_config_of_keras_3(config, 12) is config
+
+
 def test_the_ways_to_compute_agree():
     layer = make()
     expected = layer(QUERY, VALUE, KEY)
