@@ -18,16 +18,12 @@ Groups = list[tuple[str, tuple[str, ...]]]
 class LayerOwner(Layer):
     """A layer that holds other layers, or other torch modules, and has no weight itself."""
 
+    depends_on_training_mode = True  # where one of its layers does
     forced_arguments: ClassVar[tuple[str, ...]] = ()  # of the layers, whatever these were made with
 
     def _list_owned(self) -> list[Any]:
         """Return the modules that it holds, in Keras's order of their weights."""
         raise NotImplementedError
-
-    @property
-    def is_sample_wise(self) -> bool:
-        """Whether the layer adds nothing to what its layers compute of each sample."""
-        return True
 
     def _list_layers(self) -> list[Layer]:
         """Return the layers that it holds, those in models and other modules included."""

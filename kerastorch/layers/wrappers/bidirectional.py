@@ -60,7 +60,6 @@ class Bidirectional(Wrapper):
     nested_arguments: ClassVar[tuple[str, ...]] = ("layer", "backward_layer")
     forced_arguments: ClassVar[tuple[str, ...]] = ("zero_output_for_mask",)
     call_arguments: ClassVar[tuple[str, ...]] = ("initial_state", "mask")
-    fixed_arguments: ClassVar[tuple[str, ...]] = ("layer",)
     first_argument = "sequences"
     differs_in_keras_2 = True
     _config_keys_first = ("merge_mode",)
@@ -102,6 +101,14 @@ class Bidirectional(Wrapper):
         self.merge_mode = merge_mode
         self.forward_layer, self.backward_layer = forward, other
         self._register_weights(None, input_shape)
+
+    def _on_argument_change(self, argument: str) -> None:
+        """Refuse another `layer`, of which there are copies."""
+        if argument == "layer":
+            value = self._modules.pop("layer", None)
+            remedy = "Assign `forward_layer` and `backward_layer`."
+            self._refuse_argument(argument, "left unchanged", value, remedy, error=AttributeError)
+        super()._on_argument_change(argument)
 
     def _require_fitting(self, forward: Any, backward: Any) -> None:
         """Refuse two layers of one direction, or of different outputs."""

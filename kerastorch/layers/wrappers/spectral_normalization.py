@@ -83,6 +83,11 @@ class SpectralNormalization(Wrapper):
 
     # Weights
 
+    @property
+    def is_sample_wise(self) -> bool:
+        """Whether the kernel is left alone: a call in training divides it."""
+        return not self.training
+
     def _list_owned(self) -> list[Any]:
         return [self.layer]
 

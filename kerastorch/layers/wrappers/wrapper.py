@@ -18,8 +18,12 @@ Result = TypeVar("Result")
 class Wrapper(LayerOwner):
     """A layer that casts its inputs and outputs to its own compute dtype, around other layers."""
 
-    depends_on_training_mode = True
     supports_masking = True
+
+    @property
+    def is_sample_wise(self) -> bool:
+        """Whether the layer adds nothing to what its layers compute of each sample."""
+        return True
 
     @property
     def _compute_type(self) -> torch.dtype:

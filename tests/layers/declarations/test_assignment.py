@@ -16,11 +16,15 @@ for _case in every_case():
 FORMATS = [{"data_format": "channels_first"}, {"data_format": "channels_last"}]
 
 
-def list_values(layer: type) -> list[tuple[str, Any]]:
-    """Return the arguments of a class with each value that a row gives it."""
+def list_values(layer: Any) -> list[tuple[str, Any]]:
+    """Return the arguments of a class with each value that a row gives it.
+
+    Layers are left out: they come with weights of their own.
+    """
     given = [case.arguments for case in ROWS[layer]]
     formats = FORMATS if "data_format" in ROWS[layer][0].layer.arguments() else []
-    found = [(name, value) for one in (*given, *formats) for name, value in one.items()]
+    found = [(name, value) for one in (*given, *formats) for name, value in one.items()
+             if name not in layer.nested_arguments]  # fmt: skip
     return list({repr(pair): pair for pair in found}.values())
 
 

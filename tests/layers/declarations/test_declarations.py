@@ -10,6 +10,7 @@ import torch
 from kerastorch import layers
 from kerastorch._core.registry import ALIASES, LAYERS
 from kerastorch.layers.base.layer import Layer
+from kerastorch.layers.base.owner import LayerOwner
 from kerastorch.saving.configs.entries import upgrade_layer_config
 from tests.layers.case import every_case, required_arguments
 from tests.layers.recurrent.test_recurrent import CELLS
@@ -70,7 +71,8 @@ def reads_training_mode(cls):
 
 
 def test_a_layer_depends_on_the_training_mode_where_its_class_says_so():
-    found = {name for name, cls in LAYERS.items() if reads_training_mode(cls)}
+    owners = {name for name, cls in LAYERS.items() if issubclass(cls, LayerOwner)}
+    found = owners | {name for name, cls in LAYERS.items() if reads_training_mode(cls)}
     assert {name for name, cls in LAYERS.items() if cls.depends_on_training_mode} == found
 
 

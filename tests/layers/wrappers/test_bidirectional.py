@@ -247,3 +247,12 @@ def test_loss_terms_are_those_of_keras() -> None:
     kernels = [0.01 * kernel.square().sum() for kernel in (layer.weights[0], layer.weights[3])]
     assert_close(layer.losses, [0.01 * y.square().sum() / 2, *both, *kernels])
     assert_close(regularization_loss(layer), sum(layer.losses))
+
+
+def test_the_inner_layers_may_be_replaced_and_not_the_one_they_are_copies_of() -> None:
+    layer = Bidirectional(LSTM(3))
+    with pytest.raises(AttributeError, match="forward_layer"):
+        layer.layer = LSTM(2)  # type: ignore[misc]
+    assert list(dict(layer.named_children())) == ["forward_layer", "backward_layer"]
+    layer.forward_layer = GRU(2)
+    assert layer(batch((2, 5, 4))).shape == (2, 5)

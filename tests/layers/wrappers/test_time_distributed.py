@@ -14,6 +14,7 @@ from kerastorch import regularization_loss
 from kerastorch.layers import (
     GRU,
     LSTM,
+    RNN,
     BatchNormalization,
     Bidirectional,
     Conv2D,
@@ -22,6 +23,7 @@ from kerastorch.layers import (
     Embedding,
     Flatten,
     LayerNormalization,
+    LSTMCell,
     Softmax,
     TimeDistributed,
 )
@@ -172,6 +174,8 @@ def test_batch_statistics_are_those_of_a_step() -> None:
 
 def test_states_go_from_step_to_step() -> None:
     for keras_2 in (False, True):
+        cell = RNN(LSTMCell(3), stateful=True)
+        assert not cell.is_sample_wise
         entry = nesting.serialize(LSTM(3, stateful=True))
         layer = TimeDistributed.from_config({"layer": entry, "keras_2": keras_2})
         x = batch((2, 5, 4, 3))
