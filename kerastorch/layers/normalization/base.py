@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ... import config, dtype_policies
 from ..._core.layout import from_last_axes, to_last_axes
-from ..base.functional import SampleNorm
 from ..base.layer import Layer
 from ..base.weights import Shape, Sizes
+
+if TYPE_CHECKING:
+    from ..base.functional import SampleNorm
 
 _WIDE = (torch.float32, torch.float64)
 
@@ -89,6 +91,8 @@ class FloatNormalization(Layer):
         raise NotImplementedError
 
     def _as_function(self) -> SampleNorm:
+        from ..base.functional import SampleNorm
+
         bias = getattr(self, "bias", None)
         return SampleNorm(self._normalize, self._tensor("weight"), bias, self._get_epsilon())
 
