@@ -140,7 +140,7 @@ class AxesNormalization(FloatNormalization):
         self, x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
     ) -> Tensor:
         if self.axis in (-1, [-1]) and x.ndim:
-            return self._normalize_last(x, list(x.shape[-1:]), weight, bias, epsilon)
+            return self._normalize_last(x, [x.shape[-1]], weight, bias, epsilon)
         axes = self._sort_axes(x.shape, "inputs")
         first = bias if weight is None else weight
         sizes = [x.shape[axis] for axis in sorted(as_list(self.axis))]
