@@ -107,6 +107,8 @@ def interleave(ways: Mapping[str, Call], timer: Timer, budget: float, fewest: in
     """
     repeats = {}
     round_seconds = 0.0
+    for call in ways.values():
+        call()  # starts threads and fills caches: it would give the first way a shorter sample
     for name, call in ways.items():
         repeats[name], seconds = _repeats_for_a_sample(call, timer)
         round_seconds += seconds

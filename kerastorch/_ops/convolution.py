@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,44 +19,28 @@ from .window_arithmetic import (
 )
 
 Convolution = Callable[..., Tensor]
+Special = Callable[..., tuple[Tensor, bool]]  # calls a convolution: `convolve_same` and the like
+CONVOLUTIONS: dict[int, Convolution] = {1: torch.conv2d, 2: torch.conv2d, 3: torch.conv3d}
 
 
-def convolve_1d(
+def convolve_steps(
+    convolution: Convolution,
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: int | Integers = 1,
-    padding: int | Integers = 0,
-    dilation: int | Integers = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Convolve as in 2-D with a height of 1: `torch.conv1d` copies a permuted input.
+    special: Special | None,
+    *sizes: Any,
+) -> tuple[Tensor, bool]:
+    """Convolve (batch, channels, steps) as images of height 1, which the outputs still are.
 
-    An integer stands for both axes; torch's vmap needs one or two, and a padding of 0 along height.
+    `torch.conv1d` copies a permuted input. The height remains for the activation: in training, to
+    overwrite a view of the output costs copies of its gradient. `sizes` are those of images, after
+    the arguments before them for `special`, or for the convolution if that is None.
     """
-    stride = stride if isinstance(stride, int) else stride[0]
-    dilation = dilation if isinstance(dilation, int) else dilation[0]
-    if padding:
-        padding = (0, padding if isinstance(padding, int) else padding[0])
     x, weight = x.unsqueeze(2), weight.unsqueeze(2)
-    return drop_height(torch.conv2d(x, weight, bias, stride, padding, dilation, groups))
-
-
-def drop_height(y: Tensor) -> Tensor:
-    """Remove the height of 1 of a new tensor that may be overwritten."""
-    if not y.requires_grad:
-        return y.squeeze(2)
-    # To overwrite a view that autograd knows costs copies of its gradient.
-    return _unsafe_view(y, (*y.shape[:2], y.shape[3]))
-
-
-_unsafe_view: Callable[..., Tensor] = torch.ops.aten._unsafe_view.default
-CONVOLUTIONS: dict[int, Convolution] = {1: convolve_1d, 2: torch.conv2d, 3: torch.conv3d}
-
-
-def _pad(x: Tensor, sides: list[int]) -> Tensor:
-    """Pad with zeros and keep the memory order, which `F.pad` loses for one spatial axis."""
-    return F.pad(x, sides) if x.ndim > 3 else F.pad(x.unsqueeze(2), sides).squeeze(2)
+    if special is None:
+        return convolution(x, weight, bias, *sizes), True
+    return special(convolution, x, weight, bias, *sizes)
 
 
 def convolve_same(
@@ -87,7 +72,7 @@ def convolve_same(
                 y = y.narrow(axis, start, length)
             return y, False
         sides = plan.sides
-    return convolution(_pad(x, sides), weight, bias, stride, 0, dilation, groups), True
+    return convolution(F.pad(x, sides), weight, bias, stride, 0, dilation, groups), True
 
 
 def convolve_causal(
@@ -100,16 +85,25 @@ def convolve_causal(
     dilation: Integers,
     groups: int,
 ) -> tuple[Tensor, bool]:
-    """Convolve one spatial axis with zeros before it, so that nothing depends on later positions.
+    """Convolve images with zeros before the last axis, so that nothing depends on later positions.
 
     The arguments and results are those of `convolve_same`.
     """
-    before, size = (kernel_size[0] - 1) * dilation[0], x.shape[2]
+    before, size = (kernel_size[-1] - 1) * dilation[-1], x.shape[-1]
     if groups > 1 and x.is_cpu and not (is_tracing() or torch.is_grad_enabled()):
         if 0 < before <= size:  # as in `convolve_same`
-            y = convolution(x, weight, bias, stride, (before,), dilation, groups)
-            return y.narrow(2, 0, (size - 1) // stride[0] + 1), False
-    return convolution(_pad(x, [before, 0]), weight, bias, stride, 0, dilation, groups), True
+            y = convolution(x, weight, bias, stride, (0, before), dilation, groups)
+            return y.narrow(-1, 0, (size - 1) // stride[-1] + 1), False
+    return convolution(F.pad(x, [before, 0]), weight, bias, stride, 0, dilation, groups), True
+
+
+def _pad(x: Tensor, sides: list[int]) -> Tensor:
+    """Pad with zeros and keep the memory order, which `F.pad` loses for one spatial axis."""
+    return F.pad(x, sides) if x.ndim > 3 else F.pad(x.unsqueeze(2), sides).squeeze(2)
+
+
+def _convolve_steps(x: Tensor, weight: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
+    return convolve_steps(torch.conv2d, x, weight, bias, None, *sizes)[0].squeeze(2)
 
 
 def convolve_dynamic(
@@ -128,7 +122,7 @@ def convolve_dynamic(
     difference ("Invalid ranges"). Hence the input is padded, which copies it, and the surplus
     output of "valid" is cropped.
     """
-    convolution = CONVOLUTIONS[x.ndim - 2]
+    convolution = _convolve_steps if x.ndim == 3 else CONVOLUTIONS[x.ndim - 2]
     sizes, kernel_size = x.shape[2:], weight.shape[2:]
     if padding != "valid" and max(kernel_size) > 1:
         sides = to_f_pad_order(padding_per_axis(padding, sizes, kernel_size, stride, dilation))

@@ -15,9 +15,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .._core.layout import CHANNELS_FIRST, permute_axes, to_channels_last
-from .convolution import CONVOLUTIONS, Convolution
+from .convolution import (
+    CONVOLUTIONS,
+    Convolution,
+    Special,
+    convolve_causal,
+    convolve_same,
+    convolve_steps,
+)
 from .tracing import is_tracing
-from .window_arithmetic import Integers
+from .window_arithmetic import Integers, compute_fixed_padding
 
 _SMALL_WINDOW, _FEW_CHANNELS = 12, 16  # up to here oneDNN's gradient is as fast
 _COPY_BOUND = 3  # input and output elements per weight, if the input is copied
@@ -27,7 +34,7 @@ _MIN_PRODUCTS = {3: 8_000_000, 4: 8_000_000, 5: 100_000}
 
 
 def select_convolution(kernel_size: Integers, strides: Integers, groups: int) -> Convolution:
-    """Return a convolution with the signature of `torch.conv2d`."""
+    """Return a convolution with the signature of `torch.conv2d`; that of images for sequences."""
     if len(kernel_size) == 2 and groups > 1 and prod(kernel_size) > _SMALL_WINDOW:
         return _convolve_depthwise
     if len(kernel_size) > 1 and groups == 1 and strides[-1] > 1:
@@ -42,6 +49,32 @@ def select_depthwise_convolution(
     if len(kernel_size) == 2 and channels >= _FEW_CHANNELS and multiplier in (2, 3):
         return _convolve_multiplied
     return select_convolution(kernel_size, strides, channels)
+
+
+def plan_convolution(
+    padding: str,
+    kernel_size: Integers,
+    stride: Integers,
+    dilation: Integers,
+    groups: int,
+    is_activated: bool,
+) -> tuple[Special | None, tuple[Any, ...]]:
+    """Return what calls the convolution, None for nothing, and the last arguments of that call."""
+    if len(kernel_size) == 1:
+        image = (1, *kernel_size), (1, *stride), (1, *dilation)
+        special, sizes = plan_convolution(padding, *image, groups, is_activated)
+        return convolve_steps, (special, *sizes)
+    # In training, an activation costs more memory on a matrix product's output, a view.
+    as_product = len(kernel_size) == 3 or max(stride) > 1 or not is_activated
+    if as_product and (groups, set(kernel_size)) == (1, {1}):
+        return conv1x1_as_matmul, (stride, dilation, groups)
+    fixed = compute_fixed_padding(padding, kernel_size, stride, dilation)
+    if fixed is None:
+        special = convolve_causal if padding == "causal" else convolve_same
+        return special, (kernel_size, stride, dilation, groups)
+    if max(*dilation, groups) == 1:  # short arguments make PyTorch's call faster
+        return None, tuple(n[0] if len(set(n)) == 1 else n for n in (stride, fixed))
+    return None, (stride, fixed, dilation, groups)
 
 
 # `geometry` stands for the further arguments of `torch.conv2d`, in their order.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .convolution import Convolution, drop_height
+from .convolution import Convolution
 from .tracing import is_saving_graph
 from .window_arithmetic import Integers
 
@@ -31,25 +31,18 @@ def convolve_cropped(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    kept: tuple[slice, ...] | None,
+    kept: tuple[slice, ...],
     activated: bool,
     *geometry: Any,
 ) -> tuple[Tensor, bool]:
-    """Convolve, and crop one position at the end of some axes; 1-D is done as 2-D of height 1.
+    """Convolve, and crop one position at the end of some axes: `kept` is what remains.
 
-    `kept` is what remains, None for all. Such a crop is uneven, which torch's `padding` cannot
+    Such a crop is uneven, which torch's `padding` cannot
     express. The second result is whether an activation, which is `activated`, should overwrite the
     output: in training, a view of what was computed costs more than a new tensor.
     """
-    is_1d = x.ndim == 3
-    if is_1d:
-        x, weight = x.unsqueeze(2), weight.unsqueeze(2)
-    y = convolution(x, weight, bias, *geometry)
-    if kept is not None:
-        y = y[kept]
-    if is_1d:
-        y = drop_height(y) if kept is None else y.squeeze(2)
-    return y, not (activated and kept is not None and y.requires_grad)
+    y = convolution(x, weight, bias, *geometry)[kept]
+    return y, not (activated and y.requires_grad)
 
 
 # `geometry` stands for the further arguments of `torch.conv_transpose2d`, in their order.

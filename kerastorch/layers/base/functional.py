@@ -33,6 +33,8 @@ class Convolution:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the output."""
+        if x.ndim == 3:
+            return self._as_image()(x.unsqueeze(2)).squeeze(2)
         size = tuple(self.weight.shape[2:])
         convolve = select_convolution(size, self.stride, self.groups)
         given = x.to(self.weight), self.weight, self.bias
@@ -40,6 +42,13 @@ class Convolution:
             pad = convolve_same if self.padding == SAME else convolve_causal
             return pad(convolve, *given, size, self.stride, self.dilation, self.groups)[0]
         return convolve(*given, self.stride, self.padding, self.dilation, self.groups)
+
+    def _as_image(self) -> Convolution:
+        """Return the convolution of sequences as images of height 1."""
+        weight, padding = self.weight.unsqueeze(2), self.padding
+        fixed = padding if isinstance(padding, str) else (0, *padding)
+        window = (1, *self.stride), fixed, (1, *self.dilation)
+        return Convolution(weight, self.bias, *window, self.groups)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from ..base.kernel import (
     upgrade_geometry,
 )
 from ..base.weights import Shape, Sizes
+
+if TYPE_CHECKING:
+    from ..base.functional import Convolution
 
 
 class BaseConv(KernelLayer):
@@ -142,6 +145,13 @@ class BaseConv(KernelLayer):
         if x.shape[axis] != channels:
             self._refuse_shape("inputs", f"of {channels} channels along axis {axis}", x.shape)
         self._require_room("inputs", x.shape)
+
+    def _as_convolution(self, weight: Tensor, bias: Tensor | None) -> Convolution:
+        """Return the convolution by these weights, for `_as_function`."""
+        from ..base.functional import Convolution
+
+        padding: Any = (0,) * self.rank if self.padding == "valid" else self.padding
+        return Convolution(weight, bias, self.strides, padding, self.dilation_rate, self.groups)
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from the defaults."""

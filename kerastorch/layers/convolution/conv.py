@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from ... import activations
 from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
-from ..._ops.convolution import convolve_causal, convolve_dynamic, convolve_same
-from ..._ops.convolution_cpu import conv1x1_as_matmul, select_convolution
+from ..._ops.convolution import Special, convolve_dynamic
+from ..._ops.convolution_cpu import conv1x1_as_matmul, plan_convolution, select_convolution
 from ..._ops.inplace_activations import get_inplace_activation, is_elementwise
 from ..._ops.tracing import is_compiling_dynamic_training, is_compiling_static_inference
-from ..._ops.window_arithmetic import compute_fixed_padding
-from ..base.functional import Convolution, Function
 from . import torch_conversion
 from .base import BaseConv
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ..base.functional import Function
 
 __all__ = ["Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D"]
 
@@ -38,6 +38,7 @@ class Conv(BaseConv):
         super()._cache_call_constants()
         last = self.data_format == "channels_last"
         special, sizes = self._geometry()
+        self._special = sizes[0] if self.rank == 1 else special  # that of images or volumes
         first, back = CHANNELS_FIRST[self.rank], CHANNELS_LAST[self.rank]
         self._orders = (first, back) if last else None
         # None: permuting the axes checks it. -1: every input must be cast.
@@ -48,26 +49,19 @@ class Conv(BaseConv):
             special,
             sizes,
             *(self._orders or (None, None)),
-            self._stages != (None, False) or self.activity_regularizer is not None,
+            # Sequences become images of height 1 in `special`, which `_finalize_output` undoes.
+            self.rank == 1
+            or self._stages != (None, False)
+            or self.activity_regularizer is not None,
         )
 
     def _select_convolution(self) -> Callable[..., Tensor]:
         return select_convolution(self.kernel_size, self.strides, self.groups)
 
-    def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
+    def _geometry(self) -> tuple[Special | None, tuple[Any, ...]]:
         """Return the wrapper of the convolution, None for none, and the last call arguments."""
-        kernel_size, stride, dilation = self.kernel_size, self.strides, self.dilation_rate
-        # In training, an activation costs more memory on a matrix product's output, a view.
-        as_product = self.rank == 3 or max(stride) > 1 or self._stages[0] is None
-        if as_product and (self.groups, set(kernel_size)) == (1, {1}):
-            return conv1x1_as_matmul, (stride, dilation, self.groups)
-        padding = compute_fixed_padding(self.padding, kernel_size, stride, dilation)
-        if padding is None:
-            special = convolve_causal if self.padding == "causal" else convolve_same
-            return special, (kernel_size, stride, dilation, self.groups)
-        if max(*dilation, self.groups) == 1:  # short arguments make PyTorch's call faster
-            return None, tuple(n[0] if len(set(n)) == 1 else n for n in (stride, padding))
-        return None, (stride, padding, dilation, self.groups)
+        window = self.kernel_size, self.strides, self.dilation_rate
+        return plan_convolution(self.padding, *window, self.groups, self._stages[0] is not None)
 
     def _on_argument_change(self, argument: str) -> None:
         super()._on_argument_change(argument)
@@ -121,6 +115,8 @@ class Conv(BaseConv):
         pointwise, by_layout = self._stages
         if pointwise is not None:  # out of place it makes the output contiguous
             y = pointwise(y) if fresh else self.activation(y)
+        if self.rank == 1:
+            y = y.squeeze(2)
         outputs = y if last is None else permute_axes(y, last)
         if by_layout:
             outputs = self.activation(outputs)
@@ -146,8 +142,12 @@ class Conv(BaseConv):
         pointwise, by_layout = self._stages
         # An early activation trains faster and is fused; after the permutation any size compiles.
         early = torch.is_grad_enabled() or is_compiling_static_inference(x)
-        if pointwise is not None and early and not any_size:
+        early = early and pointwise is not None and not any_size
+        if early:
             y = self.activation(y)
+        if y.ndim > x.ndim:
+            y = y.squeeze(2)
+        if early:
             return y if last is None else permute_axes(y, last)
         if last is not None:
             return self.activation(permute_axes(y, last))
@@ -163,7 +163,7 @@ class Conv(BaseConv):
         if self._always_casts:
             x, weight, bias = self._cast_inputs_and_weights(x, weight, bias)
         if padding is not None:
-            sizes = self.strides, padding, self.dilation_rate, self.groups
+            sizes = self._sizes_with(padding)
         if is_compiling():
             return self._compute_compiled(x, weight, bias, sizes, None)
         if special is None:
@@ -172,11 +172,21 @@ class Conv(BaseConv):
             y, fresh = special(convolve, x, weight, bias, *sizes)
         return self._activate(y, fresh)
 
+    def _sizes_with(self, padding: tuple[int, ...]) -> tuple[Any, ...]:
+        """Return the last call arguments with this padding in the place of "valid"."""
+        if self.rank == 1:  # one number is that of both axes of an image
+            return None, self.strides[0], (0, *padding), self.dilation_rate[0], self.groups
+        return self.strides, padding, self.dilation_rate, self.groups
+
     def _activate(self, y: Tensor, fresh: bool) -> Tensor:
         """Activate an output, new if `fresh`, in `compute_layout`."""
         pointwise, by_layout = self._stages
         if pointwise is not None:
-            return pointwise(y) if fresh else self.activation(y)
+            y = pointwise(y) if fresh else self.activation(y)
+        if self.rank == 1:
+            y = y.squeeze(2)
+        if pointwise is not None:
+            return y
         if by_layout:
             return self._apply_as_given(self.activation, y)
         return y if fresh else self._apply_as_given(Tensor.contiguous, y)
@@ -194,17 +204,13 @@ class Conv(BaseConv):
     @property
     def _gradient_needs_output(self) -> bool:  # type: ignore[override]
         # In training, a matrix product's output is a view: overwriting it costs copies.
-        return self._stages != (None, False) or self._constants[2] is conv1x1_as_matmul
+        return self._stages != (None, False) or self._special is conv1x1_as_matmul
 
     def _can_pad(self, padding: tuple[int, ...], nonnegative: bool) -> bool:
-        return self.padding == "valid" and self._constants[2] is None
+        return self.padding == "valid" and self._special is None
 
     def _as_function(self) -> Function:
         return self._as_convolution(self._merged_weight(), self.bias)
-
-    def _as_convolution(self, weight: Tensor, bias: Tensor | None) -> Convolution:
-        padding: Any = (0,) * self.rank if self.padding == "valid" else self.padding
-        return Convolution(weight, bias, self.strides, padding, self.dilation_rate, self.groups)
 
     @classmethod
     def from_torch(cls, module: nn.Module, *, copy: bool = False, **arguments: Any) -> Self:

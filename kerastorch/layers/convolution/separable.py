@@ -14,7 +14,6 @@ from ..._core.registry import keras_layer
 from ..._ops.convolution import CONVOLUTIONS, convolve_dynamic
 from ..._ops.convolution_cpu import conv1x1_as_matmul
 from ..._ops.tracing import is_compiling_dynamic_training
-from ..base.functional import Chain, Convolution
 from ..base.layer import Layer
 from ..base.weights import Shape, declare_weight
 from . import separable_conversion
@@ -24,6 +23,8 @@ from .depthwise import DepthwiseConv, declare_depthwise_kernel
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ..base.functional import Chain
 
 __all__ = [
     *("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D"),
@@ -145,6 +146,8 @@ class SeparableConv(DepthwiseConv):
         return x
 
     def _as_function(self) -> Chain:
+        from ..base.functional import Chain, Convolution
+
         one, none = (1,) * self.rank, (0,) * self.rank
         depthwise = self._as_convolution(self.depthwise_weight, None)
         return Chain((depthwise, Convolution(self.pointwise_weight, self.bias, one, none, one, 1)))
@@ -158,7 +161,7 @@ class SeparableConv(DepthwiseConv):
             depthwise, pointwise = depthwise.to(dtype), pointwise.to(dtype)
             bias = None if bias is None else bias.to(dtype)
         if padding is not None:
-            sizes = self.strides, padding, self.dilation_rate, self.groups
+            sizes = self._sizes_with(padding)
         if self._orders is not None and is_compiling_dynamic_training(x):
             options = self.strides, self.dilation_rate, self.groups
             y = convolve_dynamic(x, depthwise, None, *options, self.padding)
@@ -166,6 +169,8 @@ class SeparableConv(DepthwiseConv):
             y = convolve(x, depthwise, None, *sizes)
         else:
             y, _ = special(convolve, x, depthwise, None, *sizes)
+        if self.rank == 1:  # an image of height 1
+            y, pointwise = y if y.ndim > x.ndim else y.unsqueeze(2), pointwise.unsqueeze(2)
         if self._is_product:
             ones = (1, 1)
             y, fresh = conv1x1_as_matmul(torch.conv2d, y, pointwise, bias, ones, ones, 1)

@@ -13,13 +13,13 @@ from ..._core.arguments import IntOrInts, as_nonnegative_ints, as_positive_ints
 from ..._core.config_versions import require_keras_1
 from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
+from ..._ops.convolution import Special, convolve_steps
 from ..._ops.transposed_convolution import convolve_cropped, select_transposed_convolution
 from ..._ops.window_arithmetic import (
     TransposedPadding,
     plan_transposed_padding,
     transposed_output_sizes,
 )
-from ..base.functional import TransposedConvolution
 from ..base.kernel import KernelLayer
 from ..base.weights import Shape
 from . import torch_conversion
@@ -28,6 +28,8 @@ from .conv import Conv
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ..base.functional import TransposedConvolution
 
 __all__ = [
     *("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
@@ -165,7 +167,7 @@ class ConvTranspose(Conv):
     def _select_convolution(self) -> Callable[..., Tensor]:
         return select_transposed_convolution(self.filters, self.strides)
 
-    def _geometry(self) -> tuple[Callable[..., tuple[Tensor, bool]] | None, tuple[Any, ...]]:
+    def _geometry(self) -> tuple[Special | None, tuple[Any, ...]]:
         plan, high = self._plan_padding(), self.rank == 1  # as 2-D, of height 1
         kept = *[slice(None)] * (3 if high else 2), *(slice(-n or None) for n in plan.cropped)
         # torch fills what `output_padding` adds with the bias, as Keras does.
@@ -178,10 +180,10 @@ class ConvTranspose(Conv):
             geometry = tuple(n[0] if len(set(n)) == 1 else n for n in geometry)
         if self.filters == 1 or max(dilation) > 1:
             geometry = *geometry, 1, dilation
-        if any(plan.cropped) or high:
-            activated = self._stages[0] is not None
-            return convolve_cropped, (kept if any(plan.cropped) else None, activated, *geometry)
-        return None, geometry
+        special: Special | None = None
+        if any(plan.cropped):
+            special, geometry = convolve_cropped, (kept, self._stages[0] is not None, *geometry)
+        return (convolve_steps, (special, *geometry)) if high else (special, geometry)
 
     def _convolve_dynamic(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         # Inductor cannot order the strides of a permuted view of dynamic sizes in training, as
@@ -200,6 +202,8 @@ class ConvTranspose(Conv):
         return False
 
     def _as_function(self) -> TransposedConvolution:
+        from ..base.functional import TransposedConvolution
+
         steps = self.strides, self._plan_padding(), self.dilation_rate
         return TransposedConvolution(self.weight, self.bias, *steps)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,13 @@ from ... import activations
 from ..._core.arguments import as_positive_int
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
-from ..base.functional import MatrixProduct
 from ..base.kernel import KernelLayer
 from ..base.torch_activations import find_torch_activation
 from ..base.torch_conversion import TorchCounterpart
 from ..base.weights import Shape, Sizes
+
+if TYPE_CHECKING:
+    from ..base.functional import MatrixProduct
 
 __all__ = ["Dense"]
 
@@ -110,6 +112,8 @@ class Dense(KernelLayer, TorchCounterpart):
         return self._parameter_shapes((self.units, shape[-1]))
 
     def _as_function(self) -> MatrixProduct:
+        from ..base.functional import MatrixProduct
+
         return MatrixProduct(self._merged_weight(), self.bias)
 
     def _on_build(self) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ... import config, dtype_policies
 from ..._core.layout import from_last_axes, to_last_axes
-from ..base.functional import SampleNorm
 from ..base.layer import Layer
 from ..base.weights import Shape, Sizes
+
+if TYPE_CHECKING:
+    from ..base.functional import SampleNorm
 
 _WIDE = (torch.float32, torch.float64)
 
@@ -89,6 +91,8 @@ class FloatNormalization(Layer):
         raise NotImplementedError
 
     def _as_function(self) -> SampleNorm:
+        from ..base.functional import SampleNorm
+
         bias = getattr(self, "bias", None)
         return SampleNorm(self._normalize, self._tensor("weight"), bias, self._get_epsilon())
 
@@ -136,7 +140,7 @@ class AxesNormalization(FloatNormalization):
         self, x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
     ) -> Tensor:
         if self.axis in (-1, [-1]) and x.ndim:
-            return self._normalize_last(x, list(x.shape[-1:]), weight, bias, epsilon)
+            return self._normalize_last(x, [x.shape[-1]], weight, bias, epsilon)
         axes = self._sort_axes(x.shape, "inputs")
         first = bias if weight is None else weight
         sizes = [x.shape[axis] for axis in sorted(as_list(self.axis))]

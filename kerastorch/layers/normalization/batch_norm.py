@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,12 +14,14 @@ from ..._core.config_versions import require_keras_1
 from ..._core.layout import from_channels_second, to_channels_second
 from ..._core.registry import keras_layer
 from ..._ops.normalization import normalize, normalize_by_batch
-from ..base.functional import BatchNorm
 from ..base.layer import Layer
 from ..base.masks import to_mask
 from ..base.weights import Shape, Sizes, WeightSpec, declare_weight
 from . import torch_conversion
 from .renormalization import check_clipping, renormalize, update_moving
+
+if TYPE_CHECKING:
+    from ..base.functional import BatchNorm
 
 __all__ = ["BatchNormalization"]
 
@@ -326,6 +328,8 @@ class BatchNormalization(Layer):
     to_torch = torch_conversion.convert_batch_norm
 
     def _as_function(self) -> BatchNorm:
+        from ..base.functional import BatchNorm
+
         weights = self.weight, self.bias, self.running_mean, self.running_var
         return BatchNorm(*weights, self.epsilon, self.axis)
 

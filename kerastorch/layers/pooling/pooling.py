@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,10 +11,12 @@ from ..._core.arguments import IntOrInts, as_choice, as_positive_ints
 from ..._core.registry import keras_layer
 from ..._ops.pooling import avg_pool, max_pool, max_pool_windows
 from ..._ops.window_arithmetic import output_size
-from ..base.functional import SAME, Pooling
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 from .torch_conversion import PoolingCounterpart
+
+if TYPE_CHECKING:
+    from ..base.functional import Pooling
 
 __all__ = [
     *("AveragePooling1D", "AveragePooling2D", "AveragePooling3D"),
@@ -66,6 +68,8 @@ class BasePooling(SpatialLayer, PoolingCounterpart):
         return outputs
 
     def _as_function(self) -> Pooling:
+        from ..base.functional import SAME, Pooling
+
         padding: Any = SAME if self._same else (0,) * self.rank
         return Pooling(self._kind, self.pool_size, self.strides, padding)
 

@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 from kerastorch._core.layout import weight_to_kernel
 from kerastorch._ops import convolution as convolution_module
+from kerastorch._ops import convolution_cpu as choices
 from kerastorch.layers import Conv2D
-from kerastorch.layers.convolution import conv as base
 from tests.layers.case import batch
 from tests.layers.convolution.oracle import convolve
 from tests.layers.convolution.rows import EACH, ROWS, channels_of, geometry, is_channels_first, make
@@ -115,7 +115,7 @@ class Spy:
             self.padded.append(x)
             return pad(x, amounts)
 
-        monkeypatch.setattr(base, "convolve_same", counted)
+        monkeypatch.setattr(choices, "convolve_same", counted)
         monkeypatch.setattr(convolution_module, "F", SimpleNamespace(pad=padded))
 
     def way(self, layer, x):
