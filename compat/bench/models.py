@@ -8,8 +8,7 @@ and a network like MobileNet of grouped convolutions, ReLU(6.0) and residual sum
 `kerastorch.load_model` rebuilds them. Images are 224 x 224 (Xception: 299 x 299), numbers float32,
 without dropout.
 
-- `native`: the same network in plain PyTorch, in channels_last memory (`native.py` and
-  `native_applications.py`);
+- `native`: the same network in plain PyTorch, in channels_last memory (`networks/`);
 - `keras`: Keras's own model on its torch backend;
 - `compiled`: ours by `torch.compile` with inductor's `freezing` and `cpp_wrapper` (see the guides),
   and `native compiled`: the hand-written network so;
@@ -31,8 +30,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from native import BLOCKS, EPSILON, DenseNet121, MobileNet, Native, ResNet50
-from native_applications import EfficientNetB0, MobileNetV2, Xception
+from networks.applications import EfficientNetB0, MobileNetV2, Xception
+from networks.native import BLOCKS, EPSILON, DenseNet121, MobileNet, Native, ResNet50
 from timing import CLOCKS, Rounds, Timer, cuda_timer, host_timer, interleave, keep_freed_memory
 from torch import Tensor, nn
 from variants import import_keras

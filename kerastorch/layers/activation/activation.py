@@ -19,13 +19,13 @@ from ..._ops import inplace_activations
 from ..._ops.tracing import elementwise_channels_first
 from ...activations.functions import relu_accepts
 from ..base.stateless import StatelessLayer
-from ..base.torch_activations import (
+from ..base.torch_conversion import (
+    TorchCounterpart,
     find_keras_activation,
     find_relu_arguments,
     find_torch_activation,
     find_torch_relu,
 )
-from ..base.torch_conversion import TorchCounterpart
 
 __all__ = ["ELU", "Activation", "LeakyReLU", "ReLU", "Softmax"]
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..._core.errors import argument_error
 from ..base.sharing import require_convertible, share_or_copy
-from ..base.torch_activations import find_torch_activation
+from ..base.torch_conversion import find_torch_activation
 from . import torch_conversion
 from .depthwise import DepthwiseConv, DepthwiseConv1D, DepthwiseConv2D
 

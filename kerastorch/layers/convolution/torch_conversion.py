@@ -16,8 +16,7 @@ from ..base.sharing import (
     require_convertible,
     require_module,
 )
-from ..base.torch_activations import find_torch_activation
-from ..base.torch_conversion import compute_padding, make_pad, read_padding
+from ..base.torch_conversion import compute_padding, find_torch_activation, make_pad, read_padding
 from .base import BaseConv
 
 C = TypeVar("C", bound=BaseConv)

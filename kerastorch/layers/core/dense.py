@@ -14,8 +14,7 @@ from ..._core.arguments import as_positive_int
 from ..._core.registry import keras_layer
 from ..._ops import inplace_activations
 from ..base.kernel import KernelLayer
-from ..base.torch_activations import find_torch_activation
-from ..base.torch_conversion import TorchCounterpart
+from ..base.torch_conversion import TorchCounterpart, find_torch_activation
 from ..base.weights import Shape, Sizes
 
 if TYPE_CHECKING:

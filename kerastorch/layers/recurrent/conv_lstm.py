@@ -16,7 +16,7 @@ from ..._core.layout import (
     weight_to_kernel,
 )
 from ..._core.registry import keras_layer
-from ..._ops.convolution import CONVOLUTIONS, convolve_same
+from ..._ops.convolution import convolve_same
 from ..._ops.recurrent.loop import States
 from ..._ops.window_arithmetic import compute_fixed_padding
 from ..base.kernel import OLD_GEOMETRY, require_room, set_geometry, upgrade_geometry
@@ -226,7 +226,11 @@ class ConvLSTM(RecurrentRun, LSTMUnit):
         dilation: Any,
     ) -> Tensor:
         """Convolve a batch of volumes in the layout of the user."""
-        axis, sizes, convolve = self._channel_axis, self.kernel_size, CONVOLUTIONS[self.rank]
+        axis, sizes, convolve = (
+            self._channel_axis,
+            self.kernel_size,
+            getattr(torch, f"conv{self.rank}d"),
+        )
         x = to_channels_second(x, axis)
         fixed = compute_fixed_padding(padding, sizes, strides, dilation)
         if fixed is None:

@@ -22,7 +22,7 @@ from .unit import Masks, RecurrentUnit
 __all__ = ["GRU", "GRUCell"]
 
 
-class GRUUnit(RecurrentCounterpart, RecurrentUnit):
+class GRUUnit(RecurrentUnit):
     """The arithmetic of a gated recurrent unit; the gates are z, r, h, as in Keras.
 
     The weights are stored in Keras's order under names of their own: torch's gates are r, z, n,
@@ -158,7 +158,7 @@ _CUDNN = {"activation": "tanh", "recurrent_activation": "sigmoid", "reset_after"
 
 
 @keras_layer(old_names={"CuDNNGRU": _CUDNN})
-class GRU(RecurrentRun, GRUUnit):
+class GRU(RecurrentRun, GRUUnit, RecurrentCounterpart):
     """A gated recurrent unit (GRU) over the times of a sequence.
 
     Same as `keras.layers.GRU`, with the exceptions of `LSTM`.
@@ -226,7 +226,7 @@ class GRU(RecurrentRun, GRUUnit):
 
 
 @keras_layer()
-class GRUCell(RecurrentCell, GRUUnit):
+class GRUCell(RecurrentCell, GRUUnit, RecurrentCounterpart):
     """One step of `GRU`.
 
     Same as `keras.layers.GRUCell`, with the exceptions of `GRU`.

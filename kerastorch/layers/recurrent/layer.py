@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..._ops.recurrent.loop import States, flatten_states, reverse_time
-from ..base.calls import move_states
+from ..base.computation import move_states
 from ..base.layer import Layer
 from ..base.weights import Sizes
 from .unit import as_state_shape, read_states

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,17 @@ from .unit import Masks, RecurrentUnit, declare_weights
 __all__ = ["SimpleRNN", "SimpleRNNCell"]
 
 
-class SimpleRNNUnit(RecurrentCounterpart, RecurrentUnit):
+class SimpleRNNCounterpart(RecurrentCounterpart):
+    """The counterpart in torch.nn, which has two activations."""
+
+    def _make_torch(self, owner: str, **options: Any) -> nn.Module:
+        activation: Any = cast(Any, self).activation
+        if activation not in (activations.tanh, activations.relu):
+            raise ValueError(argument_error(owner, "activation", "tanh or relu", activation))
+        return super()._make_torch(owner, nonlinearity=activation.__name__, **options)
+
+
+class SimpleRNNUnit(RecurrentUnit):
     """The arithmetic of a fully connected recurrent layer."""
 
     torch_arguments: ClassVar[Mapping[str, str]] = {
@@ -29,12 +39,6 @@ class SimpleRNNUnit(RecurrentCounterpart, RecurrentUnit):
     }
     _gates = 1
     _drops_all = True
-
-    def _make_torch(self, owner: str, **options: Any) -> nn.Module:
-        known = (activations.tanh, activations.relu)
-        if self.activation not in known:
-            raise ValueError(argument_error(owner, "activation", "tanh or relu", self.activation))
-        return super()._make_torch(owner, nonlinearity=self.activation.__name__, **options)
 
     def _make_step(self, like: Tensor, masks: Masks = None) -> Step:
         add_product, activation = self._as_product(self._weights(like)[1], masks), self.activation
@@ -47,7 +51,7 @@ class SimpleRNNUnit(RecurrentCounterpart, RecurrentUnit):
 
 
 @keras_layer()
-class SimpleRNN(RecurrentRun, SimpleRNNUnit):
+class SimpleRNN(RecurrentRun, SimpleRNNUnit, SimpleRNNCounterpart):
     """A fully connected recurrent layer over the times of a sequence.
 
     Same as `keras.layers.SimpleRNN`, with the exceptions of `LSTM`; a rate of 1 drops all. As in
@@ -112,7 +116,7 @@ class SimpleRNN(RecurrentRun, SimpleRNNUnit):
 
 
 @keras_layer()
-class SimpleRNNCell(RecurrentCell, SimpleRNNUnit):
+class SimpleRNNCell(RecurrentCell, SimpleRNNUnit, SimpleRNNCounterpart):
     """One step of `SimpleRNN`.
 
     Same as `keras.layers.SimpleRNNCell`, with the exceptions of `SimpleRNN`.

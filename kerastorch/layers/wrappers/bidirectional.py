@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..._core.registry import keras_layer
 from ..base import nesting
-from ..base.calls import move_states
+from ..base.computation import move_states
 from ..base.layer import Layer
 from ..base.owner import Groups, nest_groups, require_module
 from .wrapper import Wrapper
@@ -60,6 +60,7 @@ class Bidirectional(Wrapper):
     nested_arguments: ClassVar[tuple[str, ...]] = ("layer", "backward_layer")
     forced_arguments: ClassVar[tuple[str, ...]] = ("zero_output_for_mask",)
     call_arguments: ClassVar[tuple[str, ...]] = ("initial_state", "mask")
+    depends_on_training_mode = True
     first_argument = "sequences"
     differs_in_keras_2 = True
     _config_keys_first = ("merge_mode",)

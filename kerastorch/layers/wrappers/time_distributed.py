@@ -51,6 +51,8 @@ class TimeDistributed(Wrapper):
         (2, 10, 6, 6, 4)
     """
 
+    fixed_arguments: ClassVar[tuple[str, ...]] = ("layer",)
+    depends_on_training_mode = True
     argument_namespaces: ClassVar[Mapping[str, Any]] = {"layer": nesting}
     nested_arguments: ClassVar[tuple[str, ...]] = ("layer",)
     call_arguments: ClassVar[tuple[str, ...]] = ("mask",)

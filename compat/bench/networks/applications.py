@@ -6,9 +6,10 @@ As in `native.py`: for NHWC data, in channels_last memory, with everything in pl
 from __future__ import annotations
 
 import torch
-from native import Native
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .native import Native
 
 # (filters, stride, repeats) of the blocks of MobileNetV2; the first does not expand
 INVERTED = [(16, 1, 1), (24, 2, 2), (32, 2, 3), (64, 2, 4), (96, 1, 3), (160, 2, 3), (320, 1, 1)]

@@ -1,0 +1,1 @@
+"""Networks as one writes them in plain PyTorch."""
