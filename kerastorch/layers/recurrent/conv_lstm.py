@@ -226,12 +226,8 @@ class ConvLSTM(RecurrentRun, LSTMUnit):
         dilation: Any,
     ) -> Tensor:
         """Convolve a batch of volumes in the layout of the user."""
-        axis, sizes, convolve = (
-            self._channel_axis,
-            self.kernel_size,
-            getattr(torch, f"conv{self.rank}d"),
-        )
-        x = to_channels_second(x, axis)
+        axis, sizes = self._channel_axis, self.kernel_size
+        convolve, x = getattr(torch, f"conv{self.rank}d"), to_channels_second(x, axis)
         fixed = compute_fixed_padding(padding, sizes, strides, dilation)
         if fixed is None:
             y, _ = convolve_same(convolve, x, weight, bias, sizes, strides, dilation, 1)
