@@ -85,6 +85,8 @@ def test_every_layer_that_differs_is_recorded() -> None:
         *("RandomPerspective", "RandomPosterization", "RandomSaturation", "RandomSharpness"),
         *("RandomShear", "Solarization"),
     }
+    apart = ("attention", "recurrent", "wrappers")  # layers of sequences: whole models are recorded
+    differs -= {n for n in differs if LAYERS[n].__module__.split(".")[2] in apart}
     assert differs - of_keras_3 == written - {"RandomHeight", "RandomWidth"}
     assert not written & of_keras_3
 

@@ -94,7 +94,7 @@ class LayerCase:
 
     def make(self, **arguments: Any) -> Layer:
         """Return the layer, in evaluation if it is random in training."""
-        layer = self.layer(**copy.deepcopy({**self.arguments, **arguments}))
+        layer = self.layer(**{**copy.deepcopy(self.arguments), **arguments})
         return layer.eval() if self.samples else layer
 
     def built(self, **arguments: Any) -> Layer:
@@ -126,7 +126,7 @@ class LayerCase:
         return bool(list(self.make().parameters()))
 
     def with_argument(self, name: str, value: Any) -> dict[str, Any]:
-        return copy.deepcopy({**self.arguments, name: value})
+        return {**copy.deepcopy(self.arguments), name: value}
 
 
 class NoModule(dict[str, Any]):

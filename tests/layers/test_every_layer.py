@@ -74,7 +74,8 @@ def move(inputs: Any, device: str) -> Any:
 
 
 def test_every_registered_layer_has_a_case() -> None:
-    assert {case.layer for case in EVERY} == set(LAYERS.values())
+    cells = {cls for name, cls in LAYERS.items() if name.endswith(("Cell", "Cells"))}
+    assert {case.layer for case in EVERY} == set(LAYERS.values()) - cells  # called with states
     assert {getattr(layers, name) for name in layers.__all__} <= set(LAYERS.values())
 
 

@@ -163,6 +163,7 @@ def _add_the_rest() -> None:
 
 NOT_DRAWN = (
     *("InputLayer", "Normalization"),  # whose arguments are of one number of channels
+    *("SpectralNormalization", "TimeDistributed"),  # whose argument is a layer
     *{case.name for case in every_case() if not case.trains},
 )
 _add_the_rest()

@@ -40,13 +40,13 @@ def keras_2(layer):
 
 def test_every_layer_passes_on_the_mask_or_drops_it():
     known = {case.name: case for case in every_case()}
-    others = {"Embedding", "Masking", *MERGES}
+    others = {"Embedding", "Masking", "ReversibleEmbedding", *MERGES}
     found = {
         name
         for name, case in known.items()
         if name not in others
         and case.in_keras
-        and case.layer.__module__.split(".")[2] not in ("recurrent", "attention", "wrapping")
+        and case.layer.__module__.split(".")[2] not in ("recurrent", "attention", "wrappers")
         and case.make().compute_mask(X, LEFT) is not None
     }
     assert found == PASS_ON
