@@ -12,6 +12,9 @@ WARNINGS = (  # of torch: that its ways out are old, that they use what is old, 
     "ignore:`torch.jit.* is deprecated:DeprecationWarning",
     "ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning",
     "ignore:.*Converting a tensor to a Python:torch.jit.TracerWarning",
+    # Of its way to open axes of a fused LSTM or GRU:
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
+    "ignore:_check_is_size will be removed:FutureWarning",
 )
 
 
