@@ -27,6 +27,8 @@ SECOND_BIAS = frozenset(["test_set_weights_takes_nothing_where_one_weight_is_com
 
 # Keras on torch cannot make an orthogonal matrix in float16.
 GLOROT = {"recurrent_initializer": "glorot_uniform"}
+# Its automatic name would depend on the layers made before.
+STACK = StackedRNNCells([LSTMCell(3, **GLOROT), SimpleRNNCell(2, **GLOROT)], name="stack")
 
 CASES = [
     *cases(
@@ -84,7 +86,7 @@ CASES = [
         RNN,
         {"cell": GRUCell(3, **GLOROT)},
         {"cell": LSTMCell(3, **GLOROT), "return_sequences": True},
-        {"cell": [LSTMCell(3, **GLOROT), SimpleRNNCell(2, **GLOROT)], "go_backwards": True},
+        {"cell": STACK, "go_backwards": True},
         shape=(2, 5, 4),
         other=[(3, 5, 4)],
         refused=[(2, 4), (2, 5, 3), (2, 0, 4)],
