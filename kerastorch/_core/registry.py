@@ -6,7 +6,7 @@ import difflib
 import inspect
 import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -75,6 +75,12 @@ def to_snake_case(class_name: str) -> str:
     name = re.sub(r"\W+", "", class_name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def number_group(kind: str, counts: Counter[str]) -> str:
+    """Return the next group of a class in Keras 3: "dense", "dense_1", ..."""
+    counts[kind] += 1
+    return kind if counts[kind] == 1 else f"{kind}_{counts[kind] - 1}"
 
 
 def make_automatic_name(class_name: str) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .._core import arguments
 from .._core.errors import argument_error
 from .._core.layout import weight_to_kernel
-from .._core.registry import is_automatic_name
+from .._core.registry import is_automatic_name, number_group
 from ..graph.spec import LayerSpec
 from ..layers.base.kernel import KernelLayer
 from ..layers.base.layer import Layer
@@ -33,7 +33,6 @@ from .weights.parameters import (
     list_keras_classes,
     list_model_groups,
     list_parameters,
-    number_group,
 )
 
 _SUFFIX = ".weights.h5"

@@ -94,7 +94,7 @@ def make_layer(
             namespace = layer_class.argument_namespaces.get(argument)
             if namespace is None:
                 arguments[argument] = decode_array(cls.__name__, argument, value)
-            elif isinstance(value, (str, dict)):
+            elif isinstance(value, (str, dict)) or argument in layer_class.nested_arguments:
                 arguments[argument] = namespace.deserialize(value, custom_objects)
         keras_2 = layer_class.differs_in_keras_2 and arguments.pop("keras_2", False)
         inspect.signature(cls).bind(**arguments)  # its message on what is missing is clearer

@@ -46,8 +46,10 @@ def serialize(layer: Any) -> Any:
 
 def deserialize(
     entry: Any, custom_objects: Mapping[str, Any] | None = None, keras_2: bool = False
-) -> nn.Module | None:
+) -> Any:
     """Return the layer that an entry of any Keras describes; `custom_objects` come first.
+
+    A module is returned unchanged.
 
     Args:
         entry: A dict of `class_name` and `config`, or None; it is not modified.
@@ -58,8 +60,10 @@ def deserialize(
         ValueError: The layer is unknown, or the entry is malformed.
         TypeError: The entry is of another package, or its config is invalid.
     """
-    if entry is None:
-        return None
+    if entry is None or isinstance(entry, nn.Module):
+        return entry
+    if isinstance(entry, (list, tuple)):
+        return [deserialize(one, custom_objects, keras_2) for one in entry]
     name = entry.get("class_name") if isinstance(entry, Mapping) else None
     if not isinstance(name, str) or not isinstance(entry.get("config"), Mapping):
         rule = "a dict with a `class_name` and a `config`"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..._core.config_versions import require_keras_1
-from ..._core.registry import keras_layer
+from ..._core.errors import argument_error
+from ..._core.registry import keras_layer, number_group, to_snake_case
 from ..._ops.recurrent.loop import States, Step, scan
 from ..._ops.tracing import is_autocast_enabled
 from ..base import nesting
-from ..base.config import make_layer
-from ..base.layer import Layer
 from ..base.owner import LayerOwner, nest_groups
 from .layer import RecurrentLayer, convert_states
 from .unit import RecurrentUnit, read_states
@@ -42,6 +41,7 @@ class StackedRNNCells(LayerOwner):
         (4, 2)
     """
 
+    argument_namespaces: ClassVar = {"cells": nesting}
     nested_arguments: ClassVar[tuple[str, ...]] = ("cells",)
     fixed_arguments: ClassVar[tuple[str, ...]] = ("cells",)
     call_arguments: ClassVar[tuple[str, ...]] = ("states",)
@@ -52,9 +52,10 @@ class StackedRNNCells(LayerOwner):
         super().__init__(**kwargs)
         if not isinstance(cells, (list, tuple, nn.ModuleList)) or not cells:
             self._refuse_argument("cells", "a list of cells", cells)
-        for cell in cells:
+        made = [nesting.get(cell) for cell in cells]
+        for cell in made:
             require_cell(self, "cells", cell)
-        self.cells = nn.ModuleList(cells)
+        self.cells = nn.ModuleList(made)
         self._register_weights(None)
 
     def _list_owned(self) -> list[Any]:
@@ -74,31 +75,27 @@ class StackedRNNCells(LayerOwner):
         """Return states of zeros for each cell."""
         return [cell.get_initial_state(batch_size) for cell in self.cells]
 
-    def get_config(self, target: str | None = None) -> dict[str, Any]:
-        """Return the config; see `Layer.get_config`."""
-        return {**_write_common(self), "cells": nesting.serialize(self.cells)}
-
     @classmethod
-    def from_config(
-        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Make the cells and their stack from a config; see `Layer.from_config`."""
-        given = dict(config)
-        if given.pop("reverse_state_order", False):
+    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert a config of any Keras to that of Keras 3.
+
+        Raises:
+            ValueError: The states are listed from the last cell to the first.
+        """
+        upgraded = super().upgrade_config(config)
+        if upgraded.pop("reverse_state_order", False):
             rule = "False: the states are listed from the first cell to the last here"
-            require_keras_1(False, cls.__name__, "reverse_state_order", rule)
-        cells = given.get("cells", [])
-        given["cells"] = [
-            nesting.deserialize(c, custom_objects) if isinstance(c, dict) else c for c in cells
-        ]
-        return make_layer(cls, given, custom_objects)
+            raise ValueError(argument_error(cls.__name__, "reverse_state_order", rule, True))
+        return upgraded
 
     @classmethod
     def weight_groups(cls, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
         """Return the groups of the weights of each cell."""
+        counts: Counter[str] = Counter()
         found = []
-        for path, cell in zip(_paths(config["cells"]), config["cells"], strict=True):
-            found += nest_groups(path, cell)
+        for cell in config["cells"]:
+            group = number_group(to_snake_case(cell["class_name"]), counts)
+            found += nest_groups(f"cells/{group}", cell)
         return found
 
     def _build(self, input_shape: Any, argument: str = "input_shape") -> None:
@@ -286,25 +283,3 @@ def make_cell_step(cell: Any, like: Tensor) -> Step:
         return step(cell._project(x.to(like), inputs), convert_states(states, like))
 
     return cast_and_step
-
-
-def _write_common(layer: Layer) -> dict[str, Any]:
-    policy = {"module": "keras", "class_name": "DTypePolicy", "registered_name": None}
-    config = {"config": layer.dtype_policy.get_config()}
-    ordered = {key: {**policy, **config}[key] for key in
-               ("module", "class_name", "config", "registered_name")}  # fmt: skip
-    return {"name": layer.name, "trainable": layer.trainable, "dtype": ordered}
-
-
-def _paths(cells: Sequence[Any]) -> list[str]:
-    """Return the groups of Keras 3 for a list of layers: named after their classes, numbered."""
-    from ..._core.registry import to_snake_case
-
-    seen: dict[str, int] = {}
-    found = []
-    for cell in cells:
-        name = to_snake_case(cell["class_name"])
-        count = seen.get(name, 0)
-        seen[name] = count + 1
-        found.append(f"cells/{name}_{count}" if count else f"cells/{name}")
-    return found

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..._core.errors import argument_error
-from ..._core.registry import to_snake_case
+from ..._core.registry import number_group, to_snake_case
 from ...graph.spec import LayerSpec
 from ...layers.base.layer import Layer
 from ...models.functional import Model
@@ -218,12 +218,6 @@ def list_model_groups(
             yield path, layer, module
             if isinstance(module, Model):
                 yield from list_model_groups(module, f"{path}/", seen)
-
-
-def number_group(kind: str, counts: Counter[str]) -> str:
-    """Return the next group of a class in Keras 3: "dense", "dense_1", ..."""
-    counts[kind] += 1
-    return kind if counts[kind] == 1 else f"{kind}_{counts[kind] - 1}"
 
 
 def describe_refusal(module: nn.Module) -> str:

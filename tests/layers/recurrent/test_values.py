@@ -156,7 +156,7 @@ def test_a_stack_is_one_layer_after_the_other():
 def test_a_stack_of_keras_2_with_its_states_reversed_is_refused():
     config = RNN([LSTMCell(3), GRUCell(H)]).get_config()["cell"]["config"]
     assert len(StackedRNNCells.from_config({**config, "reverse_state_order": False}).cells) == 2
-    with pytest.raises(ValueError, match="reverse_state_order"):
+    with pytest.raises(TypeError, match="reverse_state_order"):
         StackedRNNCells.from_config({**config, "reverse_state_order": True})
 
 
