@@ -23,7 +23,7 @@ from .convolution import (
     convolve_same,
     convolve_steps,
 )
-from .tracing import is_tracing
+from .tracing import is_autocast_enabled, is_tracing
 from .window_arithmetic import Integers, compute_fixed_padding
 
 _SMALL_WINDOW, _FEW_CHANNELS = 12, 16  # up to here oneDNN's gradient is as fast
@@ -37,7 +37,7 @@ def select_convolution(kernel_size: Integers, strides: Integers, groups: int) ->
     """Return a convolution with the signature of `torch.conv2d`; that of images for sequences."""
     if len(kernel_size) == 2 and groups > 1 and prod(kernel_size) > _SMALL_WINDOW:
         return _convolve_depthwise
-    if len(kernel_size) > 1 and groups == 1 and strides[-1] > 1:
+    if len(kernel_size) > 1 and strides[-1] > 1:
         return _convolve_strided
     return CONVOLUTIONS[len(kernel_size)]
 
@@ -81,12 +81,20 @@ def plan_convolution(
 def _convolve_strided(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
     """Convolve with a contiguous input where oneDNN computes wrong values in channels_last.
 
-    oneDNN 3.12 does with AVX-512 for one input channel, an output of width 1 and a horizontal
-    stride above 1.
+    oneDNN 3.12 does with AVX-512 for one input channel a group, an output of width 1 and a
+    horizontal stride above 1: with one group, and in bfloat16 with several filters a group.
     """
-    if weight.shape[1] == 1 and (is_tracing() or _is_one_wide(x, weight, *geometry)):
-        x, weight = x.squeeze(1).unsqueeze(1), weight.squeeze(1).unsqueeze(1)
+    groups = geometry[3] if len(geometry) > 3 else 1
+    is_faulty = (groups == 1 or _is_in_bfloat16(x)) and weight.shape[1] == 1
+    if is_faulty and (is_tracing() or _is_one_wide(x, weight, *geometry)):
+        # An axis of size 1 may have any stride: only a new one is sure not to be channels_last.
+        x = x.squeeze(1).unsqueeze(1) if groups == 1 else x.contiguous()
+        weight = weight.squeeze(1).unsqueeze(1)
     return CONVOLUTIONS[x.ndim - 2](x, weight, bias, *geometry)
+
+
+def _is_in_bfloat16(x: Tensor) -> bool:
+    return x.dtype is torch.bfloat16 or is_autocast_enabled(x.device.type)
 
 
 def _is_one_wide(x: Tensor, weight: Tensor, *geometry: Any) -> bool:
@@ -159,7 +167,7 @@ def _convolve_depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *geometr
         both = padding if isinstance(padding, tuple) else (padding, padding)
         found: Tensor = _Depthwise.apply(x, weight, bias, stride, both, dilation)  # type: ignore[no-untyped-call]
         return found
-    return torch.conv2d(x, weight, bias, *geometry)
+    return _convolve_strided(x, weight, bias, *geometry)
 
 
 def _convolve_multiplied(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
@@ -173,7 +181,7 @@ def _convolve_multiplied(x: Tensor, weight: Tensor, bias: Tensor | None, *geomet
         repeated = repeated.expand(*(-1,) * x.ndim, weight.shape[0] // groups).flatten(-2)
         x, geometry = permute_axes(repeated, CHANNELS_FIRST[2]), (*options, weight.shape[0])
     if prod(weight.shape[2:]) <= _SMALL_WINDOW:
-        return torch.conv2d(x, weight, bias, *geometry)
+        return _convolve_strided(x, weight, bias, *geometry)
     return _convolve_depthwise(x, weight, bias, *geometry)
 
 

@@ -262,6 +262,24 @@ def test_one_channel_and_one_place_along_the_width(padding, with_gradients, devi
 
 
 @pytest.mark.parametrize("with_gradients", [True, False], ids=["gradients", "inference"])
+@pytest.mark.parametrize("kernel_size", [(3, 3), (5, 3)])
+@pytest.mark.parametrize("autocast", [True, False], ids=["autocast", "bfloat16"])
+def test_one_channel_a_group_and_one_place_along_the_width(kernel_size, with_gradients, autocast):
+    """What oneDNN reads from memory that nothing wrote, in bfloat16 on some processors."""
+    for groups, width, step in itertools.product((4, 16), range(3, 6), (2, 3)):
+        dtype = "float32" if autocast else "bfloat16"
+        options = {"groups": groups, "dtype": dtype, "input_shape": (9, width, groups)}
+        layer = Conv2D(2 * groups, kernel_size, (1, step), **options)
+        x = torch.randn(2, 9, width, groups).to(layer.weight.dtype)
+        expected = copy.deepcopy(layer).double()(x.double())
+        unwritten = [torch.full((1000,), float("nan")) for _ in range(50)]
+        del unwritten
+        enabled = torch.set_grad_enabled(with_gradients)
+        with enabled, torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            assert_close(layer(x).double(), expected, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("with_gradients", [True, False], ids=["gradients", "inference"])
 @pytest.mark.parametrize("cls", [Conv1D, Conv3D])
 def test_one_channel_in_other_ranks(cls, with_gradients, device):
     sizes = ((5, 3, 3), (2, 2, 2), (1, 3, 4))
