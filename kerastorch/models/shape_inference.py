@@ -46,7 +46,7 @@ class Shapes:
         found: Any = UNKNOWN
         if known and name in self.layers:
             try:
-                found = _output_shape(self.layers[name], args, kwargs)
+                found = infer_output_shape(self.layers[name], args, kwargs)
                 inner: Any = getattr(self.layers[name], "activation", None)
                 if found is not UNKNOWN and hasattr(inner, "compute_output_shape"):
                     found = to_shapes(inner.compute_output_shape(found))
@@ -150,7 +150,7 @@ _SAME = {
 }
 
 
-def _output_shape(module: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+def infer_output_shape(module: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
     """Return the shape of a module's output for those of its arguments, or UNKNOWN."""
     compute = getattr(module, "compute_output_shape", None)
     if isinstance(module, Layer):
@@ -168,6 +168,6 @@ def _output_shape(module: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         return Shape((*shape[:-1], module.out_features))
     if type(module) is nn.Sequential:
         for inner in module:
-            shape = UNKNOWN if shape is UNKNOWN else _output_shape(inner, (shape,), {})
+            shape = UNKNOWN if shape is UNKNOWN else infer_output_shape(inner, (shape,), {})
         return shape
     return UNKNOWN

@@ -1,0 +1,226 @@
+"""The graph of a model in plain PyTorch: a `torch.fx` graph, and where each tensor's axes lie."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, NoReturn
+
+import torch
+from torch import fx, nn
+
+from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST
+from .names import make_identifier
+
+Sizes = tuple[int | None, ...]
+
+
+class Refusal(Exception):
+    """A layer has no plain form: the message says why."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of the written code.
+
+    Attributes:
+        node: The node of the graph that computes it.
+        shape: Its shape in Keras, batch included; None for an unknown size.
+        moved: Whether the tensor has the channels as axis 1, where Keras has them last.
+        nonnegative: Whether no element is below 0.
+        flattened: The number of channels and the spatial sizes whose product is axis 1, in this
+            order, where Keras has the channels last; None if the features are in Keras's order.
+        mask: The mask of the steps, or None.
+        dtype: The torch dtype.
+    """
+
+    node: fx.Node
+    shape: Sizes
+    moved: bool = False
+    nonnegative: bool = False
+    flattened: tuple[int, ...] | None = None
+    mask: Value | None = None
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def rank(self) -> int:
+        """The number of axes, batch included."""
+        return len(self.shape)
+
+    @property
+    def spatial(self) -> Sizes:
+        """The sizes of the spatial axes, for an image whose channels Keras has last."""
+        return self.shape[1:-1]
+
+
+class GraphBuilder:
+    """Adds operations to the graph of one class of the written code.
+
+    `module`, `function` and `method` take Values, and return one that lies like the first of them,
+    without a known shape of its own: the shape of a layer's output is set after its lowering.
+    """
+
+    def __init__(self) -> None:
+        self.graph = fx.Graph()
+        self.modules: dict[str, nn.Module] = {}  # by attribute
+        self.taken: set[str] = set()  # attributes
+        self.layer: Any = None  # whose lowering runs
+        self.layer_name = ""  # how its first module is called
+        self.call_counts: Counter[Any] = Counter()  # how often the model calls each layer
+        self._targets: dict[Any, list[str]] = {}  # layer -> the attributes of its modules
+        self._position = 0  # the number of modules in this call of the layer
+        self._lying: dict[fx.Node, Value] = {}  # node -> the same tensor with its axes moved
+
+    # What a lowering calls
+
+    def module(self, module: nn.Module, *args: Any, name: str = "", **kwargs: Any) -> Value:
+        """Call a module with weights or state of its own: an attribute of the class.
+
+        Args:
+            module: The module; a later call of the same layer takes that of the first one.
+            *args: Values and literals.
+            name: What is added to the attribute's name, where a layer becomes several modules.
+            **kwargs: Values and literals.
+        """
+        targets = self._targets.setdefault(self.layer, [])
+        if self._position == len(targets):
+            base = f"{self.layer_name}_{name}" if name else self.layer_name
+            target = make_identifier(base, self.taken)
+            self.taken.add(target)
+            self.modules[target] = module.train(self.layer.training)
+            targets.append(target)
+        target = targets[self._position]
+        if repr(module) != repr(self.modules[target]):
+            self.refuse("its calls differ, as those on inputs of different sizes may")
+        self._position += 1
+        return self._add("call_module", target, args, kwargs)
+
+    def function(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
+        """Call a function of torch, `torch.nn.functional`, `operator` or `plain.printed`."""
+        return self._add("call_function", function, args, kwargs)
+
+    def method(self, name: str, *args: Any, **kwargs: Any) -> Value:
+        """Call a method of the first argument, a tensor."""
+        return self._add("call_method", name, args, kwargs)
+
+    def buffer(self, tensor: torch.Tensor, name: str) -> fx.Node:
+        """Return a constant tensor: a buffer of the class."""
+        base = f"{self.layer_name}_{name}" if self.layer_name else name
+        target = make_identifier(base, self.taken)
+        self.taken.add(target)
+        self.modules[target] = tensor  # type: ignore[assignment]
+        return self.graph.get_attr(target)
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Say why the layer has no plain form."""
+        raise Refusal(reason)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the model calls the layer several times."""
+        return self.call_counts[self.layer] > 1
+
+    def comment(self, value: Value, text: str) -> Value:
+        """Print a comment above the line of a value: why the code is not torch's usual one."""
+        value.node.meta["comment"] = text
+        return value
+
+    # Where the axes lie
+
+    def as_in_keras(self, x: Value) -> Value:
+        """Return a value with its axes, and flattened features, in Keras's order."""
+        if x.flattened is not None:
+            return self._flatten_as_in_keras(x)
+        if not x.moved:
+            return x
+        return self._move(x, CHANNELS_LAST[x.rank - 2])
+
+    def as_channels_second(self, x: Value) -> Value:
+        """Return a value whose channels, last in Keras, are axis 1."""
+        if x.flattened is not None:
+            x = self.as_in_keras(x)
+        if x.moved or x.rank < 3:
+            return x
+        return self._move(x, CHANNELS_FIRST[x.rank - 2])
+
+    def as_alike(self, values: Sequence[Value]) -> list[Value]:
+        """Return several values of one rank in one order of the axes."""
+        moved = any(x.moved for x in values) and len({x.rank for x in values}) == 1
+        return [(self.as_channels_second if moved else self.as_in_keras)(x) for x in values]
+
+    def _flatten_as_in_keras(self, x: Value) -> Value:
+        sizes: Any = x.flattened
+        if x.node.target == "flatten":
+            source = replace(x, node=x.node.args[0], flattened=None)  # type: ignore[arg-type]
+        else:
+            source = self.method("unflatten", x, 1, sizes)
+        moved = self.method("permute", source, *CHANNELS_LAST[len(sizes) - 1])
+        flat = self.method("flatten", moved, 1)
+        return replace(flat, shape=x.shape, mask=x.mask)
+
+    def _move(self, x: Value, order: Sequence[int]) -> Value:
+        known = self._lying.get(x.node)
+        if known is None:
+            node = self.graph.call_method("permute", (x.node, *order))
+            known = replace(x, node=node, moved=not x.moved)
+            self._lying[x.node] = known
+            self._lying[node] = x
+        return replace(known, shape=x.shape, mask=x.mask)
+
+    # The graph
+
+    def add_input(self, name: str, shape: Sizes, moved: bool, dtype: torch.dtype) -> Value:
+        """Add an argument of `forward`."""
+        node = self.graph.placeholder(name)
+        return Value(node, shape, moved=moved and len(shape) > 2, dtype=dtype)
+
+    def start_call(self, layer: Any, name: str) -> None:
+        """Begin the lowering of one call of a layer."""
+        self.layer, self.layer_name, self._position = layer, name, 0
+
+    def finish(self, outputs: Any) -> fx.GraphModule:
+        """Return the module of the graph, without what no output needs."""
+        self.graph.output(outputs)
+        for node in reversed(self.graph.nodes):
+            if not node.users and node.op not in ("placeholder", "output"):
+                self.graph.erase_node(node)
+        used = {node.target for node in self.graph.nodes if node.op in ("call_module", "get_attr")}
+        root = {name: module for name, module in self.modules.items() if name in used}
+        return fx.GraphModule(root, self.graph)  # type: ignore[arg-type]
+
+    def _add(self, op: str, target: Any, args: Any, kwargs: Mapping[str, Any]) -> Value:
+        first = next(x for x in iterate_values(args) if isinstance(x, Value))
+        args, kwargs = to_nodes(args), to_nodes(dict(kwargs))
+        node = self.graph.create_node(op, target, args, kwargs)
+        node.meta["layer"] = self.layer_name
+        return replace(first, node=node, nonnegative=False, flattened=None, mask=None)
+
+
+def iterate_values(arguments: Any) -> Any:
+    """Yield the leaves of lists, tuples and dicts."""
+    if isinstance(arguments, (list, tuple)):
+        for inner in arguments:
+            yield from iterate_values(inner)
+    elif isinstance(arguments, dict):
+        yield from iterate_values(list(arguments.values()))
+    else:
+        yield arguments
+
+
+def to_nodes(arguments: Any) -> Any:
+    """Return arguments with the node of each Value."""
+    if isinstance(arguments, Value):
+        return arguments.node
+    if isinstance(arguments, (list, tuple)):
+        found = [to_nodes(inner) for inner in arguments]
+        return tuple(found) if isinstance(arguments, tuple) else found
+    if isinstance(arguments, dict):
+        return {key: to_nodes(inner) for key, inner in arguments.items()}
+    return arguments
+
+
+def count_elements(sizes: Sizes) -> int | None:
+    """Return the product of sizes, None if one is unknown."""
+    return None if None in sizes else prod(n for n in sizes if n is not None)

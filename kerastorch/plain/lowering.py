@@ -1,0 +1,355 @@
+"""From a loaded model to a graph of plain PyTorch: each call of a layer by its lowering."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from .._core.errors import argument_error
+from .._core.registry import to_snake_case
+from ..graph.shapes import Shape, iterate_shapes
+from ..graph.slots import fill_slots
+from ..graph.structure import flatten, map_structure
+from ..layers.base.computation import Computation
+from ..layers.base.layer import Layer
+from ..models.base import Model
+from ..models.calls import ModuleCall
+from ..models.shape_inference import infer_output_shape
+from ..operations.operation import Operation
+from .graph import GraphBuilder, Refusal, Value, iterate_values
+from .names import clean_text, make_identifier
+from .registry import LOWERINGS, OPERATION_LOWERINGS, REASONS
+
+# What torch's users call the modules of layers to which Keras gave their names.
+_USUAL_NAMES = (
+    (r"(conv|separable_conv|depthwise_conv)[123]d(_transpose)?", "conv"),
+    (r"batch_normalization(_v[12])?", "bn"),
+    (r"(layer|group|unit|rms)_normalization", "norm"),
+    (r"dense", "linear"),
+    (r"(spatial_|alpha_|gaussian_)?dropout([123]d)?", "dropout"),
+    (r"(cu_dnn|cudnn)?(lstm|gru)", r"\2"),
+    (r"simple_rnn", "rnn"),
+    (r"p_re_lu", "prelu"),
+)
+
+
+@dataclass
+class Lowered:
+    """A model in plain PyTorch.
+
+    Attributes:
+        module: The module that the written class computes, with the weights.
+        inputs: The name, shape and dtype of each input.
+        outputs: The shape of each output.
+        class_names: The name of the Keras model that each class is.
+        names: The attribute of each layer -> the layer's path in Keras, where they differ.
+        left_out: What Keras does beside the outputs: sentences for the docstring.
+    """
+
+    module: fx.GraphModule
+    inputs: list[tuple[str, tuple[int | None, ...], torch.dtype]]
+    outputs: list[tuple[int | None, ...]]
+    class_names: dict[fx.GraphModule, str]
+    names: dict[str, str]
+    left_out: list[str]
+
+
+def lower_model(
+    model: Model, *, channels_first: bool = False, sources: Mapping[str, str] | None = None
+) -> Lowered:
+    """Return a model in plain PyTorch.
+
+    Args:
+        model: A loaded or built model.
+        channels_first: Whether images and volumes are passed and returned as torch has them.
+        sources: Class name of a module of your own -> the line that imports it.
+
+    Raises:
+        ValueError: Layers have no plain form; the message lists all.
+    """
+    require_one_dtype(model)
+    lowering = _ModelLowering(channels_first, sources or {})
+    own = lowering.lower_class(model, None, ())
+    if lowering.refusals:
+        listed = "".join(f"\n- {one}" for one in dict.fromkeys(lowering.refusals))
+        raise ValueError(f"{model.name!r} has layers without a plain form in PyTorch:{listed}")
+    inputs = [(x.node.name, x.shape, x.dtype) for x in own.inputs]
+    outputs = [x.shape for x in iterate_values(own.outputs)]
+    classes = {one.module: inner.name for inner, one in lowering.nested.items()}
+    classes[own.module] = model.name
+    return Lowered(own.module, inputs, outputs, classes, own.names, lowering.left_out)
+
+
+def require_one_dtype(model: Model) -> None:
+    """Refuse a model that is not built, or computes in several floating-point dtypes."""
+    found: dict[str, str] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, Layer):
+            module._require_built("to_source")
+            policy = module.dtype_policy
+            for dtype in (policy.compute_dtype, policy.variable_dtype):
+                if "float" in dtype:
+                    found.setdefault(dtype, name)
+    if len(found) > 1:
+        rule = "of one floating-point dtype"
+        remedy = "Convert the model first, for example by `model.float()`."
+        raise ValueError(argument_error("to_source", "model", rule, found, remedy))
+
+
+@dataclass
+class _Class:
+    """The graph of one model, those of nested models apart."""
+
+    module: fx.GraphModule
+    inputs: list[Value]
+    outputs: Any  # a structure of Values
+    names: dict[str, str]
+
+
+class _ModelLowering:
+    """Lowers a model, and those inside it, each once."""
+
+    def __init__(self, channels_first: bool, sources: Mapping[str, str]) -> None:
+        self.channels_first, self.sources = channels_first, sources
+        self.refusals: list[str] = []
+        self.left_out: list[str] = []
+        self.owners: dict[nn.Module, Model] = {}  # the model that each layer is called in
+        self.nested: dict[Model, _Class] = {}
+
+    def lower_class(self, model: Model, given: list[Value] | None, path: tuple[str, ...]) -> _Class:
+        """Lower a model; `given` are the Values that a nested one is called on, by its inputs."""
+        builder, plan, modules = GraphBuilder(), model._plan, dict(model._modules)
+        builder.call_counts.update(modules[call.attribute] for call in plan.calls)
+        inputs = [builder.add_input(*one) for one in self.list_inputs(model, given)]
+        values: list[Any] = [None] * plan.size
+        values[: len(inputs)] = inputs
+        for slot, _, tensor in plan.constants:
+            node = builder.buffer(tensor.clone(), "constant")
+            values[slot] = Value(node, tuple(tensor.shape), dtype=tensor.dtype)
+        names = name_modules(model)
+        fixed = dict(model._modes)
+        for call in plan.calls:
+            layer: Any = modules[call.attribute]
+            where = (*path, getattr(layer, "name", call.attribute))
+            args, kwargs = fill_slots((call.args, call.kwargs), values)
+            builder.start_call(layer, names[call.attribute])
+            try:
+                if fixed.get(call.attribute) is not None and layer.depends_on_training_mode:
+                    raise Refusal(f"the file fixes training={fixed[call.attribute]} for it")
+                if self.owners.setdefault(layer, model) is not model:
+                    raise Refusal("two models share it")
+                found = self.lower_call(builder, layer, args, kwargs, where)
+            except Refusal as refusal:
+                kind = clean_text(type(layer).__name__)
+                self.refusals.append(f"{'/'.join(where)!r} ({kind}): {refusal}.")
+                found = next(x for x in iterate_values([args, kwargs]) if isinstance(x, Value))
+                count = max((n or 0 for n, _ in call.outputs), default=0) + 1
+                found = [found] * count if count > 1 else found
+            _store(call, _set_shapes(layer, args, kwargs, found), values)
+        outputs = fill_slots(plan.outputs, values)
+        is_root = given is None
+        outputs = map_structure(
+            lambda x: self.prepare_output(builder, x, is_root), outputs, Value
+        )
+        module = builder.finish(map_structure(lambda x: x.node, outputs, Value))
+        keras = {own: "/".join((*path, name)) for name, own in _pair_names(model, names)}
+        return _Class(module, inputs, outputs, keras)
+
+    def list_inputs(
+        self, model: Model, given: list[Value] | None
+    ) -> list[tuple[str, Any, bool, torch.dtype]]:
+        """Return name, shape, whether the channels are axis 1, and dtype of each input."""
+        names: list[str] = []
+        found = []
+        for number, one in enumerate(model._inputs):
+            default = "x" if len(model._inputs) == 1 else f"x{number + 1}"
+            name = default if default == "x" else make_identifier(one.name, names, "input")
+            names.append(name)
+            shape = one.shape or _find_first_shape(model)
+            if given is not None and (shape is None or None in shape[1:]):
+                shape = given[number].shape if shape is None else shape
+            if shape is None:
+                rule = "a model that declares the shape of its input"
+                remedy = "Build it with an InputLayer in front."
+                raise ValueError(argument_error("to_source", "model", rule, model.name, remedy))
+            moved = given[number].moved if given else self.channels_first and len(shape) > 3
+            found.append((name, tuple(shape), moved, one.dtype))
+        return found
+
+    def prepare_output(self, builder: GraphBuilder, x: Value, is_root: bool) -> Value:
+        """Return an output in the order of axes that the class returns."""
+        if x.flattened is not None or not x.moved:
+            x = builder.as_in_keras(x)
+            return builder.as_channels_second(x) if is_root and self.keeps_moved(x) else x
+        return x if not is_root or self.keeps_moved(x) else builder.as_in_keras(x)
+
+    def keeps_moved(self, x: Value) -> bool:
+        """Return whether the written model returns a value with the channels as axis 1."""
+        return self.channels_first and x.rank > 3
+
+    def lower_call(
+        self,
+        builder: GraphBuilder,
+        layer: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        path: tuple[str, ...],
+    ) -> Any:
+        """Lower one call; return its Value, or a list of them."""
+        if isinstance(layer, Model):
+            return self.call_class(builder, layer, args, kwargs, path)
+        if isinstance(layer, Operation):
+            lower = OPERATION_LOWERINGS.get(layer.key)
+            if lower is None:
+                builder.refuse(f"the operation {clean_text(layer.key)} is not supported")
+            args, kwargs = map_structure(builder.as_in_keras, (args, kwargs), Value)
+            return lower(builder, *args, **{**layer.arguments, **kwargs})
+        lowering = LOWERINGS.get(type(layer))
+        if lowering is None:
+            builder.refuse(REASONS.get(type(layer), "its class is not one of kerastorch.layers"))
+        if layer.activity_regularizer is not None:
+            self.left_out.append(f"activity_regularizer of {clean_text('/'.join(path))}")
+        masks = [x.mask for x in iterate_values([args, kwargs]) if isinstance(x, Value)]
+        if any(mask is not None for mask in masks) and not lowering.takes_masks:
+            own_rule = type(layer).compute_mask is not Computation.compute_mask
+            if own_rule or "mask" in layer.call_arguments:
+                builder.refuse("its input has a mask")
+        prepare = _select_layout(builder, lowering.layout, layer)
+        args, kwargs = map_structure(prepare, (args, kwargs), Value)
+        try:
+            inspect.signature(lowering.function).bind(builder, layer, *args, **kwargs)
+        except TypeError:
+            given = ", ".join(kwargs) or f"{len(args)} arguments"
+            builder.refuse(f"it is called with {clean_text(given)}")
+        found = lowering.function(builder, layer, *args, **kwargs)
+        if not lowering.takes_masks and layer.supports_masking and isinstance(found, Value):
+            found = replace(found, mask=next((one for one in masks if one is not None), None))
+        return found
+
+    def call_class(
+        self,
+        builder: GraphBuilder,
+        model: Model,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        path: tuple[str, ...],
+    ) -> Any:
+        """Call the class of a nested model."""
+        given = [x for x in flatten([args, kwargs]) if x is not None]
+        if len(given) != len(model._inputs) or not all(isinstance(x, Value) for x in given):
+            builder.refuse("it is called with other arguments than its inputs")
+        if any(x.mask is not None for x in given) or model.creates_mask:
+            builder.refuse("it is a nested model with masks")
+        known = self.nested.get(model)
+        if known is None:
+            known = self.nested[model] = self.lower_class(model, given, path)
+        pairs = zip(known.inputs, given, strict=True)
+        args = tuple(
+            builder.as_channels_second(x) if own.moved else builder.as_in_keras(x)
+            for own, x in pairs
+        )
+        y = builder.module(known.module, *args)
+        listed = [x for x in iterate_values(known.outputs) if isinstance(x, Value)]
+        if isinstance(known.outputs, Value):
+            return replace(known.outputs, node=y.node)
+        if isinstance(known.outputs, dict):
+            builder.refuse("it is a nested model that returns a dict")
+        getitem = operator.getitem
+        parts = [builder.function(getitem, y, number) for number in range(len(listed))]
+        return [replace(x, node=part.node) for x, part in zip(listed, parts, strict=True)]
+
+
+def name_modules(model: Model) -> dict[str, str]:
+    """Return the attribute of the written class for each attribute of a model.
+
+    Names that an author chose stay; those that Keras made, such as "conv2d_17", are numbered from
+    1 with torch's usual words: "conv1".
+    """
+    taken: set[str] = set()
+    found: dict[str, str] = {}
+    automatic: list[tuple[str, str]] = []
+    for name, attribute in model._attributes.items():
+        layer = model._modules.get(attribute)
+        usual = _find_usual_name(layer, name)
+        if usual is None:
+            found[attribute] = make_identifier(name, taken)
+            taken.add(found[attribute])
+        else:
+            automatic.append((attribute, usual))
+    totals = Counter(usual for _, usual in automatic)
+    counts: Counter[str] = Counter()
+    for attribute, usual in automatic:
+        counts[usual] += 1
+        number = str(counts[usual]) if totals[usual] > 1 else ""
+        found[attribute] = make_identifier(f"{usual}{number}", taken)
+        taken.add(found[attribute])
+    return found
+
+
+def _find_usual_name(layer: Any, name: str) -> str | None:
+    """Return torch's usual word for a layer to which Keras gave its name, None for other names."""
+    kinds = {"sequential", "model", "functional"} if isinstance(layer, Model) else set()
+    if isinstance(layer, (Layer, Operation)):
+        kind = layer.key if isinstance(layer, Operation) else type(layer).__name__
+        kinds = {to_snake_case(kind)}
+    base = re.sub(r"_\d+$", "", name)
+    if base not in kinds:
+        return None
+    for pattern, usual in _USUAL_NAMES:
+        if re.fullmatch(pattern, base):
+            return re.sub(pattern, usual, base)
+    return base
+
+
+def _pair_names(model: Model, names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the Keras name and the written attribute of each layer where they differ."""
+    pairs = [(name, names[own]) for name, own in model._attributes.items() if own in names]
+    return [(name, own) for name, own in pairs if name != own]
+
+
+def _find_first_shape(model: Model) -> tuple[int | None, ...] | None:
+    """Return the input shape that a file without an InputLayer says for the first layer."""
+    first = next(iter(model.spec.layers), None)
+    shape = None if first is None else first.input_shape
+    if shape is None or not all(n is None or isinstance(n, int) for n in shape):
+        return None
+    return (None, *shape[1:])
+
+
+def _select_layout(builder: GraphBuilder, layout: str, layer: Any) -> Any:
+    if layout == "any":
+        return lambda x: x
+    if layout == "channels_second" and layer.data_format == "channels_last":
+        return builder.as_channels_second
+    return builder.as_in_keras
+
+
+def _set_shapes(layer: Any, args: Any, kwargs: Any, found: Any) -> Any:
+    """Return the Values of a call's outputs with the shapes that the layer says."""
+    if isinstance(layer, Model):
+        if isinstance(found, Value):
+            return found
+        return found
+    shapes = map_structure(lambda x: Shape(x.shape), (args, kwargs), Value)
+    inferred = infer_output_shape(layer, *shapes)
+    listed = list(iterate_shapes(inferred))
+    if isinstance(found, Value):
+        return replace(found, shape=tuple(listed[0]))
+    return [replace(x, shape=tuple(shape)) for x, shape in zip(found, listed, strict=True)]
+
+
+def _store(call: ModuleCall, found: Any, values: list[Any]) -> None:
+    """Store the outputs of a call in their slots."""
+    for index, slot in call.outputs:
+        if index is None or isinstance(found, Value):
+            values[slot] = found
+        else:
+            values[slot] = found[index]

@@ -1,0 +1,142 @@
+"""Activations."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from ... import activations
+from ...activations.functions import ELEMENTWISE
+from ...layers.activation.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
+from ..graph import GraphBuilder, Value
+from ..printed import functions as printed
+from ..registry import lowers
+
+# Keras's functions with their default arguments -> a function of torch, and keyword arguments.
+_FUNCTIONS: dict[Callable[..., Any], tuple[Callable[..., Any], dict[str, Any]]] = {
+    activations.relu: (F.relu, {}),
+    activations.relu6: (F.relu6, {}),
+    activations.leaky_relu: (F.leaky_relu, {"negative_slope": 0.2}),
+    activations.elu: (F.elu, {}),
+    activations.selu: (F.selu, {}),
+    activations.celu: (F.celu, {}),
+    activations.gelu: (F.gelu, {}),
+    activations.silu: (F.silu, {}),
+    activations.mish: (F.mish, {}),
+    activations.hard_silu: (F.hardswish, {}),
+    activations.sigmoid: (torch.sigmoid, {}),
+    activations.hard_sigmoid: (F.hardsigmoid, {}),
+    activations.log_sigmoid: (F.logsigmoid, {}),
+    activations.tanh: (torch.tanh, {}),
+    activations.hard_tanh: (F.hardtanh, {}),
+    activations.tanh_shrink: (F.tanhshrink, {}),
+    activations.soft_shrink: (F.softshrink, {}),
+    activations.hard_shrink: (F.hardshrink, {}),
+    activations.softplus: (F.softplus, {}),
+    activations.softsign: (F.softsign, {}),
+    activations.exponential: (torch.exp, {}),
+    activations.hard_sigmoid_keras2: (printed.hard_sigmoid_keras2, {}),
+    activations.sparse_sigmoid: (printed.sparse_sigmoid, {}),
+    activations.sparse_plus: (printed.sparse_plus, {}),
+    activations.squareplus: (printed.squareplus, {}),
+}
+_ALONG_LAST_AXIS: dict[Callable[..., Any], Callable[..., Any]] = {
+    activations.softmax: F.softmax,
+    activations.log_softmax: F.log_softmax,
+    activations.glu: F.glu,
+    activations.sparsemax: printed.sparsemax,
+}
+_NONNEGATIVE = (activations.relu, activations.relu6, activations.sigmoid, activations.exponential)
+
+
+def activate(build: GraphBuilder, activation: Callable[..., Any], x: Value) -> Value:
+    """Apply the activation of a layer; the result lies like its input."""
+    if activation is activations.linear:
+        return x
+    if activation in _FUNCTIONS:
+        function, options = _FUNCTIONS[activation]
+        y = apply_elementwise(build, function, x, **options)
+        return replace(y, nonnegative=activation in _NONNEGATIVE)
+    if activation in _ALONG_LAST_AXIS:
+        if x.flattened is not None:
+            x = build.as_in_keras(x)
+        return build.function(_ALONG_LAST_AXIS[activation], x, dim=1 if x.moved else -1)
+    build.refuse("its activation is a function of your own")
+
+
+def apply_elementwise(
+    build: GraphBuilder, function: Callable[..., Any], x: Value, *args: Any, **kwargs: Any
+) -> Value:
+    """Call a function that treats all elements alike, whatever their order."""
+    return replace(build.function(function, x, *args, **kwargs), flattened=x.flattened)
+
+
+@lowers(Activation, layout="any")
+def lower_activation(build: GraphBuilder, layer: Activation, x: Value) -> Value:
+    """An activation layer."""
+    if layer.activation not in ELEMENTWISE:
+        x = build.as_in_keras(x)
+    return activate(build, layer.activation, x)
+
+
+@lowers(ReLU, layout="any")
+def lower_relu(build: GraphBuilder, layer: ReLU, x: Value) -> Value:
+    """`max(x, 0)` with a slope, a limit and a threshold."""
+    slope, most, threshold = layer.negative_slope, layer.max_value, layer.threshold
+    if most is None and not threshold:
+        if slope:
+            return apply_elementwise(build, F.leaky_relu, x, slope)
+        y = apply_elementwise(build, F.relu, x)
+    elif most == 6 and not threshold and not slope:
+        y = apply_elementwise(build, F.relu6, x)
+    else:
+        y = _limit(build, x, most, threshold)
+        if slope:
+            below = apply_elementwise(build, operator.sub, x, threshold)
+            below = apply_elementwise(build, torch.clamp, below, max=0)
+            scaled = apply_elementwise(build, operator.mul, below, slope)
+            return replace(build.function(operator.add, y, scaled), flattened=x.flattened)
+    return replace(y, nonnegative=True)
+
+
+def _limit(build: GraphBuilder, x: Value, most: float | None, threshold: float) -> Value:
+    """Return 0 up to the threshold, the input from there to `most`, and `most` above."""
+    y = x
+    if threshold:
+        y = apply_elementwise(build, F.threshold, x, threshold, 0.0)
+        return y if most is None else apply_elementwise(build, torch.clamp, y, max=most)
+    return apply_elementwise(build, torch.clamp, y, 0, most)
+
+
+@lowers(LeakyReLU, layout="any")
+def lower_leaky_relu(build: GraphBuilder, layer: LeakyReLU, x: Value) -> Value:
+    """`x` above 0, a slope below."""
+    return apply_elementwise(build, F.leaky_relu, x, layer.negative_slope)
+
+
+@lowers(ELU, layout="any")
+def lower_elu(build: GraphBuilder, layer: ELU, x: Value) -> Value:
+    """The exponential linear unit."""
+    return apply_elementwise(build, F.elu, x, **_unless(1.0, alpha=layer.alpha))
+
+
+@lowers(Softmax, takes_masks=True)
+def lower_softmax(build: GraphBuilder, layer: Softmax, x: Value) -> Value:
+    """Softmax over one axis."""
+    if x.mask is not None:
+        build.refuse("its input has a mask")
+    axis: Any = layer.axis
+    if isinstance(axis, (list, tuple)) and len(axis) == 1:
+        (axis,) = axis
+    if not isinstance(axis, int):
+        build.refuse("it is over several axes")
+    return build.function(F.softmax, x, dim=axis)
+
+
+def _unless(default: Any, **options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value != default}

@@ -1,0 +1,214 @@
+"""From a graph of plain PyTorch to the text of its classes."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from . import printed
+from .names import format_literal, make_class_name
+
+WIDTH = 100
+_INDENT = "    "
+
+# Operators by precedence: the symbol, and how tightly it binds.
+_OPERATORS: dict[Any, tuple[str, int]] = {
+    operator.add: ("+", 1),
+    operator.sub: ("-", 1),
+    operator.mul: ("*", 2),
+    operator.truediv: ("/", 2),
+    operator.floordiv: ("//", 2),
+    operator.mod: ("%", 2),
+    operator.matmul: ("@", 2),
+    operator.pow: ("**", 4),
+    operator.and_: ("&", 0),
+    operator.or_: ("|", 0),
+    operator.ne: ("!=", -1),
+    operator.eq: ("==", -1),
+    operator.lt: ("<", -1),
+    operator.le: ("<=", -1),
+    operator.gt: (">", -1),
+    operator.ge: (">=", -1),
+}
+_ATOM = 9  # binds tighter than any operator
+
+# What a line begins with: its input is a name, not the expression before it.
+_STARTS = (
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.LSTM, nn.GRU, nn.RNN, nn.Embedding, fx.GraphModule),
+)
+_STARTING_FUNCTIONS: frozenset[Any] = frozenset({
+    F.pad, torch.cat, torch.stack, F.max_pool1d, F.max_pool2d, F.max_pool3d, F.avg_pool1d,
+    F.avg_pool2d, F.avg_pool3d, F.interpolate, F.scaled_dot_product_attention,
+})  # fmt: skip
+
+
+def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
+    """Return the graph modules in a module, each once, those inside first, itself last."""
+    found: dict[fx.GraphModule, None] = {}
+    for node in module.graph.nodes:
+        if node.op == "call_module":
+            inner = module.get_submodule(node.target)
+            if isinstance(inner, fx.GraphModule):
+                found.update(dict.fromkeys(list_classes(inner)))
+    return [*found, module]
+
+
+def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments that make a module: those without a default, and those that differ."""
+    required, options = [], {}
+    for name, parameter in inspect.signature(type(module)).parameters.items():
+        if name in ("device", "dtype") or parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        value = getattr(module, name)
+        if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
+            value = value is not None
+        value = _shorten(value)
+        if parameter.default is parameter.empty:
+            required.append(value)
+        elif value != parameter.default or type(value) is not type(parameter.default):
+            options[name] = value
+    return required, options
+
+
+def _shorten(value: Any) -> Any:
+    """Return one number for a tuple of equal ones, as torch's constructors take it."""
+    if isinstance(value, (tuple, list)) and value and len({*value}) == 1:
+        return value[0]
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Printer:
+    """Prints the classes of a model.
+
+    Attributes:
+        helpers: The functions and classes of `plain.printed` that the text uses.
+        uses: The names that the text needs: "F", "torch", "math".
+    """
+
+    def __init__(self, module: fx.GraphModule, wanted: Mapping[fx.GraphModule, str]) -> None:
+        self.helpers: dict[str, Any] = {}
+        self.uses: set[str] = set()
+        self.class_names: dict[fx.GraphModule, str] = {}
+        self.classes = list_classes(module)
+        for one in reversed(self.classes):
+            names = self.class_names.values()
+            self.class_names[one] = make_class_name(wanted.get(one, "Model"), {*names})
+
+    def print_class(self, module: fx.GraphModule, doc: Sequence[str] = ()) -> str:
+        """Return the text of one class."""
+        lines = [f"class {self.class_names[module]}(nn.Module):"]
+        lines += [f"{_INDENT}{line}".rstrip() for line in doc]
+        if doc:
+            lines.append("")
+        body = list(self.print_constructor(module))
+        if body:
+            lines += [f"{_INDENT}def __init__(self):", f"{2 * _INDENT}super().__init__()"]
+            lines += [f"{2 * _INDENT}{line}" for line in body]
+            lines.append("")
+        lines += [f"{_INDENT}{line}" for line in self.print_forward(module)]
+        return "\n".join(lines)
+
+    def print_constructor(self, module: fx.GraphModule) -> Iterator[str]:
+        """Yield the lines that make the modules and buffers of a class, in order of their use."""
+        seen: set[str] = set()
+        for node in module.graph.nodes:
+            if node.op not in ("call_module", "get_attr") or node.target in seen:
+                continue
+            seen.add(node.target)
+            if node.op == "get_attr":
+                tensor = module.get_buffer(node.target)
+                self.uses.add("torch")
+                dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
+                shape = format_literal(tuple(tensor.shape))
+                name = format_literal(node.target)
+                yield f"self.register_buffer({name}, torch.zeros({shape}{dtype}))"
+                continue
+            yield from self.print_module(node.target, module.get_submodule(node.target))
+
+    def print_module(self, target: str, module: nn.Module) -> Iterator[str]:
+        """Yield the lines that make one module."""
+        if isinstance(module, fx.GraphModule):
+            yield f"self.{target} = {self.class_names[module]}()"
+            return
+        required, options = list_constructor_arguments(module)
+        arguments = [format_literal(value) for value in required]
+        arguments += [f"{name}={format_literal(value)}" for name, value in options.items()]
+        yield from break_call(f"self.{target} = {self.name_class(type(module))}", arguments, 8)
+        frozen = [name for name, one in module.named_parameters() if not one.requires_grad]
+        total = len(list(module.parameters()))
+        if frozen and len(frozen) == total:
+            yield f"self.{target}.requires_grad_(False)"
+        else:
+            yield from (f"self.{target}.{name}.requires_grad_(False)" for name in frozen)
+
+    def name_class(self, kind: type) -> str:
+        """Return how the text names a class of torch or `plain.printed`."""
+        if getattr(nn, kind.__name__, None) is kind:
+            return f"nn.{kind.__name__}"
+        return self.name_helper(kind)
+
+    def name_helper(self, helper: Any) -> str:
+        """Return the name of a function or class that is printed into the text."""
+        self.helpers[helper.__name__] = helper
+        return str(helper.__name__)
+
+    def name_function(self, function: Callable[..., Any]) -> str:
+        """Return how the text names a function."""
+        name: str = function.__name__
+        if getattr(function, "__module__", "").startswith(printed.__name__):
+            return self.name_helper(function)
+        for prefix, namespace in (("F", F), ("torch", torch), ("torch.linalg", torch.linalg)):
+            if getattr(namespace, name, None) is function:
+                self.uses.add(prefix.split(".")[0])
+                return f"{prefix}.{name}"
+        raise TypeError(f"no name for {function!r}")
+
+    def print_forward(self, module: fx.GraphModule) -> list[str]:
+        """Return the lines of `forward`."""
+        from .statements import Statements
+
+        return Statements(self, module).print()
+
+    def print_helpers(self) -> list[str]:
+        """Return the text of the functions and classes that the classes use."""
+        return [inspect.getsource(one).rstrip() for one in self.helpers.values()]
+
+
+def break_call(head: str, arguments: Sequence[str], indent: int) -> Iterator[str]:
+    """Yield the lines of `head(arguments)` as ruff breaks them, `indent` columns being taken."""
+    line = f"{head}({', '.join(arguments)})"
+    if len(line) + indent <= WIDTH:
+        yield line
+        return
+    inner = ", ".join(arguments)
+    if len(inner) + indent + 4 <= WIDTH:
+        yield from (f"{head}(", f"{_INDENT}{inner}", ")")
+        return
+    yield f"{head}("
+    yield from (f"{_INDENT}{one}," for one in arguments)
+    yield ")"
+
+
+
+
+def load_class(text: str, name: str) -> Any:
+    """Run the text of a file, and return its class of this name."""
+    return run_text(text)[name]
+
+
+def run_text(text: str) -> dict[str, Any]:
+    """Run the text of a file as a module; return what it defines."""
+    filename = f"<kerastorch {len(linecache.cache)}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+    found: dict[str, Any] = {"__name__": filename}
+    exec(compile(text, filename, "exec"), found)
+    return found

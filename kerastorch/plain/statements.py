@@ -1,0 +1,241 @@
+"""The statements of `forward`: which operations share a line, and how values are called."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import fx, nn
+
+from .names import clean_text, format_literal
+from .source import (
+    _ATOM,
+    _INDENT,
+    _OPERATORS,
+    _STARTING_FUNCTIONS,
+    _STARTS,
+    WIDTH,
+    Printer,
+    break_call,
+)
+
+_FAR = 12  # lines after which a value that is read again is called a skip connection
+_MOST_INLINED = 4  # operations on one line
+
+
+class Statements:
+    """Prints the body of one class's `forward`."""
+
+    def __init__(self, printer: Printer, module: fx.GraphModule) -> None:
+        self.printer, self.module = printer, module
+        self.nodes = [node for node in module.graph.nodes]
+        self.names: dict[fx.Node, str] = {}
+        self.order = {node: number for number, node in enumerate(self.nodes)}
+        self.lines: list[str] = []
+
+    def print(self) -> list[str]:
+        """Return the lines."""
+        inputs = [node for node in self.nodes if node.op == "placeholder"]
+        for node in inputs:
+            self.names[node] = node.target
+        arguments = ["self", *(node.target for node in inputs)]
+        self.lines += break_call("def forward", arguments, 4)
+        self.lines[-1] += ":"
+        pending: fx.Node | None = None  # an expression that may become part of the next one
+        text, binding, count = "", _ATOM, 0
+        for node in self.nodes:
+            if node.op == "placeholder":
+                continue
+            if node.op == "get_attr":
+                self.names[node] = f"self.{node.target}"
+                continue
+            joined = {}
+            if pending is not None:
+                fits = count < _MOST_INLINED and self.may_join(pending, node)
+                made = self.print_expression(node, {pending: (text, binding)}) if fits else None
+                if made is not None and self.is_short(made[0]):
+                    joined = {pending: (text, binding)}
+                else:
+                    self.assign(pending, text)
+                pending = None
+            if node.op == "output":
+                self.lines += self.print_return(node, joined)
+                break
+            count = count + 1 if joined else 1
+            text, binding = self.print_expression(node, joined)
+            pending = node
+        return [self.lines[0], *(f"{_INDENT}{line}" for line in self.lines[1:])]
+
+    def print_return(self, node: fx.Node, joined: Any) -> Iterator[str]:
+        """Yield the lines that return the outputs."""
+        value = node.args[0]
+        if isinstance(value, (tuple, list)):
+            parts = [self.print_argument(one, joined)[0] for one in value]
+            line = f"return {', '.join(parts)}"
+            if len(line) + 8 <= WIDTH:
+                yield line
+            else:
+                yield from break_call("return ", parts, 8)
+            return
+        yield f"return {self.print_argument(value, joined)[0]}"
+
+    def is_short(self, text: str) -> bool:
+        """Return whether an expression fits on a line, with a name of usual length."""
+        return len(text) + 8 + len("shortcut = ") <= WIDTH
+
+    def may_join(self, first: fx.Node, second: fx.Node) -> bool:
+        """Return whether an operation may be written inside the one that comes next."""
+        if len(first.users) != 1 or second not in first.users:
+            return False
+        if list(_list_uses(second)).count(first) != 1 or "comment" in first.meta:
+            return False
+        if second.op == "output":
+            return "comment" not in first.meta
+        if second.op == "call_module":
+            module = self.module.get_submodule(str(second.target))
+            if isinstance(module, nn.Linear):
+                return _is_view(first)
+            return not isinstance(module, _STARTS)
+        if second.op == "call_function":
+            return second.target not in _STARTING_FUNCTIONS
+        return True
+
+    def assign(self, node: fx.Node, text: str) -> None:
+        """Write an expression to a name."""
+        name = self.choose_name(node)
+        comment = node.meta.get("comment")
+        line = f"{name} = {text}"
+        if comment is not None:
+            end = f"  # {clean_text(comment)}"
+            if len(line) + len(end) + 8 <= WIDTH:
+                line += end
+            else:
+                self.lines.append(f"# {clean_text(comment)}")
+        self.names[node] = name
+        self.lines += self.break_line(line)
+
+    def break_line(self, line: str) -> Iterator[str]:
+        """Yield a line, or those into which its outermost call is broken."""
+        if len(line) + 8 <= WIDTH or not line.endswith(")"):
+            yield line
+            return
+        head, arguments = _split_call(line)
+        yield from break_call(head, arguments, 8)
+
+    def choose_name(self, node: fx.Node) -> str:
+        """Return a name that no value has which is still needed."""
+        here = self.order[node]
+        last = max((self.order[user] for user in node.users), default=here)
+        readers = list(node.users)
+        live = {
+            name
+            for one, name in self.names.items()
+            if any(self.order[user] > here for user in one.users)
+        }
+        merges = {reader.target for reader in readers}
+        if last - here > 1 and merges <= {operator.add} and len(readers) == 1:
+            wanted = ["shortcut"]
+        elif last - here > 1 and len(readers) == 1:
+            wanted = ["branch1"]
+        elif last - here > _FAR and len(readers) > 1:
+            wanted = ["skip1"]
+        else:
+            wanted = ["x", "y", "z", "x1"]
+        for name in wanted:
+            if name not in live:
+                return name
+        stem, number = wanted[-1].rstrip("0123456789"), 1
+        while f"{stem}{number}" in live:
+            number += 1
+        return f"{stem}{number}"
+
+    def print_expression(
+        self, node: fx.Node, joined: dict[fx.Node, tuple[str, int]]
+    ) -> tuple[str, int]:
+        """Return the text of an operation, and how tightly it binds."""
+
+        def show(value: Any, least: int = -9) -> str:
+            text, binding = self.print_argument(value, joined)
+            return f"({text})" if binding < least else text
+
+        if node.op == "call_function" and node.target in _OPERATORS and len(node.args) == 2:
+            symbol, binding = _OPERATORS[node.target]
+            left, right = (show(one, binding + n) for n, one in enumerate(node.args))
+            return f"{left} {symbol} {right}", binding
+        if node.op == "call_function" and node.target is operator.getitem:
+            return f"{show(node.args[0], _ATOM)}[{_print_index(node.args[1], show)}]", _ATOM
+        if node.op == "call_function" and node.target is operator.neg:
+            return f"-{show(node.args[0], 3)}", 3
+        args = list(node.args)
+        if node.op == "call_function":
+            head = self.printer.name_function(node.target)  # type: ignore[arg-type]
+        elif node.op == "call_method":
+            head = f"{show(args.pop(0), _ATOM)}.{node.target}"
+        else:
+            head = f"self.{node.target}"
+        parts = [show(one) for one in args]
+        parts += [f"{name}={show(value)}" for name, value in node.kwargs.items()]
+        return f"{head}({', '.join(parts)})", _ATOM
+
+    def print_argument(
+        self, value: Any, joined: dict[fx.Node, tuple[str, int]]
+    ) -> tuple[str, int]:
+        """Return the text of an argument, and how tightly it binds."""
+        if isinstance(value, fx.Node):
+            return joined[value] if value in joined else (self.names[value], _ATOM)
+        if isinstance(value, (list, tuple)):
+            parts = ", ".join(self.print_argument(one, joined)[0] for one in value)
+            if isinstance(value, list):
+                return f"[{parts}]", _ATOM
+            return (f"({parts},)" if len(value) == 1 else f"({parts})"), _ATOM
+        if isinstance(value, dict):
+            pairs = (
+                f"{format_literal(key)}: {self.print_argument(one, joined)[0]}"
+                for key, one in value.items()
+            )
+            return f"{{{', '.join(pairs)}}}", _ATOM
+        if str(type(value)) == "<class 'torch.dtype'>":
+            self.printer.uses.add("torch")
+            return str(value), _ATOM
+        text = format_literal(value)
+        if text.startswith(("math.", "-math.")):
+            self.printer.uses.add("math")
+        return text, 3 if text.startswith("-") else _ATOM
+
+
+def _list_uses(node: fx.Node) -> Iterator[fx.Node]:
+    found: list[fx.Node] = []
+    fx.node.map_arg((node.args, node.kwargs), lambda one: found.append(one) or one)
+    yield from found
+
+
+def _is_view(node: fx.Node) -> bool:
+    return node.op == "call_method" and node.target in ("flatten", "mean", "amax")
+
+
+def _print_index(index: Any, show: Callable[[Any], str]) -> str:
+    if isinstance(index, slice):
+        parts = ["" if one is None else show(one) for one in (index.start, index.stop)]
+        return ":".join(parts) + ("" if index.step is None else f":{show(index.step)}")
+    if isinstance(index, tuple):
+        return ", ".join(_print_index(one, show) for one in index)
+    return "..." if index is Ellipsis else show(index)
+
+
+def _split_call(line: str) -> tuple[str, list[str]]:
+    """Return the start of a line up to its outermost call, and that call's arguments."""
+    depth, start = 0, 0
+    for position in range(len(line) - 1, -1, -1):
+        depth += (line[position] in ")]}") - (line[position] in "([{")
+        if depth == 0:
+            start = position
+            break
+    arguments, depth, begin = [], 0, start + 1
+    for position in range(start + 1, len(line) - 1):
+        depth += (line[position] in "([{") - (line[position] in ")]}")
+        if line[position] == "," and depth == 0:
+            arguments.append(line[begin:position].strip())
+            begin = position + 1
+    arguments.append(line[begin:-1].strip())
+    return line[:start], arguments
