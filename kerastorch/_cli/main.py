@@ -31,8 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`, by default `sys.argv[1:]`, and return its exit code.
 
     The code is 0 on success, 1 if a file is refused or the output cannot be written, 2 for wrong
-    usage, 3 if the values differ from the reference or the code from the model, 130 if interrupted, and 141 if the reader of
-    the output stops. `convert` completes its file even if its report cannot be printed.
+    usage, 3 if the values differ from the reference or the code from the model, 130 if interrupted,
+    and 141 if the reader of the output stops. `convert` completes its files even if its report
+    cannot be printed.
     """
     try:
         reserve_descriptors()
