@@ -22,7 +22,7 @@ from .write_code import CODE, WrittenCode, write_code
 
 REFUSED, USAGE, DIFFERS, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 BIG = 50_000_000  # bytes; larger files get a progress bar
-_SUFFIXES = f"{', '.join(FORMATS)} for the state dict, {CODE} for PyTorch code"
+_SUFFIXES = f"{' or '.join(FORMATS)} for a state dict, {CODE} for PyTorch code"
 _OF_CODE = ("layout", "inference", "class_name", "weights_format")  # options
 _REFUSALS = (OSError, ValueError, TypeError, ImportError, MemoryError, RuntimeError)
 
