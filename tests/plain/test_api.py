@@ -185,6 +185,25 @@ def test_several_dtypes_are_refused() -> None:
         to_source(build(config))
 
 
+@pytest.mark.parametrize("activation, merged", [("relu", True), ("linear", False), ("tanh", False)])
+def test_padding_belongs_to_what_reads_it_where_that_changes_no_number(activation, merged) -> None:
+    config = functional(
+        input_layer("given", (None, 9, 8, 3)),
+        one("ZeroPadding2D", "pad1", "given", padding=[2, 1]),
+        one("Conv2D", "conv", "pad1", filters=2, kernel_size=3, strides=2, activation=activation),
+        one("ZeroPadding2D", "pad2", "conv", padding=1),
+        one("MaxPooling2D", "pool", "pad2", pool_size=3, strides=2),
+        one("ZeroPadding2D", "pad3", "pool", padding=[[1, 0], [0, 0]]),
+        one("Conv2D", "last", "pad3", filters=2, kernel_size=2),
+        inputs=["given", 0, 0],
+        outputs=["last", 0, 0],
+    )
+    text = assert_plain(build(config), [torch.randn(2, 9, 8, 3)])
+    assert "nn.Conv2d(3, 2, 3, stride=2, padding=(2, 1))" in text
+    assert ("F.max_pool2d(" in text and "stride=2, padding=1)" in text) is merged
+    assert text.count("F.pad(") == 2 - merged
+
+
 # The proof can fail
 
 

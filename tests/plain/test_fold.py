@@ -22,7 +22,6 @@ def test_what_folds_is_gone_and_the_numbers_stay() -> None:
     # bn_b and bn_c read the same convolution; one stands before a linear layer with its own input.
     assert text.count("nn.BatchNorm2d(") == 2
     assert "nn.BatchNorm1d(" not in text
-    assert "padding=1" in text
     assert "F.relu6(self.conv_a(x), inplace=True)" in text
     plain = to_torch(model, inference=True)
     assert not plain.training

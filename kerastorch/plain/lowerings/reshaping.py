@@ -15,6 +15,7 @@ from ...layers.reshaping.padding import (
 )
 from ...layers.reshaping.reshape import Flatten, Permute, RepeatVector, Reshape
 from ..graph import GraphBuilder, Value, count_elements
+from ..merge_padding import OF_NONNEGATIVE
 from ..registry import lowers
 from .padding import pad_sides
 
@@ -67,7 +68,9 @@ def lower_repeat_vector(build: GraphBuilder, layer: RepeatVector, x: Value) -> V
 def lower_zero_padding(build: GraphBuilder, layer: Any, x: Value) -> Value:
     """Padding of the spatial axes by zeros."""
     sides = [layer.padding] if layer.rank == 1 else layer.padding
-    return replace(pad_sides(build, x, sides), nonnegative=x.nonnegative)
+    y = pad_sides(build, x, sides)
+    y.node.meta[OF_NONNEGATIVE] = x.nonnegative
+    return replace(y, nonnegative=x.nonnegative)
 
 
 @lowers(Cropping1D, Cropping2D, Cropping3D, layout="channels_second")
