@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import operator
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,7 @@ from torch.utils import _pytree
 
 from ..models.base import Model
 from . import printed
+from .lora import merge_lora
 from .lowering import Lowered
 from .source import list_constructor_arguments, run_text
 
@@ -92,6 +94,10 @@ def list_operations(
             yield from list_operations(inner, [one[1] for one in args], counter)
             numbers[node] = counter.pop()[1]  # type: ignore[index]
             continue
+        if node.op == "get_attr":  # the tracer has one for each use
+            tensor = operator.attrgetter(str(node.target))(module)
+            numbers[node] = "tensor", tuple(tensor.shape), tensor.dtype
+            continue
         counter[0] += 1
         numbers[node] = counter[0]
         if inner is not None:
@@ -99,14 +105,17 @@ def list_operations(
             yield kind, made, args, kwargs
         else:
             name = getattr(node.target, "__name__", node.target)
-            yield node.op, name if node.op != "get_attr" else "", args, kwargs
+            yield node.op, name, args, kwargs
 
 
 def _complete_arguments(node: fx.Node) -> tuple[Any, Any]:
     """Return the arguments of a node, those of a Python function by name and with its defaults."""
     if node.op == "call_function":
+        function: Any = node.target
+        # Such as `F.max_pool2d`, which chooses between two functions of one signature.
+        function = torch._jit_internal.boolean_dispatched.get(function, {}).get("if_false", function)
         with suppress(ValueError):  # functions of C++ have no signature
-            bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
+            bound = inspect.signature(function).bind(*node.args, **node.kwargs)
             bound.apply_defaults()
             return (), bound.arguments
     return node.args, node.kwargs
@@ -115,7 +124,8 @@ def _complete_arguments(node: fx.Node) -> tuple[Any, Any]:
 def compare_outputs(model: Model, lowered: Lowered, written: nn.Module) -> None:
     """Compare the outputs in double precision, for two batch sizes."""
     training = model.training
-    reference, plain = copy.deepcopy(model).double().eval(), written.double().eval()
+    reference = merge_lora(copy.deepcopy(model)).double().eval()
+    plain = written.double().eval()
     generator = torch.Generator().manual_seed(0)
     for batch, scale in ((2, 1.0), (3, 30.0)):
         inputs = [

@@ -51,6 +51,10 @@ _STARTING_FUNCTIONS: frozenset[Any] = frozenset({
 })  # fmt: skip
 
 
+# Arguments that are the shape of a tensor: (3, 3) is another than 3.
+_SHAPES = ("normalized_shape", "shape")
+
+
 def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
     """Return the graph modules in a module, each once, those inside first, itself last."""
     found: dict[fx.GraphModule, None] = {}
@@ -71,7 +75,9 @@ def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, 
         value = getattr(module, name)
         if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
             value = value is not None
-        value = _shorten(value)
+        value = tuple(value) if isinstance(value, list) else value
+        if name not in _SHAPES or len(value) == 1:
+            value = _shorten(value)
         if parameter.default is parameter.empty:
             required.append(value)
         elif value != parameter.default or type(value) is not type(parameter.default):
@@ -83,7 +89,7 @@ def _shorten(value: Any) -> Any:
     """Return one number for a tuple of equal ones, as torch's constructors take it."""
     if isinstance(value, (tuple, list)) and value and len({*value}) == 1:
         return value[0]
-    return tuple(value) if isinstance(value, list) else value
+    return value
 
 
 class Printer:
@@ -125,14 +131,20 @@ class Printer:
                 continue
             seen.add(node.target)
             if node.op == "get_attr":
-                tensor = module.get_buffer(node.target)
-                self.uses.add("torch")
-                dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
-                shape = format_literal(tuple(tensor.shape))
-                name = format_literal(node.target)
-                yield f"self.register_buffer({name}, torch.zeros({shape}{dtype}))"
+                yield from self.print_tensor(node.target, getattr(module, node.target))
                 continue
             yield from self.print_module(node.target, module.get_submodule(node.target))
+
+    def print_tensor(self, target: str, tensor: torch.Tensor) -> Iterator[str]:
+        """Yield the lines that make a parameter or a buffer."""
+        self.uses.add("torch")
+        dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
+        made = f"torch.zeros({', '.join(map(str, tensor.shape)) or '()'}{dtype})"
+        if isinstance(tensor, nn.Parameter):
+            frozen = "" if tensor.requires_grad else ", requires_grad=False"
+            yield f"self.{target} = nn.Parameter({made}{frozen})"
+        else:
+            yield f"self.register_buffer({format_literal(target)}, {made})"
 
     def print_module(self, target: str, module: nn.Module) -> Iterator[str]:
         """Yield the lines that make one module."""
@@ -163,11 +175,12 @@ class Printer:
 
     def name_function(self, function: Callable[..., Any]) -> str:
         """Return how the text names a function."""
-        name: str = function.__name__
-        if getattr(function, "__module__", "").startswith(printed.__name__):
+        if (getattr(function, "__module__", None) or "").startswith(printed.__name__):
             return self.name_helper(function)
         for prefix, namespace in (("F", F), ("torch", torch), ("torch.linalg", torch.linalg)):
-            if getattr(namespace, name, None) is function:
+            own = [function.__name__, *vars(namespace)]  # F.logsigmoid has another name of its own
+            name = next((one for one in own if getattr(namespace, one, None) is function), None)
+            if name is not None:
                 self.uses.add(prefix.split(".")[0])
                 return f"{prefix}.{name}"
         raise TypeError(f"no name for {function!r}")
