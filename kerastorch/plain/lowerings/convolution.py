@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from ...layers.convolution.transpose import Conv1DTranspose, Conv2DTranspose, Co
 from ..graph import GraphBuilder, Value
 from ..registry import lowers
 from .activation import activate
+from .axes import slice_last
 from .padding import pad_input
 
 _CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -103,7 +103,6 @@ def lower_transposed_convolution(build: GraphBuilder, layer: Any, x: Value) -> V
     set_tensors(conv, not layer.trainable, weight=layer.weight, bias=layer.bias)
     y = build.module(conv, x)
     if any(plan.cropped):
-        kept = tuple(slice(None, -n if n else None) for n in plan.cropped)
-        y = build.function(operator.getitem, y, (..., *kept))
+        y = slice_last(build, y, [(0, n) for n in plan.cropped])
         y = build.comment(y, "Keras crops an odd number, one more at the end")
     return activate(build, layer.activation, y)

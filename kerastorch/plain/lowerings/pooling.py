@@ -38,6 +38,7 @@ from ...layers.pooling.pooling import (
 from ..graph import GraphBuilder, Value
 from ..printed import functions as printed
 from ..registry import lowers
+from .axes import slice_last
 from .padding import get_sizes, shorten
 
 _MAXIMA: dict[int, Any] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -58,7 +59,7 @@ def lower_max_pooling(build: GraphBuilder, layer: Any, x: Value) -> Value:
     pool, window = _MAXIMA[layer.rank], (layer.pool_size, layer.strides)
     if layer._same and _plan_padding(layer, x) is None:
         x = build.function(printed.pad_same, x, *window, (1,) * layer.rank, value=-inf)
-        return build.function(pool, x, *_list_window(layer))
+        return build.function(pool, x, shorten(layer.pool_size), **_list_stride(layer))
     y = _pool(build, layer, x, pool)
     return replace(y, nonnegative=x.nonnegative)
 
@@ -70,17 +71,18 @@ def lower_average_pooling(build: GraphBuilder, layer: Any, x: Value) -> Value:
     if layer._same and _plan_padding(layer, x) is None:
         counts = build.function(printed.pad_same, build.function(torch.ones_like, x), *window)
         padded = build.function(printed.pad_same, x, *window)
-        means = [build.function(pool, one, *_list_window(layer)) for one in (padded, counts)]
+        size, stride = shorten(layer.pool_size), _list_stride(layer)
+        means = [build.function(pool, one, size, **stride) for one in (padded, counts)]
         y = build.function(operator.truediv, *means)
         return build.comment(y, "the padding does not count")
-    padded_options = {"count_include_pad": False}
-    return replace(_pool(build, layer, x, pool, **padded_options), nonnegative=x.nonnegative)
+    y = _pool(build, layer, x, pool, count_include_pad=False)
+    return replace(y, nonnegative=x.nonnegative)
 
 
-def _list_window(layer: Any) -> list[Any]:
-    """Return the arguments for the window and the stride, which is that of the window if left out."""
-    size = [shorten(layer.pool_size)]
-    return size if layer.strides == layer.pool_size else [*size, shorten(layer.strides)]
+def _list_stride(layer: Any) -> dict[str, Any]:
+    """Return the argument for the stride, which is that of the window if left out."""
+    same = layer.strides == layer.pool_size
+    return {} if same else {"stride": shorten(layer.strides)}
 
 
 def _plan_padding(layer: Any, x: Value) -> list[tuple[int, bool, bool]] | None:
@@ -107,22 +109,19 @@ def _plan_padding(layer: Any, x: Value) -> list[tuple[int, bool, bool]] | None:
 def _pool(build: GraphBuilder, layer: Any, x: Value, pool: Any, **padded: Any) -> Value:
     """Pool by a function of torch; `padded` are the options that it needs with a padding."""
     options: dict[str, Any] = {}
+    stride = _list_stride(layer)
     plan = _plan_padding(layer, x) if layer._same else None
-    surplus = [False]
+    surplus: Any = ()
     if plan is not None:
-        padding, partial, surplus = zip(*plan, strict=True)  # type: ignore[assignment]
+        padding, partial, surplus = zip(*plan, strict=True)
         if any(padding):
             options["padding"] = shorten(padding)
         if any(partial):
             options["ceil_mode"] = True
         options |= padded if options else {}
-    size, *stride = _list_window(layer)
-    if stride:
-        options = {"stride": stride[0], **options}
-    y = build.function(pool, x, size, **options)
+    y = build.function(pool, x, shorten(layer.pool_size), **stride, **options)
     if any(surplus):
-        kept = tuple(slice(1 if drops else None, None) for drops in surplus)
-        y = build.function(operator.getitem, y, (..., *kept))
+        y = slice_last(build, y, [(int(drops), 0) for drops in surplus])
         y = build.comment(y, 'without the first window, "same" pads at the end')
     elif "ceil_mode" in options:
         y = build.comment(y, '"same" has a last window that is cut off')

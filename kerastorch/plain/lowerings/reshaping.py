@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
+from math import prod
 from typing import Any
+
+from torch.nn import functional as F
 
 from ...layers.reshaping.padding import (
     Cropping1D,
@@ -14,9 +18,12 @@ from ...layers.reshaping.padding import (
     ZeroPadding3D,
 )
 from ...layers.reshaping.reshape import Flatten, Permute, RepeatVector, Reshape
+from ...layers.reshaping.upsampling import UpSampling1D, UpSampling2D, UpSampling3D, _repeating_modes
 from ..graph import GraphBuilder, Value
 from ..registry import lowers
-from .padding import pad_sides
+from .axes import slice_last
+from .padding import pad_sides, shorten
+from .resizing import resample
 
 
 @lowers(Flatten, layout="any")
@@ -37,27 +44,25 @@ def lower_flatten(build: GraphBuilder, layer: Flatten, x: Value) -> Value:
     return build.method("flatten", x, 1)
 
 
-@lowers(Reshape)
+@lowers(Reshape, layout="any")
 def lower_reshape(build: GraphBuilder, layer: Reshape, x: Value) -> Value:
-    """Reshaping, in Keras's order of the axes."""
+    """Reshaping, in Keras's order of the axes; features become the channels of one position."""
     target = tuple(-1 if n is None else n for n in layer.target_shape)
-    return build.method("unflatten" if x.rank == 2 else "reshape", x, *_reshape_arguments(x, target))
-
-
-def _reshape_arguments(x: Value, target: tuple[int, ...]) -> tuple[Any, ...]:
-    if x.rank == 2:
-        return 1, target
-    if -1 in target:  # the batch is then not the inferred size
-        known = [n for n in x.shape[1:]]
-        if None not in known:
-            total = 1
-            for n in known:
-                total *= n or 0
-            rest = 1
-            for n in target:
-                rest *= n if n != -1 else 1
-            target = tuple(total // rest if n == -1 else n for n in target)
-    return (-1, *target)
+    ones = len(target) - 1
+    if x.rank == 2 and x.flattened is None and ones and set(target[:-1]) == {1}:
+        axes = (slice(None), slice(None), *(None,) * ones)
+        return replace(build.function(operator.getitem, x, axes), moved=True)
+    x = build.as_in_keras(x)
+    if x.rank == 2 and target:
+        return build.method("unflatten", x, 1, target)
+    if None not in x.shape[1:]:  # the batch is then not the inferred size
+        total = prod(x.shape[1:])  # type: ignore[type-var]
+        rest = prod(n for n in target if n != -1)
+        target = tuple(total // rest if n == -1 else n for n in target)
+    if -1 in target:
+        x = build.method("flatten", x, 1)
+        return build.method("unflatten", x, 1, target)
+    return build.method("reshape", x, -1, *target)
 
 
 @lowers(Permute)
@@ -75,12 +80,28 @@ def lower_repeat_vector(build: GraphBuilder, layer: RepeatVector, x: Value) -> V
 @lowers(ZeroPadding1D, ZeroPadding2D, ZeroPadding3D, layout="channels_second")
 def lower_zero_padding(build: GraphBuilder, layer: Any, x: Value) -> Value:
     """Padding of the spatial axes by zeros."""
-    sides = [layer.padding] if layer.rank == 1 else layer.padding
-    return replace(pad_sides(build, x, sides), nonnegative=x.nonnegative)
+    return replace(pad_sides(build, x, layer._sides), nonnegative=x.nonnegative)
 
 
 @lowers(Cropping1D, Cropping2D, Cropping3D, layout="channels_second")
 def lower_cropping(build: GraphBuilder, layer: Any, x: Value) -> Value:
     """Cropping of the spatial axes."""
-    sides = [layer.cropping] if layer.rank == 1 else layer.cropping
-    return pad_sides(build, x, [(-before, -after) for before, after in sides])
+    return replace(slice_last(build, x, layer._sides), nonnegative=x.nonnegative)
+
+
+@lowers(UpSampling1D, UpSampling2D, UpSampling3D, layout="channels_second")
+def lower_upsampling(build: GraphBuilder, layer: Any, x: Value) -> Value:
+    """Repetition of rows and columns, or interpolation between the centers of the pixels."""
+    factors, mode = layer._factors, getattr(layer, "interpolation", "nearest")
+    if mode == "nearest":
+        (mode, *_) = _repeating_modes(factors)
+        options = {} if mode == "nearest" else {"mode": mode}
+        y = build.function(F.interpolate, x, scale_factor=shorten(factors), **options)
+        return replace(y, nonnegative=x.nonnegative)
+    if mode == "bilinear":
+        return build.function(F.interpolate, x, scale_factor=shorten(factors), mode=mode)
+    if None in x.shape[1:]:
+        build.refuse(f"its interpolation is {mode!r}, and the size of its input is open")
+    sizes = x.shape[2:] if layer.data_format == "channels_first" else x.shape[1:-1]
+    new: Any = tuple((n or 0) * factor for n, factor in zip(sizes, factors, strict=True))
+    return resample(build, x, mode, new)
