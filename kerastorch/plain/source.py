@@ -51,6 +51,7 @@ _STARTING_FUNCTIONS: frozenset[Any] = frozenset({
 })  # fmt: skip
 
 
+_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 # Arguments that are the shape of a tensor: (3, 3) is another than 3.
 _SHAPES = ("normalized_shape", "shape")
 
@@ -70,7 +71,7 @@ def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, 
     """Return the arguments that make a module: those without a default, and those that differ."""
     required, options = [], {}
     for name, parameter in inspect.signature(type(module)).parameters.items():
-        if name in ("device", "dtype") or parameter.kind is parameter.VAR_KEYWORD:
+        if name in ("device", "dtype") or parameter.kind in _OPEN:
             continue
         value = getattr(module, name)
         if isinstance(value, torch.Tensor) or (name == "bias" and value is None):

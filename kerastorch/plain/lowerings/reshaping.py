@@ -100,8 +100,9 @@ def lower_upsampling(build: GraphBuilder, layer: Any, x: Value) -> Value:
         return replace(y, nonnegative=x.nonnegative)
     if mode == "bilinear":
         return build.function(F.interpolate, x, scale_factor=shorten(factors), mode=mode)
-    if None in x.shape[1:]:
-        build.refuse(f"its interpolation is {mode!r}, and the size of its input is open")
     sizes = x.shape[2:] if layer.data_format == "channels_first" else x.shape[1:-1]
-    new: Any = tuple((n or 0) * factor for n, factor in zip(sizes, factors, strict=True))
+    new: list[Any] = []
+    for axis, (n, factor) in enumerate(zip(sizes, factors, strict=True), 2):
+        live = n or build.method("size", x, axis)
+        new.append(live * factor if n else build.function(operator.mul, live, factor))
     return resample(build, x, mode, new)

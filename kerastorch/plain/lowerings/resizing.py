@@ -43,6 +43,7 @@ def lower_center_crop(build: GraphBuilder, layer: CenterCrop, x: Value) -> Value
 @lowers(RandomCrop, layout="channels_second")
 def lower_random_crop(build: GraphBuilder, layer: RandomCrop, x: Value) -> Value:
     """In evaluation nothing, or in Keras 2 resizing; training is refused."""
+    _require_images(build, x)
     x = build.module(printed_modules.OnlyInEvaluation(), x)
     if not layer.keras_2:
         return x
@@ -85,6 +86,8 @@ def _get_known_sizes(build: GraphBuilder, layer: Any, x: Value) -> tuple[int, in
 
 
 def _crop_to_aspect(build: GraphBuilder, layer: Any, x: Value) -> Value:
+    if None in get_sizes(layer, x):
+        return build.function(printed.crop_to_aspect, x, (layer.height, layer.width))
     height, width = _get_known_sizes(build, layer, x)
     new_height = max(min(height, width * layer.height // layer.width), 1)
     new_width = max(min(width, height * layer.width // layer.height), 1)
@@ -99,10 +102,12 @@ def _crop(build: GraphBuilder, x: Value, old: Sequence[int], new: Sequence[int])
 
 
 def _pad_to_aspect(build: GraphBuilder, layer: Any, x: Value) -> Value:
+    options = {"value": layer.fill_value} if layer.fill_value else {}
+    if None in get_sizes(layer, x):
+        return build.function(printed.pad_to_aspect, x, (layer.height, layer.width), **options)
     height, width = _get_known_sizes(build, layer, x)
     above = (max(height, width * layer.height // layer.width) - height) // 2
     left = (max(width, height * layer.width // layer.height) - width) // 2
     if not above and not left:
         return x
-    options = {"value": layer.fill_value} if layer.fill_value else {}
     return pad_sides(build, x, [(above, above), (left, left)], **options)

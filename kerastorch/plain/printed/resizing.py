@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional as F
 
 
 def resize_bicubic(x, size):
@@ -55,3 +56,20 @@ def resize_area(x, size):
         weights = (covered / scale).to(x.dtype)
         x = (x.movedim(axis, -1) @ weights.T).movedim(-1, axis)
     return x
+
+
+def crop_to_aspect(x, size):
+    """Cut out the largest window in the middle that has the aspect ratio of `size`."""
+    height, width = x.shape[2:]
+    new_height = max(min(height, width * size[0] // size[1]), 1)
+    new_width = max(min(width, height * size[1] // size[0]), 1)
+    top, left = (height - new_height) // 2, (width - new_width) // 2
+    return x[:, :, top : top + new_height, left : left + new_width]
+
+
+def pad_to_aspect(x, size, value=0.0):
+    """Pad all sides, so that the image has about the aspect ratio of `size`."""
+    height, width = x.shape[2:]
+    top = (max(height, width * size[0] // size[1]) - height) // 2
+    left = (max(width, height * size[1] // size[0]) - width) // 2
+    return F.pad(x, (left, left, top, top), value=value)
