@@ -53,7 +53,7 @@ _STARTING_FUNCTIONS: frozenset[Any] = frozenset({
 
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 # Arguments that are the shape of a tensor: (3, 3) is another than 3.
-_SHAPES = ("normalized_shape", "shape")
+_SHAPES = ("normalized_shape", "shape", "noise_shape")
 
 
 def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
@@ -74,6 +74,8 @@ def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, 
         if name in ("device", "dtype") or parameter.kind in _OPEN:
             continue
         value = getattr(module, name)
+        if name == "bias" and not getattr(module, "affine", getattr(module, "elementwise_affine", 1)):
+            continue
         if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
             value = value is not None
         value = tuple(value) if isinstance(value, list) else value
