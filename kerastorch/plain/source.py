@@ -52,8 +52,6 @@ _STARTING_FUNCTIONS: frozenset[Any] = frozenset({
 
 
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-# Arguments that are the shape of a tensor: (3, 3) is another than 3.
-_SHAPES = ("normalized_shape", "shape", "noise_shape")
 
 
 def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
@@ -70,16 +68,18 @@ def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
 def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, Any]]:
     """Return the arguments that make a module: those without a default, and those that differ."""
     required, options = [], {}
+    is_torch = type(module).__module__.startswith("torch.")
+    is_plain = not getattr(module, "affine", getattr(module, "elementwise_affine", True))
     for name, parameter in inspect.signature(type(module)).parameters.items():
         if name in ("device", "dtype") or parameter.kind in _OPEN:
             continue
-        value = getattr(module, name)
-        if name == "bias" and not getattr(module, "affine", getattr(module, "elementwise_affine", 1)):
+        if name == "bias" and is_plain:
             continue
+        value = getattr(module, name)
         if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
             value = value is not None
         value = tuple(value) if isinstance(value, list) else value
-        if name not in _SHAPES or len(value) == 1:
+        if is_torch and (name != "normalized_shape" or len(value) == 1):
             value = _shorten(value)
         if parameter.default is parameter.empty:
             required.append(value)
@@ -90,9 +90,7 @@ def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, 
 
 def _shorten(value: Any) -> Any:
     """Return one number for a tuple of equal ones, as torch's constructors take it."""
-    if isinstance(value, (tuple, list)) and value and len({*value}) == 1:
-        return value[0]
-    return value
+    return value[0] if isinstance(value, tuple) and len({*value}) == 1 else value
 
 
 class Printer:

@@ -3,6 +3,7 @@
 from . import activation as activation
 from . import convolution as convolution
 from . import core as core
+from . import local as local
 from . import merging as merging
 from . import normalization as normalization
 from . import pooling as pooling

@@ -35,6 +35,8 @@ def lower_rescaling(build: GraphBuilder, layer: Rescaling, x: Value) -> Value:
     if not x.dtype.is_floating_point:
         x = build.method("float", x)
     y = _combine(build, operator.mul, x, scale, 1.0)
+    if not offset.ndim and offset < 0:
+        return _combine(build, operator.sub, y, -offset, 0.0)
     return _combine(build, operator.add, y, offset, 0.0)
 
 
