@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 from torch.nn import functional as F
@@ -18,12 +17,17 @@ from ...layers.reshaping.padding import (
     ZeroPadding3D,
 )
 from ...layers.reshaping.reshape import Flatten, Permute, RepeatVector, Reshape
-from ...layers.reshaping.upsampling import UpSampling1D, UpSampling2D, UpSampling3D, _repeating_modes
-from ..graph import GraphBuilder, Value
+from ...layers.reshaping.upsampling import (
+    UpSampling1D,
+    UpSampling2D,
+    UpSampling3D,
+    _repeating_modes,
+)
+from ..graph import GraphBuilder, Value, count_elements
 from ..registry import lowers
 from .axes import slice_last
+from .images.resizing import resample
 from .padding import pad_sides, shorten
-from .resizing import resample
 
 
 @lowers(Flatten, layout="any")
@@ -55,13 +59,11 @@ def lower_reshape(build: GraphBuilder, layer: Reshape, x: Value) -> Value:
     x = build.as_in_keras(x)
     if x.rank == 2 and target:
         return build.method("unflatten", x, 1, target)
-    if None not in x.shape[1:]:  # the batch is then not the inferred size
-        total = prod(x.shape[1:])  # type: ignore[type-var]
-        rest = prod(n for n in target if n != -1)
-        target = tuple(total // rest if n == -1 else n for n in target)
-    if -1 in target:
-        x = build.method("flatten", x, 1)
-        return build.method("unflatten", x, 1, target)
+    total = count_elements(x.shape[1:])
+    if total is not None:  # the size left open is that of the batch
+        target = layer._resolve_target((1, total), "inputs")
+    elif -1 in target:
+        return build.method("unflatten", build.method("flatten", x, 1), 1, target)
     return build.method("reshape", x, -1, *target)
 
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..._ops.window_arithmetic import to_f_pad_order
-from ...layers.convolution.local import LocallyConnected1D, LocallyConnected2D, _cover
-from ..graph import GraphBuilder, Value
-from ..printed import modules as printed
-from ..registry import lowers
-from .activation import activate
-from .convolution import set_tensors
-from .padding import pad_sides
+from ...._ops.window_arithmetic import to_f_pad_order
+from ....layers.convolution.local import LocallyConnected1D, LocallyConnected2D, _cover
+from ...graph import GraphBuilder, Value
+from ...printed import modules as printed
+from ...registry import lowers
+from ..activation import activate
+from ..convolution import set_tensors
+from ..padding import pad_sides
 
 
 @lowers(LocallyConnected1D, LocallyConnected2D, layout="channels_second")
