@@ -6,5 +6,6 @@ from . import core as core
 from . import images as images
 from . import merging as merging
 from . import normalization as normalization
+from . import operations as operations
 from . import regularization as regularization
 from . import reshaping as reshaping
