@@ -61,8 +61,10 @@ class Port(NamedTuple):
     @property
     def written_shape(self) -> tuple[int | None, ...]:
         """The shape as it is passed."""
+        if not self.moved:
+            return self.shape
         batch, *rest = self.shape
-        return (batch, rest[-1], *rest[:-1]) if self.moved else self.shape
+        return (batch, rest[-1], *rest[:-1])
 
 
 @dataclass
