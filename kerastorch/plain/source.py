@@ -50,6 +50,9 @@ _STARTING_FUNCTIONS: frozenset[Any] = frozenset({
 })  # fmt: skip
 
 
+_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
     """Return the graph modules in a module, each once, those inside first, itself last."""
     found: dict[fx.GraphModule, None] = {}
@@ -64,13 +67,19 @@ def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
 def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, Any]]:
     """Return the arguments that make a module: those without a default, and those that differ."""
     required, options = [], {}
+    is_torch = type(module).__module__.startswith("torch.")
+    is_plain = not getattr(module, "affine", getattr(module, "elementwise_affine", True))
     for name, parameter in inspect.signature(type(module)).parameters.items():
-        if name in ("device", "dtype") or parameter.kind is parameter.VAR_KEYWORD:
+        if name in ("device", "dtype") or parameter.kind in _OPEN:
+            continue
+        if name == "bias" and is_plain:
             continue
         value = getattr(module, name)
         if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
             value = value is not None
-        value = _shorten(value)
+        value = tuple(value) if isinstance(value, list) else value
+        if is_torch and (name != "normalized_shape" or len(value) == 1):
+            value = _shorten(value)
         if parameter.default is parameter.empty:
             required.append(value)
         elif value != parameter.default or type(value) is not type(parameter.default):
@@ -80,9 +89,7 @@ def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, 
 
 def _shorten(value: Any) -> Any:
     """Return one number for a tuple of equal ones, as torch's constructors take it."""
-    if isinstance(value, (tuple, list)) and value and len({*value}) == 1:
-        return value[0]
-    return tuple(value) if isinstance(value, list) else value
+    return value[0] if isinstance(value, tuple) and len({*value}) == 1 else value
 
 
 class Printer:
@@ -125,16 +132,22 @@ class Printer:
                 continue
             seen.add(node.target)
             if node.op == "get_attr":
-                tensor = module.get_buffer(node.target)
-                self.uses.add("torch")
-                dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
-                shape = format_literal(tuple(tensor.shape))
-                name = format_literal(node.target)
-                yield f"self.register_buffer({name}, torch.zeros({shape}{dtype}))"
+                yield from self.print_tensor(node.target, getattr(module, node.target))
                 continue
             lines = self.print_module(node.target, module.get_submodule(node.target))
             comment = self.take_comment(node.meta.get("module_comment"))
             yield from add_comment(lines, comment, 8)
+
+    def print_tensor(self, target: str, tensor: torch.Tensor) -> Iterator[str]:
+        """Yield the lines that make a parameter or a buffer."""
+        self.uses.add("torch")
+        dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
+        made = f"torch.zeros({', '.join(map(str, tensor.shape)) or '()'}{dtype})"
+        if isinstance(tensor, nn.Parameter):
+            frozen = "" if tensor.requires_grad else ", requires_grad=False"
+            yield f"self.{target} = nn.Parameter({made}{frozen})"
+        else:
+            yield f"self.register_buffer({format_literal(target)}, {made})"
 
     def print_module(self, target: str, module: nn.Module) -> Iterator[str]:
         """Yield the lines that make one module."""
@@ -168,11 +181,12 @@ class Printer:
 
     def name_function(self, function: Callable[..., Any]) -> str:
         """Return how the text names a function."""
-        name: str = function.__name__
-        if getattr(function, "__module__", "").startswith(printed.__name__):
+        if (getattr(function, "__module__", None) or "").startswith(printed.__name__):
             return self.name_helper(function)
         for prefix, namespace in (("F", F), ("torch", torch), ("torch.linalg", torch.linalg)):
-            if getattr(namespace, name, None) is function:
+            own = [function.__name__, *vars(namespace)]  # F.logsigmoid has another name of its own
+            name = next((one for one in own if getattr(namespace, one, None) is function), None)
+            if name is not None:
                 self.uses.add(prefix.split(".")[0])
                 return f"{prefix}.{name}"
         raise TypeError(f"no name for {function!r}")
