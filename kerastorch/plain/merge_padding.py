@@ -64,6 +64,7 @@ def _take_padding(
     fits = all(2 * a <= n for a, n in zip(amounts, sizes, strict=True))
     if not (before.meta.get(OF_NONNEGATIVE) and fits):
         return False
-    node.kwargs = {**node.kwargs, "padding": amounts}
+    shown: Any = amounts[0] if len({*amounts}) == 1 else amounts
+    node.kwargs = {**node.kwargs, "padding": shown}
     node.meta["comment"] = "Keras pads zeros: the same, since nothing is below 0"
     return True
