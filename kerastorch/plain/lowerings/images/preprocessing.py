@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from .... import config
+from ...._core.layout import to_channels_second
 from ...._core.registry import LAYERS
 from ....layers.preprocessing.augmentation import Augmentation
 from ....layers.preprocessing.contrast import AutoContrast
@@ -72,7 +73,7 @@ def lower_normalization(build: GraphBuilder, layer: Normalization, x: Value) -> 
 def _align(layer: Normalization, moment: Tensor, x: Value) -> Tensor:
     """Return a moment that broadcasts to a value, as it lies."""
     found = layer._align_moment(moment, x.shape, "inputs")
-    found = found.movedim(-1, 1) if x.moved else found
+    found = to_channels_second(found, -1) if x.moved else found
     while found.ndim and found.shape[0] == 1:
         found = found[0]
     return found
