@@ -32,8 +32,10 @@ def lower_locally_connected(build: GraphBuilder, layer: Any, x: Value) -> Value:
     weight = _list_windows(layer, channels, outputs, axes, sides)
     bias = layer._tensor("bias")
     if bias is not None:
-        first = layer.data_format == "channels_first"
-        bias = bias.reshape(layer.filters, *outputs) if first else to_channels_second(bias[None], -1)[0]
+        if layer.data_format == "channels_first":
+            bias = bias.reshape(layer.filters, *outputs)
+        else:
+            bias = to_channels_second(bias.unsqueeze(0), -1)[0]
     row = (1,) if layer.rank == 1 else ()
     local = printed.LocallyConnected2d(
         channels,
