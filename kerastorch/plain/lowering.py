@@ -8,6 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -18,15 +20,15 @@ from .._core.registry import to_snake_case
 from ..graph.shapes import Shape, iterate_shapes
 from ..graph.slots import fill_slots
 from ..graph.structure import flatten, map_structure
-from ..layers.base.computation import Computation
 from ..layers.base.layer import Layer
 from ..models.base import Model
 from ..models.calls import ModuleCall
 from ..models.shape_inference import infer_output_shape
 from ..operations.operation import Operation
 from .graph import GraphBuilder, Refusal, Value, iterate_values
+from .masking import add_call_masks, find_output_mask
 from .names import clean_text, make_identifier
-from .registry import LOWERINGS, OPERATION_LOWERINGS, REASONS
+from .registry import LOWERINGS, MASKED_LOWERINGS, OPERATION_LOWERINGS, REASONS
 
 # What torch's users call the modules of layers to which Keras gave their names.
 _USUAL_NAMES = (
@@ -36,6 +38,8 @@ _USUAL_NAMES = (
     (r"dense", "linear"),
     (r"(spatial_|alpha_|gaussian_)?dropout([123]d)?", "dropout"),
     (r"(cu_dnn|cudnn)?(lstm|gru)", r"\2"),
+    (r"bidirectional", "birnn"),
+    (r"multi_head_attention", "attention"),
     (r"simple_rnn", "rnn"),
     (r"p_re_lu", "prelu"),
 )
@@ -128,6 +132,7 @@ class _ModelLowering:
         """Lower a model; `given` are the Values that a nested one is called on, by its inputs."""
         builder, plan, modules = GraphBuilder(), model._plan, dict(model._modules)
         builder.call_counts.update(modules[call.attribute] for call in plan.calls)
+        builder.has_masks = model.creates_mask
         inputs = [builder.add_input(*one) for one in self.list_inputs(model, given)]
         values: list[Any] = [None] * plan.size
         values[: len(inputs)] = inputs
@@ -140,20 +145,27 @@ class _ModelLowering:
             layer: Any = modules[call.attribute]
             where = (*path, getattr(layer, "name", call.attribute))
             args, kwargs = fill_slots((call.args, call.kwargs), values)
+            given_kwargs = dict(kwargs)
             builder.start_call(layer, names[call.attribute])
+            builder.lower_inner = partial(self.lower_inner, builder, where)
             try:
                 if fixed.get(call.attribute) is not None and layer.depends_on_training_mode:
                     raise Refusal(f"the file fixes training={fixed[call.attribute]} for it")
                 if self.owners.setdefault(layer, model) is not model:
                     raise Refusal("two models share it")
+                masked, mask = add_call_masks(call, layer, kwargs, values)
                 found = self.lower_call(builder, layer, args, kwargs, where)
+                if not isinstance(layer, Model):
+                    masked = masked and hasattr(layer, "compute_mask")
+                    own = find_output_mask(builder, layer, args, kwargs, mask) if masked else None
+                    found = _set_masks(found, own)
             except Refusal as refusal:
                 kind = clean_text(type(layer).__name__)
                 self.refusals.append(f"{'/'.join(where)!r} ({kind}): {refusal}.")
                 found = next(x for x in iterate_values([args, kwargs]) if isinstance(x, Value))
                 count = max((n or 0 for n, _ in call.outputs), default=0) + 1
                 found = [found] * count if count > 1 else found
-            _store(call, _set_shapes(layer, args, kwargs, found), values)
+            _store(call, _set_shapes(layer, args, given_kwargs, found), values)
         outputs = fill_slots(plan.outputs, values)
         is_root = given is None
         outputs = map_structure(
@@ -211,17 +223,21 @@ class _ModelLowering:
             if lower is None:
                 builder.refuse(f"the operation {clean_text(layer.key)} is not supported")
             args, kwargs = map_structure(builder.as_in_keras, (args, kwargs), Value)
+            args, kwargs = map_structure(lambda x: replace(x, mask=None), (args, kwargs), Value)
             return lower(builder, *args, **{**layer.arguments, **kwargs})
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        is_masked = any(isinstance(x, Value) for x in iterate_values(kwargs.get("mask")))
         lowering = LOWERINGS.get(type(layer))
         if lowering is None:
             builder.refuse(REASONS.get(type(layer), "its class is not one of kerastorch.layers"))
+        if is_masked and not lowering.takes_masks:
+            lowering = MASKED_LOWERINGS.get(type(layer))
+            if lowering is None:
+                builder.refuse("its input has a mask")
+        elif not is_masked:
+            kwargs.pop("mask", None)
         if layer.activity_regularizer is not None:
             self.left_out.append(f"activity_regularizer of {clean_text('/'.join(path))}")
-        masks = [x.mask for x in iterate_values([args, kwargs]) if isinstance(x, Value)]
-        if any(mask is not None for mask in masks) and not lowering.takes_masks:
-            own_rule = type(layer).compute_mask is not Computation.compute_mask
-            if own_rule or "mask" in layer.call_arguments:
-                builder.refuse("its input has a mask")
         prepare = _select_layout(builder, lowering.layout, layer)
         args, kwargs = map_structure(prepare, (args, kwargs), Value)
         try:
@@ -229,10 +245,22 @@ class _ModelLowering:
         except TypeError:
             given = ", ".join(kwargs) or f"{len(args)} arguments"
             builder.refuse(f"it is called with {clean_text(given)}")
-        found = lowering.function(builder, layer, *args, **kwargs)
-        if not lowering.takes_masks and layer.supports_masking and isinstance(found, Value):
-            found = replace(found, mask=next((one for one in masks if one is not None), None))
-        return found
+        return lowering.function(builder, layer, *args, **kwargs)
+
+    def lower_inner(
+        self,
+        builder: GraphBuilder,
+        path: tuple[str, ...],
+        layer: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Lower the call of a layer inside of a wrapper."""
+        if isinstance(layer, Layer) and type(layer) not in LOWERINGS:
+            reason = REASONS.get(type(layer), "it is not one of kerastorch.layers")
+            builder.refuse(f"the {clean_text(type(layer).__name__)} inside has no plain form: {reason}")
+        found = self.lower_call(builder, layer, args, kwargs, path)
+        return _set_shapes(layer, args, {}, found)
 
     def call_class(
         self,
@@ -332,18 +360,25 @@ def _select_layout(builder: GraphBuilder, layout: str, layer: Any) -> Any:
     return builder.as_in_keras
 
 
+def _set_masks(found: Any, mask: Any) -> Any:
+    """Return the Values of a call's outputs with their masks."""
+    if isinstance(found, Value):
+        return replace(found, mask=mask[0] if isinstance(mask, list) else mask)
+    masks = mask if isinstance(mask, list) else [mask, *[None] * (len(found) - 1)]
+    return [replace(x, mask=own) for x, own in zip(found, masks, strict=True)]
+
+
 def _set_shapes(layer: Any, args: Any, kwargs: Any, found: Any) -> Any:
     """Return the Values of a call's outputs with the shapes that the layer says."""
     if isinstance(layer, Model):
-        if isinstance(found, Value):
-            return found
         return found
     shapes = map_structure(lambda x: Shape(x.shape), (args, kwargs), Value)
     inferred = infer_output_shape(layer, *shapes)
     listed = list(iterate_shapes(inferred))
     if isinstance(found, Value):
         return replace(found, shape=tuple(listed[0]))
-    return [replace(x, shape=tuple(shape)) for x, shape in zip(found, listed, strict=True)]
+    pairs = zip_longest(found, listed[: len(found)])
+    return [x if shape is None else replace(x, shape=tuple(shape)) for x, shape in pairs]
 
 
 def _store(call: ModuleCall, found: Any, values: list[Any]) -> None:

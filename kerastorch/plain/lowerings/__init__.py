@@ -3,8 +3,11 @@
 from . import activation as activation
 from . import convolution as convolution
 from . import core as core
+from . import embedding as embedding
 from . import merging as merging
 from . import normalization as normalization
 from . import pooling as pooling
-from . import reshaping as reshaping
 from . import preprocessing as preprocessing
+from . import recurrent as recurrent
+from . import reshaping as reshaping
+from . import wrappers as wrappers

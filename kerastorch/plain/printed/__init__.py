@@ -2,3 +2,7 @@
 
 They import torch alone, and stand here as they are printed.
 """
+
+from . import functions as functions
+from . import modules as modules
+from . import recurrent as recurrent

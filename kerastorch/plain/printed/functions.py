@@ -43,3 +43,8 @@ def sparsemax(x, dim=-1):
     support = ordered - (totals - 1) / ranks > 0
     total = torch.where(support, totals, 0.0).sum(dim, keepdim=True)
     return (x - (total - 1) / support.sum(dim, keepdim=True)).clamp(min=0.0)
+
+
+def split_steps(x, like):
+    """Return (batch * steps, ...) as (batch, steps, ...), with the sizes of a sequence."""
+    return x.unflatten(0, like.shape[:2])
