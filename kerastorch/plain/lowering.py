@@ -154,11 +154,10 @@ class _ModelLowering:
                 if self.owners.setdefault(layer, model) is not model:
                     raise Refusal("two models share it")
                 masked, mask = add_call_masks(call, layer, kwargs, values)
+                is_layer = masked and not isinstance(layer, Model)
+                own = find_output_mask(builder, layer, args, kwargs, mask) if is_layer else None
                 found = self.lower_call(builder, layer, args, kwargs, where)
-                if not isinstance(layer, Model):
-                    masked = masked and hasattr(layer, "compute_mask")
-                    own = find_output_mask(builder, layer, args, kwargs, mask) if masked else None
-                    found = _set_masks(found, own)
+                found = found if isinstance(layer, Model) else _set_masks(found, own)
             except Refusal as refusal:
                 kind = clean_text(type(layer).__name__)
                 self.refusals.append(f"{'/'.join(where)!r} ({kind}): {refusal}.")

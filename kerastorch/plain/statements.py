@@ -101,6 +101,8 @@ class Statements:
             module = self.module.get_submodule(str(second.target))
             if isinstance(module, nn.Linear):
                 return _is_view(first)
+            if isinstance(module, nn.Embedding):
+                return first.target == "long"
             return not isinstance(module, _STARTS)
         if second.op == "call_function":
             return second.target not in _STARTING_FUNCTIONS
@@ -167,7 +169,8 @@ class Statements:
         for name in wanted:
             if name not in live:
                 return name
-        stem, number = wanted[-1].rstrip("0123456789"), 1
+        stem = wanted[-1].rstrip("0123456789")
+        number = 2 if "name" in node.meta else 1
         while f"{stem}{number}" in live:
             number += 1
         return f"{stem}{number}"

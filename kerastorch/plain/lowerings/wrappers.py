@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from ...layers.wrappers.bidirectional import Bidirectional
 from ...layers.wrappers.time_distributed import TimeDistributed
 from ..graph import GraphBuilder, Value
 from ..masking import cast_mask
+from ..printed import modules as printed
 from ..registry import lowers
 from .recurrent import (
     _TORCH,
@@ -143,12 +145,14 @@ def lower_time_distributed(
 ) -> Any:
     """A layer called on each step: on all steps as one batch, where it cannot tell."""
     inner: Any = layer.layer
-    if mask is not None and layer._layer_takes_masks() and not isinstance(inner, BatchNormalization):
+    if mask is not None and layer._layer_takes_masks():
         if not isinstance(mask, Value) or mask.rank < 3:
             build.refuse("the layer inside has a mask of its own")
         mask = build.name(build.method("flatten", cast_mask(build, mask), 0, 1), "mask")
     else:
         mask = None
+    if type(inner) is BatchNormalization and inner.trainable and not layer.keras_2 and x.rank == 3:
+        return _normalize_each_step(build, inner, build.as_in_keras(x))
     _require_alike(build, layer)
     if _takes_any_rank(inner):
         return build.inner(inner, build.as_in_keras(x))
@@ -159,6 +163,15 @@ def lower_time_distributed(
     if isinstance(found, list):
         return [build.split_steps(one, steps, x) for one in found]
     return build.split_steps(found, steps, x)
+
+
+def _normalize_each_step(build: GraphBuilder, inner: BatchNormalization, x: Value) -> Value:
+    step = replace(x, shape=(x.shape[0], x.shape[2]))
+    y = build.inner(inner, step)
+    target = str(y.node.target)
+    if not isinstance(build.modules[target], printed.EachStep):
+        build.modules[target] = printed.EachStep(build.modules[target])
+    return y  # type: ignore[no-any-return]
 
 
 def _takes_any_rank(inner: Any) -> bool:

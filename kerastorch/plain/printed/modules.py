@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 
@@ -24,3 +25,14 @@ class FrozenBatchNorm3d(nn.BatchNorm3d):
 
     def train(self, mode=True):
         return super().train(False)
+
+
+class EachStep(nn.Module):
+    """Calls a module on one step after the other, so that batch statistics are those of a step."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return torch.stack([self.module(step) for step in x.unbind(1)], 1)
