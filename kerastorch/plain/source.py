@@ -18,7 +18,7 @@ from .names import format_literal, make_class_name
 
 HELPERS: dict[str, Any] = {  # by name: the functions and classes of `plain.printed`
     name: one
-    for module in (printed.functions, printed.modules, printed.recurrent)
+    for module in (printed.attention, printed.functions, printed.modules, printed.recurrent)
     for name, one in vars(module).items()
     if getattr(one, "__module__", "") == module.__name__
 }

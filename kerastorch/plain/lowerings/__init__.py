@@ -1,6 +1,7 @@
 """What each layer is in plain PyTorch: a file a family of layers."""
 
 from . import activation as activation
+from . import attention as attention
 from . import convolution as convolution
 from . import core as core
 from . import embedding as embedding
