@@ -72,8 +72,12 @@ def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
 def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, Any]]:
     """Return the arguments that make a module: those without a default, and those that differ."""
     required, options = [], {}
+    known: dict[str, Any] = {}
+    if isinstance(module, nn.MultiheadAttention):  # it keeps them under other names
+        known = {"bias": module.in_proj_bias is not None, "add_bias_kv": False}
+        known |= dict.fromkeys(("kdim", "vdim"))
     for name, parameter in list_parameters(type(module)):
-        value = getattr(module, name)
+        value = known[name] if name in known else getattr(module, name)
         if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
             value = value is not None
         value = _shorten(value)

@@ -2,6 +2,7 @@
 
 from . import activation as activation
 from . import attention as attention
+from . import conv_lstm as conv_lstm
 from . import convolution as convolution
 from . import core as core
 from . import embedding as embedding

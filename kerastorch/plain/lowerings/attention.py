@@ -40,17 +40,12 @@ def lower_attention(
         and layer.score_mode == "dot"
     )
     causal = bool(use_causal_mask)
-    added = _make_added_mask(build, query, value, of_value, causal and not is_function)
+    is_alone = is_function and causal and of_value is None
+    added = None if is_alone else _make_added_mask(build, query, value, of_value, causal)
     if is_function:
-        options: dict[str, Any] = {"scale": 1.0}
-        if added is not None and causal:
-            added = _make_added_mask(build, query, value, of_value, causal)
-        if added is not None:
-            options["attn_mask"] = added
-        elif causal:
-            options["is_causal"] = True
-        y = build.function(F.scaled_dot_product_attention, query, key, value, **options)
-        found = [y]
+        options = {"is_causal": True} if is_alone else {} if added is None else {"attn_mask": added}
+        options["scale"] = 1.0
+        found = [build.function(F.scaled_dot_product_attention, query, key, value, **options)]
     else:
         given = {} if added is None else {"mask": added}
         found = build.unpack(build.module(_make_attention(layer), query, value, key, **given), 2)
@@ -137,6 +132,9 @@ def lower_head_attention(
         joined = _join_masks(build, layer, (query, value), padding, attention_mask, causal, scores)
         if joined is not None:
             given["mask"] = _finish_mask(build, layer, joined, query, uniform)
+    if not given and not scores and not build.is_shared and _is_usual(layer):
+        attention = build.module(_make_usual_attention(layer), query, key, value, need_weights=False)
+        return build.unpack(attention, 2)[0]
     y = build.module(_make_head_attention(layer, simple), query, value, key, **given)
     if simple:
         return _split_output(build, layer, y)
@@ -174,6 +172,27 @@ def _attend_along(build: GraphBuilder, layer: Any, x: Value, axes: Sequence[int]
 def _is_simple(layer: Any) -> bool:
     """Return whether heads have keys and values of their own, and no gate."""
     return layer._heads[0] == layer._heads[1] and not layer.use_gate
+
+
+def _is_usual(layer: Any) -> bool:
+    """Return whether all sizes are those of `nn.MultiheadAttention`."""
+    size = layer._heads[0] * layer._sizes[0]
+    weights = [layer._tensor(f"{name}_weight") for name in ("query", "key", "value", "output")]
+    return _is_simple(layer) and all(w.shape == (size, size) for w in weights)
+
+
+def _make_usual_attention(layer: HeadAttention) -> nn.Module:
+    """Return torch's module of a layer, with its weights."""
+    size, names = layer._heads[0] * layer._sizes[0], ("query", "key", "value")
+    flags: Any = {"bias": layer.use_bias, "batch_first": True, "device": "meta"}
+    module = nn.MultiheadAttention(size, layer._heads[0], layer.dropout, **flags)
+    joined: Any = {"in_proj_weight": torch.cat([layer._tensor(f"{n}_weight") for n in names])}
+    if layer.use_bias:
+        joined["in_proj_bias"] = torch.cat([layer._tensor(f"{n}_bias") for n in names])
+    set_tensors(module, not layer.trainable, **joined)
+    output = {kind: layer._tensor(f"output_{kind}") for kind in ("weight", "bias")}
+    set_tensors(module.out_proj, not layer.trainable, **output)
+    return module
 
 
 def _make_head_attention(layer: HeadAttention, simple: bool) -> nn.Module:

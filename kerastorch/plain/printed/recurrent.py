@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .functions import pad_same
+
 
 def run_masked(run, x, states, mask):
     """Run a recurrent layer of torch over the steps whose mask is True, as Keras does.
@@ -193,3 +195,74 @@ class RNNLoop(Recurrent):
 
     def compute_step(self, x, states, drop):
         return (self.activation(x + self.multiply(self.recurrent, states[0], drop)),)
+
+
+class ConvLSTM(nn.Module):
+    """An LSTM whose products are convolutions, over (batch, time, channels, *sizes)."""
+
+    def __init__(
+        self,
+        rank,
+        in_channels,
+        filters,
+        kernel_size,
+        stride=1,
+        padding="valid",
+        dilation=1,
+        bias=True,
+        activation=torch.tanh,
+        gate_activation=torch.sigmoid,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+    ):
+        super().__init__()
+        self.rank, self.in_channels, self.filters = rank, in_channels, filters
+        self.kernel_size, self.stride, self.dilation = kernel_size, stride, dilation
+        self.padding, self.bias = padding, bias
+        self.activation, self.gate_activation = activation, gate_activation
+        self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
+        conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[rank - 1]
+        options = {"stride": stride, "dilation": dilation, "bias": bias}
+        self.input = conv(in_channels, 4 * filters, kernel_size, **options)
+        self.recurrent = conv(filters, 4 * filters, kernel_size, bias=False)
+
+    def forward(self, x, states=None, mask=None):
+        x = self.project(x)
+        h, c = states or (x.new_zeros(len(x), self.filters, *x.shape[3:]),) * 2
+        drop = self.sample(h, self.recurrent_dropout)
+        output = torch.zeros_like(h)
+        outputs = []
+        for t, step in enumerate(x.unbind(1)):
+            y = h if drop is None else torch.cat([h * one for one in drop], 1)
+            i, f, g, o = (step + self.convolve(self.recurrent, y, drop, True)).chunk(4, 1)
+            new_c = self.gate_activation(f) * c + self.gate_activation(i) * self.activation(g)
+            new_h = self.gate_activation(o) * self.activation(new_c)
+            if mask is None:
+                output, h, c = new_h, new_h, new_c
+            else:  # a masked step keeps the states, and repeats the output
+                valid = mask[:, t].view(-1, *(1,) * (h.ndim - 1))
+                output = torch.where(valid, new_h, output)
+                h, c = torch.where(valid, new_h, h), torch.where(valid, new_c, c)
+            outputs.append(output)
+        return torch.stack(outputs, 1), (h, c)
+
+    def project(self, x):
+        drop = self.sample(x[:, :1], self.dropout)  # the same at all steps
+        y = x if drop is None else torch.cat([x * one for one in drop], 2)
+        y = y.flatten(0, 1)
+        same = self.padding == "same"
+        return self.convolve(self.input, y, drop, same).unflatten(0, x.shape[:2])
+
+    def sample(self, like, rate):
+        """Return what multiplies the values for each gate; None without dropout."""
+        if not self.training or not rate:
+            return None
+        return F.dropout(like.new_ones(4, *like.shape), rate)
+
+    def convolve(self, conv, x, drop, same):
+        if same:
+            x = pad_same(x, conv.kernel_size, conv.stride, conv.dilation)
+        if drop is None:
+            return conv(x)
+        function = (F.conv1d, F.conv2d, F.conv3d)[self.rank - 1]  # a group for each gate
+        return function(x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, 4)
