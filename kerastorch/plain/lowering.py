@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
@@ -26,7 +25,7 @@ from ..models.calls import ModuleCall
 from ..models.shape_inference import infer_output_shape
 from ..operations.operation import Operation
 from .graph import GraphBuilder, Refusal, Value, iterate_values
-from .masking import add_call_masks, find_output_mask
+from .masking import add_call_masks, add_input_masks, find_output_mask
 from .names import clean_text, make_identifier
 from .registry import LOWERINGS, MASKED_LOWERINGS, OPERATION_LOWERINGS, REASONS
 
@@ -45,25 +44,53 @@ _USUAL_NAMES = (
 )
 
 
+class Port(NamedTuple):
+    """An input or output of the written model.
+
+    Attributes:
+        name: The argument of `forward`; "" for an output.
+        shape: The shape in Keras, batch included; None for any size.
+        dtype: The torch dtype.
+        moved: Whether it is passed with the channels as axis 1, where Keras has them last.
+        limit: For integers, or floating-point numbers that are used as such: they are below it.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: torch.dtype
+    moved: bool
+    limit: int | None = None
+
+    @property
+    def written_shape(self) -> tuple[int | None, ...]:
+        """The shape as it is passed."""
+        batch, *rest = self.shape
+        return (batch, rest[-1], *rest[:-1]) if self.moved else self.shape
+
+
 @dataclass
 class Lowered:
     """A model in plain PyTorch.
 
     Attributes:
         module: The module that the written class computes, with the weights.
-        inputs: The name, shape and dtype of each input.
-        outputs: The shape of each output.
+        inputs: The inputs, in the order of the arguments.
+        outputs: The outputs, in the order of the returned structure.
+        structure: The structure in which the Keras model takes its inputs.
         class_names: The name of the Keras model that each class is.
         names: The attribute of each layer -> the layer's path in Keras, where they differ.
-        left_out: What Keras does beside the outputs: sentences for the docstring.
     """
 
     module: fx.GraphModule
-    inputs: list[tuple[str, tuple[int | None, ...], torch.dtype]]
-    outputs: list[tuple[int | None, ...]]
+    inputs: list[Port]
+    outputs: list[Port]
+    structure: Any
     class_names: dict[fx.GraphModule, str]
     names: dict[str, str]
-    left_out: list[str]
+
+    def pack_inputs(self, inputs: list[Any]) -> Any:
+        """Return inputs in the structure in which the Keras model takes them."""
+        return fill_slots(self.structure, inputs)
 
 
 def lower_model(
@@ -85,11 +112,37 @@ def lower_model(
     if lowering.refusals:
         listed = "".join(f"\n- {one}" for one in dict.fromkeys(lowering.refusals))
         raise ValueError(f"{model.name!r} has layers without a plain form in PyTorch:{listed}")
-    inputs = [(x.node.name, x.shape, x.dtype) for x in own.inputs]
-    outputs = [x.shape for x in iterate_values(own.outputs)]
+    limits: list[Any] = [getattr(one, "input_dim", None) for one in model.modules()]
+    limit = min((n for n in limits if isinstance(n, int)), default=2)
+    inputs = [_describe_input(own.module, x, limit) for x in own.inputs]
+    outputs = [
+        Port("", x.shape, x.dtype, x.moved)
+        for x in iterate_values(own.outputs)
+        if isinstance(x, Value)
+    ]
     classes = {one.module: inner.name for inner, one in lowering.nested.items()}
     classes[own.module] = model.name
-    return Lowered(own.module, inputs, outputs, classes, own.names, lowering.left_out)
+    structure = model._plan.inputs
+    return Lowered(own.module, inputs, outputs, structure, classes, own.names)
+
+
+def _describe_input(module: fx.GraphModule, x: Value, limit: int) -> Port:
+    """Return an input; floating-point numbers may be used as integers only, as ids are."""
+    is_integer = not x.dtype.is_floating_point or _is_index(module, x.node)
+    return Port(x.node.name, x.shape, x.dtype, x.moved, limit if is_integer else None)
+
+
+def _is_index(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Return whether a value is only converted to integers, and compared."""
+    uses = set()
+    for user in node.users:
+        inner = module.get_submodule(str(user.target)) if user.op == "call_module" else None
+        if isinstance(inner, fx.GraphModule):
+            given = [one for one in inner.graph.nodes if one.op == "placeholder"]
+            uses.add(_is_index(inner, given[user.args.index(node)]))
+        elif user.target is not operator.ne:
+            uses.add(user.target in ("long", "int"))
+    return uses == {True}
 
 
 def require_one_dtype(model: Model) -> None:
@@ -124,7 +177,6 @@ class _ModelLowering:
     def __init__(self, channels_first: bool, sources: Mapping[str, str]) -> None:
         self.channels_first, self.sources = channels_first, sources
         self.refusals: list[str] = []
-        self.left_out: list[str] = []
         self.owners: dict[nn.Module, Model] = {}  # the model that each layer is called in
         self.nested: dict[Model, _Class] = {}
 
@@ -134,8 +186,11 @@ class _ModelLowering:
         builder.call_counts.update(modules[call.attribute] for call in plan.calls)
         builder.has_masks = model.creates_mask
         inputs = [builder.add_input(*one) for one in self.list_inputs(model, given)]
+        if given is not None:
+            inputs = add_input_masks(builder, inputs, given)
         values: list[Any] = [None] * plan.size
-        values[: len(inputs)] = inputs
+        # Images and volumes get torch's order at the door, so that all that follows is in it.
+        values[: len(inputs)] = [builder.as_channels_second(x) if x.rank > 3 else x for x in inputs]
         for slot, _, tensor in plan.constants:
             node = builder.buffer(tensor.clone(), "constant")
             values[slot] = Value(node, tuple(tensor.shape), dtype=tensor.dtype)
@@ -167,10 +222,13 @@ class _ModelLowering:
             _store(call, _set_shapes(layer, args, given_kwargs, found), values)
         outputs = fill_slots(plan.outputs, values)
         is_root = given is None
-        outputs = map_structure(
-            lambda x: self.prepare_output(builder, x, is_root), outputs, Value
-        )
-        module = builder.finish(map_structure(lambda x: x.node, outputs, Value))
+        outputs = map_structure(lambda x: self.prepare_output(builder, x, is_root), outputs, Value)
+        returned = map_structure(lambda x: x.node, outputs, Value)
+        listed = [x for x in iterate_values(outputs) if isinstance(x, Value)]
+        masks = [x.mask.node for x in listed if x.mask is not None and not is_root]
+        if masks:
+            returned = (*(x.node for x in listed), *masks)
+        module = builder.finish(returned)
         keras = {own: "/".join((*path, name)) for name, own in _pair_names(model, names)}
         return _Class(module, inputs, outputs, keras)
 
@@ -235,8 +293,6 @@ class _ModelLowering:
                 builder.refuse("its input has a mask")
         elif not is_masked:
             kwargs.pop("mask", None)
-        if layer.activity_regularizer is not None:
-            self.left_out.append(f"activity_regularizer of {clean_text('/'.join(path))}")
         prepare = _select_layout(builder, lowering.layout, layer)
         args, kwargs = map_structure(prepare, (args, kwargs), Value)
         try:
@@ -270,28 +326,38 @@ class _ModelLowering:
         path: tuple[str, ...],
     ) -> Any:
         """Call the class of a nested model."""
+        masks = list(flatten(kwargs.pop("mask", None)))
         given = [x for x in flatten([args, kwargs]) if x is not None]
         if len(given) != len(model._inputs) or not all(isinstance(x, Value) for x in given):
             builder.refuse("it is called with other arguments than its inputs")
-        if any(x.mask is not None for x in given) or model.creates_mask:
-            builder.refuse("it is a nested model with masks")
+        masks = masks if len(masks) == len(given) else [None] * len(given)
+        given = [replace(x, mask=mask) for x, mask in zip(given, masks, strict=True)]
         known = self.nested.get(model)
         if known is None:
             known = self.nested[model] = self.lower_class(model, given, path)
+        if [x.mask is None for x in given] != [x.mask is None for x in known.inputs]:
+            builder.refuse("its calls differ: some have masks")
         pairs = zip(known.inputs, given, strict=True)
-        args = tuple(
+        moved = [
             builder.as_channels_second(x) if own.moved else builder.as_in_keras(x)
             for own, x in pairs
-        )
-        y = builder.module(known.module, *args)
-        listed = [x for x in iterate_values(known.outputs) if isinstance(x, Value)]
-        if isinstance(known.outputs, Value):
-            return replace(known.outputs, node=y.node)
+        ]
+        y = builder.module(known.module, *moved, *(x for x in masks if x is not None))
         if isinstance(known.outputs, dict):
             builder.refuse("it is a nested model that returns a dict")
-        getitem = operator.getitem
-        parts = [builder.function(getitem, y, number) for number in range(len(listed))]
-        return [replace(x, node=part.node) for x, part in zip(listed, parts, strict=True)]
+        listed = [x for x in iterate_values(known.outputs) if isinstance(x, Value)]
+        count = len(listed) + sum(x.mask is not None for x in listed)
+        if isinstance(known.outputs, Value) and count == 1:
+            return replace(known.outputs, node=y.node)
+        parts = builder.unpack(y, count)
+        rest = iter(parts[len(listed) :])
+        found = []
+        for x, part in zip(listed, parts, strict=False):
+            mask = None if x.mask is None else replace(x.mask, node=next(rest).node)
+            if mask is not None:
+                mask.node.meta["name"] = "mask"
+            found.append(replace(x, node=part.node, mask=mask))
+        return found[0] if isinstance(known.outputs, Value) else found
 
 
 def name_modules(model: Model) -> dict[str, str]:
@@ -369,15 +435,16 @@ def _set_masks(found: Any, mask: Any) -> Any:
 
 def _set_shapes(layer: Any, args: Any, kwargs: Any, found: Any) -> Any:
     """Return the Values of a call's outputs with the shapes that the layer says."""
-    if isinstance(layer, Model):
+    if isinstance(layer, Model):  # the nested class says them
         return found
     shapes = map_structure(lambda x: Shape(x.shape), (args, kwargs), Value)
-    inferred = infer_output_shape(layer, *shapes)
-    listed = list(iterate_shapes(inferred))
-    if isinstance(found, Value):
-        return replace(found, shape=tuple(listed[0]))
-    pairs = zip_longest(found, listed[: len(found)])
-    return [x if shape is None else replace(x, shape=tuple(shape)) for x, shape in pairs]
+    listed = list(iterate_shapes(infer_output_shape(layer, *shapes)))
+    several = [found] if isinstance(found, Value) else found
+    sized = [replace(x, shape=tuple(shape)) for x, shape in zip(several, listed, strict=False)]
+    sized += several[len(sized) :]  # those that `compute_output_shape` leaves out
+    for x in sized:
+        x.node.meta["rank"] = x.rank
+    return sized[0] if isinstance(found, Value) else sized
 
 
 def _store(call: ModuleCall, found: Any, values: list[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -45,6 +46,21 @@ def add_call_masks(
         return False, None
     templates = call.args, call.kwargs
     return True, add_masks(layer, templates, kwargs, masks, keras_2=call.keras_2)
+
+
+def add_input_masks(
+    build: GraphBuilder, inputs: Sequence[Value], given: Sequence[Value]
+) -> list[Value]:
+    """Return the inputs of a nested class with the masks that are further inputs of it."""
+    found = []
+    for own, one in zip(inputs, given, strict=True):
+        mask = one.mask
+        if mask is not None:
+            name = "mask" if len(inputs) == 1 else f"{own.node.name}_mask"
+            mask = build.add_input(name, mask.shape, moved=False, dtype=mask.dtype)
+            build.has_masks = True
+        found.append(replace(own, mask=mask))
+    return found
 
 
 def find_output_mask(

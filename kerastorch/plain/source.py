@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import linecache
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -121,6 +120,7 @@ class Printer:
     def __init__(self, module: fx.GraphModule, wanted: Mapping[fx.GraphModule, str]) -> None:
         self.helpers: dict[str, Any] = {}
         self.uses: set[str] = set()
+        self.comments: set[str] = set()
         self.class_names: dict[fx.GraphModule, str] = {}
         self.classes = list_classes(module)
         for one in reversed(self.classes):
@@ -162,7 +162,9 @@ class Printer:
                 name = format_literal(node.target)
                 yield f"self.register_buffer({name}, torch.zeros({shape}{dtype}))"
                 continue
-            yield from self.print_module(node.target, module.get_submodule(node.target))
+            lines = self.print_module(node.target, module.get_submodule(node.target))
+            comment = self.take_comment(node.meta.get("module_comment"))
+            yield from add_comment(lines, comment, 8)
 
     def print_module(self, target: str, module: nn.Module) -> Iterator[str]:
         """Yield the lines that make one module."""
@@ -212,6 +214,14 @@ class Printer:
                 return f"{prefix}.{name}"
         raise TypeError(f"no name for {function!r}")
 
+    def take_comment(self, comment: str | None) -> str | None:
+        """Return a comment where it is printed for the first time."""
+        if comment in self.comments:
+            return None
+        if comment is not None:
+            self.comments.add(comment)
+        return comment
+
     def print_forward(self, module: fx.GraphModule) -> list[str]:
         """Return the lines of `forward`."""
         from .statements import Statements
@@ -237,6 +247,18 @@ def _add_helper(name: str, found: dict[str, str]) -> None:
     found[name] = text
 
 
+def add_comment(lines: Iterator[str], comment: str | None, indent: int) -> Iterator[str]:
+    """Yield lines with a comment at the end of the only one, or above them."""
+    found = list(lines)
+    if comment is not None:
+        end = f"  # {comment}"
+        if len(found) == 1 and len(found[0]) + len(end) + indent <= WIDTH:
+            found[0] += end
+        else:
+            yield f"# {comment}"
+    yield from found
+
+
 def break_call(head: str, arguments: Sequence[str], indent: int) -> Iterator[str]:
     """Yield the lines of `head(arguments)` as ruff breaks them, `indent` columns being taken."""
     line = f"{head}({', '.join(arguments)})"
@@ -250,19 +272,3 @@ def break_call(head: str, arguments: Sequence[str], indent: int) -> Iterator[str
     yield f"{head}("
     yield from (f"{_INDENT}{one}," for one in arguments)
     yield ")"
-
-
-
-
-def load_class(text: str, name: str) -> Any:
-    """Run the text of a file, and return its class of this name."""
-    return run_text(text)[name]
-
-
-def run_text(text: str) -> dict[str, Any]:
-    """Run the text of a file as a module; return what it defines."""
-    filename = f"<kerastorch {len(linecache.cache)}>"
-    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
-    found: dict[str, Any] = {"__name__": filename}
-    exec(compile(text, filename, "exec"), found)
-    return found

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from ..._core.layout import to_channels_second
 from ...layers.core.dense import Dense
 from ...layers.core.identity import Identity
 from ...layers.regularization.activity_regularization import ActivityRegularization
@@ -22,17 +23,16 @@ def lower_dense(build: GraphBuilder, layer: Dense, x: Value) -> Value:
     weight = get_weight(layer)
     if x.flattened is not None and not build.is_shared:
         channels, *spatial = x.flattened
-        rank = len(spatial)
         # As (units, *spatial, channels) the weight follows Keras's order of the features.
         columns = weight.detach().view(len(weight), *spatial, channels)
-        weight = columns.permute(0, rank + 1, *range(1, rank + 1)).flatten(1)
+        weight = to_channels_second(columns, -1).flatten(1)
     else:
         x = build.as_in_keras(x)
     linear = nn.Linear(weight.shape[1], layer.units, bias=layer.use_bias, device="meta")
     set_tensors(linear, not layer.trainable, weight=weight, bias=layer.bias)
     y = replace(build.module(linear, x), moved=False)
     if x.flattened is not None:
-        y = build.comment(y, "its columns are in the order channel, height, width")
+        y = build.comment_module(y, "the columns are in the order of flattened torch images")
     return activate(build, layer.activation, y)
 
 
