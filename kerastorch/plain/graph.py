@@ -161,7 +161,7 @@ class GraphBuilder:
         """Return a value whose channels, last in Keras, are axis 1."""
         if x.flattened is not None:
             x = self.as_in_keras(x)
-        if x.moved or x.rank < 3:
+        if x.moved or not 3 <= x.rank <= 5:
             return x
         return self._move(x, CHANNELS_FIRST[x.rank - 2])
 

@@ -249,7 +249,7 @@ class _ModelLowering:
                 rule = "a model that declares the shape of its input"
                 remedy = "Build it with an InputLayer in front."
                 raise ValueError(argument_error("to_source", "model", rule, model.name, remedy))
-            moved = given[number].moved if given else self.channels_first and len(shape) > 3
+            moved = given[number].moved if given else self.channels_first and 3 < len(shape) < 6
             found.append((name, tuple(shape), moved, one.dtype))
         return found
 
@@ -262,7 +262,7 @@ class _ModelLowering:
 
     def keeps_moved(self, x: Value) -> bool:
         """Return whether the written model returns a value with the channels as axis 1."""
-        return self.channels_first and x.rank > 3
+        return self.channels_first and 3 < x.rank < 6
 
     def lower_call(
         self,
