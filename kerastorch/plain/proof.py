@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import operator
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from torch.utils import _pytree
 from .._core.layout import to_channels_last, to_channels_second
 from ..models.base import Model
 from .lowering import Lowered
+from .reference import compute_in_double, make_reference
 from .source import HELPERS, list_constructor_arguments
 from .written_module import make_module, run_text
 
@@ -145,12 +145,13 @@ def _list_inside(module: fx.GraphModule, inputs: Sequence[Any], numbers: Iterato
         if isinstance(inner, fx.GraphModule):
             values[node] = yield from _list_inside(inner, args, numbers)
             continue
+        if node.op == "get_attr":  # the tracer has one for each use
+            tensor = _get_tensor(module, str(node.target))
+            values[node] = "tensor", tuple(tensor.shape), tensor.is_floating_point()
+            continue
         values[node] = "value", next(numbers)
         if inner is not None:
             yield *_describe_module(inner), args, kwargs
-        elif node.op == "get_attr":
-            tensor = _get_tensor(module, str(node.target))
-            yield "tensor", tuple(tensor.shape), tensor.dtype
         else:
             yield node.op, getattr(node.target, "__name__", node.target), args, kwargs
     raise AssertionError("a graph has an output")
@@ -180,6 +181,9 @@ def _complete_arguments(node: fx.Node) -> tuple[Any, Any]:
     if node.op == "call_function":
         with suppress(ValueError):  # functions of C++ have no signature
             function: Any = node.target
+            # Such as `F.max_pool2d`, which chooses between two functions of one signature.
+            choices = torch._jit_internal.boolean_dispatched.get(function, {})
+            function = choices.get("if_false", function)
             bound = inspect.signature(function).bind(*node.args, **node.kwargs)
             bound.apply_defaults()
             return (), bound.arguments
@@ -190,11 +194,11 @@ def compare_outputs(
     model: Model, lowered: Lowered, written: nn.Module
 ) -> Iterator[tuple[int, float, Sample]]:
     """Compare outputs in double precision; yield the open size, the difference, and what was."""
-    reference = copy.deepcopy(model).double().eval()
+    reference = make_reference(model)
     for size in _find_open_sizes(reference, lowered):
         for number, (batch, scale) in enumerate(_BATCHES):
             inputs = make_inputs(lowered, batch, size, scale, seed=number)
-            with torch.no_grad():
+            with torch.no_grad(), compute_in_double():
                 wanted = call_model(reference, lowered, inputs)
                 found = written(*inputs)
             error = measure_structures(wanted, found)

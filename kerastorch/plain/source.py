@@ -17,7 +17,7 @@ from .names import format_literal, make_class_name
 
 HELPERS: dict[str, Any] = {  # by name: the functions and classes of `plain.printed`
     name: one
-    for module in (printed.attention, printed.functions, printed.modules, printed.recurrent)
+    for module in filter(inspect.ismodule, vars(printed).values())
     for name, one in vars(module).items()
     if getattr(one, "__module__", "") == module.__name__
 }
@@ -57,6 +57,9 @@ _STARTING_FUNCTIONS: frozenset[Any] = frozenset({
 })  # fmt: skip
 
 
+_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
     """Return the graph modules in a module, each once, those inside first, itself last."""
     found: dict[fx.GraphModule, None] = {}
@@ -71,15 +74,21 @@ def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
 def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, Any]]:
     """Return the arguments that make a module: those without a default, and those that differ."""
     required, options = [], {}
+    is_torch = type(module).__module__.startswith("torch.")
+    is_plain = not getattr(module, "affine", getattr(module, "elementwise_affine", True))
     known: dict[str, Any] = {}
     if isinstance(module, nn.MultiheadAttention):  # it keeps them under other names
         known = {"bias": module.in_proj_bias is not None, "add_bias_kv": False}
         known |= dict.fromkeys(("kdim", "vdim"))
     for name, parameter in list_parameters(type(module)):
+        if name == "bias" and is_plain:
+            continue
         value = known[name] if name in known else getattr(module, name)
         if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
             value = value is not None
-        value = _shorten(value)
+        value = tuple(value) if isinstance(value, list) else value
+        if is_torch and (name != "normalized_shape" or len(value) == 1):
+            value = _shorten(value)
         if parameter.default is parameter.empty:
             required.append(value)
         elif value != parameter.default or type(value) is not type(parameter.default):
@@ -98,15 +107,13 @@ def list_parameters(kind: type) -> Iterator[tuple[str, inspect.Parameter]]:
             found["nonlinearity"] = inspect.Parameter("nonlinearity", keyword, default="tanh")
     for name, parameter in found.items():
         is_unkept = name in ("device", "dtype") or name.startswith("_")
-        if not is_unkept and parameter.kind is not parameter.VAR_KEYWORD:
+        if not is_unkept and parameter.kind not in _OPEN:
             yield name, parameter
 
 
 def _shorten(value: Any) -> Any:
     """Return one number for a tuple of equal ones, as torch's constructors take it."""
-    if isinstance(value, (tuple, list)) and value and len({*value}) == 1:
-        return value[0]
-    return tuple(value) if isinstance(value, list) else value
+    return value[0] if isinstance(value, tuple) and len({*value}) == 1 else value
 
 
 class Printer:
@@ -155,16 +162,22 @@ class Printer:
                     yield from self.print_module(node_target, module.get_submodule(node_target))
                 continue
             if node.op == "get_attr":
-                tensor = module.get_buffer(node.target)
-                self.uses.add("torch")
-                dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
-                shape = format_literal(tuple(tensor.shape))
-                name = format_literal(node.target)
-                yield f"self.register_buffer({name}, torch.zeros({shape}{dtype}))"
+                yield from self.print_tensor(node.target, getattr(module, node.target))
                 continue
             lines = self.print_module(node.target, module.get_submodule(node.target))
             comment = self.take_comment(node.meta.get("module_comment"))
             yield from add_comment(lines, comment, 8)
+
+    def print_tensor(self, target: str, tensor: torch.Tensor) -> Iterator[str]:
+        """Yield the lines that make a parameter or a buffer."""
+        self.uses.add("torch")
+        dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
+        made = f"torch.zeros({', '.join(map(str, tensor.shape)) or '()'}{dtype})"
+        if isinstance(tensor, nn.Parameter):
+            frozen = "" if tensor.requires_grad else ", requires_grad=False"
+            yield f"self.{target} = nn.Parameter({made}{frozen})"
+        else:
+            yield f"self.register_buffer({format_literal(target)}, {made})"
 
     def print_module(self, target: str, module: nn.Module) -> Iterator[str]:
         """Yield the lines that make one module."""
@@ -205,11 +218,12 @@ class Printer:
 
     def name_function(self, function: Callable[..., Any]) -> str:
         """Return how the text names a function."""
-        name: str = function.__name__
-        if getattr(function, "__module__", "").startswith(printed.__name__):
+        if (getattr(function, "__module__", None) or "").startswith(printed.__name__):
             return self.name_helper(function)
         for prefix, namespace in (("F", F), ("torch", torch), ("torch.linalg", torch.linalg)):
-            if getattr(namespace, name, None) is function:
+            own = [function.__name__, *vars(namespace)]  # F.logsigmoid has another name of its own
+            name = next((one for one in own if getattr(namespace, one, None) is function), None)
+            if name is not None:
                 self.uses.add(prefix.split(".")[0])
                 return f"{prefix}.{name}"
         raise TypeError(f"no name for {function!r}")

@@ -6,10 +6,10 @@ from . import conv_lstm as conv_lstm
 from . import convolution as convolution
 from . import core as core
 from . import embedding as embedding
+from . import images as images
 from . import merging as merging
 from . import normalization as normalization
-from . import pooling as pooling
-from . import preprocessing as preprocessing
 from . import recurrent as recurrent
+from . import regularization as regularization
 from . import reshaping as reshaping
 from . import wrappers as wrappers

@@ -7,3 +7,4 @@ from . import attention as attention
 from . import functions as functions
 from . import modules as modules
 from . import recurrent as recurrent
+from . import resizing as resizing
