@@ -64,8 +64,10 @@ class Port(NamedTuple):
     @property
     def written_shape(self) -> tuple[int | None, ...]:
         """The shape as it is passed."""
+        if not self.moved:
+            return self.shape
         batch, *rest = self.shape
-        return (batch, rest[-1], *rest[:-1]) if self.moved else self.shape
+        return (batch, rest[-1], *rest[:-1])
 
 
 @dataclass
@@ -276,12 +278,13 @@ class _ModelLowering:
         if isinstance(layer, Model):
             return self.call_class(builder, layer, args, kwargs, path)
         if isinstance(layer, Operation):
-            lower = OPERATION_LOWERINGS.get(layer.key)
-            if lower is None:
+            operation = OPERATION_LOWERINGS.get(layer.key)
+            if operation is None:
                 builder.refuse(f"the operation {clean_text(layer.key)} is not supported")
-            args, kwargs = map_structure(builder.as_in_keras, (args, kwargs), Value)
+            if operation.layout == "keras":
+                args, kwargs = map_structure(builder.as_in_keras, (args, kwargs), Value)
             args, kwargs = map_structure(lambda x: replace(x, mask=None), (args, kwargs), Value)
-            return lower(builder, *args, **{**layer.arguments, **kwargs})
+            return operation.function(builder, *args, **{**layer.arguments, **kwargs})
         kwargs = {name: value for name, value in kwargs.items() if value is not None}
         is_masked = any(isinstance(x, Value) for x in iterate_values(kwargs.get("mask")))
         lowering = LOWERINGS.get(type(layer))

@@ -79,6 +79,8 @@ def find_output_mask(
 def cast_mask(build: GraphBuilder, mask: Value) -> Value:
     """Return a mask of booleans."""
     if mask.dtype is torch.bool:
+        if mask.node.op != "placeholder":
+            mask.node.meta.setdefault("name", "mask")
         return mask
     found = build.name(build.method("bool", mask), "mask")
     return Value(found.node, mask.shape, dtype=torch.bool)
@@ -86,9 +88,12 @@ def cast_mask(build: GraphBuilder, mask: Value) -> Value:
 
 def combine_masks(build: GraphBuilder, function: Any, *masks: Value | None) -> Value | None:
     """Return masks joined by `&` or `|`; one of None does not count."""
-    given = [cast_mask(build, one) for one in masks if one is not None]
+    found = [cast_mask(build, one) for one in masks if one is not None]
+    given = list({one.node: one for one in found}.values())
     if not given:
         return None
+    if len(given) == 1:
+        return given[0]
     joined = reduce(lambda a, b: build.name(build.function(function, a, b), "mask"), given)
     return Value(joined.node, given[0].shape, dtype=torch.bool)
 

@@ -193,8 +193,9 @@ class Printer:
         if frozen and len(frozen) == total:
             yield f"self.{target}.requires_grad_(False)"
         for name in frozen if len(frozen) < total else ():
-            why = "  # Keras has one bias" if name.startswith("bias_hh") else ""
-            yield f"self.{target}.{name}.requires_grad_(False){why}"
+            line = f"self.{target}.{name}.requires_grad_(False)"
+            why = "Keras has one bias" if name.startswith("bias_hh") else None
+            yield from add_comment(iter([line]), self.take_comment(why), 8)
 
     def format_argument(self, value: Any) -> str:
         """Return the text of a constructor's argument: a literal, a function or a module."""

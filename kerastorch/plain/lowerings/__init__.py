@@ -7,8 +7,10 @@ from . import convolution as convolution
 from . import core as core
 from . import embedding as embedding
 from . import images as images
+from . import masked as masked
 from . import merging as merging
 from . import normalization as normalization
+from . import operations as operations
 from . import recurrent as recurrent
 from . import regularization as regularization
 from . import reshaping as reshaping

@@ -76,7 +76,7 @@ def _make_added_mask(
     """Return -1e9 for the keys that do not count, as Keras adds it."""
     valid = None
     if mask is not None:
-        valid = build.method("unsqueeze", cast_mask(build, mask), -2)
+        valid = build.function(operator.getitem, cast_mask(build, mask), (..., None, slice(None)))
     if causal:
         own = build.function(printed.make_causal_mask, query, value)
         valid = own if valid is None else build.function(operator.and_, valid, own)
@@ -86,9 +86,7 @@ def _make_added_mask(
 
 
 def _add_large(build: GraphBuilder, valid: Value, like: Value) -> Value:
-    ones = build.method("to", valid, like)
-    outside = build.function(operator.sub, 1, ones)
-    return build.name(build.function(operator.mul, outside, -1e9), "mask")
+    return build.function(printed.subtract_large, valid, like)
 
 
 @lowers(MultiHeadAttention, GroupedQueryAttention, takes_masks=True)
@@ -232,11 +230,7 @@ def _join_masks(
 ) -> Value | None:
     """Return one mask that broadcasts to (batch, heads, steps, keys)."""
     query, value = inputs
-    found: Value | None = None
-    for number, own in enumerate(padding):
-        if own is not None:
-            wide = build.method("unsqueeze", cast_mask(build, own), -2 if number else -1)
-            found = _join(build, found, replace(wide, shape=(None,) * 3))
+    found = _join_padding(build, *padding)
     if causal:
         found = _join(build, found, _mask_of(build, printed.make_causal_mask, query, value))
     if layer.sliding_window is not None:
@@ -247,6 +241,24 @@ def _join_masks(
     if found is not None and found.rank == 3:
         found = replace(build.method("unsqueeze", found, 1), shape=(None,) * 4)
     return found
+
+
+def _join_padding(
+    build: GraphBuilder, of_query: Value | None, of_value: Value | None, of_key: Value | None
+) -> Value | None:
+    """Return the masks of query, value and key as one (batch, 1, queries, keys)."""
+    keys = combine_masks(build, operator.and_, of_value, of_key)
+    if of_query is not None and keys is not None:
+        query = cast_mask(build, of_query)
+        found = build.name(build.function(printed.make_padding_mask, query, keys), "mask")
+    elif keys is not None:
+        found = build.function(operator.getitem, keys, (slice(None), None, None))
+    elif of_query is not None:
+        index = (slice(None), None, slice(None), None)
+        found = build.function(operator.getitem, cast_mask(build, of_query), index)
+    else:
+        return None
+    return replace(found, shape=(None,) * 4)
 
 
 def _mask_of(build: GraphBuilder, function: Any, *arguments: Any) -> Value:
@@ -287,5 +299,5 @@ def _finish_mask(
     if layer.keras_2:
         return _add_large(build, mask, like)
     if uniform:
-        return build.name(build.function(printed.to_scores, mask, like), "mask")
+        return build.function(printed.mask_scores, mask, like)
     return mask

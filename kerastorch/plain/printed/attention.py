@@ -20,10 +20,20 @@ def make_window_mask(query, value, window):
     return (steps[:, None] - keys).abs() < window
 
 
-def to_scores(mask, like):
-    """Return a mask to add to scores. A query without any key attends to all alike, as in Keras."""
+def make_padding_mask(query_mask, key_mask):
+    """Return which pairs of a query and a key count: (batch, 1, queries, keys)."""
+    return query_mask[:, None, :, None] & key_mask[:, None, None]
+
+
+def mask_scores(mask, like):
+    """Return a mask to add to scores; a query without any key attends to all alike, as in Keras."""
     zeros = torch.zeros(mask.shape, dtype=like.dtype, device=like.device)
     return zeros.masked_fill(~mask, torch.finfo(like.dtype).min / 2)
+
+
+def subtract_large(mask, like):
+    """Return a mask to add to scores: -1e9 where it is False, as in Keras."""
+    return (1 - mask.to(like)) * -1e9
 
 
 def attend(query, key, value, mask=None, dropout=0.0, scale=1.0):

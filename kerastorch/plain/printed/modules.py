@@ -146,3 +146,18 @@ class EachStep(nn.Module):
 
     def forward(self, x):
         return torch.stack([self.module(step) for step in x.unbind(1)], 1)
+
+
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Normalizes (batch, steps, channels) by the statistics of the steps whose mask is True."""
+
+    def forward(self, x, mask):
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            mask = mask[..., None]
+            count = mask.sum() + 1e-7  # as Keras counts
+            mean = torch.where(mask, x, 0.0).sum((0, 1)) / count
+            var = torch.where(mask, x - mean, 0.0).square().sum((0, 1)) / count
+            self.running_mean.lerp_(mean.detach(), self.momentum)
+            self.running_var.lerp_(var.detach(), self.momentum)
+        return (x - mean) * torch.rsqrt(var + self.eps) * self.weight + self.bias
