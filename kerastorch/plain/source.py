@@ -88,7 +88,7 @@ def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, 
             value = value is not None
         value = tuple(value) if isinstance(value, list) else value
         if is_torch and (name != "normalized_shape" or len(value) == 1):
-            value = _shorten(value)
+            value = shorten(value)
         if parameter.default is parameter.empty:
             required.append(value)
         elif value != parameter.default or type(value) is not type(parameter.default):
@@ -111,7 +111,7 @@ def list_parameters(kind: type) -> Iterator[tuple[str, inspect.Parameter]]:
             yield name, parameter
 
 
-def _shorten(value: Any) -> Any:
+def shorten(value: Any) -> Any:
     """Return one number for a tuple of equal ones, as torch's constructors take it."""
     return value[0] if isinstance(value, tuple) and len({*value}) == 1 else value
 

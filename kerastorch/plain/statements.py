@@ -128,7 +128,8 @@ class Statements:
             if part is None:
                 found.append("_")
             elif "unpacks" in part.meta:
-                found.append(f"({self.print_targets(part)})")
+                comma = "," if part.meta["unpacks"] == 1 else ""
+                found.append(f"({self.print_targets(part)}{comma})")
             else:
                 self.names[part] = self.choose_name(part)
                 found.append(self.names[part])

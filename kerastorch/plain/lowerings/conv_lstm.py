@@ -13,6 +13,7 @@ from ..graph import GraphBuilder, Value
 from ..masking import cast_mask
 from ..printed import recurrent as printed
 from ..registry import lowers
+from ..source import shorten
 from .convolution import set_tensors
 from .recurrent import get_activation, get_rate, name_states
 
@@ -54,9 +55,9 @@ def _make_module(build: GraphBuilder, layer: Any) -> Any:
     like = layer._tensor("weight_ih")
     kernel, recurrent, bias = layer._weights(like)
     options = {
-        "stride": layer.strides,
+        "stride": shorten(layer.strides),
         "padding": layer.padding,
-        "dilation": layer.dilation_rate,
+        "dilation": shorten(layer.dilation_rate),
         "bias": bias is not None,
         "activation": get_activation(build, layer.activation),
         "gate_activation": get_activation(build, layer.recurrent_activation),
@@ -66,7 +67,7 @@ def _make_module(build: GraphBuilder, layer: Any) -> Any:
     channels = kernel.shape[1]
     with torch.device("meta"):
         module = printed.ConvLSTM(
-            layer.rank, channels, layer.filters, layer.kernel_size, **options
+            layer.rank, channels, layer.filters, shorten(layer.kernel_size), **options
         )
     frozen = not layer.trainable
     set_tensors(module.input, frozen, weight=kernel, bias=bias)
