@@ -52,6 +52,8 @@ def lower_masked_merge(build: GraphBuilder, layer: Any, inputs: list[Value], mas
     values = [build.as_in_keras(x) for x in inputs]
     rank = max(x.rank for x in values)
     masks = [None if x.rank < rank else own for x, own in zip(values, mask, strict=True)]
+    if type(layer) is Multiply:
+        return _multiply(build, layer, values, masks)
     y, valid = values[0], masks[0]
     for x, own in zip(values[1:], masks[1:], strict=True):
         if own is not None:
@@ -65,7 +67,20 @@ def lower_masked_merge(build: GraphBuilder, layer: Any, inputs: list[Value], mas
     return y
 
 
-def _select(build: GraphBuilder, mask: Value, x: Value, other: Value) -> Value:
+def _multiply(
+    build: GraphBuilder, layer: Any, values: list[Value], masks: list[Value | None]
+) -> Value:
+    """Return the product of the elements that count, 0 where none does."""
+    pairs = zip(values, masks, strict=True)
+    factors = [x if own is None else _select(build, own, x, 1.0) for x, own in pairs]
+    y: Value = LOWERINGS[Multiply].function(build, layer, factors)
+    if None in masks:
+        return y
+    counts = combine_masks(build, operator.or_, *masks)
+    return y if counts is None else _select(build, counts, y, 0.0)
+
+
+def _select(build: GraphBuilder, mask: Value, x: Value, other: Value | float) -> Value:
     wide = build.function(operator.getitem, cast_mask(build, mask), (..., None))
     return replace(x, node=build.function(torch.where, wide, x, other).node)
 

@@ -155,7 +155,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         mean, var = self.running_mean, self.running_var
         if self.training:
             mask = mask[..., None]
-            count = mask.sum() + 1e-7  # as Keras counts
+            count = mask.sum(dtype=x.dtype) + 1e-7  # as Keras counts
             mean = torch.where(mask, x, 0.0).sum((0, 1)) / count
             var = torch.where(mask, x - mean, 0.0).square().sum((0, 1)) / count
             self.running_mean.lerp_(mean.detach(), self.momentum)
