@@ -25,9 +25,10 @@ from ..models.calls import ModuleCall
 from ..models.shape_inference import infer_output_shape
 from ..operations.operation import Operation
 from .graph import GraphBuilder, Refusal, Value, iterate_values
-from .masking import add_call_masks, add_input_masks, find_output_mask
+from .masking import add_call_masks, add_input_masks, find_output_mask, list_returned_masks
 from .names import clean_text, make_identifier
 from .registry import LOWERINGS, MASKED_LOWERINGS, OPERATION_LOWERINGS, REASONS
+from .unused_masks import drop_unused_masks
 
 # What torch's users call the modules of layers to which Keras gave their names.
 _USUAL_NAMES = (
@@ -114,6 +115,7 @@ def lower_model(
     if lowering.refusals:
         listed = "".join(f"\n- {one}" for one in dict.fromkeys(lowering.refusals))
         raise ValueError(f"{model.name!r} has layers without a plain form in PyTorch:{listed}")
+    drop_unused_masks(own.module, lowering.output_counts)
     limits: list[Any] = [getattr(one, "input_dim", None) for one in model.modules()]
     limit = min((n for n in limits if isinstance(n, int)), default=2)
     inputs = [_describe_input(own.module, x, limit) for x in own.inputs]
@@ -181,6 +183,7 @@ class _ModelLowering:
         self.refusals: list[str] = []
         self.owners: dict[nn.Module, Model] = {}  # the model that each layer is called in
         self.nested: dict[Model, _Class] = {}
+        self.output_counts: dict[fx.GraphModule, int] = {}  # of nested classes, without masks
 
     def lower_class(self, model: Model, given: list[Value] | None, path: tuple[str, ...]) -> _Class:
         """Lower a model; `given` are the Values that a nested one is called on, by its inputs."""
@@ -227,7 +230,7 @@ class _ModelLowering:
         outputs = map_structure(lambda x: self.prepare_output(builder, x, is_root), outputs, Value)
         returned = map_structure(lambda x: x.node, outputs, Value)
         listed = [x for x in iterate_values(outputs) if isinstance(x, Value)]
-        masks = [x.mask.node for x in listed if x.mask is not None and not is_root]
+        masks = [] if is_root else [mask.node for mask in list_returned_masks(listed)]
         if masks:
             returned = (*(x.node for x in listed), *masks)
         module = builder.finish(returned)
@@ -349,17 +352,21 @@ class _ModelLowering:
         if isinstance(known.outputs, dict):
             builder.refuse("it is a nested model that returns a dict")
         listed = [x for x in iterate_values(known.outputs) if isinstance(x, Value)]
-        count = len(listed) + sum(x.mask is not None for x in listed)
-        if isinstance(known.outputs, Value) and count == 1:
-            return replace(known.outputs, node=y.node)
-        parts = builder.unpack(y, count)
-        rest = iter(parts[len(listed) :])
-        found = []
-        for x, part in zip(listed, parts, strict=False):
-            mask = None if x.mask is None else replace(x.mask, node=next(rest).node)
-            if mask is not None:
-                mask.node.meta["name"] = "mask"
-            found.append(replace(x, node=part.node, mask=mask))
+        known_masks = {
+            own.mask.node: mask for own, mask in zip(known.inputs, masks, strict=True) if own.mask
+        }
+        returned = list_returned_masks(listed)
+        self.output_counts[known.module] = len(listed)
+        if isinstance(known.outputs, Value) and not returned:
+            parts = [y]
+        else:
+            parts = builder.unpack(y, len(listed) + len(returned))
+        for own, part in zip(returned, parts[len(listed) :], strict=True):
+            known_masks[own.node] = replace(own, node=builder.name(part, "mask").node)
+        found = [
+            replace(x, node=part.node, mask=known_masks[x.mask.node] if x.mask else None)
+            for x, part in zip(listed, parts, strict=False)
+        ]
         return found[0] if isinstance(known.outputs, Value) else found
 
 

@@ -58,9 +58,16 @@ def add_input_masks(
         if mask is not None:
             name = "mask" if len(inputs) == 1 else f"{own.node.name}_mask"
             mask = build.add_input(name, mask.shape, moved=False, dtype=mask.dtype)
+            mask.node.meta["mask"] = True
             build.has_masks = True
         found.append(replace(own, mask=mask))
     return found
+
+
+def list_returned_masks(outputs: Sequence[Value]) -> list[Value]:
+    """Return the masks that a nested class returns: each once, and none that it is called with."""
+    masks = {x.mask.node: x.mask for x in outputs if x.mask is not None}
+    return [mask for node, mask in masks.items() if "mask" not in node.meta]
 
 
 def find_output_mask(
