@@ -213,10 +213,15 @@ def compare_outputs(
 
 def call_model(model: Model, lowered: Lowered, inputs: Sequence[Tensor]) -> Any:
     """Call the model on inputs of the written code, and return outputs as the code does."""
-    given = [to_channels_last(x) if one.moved else x for x, one in zip(inputs, lowered.inputs, strict=True)]
+    given = [
+        to_channels_last(x) if one.moved else x
+        for x, one in zip(inputs, lowered.inputs, strict=True)
+    ]
     outputs = model(given[0] if len(given) == 1 else lowered.pack_inputs(given))
     leaves = iter(lowered.outputs)
-    return _pytree.tree_map(lambda y: to_channels_second(y, -1) if next(leaves).moved else y, outputs)
+    return _pytree.tree_map(
+        lambda y: to_channels_second(y, -1) if next(leaves).moved else y, outputs
+    )
 
 
 def _find_open_sizes(reference: Model, lowered: Lowered) -> tuple[int, ...]:

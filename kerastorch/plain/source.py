@@ -185,6 +185,9 @@ class Printer:
             yield f"self.{target} = {self.class_names[module]}()"
             return
         required, options = list_constructor_arguments(module)
+        first = next(iter(inspect.signature(type(module)).parameters), "")
+        if first in options:  # as in nn.Dropout(0.5)
+            required = [options.pop(first)]
         arguments = [self.format_argument(value) for value in required]
         arguments += [f"{name}={self.format_argument(value)}" for name, value in options.items()]
         yield from break_call(f"self.{target} = {self.name_class(type(module))}", arguments, 8)
