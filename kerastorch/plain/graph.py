@@ -125,7 +125,7 @@ class GraphBuilder:
         """Return a constant tensor: a buffer of the class."""
         return self._add_tensor(tensor, name)
 
-    def parameter(self, tensor: torch.Tensor, name: str) -> fx.Node:
+    def own_parameter(self, tensor: torch.Tensor, name: str) -> fx.Node:
         """Return a weight of the layer that is in no module: a parameter of the class.
 
         It has a copy of the tensor, frozen if the layer is.
@@ -151,7 +151,7 @@ class GraphBuilder:
         known = self._tensors.get((self.layer, name))
         if known is not None and self.layer is not None:
             return self.graph.get_attr(known)
-        base = f"{self.layer_name}_{name}" if self.layer_name else name
+        base = "_".join(word for word in (self.layer_name, name) if word)
         target = make_identifier(base, self.taken)
         self.taken.add(target)
         self.modules[target] = tensor  # type: ignore[assignment]

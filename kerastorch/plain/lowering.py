@@ -25,6 +25,7 @@ from ..models.calls import ModuleCall
 from ..models.shape_inference import infer_output_shape
 from ..operations.operation import Operation
 from .graph import GraphBuilder, Refusal, Value, iterate_values
+from .integers import convert_integers
 from .masking import add_call_masks, add_input_masks, find_output_mask, list_returned_masks
 from .names import clean_text, make_identifier
 from .registry import LOWERINGS, MASKED_LOWERINGS, OPERATION_LOWERINGS, REASONS
@@ -301,6 +302,7 @@ class _ModelLowering:
             kwargs.pop("mask", None)
         prepare = _select_layout(builder, lowering.layout, layer)
         args, kwargs = map_structure(prepare, (args, kwargs), Value)
+        args = map_structure(partial(convert_integers, builder, layer), args, Value)
         try:
             inspect.signature(lowering.function).bind(builder, layer, *args, **kwargs)
         except TypeError:
@@ -319,7 +321,9 @@ class _ModelLowering:
         """Lower the call of a layer inside of a wrapper."""
         if isinstance(layer, Layer) and type(layer) not in LOWERINGS:
             reason = REASONS.get(type(layer), "it is not one of kerastorch.layers")
-            builder.refuse(f"the {clean_text(type(layer).__name__)} inside has no plain form: {reason}")
+            builder.refuse(
+                f"the {clean_text(type(layer).__name__)} inside has no plain form: {reason}"
+            )
         found = self.lower_call(builder, layer, args, kwargs, path)
         return _set_shapes(layer, args, {}, found)
 

@@ -175,7 +175,7 @@ def lower_prelu(build: GraphBuilder, layer: PReLU, x: Value) -> Value:
         return build.comment(y, "where x is 0, the gradient is 0 in Keras")
     if x.moved:
         alpha = to_channels_second(alpha.unsqueeze(0), -1)[0]
-    slope = build.parameter(alpha, "alpha")
+    slope = build.own_parameter(alpha, "alpha")
     below = build.function(F.relu, build.function(operator.neg, x))
     scaled = build.function(operator.mul, below, slope)
     return build.function(operator.sub, build.function(F.relu, x), scaled)

@@ -131,14 +131,18 @@ def lower_head_attention(
         if joined is not None:
             given["mask"] = _finish_mask(build, layer, joined, query, uniform)
     if not given and not scores and not build.is_shared and _is_usual(layer):
-        attention = build.module(_make_usual_attention(layer), query, key, value, need_weights=False)
+        attention = build.module(
+            _make_usual_attention(layer), query, key, value, need_weights=False
+        )
         return build.unpack(attention, 2)[0]
     y = build.module(_make_head_attention(layer, simple), query, value, key, **given)
     if simple:
         return _split_output(build, layer, y)
     y, weights = build.unpack(y, 2)
     y = _split_output(build, layer, y)
-    weights = replace(weights, shape=(query.shape[0], layer._heads[0], query.shape[1], value.shape[1]))
+    weights = replace(
+        weights, shape=(query.shape[0], layer._heads[0], query.shape[1], value.shape[1])
+    )
     return [y, weights] if scores else y
 
 
@@ -292,9 +296,7 @@ def _read_given(
     return cast_mask(build, mask)
 
 
-def _finish_mask(
-    build: GraphBuilder, layer: Any, mask: Value, like: Value, uniform: bool
-) -> Value:
+def _finish_mask(build: GraphBuilder, layer: Any, mask: Value, like: Value, uniform: bool) -> Value:
     """Return the mask as attention takes it: to add, or of booleans."""
     if layer.keras_2:
         return _add_large(build, mask, like)

@@ -31,7 +31,9 @@ def lower_conv_lstm(
         x = Value(x.node.args[0], x.shape) if is_back else build.method("movedim", x, -1, 2)  # type: ignore[arg-type]
     options: dict[str, Any] = {}
     if initial_state is not None:
-        options["states"] = tuple(build.as_channels_second(s) if moved else s for s in initial_state)
+        options["states"] = tuple(
+            build.as_channels_second(s) if moved else s for s in initial_state
+        )
     steps = None if mask is None else cast_mask(build, mask)
     if layer.go_backwards:
         x = build.method("flip", x, 1)

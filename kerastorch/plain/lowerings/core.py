@@ -63,9 +63,9 @@ def lower_einsum_dense(build: GraphBuilder, layer: EinsumDense, x: Value) -> Val
         return activate(
             build, layer.activation, apply_linear(build, x, kernel_to_weight(weight), bias)
         )
-    y = build.function(torch.einsum, layer.equation, x, build.parameter(weight, "weight"))
+    y = build.function(torch.einsum, layer.equation, x, build.own_parameter(weight, "weight"))
     if bias is not None:
-        y = build.function(operator.add, y, build.parameter(bias, "bias"))
+        y = build.function(operator.add, y, build.own_parameter(bias, "bias"))
     return activate(build, layer.activation, y)
 
 
@@ -99,7 +99,7 @@ def lower_layer_scale(build: GraphBuilder, layer: LayerScale, x: Value) -> Value
     if x.flattened is not None:
         x = build.as_in_keras(x)
     sizes: Any = (-1, *(1,) * (x.rank - 2)) if x.moved else (-1,)
-    return build.function(operator.mul, x, build.parameter(layer.gamma.view(sizes), "gamma"))
+    return build.function(operator.mul, x, build.own_parameter(layer.gamma.view(sizes), ""))
 
 
 @lowers(Identity, layout="any")

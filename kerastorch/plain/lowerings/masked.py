@@ -60,8 +60,8 @@ def lower_masked_merge(build: GraphBuilder, layer: Any, inputs: list[Value], mas
             x = _select(build, own, x, y)
         if valid is not None:
             y = _select(build, valid, y, x)
-        valid = None if own is None or valid is None else combine_masks(
-            build, operator.or_, valid, own
+        valid = (
+            None if own is None or valid is None else combine_masks(build, operator.or_, valid, own)
         )
         y = LOWERINGS[type(layer)].function(build, layer, [y, x])
     return y

@@ -173,7 +173,9 @@ def set_unit_weights(
     """Give a module of torch the weights of a unit; a second bias of 0 stays 0."""
     frozen = not unit.trainable
     names = ("weight_ih", "weight_hh", "bias_ih")
-    tensors = dict(zip([f"{name}{suffix}" for name in names], (kernel, recurrent, bias), strict=True))
+    tensors = dict(
+        zip([f"{name}{suffix}" for name in names], (kernel, recurrent, bias), strict=True)
+    )
     set_tensors(module, frozen, **tensors)
     is_constant = not isinstance(unit, GRUUnit)
     set_tensors(module, frozen or is_constant, **{f"bias_hh{suffix}": second})

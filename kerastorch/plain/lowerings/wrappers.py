@@ -88,7 +88,9 @@ def _is_one_module(layer: Bidirectional, *, masked: bool, with_states: bool) -> 
     names = ("units", "activation", "use_bias", "dropout", "trainable")
     alike = all(getattr(forward, name) == getattr(backward, name) for name in names)
     known = find_torch_kind(forward)
-    return alike and not forward.dropout and known is not None and known == find_torch_kind(backward)
+    return (
+        alike and not forward.dropout and known is not None and known == find_torch_kind(backward)
+    )
 
 
 def _run_both(build: GraphBuilder, layer: Bidirectional, x: Value, states: Any, mask: Any) -> Any:
