@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from torch import fx, nn
 
 from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST
 from .names import make_identifier
+from .printed.functions import split_steps
 
 Sizes = tuple[int | None, ...]
 
@@ -69,9 +71,12 @@ class GraphBuilder:
         self.layer: Any = None  # whose lowering runs
         self.layer_name = ""  # how its first module is called
         self.call_counts: Counter[Any] = Counter()  # how often the model calls each layer
+        self.has_masks = False  # whether some values of the model have masks
+        self.lower_inner: Callable[..., Any] | None = None  # (layer, *arguments) -> its Value
         self._targets: dict[Any, list[str]] = {}  # layer -> the attributes of its modules
         self._tensors: dict[tuple[Any, str], str] = {}  # layer, name -> the attribute
         self._position = 0  # the number of modules in this call of the layer
+        self._steps: dict[fx.Node, Value] = {}  # node -> the same tensor with steps as samples
         self._lying: dict[fx.Node, Value] = {}  # node -> the same tensor with its axes moved
 
     # What a lowering calls
@@ -85,18 +90,18 @@ class GraphBuilder:
             name: What is added to the attribute's name, where a layer becomes several modules.
             **kwargs: Values and literals.
         """
-        targets = self._targets.setdefault(self.layer, [])
-        if self._position == len(targets):
-            base = f"{self.layer_name}_{name}" if name else self.layer_name
-            target = make_identifier(base, self.taken)
-            self.taken.add(target)
-            self.modules[target] = module.train(self.layer.training)
-            targets.append(target)
-        target = targets[self._position]
-        if repr(module) != repr(self.modules[target]):
-            self.refuse("its calls differ, as those on inputs of different sizes may")
-        self._position += 1
-        return self._add("call_module", target, args, kwargs)
+        return self._add("call_module", self._add_module(module, name), args, kwargs)
+
+    def parameter(self, module: nn.Module, parameter: str, like: Value, name: str = "") -> Value:
+        """Return a parameter of a module that is an attribute of the class, as `module` adds it."""
+        node = self.graph.get_attr(f"{self._add_module(module, name)}.{parameter}")
+        return replace(like, node=node)
+
+    def inner(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        """Lower a call of a layer inside of the one whose lowering runs."""
+        if self.lower_inner is None:
+            self.refuse("it has a layer inside")
+        return self.lower_inner(layer, args, kwargs)
 
     def function(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
         """Call a function of torch, `torch.nn.functional`, `operator` or `plain.printed`."""
@@ -106,11 +111,21 @@ class GraphBuilder:
         """Call a method of the first argument, a tensor."""
         return self._add("call_method", name, args, kwargs)
 
+    def unpack(self, value: Value, count: int) -> list[Value]:
+        """Return the parts of a tuple, which the text unpacks where it is computed."""
+        value.node.meta["unpacks"] = count
+        return [self.function(operator.getitem, value, number) for number in range(count)]
+
+    def name(self, value: Value, name: str) -> Value:
+        """Give a value a name in the text."""
+        value.node.meta["name"] = name
+        return value
+
     def buffer(self, tensor: torch.Tensor, name: str) -> fx.Node:
         """Return a constant tensor: a buffer of the class."""
         return self._add_tensor(tensor, name)
 
-    def parameter(self, tensor: torch.Tensor, name: str) -> fx.Node:
+    def own_parameter(self, tensor: torch.Tensor, name: str) -> fx.Node:
         """Return a weight of the layer that is in no module: a parameter of the class.
 
         It has a copy of the tensor, frozen if the layer is.
@@ -136,7 +151,7 @@ class GraphBuilder:
         known = self._tensors.get((self.layer, name))
         if known is not None and self.layer is not None:
             return self.graph.get_attr(known)
-        base = f"{self.layer_name}_{name}" if self.layer_name else name
+        base = "_".join(word for word in (self.layer_name, name) if word)
         target = make_identifier(base, self.taken)
         self.taken.add(target)
         self.modules[target] = tensor  # type: ignore[assignment]
@@ -162,7 +177,7 @@ class GraphBuilder:
         """Return a value whose channels, last in Keras, are axis 1."""
         if x.flattened is not None:
             x = self.as_in_keras(x)
-        if x.moved or x.rank < 3:
+        if x.moved or not 3 <= x.rank <= 5:
             return x
         return self._move(x, CHANNELS_FIRST[x.rank - 2])
 
@@ -190,6 +205,28 @@ class GraphBuilder:
             self._lying[node] = x
         return replace(known, shape=x.shape, mask=x.mask)
 
+    # Steps of sequences as samples
+
+    def merge_steps(self, x: Value) -> Value:
+        """Return a sequence with its steps as samples of the batch: (batch * steps, ...)."""
+        known = self._steps.get(x.node)
+        if known is not None:
+            return known
+        x = self.as_in_keras(x)
+        y = self.method("flatten", x, 0, 1)
+        return replace(y, shape=(None, *x.shape[2:]))
+
+    def split_steps(self, y: Value, steps: int | None, like: Value) -> Value:
+        """Return samples as the steps of sequences; `like` is such a sequence of `steps` steps."""
+        whole = self.as_in_keras(y)
+        if steps is None:
+            found = self.function(split_steps, whole, like)
+        else:
+            found = self.method("unflatten", whole, 0, (-1, steps))
+        found = replace(found, shape=(like.shape[0], steps, *y.shape[1:]))
+        self._steps[found.node] = y
+        return found
+
     # The graph
 
     def add_input(self, name: str, shape: Sizes, moved: bool, dtype: torch.dtype) -> Value:
@@ -207,9 +244,25 @@ class GraphBuilder:
         for node in reversed(self.graph.nodes):
             if not node.users and node.op not in ("placeholder", "output"):
                 self.graph.erase_node(node)
-        used = {node.target for node in self.graph.nodes if node.op in ("call_module", "get_attr")}
+        nodes = [node for node in self.graph.nodes if node.op in ("call_module", "get_attr")]
+        used = {str(node.target).split(".")[0] for node in nodes}
         root = {name: module for name, module in self.modules.items() if name in used}
         return fx.GraphModule(root, self.graph)
+
+    def _add_module(self, module: nn.Module, name: str) -> str:
+        """Return the attribute of the next module in this call of the layer."""
+        targets = self._targets.setdefault(self.layer, [])
+        if self._position == len(targets):
+            base = f"{self.layer_name}_{name}" if name else self.layer_name
+            target = make_identifier(base, self.taken)
+            self.taken.add(target)
+            self.modules[target] = module.train(self.layer.training)
+            targets.append(target)
+        target = targets[self._position]
+        if repr(module) != repr(self.modules[target]):
+            self.refuse("its calls differ, as those on inputs of different sizes may")
+        self._position += 1
+        return target
 
     def _add(self, op: str, target: Any, args: Any, kwargs: Mapping[str, Any]) -> Value:
         first = next(x for x in iterate_values(args) if isinstance(x, Value))

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,6 @@ from ..dtype_policies import to_torch_dtype
 from ..graph.shapes import ERRORS, UNKNOWN, Shape, iterate_shapes
 from ..graph.slots import fill_slots
 from ..graph.structure import flatten, map_structure
-from ..layers.base.computation import Computation
 from ..layers.base.layer import Layer
 from ..layers.core.input import InputLayer
 from ..models.base import Model
@@ -27,8 +27,11 @@ from ..models.calls import ModuleCall
 from ..models.shape_inference import infer_output_shape
 from ..operations.operation import Operation
 from .graph import GraphBuilder, Refusal, Value, iterate_values
+from .integers import convert_integers
+from .masking import add_call_masks, add_input_masks, find_output_mask, list_returned_masks
 from .names import clean_text, make_identifier
-from .registry import LOWERINGS, OPERATION_LOWERINGS, REASONS
+from .registry import LOWERINGS, MASKED_LOWERINGS, OPERATION_LOWERINGS, REASONS
+from .unused_masks import drop_unused_masks
 
 # What torch's users call the modules of layers to which Keras gave their names.
 _USUAL_NAMES = (
@@ -38,6 +41,8 @@ _USUAL_NAMES = (
     (r"dense", "linear"),
     (r"(spatial_|alpha_|gaussian_)?dropout([123]d)?", "dropout"),
     (r"(cu_dnn|cudnn)?(lstm|gru)", r"\2"),
+    (r"bidirectional", "birnn"),
+    (r"multi_head_attention", "attention"),
     (r"simple_rnn", "rnn"),
     (r"p_re_lu", "prelu"),
 )
@@ -117,9 +122,10 @@ def lower_model(
     if lowering.refusals:
         listed = "".join(f"\n- {one}" for one in dict.fromkeys(lowering.refusals))
         raise ValueError(f"{model.name!r} has layers without a plain form in PyTorch:{listed}")
+    drop_unused_masks(own.module, lowering.output_counts)
     limits: list[Any] = [getattr(one, "input_dim", None) for one in model.modules()]
     limit = min((n for n in limits if isinstance(n, int)), default=2)
-    inputs = [_describe_input(x, limit, dtype) for x in own.inputs]
+    inputs = [_describe_input(own.module, x, limit, dtype) for x in own.inputs]
     outputs = [
         Port("", x.shape, x.dtype, x.moved)
         for x in iterate_values(own.outputs)
@@ -131,12 +137,24 @@ def lower_model(
     return Lowered(own.module, inputs, outputs, structure, classes, own.names)
 
 
-def _describe_input(x: Value, limit: int, dtype: torch.dtype) -> Port:
+def _describe_input(module: fx.GraphModule, x: Value, limit: int, dtype: torch.dtype) -> Port:
     """Return an input; floating-point numbers may be used as integers only, as ids are."""
     own = dtype if x.dtype.is_floating_point else x.dtype
-    as_integers = all(node.target in ("long", "int") for node in x.node.users)
-    is_integer = not x.dtype.is_floating_point or (as_integers and x.node.users)
+    is_integer = not x.dtype.is_floating_point or _is_index(module, x.node)
     return Port(x.node.name, x.shape, own, x.moved, limit if is_integer else None)
+
+
+def _is_index(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Return whether a value is only converted to integers, and compared."""
+    uses = set()
+    for user in node.users:
+        inner = module.get_submodule(str(user.target)) if user.op == "call_module" else None
+        if isinstance(inner, fx.GraphModule):
+            given = [one for one in inner.graph.nodes if one.op == "placeholder"]
+            uses.add(_is_index(inner, given[user.args.index(node)]))
+        elif user.target is not operator.ne:
+            uses.add(user.target in ("long", "int"))
+    return uses == {True}
 
 
 def find_dtype(model: Model) -> torch.dtype:
@@ -174,12 +192,16 @@ class _ModelLowering:
         self.refusals: list[str] = []
         self.owners: dict[nn.Module, Model] = {}  # the model that each layer is called in
         self.nested: dict[Model, _Class] = {}
+        self.output_counts: dict[fx.GraphModule, int] = {}  # of nested classes, without masks
 
     def lower_class(self, model: Model, given: list[Value] | None, path: tuple[str, ...]) -> _Class:
         """Lower a model; `given` are the Values that a nested one is called on, by its inputs."""
         builder, plan, modules = GraphBuilder(), model._plan, dict(model._modules)
         builder.call_counts.update(modules[call.attribute] for call in plan.calls)
+        builder.has_masks = model.creates_mask
         inputs = [builder.add_input(*one) for one in self.list_inputs(model, given)]
+        if given is not None:
+            inputs = add_input_masks(builder, inputs, given)
         values: list[Any] = [None] * plan.size
         # Images and volumes get torch's order at the door, so that all that follows is in it.
         values[: len(inputs)] = [builder.as_channels_second(x) if x.rank > 3 else x for x in inputs]
@@ -192,24 +214,35 @@ class _ModelLowering:
             layer: Any = modules[call.attribute]
             where = (*path, getattr(layer, "name", call.attribute))
             args, kwargs = fill_slots((call.args, call.kwargs), values)
+            given_kwargs = dict(kwargs)
             builder.start_call(layer, names[call.attribute])
+            builder.lower_inner = partial(self.lower_inner, builder, where)
             try:
                 if fixed.get(call.attribute) is not None and layer.depends_on_training_mode:
                     raise Refusal(f"the file fixes training={fixed[call.attribute]} for it")
                 if self.owners.setdefault(layer, model) is not model:
                     raise Refusal("two models share it")
+                masked, mask = add_call_masks(call, layer, kwargs, values)
+                is_layer = masked and not isinstance(layer, Model)
+                own = find_output_mask(builder, layer, args, kwargs, mask) if is_layer else None
                 found = self.lower_call(builder, layer, args, kwargs, where)
+                found = found if isinstance(layer, Model) else _set_masks(found, own)
             except Refusal as refusal:
                 kind = clean_text(type(layer).__name__)
                 self.refusals.append(f"{'/'.join(where)!r} ({kind}): {refusal}.")
                 found = next(x for x in iterate_values([args, kwargs]) if isinstance(x, Value))
                 count = max((n or 0 for n, _ in call.outputs), default=0) + 1
                 found = [found] * count if count > 1 else found
-            _store(call, _set_shapes(layer, args, kwargs, found), values)
+            _store(call, _set_shapes(layer, args, given_kwargs, found), values)
         outputs = fill_slots(plan.outputs, values)
         is_root = given is None
         outputs = map_structure(lambda x: self.prepare_output(builder, x, is_root), outputs, Value)
-        module = builder.finish(map_structure(lambda x: x.node, outputs, Value))
+        returned = map_structure(lambda x: x.node, outputs, Value)
+        listed = [x for x in iterate_values(outputs) if isinstance(x, Value)]
+        masks = [] if is_root else [mask.node for mask in list_returned_masks(listed)]
+        if masks:
+            returned = (*(x.node for x in listed), *masks)
+        module = builder.finish(returned)
         keras = {own: "/".join((*path, name)) for name, own in _pair_names(model, names)}
         return _Class(module, inputs, outputs, keras)
 
@@ -230,7 +263,7 @@ class _ModelLowering:
                 rule = "a model that declares the shape of its input"
                 remedy = "Build it with an InputLayer in front."
                 raise ValueError(argument_error("to_source", "model", rule, model.name, remedy))
-            moved = given[number].moved if given else self.channels_first and len(shape) > 3
+            moved = given[number].moved if given else self.channels_first and 3 < len(shape) < 6
             found.append((name, tuple(shape), moved, one.dtype))
         return found
 
@@ -243,7 +276,7 @@ class _ModelLowering:
 
     def keeps_moved(self, x: Value) -> bool:
         """Return whether the written model returns a value with the channels as axis 1."""
-        return self.channels_first and x.rank > 3
+        return self.channels_first and 3 < x.rank < 6
 
     def lower_call(
         self,
@@ -262,26 +295,45 @@ class _ModelLowering:
                 builder.refuse(f"the operation {clean_text(layer.key)} is not supported")
             if operation.layout == "keras":
                 args, kwargs = map_structure(builder.as_in_keras, (args, kwargs), Value)
+            args, kwargs = map_structure(lambda x: replace(x, mask=None), (args, kwargs), Value)
             return operation.function(builder, *args, **{**layer.arguments, **kwargs})
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        is_masked = any(isinstance(x, Value) for x in iterate_values(kwargs.get("mask")))
         lowering = LOWERINGS.get(type(layer))
         if lowering is None:
             builder.refuse(REASONS.get(type(layer), "its class is not one of kerastorch.layers"))
-        masks = [x.mask for x in iterate_values([args, kwargs]) if isinstance(x, Value)]
-        if any(mask is not None for mask in masks) and not lowering.takes_masks:
-            own_rule = type(layer).compute_mask is not Computation.compute_mask
-            if own_rule or "mask" in layer.call_arguments:
+        if is_masked and not lowering.takes_masks:
+            lowering = MASKED_LOWERINGS.get(type(layer))
+            if lowering is None:
                 builder.refuse("its input has a mask")
+        elif not is_masked:
+            kwargs.pop("mask", None)
         prepare = _select_layout(builder, lowering.layout, layer)
         args, kwargs = map_structure(prepare, (args, kwargs), Value)
+        args = map_structure(partial(convert_integers, builder, layer), args, Value)
         try:
             inspect.signature(lowering.function).bind(builder, layer, *args, **kwargs)
         except TypeError:
             given = ", ".join(kwargs) or f"{len(args)} arguments"
             builder.refuse(f"it is called with {clean_text(given)}")
-        found = lowering.function(builder, layer, *args, **kwargs)
-        if not lowering.takes_masks and layer.supports_masking and isinstance(found, Value):
-            found = replace(found, mask=next((one for one in masks if one is not None), None))
-        return found
+        return lowering.function(builder, layer, *args, **kwargs)
+
+    def lower_inner(
+        self,
+        builder: GraphBuilder,
+        path: tuple[str, ...],
+        layer: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Lower the call of a layer inside of a wrapper."""
+        if isinstance(layer, Layer) and type(layer) not in LOWERINGS:
+            reason = REASONS.get(type(layer), "it is not one of kerastorch.layers")
+            builder.refuse(
+                f"the {clean_text(type(layer).__name__)} inside has no plain form: {reason}"
+            )
+        found = self.lower_call(builder, layer, args, kwargs, path)
+        return _set_shapes(layer, args, {}, found)
 
     def call_class(
         self,
@@ -292,28 +344,42 @@ class _ModelLowering:
         path: tuple[str, ...],
     ) -> Any:
         """Call the class of a nested model."""
+        masks = list(flatten(kwargs.pop("mask", None)))
         given = [x for x in flatten([args, kwargs]) if x is not None]
         if len(given) != len(model._inputs) or not all(isinstance(x, Value) for x in given):
             builder.refuse("it is called with other arguments than its inputs")
-        if any(x.mask is not None for x in given) or model.creates_mask:
-            builder.refuse("it is a nested model with masks")
+        masks = masks if len(masks) == len(given) else [None] * len(given)
+        given = [replace(x, mask=mask) for x, mask in zip(given, masks, strict=True)]
         known = self.nested.get(model)
         if known is None:
             known = self.nested[model] = self.lower_class(model, given, path)
+        if [x.mask is None for x in given] != [x.mask is None for x in known.inputs]:
+            builder.refuse("its calls differ: some have masks")
         pairs = zip(known.inputs, given, strict=True)
-        args = tuple(
+        moved = [
             builder.as_channels_second(x) if own.moved else builder.as_in_keras(x)
             for own, x in pairs
-        )
-        y = builder.module(known.module, *args)
-        listed = [x for x in iterate_values(known.outputs) if isinstance(x, Value)]
-        if isinstance(known.outputs, Value):
-            return replace(known.outputs, node=y.node)
+        ]
+        y = builder.module(known.module, *moved, *(x for x in masks if x is not None))
         if isinstance(known.outputs, dict):
             builder.refuse("it is a nested model that returns a dict")
-        getitem = operator.getitem
-        parts = [builder.function(getitem, y, number) for number in range(len(listed))]
-        return [replace(x, node=part.node) for x, part in zip(listed, parts, strict=True)]
+        listed = [x for x in iterate_values(known.outputs) if isinstance(x, Value)]
+        known_masks = {
+            own.mask.node: mask for own, mask in zip(known.inputs, masks, strict=True) if own.mask
+        }
+        returned = list_returned_masks(listed)
+        self.output_counts[known.module] = len(listed)
+        if isinstance(known.outputs, Value) and not returned:
+            parts = [y]
+        else:
+            parts = builder.unpack(y, len(listed) + len(returned))
+        for own, part in zip(returned, parts[len(listed) :], strict=True):
+            known_masks[own.node] = replace(own, node=builder.name(part, "mask").node)
+        found = [
+            replace(x, node=part.node, mask=known_masks[x.mask.node] if x.mask else None)
+            for x, part in zip(listed, parts, strict=False)
+        ]
+        return found[0] if isinstance(known.outputs, Value) else found
 
 
 def name_modules(model: Model) -> dict[str, str]:
@@ -381,6 +447,14 @@ def _select_layout(builder: GraphBuilder, layout: str, layer: Any) -> Any:
     return builder.as_in_keras
 
 
+def _set_masks(found: Any, mask: Any) -> Any:
+    """Return the Values of a call's outputs with their masks."""
+    if isinstance(found, Value):
+        return replace(found, mask=mask[0] if isinstance(mask, list) else mask)
+    masks = mask if isinstance(mask, list) else [mask, *[None] * (len(found) - 1)]
+    return [replace(x, mask=own) for x, own in zip(found, masks, strict=True)]
+
+
 def _set_shapes(layer: Any, args: Any, kwargs: Any, found: Any) -> Any:
     """Return the Values of a call's outputs with the shapes that the layer says."""
     if isinstance(layer, Model):  # the nested class says them
@@ -391,6 +465,7 @@ def _set_shapes(layer: Any, args: Any, kwargs: Any, found: Any) -> Any:
         return found
     several = [found] if isinstance(found, Value) else found
     sized = [replace(x, shape=tuple(shape)) for x, shape in zip(several, listed, strict=False)]
+    sized += several[len(sized) :]  # those that `compute_output_shape` leaves out
     for x in sized:
         x.node.meta["rank"] = x.rank
     return sized[0] if isinstance(found, Value) else sized

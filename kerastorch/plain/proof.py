@@ -16,9 +16,8 @@ from torch.utils import _pytree
 from .._core.layout import to_channels_last, to_channels_second
 from ..models.base import Model
 from .lowering import Lowered
-from .printed import modules as printed_modules
 from .reference import compute_in_double, make_reference
-from .source import list_constructor_arguments
+from .source import HELPERS, list_constructor_arguments
 from .written_module import make_module, run_text
 
 TOLERANCE = 1e-12  # relative, in double precision
@@ -103,8 +102,7 @@ class _Tracer(fx.Tracer):
     """Traces into the written classes, but not into modules of torch and printed ones."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        is_printed = hasattr(printed_modules, type(m).__name__)
-        return is_printed or super().is_leaf_module(m, module_qualified_name)
+        return type(m).__name__ in HELPERS or super().is_leaf_module(m, module_qualified_name)
 
 
 def list_operations(module: fx.GraphModule) -> Iterator[Any]:
@@ -137,9 +135,10 @@ def _list_inside(module: fx.GraphModule, inputs: Sequence[Any], numbers: Iterato
         if node.op == "placeholder":
             values[node] = next(given)
             continue
-        source: Any = node.args[0] if node.args else None
-        if node.target is operator.getitem and isinstance(values.get(source), list):
-            values[node] = values[source][node.args[1]]  # of a graph inside
+        if node.target is operator.getitem and isinstance(node.args[1], int):
+            source: Any = values[node.args[0]]  # type: ignore[index]
+            is_tuple = isinstance(source, list)
+            values[node] = source[node.args[1]] if is_tuple else ("item", source, node.args[1])
             continue
         args, kwargs = map(describe, _complete_arguments(node))
         inner = module.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -152,10 +151,23 @@ def _list_inside(module: fx.GraphModule, inputs: Sequence[Any], numbers: Iterato
             continue
         values[node] = "value", next(numbers)
         if inner is not None:
-            yield type(inner).__name__, list_constructor_arguments(inner), args, kwargs
+            yield *_describe_module(inner), args, kwargs
         else:
             yield node.op, getattr(node.target, "__name__", node.target), args, kwargs
     raise AssertionError("a graph has an output")
+
+
+def _describe_module(module: nn.Module) -> tuple[str, Any]:
+    """Return the class of a module and the arguments that make it; functions by their names."""
+
+    def describe(value: Any) -> Any:
+        if isinstance(value, nn.Module):
+            return _describe_module(value)
+        return value.__name__ if callable(value) else value
+
+    required, options = list_constructor_arguments(module)
+    made = list(map(describe, required)), {name: describe(one) for name, one in options.items()}
+    return type(module).__name__, made
 
 
 def _get_tensor(module: nn.Module, path: str) -> Tensor:

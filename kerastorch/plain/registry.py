@@ -14,10 +14,11 @@ class Lowering(NamedTuple):
 
     function: Lower  # (builder, layer, *arguments) -> a Value, or a list of them
     layout: Layout  # of the Values that it gets
-    takes_masks: bool  # whether it reads `Value.mask` and sets it on the result
+    takes_masks: bool  # whether the function has an argument `mask`
 
 
 LOWERINGS: dict[type, Lowering] = {}  # exact class -> its lowering
+MASKED_LOWERINGS: dict[type, Lowering] = {}  # of calls with a mask, where they are others
 OPERATION_LOWERINGS: dict[str, Lowering] = {}  # key of an operation -> its lowering
 REASONS: dict[type, str] = {}  # a layer without a plain form -> why
 
@@ -32,13 +33,24 @@ def lowers(
         layout: How the function gets its Values: "keras" with the axes and features in Keras's
             order, "channels_second" with the channels as axis 1 unless the layer is
             channels_first itself, "any" as they are, flattened features included.
-        takes_masks: Whether the function computes with masks and sets that of the result.
-            Otherwise a mask is passed on where the layer only passes it on, and refused elsewhere.
+        takes_masks: Whether the function has an argument `mask`, as the layer's call has. The mask
+            of the result follows from the layer's `compute_mask`; see `masking`.
     """
 
     def register(function: Lower) -> Lower:
         for layer in layers:
             LOWERINGS[layer] = Lowering(function, layout, takes_masks)
+        return function
+
+    return register
+
+
+def lowers_masked(*layers: type, layout: Layout = "keras") -> Callable[[Lower], Lower]:
+    """Register a function with an argument `mask` for the calls of layers with a mask."""
+
+    def register(function: Lower) -> Lower:
+        for layer in layers:
+            MASKED_LOWERINGS[layer] = Lowering(function, layout, takes_masks=True)
         return function
 
     return register

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,12 @@ from torch.nn import functional as F
 from . import printed
 from .names import format_literal, make_class_name
 
+HELPERS: dict[str, Any] = {  # by name: the functions and classes of `plain.printed`
+    name: one
+    for module in filter(inspect.ismodule, vars(printed).values())
+    for name, one in vars(module).items()
+    if getattr(one, "__module__", "") == module.__name__
+}
 WIDTH = 100
 _INDENT = "    "
 
@@ -69,17 +76,19 @@ def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, 
     required, options = [], {}
     is_torch = type(module).__module__.startswith("torch.")
     is_plain = not getattr(module, "affine", getattr(module, "elementwise_affine", True))
-    for name, parameter in inspect.signature(type(module)).parameters.items():
-        if name in ("device", "dtype") or parameter.kind in _OPEN:
-            continue
+    known: dict[str, Any] = {}
+    if isinstance(module, nn.MultiheadAttention):  # it keeps them under other names
+        known = {"bias": module.in_proj_bias is not None, "add_bias_kv": False}
+        known |= dict.fromkeys(("kdim", "vdim"))
+    for name, parameter in list_parameters(type(module)):
         if name == "bias" and is_plain:
             continue
-        value = getattr(module, name)
+        value = known[name] if name in known else getattr(module, name)
         if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
             value = value is not None
         value = tuple(value) if isinstance(value, list) else value
         if is_torch and (name != "normalized_shape" or len(value) == 1):
-            value = _shorten(value)
+            value = shorten(value)
         if parameter.default is parameter.empty:
             required.append(value)
         elif value != parameter.default or type(value) is not type(parameter.default):
@@ -87,7 +96,22 @@ def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, 
     return required, options
 
 
-def _shorten(value: Any) -> Any:
+def list_parameters(kind: type) -> Iterator[tuple[str, inspect.Parameter]]:
+    """Yield the parameters of a module's constructor that its attributes are."""
+    is_recurrent = issubclass(kind, nn.RNNBase)
+    found = dict(inspect.signature(nn.RNNBase if is_recurrent else kind).parameters)
+    if is_recurrent:
+        del found["mode"]
+        if issubclass(kind, nn.RNN):
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            found["nonlinearity"] = inspect.Parameter("nonlinearity", keyword, default="tanh")
+    for name, parameter in found.items():
+        is_unkept = name in ("device", "dtype") or name.startswith("_")
+        if not is_unkept and parameter.kind not in _OPEN:
+            yield name, parameter
+
+
+def shorten(value: Any) -> Any:
     """Return one number for a tuple of equal ones, as torch's constructors take it."""
     return value[0] if isinstance(value, tuple) and len({*value}) == 1 else value
 
@@ -107,8 +131,8 @@ class Printer:
         self.class_names: dict[fx.GraphModule, str] = {}
         self.classes = list_classes(module)
         for one in reversed(self.classes):
-            names = self.class_names.values()
-            self.class_names[one] = make_class_name(wanted.get(one, "Model"), {*names})
+            taken = {*self.class_names.values(), *HELPERS}
+            self.class_names[one] = make_class_name(wanted.get(one, "Model"), taken)
 
     def print_class(self, module: fx.GraphModule, doc: Sequence[str] = ()) -> str:
         """Return the text of one class."""
@@ -131,6 +155,12 @@ class Printer:
             if node.op not in ("call_module", "get_attr") or node.target in seen:
                 continue
             seen.add(node.target)
+            if node.op == "get_attr" and "." in node.target:  # a parameter of a module
+                node_target = node.target.split(".")[0]
+                if node_target not in seen:
+                    seen.add(node_target)
+                    yield from self.print_module(node_target, module.get_submodule(node_target))
+                continue
             if node.op == "get_attr":
                 yield from self.print_tensor(node.target, getattr(module, node.target))
                 continue
@@ -158,15 +188,26 @@ class Printer:
         first = next(iter(inspect.signature(type(module)).parameters), "")
         if first in options:  # as in nn.Dropout(0.5)
             required = [options.pop(first)]
-        arguments = [format_literal(value) for value in required]
-        arguments += [f"{name}={format_literal(value)}" for name, value in options.items()]
+        arguments = [self.format_argument(value) for value in required]
+        arguments += [f"{name}={self.format_argument(value)}" for name, value in options.items()]
         yield from break_call(f"self.{target} = {self.name_class(type(module))}", arguments, 8)
         frozen = [name for name, one in module.named_parameters() if not one.requires_grad]
         total = len(list(module.parameters()))
         if frozen and len(frozen) == total:
             yield f"self.{target}.requires_grad_(False)"
-        else:
-            yield from (f"self.{target}.{name}.requires_grad_(False)" for name in frozen)
+        for name in frozen if len(frozen) < total else ():
+            line = f"self.{target}.{name}.requires_grad_(False)"
+            why = "Keras has one bias" if name.startswith("bias_hh") else None
+            yield from add_comment(iter([line]), self.take_comment(why), 8)
+
+    def format_argument(self, value: Any) -> str:
+        """Return the text of a constructor's argument: a literal, a function or a module."""
+        if isinstance(value, nn.Module):
+            required, options = list_constructor_arguments(value)
+            parts = [self.format_argument(one) for one in required]
+            parts += [f"{name}={self.format_argument(one)}" for name, one in options.items()]
+            return f"{self.name_class(type(value))}({', '.join(parts)})"
+        return self.name_function(value) if callable(value) else format_literal(value)
 
     def name_class(self, kind: type) -> str:
         """Return how the text names a class of torch or `plain.printed`."""
@@ -208,7 +249,21 @@ class Printer:
 
     def print_helpers(self) -> list[str]:
         """Return the text of the functions and classes that the classes use."""
-        return [inspect.getsource(one).rstrip() for one in self.helpers.values()]
+        found: dict[str, str] = {}  # name -> text, what a helper needs before it
+        for name in self.helpers:
+            _add_helper(name, found)
+        return list(found.values())
+
+
+def _add_helper(name: str, found: dict[str, str]) -> None:
+    """Add the text of a helper, after those of the helpers that it names."""
+    if name in found:
+        return
+    text = inspect.getsource(HELPERS[name]).rstrip()
+    for other in HELPERS:
+        if other != name and re.search(rf"(?<![.\w]){other}[(),]", text):
+            _add_helper(other, found)
+    found[name] = text
 
 
 def add_comment(lines: Iterator[str], comment: str | None, indent: int) -> Iterator[str]:

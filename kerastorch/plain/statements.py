@@ -52,6 +52,8 @@ class Statements:
             if node.op == "get_attr":
                 self.names[node] = f"self.{node.target}"
                 continue
+            if _is_part(node):
+                continue
             joined = {}
             if pending is not None:
                 fits = count < _MOST_INLINED or node.op == "output"
@@ -67,7 +69,10 @@ class Statements:
                 break
             count = count + 1 if joined else 1
             text, binding = self.print_expression(node, joined)
-            pending = node
+            if "unpacks" in node.meta:
+                self.lines += self.break_line(f"{self.print_targets(node)} = {text}")
+            else:
+                pending = node
         return [self.lines[0], *(f"{_INDENT}{line}" for line in self.lines[1:])]
 
     def print_return(self, node: fx.Node, joined: Any) -> Iterator[str]:
@@ -91,7 +96,7 @@ class Statements:
         """Return whether an operation may be written inside the one that comes next."""
         if len(first.users) != 1 or second not in first.users:
             return False
-        if list(_list_uses(second)).count(first) != 1 or "comment" in first.meta:
+        if list(_list_uses(second)).count(first) != 1 or {"comment", "name"} & first.meta.keys():
             return False
         if second.op == "output":
             return "comment" not in first.meta
@@ -99,6 +104,8 @@ class Statements:
             module = self.module.get_submodule(str(second.target))
             if isinstance(module, nn.Linear):
                 return _is_view(first)
+            if isinstance(module, nn.Embedding):
+                return first.target == "long"
             return not isinstance(module, _STARTS)
         if second.op == "call_function":
             return second.target not in _STARTING_FUNCTIONS
@@ -111,6 +118,22 @@ class Statements:
         line = f"{name} = {text}"
         self.names[node] = name
         self.lines += add_comment(self.break_line(line), self.printer.take_comment(comment), 8)
+
+    def print_targets(self, node: fx.Node) -> str:
+        """Return the names of the parts of a tuple, "_" for those that nothing reads."""
+        parts: dict[Any, fx.Node] = {one.args[1]: one for one in node.users}
+        found = []
+        for number in range(node.meta["unpacks"]):
+            part = parts.get(number)
+            if part is None:
+                found.append("_")
+            elif "unpacks" in part.meta:
+                comma = "," if part.meta["unpacks"] == 1 else ""
+                found.append(f"({self.print_targets(part)}{comma})")
+            else:
+                self.names[part] = self.choose_name(part)
+                found.append(self.names[part])
+        return ", ".join(found)
 
     def break_line(self, line: str) -> Iterator[str]:
         """Yield a line, or those into which its outermost call is broken."""
@@ -131,7 +154,9 @@ class Statements:
             if any(self.order[user] > here for user in one.users)
         }
         merges = {reader.target for reader in readers}
-        if last - here > 1 and merges <= {operator.add} and len(readers) == 1:
+        if "name" in node.meta:
+            wanted = [node.meta["name"]]
+        elif last - here > 1 and merges <= {operator.add} and len(readers) == 1:
             wanted = ["shortcut"]
         elif last - here > 1 and len(readers) == 1:
             wanted = ["branch1"]
@@ -142,7 +167,8 @@ class Statements:
         for name in wanted:
             if name not in live:
                 return name
-        stem, number = wanted[-1].rstrip("0123456789"), 1
+        stem = wanted[-1].rstrip("0123456789")
+        number = 2 if "name" in node.meta else 1
         while f"{stem}{number}" in live:
             number += 1
         return f"{stem}{number}"
@@ -203,6 +229,12 @@ def _list_uses(node: fx.Node) -> Iterator[fx.Node]:
     for value in iterate_values([node.args, dict(node.kwargs)]):
         if isinstance(value, fx.Node):
             yield value
+
+
+def _is_part(node: fx.Node) -> bool:
+    """Return whether a node is a part of a tuple that is unpacked where it is computed."""
+    source = node.args[0] if node.target is operator.getitem else None
+    return isinstance(source, fx.Node) and "unpacks" in source.meta
 
 
 def _is_view(node: fx.Node) -> bool:

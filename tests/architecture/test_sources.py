@@ -39,6 +39,11 @@ MOVED_IN = {  # outside of _core.layout: matrices, softmax over several axes, an
     "layers.attention.attention": {"transpose"},
     "layers.convolution.local": {"einsum"},
     "layers.core.einsum_dense": {"einsum"},
+    "plain.lowerings.core": {"einsum"},  # as an operation of the written code
+    "plain.lowerings.images.local": {"einsum"},
+    "plain.lowerings.merging": {"einsum"},
+    "plain.printed.modules": {"einsum"},
+    "plain.printed.resizing": {"T", "movedim"},
     "regularizers": {"T"},
 }
 

@@ -22,8 +22,11 @@ REFUSED: dict[str, tuple[str, ...]] = {
 def test_each_row_is_written_or_refused_with_a_reason(case: LayerCase) -> None:
     model = model_of(case)
     inputs = case.inputs()
+    inputs = inputs if isinstance(inputs, list) else [inputs]
+    if "Embedding" in case.name:
+        inputs = [x.abs() for x in inputs]
     try:
-        assert_plain(model, inputs if isinstance(inputs, list) else [inputs])
+        assert_plain(model, inputs)
     except ValueError as error:
         reasons = REFUSED.get(case.name, ())
         if case.layer in REASONS:

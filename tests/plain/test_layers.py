@@ -16,7 +16,13 @@ from tests.models.configs import functional, input_layer, layer, node, tensor
 from tests.plain.models import assert_plain, build, model_of
 from tests.plain.test_every_layer import EVERY, REFUSED
 
-ROWS = [case for case in EVERY if case.layer in LOWERINGS]
+# Those of sequences have tests of their own.
+SEQUENCES = ("recurrent", "attention", "embedding", "masking", "time_distributed", "bidirectional")
+ROWS = [
+    case
+    for case in EVERY
+    if case.layer in LOWERINGS and not any(one in case.layer.__module__ for one in SEQUENCES)
+]
 FIRST = thorough_cases(ROWS)
 OPEN = (
     *(
@@ -88,8 +94,10 @@ def test_shared_layers_are_one_attribute(case: LayerCase) -> None:
     model = model_of_two_calls(case)
     assert_plain(model, [case.inputs(seed=1), case.inputs(seed=2)])
     written = to_torch(model)
-    trained = [one.numel() for one in written.parameters() if one.requires_grad]
-    assert sum(trained) == sum(one.numel() for one in model.parameters() if one.requires_grad)
+    alone = to_torch(model_of(case)).state_dict()
+    assert {name: one.shape for name, one in written.state_dict().items()} == {
+        name: one.shape for name, one in alone.items()
+    }
 
 
 @each_case([case for case in FIRST if not case.samples])
@@ -110,3 +118,33 @@ def test_training_is_the_same(case: LayerCase) -> None:
         gradients.append([y, *(x.grad for x in inputs)])
     for ours, plain in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, ours, rtol=1e-9, atol=1e-11)
+
+
+INTEGERS = {
+    "Rescaling": {"scale": 0.1, "offset": -1},
+    "Conv2D": {"filters": 2, "kernel_size": 3},
+    "Normalization": {"mean": [1.0, 2.0, 3.0], "variance": [4.0, 5.0, 6.0]},
+    "AveragePooling2D": {"pool_size": 2},
+    "GlobalAveragePooling2D": {},
+    "LeakyReLU": {},
+    "Flatten": {},
+    "MaxPooling2D": {},
+}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool"])
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_are_converted_where_the_layer_does(name: str, dtype: str) -> None:
+    first = {**input_layer("x", (None, 8, 7, 3)), "name": "x"}
+    first["config"]["dtype"] = dtype
+    given = node({**tensor("x"), "config": {**tensor("x")["config"], "dtype": dtype}})
+    one = layer(name, "the_layer", [given], **INTEGERS[name])
+    after = layer("Flatten", "flat", [node(tensor("the_layer"))])
+    dense = layer("Dense", "dense", [node(tensor("flat"))], units=2)
+    model = build(functional(first, one, after, dense, inputs=["x", 0, 0], outputs=["dense", 0, 0]))
+    if (name, dtype) == ("MaxPooling2D", "bool"):
+        with pytest.raises(ValueError, match="its input holds booleans"):
+            to_source(model)
+        return
+    x = torch.randint(0, 2 if dtype == "bool" else 100, (2, 8, 7, 3)).to(getattr(torch, dtype))
+    assert assert_plain(model, [x]).count(".float()") == 1

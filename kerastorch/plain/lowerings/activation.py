@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ... import activations
+from ..._core.layout import to_channels_second
 from ...activations.functions import ELEMENTWISE
 from ...layers.activation.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
 from ...layers.activation.prelu import PReLU
@@ -173,8 +174,8 @@ def lower_prelu(build: GraphBuilder, layer: PReLU, x: Value) -> Value:
         y = build.module(prelu, x)
         return build.comment(y, "where x is 0, the gradient is 0 in Keras")
     if x.moved:
-        alpha = alpha.movedim(-1, 0)
-    slope = build.parameter(alpha, "alpha")
+        alpha = to_channels_second(alpha.unsqueeze(0), -1)[0]
+    slope = build.own_parameter(alpha, "alpha")
     below = build.function(F.relu, build.function(operator.neg, x))
     scaled = build.function(operator.mul, below, slope)
     return build.function(operator.sub, build.function(F.relu, x), scaled)

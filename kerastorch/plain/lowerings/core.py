@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._core.layout import to_channels_second
+from ..._core.layout import kernel_to_weight, to_channels_second
 from ...layers.applications.convnext import LayerScale
 from ...layers.core.dense import Dense
 from ...layers.core.einsum_dense import EinsumDense
@@ -56,23 +56,28 @@ def apply_linear(
 def lower_einsum_dense(build: GraphBuilder, layer: EinsumDense, x: Value) -> Value:
     """A linear layer where the equation is that of one, else an einsum with the weight."""
     weight, bias, equation = get_weight(layer), layer.bias, layer._equation
-    *others, last = equation.inputs
+    others, last = equation.inputs[:-1], equation.inputs[-1]
     is_linear = equation.kernel[:1] == last and equation.more != "right"
-    is_linear = is_linear and equation.outputs == "".join([*others, equation.kernel[1:]])
+    is_linear = is_linear and equation.outputs == others + equation.kernel[1:]
     if is_linear and weight.ndim == 2 and (bias is None or bias.ndim == 1):
-        return activate(build, layer.activation, apply_linear(build, x, weight.T, bias))
-    y = build.function(torch.einsum, layer.equation, x, build.parameter(weight, "weight"))
+        return activate(
+            build, layer.activation, apply_linear(build, x, kernel_to_weight(weight), bias)
+        )
+    y = build.function(torch.einsum, layer.equation, x, build.own_parameter(weight, "weight"))
     if bias is not None:
-        y = build.function(operator.add, y, build.parameter(bias, "bias"))
+        y = build.function(operator.add, y, build.own_parameter(bias, "bias"))
     return activate(build, layer.activation, y)
 
 
 @lowers(Highway)
 def lower_highway(build: GraphBuilder, layer: Highway, x: Value) -> Value:
     """A dense layer and the input, mixed by a gate."""
-    gate = apply_linear(build, x, layer.carry_weight, layer._tensor("carry_bias"), name="gate")
+    weight, bias = layer._tensor("carry_weight"), layer._tensor("carry_bias")
+    gate = apply_linear(build, x, weight, bias, name="gate")
     gate = build.function(torch.sigmoid, gate)
-    y = activate(build, layer.activation, apply_linear(build, x, layer.weight, layer.bias))
+    y = activate(
+        build, layer.activation, apply_linear(build, x, layer.weight, layer._tensor("bias"))
+    )
     y = build.function(operator.mul, y, gate)
     kept = build.function(operator.mul, build.function(operator.sub, 1, gate), x)
     return build.function(operator.add, y, kept)
@@ -94,7 +99,7 @@ def lower_layer_scale(build: GraphBuilder, layer: LayerScale, x: Value) -> Value
     if x.flattened is not None:
         x = build.as_in_keras(x)
     sizes: Any = (-1, *(1,) * (x.rank - 2)) if x.moved else (-1,)
-    return build.function(operator.mul, x, build.parameter(layer.gamma.view(sizes), "gamma"))
+    return build.function(operator.mul, x, build.own_parameter(layer.gamma.view(sizes), ""))
 
 
 @lowers(Identity, layout="any")

@@ -150,7 +150,7 @@ def _scale_by_deviation(
     if layer.weight is None:
         return y
     sizes: Any = [x.shape[axis] if axis in axes else 1 for axis in range(x.rank)]
-    gamma = build.parameter(layer.weight.reshape(sizes), "weight")
+    gamma = build.own_parameter(layer.weight.reshape(sizes), "weight")
     return build.function(operator.mul, y, gamma)
 
 

@@ -82,6 +82,14 @@ def _call(build: GraphBuilder, module: nn.Module, amount: float, x: Value) -> Va
 
 
 def _share(build: GraphBuilder, kind: Any, layer: Any, x: Value) -> Value:
+    """Call a module whose mask broadcasts, with the noise shape as the axes lie."""
     if not layer.rate:
         return x
-    return build.module(kind(layer.rate, tuple(layer.noise_shape)), build.as_in_keras(x))
+    shape = tuple(layer.noise_shape)
+    if kind is printed.SharedDropout and shape == (None, *(1,) * (x.rank - 1)):
+        return _call(build, printed.DropPath(layer.rate), layer.rate, x)
+    if len(shape) < x.rank or x.flattened is not None:
+        x = build.as_in_keras(x)
+    if x.moved:
+        shape = (shape[0], shape[-1], *shape[1:-1])
+    return build.module(kind(layer.rate, shape), x)

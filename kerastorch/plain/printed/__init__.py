@@ -2,3 +2,9 @@
 
 They import torch alone, and stand here as they are printed.
 """
+
+from . import attention as attention
+from . import functions as functions
+from . import modules as modules
+from . import recurrent as recurrent
+from . import resizing as resizing

@@ -52,3 +52,14 @@ def sparsemax(x, dim=-1):
     support = ordered - (totals - 1) / ranks > 0
     total = torch.where(support, totals, 0.0).sum(dim, keepdim=True)
     return (x - (total - 1) / support.sum(dim, keepdim=True)).clamp(min=0.0)
+
+
+def split_steps(x, like):
+    """Return (batch * steps, ...) as (batch, steps, ...), with the sizes of a sequence."""
+    return x.unflatten(0, like.shape[:2])
+
+
+def average_steps(x, mask):
+    """Return the mean over the steps where the mask (batch, steps) is True."""
+    mask = mask[..., None]
+    return torch.where(mask, x, 0.0).sum(1) / mask.sum(1)

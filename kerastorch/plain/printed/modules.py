@@ -135,3 +135,29 @@ class FrozenBatchNorm3d(nn.BatchNorm3d):
 
     def train(self, mode=True):
         return super().train(False)
+
+
+class EachStep(nn.Module):
+    """Calls a module on one step after the other, so that batch statistics are those of a step."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return torch.stack([self.module(step) for step in x.unbind(1)], 1)
+
+
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Normalizes (batch, steps, channels) by the statistics of the steps whose mask is True."""
+
+    def forward(self, x, mask):
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            mask = mask[..., None]
+            count = mask.sum(dtype=x.dtype) + 1e-7  # as Keras counts
+            mean = torch.where(mask, x, 0.0).sum((0, 1)) / count
+            var = torch.where(mask, x - mean, 0.0).square().sum((0, 1)) / count
+            self.running_mean.lerp_(mean.detach(), self.momentum)
+            self.running_var.lerp_(var.detach(), self.momentum)
+        return (x - mean) * torch.rsqrt(var + self.eps) * self.weight + self.bias

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...._core.layout import to_channels_second
 from ...._ops.window_arithmetic import to_f_pad_order
-from ....layers.convolution.local import LocallyConnected1D, LocallyConnected2D, _cover
+from ....layers.convolution.local import Axis, LocallyConnected1D, LocallyConnected2D, _cover
 from ...graph import GraphBuilder, Value
 from ...printed import modules as printed
 from ...registry import lowers
@@ -31,8 +32,10 @@ def lower_locally_connected(build: GraphBuilder, layer: Any, x: Value) -> Value:
     weight = _list_windows(layer, channels, outputs, axes, sides)
     bias = layer._tensor("bias")
     if bias is not None:
-        first = layer.data_format == "channels_first"
-        bias = bias.reshape(layer.filters, *outputs) if first else bias.movedim(-1, 0)
+        if layer.data_format == "channels_first":
+            bias = bias.reshape(layer.filters, *outputs)
+        else:
+            bias = to_channels_second(bias.unsqueeze(0), -1)[0]
     row = (1,) if layer.rank == 1 else ()
     local = printed.LocallyConnected2d(
         channels,
@@ -54,48 +57,43 @@ def lower_locally_connected(build: GraphBuilder, layer: Any, x: Value) -> Value:
 
 
 def _list_windows(
-    layer: Any, channels: int, outputs: Any, axes: list[Any], sides: list[tuple[int, int]]
+    layer: Any, channels: int, outputs: Any, axes: list[Axis], sides: list[tuple[int, int]]
 ) -> Tensor:
     """Return the kernel as (filters, channels, *kernel size, *outputs), of any implementation."""
-    kernel = layer._tensor("kernel").detach()
-    rank, first = layer.rank, layer.data_format == "channels_first"
-    window = layer._join(channels, layer.kernel_size)
+    kernel: Tensor = layer._tensor("kernel").detach()
+    positions, inside = "pq"[: layer.rank], "xy"[: layer.rank]
+    output, window = "".join(layer._join("f", positions)), "".join(layer._join("c", inside))
+    windows = layer._join(channels, layer.kernel_size)
     if layer.implementation == 2:
-        return _cut_windows(layer, kernel, outputs, axes, sides)
+        whole = torch.einsum(f"{window}{output}->{positions}fc{inside}", kernel)
+        return _cut_windows(whole, outputs, axes, sides)
     if layer.implementation == 1:
-        kernel = kernel.reshape(*outputs, *window, layer.filters)
-        kernel = kernel if first else kernel.movedim(-2, rank)  # (*outputs, channels, *size, ...)
-        spatial, inside = tuple(range(rank)), tuple(range(rank, 2 * rank + 1))
-        return kernel.permute(-1, *inside, *spatial)
-    shape = (*layer._join(layer.filters, outputs), *window)
+        kernel, order = kernel.reshape(*outputs, *windows, -1), f"{positions}{window}f"
+    else:
+        kernel, order = _spread(layer, kernel, outputs, windows, axes), f"{output}{window}"
+    return torch.einsum(f"{order}->fc{inside}{positions}", kernel)
+
+
+def _spread(layer: Any, kernel: Tensor, outputs: Any, windows: Any, axes: list[Axis]) -> Tensor:
+    """Return the list of weights as (filters and outputs, window), 0 for the padding."""
+    shape = (*layer._join(layer.filters, outputs), *windows)
     if layer.padding == "same":
-        covered = layer._cross([_cover(*axis, kernel.device) for axis in axes]).expand(shape)
+        tables = [_cover(*axis, kernel.device) for axis in axes]
+        covered: Tensor = layer._cross(tables).expand(shape)
         index = (covered.flatten().cumsum(0) - 1).clamp(min=0)
         kernel = torch.where(covered, kernel[index].reshape(shape), 0)
-    kernel = kernel.reshape(shape)
-    if not first:
-        kernel = kernel.movedim(rank, 0).movedim(-1, rank + 1)
-    spatial, inside = tuple(range(1, rank + 1)), tuple(range(rank + 1, 2 * rank + 2))
-    return kernel.permute(0, *inside, *spatial)
+    return kernel.reshape(shape)
 
 
 def _cut_windows(
-    layer: Any, kernel: Tensor, outputs: Any, axes: list[Any], sides: list[tuple[int, int]]
+    kernel: Tensor, outputs: Any, axes: list[Axis], sides: list[tuple[int, int]]
 ) -> Tensor:
-    """Cut the window of each position out of a kernel from all inputs to all outputs."""
-    rank = layer.rank
-    if layer.data_format == "channels_last":  # to (filters, *outputs, channels, *inputs)
-        kernel = kernel.movedim(-1, 0).movedim(rank + 1, 1)
-        inside = tuple(range(2, rank + 2))
-        kernel = kernel.permute(0, *range(rank + 2, 2 * rank + 2), 1, *inside)
-    else:
-        inside = tuple(range(rank + 1))
-        kernel = kernel.permute(*range(rank + 1, 2 * rank + 2), *inside)
+    """Cut the window of each position out of a kernel (*outputs, filters, channels, *inputs)."""
     kernel = F.pad(kernel, to_f_pad_order(list(sides)))
     found = []
     for position in product(*map(range, outputs)):
-        one = kernel[(slice(None), *position)]  # (filters, channels, *inputs)
+        one = kernel[position]
         for axis, (at, (_, _, k, s, _)) in enumerate(zip(position, axes, strict=True), 2):
             one = one.narrow(axis, at * s, k)
         found.append(one)
-    return torch.stack(found, -1).unflatten(-1, tuple(outputs))
+    return torch.stack(found, -1).reshape(*found[0].shape, *outputs)

@@ -56,6 +56,8 @@ _ADAPTIVE: dict[type, Any] = {
 @lowers(MaxPooling1D, MaxPooling2D, MaxPooling3D, layout="channels_second")
 def lower_max_pooling(build: GraphBuilder, layer: Any, x: Value) -> Value:
     """The maximum of each window; "same" padding never is it."""
+    if x.dtype is torch.bool:
+        build.refuse("its input holds booleans")
     pool, window = _MAXIMA[layer.rank], (layer.pool_size, layer.strides)
     if layer._same and _plan_padding(layer, x) is None:
         x = build.function(printed.pad_same, x, *window, (1,) * layer.rank, value=-inf)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from .... import config
+from ...._core.layout import to_channels_second
 from ...._core.registry import LAYERS
 from ....layers.preprocessing.augmentation import Augmentation
 from ....layers.preprocessing.contrast import AutoContrast
@@ -31,8 +32,6 @@ def lower_rescaling(build: GraphBuilder, layer: Rescaling, x: Value) -> Value:
     scale, offset = layer._constants
     if scale.ndim and config.image_data_format() == "channels_first":
         scale = scale.reshape(*scale.shape, *(1,) * (3 - scale.ndim))
-    if not x.dtype.is_floating_point:
-        x = build.method("float", x)
     y = _combine(build, operator.mul, x, scale, 1.0)
     if not offset.ndim and offset < 0:
         return _combine(build, operator.sub, y, -offset, 0.0)
@@ -58,8 +57,6 @@ def lower_normalization(build: GraphBuilder, layer: Normalization, x: Value) -> 
     """A mean and a variance, which are weights."""
     if x.flattened is not None:
         x = build.as_in_keras(x)
-    if not x.dtype.is_floating_point:
-        x = build.method("float", x)
     given: Any = layer._given_mean, layer._given_variance
     moments = given if given[0] is not None else (layer.mean, layer.variance)
     mean, variance = (_align(layer, moment, x) for moment in moments)
@@ -72,7 +69,7 @@ def lower_normalization(build: GraphBuilder, layer: Normalization, x: Value) -> 
 def _align(layer: Normalization, moment: Tensor, x: Value) -> Tensor:
     """Return a moment that broadcasts to a value, as it lies."""
     found = layer._align_moment(moment, x.shape, "inputs")
-    found = found.movedim(-1, 1) if x.moved else found
+    found = to_channels_second(found, -1) if x.moved else found
     while found.ndim and found.shape[0] == 1:
         found = found[0]
     return found

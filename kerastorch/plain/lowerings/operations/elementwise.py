@@ -215,6 +215,8 @@ def lower_where(build: GraphBuilder, condition: Value, x1: Any, x2: Any) -> Valu
 def lower_cast(build: GraphBuilder, x: Value, dtype: str) -> Value:
     """Another dtype."""
     target: torch.dtype = getattr(torch, dtype)
+    if target is x.dtype:
+        return x
     names = {torch.float32: "float", torch.int64: "long", torch.int32: "int", torch.bool: "bool"}
     if target in names:
         y = build.method(names[target], x)

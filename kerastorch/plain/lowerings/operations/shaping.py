@@ -118,7 +118,7 @@ def lower_tensorflow_stack(build: GraphBuilder, values: Sequence[Value], axis: i
 @lowers_operations("Squeeze", "tf.squeeze", "tf.compat.v1.squeeze")
 def lower_squeeze(build: GraphBuilder, x: Any = None, axis: Any = None, **options: Any) -> Value:
     """Axes of size 1 removed: the given ones, or all."""
-    x = options.get("input") if x is None else x
+    x = options["input"] if x is None else x
     axes = normalize_axes(axis)
     if axes is None:
         return build.method("squeeze", x)
@@ -130,12 +130,12 @@ def lower_expand_dims(
     build: GraphBuilder, x: Any = None, axis: Any = None, **options: Any
 ) -> Value:
     """Axes of size 1 inserted, given as axes of the result."""
-    x = options.get("input") if x is None else x
+    y: Value = options["input"] if x is None else x
     axes = normalize_axes(axis) or ()
-    rank = x.rank + len(axes)
+    rank = y.rank + len(axes)
     for one in sorted(one % rank for one in axes):
-        x = build.method("unsqueeze", x, one)
-    return x
+        y = build.method("unsqueeze", y, one)
+    return y
 
 
 @lowers_operations("GetItem")

@@ -1,0 +1,360 @@
+"""Sequences as plain PyTorch: masks, states, directions and attention."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from kerastorch.models.base import Model
+from kerastorch.plain import to_torch
+from kerastorch.plain.proof import measure
+from tests.models.configs import (
+    dense,
+    functional,
+    input_layer,
+    inside,
+    layer,
+    node,
+    sequential,
+    tensor,
+)
+from tests.models.masks.examples import (
+    IDS,
+    OTHERS,
+    STEPS,
+    called,
+    decoder,
+    embedding,
+    ids,
+    recurrent,
+    text,
+    text_in_order,
+)
+from tests.plain.models import assert_plain, build
+
+KINDS = ("LSTM", "GRU", "SimpleRNN")
+STATES = {"LSTM": 2, "GRU": 1, "SimpleRNN": 1}
+
+
+def check(config: Any, *inputs: Tensor) -> str:
+    """Compare outputs, and the gradients of all weights in training; return the text."""
+    model = build(config)
+    found = assert_plain(model, list(inputs))
+    compare_gradients(model, inputs)
+    return found
+
+
+def compare_gradients(model: Model, inputs: Any) -> None:
+    """Compare the sums of squares of all gradients: weights may be stored in another order."""
+    plain, model = to_torch(model).double(), copy.deepcopy(model).double()
+    given = [x.double() if x.is_floating_point() else x for x in inputs]
+    totals = []
+    for one in (model.train(), plain.train()):
+        is_loaded = one is model and len(given) > 1
+        outputs = one(given) if is_loaded else one(*given)
+        leaves = torch.utils._pytree.tree_leaves(outputs)
+        sum((y * torch.linspace(0.5, 1, y.numel()).view(y.shape)).sum() for y in leaves).backward()
+        gradients = [p.grad for p in one.parameters() if p.grad is not None]
+        totals.append(torch.stack([g.square().sum() for g in gradients]).sum())
+    assert measure(*totals) < 1e-10
+
+
+def sequence_input(name: str = "a", features: int = 3) -> Any:
+    return input_layer(name, (None, STEPS, features))
+
+
+def test_a_mask_goes_to_all_layers_and_is_made_once():
+    code = check(text(), IDS)
+    assert "mask = x != 0\n        x = self.embedding(x.long())\n" in code
+    assert "x, _ = self.lstm(x, mask=mask)\n        x, _ = self.gru(x, mask=mask)\n" in code
+    check(text(keras_2=True), IDS)
+    check(text_in_order(), IDS)
+
+
+@pytest.mark.parametrize("keras_2", [False, True])
+def test_the_states_of_an_encoder_go_to_a_decoder(keras_2: bool):
+    code = check(decoder(keras_2), IDS, OTHERS)
+    assert "_, (h, c) = self.encoder(" in code
+    assert ("(h, c), mask=mask2)" if keras_2 else "(h, c))") in code
+
+
+SWITCHES = list(itertools.product(*[(False, True)] * 5))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("masked", "sequences", "backwards", "zero", "started"),
+    [case for case in SWITCHES if sum(case) in (0, 1, 4, 5) or case[0] and sum(case) == 2],
+)
+@pytest.mark.parametrize("activation", ["tanh", "softsign"])
+def test_each_recurrent_layer(kind, masked, sequences, backwards, zero, started, activation):
+    states = [f"s{n}" for n in range(STATES[kind])] if started else []
+    given = {"initial_state": [tensor(name) for name in states]} if started else {}
+    if masked:
+        given["mask"] = tensor("m")
+    options = {"return_sequences": sequences, "go_backwards": backwards, "return_state": True}
+    options |= {"zero_output_for_mask": zero, "activation": activation}
+    config = functional(
+        sequence_input(),
+        input_layer("m", (None, STEPS)),
+        *(input_layer(name, (None, 4)) for name in states),
+        recurrent(kind, "rnn", [node(tensor("a"), **given)], **options),
+        inputs=[[name, 0, 0] for name in ("a", "m", *states)],
+        outputs=[["rnn", 0, number] for number in range(1 + STATES[kind])],
+    )
+    torch.manual_seed(0)
+    x, starts = torch.randn(4, STEPS, 3), [torch.randn(4, 4) for _ in states]
+    model = build(config)
+    mask = (IDS != 0).float()
+    assert_plain(model, [x, mask, *starts])
+    compare_gradients(model, [x, mask, *starts])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", ["concat", "sum", "mul", "ave", None])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_both_directions(kind, mode, masked, sequences):
+    inner = {
+        "class_name": kind,
+        "config": {
+            "name": "inner",
+            "units": 4,
+            "return_sequences": sequences,
+            "return_state": True,
+        },
+    }
+    count = (2 if mode is None else 1) + 2 * STATES[kind]
+    config = functional(
+        ids(),
+        embedding(nodes=called(False, "x"), mask_zero=masked),
+        layer("Bidirectional", "both", called(False, "embedding"), layer=inner, merge_mode=mode),
+        inputs=[["x", 0, 0]],
+        outputs=[["both", 0, number] for number in range(count)],
+    )
+    code = check(config, IDS)
+    assert ("bidirectional=True" in code) == (mode == "concat")
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_states_of_both_directions_go_on(masked):
+    inner = {"name": "inner", "units": 4, "return_sequences": True, "return_state": True}
+    config = functional(
+        ids(),
+        embedding(nodes=called(False, "x"), mask_zero=masked),
+        layer(
+            "Bidirectional", "first", called(False, "embedding"),
+            layer={"class_name": "LSTM", "config": inner},
+        ),
+        layer(
+            "Bidirectional", "second",
+            [node(tensor("embedding"), initial_state=[tensor("first", 0, n) for n in range(1, 5)])],
+            layer={"class_name": "LSTM", "config": {**inner, "return_state": False}},
+        ),
+        inputs=[["x", 0, 0]],
+        outputs=[["second", 0, 0]],
+    )  # fmt: skip
+    check(config, IDS)
+
+
+def cell(kind: str, units: int, **config: Any) -> Any:
+    return {
+        "class_name": kind,
+        "config": {"name": f"cell_{kind}_{units}", "units": units, **config},
+    }
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_stack_of_cells_is_one_layer_after_the_other(masked, backwards):
+    cells = [cell("LSTMCell", 4), cell("GRUCell", 3), cell("SimpleRNNCell", 2, activation="relu")]
+    stack = {"class_name": "StackedRNNCells", "config": {"name": "stack", "cells": cells}}
+    config = functional(
+        ids(),
+        embedding(nodes=called(False, "x"), mask_zero=masked),
+        layer(
+            "RNN", "rnn", called(False, "embedding"), cell=stack,
+            return_sequences=True, go_backwards=backwards,
+        ),
+        inputs=[["x", 0, 0]],
+        outputs=[["rnn", 0, 0]],
+    )  # fmt: skip
+    code = check(config, IDS)
+    assert "x, _ = self.rnn_3(" in code
+
+
+def two_models(second: Any) -> Any:
+    """Return a model that returns a mask before another one that receives it."""
+    first = functional(
+        ids("in"),
+        embedding(nodes=called(False, "in")),
+        inputs=["in", 0, 0],
+        outputs=["embedding", 0, 0],
+        name="first",
+    )
+    return functional(
+        ids(),
+        inside(first, called(False, "x")),
+        inside(second, called(False, "first")),
+        inputs=["x", 0, 0],
+        outputs=["second", int(second["class_name"] == "Functional"), 0],
+    )
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential"])
+def test_models_inside_return_and_receive_masks(kind):
+    part = recurrent("GRU", "gru", called(False, "rows") if kind == "functional" else None)
+    start = layer("InputLayer", "rows", [], batch_shape=[None, STEPS, 3], dtype="float32")
+    if kind == "functional":
+        ends = {"inputs": ["rows", 0, 0], "outputs": ["gru", 0, 0]}
+        second = functional(start, part, **ends, name="second")
+    else:
+        second = sequential(start, part, name="second")
+    code = check(two_models(second), IDS)
+    assert "def forward(self, x, mask):" in code
+
+
+def test_a_layer_shared_by_calls_with_and_without_a_mask():
+    config = functional(
+        ids("x"),
+        sequence_input("a"),
+        embedding(nodes=called(False, "x")),
+        recurrent("LSTM", "lstm", [node(tensor("a")), node(tensor("embedding"))]),
+        inputs=[["x", 0, 0], ["a", 0, 0]],
+        outputs=[["lstm", 0, 0], ["lstm", 1, 0]],
+    )
+    check(config, IDS, torch.randn(4, STEPS, 3))
+
+
+@pytest.mark.parametrize("kind", ["Add", "Multiply", "Maximum", "Average", "Concatenate"])
+@pytest.mark.parametrize("other", ["two", "b"])
+@pytest.mark.parametrize("keras_2", [False, True])
+def test_merged_masks(kind, other, keras_2):
+    pair = ["one", other]
+    merged = (
+        [[[name, 0, 0, {}] for name in pair]]
+        if keras_2
+        else [node([tensor(name) for name in pair])]
+    )
+    config = functional(
+        ids("x"),
+        ids("y"),
+        sequence_input("b"),
+        embedding("one", called(keras_2, "x")),
+        embedding("two", called(keras_2, "y")),
+        {**layer(kind, "merged", merged), "module": "keras.layers", "registered_name": None},
+        recurrent("GRU", "gru", called(keras_2, "merged")),
+        inputs=[["x", 0, 0], ["y", 0, 0], ["b", 0, 0]],
+        outputs=[["gru", 0, 0], ["two", 0, 0]],
+    )
+    check(config, IDS, OTHERS, torch.randn(4, STEPS, 3))
+
+
+@pytest.mark.parametrize(
+    "kind", ["BatchNormalization", "LayerNormalization", "Dense", "GlobalAveragePooling1D"]
+)
+def test_layers_between_with_a_mask(kind):
+    options = {"units": 3} if kind == "Dense" else {}
+    ends = [layer("Masking", "masking", mask_value=0.5), layer(kind, "middle", **options)]
+    is_average = kind == "GlobalAveragePooling1D"
+    ends.append(dense("last") if is_average else recurrent("LSTM", "last"))
+    x = torch.randn(4, STEPS, 3)
+    x[:3][IDS[:3] == 0] = 0.5
+    check(sequential(sequence_input(), *ends), x)
+
+
+HEADS = {"num_heads": 2, "key_dim": 3}
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.25}, {"use_gate": True}])
+@pytest.mark.parametrize("scores", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("given", [False, True])
+def test_heads_with_masks(options, scores, causal, masked, given):
+    kwargs: Any = {"attention_mask": tensor("m")} if given else {}
+    kwargs |= {"return_attention_scores": scores, "use_causal_mask": causal}
+    config = functional(
+        ids("x"),
+        ids("y"),
+        layer("InputLayer", "m", [], batch_shape=[None, STEPS, STEPS], dtype="bool"),
+        embedding("one", called(False, "x"), mask_zero=masked),
+        embedding("two", called(False, "y"), mask_zero=masked),
+        layer(
+            "MultiHeadAttention", "heads", [node(tensor("one"), tensor("two"), **kwargs)],
+            **HEADS, **options,
+        ),
+        inputs=[["x", 0, 0], ["y", 0, 0], ["m", 0, 0]],
+        outputs=[["heads", 0, number] for number in range(1 + scores)],
+    )  # fmt: skip
+    mask = torch.rand(4, STEPS, STEPS) > 0.4
+    mask[0, 1] = False
+    assert_plain(build(config), [IDS, OTHERS, mask])
+
+
+def test_attention_of_the_usual_sizes_is_torchs():
+    call = [node(tensor("a"), tensor("a"))]
+    config = functional(
+        sequence_input(features=6),
+        layer("MultiHeadAttention", "heads", call, **HEADS),
+        inputs=[["a", 0, 0]],
+        outputs=[["heads", 0, 0]],
+    )
+    code = check(config, torch.randn(2, STEPS, 6))
+    assert "self.heads = nn.MultiheadAttention(6, 2, batch_first=True)" in code
+    assert "x, _ = self.heads(a, a, a, need_weights=False)" in code or "self.heads(x, x, x" in code
+
+
+@pytest.mark.parametrize("kind", ["Attention", "AdditiveAttention"])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("scores", [False, True])
+def test_attention_with_masks(kind, causal, scores):
+    kwargs = {"use_causal_mask": causal, "return_attention_scores": scores}
+    config = functional(
+        ids("x"),
+        ids("y"),
+        embedding("one", called(False, "x")),
+        embedding("two", called(False, "y")),
+        layer(kind, "attention", [node([tensor("one"), tensor("two")], **kwargs)]),
+        inputs=[["x", 0, 0], ["y", 0, 0]],
+        outputs=[["attention", 0, number] for number in range(1 + scores)],
+    )
+    check(config, IDS, OTHERS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("LSTM", {"dropout": 0.4}),
+        ("LSTM", {"dropout": 0.4, "implementation": 1}),
+        ("LSTM", {"dropout": 0.3, "recurrent_dropout": 0.4}),
+        ("GRU", {"dropout": 0.3, "recurrent_dropout": 0.4}),
+        ("GRU", {"recurrent_dropout": 0.4, "reset_after": False}),
+        ("SimpleRNN", {"dropout": 0.3, "recurrent_dropout": 0.4}),
+    ],
+)
+def test_dropout_has_the_distribution_of_keras(kind, options):
+    """Many equal samples: mean and spread of the outputs at all steps, and between the steps."""
+    config = sequential(sequence_input(), recurrent(kind, "rnn", None, **options))
+    model = build(config)
+    assert_plain(model, [torch.randn(2, STEPS, 3)])
+    plain, x = to_torch(model).train(), torch.randn(1, STEPS, 3).expand(30_000, -1, -1)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        one, other = (m(x).flatten(1) for m in (model.train(), plain))
+    assert (one.mean(0) - other.mean(0)).abs().max() < 0.02
+    assert (one.T.cov() - other.T.cov()).abs().max() < 0.02
+
+
+def test_a_stateful_layer_is_refused():
+    config = sequential(
+        layer("InputLayer", "a", batch_shape=[4, STEPS, 3], dtype="float32"),
+        recurrent("LSTM", "lstm", stateful=True),
+    )
+    with pytest.raises(ValueError, match=r"'lstm' \(LSTM\): it is stateful"):
+        assert_plain(build(config), [torch.randn(4, STEPS, 3)])
