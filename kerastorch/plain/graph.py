@@ -92,7 +92,7 @@ class GraphBuilder:
         """
         return self._add("call_module", self._add_module(module, name), args, kwargs)
 
-    def parameter(self, module: nn.Module, parameter: str, like: Value, name: str = "") -> Value:
+    def weight_of(self, module: nn.Module, parameter: str, like: Value, name: str = "") -> Value:
         """Return a parameter of a module that is an attribute of the class, as `module` adds it."""
         node = self.graph.get_attr(f"{self._add_module(module, name)}.{parameter}")
         return replace(like, node=node)

@@ -318,8 +318,8 @@ class _ModelLowering:
     ) -> Any:
         """Lower the call of a layer inside of a wrapper."""
         if isinstance(layer, Layer) and type(layer) not in LOWERINGS:
-            reason = REASONS.get(type(layer), "it is not one of kerastorch.layers")
-            builder.refuse(f"the {clean_text(type(layer).__name__)} inside has no plain form: {reason}")
+            reason = REASONS.get(type(layer), "its class is not one of kerastorch.layers")
+            builder.refuse(f"the {clean_text(type(layer).__name__)} inside of it: {reason}")
         found = self.lower_call(builder, layer, args, kwargs, path)
         return _set_shapes(layer, args, {}, found)
 

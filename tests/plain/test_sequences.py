@@ -13,7 +13,16 @@ from torch import Tensor
 from kerastorch.models.base import Model
 from kerastorch.plain import to_torch
 from kerastorch.plain.proof import measure
-from tests.models.configs import dense, functional, input_layer, inside, layer, node, sequential, tensor
+from tests.models.configs import (
+    dense,
+    functional,
+    input_layer,
+    inside,
+    layer,
+    node,
+    sequential,
+    tensor,
+)
 from tests.models.masks.examples import (
     IDS,
     OTHERS,
@@ -80,7 +89,7 @@ SWITCHES = list(itertools.product(*[(False, True)] * 5))
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("masked", "sequences", "backwards", "zero", "started"),
-    [case for case in SWITCHES if sum(case) in (0, 1, 4, 5) or case[0] and sum(case) == 2],
+    [case for case in SWITCHES if sum(case) in (0, 1, 4, 5) or (case[0] and sum(case) == 2)],
 )
 @pytest.mark.parametrize("activation", ["tanh", "softsign"])
 def test_each_recurrent_layer(kind, masked, sequences, backwards, zero, started, activation):
@@ -113,7 +122,12 @@ def test_each_recurrent_layer(kind, masked, sequences, backwards, zero, started,
 def test_both_directions(kind, mode, masked, sequences):
     inner = {
         "class_name": kind,
-        "config": {"name": "inner", "units": 4, "return_sequences": sequences, "return_state": True},
+        "config": {
+            "name": "inner",
+            "units": 4,
+            "return_sequences": sequences,
+            "return_state": True,
+        },
     }
     count = (2 if mode is None else 1) + 2 * STATES[kind]
     config = functional(
@@ -149,7 +163,8 @@ def test_states_of_both_directions_go_on(masked):
 
 
 def cell(kind: str, units: int, **config: Any) -> Any:
-    return {"class_name": kind, "config": {"name": f"cell_{kind}_{units}", "units": units, **config}}
+    given = {"name": f"cell_{kind}_{units}", "units": units, **config}
+    return {"class_name": kind, "config": given}
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -219,9 +234,11 @@ def test_a_layer_shared_by_calls_with_and_without_a_mask():
 @pytest.mark.parametrize("keras_2", [False, True])
 def test_merged_masks(kind, other, keras_2):
     pair = ["one", other]
-    merged = [[[name, 0, 0, {}] for name in pair]] if keras_2 else [
-        node([tensor(name) for name in pair])
-    ]
+    merged = (
+        [[[name, 0, 0, {}] for name in pair]]
+        if keras_2
+        else [node([tensor(name) for name in pair])]
+    )
     config = functional(
         ids("x"),
         ids("y"),

@@ -88,7 +88,8 @@ def _is_one_module(layer: Bidirectional, *, masked: bool, with_states: bool) -> 
     names = ("units", "activation", "use_bias", "dropout", "trainable")
     alike = all(getattr(forward, name) == getattr(backward, name) for name in names)
     known = find_torch_kind(forward)
-    return alike and not forward.dropout and known is not None and known == find_torch_kind(backward)
+    same = known is not None and known == find_torch_kind(backward)
+    return alike and same and not forward.dropout
 
 
 def _run_both(build: GraphBuilder, layer: Bidirectional, x: Value, states: Any, mask: Any) -> Any:
@@ -170,7 +171,8 @@ def _normalize_each_step(build: GraphBuilder, inner: BatchNormalization, x: Valu
     y = build.inner(inner, step)
     target = str(y.node.target)
     if not isinstance(build.modules[target], printed.EachStep):
-        build.modules[target] = printed.EachStep(build.modules[target])
+        kind: Any = printed.EachStep
+        build.modules[target] = kind(build.modules[target])
     return y  # type: ignore[no-any-return]
 
 
