@@ -22,7 +22,7 @@ from tests.models.configs import functional, input_layer, layer, node, tensor
 
 def build(config: dict[str, Any], seed: int = 0) -> Model:
     """Build the model of a config, with random weights and positive variances."""
-    model = build_model(parse_model_config(config, "config.json"))
+    model = build_model(parse_model_config(config, "config.json", "3.15.1"))
     for _, one, shape in list_unbuilt_layers(model):
         several = isinstance(one, HeadProjections) and isinstance(shape[0], (list, tuple))
         one.build(*shape) if several else one.build(shape)

@@ -37,6 +37,7 @@ from tests.models.masks.examples import (
 )
 from tests.plain.models import assert_plain, build
 
+SWEEP = pytest.mark.sweep
 KINDS = ("LSTM", "GRU", "SimpleRNN")
 STATES = {"LSTM": 2, "GRU": 1, "SimpleRNN": 1}
 
@@ -91,7 +92,7 @@ SWITCHES = list(itertools.product(*[(False, True)] * 5))
     ("masked", "sequences", "backwards", "zero", "started"),
     [case for case in SWITCHES if sum(case) in (0, 5) or (case[0] and sum(case) in (2, 4))],
 )
-@pytest.mark.parametrize("activation", ["tanh", "softsign"])
+@pytest.mark.parametrize("activation", ["tanh", pytest.param("softsign", marks=SWEEP)])
 def test_each_recurrent_layer(kind, masked, sequences, backwards, zero, started, activation):
     states = [f"s{n}" for n in range(STATES[kind])] if started else []
     given = {"initial_state": [tensor(name) for name in states]} if started else {}
@@ -115,8 +116,11 @@ def test_each_recurrent_layer(kind, masked, sequences, backwards, zero, started,
     compare_gradients(model, [x, mask, *starts])
 
 
+MODES = ["concat", None, *(pytest.param(mode, marks=SWEEP) for mode in ("sum", "mul", "ave"))]
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", ["concat", "sum", "mul", "ave", None])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("sequences", [False, True])
 def test_both_directions(kind, mode, masked, sequences):
@@ -269,7 +273,10 @@ def test_layers_between_with_a_mask(kind):
 HEADS = {"num_heads": 2, "key_dim": 3}
 
 
-@pytest.mark.parametrize("options", [{}, {"dropout": 0.25}, {"use_gate": True}])
+GATED = pytest.param({"use_gate": True}, marks=SWEEP)
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.25}, GATED])
 @pytest.mark.parametrize("scores", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
