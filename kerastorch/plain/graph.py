@@ -134,6 +134,10 @@ class GraphBuilder:
         copied = tensor.detach().clone(memory_format=torch.contiguous_format)
         return self._add_tensor(nn.Parameter(copied, requires_grad=self.layer.trainable), name)
 
+    def list_targets(self) -> list[str]:
+        """Return the attributes of the layer's modules in its earlier calls."""
+        return list(self._targets.get(self.layer, ()))
+
     def refuse(self, reason: str) -> NoReturn:
         """Say why the layer has no plain form."""
         raise Refusal(reason)

@@ -18,6 +18,8 @@ from tests.plain.test_every_layer import EVERY, REFUSED
 
 ROWS = [case for case in EVERY if case.layer in LOWERINGS]
 FIRST = thorough_cases(ROWS)
+# Indices have no gradients, and must be in range: see test_sequences.
+FIRST = [case for case in FIRST if "Embedding" not in case.name]
 OPEN = (
     *(
         "Conv",

@@ -169,6 +169,9 @@ def lower_time_distributed(
 def _normalize_each_step(build: GraphBuilder, inner: BatchNormalization, x: Value) -> Value:
     """Normalize one step after the other: each has batch statistics of its own in training."""
     steps = x.shape[1]
+    for target in build.list_targets():  # of an earlier call
+        known: Any = build.modules[target]
+        build.modules[target] = known.module if type(known) is printed.EachStep else known
     if x.rank == 3:
         x = build.as_in_keras(x)
         step = replace(x, shape=(x.shape[0], x.shape[2]))
