@@ -77,6 +77,7 @@ class GraphBuilder:
         self._tensors: dict[tuple[Any, str], str] = {}  # layer, name -> the attribute
         self._position = 0  # the number of modules in this call of the layer
         self._steps: dict[fx.Node, Value] = {}  # node -> the same tensor with steps as samples
+        self._sequences: dict[fx.Node, Value] = {}  # node -> an older sequence of as many steps
         self._lying: dict[fx.Node, Value] = {}  # node -> the same tensor with its axes moved
 
     # What a lowering calls
@@ -92,7 +93,7 @@ class GraphBuilder:
         """
         return self._add("call_module", self._add_module(module, name), args, kwargs)
 
-    def parameter(self, module: nn.Module, parameter: str, like: Value, name: str = "") -> Value:
+    def weight_of(self, module: nn.Module, parameter: str, like: Value, name: str = "") -> Value:
         """Return a parameter of a module that is an attribute of the class, as `module` adds it."""
         node = self.graph.get_attr(f"{self._add_module(module, name)}.{parameter}")
         return replace(like, node=node)
@@ -132,6 +133,10 @@ class GraphBuilder:
         """
         copied = tensor.detach().clone(memory_format=torch.contiguous_format)
         return self._add_tensor(nn.Parameter(copied, requires_grad=self.layer.trainable), name)
+
+    def list_targets(self) -> list[str]:
+        """Return the attributes of the layer's modules in its earlier calls."""
+        return list(self._targets.get(self.layer, ()))
 
     def refuse(self, reason: str) -> NoReturn:
         """Say why the layer has no plain form."""
@@ -216,15 +221,20 @@ class GraphBuilder:
         y = self.method("flatten", x, 0, 1)
         return replace(y, shape=(None, *x.shape[2:]))
 
+    def has_merged_steps(self, x: Value) -> bool:
+        """Return whether a sequence was made of samples that `merge_steps` returns."""
+        return x.node in self._steps
+
     def split_steps(self, y: Value, steps: int | None, like: Value) -> Value:
         """Return samples as the steps of sequences; `like` is such a sequence of `steps` steps."""
         whole = self.as_in_keras(y)
+        like = self._sequences.get(like.node, like)
         if steps is None:
-            found = self.function(split_steps, whole, like)
+            found = self.function(split_steps, whole, self.as_in_keras(like))
         else:
             found = self.method("unflatten", whole, 0, (-1, steps))
         found = replace(found, shape=(like.shape[0], steps, *y.shape[1:]))
-        self._steps[found.node] = y
+        self._steps[found.node], self._sequences[found.node] = y, like
         return found
 
     # The graph
@@ -246,7 +256,11 @@ class GraphBuilder:
                 self.graph.erase_node(node)
         nodes = [node for node in self.graph.nodes if node.op in ("call_module", "get_attr")]
         used = {str(node.target).split(".")[0] for node in nodes}
-        root = {name: module for name, module in self.modules.items() if name in used}
+        root: dict[str, Any] = {name: one for name, one in self.modules.items() if name in used}
+        for target in (str(node.target) for node in nodes):
+            if "." in target:  # a parameter of a module
+                name, _, parameter = target.partition(".")
+                root[target] = getattr(self.modules[name], parameter)
         return fx.GraphModule(root, self.graph)
 
     def _add_module(self, module: nn.Module, name: str) -> str:

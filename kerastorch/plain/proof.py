@@ -136,7 +136,7 @@ def _list_inside(module: fx.GraphModule, inputs: Sequence[Any], numbers: Iterato
             values[node] = next(given)
             continue
         if node.target is operator.getitem and isinstance(node.args[1], int):
-            source: Any = values[node.args[0]]  # type: ignore[index]
+            source: Any = values[node.args[0]]
             is_tuple = isinstance(source, list)
             values[node] = source[node.args[1]] if is_tuple else ("item", source, node.args[1])
             continue

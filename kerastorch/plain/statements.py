@@ -155,7 +155,7 @@ class Statements:
         }
         merges = {reader.target for reader in readers}
         if "name" in node.meta:
-            wanted = [node.meta["name"]]
+            wanted = [str(node.meta["name"])]
         elif last - here > 1 and merges <= {operator.add} and len(readers) == 1:
             wanted = ["shortcut"]
         elif last - here > 1 and len(readers) == 1:

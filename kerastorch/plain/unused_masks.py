@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
 
 from torch import fx
 
 
-def drop_unused_masks(root: fx.GraphModule, counts: Mapping[fx.GraphModule, int]) -> None:
+def drop_unused_masks(root: fx.GraphModule, counts: dict[fx.GraphModule, int]) -> None:
     """Remove the mask outputs and inputs that no class reads, and what only they need.
 
     Args:

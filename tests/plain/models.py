@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from kerastorch.layers.attention.projections import HeadProjections
 from kerastorch.models.base import Model
 from kerastorch.models.build import build_model
-from kerastorch.plain.api import to_source
+from kerastorch.plain.api import to_source, to_torch
 from kerastorch.plain.proof import measure
 from kerastorch.plain.reference import compute_in_double, make_reference
 from kerastorch.plain.written_module import make_module
@@ -67,6 +68,29 @@ def assert_plain(model: Model, inputs: list[Tensor], **options: Any) -> str:
     for a, b in zip(_listed(wanted), _listed(found), strict=True):
         assert measure(a, b) <= 1e-12
     return source.text
+
+
+def assert_plain_and_trains_alike(config: Any, *inputs: Tensor) -> str:
+    """Compare outputs, and the gradients of all weights in training; return the text."""
+    model = build(config)
+    found = assert_plain(model, list(inputs))
+    assert_trains_alike(model, inputs)
+    return found
+
+
+def assert_trains_alike(model: Model, inputs: Any) -> None:
+    """Compare the sums of squares of all gradients: weights may be stored in another order."""
+    plain, model = to_torch(model).double(), copy.deepcopy(model).double()
+    given = [x.double() if x.is_floating_point() else x for x in inputs]
+    totals = []
+    for one in (model.train(), plain.train()):
+        is_loaded = one is model and len(given) > 1
+        outputs = one(given) if is_loaded else one(*given)
+        leaves = torch.utils._pytree.tree_leaves(outputs)
+        sum((y * torch.linspace(0.5, 1, y.numel()).view(y.shape)).sum() for y in leaves).backward()
+        gradients = [p.grad for p in one.parameters() if p.grad is not None]
+        totals.append(torch.stack([g.square().sum() for g in gradients]).sum())
+    assert measure(*totals) < 1e-10
 
 
 def _listed(outputs: Any) -> list[Tensor]:

@@ -24,6 +24,8 @@ ROWS = [
     if case.layer in LOWERINGS and not any(one in case.layer.__module__ for one in SEQUENCES)
 ]
 FIRST = thorough_cases(ROWS)
+# Indices have no gradients, and must be in range: see test_sequences.
+FIRST = [case for case in FIRST if "Embedding" not in case.name]
 OPEN = (
     *(
         "Conv",

@@ -17,9 +17,11 @@ from ...layers.attention.heads import HeadAttention
 from ...layers.attention.multi_head_attention import MultiHeadAttention
 from ..graph import GraphBuilder, Value
 from ..masking import cast_mask, combine_masks
-from ..printed import attention as printed
+from ..printed import attention as printed_attention
 from ..registry import lowers
 from .convolution import set_tensors
+
+printed: Any = printed_attention
 
 
 @lowers(Attention, AdditiveAttention, takes_masks=True)
@@ -43,11 +45,11 @@ def lower_attention(
     is_alone = is_function and causal and of_value is None
     added = None if is_alone else _make_added_mask(build, query, value, of_value, causal)
     if is_function:
-        options = {"is_causal": True} if is_alone else {} if added is None else {"attn_mask": added}
-        options["scale"] = 1.0
+        options: dict[str, Any] = {} if added is None else {"attn_mask": added}
+        options |= {"is_causal": True, "scale": 1.0} if is_alone else {"scale": 1.0}
         found = [build.function(F.scaled_dot_product_attention, query, key, value, **options)]
     else:
-        given = {} if added is None else {"mask": added}
+        given: Any = {} if added is None else {"mask": added}
         found = build.unpack(build.module(_make_attention(layer), query, value, key, **given), 2)
     if of_query is not None:
         valid = build.function(operator.getitem, cast_mask(build, of_query), (..., None))
@@ -60,7 +62,7 @@ def _make_attention(layer: Any) -> nn.Module:
     options: dict[str, Any] = {"use_scale": layer.use_scale, "dropout": layer.dropout}
     tensors = {"scale": layer.scale}
     if type(layer) is AdditiveAttention:
-        size = layer.scale.shape[0] if layer.use_scale else 0
+        size = 0 if layer.scale is None else layer.scale.shape[0]
         module: nn.Module = printed.AdditiveAttention(size, **options)
     elif layer.score_mode == "concat":
         module = printed.ConcatAttention(**options)
@@ -131,18 +133,15 @@ def lower_head_attention(
         if joined is not None:
             given["mask"] = _finish_mask(build, layer, joined, query, uniform)
     if not given and not scores and not build.is_shared and _is_usual(layer):
-        attention = build.module(
-            _make_usual_attention(layer), query, key, value, need_weights=False
-        )
-        return build.unpack(attention, 2)[0]
+        attention = _make_usual_attention(layer)
+        return build.unpack(build.module(attention, query, key, value, need_weights=False), 2)[0]
     y = build.module(_make_head_attention(layer, simple), query, value, key, **given)
     if simple:
         return _split_output(build, layer, y)
     y, weights = build.unpack(y, 2)
     y = _split_output(build, layer, y)
-    weights = replace(
-        weights, shape=(query.shape[0], layer._heads[0], query.shape[1], value.shape[1])
-    )
+    shape = (query.shape[0], layer._heads[0], query.shape[1], value.shape[1])
+    weights = replace(weights, shape=shape)
     return [y, weights] if scores else y
 
 
@@ -207,7 +206,7 @@ def _make_head_attention(layer: HeadAttention, simple: bool) -> nn.Module:
     options: dict[str, Any] = {"bias": layer.use_bias, "dropout": layer.dropout}
     with torch.device("meta"):
         if simple:
-            module: Any = printed.MultiHeadAttention(*sizes, heads, key_dim, value_dim, **options)
+            module = printed.MultiHeadAttention(*sizes, heads, key_dim, value_dim, **options)
         else:
             options["use_gate"] = layer.use_gate
             dims = heads, groups, key_dim, value_dim
@@ -279,7 +278,7 @@ def _join(build: GraphBuilder, left: Value | None, right: Value) -> Value:
             for x in (left, right)
         )
     joined = combine_masks(build, operator.and_, left, right)
-    return replace(joined, shape=(None,) * rank)  # type: ignore[type-var]
+    return right if joined is None else replace(joined, shape=(None,) * rank)
 
 
 def _read_given(

@@ -11,11 +11,13 @@ import torch
 from ...layers.recurrent.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from ..graph import GraphBuilder, Value
 from ..masking import cast_mask
-from ..printed import recurrent as printed
+from ..printed import recurrent as printed_recurrent
 from ..registry import lowers
 from ..source import shorten
 from .convolution import set_tensors
 from .recurrent import get_activation, get_rate, name_states
+
+printed: Any = printed_recurrent
 
 
 @lowers(ConvLSTM1D, ConvLSTM2D, ConvLSTM3D, takes_masks=True)
@@ -31,9 +33,8 @@ def lower_conv_lstm(
         x = Value(x.node.args[0], x.shape) if is_back else build.method("movedim", x, -1, 2)  # type: ignore[arg-type]
     options: dict[str, Any] = {}
     if initial_state is not None:
-        options["states"] = tuple(
-            build.as_channels_second(s) if moved else s for s in initial_state
-        )
+        arrange = build.as_channels_second if moved else build.as_in_keras
+        options["states"] = tuple(arrange(state) for state in initial_state)
     steps = None if mask is None else cast_mask(build, mask)
     if layer.go_backwards:
         x = build.method("flip", x, 1)

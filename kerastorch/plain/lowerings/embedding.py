@@ -39,16 +39,17 @@ def lower_reversible_embedding(
 ) -> Value:
     """A table of vectors, or the products of vectors with all of its rows."""
     if not reverse:
-        return lower_embedding(build, layer, x)
+        found: Value = lower_embedding(build, layer, x)
+        return found
     if layer.reverse_dtype not in (None, layer.compute_dtype):
         build.refuse("its reverse_dtype is another one than its own")
     # The modules in the order of a call forward, which uses the same ones.
-    table = build.parameter(make_table(layer, layer.weight), "weight", x)
+    table = build.weight_of(make_table(layer, layer.weight), "weight", x)
     if layer.lora_enabled:
         first = make_table(layer, layer.lora_embeddings_a)
         second = make_linear(layer, layer.lora_embeddings_b.T)
-        rows = build.parameter(first, "weight", x, name="lora_a")
-        columns = build.parameter(second, "weight", x, name="lora_b")
+        rows = build.weight_of(first, "weight", x, name="lora_a")
+        columns = build.weight_of(second, "weight", x, name="lora_b")
     if layer.tie_weights:
         y = build.function(F.linear, x, table)
         if layer.lora_enabled:
@@ -78,7 +79,7 @@ def lower_masking(build: GraphBuilder, layer: Masking, x: Value) -> Value:
 
 def make_table(layer: Embedding, weight: Any) -> nn.Embedding:
     """Return the module of a table."""
-    table = nn.Embedding(*weight.shape, device="meta")
+    table = nn.Embedding(weight.shape[0], weight.shape[1], device="meta")
     return set_tensors(table, not weight.requires_grad, weight=weight)  # type: ignore[no-any-return]
 
 

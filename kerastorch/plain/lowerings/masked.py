@@ -36,8 +36,8 @@ def lower_masked_average(
 def lower_masked_softmax(build: GraphBuilder, layer: Softmax, x: Value, mask: Value) -> Value:
     """Softmax of the elements that count; the others are 0."""
     if mask.dtype is not torch.bool:
-        least = 0.5 if mask.dtype.is_floating_point else 0
-        mask = replace(build.function(operator.gt, mask, least), dtype=torch.bool)
+        limit = 0.5 if mask.dtype.is_floating_point else 0
+        mask = replace(build.function(operator.gt, mask, limit), dtype=torch.bool)
     least = replace(build.function(torch.where, mask, x, -1e9), shape=x.shape, dtype=x.dtype)
     y = LOWERINGS[Softmax].function(build, layer, least)
     return build.function(torch.where, mask, y, 0.0)

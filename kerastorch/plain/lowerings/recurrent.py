@@ -76,7 +76,7 @@ def run_units(
     build: GraphBuilder, units: list[Any], x: Value, states: Any, mask: Any, name: str = ""
 ) -> Sequence:
     """Go through a sequence with a stack of units; `states` are those of all units in order."""
-    given = None if states is None else [one for one in iterate_values(list(states))]
+    given = None if states is None else list(iterate_values(list(states)))
     last: list[Value] = []
     for number, unit in enumerate(units):
         words = [name, str(number + 1) if len(units) > 1 else ""]
@@ -173,10 +173,8 @@ def set_unit_weights(
     """Give a module of torch the weights of a unit; a second bias of 0 stays 0."""
     frozen = not unit.trainable
     names = ("weight_ih", "weight_hh", "bias_ih")
-    tensors = dict(
-        zip([f"{name}{suffix}" for name in names], (kernel, recurrent, bias), strict=True)
-    )
-    set_tensors(module, frozen, **tensors)
+    own = zip(names, (kernel, recurrent, bias), strict=True)
+    set_tensors(module, frozen, **{f"{name}{suffix}": tensor for name, tensor in own})
     is_constant = not isinstance(unit, GRUUnit)
     set_tensors(module, frozen or is_constant, **{f"bias_hh{suffix}": second})
 
@@ -209,7 +207,7 @@ def get_torch_weights(unit: Any) -> tuple[Any, Any, Any, Any]:
 def make_loop(build: GraphBuilder, unit: Any) -> nn.Module:
     """Return the printed module of a unit, which computes step after step."""
     like = unit._tensor(unit.weight_specs[0].parameter)
-    kernel, recurrent, bias = (None if w is None else w.detach() for w in unit._weights(like))
+    kernel, recurrent, bias = unit._weights(like)
     options: dict[str, Any] = {"activation": get_activation(build, unit.activation)}
     kind: Any = printed.RNNLoop
     if isinstance(unit, (LSTMUnit, GRUUnit)):

@@ -88,9 +88,8 @@ def _is_one_module(layer: Bidirectional, *, masked: bool, with_states: bool) -> 
     names = ("units", "activation", "use_bias", "dropout", "trainable")
     alike = all(getattr(forward, name) == getattr(backward, name) for name in names)
     known = find_torch_kind(forward)
-    return (
-        alike and not forward.dropout and known is not None and known == find_torch_kind(backward)
-    )
+    same = known is not None and known == find_torch_kind(backward)
+    return alike and same and not forward.dropout
 
 
 def _run_both(build: GraphBuilder, layer: Bidirectional, x: Value, states: Any, mask: Any) -> Any:
@@ -153,10 +152,10 @@ def lower_time_distributed(
         mask = build.name(build.method("flatten", cast_mask(build, mask), 0, 1), "mask")
     else:
         mask = None
-    if type(inner) is BatchNormalization and inner.trainable and not layer.keras_2 and x.rank == 3:
-        return _normalize_each_step(build, inner, build.as_in_keras(x))
+    if type(inner) is BatchNormalization and inner.trainable and not layer.keras_2:
+        return _normalize_each_step(build, inner, x)
     _require_alike(build, layer)
-    if _takes_any_rank(inner):
+    if _takes_any_rank(inner) and not build.has_merged_steps(x):
         return build.inner(inner, build.as_in_keras(x))
     steps = x.shape[1]
     batch = build.merge_steps(x)
@@ -168,12 +167,34 @@ def lower_time_distributed(
 
 
 def _normalize_each_step(build: GraphBuilder, inner: BatchNormalization, x: Value) -> Value:
-    step = replace(x, shape=(x.shape[0], x.shape[2]))
-    y = build.inner(inner, step)
-    target = str(y.node.target)
-    if not isinstance(build.modules[target], printed.EachStep):
-        build.modules[target] = printed.EachStep(build.modules[target])
-    return y  # type: ignore[no-any-return]
+    """Normalize one step after the other: each has batch statistics of its own in training."""
+    steps = x.shape[1]
+    for target in build.list_targets():  # of an earlier call
+        known: Any = build.modules[target]
+        build.modules[target] = known.module if type(known) is printed.EachStep else known
+    if x.rank == 3:
+        x = build.as_in_keras(x)
+        step = replace(x, shape=(x.shape[0], x.shape[2]))
+        y: Value = build.inner(inner, step)
+        _wrap_in_steps(build, y)
+        return y
+    if steps is None:
+        build.refuse("the layer inside normalizes each step by its own statistics in training")
+    y = build.inner(inner, build.merge_steps(x))
+    node: Any = y.node
+    with build.graph.inserting_before(node):
+        split = build.graph.call_method("unflatten", (node.args[0], 0, (-1, steps)))
+    node.args = (split,)
+    _wrap_in_steps(build, y)
+    merged = replace(build.method("flatten", y, 0, 1), shape=y.shape)
+    return build.split_steps(merged, steps, x)
+
+
+def _wrap_in_steps(build: GraphBuilder, y: Value) -> None:
+    target, kind = str(y.node.target), printed.EachStep
+    if type(build.modules[target]) is not kind:
+        wrapped: Any = kind
+        build.modules[target] = wrapped(build.modules[target])
 
 
 def _takes_any_rank(inner: Any) -> bool:

@@ -28,9 +28,10 @@ def run_masked(run, x, states, mask):
     y = y.gather(1, (number - 1).clamp(min=0).expand_as(y)).masked_fill(number == 0, 0.0)
     empty = (count == 0)[:, None]
     if isinstance(last, tuple):
-        states = states or (torch.zeros_like(last[0]), torch.zeros_like(last[1]))
-        return y, tuple(torch.where(empty, old, new) for old, new in zip(states, last))
-    return y, torch.where(empty, torch.zeros_like(last) if states is None else states, last)
+        h, c = states or (torch.zeros_like(last[0]), torch.zeros_like(last[1]))
+        return y, (torch.where(empty, h, last[0]), torch.where(empty, c, last[1]))
+    h = torch.zeros_like(last) if states is None else states
+    return y, torch.where(empty, h, last)
 
 
 class MaskedLSTM(nn.LSTM):
@@ -127,7 +128,7 @@ class Recurrent(nn.Module):
             else:
                 valid = mask[:, t, None]
                 output = torch.where(valid, new[0], output)
-                states = tuple(torch.where(valid, a, b) for a, b in zip(new, states))
+                states = [torch.where(valid, one, states[n]) for n, one in enumerate(new)]
             outputs.append(output)
         return torch.stack(outputs, 1), states
 
@@ -144,7 +145,7 @@ class Recurrent(nn.Module):
         if drop is None:
             return layer(x)
         weights = layer.weight.chunk(self.gates)
-        y = torch.cat([F.linear(x * one, w) for one, w in zip(drop, weights)], -1)
+        y = torch.cat([F.linear(x * drop[n], w) for n, w in enumerate(weights)], -1)
         return y if layer.bias is None else y + layer.bias
 
 
