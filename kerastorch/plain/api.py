@@ -42,6 +42,7 @@ def to_source(
     model: Model,
     *,
     layout: str = "channels_last",
+    blocks: bool = True,
     class_name: str | None = None,
     weights_file: str | None = None,
 ) -> Source:
@@ -50,6 +51,7 @@ def to_source(
     Args:
         model: A model of `load_model`, or one built otherwise.
         layout: "channels_last" for images as Keras has them, "channels_first" as torch has them.
+        blocks: Whether repeated layers become classes of their own.
         class_name: The name of the class; by default the model's, in CapWords.
         weights_file: The file of the state dict, which the docstring then shows how to load.
 
@@ -57,7 +59,7 @@ def to_source(
         ValueError: Layers have no plain form in PyTorch; the message lists all.
         RuntimeError: The code computes something else.
     """
-    lowered = lower_model(model, channels_first=layout == "channels_first")
+    lowered = lower_model(model, channels_first=layout == "channels_first", blocks=blocks)
     lowered.class_names[lowered.module] = class_name or make_class_name(model.name, ())
     printer = Printer(lowered.module, lowered.class_names)
     classes = [printer.print_class(one) for one in printer.classes]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import fx, nn
@@ -19,6 +19,13 @@ Sizes = tuple[int | None, ...]
 
 class Refusal(Exception):
     """A layer has no plain form: the message says why."""
+
+
+class Origin(NamedTuple):
+    """The layer of which an operation is, in `node.meta["origin"]`."""
+
+    name: str  # as the file has it
+    is_authored: bool  # not made by Keras, such as "conv2d_17"
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class GraphBuilder:
         self.taken: set[str] = set()  # attributes
         self.layer: Any = None  # whose lowering runs
         self.layer_name = ""  # how its first module is called
+        self.origin: Origin | None = None  # its name in Keras
         self.call_counts: Counter[Any] = Counter()  # how often the model calls each layer
         self._targets: dict[Any, list[str]] = {}  # layer -> the attributes of its modules
         self._position = 0  # the number of modules in this call of the layer
@@ -95,7 +103,9 @@ class GraphBuilder:
         if repr(module) != repr(self.modules[target]):
             self.refuse("its calls differ, as those on inputs of different sizes may")
         self._position += 1
-        return self._add("call_module", target, args, kwargs)
+        called = self._add("call_module", target, args, kwargs)
+        called.node.meta["part"] = name
+        return called
 
     def function(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
         """Call a function of torch, `torch.nn.functional`, `operator` or `plain.printed`."""
@@ -176,9 +186,10 @@ class GraphBuilder:
         node = self.graph.placeholder(name)
         return Value(node, shape, moved=moved and len(shape) > 2, dtype=dtype)
 
-    def start_call(self, layer: Any, name: str) -> None:
+    def start_call(self, layer: Any, name: str, origin: Origin | None = None) -> None:
         """Begin the lowering of one call of a layer."""
         self.layer, self.layer_name, self._position = layer, name, 0
+        self.origin = origin
 
     def finish(self, outputs: Any) -> fx.GraphModule:
         """Return the module of the graph, without what no output needs."""
@@ -195,6 +206,7 @@ class GraphBuilder:
         args, kwargs = to_nodes(args), to_nodes(dict(kwargs))
         node = self.graph.create_node(op, target, args, kwargs)
         node.meta["layer"] = self.layer_name
+        node.meta["origin"] = self.origin
         return replace(first, node=node, nonnegative=False, flattened=None, mask=None)
 
 

@@ -24,7 +24,8 @@ from ..models.base import Model
 from ..models.calls import ModuleCall
 from ..models.shape_inference import infer_output_shape
 from ..operations.operation import Operation
-from .graph import GraphBuilder, Refusal, Value, iterate_values
+from .blocks import find_blocks, order_operations
+from .graph import GraphBuilder, Origin, Refusal, Value, iterate_values
 from .names import clean_text, make_identifier
 from .registry import LOWERINGS, OPERATION_LOWERINGS, REASONS
 
@@ -63,20 +64,25 @@ class Lowered:
 
 
 def lower_model(
-    model: Model, *, channels_first: bool = False, sources: Mapping[str, str] | None = None
+    model: Model,
+    *,
+    channels_first: bool = False,
+    blocks: bool = True,
+    sources: Mapping[str, str] | None = None,
 ) -> Lowered:
     """Return a model in plain PyTorch.
 
     Args:
         model: A loaded or built model.
         channels_first: Whether images and volumes are passed and returned as torch has them.
+        blocks: Whether repeated layers become blocks.
         sources: Class name of a module of your own -> the line that imports it.
 
     Raises:
         ValueError: Layers have no plain form; the message lists all.
     """
     require_one_dtype(model)
-    lowering = _ModelLowering(channels_first, sources or {})
+    lowering = _ModelLowering(channels_first, blocks, sources or {})
     own = lowering.lower_class(model, None, ())
     if lowering.refusals:
         listed = "".join(f"\n- {one}" for one in dict.fromkeys(lowering.refusals))
@@ -117,8 +123,8 @@ class _Class:
 class _ModelLowering:
     """Lowers a model, and those inside it, each once."""
 
-    def __init__(self, channels_first: bool, sources: Mapping[str, str]) -> None:
-        self.channels_first, self.sources = channels_first, sources
+    def __init__(self, channels_first: bool, blocks: bool, sources: Mapping[str, str]) -> None:
+        self.channels_first, self.blocks, self.sources = channels_first, blocks, sources
         self.refusals: list[str] = []
         self.left_out: list[str] = []
         self.owners: dict[nn.Module, Model] = {}  # the model that each layer is called in
@@ -135,12 +141,15 @@ class _ModelLowering:
             node = builder.buffer(tensor.clone(), "constant")
             values[slot] = Value(node, tuple(tensor.shape), dtype=tensor.dtype)
         names = name_modules(model)
+        own_names = {attribute: name for name, attribute in model._attributes.items()}
         fixed = dict(model._modes)
         for call in plan.calls:
             layer: Any = modules[call.attribute]
             where = (*path, getattr(layer, "name", call.attribute))
             args, kwargs = fill_slots((call.args, call.kwargs), values)
-            builder.start_call(layer, names[call.attribute])
+            own = own_names[call.attribute]
+            origin = Origin(own, _find_usual_name(layer, own) is None)
+            builder.start_call(layer, names[call.attribute], origin)
             try:
                 if fixed.get(call.attribute) is not None and layer.depends_on_training_mode:
                     raise Refusal(f"the file fixes training={fixed[call.attribute]} for it")
@@ -160,7 +169,13 @@ class _ModelLowering:
             lambda x: self.prepare_output(builder, x, is_root), outputs, Value
         )
         module = builder.finish(map_structure(lambda x: x.node, outputs, Value))
-        keras = {own: "/".join((*path, name)) for name, own in _pair_names(model, names)}
+        paths: dict[str, str] = {}
+        if self.blocks and not self.refusals:
+            module, paths = find_blocks(module)
+        else:
+            module = order_operations(module)
+        pairs = [(name, paths.get(own, own)) for name, own in _pair_names(model, names)]
+        keras = {own: "/".join((*path, name)) for name, own in pairs if own != name}
         return _Class(module, inputs, outputs, keras)
 
     def list_inputs(
@@ -310,9 +325,8 @@ def _find_usual_name(layer: Any, name: str) -> str | None:
 
 
 def _pair_names(model: Model, names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the Keras name and the written attribute of each layer where they differ."""
-    pairs = [(name, names[own]) for name, own in model._attributes.items() if own in names]
-    return [(name, own) for name, own in pairs if name != own]
+    """Return the Keras name and the written attribute of each layer."""
+    return [(name, names[own]) for name, own in model._attributes.items() if own in names]
 
 
 def _find_first_shape(model: Model) -> tuple[int | None, ...] | None:

@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 from torch.utils import _pytree
 
 from ..models.base import Model
 from . import printed
+from .constructors import list_constructor_arguments
 from .lowering import Lowered
-from .source import list_constructor_arguments, run_text
+from .source import run_text
 
 TOLERANCE = 1e-12  # relative, in double precision
 
@@ -88,9 +90,12 @@ def list_operations(
             continue
         args, kwargs = map(to_numbers, _complete_arguments(node))
         inner = module.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(inner, fx.GraphModule):
-            yield from list_operations(inner, [one[1] for one in args], counter)
-            numbers[node] = counter.pop()[1]  # type: ignore[index]
+        if isinstance(inner, (fx.GraphModule, nn.Sequential)):
+            given_here = [one[1] for one in args]
+            for part in inner if isinstance(inner, nn.Sequential) else [inner]:
+                yield from list_operations(part, given_here, counter)
+                given_here = [counter.pop()[1]]  # type: ignore[index]
+            (numbers[node],) = given_here
             continue
         counter[0] += 1
         numbers[node] = counter[0]
@@ -105,8 +110,10 @@ def list_operations(
 def _complete_arguments(node: fx.Node) -> tuple[Any, Any]:
     """Return the arguments of a node, those of a Python function by name and with its defaults."""
     if node.op == "call_function":
+        name = getattr(node.target, "__name__", "")
+        called: Any = getattr(functional, f"_{name}", node.target)  # of max_pool2d and the like
         with suppress(ValueError):  # functions of C++ have no signature
-            bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
+            bound = inspect.signature(called).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
             bound.apply_defaults()
             return (), bound.arguments
     return node.args, node.kwargs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import linecache
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from . import printed
+from .constructors import list_constructor_arguments
+from .families import DEFAULTS, BlockCall, Family, find_progression, is_option
 from .names import format_literal, make_class_name
 
 WIDTH = 100
@@ -40,12 +42,12 @@ _OPERATORS: dict[Any, tuple[str, int]] = {
 _ATOM = 9  # binds tighter than any operator
 
 # What a line begins with: its input is a name, not the expression before it.
-_STARTS = (
+STARTS = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
     *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    *(nn.LSTM, nn.GRU, nn.RNN, nn.Embedding, fx.GraphModule),
+    *(nn.LSTM, nn.GRU, nn.RNN, nn.Embedding, nn.Sequential, fx.GraphModule),
 )
-_STARTING_FUNCTIONS: frozenset[Any] = frozenset({
+STARTING_FUNCTIONS: frozenset[Any] = frozenset({
     F.pad, torch.cat, torch.stack, F.max_pool1d, F.max_pool2d, F.max_pool3d, F.avg_pool1d,
     F.avg_pool2d, F.avg_pool3d, F.interpolate, F.scaled_dot_product_attention,
 })  # fmt: skip
@@ -56,34 +58,11 @@ def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
     found: dict[fx.GraphModule, None] = {}
     for node in module.graph.nodes:
         if node.op == "call_module":
-            inner = module.get_submodule(node.target)
-            if isinstance(inner, fx.GraphModule):
-                found.update(dict.fromkeys(list_classes(inner)))
+            called = module.get_submodule(node.target)
+            for inner in called if isinstance(called, nn.Sequential) else [called]:
+                if isinstance(inner, fx.GraphModule):
+                    found.update(dict.fromkeys(list_classes(inner)))
     return [*found, module]
-
-
-def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments that make a module: those without a default, and those that differ."""
-    required, options = [], {}
-    for name, parameter in inspect.signature(type(module)).parameters.items():
-        if name in ("device", "dtype") or parameter.kind is parameter.VAR_KEYWORD:
-            continue
-        value = getattr(module, name)
-        if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
-            value = value is not None
-        value = _shorten(value)
-        if parameter.default is parameter.empty:
-            required.append(value)
-        elif value != parameter.default or type(value) is not type(parameter.default):
-            options[name] = value
-    return required, options
-
-
-def _shorten(value: Any) -> Any:
-    """Return one number for a tuple of equal ones, as torch's constructors take it."""
-    if isinstance(value, (tuple, list)) and value and len({*value}) == 1:
-        return value[0]
-    return tuple(value) if isinstance(value, list) else value
 
 
 class Printer:
@@ -97,21 +76,31 @@ class Printer:
     def __init__(self, module: fx.GraphModule, wanted: Mapping[fx.GraphModule, str]) -> None:
         self.helpers: dict[str, Any] = {}
         self.uses: set[str] = set()
-        self.class_names: dict[fx.GraphModule, str] = {}
-        self.classes = list_classes(module)
-        for one in reversed(self.classes):
+        self.class_names: dict[Any, str] = {}  # of graph modules, and of families of blocks
+        classes: dict[Any, fx.GraphModule] = {}
+        for one in list_classes(module):
+            classes.setdefault(_get_family(one) or one, one)
+        self.classes = list(classes.values())
+        for key, one in reversed(classes.items()):
             names = self.class_names.values()
-            self.class_names[one] = make_class_name(wanted.get(one, "Model"), {*names})
+            name = key.name if isinstance(key, Family) else wanted.get(one, "Model")
+            self.class_names[key] = make_class_name(name, {*names})
 
     def print_class(self, module: fx.GraphModule, doc: Sequence[str] = ()) -> str:
         """Return the text of one class."""
-        lines = [f"class {self.class_names[module]}(nn.Module):"]
+        family = _get_family(module)
+        lines = [f"class {self.class_names[family or module]}(nn.Module):"]
+        parameters = ["self"]
+        if family is not None:
+            doc = family.doc
+            parameters += [_declare(name) for name in family.parameters]
         lines += [f"{_INDENT}{line}".rstrip() for line in doc]
         if doc:
             lines.append("")
         body = list(self.print_constructor(module))
         if body:
-            lines += [f"{_INDENT}def __init__(self):", f"{2 * _INDENT}super().__init__()"]
+            lines.append(f"{_INDENT}def __init__({', '.join(parameters)}):")
+            lines.append(f"{2 * _INDENT}super().__init__()")
             lines += [f"{2 * _INDENT}{line}" for line in body]
             lines.append("")
         lines += [f"{_INDENT}{line}" for line in self.print_forward(module)]
@@ -132,16 +121,29 @@ class Printer:
                 name = format_literal(node.target)
                 yield f"self.register_buffer({name}, torch.zeros({shape}{dtype}))"
                 continue
-            yield from self.print_module(node.target, module.get_submodule(node.target))
+            family = _get_family(module)
+            expressions = {} if family is None else family.get_expressions(node.target)
+            yield from self.print_module(
+                node.target, module.get_submodule(node.target), expressions
+            )
 
-    def print_module(self, target: str, module: nn.Module) -> Iterator[str]:
-        """Yield the lines that make one module."""
+    def print_module(
+        self, target: str, module: nn.Module, expressions: Mapping[str, str]
+    ) -> Iterator[str]:
+        """Yield the lines that make one module; `expressions` are for some of its arguments."""
         if isinstance(module, fx.GraphModule):
-            yield f"self.{target} = {self.class_names[module]}()"
+            yield f"self.{target} = {self.print_block(module)}"
             return
-        required, options = list_constructor_arguments(module)
-        arguments = [format_literal(value) for value in required]
-        arguments += [f"{name}={format_literal(value)}" for name, value in options.items()]
+        if isinstance(module, nn.Sequential):
+            blocks: Any = list(module)
+            yield from break_call(f"self.{target} = nn.Sequential", self.print_blocks(blocks), 8)
+            return
+        required, options = list_constructor_arguments(module, expressions)
+        shown = {
+            name: expressions.get(name, format_literal(value))
+            for name, value in (required | options).items()
+        }
+        arguments = [text if name in required else f"{name}={text}" for name, text in shown.items()]
         yield from break_call(f"self.{target} = {self.name_class(type(module))}", arguments, 8)
         frozen = [name for name, one in module.named_parameters() if not one.requires_grad]
         total = len(list(module.parameters()))
@@ -149,6 +151,36 @@ class Printer:
             yield f"self.{target}.requires_grad_(False)"
         else:
             yield from (f"self.{target}.{name}.requires_grad_(False)" for name in frozen)
+
+    def print_block(self, module: fx.GraphModule, arguments: Sequence[str] | None = None) -> str:
+        """Return the text that makes a block, or a nested model, which has no arguments."""
+        call: BlockCall | None = module.meta.get("block")
+        if call is None:
+            return f"{self.class_names[module]}()"
+        shown = [format_literal(value) for value in call.arguments] if arguments is None else arguments
+        parts = [
+            text if not is_option(name) else f"{name}={text}"
+            for name, text in zip(call.family.parameters, shown)
+            if text != format_literal(DEFAULTS.get(name))
+        ]
+        return f"{self.class_names[call.family]}({', '.join(parts)})"
+
+    def print_blocks(self, blocks: Sequence[fx.GraphModule]) -> list[str]:
+        """Return the texts that make the blocks of a stage; three or more in a row as a loop."""
+        texts: list[str] = []
+        position = 0
+        while position < len(blocks):
+            calls = [one.meta["block"] for one in blocks[position:]]
+            count, arguments = find_progression(calls)
+            if count < 3:
+                texts.append(self.print_block(blocks[position]))
+                position += 1
+                continue
+            name = "_" if all("i" not in text for text in arguments) else "i"
+            made = self.print_block(blocks[position], arguments)
+            texts.append(f"*({made} for {name} in range({count}))")
+            position += count
+        return texts
 
     def name_class(self, kind: type) -> str:
         """Return how the text names a class of torch or `plain.printed`."""
@@ -181,6 +213,15 @@ class Printer:
     def print_helpers(self) -> list[str]:
         """Return the text of the functions and classes that the classes use."""
         return [inspect.getsource(one).rstrip() for one in self.helpers.values()]
+
+
+def _get_family(module: fx.GraphModule) -> Family | None:
+    call: BlockCall | None = module.meta.get("block")
+    return None if call is None else call.family
+
+
+def _declare(name: str) -> str:
+    return f"{name}={format_literal(DEFAULTS[name])}" if name in DEFAULTS else name
 
 
 def break_call(head: str, arguments: Sequence[str], indent: int) -> Iterator[str]:

@@ -13,8 +13,8 @@ from .source import (
     _ATOM,
     _INDENT,
     _OPERATORS,
-    _STARTING_FUNCTIONS,
-    _STARTS,
+    STARTING_FUNCTIONS,
+    STARTS,
     WIDTH,
     Printer,
     break_call,
@@ -96,9 +96,9 @@ class Statements:
             module = self.module.get_submodule(str(second.target))
             if isinstance(module, nn.Linear):
                 return _is_view(first)
-            return not isinstance(module, _STARTS)
+            return not isinstance(module, STARTS)
         if second.op == "call_function":
-            return second.target not in _STARTING_FUNCTIONS
+            return second.target not in STARTING_FUNCTIONS
         return True
 
     def assign(self, node: fx.Node, text: str) -> None:
