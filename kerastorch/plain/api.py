@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from .._core.errors import argument_error
 from ..models.base import Model
 from . import lowerings as lowerings
-from .lowering import Lowered, lower_model
-from .names import clean_text, make_class_name
-from .proof import prove
-from .source import Printer, load_class
+from .blocks import arrange
+from .file_text import print_file
+from .fold import fold_for_inference
+from .lowering import lower_model
+from .names import make_class_name
+from .proof import Proof, prove
+from .written_module import make_module
 
-_INDENT = "    "
+LAYOUTS = ("channels_last", "channels_first")
 
 
 @dataclass(frozen=True)
@@ -24,14 +29,18 @@ class Source:
     """A model as PyTorch code.
 
     Attributes:
-        text: The text of a Python file, which imports torch and the standard library only.
-        class_name: The name of the model's class in it; its constructor has no arguments.
-        state: The state dict of the model, which `load_state_dict` accepts strictly.
+        text: The text of a Python file, which imports torch and the standard library alone.
+        class_name: The model's class in it; its constructor has no arguments.
+        state: The state dict, which the class's `load_state_dict` accepts strictly.
+        names: The attribute of each layer -> its path in Keras, where they differ.
+        proof: What was compared with the model.
     """
 
     text: str
     class_name: str
     state: Mapping[str, Tensor]
+    names: Mapping[str, str]
+    proof: Proof
 
     def __str__(self) -> str:
         """Return the text."""
@@ -43,81 +52,76 @@ def to_source(
     *,
     layout: str = "channels_last",
     blocks: bool = True,
+    inference: bool = False,
     class_name: str | None = None,
     weights_file: str | None = None,
 ) -> Source:
-    """Return PyTorch code that computes what a loaded model computes, and proves it.
+    """Return PyTorch code that computes what a loaded model computes, and prove that it does.
 
     Args:
-        model: A model of `load_model`, or one built otherwise.
-        layout: "channels_last" for images as Keras has them, "channels_first" as torch has them.
-        blocks: Whether repeated layers become classes of their own.
-        class_name: The name of the class; by default the model's, in CapWords.
-        weights_file: The file of the state dict, which the docstring then shows how to load.
+        model: A model of `load_model`.
+        layout: How images and volumes are passed and returned: "channels_last" as in Keras,
+            "channels_first" as in torch.
+        inference: Whether to fold batch normalization, drop dropout and overwrite where that is
+            safe: for evaluation alone.
+        blocks: Whether repeated layers become blocks: classes of their own, with parameters.
+        class_name: The name of the class; by default the model's in CapWords.
+        weights_file: The name of the file of the state dict, for the docstring to show.
 
     Raises:
-        ValueError: Layers have no plain form in PyTorch; the message lists all.
-        RuntimeError: The code computes something else.
+        TypeError: It is no such model.
+        ValueError: Layers have no plain form in PyTorch, all of which the message lists, or an
+            argument is invalid.
+        RuntimeError: The code computes something else than the model.
     """
-    lowered = lower_model(model, channels_first=layout == "channels_first", blocks=blocks)
-    lowered.class_names[lowered.module] = class_name or make_class_name(model.name, ())
-    printer = Printer(lowered.module, lowered.class_names)
-    classes = [printer.print_class(one) for one in printer.classes]
-    own = printer.class_names[lowered.module]
-    doc = _describe(model, lowered, own, weights_file)
-    text = _join(printer, doc, classes)
-    state = {name: tensor.detach() for name, tensor in lowered.module.state_dict().items()}
-    source = Source(text, own, state)
-    prove(model, lowered, text, own)
-    return source
+    if not isinstance(model, Model):
+        rule = "a model of `load_model`"
+        raise TypeError(argument_error("to_source", "model", rule, type(model).__name__))
+    if layout not in LAYOUTS:
+        raise ValueError(argument_error("to_source", "layout", f"one of {LAYOUTS}", layout))
+    wanted = make_class_name(model.name if class_name is None else class_name, ())
+    if class_name not in (None, wanted):
+        rule = "a class name in ASCII that Python and torch have not taken"
+        raise ValueError(argument_error("to_source", "class_name", rule, class_name))
+    # Folded weights are rounded once, from double precision.
+    reference = copy.deepcopy(model).double() if inference else model
+    lowered = lower_model(reference, channels_first=layout == "channels_first")
+    lowered.class_names[lowered.module] = wanted
+    if inference:
+        fold_for_inference(lowered.module)
+    arrange(lowered, blocks=blocks)
+    text, name = print_file(model, lowered, weights_file=weights_file, inference=inference)
+    proof = prove(reference, lowered, text, name)
+    state = _list_state(model, lowered.module)
+    return Source(text, name, state, lowered.names, proof)
 
 
 def to_torch(model: Model, **options: Any) -> nn.Module:
     """Return a module of plain PyTorch that computes what a loaded model computes.
 
-    It is an instance of the class that `to_source` writes, with the weights.
+    It is an instance of the class that `to_source` writes, with the weights, in the mode and on
+    the device of the model; no class of this package is in it.
 
     Args:
         model: As for `to_source`.
-        **options: As for `to_source`.
+        **options: `layout`, `inference`, `blocks` and `class_name` as for `to_source`.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: As `to_source`.
     """
     source = to_source(model, **options)
-    kind = load_class(source.text, source.class_name)
-    module: nn.Module = kind()
+    module = make_module(source.text, source.class_name)
+    for tensor in source.state.values():
+        if tensor.is_floating_point():
+            module.to(tensor.device, tensor.dtype)
+            break
     module.load_state_dict(source.state)
-    first = next(iter(source.state.values()), torch.empty(0))
-    return module.to(first.device).train(model.training)
+    return module.train(model.training and not options.get("inference", False))
 
 
-def _describe(model: Model, lowered: Lowered, own: str, weights_file: str | None) -> list[str]:
-    """Return the lines of the file's docstring."""
-    origin = clean_text(model.spec.source)
-    lines = [f"{clean_text(model.name)}, written by kerastorch from {origin}.", ""]
-    for name, shape, dtype in lowered.inputs:
-        sizes = ", ".join("batch" if n == 0 else "any" if size is None else str(size) for n, size in enumerate(shape))
-        lines.append(f"Input {name}: ({sizes}) {str(dtype).removeprefix('torch.')}")
-    for shape in lowered.outputs:
-        sizes = ", ".join("batch" if n == 0 else "any" if size is None else str(size) for n, size in enumerate(shape))
-        lines.append(f"Output: ({sizes})")
-    lines += [f"Left out: {one}." for one in lowered.left_out]
-    if weights_file:
-        loader = "load_file" if weights_file.endswith(".safetensors") else "torch.load"
-        lines += ["", f"{_INDENT}model = {own}()"]
-        lines += [f'{_INDENT}model.load_state_dict({loader}("{clean_text(weights_file)}"))']
-        lines += [f"{_INDENT}model.eval()"]
-    return lines
-
-
-def _join(printer: Printer, doc: list[str], classes: list[str]) -> str:
-    helpers = printer.print_helpers()
-    body = "\n\n\n".join([*helpers, *classes])
-    imports = []
-    if "math" in printer.uses or "math." in "".join(helpers):
-        imports.append("import math\n")
-    if "torch" in printer.uses or "torch." in "".join(helpers):
-        imports.append("import torch")
-    imports.append("from torch import nn")
-    if "F" in printer.uses or "F." in "".join(helpers):
-        imports.append("from torch.nn import functional as F")
-    docstring = "\n".join(['"""' + doc[0], *doc[1:], '"""'])
-    return "\n\n".join([docstring, "\n".join(imports) + "\n", body]) + "\n"
+def _list_state(model: Model, module: fx.GraphModule) -> dict[str, Tensor]:
+    """Return the state dict of a graph in the dtype of the model."""
+    floats = (one.dtype for one in model.state_dict().values() if one.is_floating_point())
+    dtype = next(floats, torch.float32)
+    state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
+    return {name: one.to(dtype) if one.is_floating_point() else one for name, one in state.items()}

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
 from .families import BlockCall, Family, Leaf, describe, unify
+from .lowering import Lowered
 from .names import make_class_name, make_identifier
 from .order import Item, find_chain, is_read_outside, iterate_chains, list_nodes, list_operations
 from .roles import Region, get_words, name_members, name_role, write_doc
-from .source import STARTING_FUNCTIONS, STARTS
+from .source import STARTING_FUNCTIONS, STARTS, list_classes
 
 _MOST_WORDS = 6  # of a name that may say which block a layer is in
 _LONGEST_PHRASE = 12  # steps of a repeated phrase
@@ -24,37 +24,35 @@ _MOST_STEPS = 4000  # of a graph that is searched for repeated phrases
 _SHAPES = (F.max_pool1d, F.max_pool2d, F.max_pool3d, F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 
 
-def order_operations(module: fx.GraphModule) -> fx.GraphModule:
-    """Return the same graph with each branch's operations in a row."""
-    return _Rebuilding(module, list_nodes(find_chain(list_operations(module.graph))), []).run()
+def arrange(lowered: Lowered, *, blocks: bool) -> None:
+    """Put the operations of a model's classes in the order of the text.
 
-
-def find_blocks(module: fx.GraphModule) -> tuple[fx.GraphModule, dict[str, str]]:
-    """Return a graph in which repeated regions are graph modules, and runs of them `nn.Sequential`.
-
-    Returns:
-        The module, and the path in it of each attribute that is in a block.
+    The operations of a branch stand in a row. With `blocks`, repeated regions become graph
+    modules, and runs of them `nn.Sequential`.
     """
-    chain = find_chain(list_operations(module.graph))
-    search = _Search(module)
-    groups = search.find_named([*iterate_chains(chain)])
-    groups += search.find_phrases([*iterate_chains(chain)], groups)
-    rebuilding = _Rebuilding(module, list_nodes(chain), groups)
-    return rebuilding.run(), rebuilding.paths
+    paths: dict[str, str] = {}  # attribute of the model's own class -> its path
+    for module in list_classes(lowered.module):
+        chain = find_chain(list_operations(module.graph))
+        groups = _Search(module).find_groups(chain) if blocks else []
+        rebuilding = _Rebuilding(module, list_nodes(chain), groups)
+        rebuilding.run()
+        paths = rebuilding.paths
+    names = {paths.get(own, own): name for own, name in lowered.names.items()}
+    lowered.names = {own: name for own, name in names.items() if own != name}
 
 
 @dataclass
 class Group:
     """Regions of one structure."""
 
-    regions: list[Region]
-    leaves: list[list[Leaf]]  # of each region
+    lines: int  # of a class of it
+    regions: list[Region] = field(default_factory=list)
+    leaves: list[list[Leaf]] = field(default_factory=list)  # of each region
 
     @property
     def saving(self) -> int:
         """How many lines the class saves, less what a further class costs its reader."""
-        lines = _count_lines(self.regions[0].nodes)
-        return (len(self.regions) - 1) * lines - (12 + 2 * len(self.regions))
+        return (len(self.regions) - 1) * self.lines - (12 + 2 * len(self.regions))
 
 
 class _Search:
@@ -67,11 +65,16 @@ class _Search:
             if node.op == "call_module":
                 self.calls[module.get_submodule(node.target)] += 1
 
-    def find_named(self, chains: list[list[Item]]) -> list[Group]:
+    def find_groups(self, chain: list[Item]) -> list[Group]:
+        """Return the groups that names show, and then those of repeated phrases."""
+        groups = self.find_named(chain)
+        return groups + self.find_phrases([*iterate_chains(chain)], groups)
+
+    def find_named(self, chain: list[Item]) -> list[Group]:
         """Return the groups by the first words of Keras's names, of as many as save most."""
         best: list[Group] = []
         for count in range(1, _MOST_WORDS + 1):
-            found = [region for chain in chains for region in _split_by_words(chain, count)]
+            found = _split_by_words(chain, count)
             groups = self.select(found, vary_kernels=True)
             if sum(one.saving for one in groups) > sum(one.saving for one in best):
                 best = groups
@@ -124,12 +127,13 @@ class _Search:
 
     def select(self, regions: list[Region], *, vary_kernels: bool) -> list[Group]:
         """Return the groups of regions that are worth a class, those that save most first."""
-        by_structure: defaultdict[str, Group] = defaultdict(lambda: Group([], []))
+        by_structure: dict[str, Group] = {}
         for region in regions:
             if self.may_be_block(region.nodes):
                 text, leaves = describe(region.nodes, self.module, vary_kernels=vary_kernels)
-                by_structure[text].regions.append(region)
-                by_structure[text].leaves.append(leaves)
+                group = by_structure.setdefault(text, Group(self.count_lines(region.nodes)))
+                group.regions.append(region)
+                group.leaves.append(leaves)
         groups = [one for one in by_structure.values() if one.saving >= 0]
         taken: set[fx.Node] = set()
         found = []
@@ -140,13 +144,24 @@ class _Search:
                 found.append(group)
         return found
 
+    def count_lines(self, nodes: Iterable[fx.Node]) -> int:
+        """Return about how many lines operations take: their modules', and those of `forward`."""
+        lines = 1
+        for node in nodes:
+            lines += node.target in STARTING_FUNCTIONS
+            if node.op == "call_module":
+                lines += 1 + isinstance(self.module.get_submodule(str(node.target)), STARTS)
+        return lines
+
     def may_be_block(self, nodes: list[fx.Node]) -> bool:
         """Return whether operations have one input, one output, and weights of their own."""
         inside = set(nodes)
         values = {value for node in nodes for value in node.all_input_nodes} - inside
         ends = [node for node in nodes if is_read_outside(node, inside)]
         called = [
-            self.module.get_submodule(str(node.target)) for node in nodes if node.op == "call_module"
+            self.module.get_submodule(str(node.target))
+            for node in nodes
+            if node.op == "call_module"
         ]
         return (
             len(values) == 1
@@ -161,18 +176,6 @@ class _Search:
 def _is_weighted(module: nn.Module) -> bool:
     """Return whether a module has weights, and is no normalization."""
     return "Norm" not in type(module).__name__ and any(True for _ in module.parameters())
-
-
-def _count_lines(nodes: Iterable[fx.Node]) -> int:
-    """Return about how many lines operations take: their modules', and those of `forward`."""
-    lines = 1
-    for node in nodes:
-        lines += node.op == "call_module"
-        lines += node.target in STARTING_FUNCTIONS
-        if node.op == "call_module":
-            called = node.graph.owning_module.get_submodule(str(node.target))
-            lines += isinstance(called, STARTS)
-    return lines
 
 
 def _split_by_words(chain: list[Item], count: int) -> list[Region]:
@@ -191,6 +194,8 @@ def _split_by_words(chain: list[Item], count: int) -> list[Region]:
             continue
         if key is None or len(key) < count or not any(map(str.isdigit, key[-1])):
             current = None
+            for branch in item.branches:
+                regions += _split_by_words(branch, count)
         elif current is not None and current.prefix == key:
             current.nodes += item.nodes
         else:
@@ -199,9 +204,7 @@ def _split_by_words(chain: list[Item], count: int) -> list[Region]:
     return regions
 
 
-def _find_repeats(
-    runs: list[list[tuple[str, list[fx.Node]]]], length: int
-) -> list[list[Region]]:
+def _find_repeats(runs: list[list[tuple[str, list[fx.Node]]]], length: int) -> list[list[Region]]:
     """Return the occurrences of each phrase of a length that is no repetition of a shorter one."""
     found: defaultdict[tuple[str, ...], list[Region]] = defaultdict(list)
     for run in runs:
@@ -245,7 +248,7 @@ class _Rebuilding:
         }
         self.paths: dict[str, str] = {}
         self.graph = fx.Graph()
-        self.root: dict[str, Any] = {}
+        self.root: dict[str, nn.Module] = {}  # the blocks and stages
         self.copies: dict[fx.Node, fx.Node] = {}
         self.stages = self.singles = 0
         names: list[str] = []
@@ -259,12 +262,14 @@ class _Rebuilding:
         unified = unify([group.leaves[k] for k in order])
         assert unified is not None
         calls = [k for k, node in enumerate(regions[0].nodes) if node.op == "call_module"]
-        members = dict(zip(calls, name_members(regions, self.module)))
+        members = dict(zip(calls, name_members(regions, self.module), strict=True))
         name = make_class_name(name_role(regions[0], self.module), names)
         names.append(name)
-        expressions = {(members[k], argument): text for (k, argument), text in unified.expressions.items()}
+        expressions = {
+            (members[k], argument): text for (k, argument), text in unified.expressions.items()
+        }
         family = Family(name, write_doc(regions), unified.parameters, expressions)
-        for region, arguments in zip(regions, unified.arguments):
+        for region, arguments in zip(regions, unified.arguments, strict=True):
             first = region.nodes[0]
             self.regions[first] = region
             self.blocks[first] = self._make_block(region, members)
@@ -283,8 +288,8 @@ class _Rebuilding:
         graph.output(copies[region.nodes[-1]])
         return fx.GraphModule(root, graph)
 
-    def run(self) -> fx.GraphModule:
-        """Return the new module."""
+    def run(self) -> None:
+        """Write the graph."""
         for node in self.module.graph.nodes:
             if node.op == "placeholder":
                 self.copies[node] = self.graph.node_copy(node)
@@ -299,15 +304,16 @@ class _Rebuilding:
                 self._copy(node)
                 position += 1
         self._copy(next(node for node in self.module.graph.nodes if node.op == "output"))
-        return fx.GraphModule(self.root, self.graph)
+        for target, member in self.root.items():
+            setattr(self.module, target, member)
+        self.module.graph = self.graph
+        self.module.delete_all_unused_submodules()
 
     def _copy(self, node: fx.Node) -> None:
         for value in node.all_input_nodes:
             if value not in self.copies:  # a constant
                 self._copy(value)
         self.copies[node] = self.graph.node_copy(node, self.copies.__getitem__)
-        if node.op in ("call_module", "get_attr"):
-            self.root[str(node.target)] = _get_member(self.module, str(node.target))
 
     def _find_run(self, position: int) -> list[Region]:
         """Return the blocks from a position on that follow each other in one stage."""
@@ -355,10 +361,9 @@ class _Rebuilding:
             path = target if len(run) == 1 else f"{target}.{number}"
             members = self.members[region.nodes[0]]
             self.paths.update({own: f"{path}.{name}" for own, name in members.items()})
-
-
-def _get_member(module: fx.GraphModule, target: str) -> Any:
-    return getattr(module, target)
+            for node in region.nodes:  # of a layer that is several modules, the first
+                if str(node.target) in members:
+                    self.paths.setdefault(node.meta["layer"], self.paths[str(node.target)])
 
 
 def _find_stage_words(region: Region) -> tuple[str, ...] | None:

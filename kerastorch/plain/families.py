@@ -105,12 +105,14 @@ def describe(
             leaves += [Leaf(number, name, value) for name, value in own.items()]
             frozen = [one.requires_grad for one in called.parameters()]
             shown = f"{type(called).__qualname__}{show(fixed)}{[*own]}{frozen}"
-        comment = node.meta.get("comment", "")
-        parts.append(f"{node.op} {shown} {show(node.args)} {show(node.kwargs)} {comment!r}")
+        comments = [node.meta.get(kind) for kind in ("comment", "module_comment")]
+        parts.append(f"{node.op} {shown} {show(node.args)} {show(node.kwargs)} {comments}")
     return "\n".join(parts), leaves
 
 
-def _split_arguments(module: nn.Module, vary_kernels: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_arguments(
+    module: nn.Module, vary_kernels: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments of a module that are fixed in a class, and those that may differ."""
     fixed: dict[str, Any] = {}
     varying: dict[str, Any] = {}
@@ -138,6 +140,7 @@ def unify(blocks: Sequence[Sequence[Leaf]]) -> Unified | None:
     names = _name_sizes(bases, leaves, columns)
     values: dict[str, tuple[Any, ...]] = {name: column for column, name in names.items()}
     others: dict[tuple[str, tuple[Any, ...]], str] = {}
+    kernels = {leaves[k].node: columns[k] for k in differing if leaves[k].name == "kernel_size"}
     expressions: dict[tuple[int, str], str] = {}
     for k in sorted(differing, key=lambda k: leaves[k].name != "kernel_size"):
         leaf, column = leaves[k], columns[k]
@@ -146,7 +149,7 @@ def unify(blocks: Sequence[Sequence[Leaf]]) -> Unified | None:
                 text for base in bases if (text := _express(column, base, names[base]))
             )
             continue
-        kernel = next((c for o, c in zip(leaves, columns) if o[:2] == (leaf.node, "kernel_size")), ())
+        kernel = kernels.get(leaf.node, ())
         if leaf.name == "padding" and column == tuple(n // 2 for n in kernel):
             expressions[leaf.node, leaf.name] = f"{expressions[leaf.node, 'kernel_size']} // 2"
             continue
@@ -159,7 +162,9 @@ def unify(blocks: Sequence[Sequence[Leaf]]) -> Unified | None:
     if len(values) > _MOST_PARAMETERS:
         return None
     values = dict(sorted(values.items(), key=lambda pair: pair[0] in DEFAULTS))
-    return Unified([*values], list(zip(*values.values())) or [()] * len(blocks), expressions)
+    return Unified(
+        [*values], list(zip(*values.values(), strict=True)) or [()] * len(blocks), expressions
+    )
 
 
 def _choose_bases(columns: list[tuple[int, ...]]) -> list[tuple[int, ...]] | None:
@@ -167,13 +172,13 @@ def _choose_bases(columns: list[tuple[int, ...]]) -> list[tuple[int, ...]] | Non
     if len(columns) > _MOST_SIZES:
         return None
     for count in range(min(len(columns), _MOST_PARAMETERS) + 1):
-        costs = {}
+        costs: dict[tuple[tuple[int, ...], ...], int] = {}
         for bases in itertools.combinations(columns, count):
             each = [min((_cost(column, base) for base in bases), default=99) for column in columns]
             if max(each, default=0) < 99:
                 costs[bases] = sum(each)
         if costs:
-            return list(min(costs, key=costs.__getitem__))
+            return list(min(costs, key=lambda bases: costs[bases]))
     return None
 
 
@@ -188,9 +193,9 @@ def _express(column: tuple[int, ...], base: tuple[int, ...], name: str) -> str |
     if column == base:
         return name
     for factor in range(2, _LARGEST_FACTOR + 1):
-        if all(a == factor * b for a, b in zip(column, base)):
+        if all(a == factor * b for a, b in zip(column, base, strict=True)):
             return f"{factor} * {name}"
-        if all(factor * a == b for a, b in zip(column, base)):
+        if all(factor * a == b for a, b in zip(column, base, strict=True)):
             return f"{name} // {factor}"
     return None
 
@@ -199,7 +204,9 @@ def _name_sizes(
     bases: list[tuple[int, ...]], leaves: Sequence[Leaf], columns: list[tuple[Any, ...]]
 ) -> dict[tuple[int, ...], str]:
     """Return the name of each base by its role: the input's size, the output's, or another."""
-    own = [(leaf.name, column) for leaf, column in zip(leaves, columns) if leaf.is_size]
+    own = [
+        (leaf.name, column) for leaf, column in zip(leaves, columns, strict=True) if leaf.is_size
+    ]
     first = own[0][1] if own else None
     last = next((column for name, column in reversed(own) if name != "groups"), None)
     stem = "features" if own and own[0][0] == "in_features" else "channels"
@@ -224,19 +231,22 @@ def find_progression(calls: Sequence[BlockCall]) -> tuple[int, list[str]]:
     Each argument is equal in all of them, or an integer that grows evenly.
     """
     first = calls[0]
-    following = [one for one in itertools.takewhile(lambda c: c.family is first.family, calls)]
+    following = list(itertools.takewhile(lambda c: c.family is first.family, calls))
     steps = [0 for _ in first.arguments]
     count = 1
     for number, call in enumerate(following[1:], 1):
-        pairs = list(zip(first.arguments, call.arguments))
+        pairs = list(zip(first.arguments, call.arguments, strict=True))
         if number == 1:
             steps = [b - a if type(a) is type(b) is int else 0 for a, b in pairs]
-        if any(b != (a + number * step if step else a) for (a, b), step in zip(pairs, steps)):
+        if any(
+            b != (a + number * step if step else a)
+            for (a, b), step in zip(pairs, steps, strict=True)
+        ):
             break
         count = number + 1
     texts = [
         format_literal(start) if not step else _write_progression(start, step)
-        for start, step in zip(first.arguments, steps)
+        for start, step in zip(first.arguments, steps, strict=True)
     ]
     return count, texts
 

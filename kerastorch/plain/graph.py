@@ -133,8 +133,13 @@ class GraphBuilder:
         return self.call_counts[self.layer] > 1
 
     def comment(self, value: Value, text: str) -> Value:
-        """Print a comment above the line of a value: why the code is not torch's usual one."""
+        """Print a comment on the line of a value: why the code is not torch's usual one."""
         value.node.meta["comment"] = text
+        return value
+
+    def comment_module(self, value: Value, text: str) -> Value:
+        """Print a comment on the line that makes the module whose output a value is."""
+        value.node.meta["module_comment"] = text
         return value
 
     # Where the axes lie
@@ -184,7 +189,7 @@ class GraphBuilder:
     def add_input(self, name: str, shape: Sizes, moved: bool, dtype: torch.dtype) -> Value:
         """Add an argument of `forward`."""
         node = self.graph.placeholder(name)
-        return Value(node, shape, moved=moved and len(shape) > 2, dtype=dtype)
+        return Value(node, shape, moved=moved, dtype=dtype)
 
     def start_call(self, layer: Any, name: str, origin: Origin | None = None) -> None:
         """Begin the lowering of one call of a layer."""
@@ -199,12 +204,11 @@ class GraphBuilder:
                 self.graph.erase_node(node)
         used = {node.target for node in self.graph.nodes if node.op in ("call_module", "get_attr")}
         root = {name: module for name, module in self.modules.items() if name in used}
-        return fx.GraphModule(root, self.graph)  # type: ignore[arg-type]
+        return fx.GraphModule(root, self.graph)
 
     def _add(self, op: str, target: Any, args: Any, kwargs: Mapping[str, Any]) -> Value:
         first = next(x for x in iterate_values(args) if isinstance(x, Value))
-        args, kwargs = to_nodes(args), to_nodes(dict(kwargs))
-        node = self.graph.create_node(op, target, args, kwargs)
+        node = self.graph.create_node(op, target, to_nodes(args), to_nodes(dict(kwargs)))
         node.meta["layer"] = self.layer_name
         node.meta["origin"] = self.origin
         return replace(first, node=node, nonnegative=False, flattened=None, mask=None)

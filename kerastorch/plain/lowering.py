@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
@@ -24,7 +24,6 @@ from ..models.base import Model
 from ..models.calls import ModuleCall
 from ..models.shape_inference import infer_output_shape
 from ..operations.operation import Operation
-from .blocks import find_blocks, order_operations
 from .graph import GraphBuilder, Origin, Refusal, Value, iterate_values
 from .names import clean_text, make_identifier
 from .registry import LOWERINGS, OPERATION_LOWERINGS, REASONS
@@ -42,32 +41,59 @@ _USUAL_NAMES = (
 )
 
 
+class Port(NamedTuple):
+    """An input or output of the written model.
+
+    Attributes:
+        name: The argument of `forward`; "" for an output.
+        shape: The shape in Keras, batch included; None for any size.
+        dtype: The torch dtype.
+        moved: Whether it is passed with the channels as axis 1, where Keras has them last.
+        limit: For integers, or floating-point numbers that are used as such: they are below it.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: torch.dtype
+    moved: bool
+    limit: int | None = None
+
+    @property
+    def written_shape(self) -> tuple[int | None, ...]:
+        """The shape as it is passed."""
+        batch, *rest = self.shape
+        return (batch, rest[-1], *rest[:-1]) if self.moved else self.shape
+
+
 @dataclass
 class Lowered:
     """A model in plain PyTorch.
 
     Attributes:
         module: The module that the written class computes, with the weights.
-        inputs: The name, shape and dtype of each input.
-        outputs: The shape of each output.
+        inputs: The inputs, in the order of the arguments.
+        outputs: The outputs, in the order of the returned structure.
+        structure: The structure in which the Keras model takes its inputs.
         class_names: The name of the Keras model that each class is.
         names: The attribute of each layer -> the layer's path in Keras, where they differ.
-        left_out: What Keras does beside the outputs: sentences for the docstring.
     """
 
     module: fx.GraphModule
-    inputs: list[tuple[str, tuple[int | None, ...], torch.dtype]]
-    outputs: list[tuple[int | None, ...]]
+    inputs: list[Port]
+    outputs: list[Port]
+    structure: Any
     class_names: dict[fx.GraphModule, str]
     names: dict[str, str]
-    left_out: list[str]
+
+    def pack_inputs(self, inputs: list[Any]) -> Any:
+        """Return inputs in the structure in which the Keras model takes them."""
+        return fill_slots(self.structure, inputs)
 
 
 def lower_model(
     model: Model,
     *,
     channels_first: bool = False,
-    blocks: bool = True,
     sources: Mapping[str, str] | None = None,
 ) -> Lowered:
     """Return a model in plain PyTorch.
@@ -75,23 +101,36 @@ def lower_model(
     Args:
         model: A loaded or built model.
         channels_first: Whether images and volumes are passed and returned as torch has them.
-        blocks: Whether repeated layers become blocks.
         sources: Class name of a module of your own -> the line that imports it.
 
     Raises:
         ValueError: Layers have no plain form; the message lists all.
     """
     require_one_dtype(model)
-    lowering = _ModelLowering(channels_first, blocks, sources or {})
+    lowering = _ModelLowering(channels_first, sources or {})
     own = lowering.lower_class(model, None, ())
     if lowering.refusals:
         listed = "".join(f"\n- {one}" for one in dict.fromkeys(lowering.refusals))
         raise ValueError(f"{model.name!r} has layers without a plain form in PyTorch:{listed}")
-    inputs = [(x.node.name, x.shape, x.dtype) for x in own.inputs]
-    outputs = [x.shape for x in iterate_values(own.outputs)]
+    limits: list[Any] = [getattr(one, "input_dim", None) for one in model.modules()]
+    limit = min((n for n in limits if isinstance(n, int)), default=2)
+    inputs = [_describe_input(x, limit) for x in own.inputs]
+    outputs = [
+        Port("", x.shape, x.dtype, x.moved)
+        for x in iterate_values(own.outputs)
+        if isinstance(x, Value)
+    ]
     classes = {one.module: inner.name for inner, one in lowering.nested.items()}
     classes[own.module] = model.name
-    return Lowered(own.module, inputs, outputs, classes, own.names, lowering.left_out)
+    structure = model._plan.inputs
+    return Lowered(own.module, inputs, outputs, structure, classes, own.names)
+
+
+def _describe_input(x: Value, limit: int) -> Port:
+    """Return an input; floating-point numbers may be used as integers only, as ids are."""
+    as_integers = all(node.target in ("long", "int") for node in x.node.users)
+    is_integer = not x.dtype.is_floating_point or (as_integers and x.node.users)
+    return Port(x.node.name, x.shape, x.dtype, x.moved, limit if is_integer else None)
 
 
 def require_one_dtype(model: Model) -> None:
@@ -123,10 +162,9 @@ class _Class:
 class _ModelLowering:
     """Lowers a model, and those inside it, each once."""
 
-    def __init__(self, channels_first: bool, blocks: bool, sources: Mapping[str, str]) -> None:
-        self.channels_first, self.blocks, self.sources = channels_first, blocks, sources
+    def __init__(self, channels_first: bool, sources: Mapping[str, str]) -> None:
+        self.channels_first, self.sources = channels_first, sources
         self.refusals: list[str] = []
-        self.left_out: list[str] = []
         self.owners: dict[nn.Module, Model] = {}  # the model that each layer is called in
         self.nested: dict[Model, _Class] = {}
 
@@ -136,7 +174,8 @@ class _ModelLowering:
         builder.call_counts.update(modules[call.attribute] for call in plan.calls)
         inputs = [builder.add_input(*one) for one in self.list_inputs(model, given)]
         values: list[Any] = [None] * plan.size
-        values[: len(inputs)] = inputs
+        # Images and volumes get torch's order at the door, so that all that follows is in it.
+        values[: len(inputs)] = [builder.as_channels_second(x) if x.rank > 3 else x for x in inputs]
         for slot, _, tensor in plan.constants:
             node = builder.buffer(tensor.clone(), "constant")
             values[slot] = Value(node, tuple(tensor.shape), dtype=tensor.dtype)
@@ -165,17 +204,9 @@ class _ModelLowering:
             _store(call, _set_shapes(layer, args, kwargs, found), values)
         outputs = fill_slots(plan.outputs, values)
         is_root = given is None
-        outputs = map_structure(
-            lambda x: self.prepare_output(builder, x, is_root), outputs, Value
-        )
+        outputs = map_structure(lambda x: self.prepare_output(builder, x, is_root), outputs, Value)
         module = builder.finish(map_structure(lambda x: x.node, outputs, Value))
-        paths: dict[str, str] = {}
-        if self.blocks and not self.refusals:
-            module, paths = find_blocks(module)
-        else:
-            module = order_operations(module)
-        pairs = [(name, paths.get(own, own)) for name, own in _pair_names(model, names)]
-        keras = {own: "/".join((*path, name)) for name, own in pairs if own != name}
+        keras = {own: "/".join((*path, name)) for name, own in _pair_names(model, names)}
         return _Class(module, inputs, outputs, keras)
 
     def list_inputs(
@@ -230,8 +261,6 @@ class _ModelLowering:
         lowering = LOWERINGS.get(type(layer))
         if lowering is None:
             builder.refuse(REASONS.get(type(layer), "its class is not one of kerastorch.layers"))
-        if layer.activity_regularizer is not None:
-            self.left_out.append(f"activity_regularizer of {clean_text('/'.join(path))}")
         masks = [x.mask for x in iterate_values([args, kwargs]) if isinstance(x, Value)]
         if any(mask is not None for mask in masks) and not lowering.takes_masks:
             own_rule = type(layer).compute_mask is not Computation.compute_mask
@@ -348,16 +377,15 @@ def _select_layout(builder: GraphBuilder, layout: str, layer: Any) -> Any:
 
 def _set_shapes(layer: Any, args: Any, kwargs: Any, found: Any) -> Any:
     """Return the Values of a call's outputs with the shapes that the layer says."""
-    if isinstance(layer, Model):
-        if isinstance(found, Value):
-            return found
+    if isinstance(layer, Model):  # the nested class says them
         return found
     shapes = map_structure(lambda x: Shape(x.shape), (args, kwargs), Value)
-    inferred = infer_output_shape(layer, *shapes)
-    listed = list(iterate_shapes(inferred))
-    if isinstance(found, Value):
-        return replace(found, shape=tuple(listed[0]))
-    return [replace(x, shape=tuple(shape)) for x, shape in zip(found, listed, strict=True)]
+    listed = list(iterate_shapes(infer_output_shape(layer, *shapes)))
+    several = [found] if isinstance(found, Value) else found
+    sized = [replace(x, shape=tuple(shape)) for x, shape in zip(several, listed, strict=False)]
+    for x in sized:
+        x.node.meta["rank"] = x.rank
+    return sized[0] if isinstance(found, Value) else sized
 
 
 def _store(call: ModuleCall, found: Any, values: list[Any]) -> None:

@@ -81,5 +81,8 @@ def format_literal(value: Any) -> str:
         return repr(value)
     if kind is str:
         text = ascii(value)
-        return text if text[0] == '"' else '"' + text[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
+        if text[0] == "'":
+            inner = text[1:-1].replace("\\'", "'").replace('"', '\\"')
+            text = f'"{inner}"'
+        return text
     raise TypeError(f"no literal: {kind.__name__}")

@@ -106,7 +106,9 @@ def _find_groups(nodes: Sequence[fx.Node]) -> list[list[fx.Node]]:
     """Return operations in groups that read nothing of each other."""
     group_of: dict[fx.Node, list[fx.Node]] = {}
     for node in nodes:
-        known = {id(group_of[one]): group_of[one] for one in node.all_input_nodes if one in group_of}
+        known = {
+            id(group_of[one]): group_of[one] for one in node.all_input_nodes if one in group_of
+        }
         merged = max(known.values(), key=len, default=[])
         for other in known.values():
             if other is not merged:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,97 +15,136 @@ from torch.nn import functional
 from torch.utils import _pytree
 
 from ..models.base import Model
-from . import printed
 from .constructors import list_constructor_arguments
 from .lowering import Lowered
-from .source import run_text
+from .printed import modules as printed_modules
+from .written_module import make_module, run_text
 
 TOLERANCE = 1e-12  # relative, in double precision
+_BATCHES = ((2, 1.0), (3, 30.0))  # the batch sizes and the scale of the inputs
+# Pairs of sizes to try where a size is open; a model may need large ones.
+_OPEN_SIZES = ((7, 12), (32, 48), (64, 96), (224, 256))
 
 
-def prove(model: Model, lowered: Lowered, text: str, class_name: str) -> None:
-    """Raise a RuntimeError if the code computes something else than the model.
+@dataclass(frozen=True)
+class Proof:
+    """What was compared.
 
-    Its operations are compared one by one with those of the graph, and its outputs with the
-    model's in double precision.
+    Attributes:
+        operations: The number of operations of the code, each compared with all its arguments.
+        batches: The batch sizes on which the outputs were compared in double precision.
+        sizes: The sizes tried where a size is open.
+        difference: The largest difference, relative to the largest output.
     """
-    names = run_text(text)
-    written = names[class_name]()
-    written.load_state_dict(lowered.module.state_dict(), strict=True)
-    compare_operations(lowered.module, written, names)
-    compare_outputs(model, lowered, written)
 
+    operations: int
+    batches: tuple[int, ...]
+    sizes: tuple[int, ...]
+    difference: float
 
-def compare_operations(graph: fx.GraphModule, written: nn.Module, names: dict[str, Any]) -> None:
-    """Compare the operations of a graph with those of the written module, traced."""
-    helpers = [one for one in names.values() if callable(one) and not isinstance(one, type)]
-    tracer = _Tracer(autowrap_functions=tuple(helpers))
-    traced = fx.GraphModule(written, tracer.trace(written))
-    wanted = list(list_operations(graph))
-    found = list(list_operations(traced))
-    for number, (one, other) in enumerate(zip(wanted, found, strict=False)):
-        if one != other:
-            raise RuntimeError(f"operation {number} is written as {other}, not {one}")
-    if len(wanted) != len(found):
-        raise RuntimeError(f"{len(found)} operations are written, not {len(wanted)}")
-
-
-class _Tracer(fx.Tracer):
-    """Traces into the written classes, but not into modules of torch or printed ones."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return super().is_leaf_module(m, module_qualified_name) or hasattr(
-            printed.modules, type(m).__name__
+    def __str__(self) -> str:
+        """Return one sentence."""
+        sizes = f", open sizes {' and '.join(map(str, self.sizes))}" if self.sizes else ""
+        batches = " and ".join(map(str, self.batches))
+        return (
+            f"Compared: {self.operations} operations with all arguments; outputs in double "
+            f"precision for batch sizes {batches}{sizes}: largest difference {self.difference:.1e}."
         )
 
 
-def list_operations(
-    module: fx.GraphModule, given: list[int] | None = None, counter: list[int] | None = None
-) -> Iterator[Any]:
-    """Yield each operation of a graph with its arguments, those of graphs inside in their place."""
-    counter = [0] if counter is None else counter
-    numbers: dict[fx.Node, Any] = {}
-    inputs = iter(given or [])
+def prove(model: Model, lowered: Lowered, text: str, class_name: str) -> Proof:
+    """Compare written code with the graph that it is written from, and with the model.
 
-    def to_numbers(value: Any) -> Any:
+    The weights are loaded strictly, the operations compared one by one with all arguments, which
+    shows what no input shows, such as a momentum, and the outputs in double precision.
+
+    Raises:
+        RuntimeError: The code computes something else.
+    """
+    written = make_module(text, class_name)
+    written.load_state_dict(lowered.module.state_dict(), strict=True)
+    operations = compare_operations(lowered.module, written, run_text(text))
+    pairs = list(compare_outputs(model, lowered, written.double().eval()))
+    sizes = tuple(dict.fromkeys(size for size, _ in pairs if size))
+    batches = tuple(batch for batch, _ in _BATCHES)
+    return Proof(operations, batches, sizes, max((error for _, error in pairs), default=0.0))
+
+
+def compare_operations(graph: fx.GraphModule, written: nn.Module, names: Mapping[str, Any]) -> int:
+    """Compare the operations of a graph with those of the written module, traced; count them."""
+    helpers = [one for one in names.values() if callable(one) and not isinstance(one, type)]
+    tracer = _Tracer(autowrap_functions=tuple(helpers))
+    traced = fx.GraphModule(written, tracer.trace(written))
+    wanted, found = list(list_operations(graph)), list(list_operations(traced))
+    for number, (one, other) in enumerate(zip(wanted, found, strict=False)):
+        if one != other:
+            raise RuntimeError(f"to_source: operation {number} is written as {other}, not {one}.")
+    if len(wanted) != len(found):
+        raise RuntimeError(f"to_source: {len(found)} operations are written, not {len(wanted)}.")
+    return len(wanted)
+
+
+class _Tracer(fx.Tracer):
+    """Traces into the written classes, but not into modules of torch and printed ones."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        is_printed = hasattr(printed_modules, type(m).__name__)
+        return is_printed or super().is_leaf_module(m, module_qualified_name)
+
+
+def list_operations(module: fx.GraphModule) -> Iterator[Any]:
+    """Yield each operation of a graph with its arguments, those of graphs inside in their place."""
+    numbers = iter(range(10**9))
+    inputs = [("input", node.target) for node in module.graph.nodes if node.op == "placeholder"]
+    found = yield from _list_inside(module, inputs, numbers)
+    yield "output", found
+
+
+def _list_inside(module: fx.GraphModule, inputs: Sequence[Any], numbers: Iterator[int]) -> Any:
+    """Yield the operations of a graph called on `inputs`; return its outputs."""
+    values: dict[fx.Node, Any] = {}
+    given = iter(inputs)
+
+    def describe(value: Any) -> Any:
         if isinstance(value, fx.Node):
-            return ("value", numbers[value])
+            return values[value]
         if isinstance(value, (list, tuple)):
-            return [to_numbers(one) for one in value]
+            return [describe(one) for one in value]
         if isinstance(value, dict):
-            return {key: to_numbers(one) for key, one in value.items()}
+            return {key: describe(one) for key, one in value.items()}
         if isinstance(value, slice):
-            return ("slice", *map(to_numbers, (value.start, value.stop, value.step)))
-        return (type(value).__name__, value)
+            return ["slice", *map(describe, (value.start, value.stop, value.step))]
+        return type(value).__name__, repr(value)
 
     for node in module.graph.nodes:
         if node.op == "output":
-            found = to_numbers(node.args[0])
-            if given is None:
-                yield "output", found
-            else:
-                counter.append(found)  # type: ignore[arg-type]
-            return
+            return describe(node.args[0])
         if node.op == "placeholder":
-            numbers[node] = next(inputs) if given is not None else node.target
+            values[node] = next(given)
             continue
-        args, kwargs = map(to_numbers, _complete_arguments(node))
+        args, kwargs = map(describe, _complete_arguments(node))
         inner = module.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(inner, (fx.GraphModule, nn.Sequential)):
-            given_here = [one[1] for one in args]
-            for part in inner if isinstance(inner, nn.Sequential) else [inner]:
-                yield from list_operations(part, given_here, counter)
-                given_here = [counter.pop()[1]]  # type: ignore[index]
-            (numbers[node],) = given_here
+            parts: Any = inner if isinstance(inner, nn.Sequential) else [inner]
+            for part in parts:
+                values[node] = yield from _list_inside(part, args, numbers)
+                args = [values[node]]
             continue
-        counter[0] += 1
-        numbers[node] = counter[0]
+        values[node] = "value", next(numbers)
         if inner is not None:
-            kind, *made = type(inner).__name__, list_constructor_arguments(inner)
-            yield kind, made, args, kwargs
+            yield type(inner).__name__, list_constructor_arguments(inner), args, kwargs
+        elif node.op == "get_attr":
+            tensor = _get_tensor(module, str(node.target))
+            yield "tensor", tuple(tensor.shape), tensor.dtype
         else:
-            name = getattr(node.target, "__name__", node.target)
-            yield node.op, name if node.op != "get_attr" else "", args, kwargs
+            yield node.op, getattr(node.target, "__name__", node.target), args, kwargs
+    raise AssertionError("a graph has an output")
+
+
+def _get_tensor(module: nn.Module, path: str) -> Tensor:
+    prefix, _, name = path.rpartition(".")
+    found: Tensor = getattr(module.get_submodule(prefix), name)
+    return found
 
 
 def _complete_arguments(node: fx.Node) -> tuple[Any, Any]:
@@ -113,45 +153,93 @@ def _complete_arguments(node: fx.Node) -> tuple[Any, Any]:
         name = getattr(node.target, "__name__", "")
         called: Any = getattr(functional, f"_{name}", node.target)  # of max_pool2d and the like
         with suppress(ValueError):  # functions of C++ have no signature
-            bound = inspect.signature(called).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
+            bound = inspect.signature(called).bind(*node.args, **node.kwargs)
             bound.apply_defaults()
             return (), bound.arguments
     return node.args, node.kwargs
 
 
-def compare_outputs(model: Model, lowered: Lowered, written: nn.Module) -> None:
-    """Compare the outputs in double precision, for two batch sizes."""
-    training = model.training
-    reference, plain = copy.deepcopy(model).double().eval(), written.double().eval()
-    generator = torch.Generator().manual_seed(0)
-    for batch, scale in ((2, 1.0), (3, 30.0)):
-        inputs = [
-            _make_input((batch, *(n or 7 for n in shape[1:])), dtype, scale, generator)
-            for _, shape, dtype in lowered.inputs
-        ]
-        with torch.no_grad():
-            one = reference(inputs[0] if len(inputs) == 1 else inputs)
-            other = plain(*inputs)
-        for a, b in zip(_pytree.tree_leaves(one), _pytree.tree_leaves(other), strict=True):
-            error = measure(a, b)
+def compare_outputs(
+    model: Model, lowered: Lowered, written: nn.Module
+) -> Iterator[tuple[int, float]]:
+    """Compare outputs in double precision; yield the open size and the difference of each."""
+    reference = copy.deepcopy(model).double().eval()
+    for size in _find_open_sizes(reference, lowered):
+        for number, (batch, scale) in enumerate(_BATCHES):
+            inputs = make_inputs(lowered, batch, size, scale, seed=number)
+            with torch.no_grad():
+                wanted = call_model(reference, lowered, inputs)
+                found = written(*inputs)
+            error = measure_structures(wanted, found)
             if not error <= TOLERANCE:
-                raise RuntimeError(f"the outputs differ by {error:.1e} in double precision")
-    model.train(training)
+                where = f" for open sizes of {size}" if size else ""
+                raise RuntimeError(
+                    f"to_source: the outputs of the code differ by {error:.1e} in double "
+                    f"precision{where}."
+                )
+            yield size, error
 
 
-def measure(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference, relative to the largest number of the first."""
-    if a.shape != b.shape:
+def call_model(model: Model, lowered: Lowered, inputs: Sequence[Tensor]) -> Any:
+    """Call the model on inputs of the written code, and return outputs as the code does."""
+    given = [to_keras(x) if one.moved else x for x, one in zip(inputs, lowered.inputs, strict=True)]
+    outputs = model(given[0] if len(given) == 1 else lowered.pack_inputs(given))
+    leaves = iter(lowered.outputs)
+    return _pytree.tree_map(lambda y: to_torch_order(y) if next(leaves).moved else y, outputs)
+
+
+def to_keras(x: Tensor) -> Tensor:
+    """Return a tensor whose channels are axis 1 with the channels last."""
+    return x.movedim(1, -1)
+
+
+def to_torch_order(x: Tensor) -> Tensor:
+    """Return a tensor with the channels last with them as axis 1."""
+    return x.movedim(-1, 1)
+
+
+def _find_open_sizes(reference: Model, lowered: Lowered) -> tuple[int, ...]:
+    """Return two sizes that the model accepts where a size is open, or 0 if none is."""
+    if not any(None in one.shape[1:] for one in lowered.inputs):
+        return (0,)
+    for sizes in _OPEN_SIZES:
+        with suppress(ValueError, RuntimeError), torch.no_grad():
+            for size in sizes:
+                call_model(reference, lowered, make_inputs(lowered, 1, size, 1.0))
+            return sizes
+    rule = "a model that accepts one of the sizes 7 to 256 where its input says None"
+    raise ValueError(f"to_source: `model` must be {rule}.")
+
+
+def make_inputs(
+    lowered: Lowered, batch: int, size: int, scale: float, seed: int = 0
+) -> list[Tensor]:
+    """Return random inputs of the written code, in double precision or of integers."""
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for one in lowered.inputs:
+        shape = (batch, *(size if n is None else n for n in one.shape[1:]))
+        if one.limit is None:
+            x = scale * torch.randn(shape, generator=generator, dtype=torch.float64)
+        else:
+            drawn = torch.randint(0, one.limit, shape, generator=generator)
+            x = drawn.double() if one.dtype.is_floating_point else drawn.to(one.dtype)
+        found.append(to_torch_order(x) if one.moved else x)
+    return found
+
+
+def measure_structures(wanted: Any, found: Any) -> float:
+    """Return the largest difference of the tensors in two structures, which must be alike."""
+    pairs = zip(_pytree.tree_leaves(wanted), _pytree.tree_leaves(found), strict=True)
+    return max((measure(a, b) for a, b in pairs), default=0.0)
+
+
+def measure(wanted: Tensor, found: Tensor) -> float:
+    """Return the largest difference, relative to the largest finite number of the first tensor."""
+    if wanted.shape != found.shape:
         return float("inf")
-    if not a.numel():
-        return 0.0
-    scale = a.abs().max().clamp(min=1e-300)
-    return float((a - b).abs().max() / scale)
-
-
-def _make_input(
-    shape: tuple[int, ...], dtype: torch.dtype, scale: float, generator: torch.Generator
-) -> Tensor:
-    if dtype.is_floating_point:
-        return scale * torch.randn(shape, generator=generator, dtype=torch.float64)
-    return torch.randint(0, 5, shape, generator=generator, dtype=torch.int64).to(dtype)
+    same = (wanted == found) | (wanted.isnan() & found.isnan())
+    finite = wanted[wanted.isfinite()].double()
+    scale = finite.abs().max() if finite.numel() else torch.ones(())
+    error = torch.where(same, 0.0, (wanted.double() - found.double()).abs())
+    return float(error.max() / scale.clamp(min=1e-300)) if error.numel() else 0.0

@@ -113,7 +113,7 @@ def _shorten_names(region: Region) -> list[str]:
         return [""]
     common = region.prefix or find_common_words(words)
     names = []
-    for node, one in zip(calls, words):
+    for node, one in zip(calls, words, strict=True):
         rest = [*one[len(common) :]]
         if part := node.meta.get("part"):
             rest.append(part)
@@ -126,7 +126,7 @@ def _shorten_names(region: Region) -> list[str]:
 def find_common_words(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """Return the words with which all names begin."""
     found = []
-    for words in zip(*names):
+    for words in zip(*names, strict=False):
         if len({*words}) > 1:
             break
         found.append(words[0])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import linecache
 import operator
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -76,6 +75,7 @@ class Printer:
     def __init__(self, module: fx.GraphModule, wanted: Mapping[fx.GraphModule, str]) -> None:
         self.helpers: dict[str, Any] = {}
         self.uses: set[str] = set()
+        self.comments: set[str] = set()
         self.class_names: dict[Any, str] = {}  # of graph modules, and of families of blocks
         classes: dict[Any, fx.GraphModule] = {}
         for one in list_classes(module):
@@ -123,9 +123,10 @@ class Printer:
                 continue
             family = _get_family(module)
             expressions = {} if family is None else family.get_expressions(node.target)
-            yield from self.print_module(
-                node.target, module.get_submodule(node.target), expressions
-            )
+            called = module.get_submodule(node.target)
+            lines = self.print_module(node.target, called, expressions)
+            comment = self.take_comment(node.meta.get("module_comment"))
+            yield from add_comment(lines, comment, 8)
 
     def print_module(
         self, target: str, module: nn.Module, expressions: Mapping[str, str]
@@ -136,7 +137,15 @@ class Printer:
             return
         if isinstance(module, nn.Sequential):
             blocks: Any = list(module)
-            yield from break_call(f"self.{target} = nn.Sequential", self.print_blocks(blocks), 8)
+            texts = self.print_blocks(blocks)
+            if len(texts) == 1:
+                yield from break_call(f"self.{target} = nn.Sequential", texts, 8)
+            else:
+                yield from (
+                    f"self.{target} = nn.Sequential(",
+                    *(f"{_INDENT}{one}," for one in texts),
+                    ")",
+                )
             return
         required, options = list_constructor_arguments(module, expressions)
         shown = {
@@ -157,10 +166,12 @@ class Printer:
         call: BlockCall | None = module.meta.get("block")
         if call is None:
             return f"{self.class_names[module]}()"
-        shown = [format_literal(value) for value in call.arguments] if arguments is None else arguments
+        shown = (
+            [format_literal(value) for value in call.arguments] if arguments is None else arguments
+        )
         parts = [
             text if not is_option(name) else f"{name}={text}"
-            for name, text in zip(call.family.parameters, shown)
+            for name, text in zip(call.family.parameters, shown, strict=True)
             if text != format_literal(DEFAULTS.get(name))
         ]
         return f"{self.class_names[call.family]}({', '.join(parts)})"
@@ -204,6 +215,14 @@ class Printer:
                 return f"{prefix}.{name}"
         raise TypeError(f"no name for {function!r}")
 
+    def take_comment(self, comment: str | None) -> str | None:
+        """Return a comment where it is printed for the first time."""
+        if comment in self.comments:
+            return None
+        if comment is not None:
+            self.comments.add(comment)
+        return comment
+
     def print_forward(self, module: fx.GraphModule) -> list[str]:
         """Return the lines of `forward`."""
         from .statements import Statements
@@ -224,6 +243,18 @@ def _declare(name: str) -> str:
     return f"{name}={format_literal(DEFAULTS[name])}" if name in DEFAULTS else name
 
 
+def add_comment(lines: Iterator[str], comment: str | None, indent: int) -> Iterator[str]:
+    """Yield lines with a comment at the end of the only one, or above them."""
+    found = list(lines)
+    if comment is not None:
+        end = f"  # {comment}"
+        if len(found) == 1 and len(found[0]) + len(end) + indent <= WIDTH:
+            found[0] += end
+        else:
+            yield f"# {comment}"
+    yield from found
+
+
 def break_call(head: str, arguments: Sequence[str], indent: int) -> Iterator[str]:
     """Yield the lines of `head(arguments)` as ruff breaks them, `indent` columns being taken."""
     line = f"{head}({', '.join(arguments)})"
@@ -237,19 +268,3 @@ def break_call(head: str, arguments: Sequence[str], indent: int) -> Iterator[str
     yield f"{head}("
     yield from (f"{_INDENT}{one}," for one in arguments)
     yield ")"
-
-
-
-
-def load_class(text: str, name: str) -> Any:
-    """Run the text of a file, and return its class of this name."""
-    return run_text(text)[name]
-
-
-def run_text(text: str) -> dict[str, Any]:
-    """Run the text of a file as a module; return what it defines."""
-    filename = f"<kerastorch {len(linecache.cache)}>"
-    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
-    found: dict[str, Any] = {"__name__": filename}
-    exec(compile(text, filename, "exec"), found)
-    return found

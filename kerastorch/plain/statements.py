@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import fx, nn
 
-from .names import clean_text, format_literal
+from .graph import iterate_values
+from .names import format_literal
 from .source import (
     _ATOM,
     _INDENT,
@@ -17,6 +18,7 @@ from .source import (
     STARTS,
     WIDTH,
     Printer,
+    add_comment,
     break_call,
 )
 
@@ -29,7 +31,7 @@ class Statements:
 
     def __init__(self, printer: Printer, module: fx.GraphModule) -> None:
         self.printer, self.module = printer, module
-        self.nodes = [node for node in module.graph.nodes]
+        self.nodes = list(module.graph.nodes)
         self.names: dict[fx.Node, str] = {}
         self.order = {node: number for number, node in enumerate(self.nodes)}
         self.lines: list[str] = []
@@ -52,7 +54,8 @@ class Statements:
                 continue
             joined = {}
             if pending is not None:
-                fits = count < _MOST_INLINED and self.may_join(pending, node)
+                fits = count < _MOST_INLINED or node.op == "output"
+                fits = fits and self.may_join(pending, node)
                 made = self.print_expression(node, {pending: (text, binding)}) if fits else None
                 if made is not None and self.is_short(made[0]):
                     joined = {pending: (text, binding)}
@@ -106,14 +109,8 @@ class Statements:
         name = self.choose_name(node)
         comment = node.meta.get("comment")
         line = f"{name} = {text}"
-        if comment is not None:
-            end = f"  # {clean_text(comment)}"
-            if len(line) + len(end) + 8 <= WIDTH:
-                line += end
-            else:
-                self.lines.append(f"# {clean_text(comment)}")
         self.names[node] = name
-        self.lines += self.break_line(line)
+        self.lines += add_comment(self.break_line(line), self.printer.take_comment(comment), 8)
 
     def break_line(self, line: str) -> Iterator[str]:
         """Yield a line, or those into which its outermost call is broken."""
@@ -178,9 +175,7 @@ class Statements:
         parts += [f"{name}={show(value)}" for name, value in node.kwargs.items()]
         return f"{head}({', '.join(parts)})", _ATOM
 
-    def print_argument(
-        self, value: Any, joined: dict[fx.Node, tuple[str, int]]
-    ) -> tuple[str, int]:
+    def print_argument(self, value: Any, joined: dict[fx.Node, tuple[str, int]]) -> tuple[str, int]:
         """Return the text of an argument, and how tightly it binds."""
         if isinstance(value, fx.Node):
             return joined[value] if value in joined else (self.names[value], _ATOM)
@@ -205,9 +200,9 @@ class Statements:
 
 
 def _list_uses(node: fx.Node) -> Iterator[fx.Node]:
-    found: list[fx.Node] = []
-    fx.node.map_arg((node.args, node.kwargs), lambda one: found.append(one) or one)
-    yield from found
+    for value in iterate_values([node.args, dict(node.kwargs)]):
+        if isinstance(value, fx.Node):
+            yield value
 
 
 def _is_view(node: fx.Node) -> bool:

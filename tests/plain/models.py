@@ -10,9 +10,9 @@ from torch import Tensor
 
 from kerastorch.models.base import Model
 from kerastorch.models.build import build_model
-from kerastorch.plain import to_source
+from kerastorch.plain.api import to_source
 from kerastorch.plain.proof import measure
-from kerastorch.plain.source import load_class
+from kerastorch.plain.written_module import make_module
 from kerastorch.saving.configs.parse import parse_model_config
 from tests.layers.case import LayerCase
 from tests.models.configs import build_all, functional, input_layer, layer, node, tensor
@@ -37,8 +37,8 @@ def model_of(case: LayerCase, *, sized: bool = True) -> Model:
     inputs = []
     for name, (_, *rest) in zip(names, shapes, strict=True):
         first = "channels_first" in (getattr(case.make(), "data_format", ""),)
-        open_axes = range(len(rest)) if sized else range(1, len(rest)) if first else range(len(rest) - 1)
-        shape = [n if sized or axis not in open_axes else None for axis, n in enumerate(rest)]
+        channels = 0 if first else len(rest) - 1
+        shape = [n if sized or axis == channels else None for axis, n in enumerate(rest)]
         inputs.append(input_layer(name, (None, *shape)))
     config = case.make().get_config()
     config.pop("name")
@@ -52,7 +52,7 @@ def model_of(case: LayerCase, *, sized: bool = True) -> Model:
 def assert_plain(model: Model, inputs: list[Tensor], **options: Any) -> str:
     """Compare a model with the code of it, in double precision; return the text."""
     source = to_source(model, **options)
-    plain = load_class(source.text, source.class_name)().double()
+    plain = make_module(source.text, source.class_name).double()
     plain.load_state_dict(source.state)
     reference = copy.deepcopy(model).double()
     plain.eval()

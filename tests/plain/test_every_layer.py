@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from kerastorch._core.registry import LAYERS
 from kerastorch.plain.registry import LOWERINGS, REASONS
 from tests.layers.case import LayerCase, each_case, every_case, thorough_cases
@@ -40,5 +39,3 @@ def test_a_subclass_has_no_lowering_of_its_base() -> None:
         pass
 
     assert Mine not in LOWERINGS
-
-

@@ -6,5 +6,5 @@ from . import core as core
 from . import merging as merging
 from . import normalization as normalization
 from . import pooling as pooling
-from . import reshaping as reshaping
 from . import preprocessing as preprocessing
+from . import reshaping as reshaping

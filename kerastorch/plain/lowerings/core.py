@@ -32,7 +32,7 @@ def lower_dense(build: GraphBuilder, layer: Dense, x: Value) -> Value:
     set_tensors(linear, not layer.trainable, weight=weight, bias=layer.bias)
     y = replace(build.module(linear, x), moved=False)
     if x.flattened is not None:
-        y = build.comment(y, "its columns are in the order channel, height, width")
+        y = build.comment_module(y, "the columns are in the order of flattened torch images")
     return activate(build, layer.activation, y)
 
 

@@ -14,7 +14,12 @@ from ..printed import modules as printed
 from ..registry import lowers
 from .convolution import set_tensors
 
-_BATCH_NORMS: dict[int, Any] = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+_BATCH_NORMS: dict[int, Any] = {
+    2: nn.BatchNorm1d,
+    3: nn.BatchNorm1d,
+    4: nn.BatchNorm2d,
+    5: nn.BatchNorm3d,
+}
 _FROZEN: dict[Any, Any] = {
     nn.BatchNorm1d: printed.FrozenBatchNorm1d,
     nn.BatchNorm2d: printed.FrozenBatchNorm2d,
@@ -41,8 +46,8 @@ def lower_batch_norm(build: GraphBuilder, layer: BatchNormalization, x: Value) -
     momentum = float(1 - Decimal(repr(layer.momentum)))
     norm = kind(layer.running_mean.shape[0], eps=layer.epsilon, momentum=momentum)
     ones, zeros = torch.ones_like(layer.running_mean), torch.zeros_like(layer.running_mean)
-    statistics = {"running_mean": layer.running_mean, "running_var": layer.running_var}
-    set_tensors(norm, weight=_or(layer.weight, ones), bias=_or(layer.bias, zeros), **statistics)
+    set_tensors(norm, weight=_or(layer.weight, ones), bias=_or(layer.bias, zeros))
+    set_tensors(norm, running_mean=layer.running_mean, running_var=layer.running_var)
     norm.weight.requires_grad_(layer.trainable and layer.weight is not None)
     norm.bias.requires_grad_(layer.trainable and layer.bias is not None)
     return build.module(norm, x)

@@ -46,7 +46,8 @@ def pad_input(
     sides = padding_per_axis(padding, known, *window)
     if all(before == after for before, after in sides):
         return x, tuple(after for _, after in sides)
-    return pad_sides(build, x, sides, **options), none
+    padded = pad_sides(build, x, sides, **options)
+    return build.comment(padded, "Keras pads an odd rest at the end"), none
 
 
 def pad_sides(

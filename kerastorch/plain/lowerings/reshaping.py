@@ -14,7 +14,7 @@ from ...layers.reshaping.padding import (
     ZeroPadding3D,
 )
 from ...layers.reshaping.reshape import Flatten, Permute, RepeatVector, Reshape
-from ..graph import GraphBuilder, Value
+from ..graph import GraphBuilder, Value, count_elements
 from ..registry import lowers
 from .padding import pad_sides
 
@@ -41,23 +41,14 @@ def lower_flatten(build: GraphBuilder, layer: Flatten, x: Value) -> Value:
 def lower_reshape(build: GraphBuilder, layer: Reshape, x: Value) -> Value:
     """Reshaping, in Keras's order of the axes."""
     target = tuple(-1 if n is None else n for n in layer.target_shape)
-    return build.method("unflatten" if x.rank == 2 else "reshape", x, *_reshape_arguments(x, target))
-
-
-def _reshape_arguments(x: Value, target: tuple[int, ...]) -> tuple[Any, ...]:
     if x.rank == 2:
-        return 1, target
-    if -1 in target:  # the batch is then not the inferred size
-        known = [n for n in x.shape[1:]]
-        if None not in known:
-            total = 1
-            for n in known:
-                total *= n or 0
-            rest = 1
-            for n in target:
-                rest *= n if n != -1 else 1
-            target = tuple(total // rest if n == -1 else n for n in target)
-    return (-1, *target)
+        return build.method("unflatten", x, 1, target)
+    total = count_elements(x.shape[1:])
+    if total is not None:  # the size left open is that of the batch
+        target = layer._resolve_target((1, total), "inputs")
+    elif -1 in target:
+        return build.method("unflatten", build.method("flatten", x, 1), 1, target)
+    return build.method("reshape", x, -1, *target)
 
 
 @lowers(Permute)

@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional as F
 
 
-def pad_same(x, kernel, stride, dilation, value=0.0):
+def pad_same(x, kernel: list[int], stride: list[int], dilation: list[int], value: float = 0.0):
     """Pad as "same" in Keras does: ceil(size / stride) outputs, an odd rest at the end."""
-    amounts = []
-    for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation):
+    amounts: list[int] = []
+    for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation):  # noqa: B905
         total = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
         amounts = [total // 2, total - total // 2, *amounts]
     return F.pad(x, amounts, value=value)

@@ -1,0 +1,95 @@
+"""The text of a whole file: docstring, imports, printed helpers and classes."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import PurePath
+
+from torch import nn
+
+from .._core.version import VERSION
+from ..models.base import Model
+from .left_out import describe_left_out
+from .lowering import Lowered
+from .names import clean_text
+from .source import WIDTH, Printer
+
+_INDENT = "    "
+
+
+def print_file(
+    model: Model, lowered: Lowered, *, weights_file: str | None = None, inference: bool = False
+) -> tuple[str, str]:
+    """Return the text of a file, and the name of the model's class in it."""
+    printer = Printer(lowered.module, lowered.class_names)
+    classes = [printer.print_class(one) for one in printer.classes]
+    name = printer.class_names[lowered.module]
+    helpers = printer.print_helpers()
+    body = "\n\n\n".join([*helpers, *classes])
+    lines = [*_describe(model, lowered, inference), *_describe_loading(name, weights_file)]
+    docstring = "\n".join(['"""' + lines[0], *lines[1:], '"""'])
+    return f"{docstring}\n\n{_print_imports(printer, helpers)}\n\n\n{body}\n", name
+
+
+def _print_imports(printer: Printer, helpers: list[str]) -> str:
+    """Return the imports that the text needs, as ruff sorts them."""
+    text = "\n".join(helpers)
+
+    def is_used(name: str) -> bool:
+        return name in printer.uses or f"{name}." in text
+
+    lines = ["import math", ""] if is_used("math") else []
+    lines += ["import torch"] if is_used("torch") else []
+    lines += ["from torch import nn"]
+    lines += ["from torch.nn import functional as F"] if is_used("F") else []
+    return "\n".join(lines)
+
+
+def _describe(model: Model, lowered: Lowered, inference: bool) -> list[str]:
+    """Return the lines that say what the model is."""
+    origin = clean_text(PurePath(model.spec.source).name)
+    purpose = " for inference" if inference else ""
+    first = f"{clean_text(model.name, 40)}{purpose}, written by kerastorch {VERSION} from {origin}."
+    lines = [first[: WIDTH - 3], ""]
+    for one in lowered.inputs:
+        kind = str(one.dtype).removeprefix("torch.")
+        lines.append(f"Input {one.name}: {_format_shape(one.written_shape)} {kind}")
+    lines += [f"Output: {_format_shape(one.written_shape)}" for one in lowered.outputs]
+    left_out = describe_left_out(model)
+    if left_out and not inference:
+        lines += ["", "Left out, since a training loop adds it:"]
+        for sentence in left_out:
+            lines += textwrap.wrap(
+                f"- {sentence}", WIDTH - 4, subsequent_indent="  ", break_on_hyphens=False
+            )
+    norms = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
+    if not inference and any(isinstance(one, norms) for one in lowered.module.modules()):
+        lines += [
+            "",
+            "In training, the running variance is unbiased as in PyTorch: n / (n - 1) of Keras's.",
+        ]
+    return lines
+
+
+def _describe_loading(class_name: str, weights_file: str | None) -> list[str]:
+    """Return the lines that show how to load the weights."""
+    if weights_file is None:
+        return []
+    name = clean_text(weights_file)
+    if name.endswith(".safetensors"):
+        load = [f'load_file("{name}")', "from safetensors.torch import load_file"]
+    else:
+        load = [f'torch.load("{name}")', "import torch"]
+    lines = [
+        load[1],
+        "",
+        f"model = {class_name}()",
+        f"model.load_state_dict({load[0]})",
+        "model.eval()",
+    ]
+    return ["", *(f"{_INDENT}{line}".rstrip() for line in lines)]
+
+
+def _format_shape(shape: tuple[int | None, ...]) -> str:
+    sizes = ["any" if n is None else str(n) for n in shape[1:]]
+    return f"({', '.join(['batch', *sizes])})"
