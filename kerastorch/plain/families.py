@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -172,7 +172,7 @@ def _choose_bases(columns: list[tuple[int, ...]]) -> list[tuple[int, ...]] | Non
     if len(columns) > _MOST_SIZES:
         return None
     for count in range(min(len(columns), _MOST_PARAMETERS) + 1):
-        costs: dict[tuple[tuple[int, ...], ...], int] = {}
+        costs: dict[Iterable[tuple[int, ...]], int] = {}
         for bases in itertools.combinations(columns, count):
             each = [min((_cost(column, base) for base in bases), default=99) for column in columns]
             if max(each, default=0) < 99:
