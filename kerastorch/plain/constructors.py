@@ -9,17 +9,22 @@ from typing import Any
 import torch
 from torch import nn
 
+_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+# Arguments that are the shape of a tensor: (3, 3) is another than 3.
+_SHAPES = ("normalized_shape", "shape")
+
 
 def list_arguments(module: nn.Module) -> dict[str, Any]:
     """Return the value of each argument of a module's constructor."""
     found = {}
     for name, parameter in inspect.signature(type(module)).parameters.items():
-        if name in ("device", "dtype") or parameter.kind is parameter.VAR_KEYWORD:
+        if name in ("device", "dtype") or parameter.kind in _OPEN:
             continue
         value = getattr(module, name)
         if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
             value = value is not None
-        found[name] = _shorten(value)
+        value = tuple(value) if isinstance(value, list) else value
+        found[name] = value if name in _SHAPES and len(value) > 1 else _shorten(value)
     return found
 
 
@@ -43,6 +48,6 @@ def list_constructor_arguments(
 
 def _shorten(value: Any) -> Any:
     """Return one number for a tuple of equal ones, as torch's constructors take it."""
-    if isinstance(value, (tuple, list)) and value and len({*value}) == 1:
+    if isinstance(value, tuple) and len({*value}) == 1:
         return value[0]
-    return tuple(value) if isinstance(value, list) else value
+    return value

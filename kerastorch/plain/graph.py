@@ -78,6 +78,7 @@ class GraphBuilder:
         self.origin: Origin | None = None  # its name in Keras
         self.call_counts: Counter[Any] = Counter()  # how often the model calls each layer
         self._targets: dict[Any, list[str]] = {}  # layer -> the attributes of its modules
+        self._tensors: dict[tuple[Any, str], str] = {}  # layer, name -> the attribute
         self._position = 0  # the number of modules in this call of the layer
         self._lying: dict[fx.Node, Value] = {}  # node -> the same tensor with its axes moved
 
@@ -117,11 +118,15 @@ class GraphBuilder:
 
     def buffer(self, tensor: torch.Tensor, name: str) -> fx.Node:
         """Return a constant tensor: a buffer of the class."""
-        base = f"{self.layer_name}_{name}" if self.layer_name else name
-        target = make_identifier(base, self.taken)
-        self.taken.add(target)
-        self.modules[target] = tensor  # type: ignore[assignment]
-        return self.graph.get_attr(target)
+        return self._add_tensor(tensor, name)
+
+    def parameter(self, tensor: torch.Tensor, name: str) -> fx.Node:
+        """Return a weight of the layer that is in no module: a parameter of the class.
+
+        It has a copy of the tensor, frozen if the layer is.
+        """
+        copied = tensor.detach().clone(memory_format=torch.contiguous_format)
+        return self._add_tensor(nn.Parameter(copied, requires_grad=self.layer.trainable), name)
 
     def refuse(self, reason: str) -> NoReturn:
         """Say why the layer has no plain form."""
@@ -141,6 +146,17 @@ class GraphBuilder:
         """Print a comment on the line that makes the module whose output a value is."""
         value.node.meta["module_comment"] = text
         return value
+
+    def _add_tensor(self, tensor: torch.Tensor, name: str) -> fx.Node:
+        known = self._tensors.get((self.layer, name))
+        if known is not None and self.layer is not None:
+            return self.graph.get_attr(known)
+        base = f"{self.layer_name}_{name}" if self.layer_name else name
+        target = make_identifier(base, self.taken)
+        self.taken.add(target)
+        self.modules[target] = tensor  # type: ignore[assignment]
+        self._tensors[self.layer, name] = target
+        return self.graph.get_attr(target)
 
     # Where the axes lie
 

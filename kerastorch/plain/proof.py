@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 from torch.utils import _pytree
 
 from ..models.base import Model
 from .constructors import list_constructor_arguments
+from .lora import merge_lora
 from .lowering import Lowered
 from .printed import modules as printed_modules
 from .written_module import make_module, run_text
@@ -130,12 +130,13 @@ def _list_inside(module: fx.GraphModule, inputs: Sequence[Any], numbers: Iterato
                 values[node] = yield from _list_inside(part, args, numbers)
                 args = [values[node]]
             continue
+        if node.op == "get_attr":  # the tracer has one for each use
+            tensor = _get_tensor(module, str(node.target))
+            values[node] = "tensor", tuple(tensor.shape), tensor.dtype
+            continue
         values[node] = "value", next(numbers)
         if inner is not None:
             yield type(inner).__name__, list_constructor_arguments(inner), args, kwargs
-        elif node.op == "get_attr":
-            tensor = _get_tensor(module, str(node.target))
-            yield "tensor", tuple(tensor.shape), tensor.dtype
         else:
             yield node.op, getattr(node.target, "__name__", node.target), args, kwargs
     raise AssertionError("a graph has an output")
@@ -150,10 +151,13 @@ def _get_tensor(module: nn.Module, path: str) -> Tensor:
 def _complete_arguments(node: fx.Node) -> tuple[Any, Any]:
     """Return the arguments of a node, those of a Python function by name and with its defaults."""
     if node.op == "call_function":
-        name = getattr(node.target, "__name__", "")
-        called: Any = getattr(functional, f"_{name}", node.target)  # of max_pool2d and the like
+        function: Any = node.target
+        # Such as `F.max_pool2d`, which chooses between two functions of one signature.
+        function = torch._jit_internal.boolean_dispatched.get(function, {}).get(
+            "if_false", function
+        )
         with suppress(ValueError):  # functions of C++ have no signature
-            bound = inspect.signature(called).bind(*node.args, **node.kwargs)
+            bound = inspect.signature(function).bind(*node.args, **node.kwargs)
             bound.apply_defaults()
             return (), bound.arguments
     return node.args, node.kwargs
@@ -163,7 +167,7 @@ def compare_outputs(
     model: Model, lowered: Lowered, written: nn.Module
 ) -> Iterator[tuple[int, float]]:
     """Compare outputs in double precision; yield the open size and the difference of each."""
-    reference = copy.deepcopy(model).double().eval()
+    reference = merge_lora(copy.deepcopy(model)).double().eval()
     for size in _find_open_sizes(reference, lowered):
         for number, (batch, scale) in enumerate(_BATCHES):
             inputs = make_inputs(lowered, batch, size, scale, seed=number)

@@ -114,12 +114,7 @@ class Printer:
                 continue
             seen.add(node.target)
             if node.op == "get_attr":
-                tensor = module.get_buffer(node.target)
-                self.uses.add("torch")
-                dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
-                shape = format_literal(tuple(tensor.shape))
-                name = format_literal(node.target)
-                yield f"self.register_buffer({name}, torch.zeros({shape}{dtype}))"
+                yield from self.print_tensor(node.target, getattr(module, node.target))
                 continue
             family = _get_family(module)
             expressions = {} if family is None else family.get_expressions(node.target)
@@ -127,6 +122,17 @@ class Printer:
             lines = self.print_module(node.target, called, expressions)
             comment = self.take_comment(node.meta.get("module_comment"))
             yield from add_comment(lines, comment, 8)
+
+    def print_tensor(self, target: str, tensor: torch.Tensor) -> Iterator[str]:
+        """Yield the lines that make a parameter or a buffer."""
+        self.uses.add("torch")
+        dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
+        made = f"torch.zeros({', '.join(map(str, tensor.shape)) or '()'}{dtype})"
+        if isinstance(tensor, nn.Parameter):
+            frozen = "" if tensor.requires_grad else ", requires_grad=False"
+            yield f"self.{target} = nn.Parameter({made}{frozen})"
+        else:
+            yield f"self.register_buffer({format_literal(target)}, {made})"
 
     def print_module(
         self, target: str, module: nn.Module, expressions: Mapping[str, str]
@@ -206,11 +212,12 @@ class Printer:
 
     def name_function(self, function: Callable[..., Any]) -> str:
         """Return how the text names a function."""
-        name: str = function.__name__
-        if getattr(function, "__module__", "").startswith(printed.__name__):
+        if (getattr(function, "__module__", None) or "").startswith(printed.__name__):
             return self.name_helper(function)
         for prefix, namespace in (("F", F), ("torch", torch), ("torch.linalg", torch.linalg)):
-            if getattr(namespace, name, None) is function:
+            own = [function.__name__, *vars(namespace)]  # F.logsigmoid has another name of its own
+            name = next((one for one in own if getattr(namespace, one, None) is function), None)
+            if name is not None:
                 self.uses.add(prefix.split(".")[0])
                 return f"{prefix}.{name}"
         raise TypeError(f"no name for {function!r}")

@@ -11,6 +11,7 @@ from torch import Tensor
 from kerastorch.models.base import Model
 from kerastorch.models.build import build_model
 from kerastorch.plain.api import to_source
+from kerastorch.plain.lora import merge_lora
 from kerastorch.plain.proof import measure
 from kerastorch.plain.written_module import make_module
 from kerastorch.saving.configs.parse import parse_model_config
@@ -54,7 +55,7 @@ def assert_plain(model: Model, inputs: list[Tensor], **options: Any) -> str:
     source = to_source(model, **options)
     plain = make_module(source.text, source.class_name).double()
     plain.load_state_dict(source.state)
-    reference = copy.deepcopy(model).double()
+    reference = merge_lora(copy.deepcopy(model)).double()
     plain.eval()
     inputs = [x.double() if x.is_floating_point() else x for x in inputs]
     with torch.no_grad():

@@ -8,3 +8,4 @@ from . import normalization as normalization
 from . import pooling as pooling
 from . import preprocessing as preprocessing
 from . import reshaping as reshaping
+from . import resizing as resizing

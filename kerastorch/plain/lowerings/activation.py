@@ -8,14 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from ... import activations
 from ...activations.functions import ELEMENTWISE
 from ...layers.activation.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
+from ...layers.activation.prelu import PReLU
 from ..graph import GraphBuilder, Value
 from ..printed import functions as printed
 from ..registry import lowers
+from .axes import find_axes, find_axis
 
 # Keras's functions with their default arguments -> a function of torch, and keyword arguments.
 _FUNCTIONS: dict[Callable[..., Any], tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -125,17 +128,46 @@ def lower_elu(build: GraphBuilder, layer: ELU, x: Value) -> Value:
     return apply_elementwise(build, F.elu, x, **_unless(1.0, alpha=layer.alpha))
 
 
-@lowers(Softmax, takes_masks=True)
+@lowers(Softmax, layout="any", takes_masks=True)
 def lower_softmax(build: GraphBuilder, layer: Softmax, x: Value) -> Value:
-    """Softmax over one axis."""
+    """Softmax over one or several axes."""
     if x.mask is not None:
         build.refuse("its input has a mask")
-    axis: Any = layer.axis
-    if isinstance(axis, (list, tuple)) and len(axis) == 1:
-        (axis,) = axis
-    if not isinstance(axis, int):
-        build.refuse("it is over several axes")
-    return build.function(F.softmax, x, dim=axis)
+    return apply_softmax(build, x, layer.axis)
+
+
+def apply_softmax(build: GraphBuilder, x: Value, axis: Any, *, log: bool = False) -> Value:
+    """Apply the softmax, or its logarithm, over an axis, several, or all (None)."""
+    if x.flattened is not None:
+        x = build.as_in_keras(x)
+    axes = range(x.rank) if axis is None else axis if isinstance(axis, (list, tuple)) else [axis]
+    if len(axes) == 1:
+        function = F.log_softmax if log else F.softmax
+        dim = axes[0] if not x.moved and axes[0] == -1 else find_axis(x, axes[0])
+        return build.function(function, x, dim=dim)
+    total = build.method("logsumexp", x, find_axes(x, axes), keepdim=True)
+    y = build.function(operator.sub, x, total)
+    return y if log else build.function(torch.exp, y)
+
+
+@lowers(PReLU, layout="any")
+def lower_prelu(build: GraphBuilder, layer: PReLU, x: Value) -> Value:
+    """PReLU; `nn.PReLU` where only the channels have slopes of their own."""
+    if x.flattened is not None:
+        x = build.as_in_keras(x)
+    alpha = layer.alpha.detach()
+    channels = alpha.shape[-1]
+    if alpha.numel() == channels and (x.moved or x.rank == 2):
+        prelu = nn.PReLU(channels, device="meta")
+        prelu.weight = nn.Parameter(alpha.flatten().clone(), requires_grad=layer.trainable)
+        y = build.module(prelu, x)
+        return build.comment(y, "where x is 0, the gradient is 0 in Keras")
+    if x.moved:
+        alpha = alpha.movedim(-1, 0)
+    slope = build.parameter(alpha, "alpha")
+    below = build.function(F.relu, build.function(operator.neg, x))
+    scaled = build.function(operator.mul, below, slope)
+    return build.function(operator.sub, build.function(F.relu, x), scaled)
 
 
 def _unless(default: Any, **options: Any) -> dict[str, Any]:

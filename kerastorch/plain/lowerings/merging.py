@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
+from ... import config
 from ...layers.merging.concatenate import Concatenate
+from ...layers.merging.dot import Dot
 from ...layers.merging.merge import Add, Average, Maximum, Minimum, Multiply, Subtract
 from ..graph import GraphBuilder, Value
 from ..registry import lowers
+from .axes import find_axis
 
 _FUNCTIONS: dict[type, Callable[..., Any]] = {
     Add: operator.add,
@@ -27,20 +32,53 @@ _FUNCTIONS: dict[type, Callable[..., Any]] = {
 @lowers(*_FUNCTIONS, layout="any")
 def lower_merge(build: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
     """Add, Multiply and the like, from the left to the right."""
-    if len({x.rank for x in inputs}) > 1:
-        build.refuse("its inputs have different numbers of axes")
     function = _FUNCTIONS[type(layer)]
-    y = reduce(lambda a, b: build.function(function, a, b), build.as_alike(inputs))
+    y = reduce(lambda a, b: build.function(function, a, b), _align(build, inputs))
     if type(layer) is Average:
         y = build.function(operator.truediv, y, len(inputs))
     return y
+
+
+def _align(build: GraphBuilder, inputs: list[Value]) -> list[Value]:
+    """Return the inputs in one order of the axes; axes that one lacks come after its batch."""
+    rank = max(x.rank for x in inputs)
+    moved = any(x.moved and x.rank == rank for x in inputs)
+    inputs = [(build.as_channels_second if moved else build.as_in_keras)(x) for x in inputs]
+    return [_insert_axes(build, x, rank, moved) for x in inputs]
+
+
+def _insert_axes(build: GraphBuilder, x: Value, rank: int, moved: bool) -> Value:
+    missing = (None,) * (rank - x.rank)
+    if not missing:
+        return x
+    kept = [slice(None)] * (2 if moved and x.rank > 1 else 1)
+    return replace(build.function(operator.getitem, x, (*kept, *missing)), moved=moved)
 
 
 @lowers(Concatenate, layout="any")
 def lower_concatenate(build: GraphBuilder, layer: Concatenate, inputs: list[Value]) -> Value:
     """Concatenation along an axis."""
     values = build.as_alike(inputs)
-    axis = layer.axis % values[0].rank
-    if values[0].moved:
-        axis = 1 if axis == values[0].rank - 1 else axis + (axis > 0)
-    return build.function(torch.cat, values, dim=axis)
+    return build.function(torch.cat, values, dim=find_axis(values[0], layer.axis))
+
+
+@lowers(Dot)
+def lower_dot(build: GraphBuilder, layer: Dot, inputs: list[Value]) -> Value:
+    """The dot products along one axis of each input."""
+    axes = layer._find_axes([x.shape for x in inputs])
+    if layer.normalize:
+        options = {"eps": config.epsilon()}
+        inputs = [
+            build.function(F.normalize, x, dim=axis, **options)
+            for x, axis in zip(inputs, axes, strict=True)
+        ]
+    if all(x.rank == 2 for x in inputs):
+        product = build.function(operator.mul, *inputs)
+        return build.method("sum", product, 1, keepdim=True)
+    letters = iter("cdefghijklm")
+    terms = []
+    for x, axis in zip(inputs, axes, strict=True):
+        terms.append(["b", *("a" if n == axis else next(letters) for n in range(1, x.rank))])
+    result = [letter for term in terms for letter in term if letter not in "ab"]
+    equation = f"{','.join(map(''.join, terms))}->b{''.join(result)}"
+    return build.function(torch.einsum, equation, *inputs)

@@ -19,15 +19,15 @@ def get_sizes(layer: Any, x: Value) -> tuple[int | None, ...]:
     return x.shape[2:] if layer.data_format == "channels_first" else x.shape[1:-1]
 
 
+def shorten(values: Integers) -> int | Integers:
+    """Return one number for a tuple of equal ones, as torch's functions take it."""
+    return values[0] if len({*values}) == 1 else values
+
+
 def pad_input(
-    build: GraphBuilder,
-    layer: Any,
-    x: Value,
-    padding: str,
-    window: tuple[Integers, Integers, Integers],
-    value: float = 0.0,
+    build: GraphBuilder, layer: Any, x: Value, padding: str, window: tuple[Integers, ...]
 ) -> tuple[Value, Integers]:
-    """Return the padded input and the padding that is left to the operation itself.
+    """Return the input padded with zeros, and the padding that is left to the module itself.
 
     `window` is kernel size, strides and dilation.
     """
@@ -36,24 +36,21 @@ def pad_input(
         return x, fixed
     sizes = get_sizes(layer, x)
     none = (0,) * len(sizes)
-    options = {} if value == 0 else {"value": value}
     depends = padding == "same" and max(window[1]) > 1
     if depends and (None in sizes or build.is_shared):
-        if value == float("-inf"):
-            build.refuse("its padding depends on the size of the input, which is open")
-        return build.function(printed.pad_same, x, *window, **options), none
+        return build.function(printed.pad_same, x, *window), none
     known: Any = tuple(1 if n is None else n for n in sizes)
     sides = padding_per_axis(padding, known, *window)
     if all(before == after for before, after in sides):
         return x, tuple(after for _, after in sides)
-    padded = pad_sides(build, x, sides, **options)
+    padded = pad_sides(build, x, sides)
     return build.comment(padded, "Keras pads an odd rest at the end"), none
 
 
 def pad_sides(
     build: GraphBuilder, x: Value, sides: Sequence[tuple[int, int]], **options: Any
 ) -> Value:
-    """Pad, or crop by negative amounts, the spatial axes of a tensor with channels as axis 1."""
+    """Pad the spatial axes of a tensor with channels as axis 1."""
     amounts = to_f_pad_order(list(sides))
     while len(amounts) > 2 and amounts[-2:] == [0, 0]:
         del amounts[-2:]

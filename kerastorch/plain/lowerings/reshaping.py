@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
 from typing import Any
+
+from torch.nn import functional as F
 
 from ...layers.reshaping.padding import (
     Cropping1D,
@@ -14,9 +17,17 @@ from ...layers.reshaping.padding import (
     ZeroPadding3D,
 )
 from ...layers.reshaping.reshape import Flatten, Permute, RepeatVector, Reshape
+from ...layers.reshaping.upsampling import (
+    UpSampling1D,
+    UpSampling2D,
+    UpSampling3D,
+    _repeating_modes,
+)
 from ..graph import GraphBuilder, Value, count_elements
 from ..registry import lowers
-from .padding import pad_sides
+from .axes import slice_last
+from .padding import pad_sides, shorten
+from .resizing import resample
 
 
 @lowers(Flatten, layout="any")
@@ -37,11 +48,16 @@ def lower_flatten(build: GraphBuilder, layer: Flatten, x: Value) -> Value:
     return build.method("flatten", x, 1)
 
 
-@lowers(Reshape)
+@lowers(Reshape, layout="any")
 def lower_reshape(build: GraphBuilder, layer: Reshape, x: Value) -> Value:
-    """Reshaping, in Keras's order of the axes."""
+    """Reshaping, in Keras's order of the axes; features become the channels of one position."""
     target = tuple(-1 if n is None else n for n in layer.target_shape)
-    if x.rank == 2:
+    ones = len(target) - 1
+    if x.rank == 2 and x.flattened is None and ones and set(target[:-1]) == {1}:
+        axes = (slice(None), slice(None), *(None,) * ones)
+        return replace(build.function(operator.getitem, x, axes), moved=True)
+    x = build.as_in_keras(x)
+    if x.rank == 2 and target:
         return build.method("unflatten", x, 1, target)
     total = count_elements(x.shape[1:])
     if total is not None:  # the size left open is that of the batch
@@ -66,12 +82,29 @@ def lower_repeat_vector(build: GraphBuilder, layer: RepeatVector, x: Value) -> V
 @lowers(ZeroPadding1D, ZeroPadding2D, ZeroPadding3D, layout="channels_second")
 def lower_zero_padding(build: GraphBuilder, layer: Any, x: Value) -> Value:
     """Padding of the spatial axes by zeros."""
-    sides = [layer.padding] if layer.rank == 1 else layer.padding
-    return replace(pad_sides(build, x, sides), nonnegative=x.nonnegative)
+    return replace(pad_sides(build, x, layer._sides), nonnegative=x.nonnegative)
 
 
 @lowers(Cropping1D, Cropping2D, Cropping3D, layout="channels_second")
 def lower_cropping(build: GraphBuilder, layer: Any, x: Value) -> Value:
     """Cropping of the spatial axes."""
-    sides = [layer.cropping] if layer.rank == 1 else layer.cropping
-    return pad_sides(build, x, [(-before, -after) for before, after in sides])
+    return replace(slice_last(build, x, layer._sides), nonnegative=x.nonnegative)
+
+
+@lowers(UpSampling1D, UpSampling2D, UpSampling3D, layout="channels_second")
+def lower_upsampling(build: GraphBuilder, layer: Any, x: Value) -> Value:
+    """Repetition of rows and columns, or interpolation between the centers of the pixels."""
+    factors, mode = layer._factors, getattr(layer, "interpolation", "nearest")
+    if mode == "nearest":
+        (mode, *_) = _repeating_modes(factors)
+        options = {} if mode == "nearest" else {"mode": mode}
+        y = build.function(F.interpolate, x, scale_factor=shorten(factors), **options)
+        return replace(y, nonnegative=x.nonnegative)
+    if mode == "bilinear":
+        return build.function(F.interpolate, x, scale_factor=shorten(factors), mode=mode)
+    sizes = x.shape[2:] if layer.data_format == "channels_first" else x.shape[1:-1]
+    new: list[Any] = []
+    for axis, (n, factor) in enumerate(zip(sizes, factors, strict=True), 2):
+        live = n or build.method("size", x, axis)
+        new.append(live * factor if n else build.function(operator.mul, live, factor))
+    return resample(build, x, mode, new)

@@ -5,6 +5,15 @@ from __future__ import annotations
 from torch import nn
 
 
+class OnlyInEvaluation(nn.Module):
+    """Stands for a Keras layer that changes images at random in training."""
+
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError("Augment the images before the model, and call eval() of this.")
+        return x
+
+
 class FrozenBatchNorm1d(nn.BatchNorm1d):
     """Normalizes by the moving statistics in training, too: Keras does where a layer is frozen."""
 
