@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from .._core.errors import argument_error
 from ..models.base import Model
 from . import lowerings as lowerings
-from .blocks import arrange
+from .blocks.arrange import arrange
 from .file_text import print_file
 from .fold import fold_for_inference
 from .lowering import lower_model

@@ -12,8 +12,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from . import printed
+from .blocks.families import DEFAULTS, BlockCall, Family, find_progression, is_option
 from .constructors import list_constructor_arguments
-from .families import DEFAULTS, BlockCall, Family, find_progression, is_option
 from .names import format_literal, make_class_name
 
 WIDTH = 100

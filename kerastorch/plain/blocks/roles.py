@@ -13,8 +13,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from .graph import Origin
-from .names import clean_text, make_identifier
+from ..graph import Origin
+from ..names import clean_text, make_identifier
 
 _DOC_WIDTH = 90
 _LONGEST_NAME = 160  # characters of a name that are looked at

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from torch import fx, nn
 
-from .constructors import list_arguments
-from .names import format_literal
+from ..constructors import list_arguments
+from ..names import format_literal
 
 _MOST_PARAMETERS = 5
 _MOST_SIZES = 10  # different columns of sizes that are compared

@@ -1,0 +1,209 @@
+"""The search for repeated regions of a graph: by Keras's names, and by structure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import fx, nn
+from torch.nn import functional as F
+
+from ..source import STARTING_FUNCTIONS, STARTS
+from .families import Leaf, describe, unify
+from .order import Item, is_read_outside, iterate_chains
+from .roles import Region, get_words
+
+_MOST_WORDS = 6  # of a name that may say which block a layer is in
+_LONGEST_PHRASE = 12  # steps of a repeated phrase
+_MOST_STEPS = 4000  # of a graph that is searched for repeated phrases
+
+
+@dataclass
+class Group:
+    """Regions of one structure."""
+
+    lines: int  # of a class of it
+    regions: list[Region] = field(default_factory=list)
+    leaves: list[list[Leaf]] = field(default_factory=list)  # of each region
+
+    @property
+    def saving(self) -> int:
+        """How many lines the class saves, less what a further class costs its reader."""
+        return (len(self.regions) - 1) * self.lines - (12 + 2 * len(self.regions))
+
+
+class Search:
+    """Looks for regions of equal structure in a graph."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        self.module = module
+        self.calls: defaultdict[Any, int] = defaultdict(int)
+        for node in module.graph.nodes:
+            if node.op == "call_module":
+                self.calls[module.get_submodule(node.target)] += 1
+
+    def find_groups(self, chain: list[Item]) -> list[Group]:
+        """Return the groups that names show, and then those of repeated phrases."""
+        groups = self.find_named(chain)
+        return groups + self.find_phrases([*iterate_chains(chain)], groups)
+
+    def find_named(self, chain: list[Item]) -> list[Group]:
+        """Return the groups by the first words of Keras's names, of as many as save most."""
+        best: list[Group] = []
+        for count in range(1, _MOST_WORDS + 1):
+            found = _split_by_words(chain, count)
+            groups = self.select(found, vary_kernels=True)
+            if sum(one.saving for one in groups) > sum(one.saving for one in best):
+                best = groups
+        return best
+
+    def find_phrases(self, chains: list[list[Item]], groups: list[Group]) -> list[Group]:
+        """Return the groups of what is repeated in chains, outside the groups that are known."""
+        taken = {node for group in groups for region in group.regions for node in region.nodes}
+        found: list[Group] = []
+        if sum(map(len, chains)) > _MOST_STEPS:
+            return found
+        while True:
+            steps = [run for chain in chains for run in self.split_steps(chain, taken)]
+            candidates: list[Group] = []
+            for length in range(1, _LONGEST_PHRASE + 1):
+                for regions in _find_repeats(steps, length):
+                    candidates += self.select(regions, vary_kernels=False)
+            best = max(candidates, key=lambda one: one.saving, default=None)
+            if best is None:
+                return found
+            found.append(best)
+            taken.update(node for region in best.regions for node in region.nodes)
+
+    def split_steps(
+        self, chain: list[Item], taken: set[fx.Node]
+    ) -> list[list[tuple[str, list[fx.Node]]]]:
+        """Return runs of steps that are in no block: the structure and the operations of each.
+
+        What only follows up, such as a normalization or an activation, joins the step before.
+        """
+        runs: list[list[list[fx.Node]]] = [[]]
+        for item in chain:
+            if not taken.isdisjoint(item.nodes):
+                runs.append([])
+            elif runs[-1] and len(item.nodes) == 1 and self.is_follower(item.nodes[0]):
+                runs[-1][-1] += item.nodes
+            else:
+                runs[-1].append([*item.nodes])
+        return [
+            [(describe(step, self.module, vary_kernels=False)[0], step) for step in run]
+            for run in runs
+            if run
+        ]
+
+    def is_follower(self, node: fx.Node) -> bool:
+        """Return whether an operation only follows up."""
+        if node.op == "call_module":
+            return not _is_weighted(self.module.get_submodule(str(node.target)))
+        return node.target is not F.pad and node.op != "get_attr"
+
+    def select(self, regions: list[Region], *, vary_kernels: bool) -> list[Group]:
+        """Return the groups of regions that are worth a class, those that save most first."""
+        by_structure: dict[str, Group] = {}
+        for region in regions:
+            if self.may_be_block(region.nodes):
+                text, leaves = describe(region.nodes, self.module, vary_kernels=vary_kernels)
+                group = by_structure.setdefault(text, Group(self.count_lines(region.nodes)))
+                group.regions.append(region)
+                group.leaves.append(leaves)
+        groups = [one for one in by_structure.values() if one.saving >= 0]
+        taken: set[fx.Node] = set()
+        found = []
+        for group in sorted(groups, key=lambda one: -one.saving):
+            nodes = [node for region in group.regions for node in region.nodes]
+            if taken.isdisjoint(nodes) and unify(group.leaves) is not None:
+                taken.update(nodes)
+                found.append(group)
+        return found
+
+    def count_lines(self, nodes: Iterable[fx.Node]) -> int:
+        """Return about how many lines operations take: their modules', and those of `forward`."""
+        lines = 1
+        for node in nodes:
+            lines += node.target in STARTING_FUNCTIONS
+            if node.op == "call_module":
+                lines += 1 + isinstance(self.module.get_submodule(str(node.target)), STARTS)
+        return lines
+
+    def may_be_block(self, nodes: list[fx.Node]) -> bool:
+        """Return whether operations have one input, one output, and weights of their own."""
+        inside = set(nodes)
+        values = {value for node in nodes for value in node.all_input_nodes} - inside
+        ends = [node for node in nodes if is_read_outside(node, inside)]
+        called = [
+            self.module.get_submodule(str(node.target))
+            for node in nodes
+            if node.op == "call_module"
+        ]
+        return (
+            len(values) == 1
+            and all(value.op != "get_attr" for value in values)
+            and ends == [nodes[-1]]
+            and all(self.calls[one] == 1 for one in called)
+            and not any(isinstance(one, fx.GraphModule) for one in called)
+            and sum(map(_is_weighted, called)) >= 2
+        )
+
+
+def _is_weighted(module: nn.Module) -> bool:
+    """Return whether a module has weights, and is no normalization."""
+    return "Norm" not in type(module).__name__ and any(True for _ in module.parameters())
+
+
+def _split_by_words(chain: list[Item], count: int) -> list[Region]:
+    """Return the regions of a chain whose layers' names begin with the same words.
+
+    Layers to which Keras gave their names join what is before, unless they have weights.
+    """
+    regions: list[Region] = []
+    current: Region | None = None
+    for item in chain:
+        keys = {words[:count] for node in item.nodes if (words := get_words(node)) is not None}
+        key = keys.pop() if len(keys) == 1 else None
+        if not keys and key is None and len(item.nodes) == 1 and item.nodes[0].op != "call_module":
+            if current is not None:
+                current.nodes += item.nodes
+            continue
+        if key is None or len(key) < count or not any(map(str.isdigit, key[-1])):
+            current = None
+            for branch in item.branches:
+                regions += _split_by_words(branch, count)
+        elif current is not None and current.prefix == key:
+            current.nodes += item.nodes
+        else:
+            current = Region([*item.nodes], key)
+            regions.append(current)
+    return regions
+
+
+def _find_repeats(runs: list[list[tuple[str, list[fx.Node]]]], length: int) -> list[list[Region]]:
+    """Return the occurrences of each phrase of a length that is no repetition of a shorter one."""
+    found: defaultdict[tuple[str, ...], list[Region]] = defaultdict(list)
+    for run in runs:
+        ends: dict[tuple[str, ...], int] = {}  # phrase -> where its last occurrence ends
+        for start in range(len(run) - length + 1):
+            phrase = tuple(text for text, _ in run[start : start + length])
+            if ends.get(phrase, 0) <= start:
+                ends[phrase] = start + length
+                nodes = [node for _, step in run[start : start + length] for node in step]
+                found[phrase].append(Region(nodes))
+    return [
+        regions
+        for phrase, regions in found.items()
+        if len(regions) > 1 and not _is_repetition(phrase)
+    ]
+
+
+def _is_repetition(phrase: tuple[str, ...]) -> bool:
+    length = len(phrase)
+    return any(
+        length % part == 0 and phrase == phrase[:part] * (length // part)
+        for part in range(1, length)
+    )
