@@ -11,7 +11,7 @@ from torch import nn
 
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 # Arguments that are the shape of a tensor: (3, 3) is another than 3.
-_SHAPES = ("normalized_shape", "shape")
+_SHAPES = ("normalized_shape", "shape", "noise_shape")
 
 
 def list_arguments(module: nn.Module) -> dict[str, Any]:
@@ -21,6 +21,9 @@ def list_arguments(module: nn.Module) -> dict[str, Any]:
         if name in ("device", "dtype") or parameter.kind in _OPEN:
             continue
         value = getattr(module, name)
+        is_affine = getattr(module, "affine", getattr(module, "elementwise_affine", True))
+        if name == "bias" and not is_affine:
+            continue
         if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
             value = value is not None
         value = tuple(value) if isinstance(value, list) else value

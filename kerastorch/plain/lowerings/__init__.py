@@ -7,5 +7,7 @@ from . import merging as merging
 from . import normalization as normalization
 from . import pooling as pooling
 from . import preprocessing as preprocessing
+from . import regularization as regularization
 from . import reshaping as reshaping
 from . import resizing as resizing
+from . import wrappers as wrappers

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from ... import config
+from ...layers.applications.inception_resnet import CustomScaleLayer
 from ...layers.merging.concatenate import Concatenate
 from ...layers.merging.dot import Dot
 from ...layers.merging.merge import Add, Average, Maximum, Minimum, Multiply, Subtract
@@ -53,6 +54,13 @@ def _insert_axes(build: GraphBuilder, x: Value, rank: int, moved: bool) -> Value
         return x
     kept = [slice(None)] * (2 if moved and x.rank > 1 else 1)
     return replace(build.function(operator.getitem, x, (*kept, *missing)), moved=moved)
+
+
+@lowers(CustomScaleLayer, layout="any")
+def lower_custom_scale(build: GraphBuilder, layer: CustomScaleLayer, inputs: list[Value]) -> Value:
+    """The first input plus a multiple of the second."""
+    first, second = build.as_alike(inputs)
+    return build.function(operator.add, first, build.function(operator.mul, second, layer.scale))
 
 
 @lowers(Concatenate, layout="any")

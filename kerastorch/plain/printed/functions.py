@@ -15,6 +15,15 @@ def pad_same(x, kernel: list[int], stride: list[int], dilation: list[int], value
     return F.pad(x, amounts, value=value)
 
 
+def auto_contrast(x, least, most):
+    """Stretch the values of each channel of images with channels last over the whole range."""
+    y = (x - least) / (most - least) * 255.0
+    low, high = y.amin((1, 2), keepdim=True), y.amax((1, 2), keepdim=True)
+    y = ((y - low) * (255.0 / (high - low))).clamp(0.0, 255.0)
+    y = y / 255.0 * (most - least) + least
+    return torch.where(y.isnan(), x, y)  # a channel of one value
+
+
 def hard_sigmoid_keras2(x):
     """The hard_sigmoid of Keras 1 and 2, whose slope is 0.2."""
     return torch.clamp(0.2 * x + 0.5, 0.0, 1.0)
