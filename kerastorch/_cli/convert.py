@@ -66,7 +66,7 @@ def convert(
     The output, whose suffix is one of FORMATS, is replaced atomically; its bytes depend on the
     source only. The default reference is the recording next to the source, if present.
     """
-    save = _save_pt if output.suffix == ".pt" else _get_safetensors_writer()
+    save = get_writer(output.suffix)
     model = load_model(source, weights=weights, progress=progress)
     recorded = reference or find_recording(source)
     comparison = None if recorded is None else compare(model, recorded)
@@ -82,6 +82,11 @@ def find_recording(source: Path) -> Path | None:
     stem = source.name.removesuffix(source.suffix).removesuffix(".weights")
     path = source.with_name(f"{stem}.reference.npz")
     return path if path.is_file() else None
+
+
+def get_writer(suffix: str) -> Callable[[_State, Path], None]:
+    """Return the function that writes a state dict to a file with a suffix of FORMATS."""
+    return _save_pt if suffix == ".pt" else _get_safetensors_writer()
 
 
 def _save_pt(state: _State, path: Path) -> None:

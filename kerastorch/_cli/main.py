@@ -13,12 +13,17 @@ from typing import Any
 
 from .._core import arguments as arguments_module
 from .._core.version import VERSION
+from ..plain.api import LAYOUTS
+from ..plain.proof import ProofError
 from .convert import FORMATS, Conversion, convert
 from .inspect_file import FileSummary, inspect
 from .streams import flush_errors, is_terminal, print_error, print_output, reserve_descriptors
+from .write_code import CODE, WrittenCode, write_code
 
 REFUSED, USAGE, DIFFERS, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 BIG = 50_000_000  # bytes; larger files get a progress bar
+_SUFFIXES = f"{', '.join(FORMATS)} for the state dict, {CODE} for PyTorch code"
+_OF_CODE = ("layout", "inference", "class_name", "weights_format")  # options
 _REFUSALS = (OSError, ValueError, TypeError, ImportError, MemoryError, RuntimeError)
 
 
@@ -26,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`, by default `sys.argv[1:]`, and return its exit code.
 
     The code is 0 on success, 1 if a file is refused or the output cannot be written, 2 for wrong
-    usage, 3 if the values differ from the reference, 130 if interrupted, and 141 if the reader of
+    usage, 3 if the values differ from the reference or the code from the model, 130 if interrupted, and 141 if the reader of
     the output stops. `convert` completes its file even if its report cannot be printed.
     """
     try:
@@ -68,13 +73,14 @@ def _make_parser() -> argparse.ArgumentParser:
     inspecting.add_argument("file", type=_path, help="a .keras, .h5, .npz or .json file")
     text = (
         "Load a model, compare it with a recorded reference if there is one, and write its state "
-        "dict. Exit codes: 1 refused, or the report cannot be printed; 2 usage; 3 the values "
-        "differ."
+        "dict, or its PyTorch code with the state dict beside it. Exit codes: 1 refused, or the "
+        "report cannot be printed; 2 usage; 3 the values differ."
     )
-    converting = commands.add_parser("convert", help="write a model's state dict", description=text)
+    about = "write a model's state dict or PyTorch code"
+    converting = commands.add_parser("convert", help=about, description=text)
     converting.add_argument("file", type=_path, help="a .keras or .h5 file of a complete model")
     converting.add_argument(
-        "-o", "--output", type=_path, required=True, help=f"what to write: {' or '.join(FORMATS)}"
+        "-o", "--output", type=_path, required=True, help=f"what to write: {_SUFFIXES}"
     )
     converting.add_argument("--weights", type=_path, help="the file of the weights, if not FILE")
     text = (
@@ -83,6 +89,14 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     converting.add_argument("--reference", type=_path, help=text)
     converting.add_argument("--force", action="store_true", help="overwrite the output")
+    code = converting.add_argument_group(f"options of a {CODE} output")
+    text = "how images are passed: channels_last as in Keras (the default), channels_first"
+    code.add_argument("--layout", choices=LAYOUTS, help=text)
+    text = "fold batch normalization, without dropout: for evaluation alone"
+    code.add_argument("--inference", action="store_true", default=None, help=text)
+    code.add_argument("--class-name", help="the name of the class, by default the model's")
+    text = "the format of the weights beside the code: safetensors (the default) or pt"
+    code.add_argument("--weights-format", choices=("safetensors", "pt"), help=text)
     for command in (inspecting, converting):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -95,20 +109,46 @@ def _path(text: str) -> Path:
 
 
 def _convert(given: argparse.Namespace) -> int:
-    if given.output.suffix not in FORMATS:
-        return _report_error(f"{given.output}: must end in {' or '.join(FORMATS)}.", USAGE)
-    if given.output.is_dir():
-        return _report_error(f"{given.output}: is a directory. Name a file.", USAGE)
-    if given.output.exists() and not given.force:
-        return _report_error(f"{given.output}: already exists. Use --force to replace it.", USAGE)
+    is_code = given.output.suffix == CODE
+    if not is_code and given.output.suffix not in FORMATS:
+        return _report_error(f"{given.output}: must end in {_SUFFIXES}.", USAGE)
+    for option in _OF_CODE:
+        if not is_code and getattr(given, option) is not None:
+            name = option.replace("_", "-")
+            return _report_error(f"--{name}: only code has it. Write to a {CODE} file.", USAGE)
+    outputs = [given.output]
+    if is_code:
+        outputs.append(given.output.with_suffix(f".{given.weights_format or 'safetensors'}"))
+    for output in outputs:
+        if output.is_dir():
+            return _report_error(f"{output}: is a directory. Name a file.", USAGE)
+        if output.exists() and not given.force:
+            return _report_error(f"{output}: already exists. Use --force to replace it.", USAGE)
     quiet = given.json or not is_terminal(sys.stderr)
+    conversion: Conversion | WrittenCode
     with _open_progress_bar(given.weights or given.file, quiet) as bar:
         progress = None if bar is None else bar.update
-        conversion = convert(given.file, given.output, given.weights, given.reference, progress)
+        files = given.file, given.output, given.weights, given.reference, progress
+        try:
+            if is_code:
+                options = _list_code_options(given)
+                suffix = outputs[1].suffix
+                conversion = write_code(*files, weights_suffix=suffix, options=options)
+            else:
+                conversion = convert(*files)
+        except ProofError as error:
+            return _report_error(f"{error} Nothing was written.", DIFFERS)
     _show(conversion, given.json)
     if not conversion.written:
         return _report_error(f"{given.file}: the values differ from the reference.", DIFFERS)
     return 0
+
+
+def _list_code_options(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `to_source` that the command line gives."""
+    names = {"layout": "layout", "class_name": "class_name", "inference": "inference"}
+    options = {own: getattr(given, name) for own, name in names.items()}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _open_progress_bar(path: Path, quiet: bool) -> Any:
@@ -122,7 +162,7 @@ def _open_progress_bar(path: Path, quiet: bool) -> Any:
     return nullcontext()
 
 
-def _show(found: FileSummary | Conversion, as_json: bool) -> None:
+def _show(found: FileSummary | Conversion | WrittenCode, as_json: bool) -> None:
     print_output(json.dumps(found.to_dict(), indent=1) if as_json else str(found))
 
 

@@ -48,7 +48,7 @@ class Source:
 
 
 def to_source(
-    model: Model,
+    model: nn.Module,
     *,
     layout: str = "channels_last",
     blocks: bool = True,
@@ -72,7 +72,7 @@ def to_source(
         TypeError: It is no such model.
         ValueError: Layers have no plain form in PyTorch, all of which the message lists, or an
             argument is invalid.
-        RuntimeError: The code computes something else than the model.
+        ProofError: The code computes something else than the model, a RuntimeError.
     """
     if not isinstance(model, Model):
         rule = "a model of `load_model`"
@@ -87,6 +87,8 @@ def to_source(
     reference = copy.deepcopy(model).double() if inference else model
     lowered = lower_model(reference, channels_first=layout == "channels_first")
     lowered.class_names[lowered.module] = wanted
+    dtypes = [one.dtype for one in model._inputs]
+    lowered.inputs = [p._replace(dtype=d) for p, d in zip(lowered.inputs, dtypes, strict=True)]
     if inference:
         fold_for_inference(lowered.module)
     arrange(lowered, blocks=blocks)
@@ -96,7 +98,7 @@ def to_source(
     return Source(text, name, state, lowered.names, proof)
 
 
-def to_torch(model: Model, **options: Any) -> nn.Module:
+def to_torch(model: nn.Module, **options: Any) -> nn.Module:
     """Return a module of plain PyTorch that computes what a loaded model computes.
 
     It is an instance of the class that `to_source` writes, with the weights, in the mode and on
@@ -107,7 +109,7 @@ def to_torch(model: Model, **options: Any) -> nn.Module:
         **options: `layout`, `inference`, `blocks` and `class_name` as for `to_source`.
 
     Raises:
-        TypeError, ValueError, RuntimeError: As `to_source`.
+        TypeError, ValueError, ProofError: As `to_source`.
     """
     source = to_source(model, **options)
     module = make_module(source.text, source.class_name)

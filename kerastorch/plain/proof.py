@@ -6,13 +6,14 @@ import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree
 
+from .._core.layout import to_channels_last, to_channels_second
 from ..models.base import Model
 from .constructors import list_constructor_arguments
 from .lora import merge_lora
@@ -26,6 +27,17 @@ _BATCHES = ((2, 1.0), (3, 30.0))  # the batch sizes and the scale of the inputs
 _OPEN_SIZES = ((7, 12), (32, 48), (64, 96), (224, 256))
 
 
+class ProofError(RuntimeError):
+    """Raised where written code computes something else than the loaded model."""
+
+
+class Sample(NamedTuple):
+    """Inputs of the written code, and the model's outputs for them."""
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
 @dataclass(frozen=True)
 class Proof:
     """What was compared.
@@ -35,12 +47,14 @@ class Proof:
         batches: The batch sizes on which the outputs were compared in double precision.
         sizes: The sizes tried where a size is open.
         difference: The largest difference, relative to the largest output.
+        samples: The inputs and outputs that were compared.
     """
 
     operations: int
     batches: tuple[int, ...]
     sizes: tuple[int, ...]
     difference: float
+    samples: tuple[Sample, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         """Return one sentence."""
@@ -59,15 +73,16 @@ def prove(model: Model, lowered: Lowered, text: str, class_name: str) -> Proof:
     shows what no input shows, such as a momentum, and the outputs in double precision.
 
     Raises:
-        RuntimeError: The code computes something else.
+        ProofError: The code computes something else.
     """
-    written = make_module(text, class_name)
+    written = make_module(text, class_name).double().eval()
     written.load_state_dict(lowered.module.state_dict(), strict=True)
     operations = compare_operations(lowered.module, written, run_text(text))
-    pairs = list(compare_outputs(model, lowered, written.double().eval()))
-    sizes = tuple(dict.fromkeys(size for size, _ in pairs if size))
+    found = list(compare_outputs(model, lowered, written))
+    sizes = tuple(dict.fromkeys(size for size, _, _ in found if size))
     batches = tuple(batch for batch, _ in _BATCHES)
-    return Proof(operations, batches, sizes, max((error for _, error in pairs), default=0.0))
+    samples = tuple(sample for _, _, sample in found)
+    return Proof(operations, batches, sizes, max(error for _, error, _ in found), samples)
 
 
 def compare_operations(graph: fx.GraphModule, written: nn.Module, names: Mapping[str, Any]) -> int:
@@ -78,9 +93,9 @@ def compare_operations(graph: fx.GraphModule, written: nn.Module, names: Mapping
     wanted, found = list(list_operations(graph)), list(list_operations(traced))
     for number, (one, other) in enumerate(zip(wanted, found, strict=False)):
         if one != other:
-            raise RuntimeError(f"to_source: operation {number} is written as {other}, not {one}.")
+            raise ProofError(f"to_source: operation {number} is written as {other}, not {one}.")
     if len(wanted) != len(found):
-        raise RuntimeError(f"to_source: {len(found)} operations are written, not {len(wanted)}.")
+        raise ProofError(f"to_source: {len(found)} operations are written, not {len(wanted)}.")
     return len(wanted)
 
 
@@ -165,8 +180,8 @@ def _complete_arguments(node: fx.Node) -> tuple[Any, Any]:
 
 def compare_outputs(
     model: Model, lowered: Lowered, written: nn.Module
-) -> Iterator[tuple[int, float]]:
-    """Compare outputs in double precision; yield the open size and the difference of each."""
+) -> Iterator[tuple[int, float, Sample]]:
+    """Compare outputs in double precision; yield the open size, the difference, and what was."""
     reference = merge_lora(copy.deepcopy(model)).double().eval()
     for size in _find_open_sizes(reference, lowered):
         for number, (batch, scale) in enumerate(_BATCHES):
@@ -177,29 +192,24 @@ def compare_outputs(
             error = measure_structures(wanted, found)
             if not error <= TOLERANCE:
                 where = f" for open sizes of {size}" if size else ""
-                raise RuntimeError(
+                raise ProofError(
                     f"to_source: the outputs of the code differ by {error:.1e} in double "
                     f"precision{where}."
                 )
-            yield size, error
+            yield size, error, Sample(inputs, _pytree.tree_leaves(wanted))
 
 
 def call_model(model: Model, lowered: Lowered, inputs: Sequence[Tensor]) -> Any:
     """Call the model on inputs of the written code, and return outputs as the code does."""
-    given = [to_keras(x) if one.moved else x for x, one in zip(inputs, lowered.inputs, strict=True)]
+    given = [
+        to_channels_last(x) if one.moved else x
+        for x, one in zip(inputs, lowered.inputs, strict=True)
+    ]
     outputs = model(given[0] if len(given) == 1 else lowered.pack_inputs(given))
     leaves = iter(lowered.outputs)
-    return _pytree.tree_map(lambda y: to_torch_order(y) if next(leaves).moved else y, outputs)
-
-
-def to_keras(x: Tensor) -> Tensor:
-    """Return a tensor whose channels are axis 1 with the channels last."""
-    return x.movedim(1, -1)
-
-
-def to_torch_order(x: Tensor) -> Tensor:
-    """Return a tensor with the channels last with them as axis 1."""
-    return x.movedim(-1, 1)
+    return _pytree.tree_map(
+        lambda y: to_channels_second(y, -1) if next(leaves).moved else y, outputs
+    )
 
 
 def _find_open_sizes(reference: Model, lowered: Lowered) -> tuple[int, ...]:
@@ -228,7 +238,7 @@ def make_inputs(
         else:
             drawn = torch.randint(0, one.limit, shape, generator=generator)
             x = drawn.double() if one.dtype.is_floating_point else drawn.to(one.dtype)
-        found.append(to_torch_order(x) if one.moved else x)
+        found.append(to_channels_second(x, -1) if one.moved else x)
     return found
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import linecache
+import sys
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -19,10 +21,13 @@ def run_text(text: str) -> dict[str, Any]:
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     filename = f"<kerastorch {digest}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    found: dict[str, Any] = {"__name__": f"kerastorch_written_{digest}"}
+    module = ModuleType(f"kerastorch_written_{digest}")
+    module.__file__ = filename
+    sys.modules[module.__name__] = module
+    found = vars(module)
     exec(compile(text, filename, "exec"), found)
     for name, kind in list(found.items()):
-        if isinstance(kind, type) and kind.__module__ == found["__name__"]:
+        if isinstance(kind, type) and kind.__module__ == module.__name__:
             kind.__reduce_ex__ = _make_reduce(text, name)  # type: ignore[method-assign]
     return found
 

@@ -22,6 +22,7 @@ ROWS = (
     ("layers",),
     ("saving.configs", "training"),
     ("models",),
+    ("plain",),
     ("saving.report", "saving.weights"),
     ("saving.matching",),
     ("saving",),

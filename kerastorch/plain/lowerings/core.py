@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..._core.layout import to_channels_second
 from ...layers.applications.convnext import LayerScale
 from ...layers.core.dense import Dense
 from ...layers.core.einsum_dense import EinsumDense
@@ -30,10 +31,9 @@ def lower_dense(build: GraphBuilder, layer: Dense, x: Value) -> Value:
     weight = get_weight(layer)
     if x.flattened is not None and not build.is_shared:
         channels, *spatial = x.flattened
-        rank = len(spatial)
         # As (units, *spatial, channels) the weight follows Keras's order of the features.
         columns = weight.detach().view(len(weight), *spatial, channels)
-        weight = columns.permute(0, rank + 1, *range(1, rank + 1)).flatten(1)
+        weight = to_channels_second(columns, -1).flatten(1)
     else:
         x = build.as_in_keras(x)
     y = replace(apply_linear(build, x, weight, layer.bias), moved=False)
