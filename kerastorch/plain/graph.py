@@ -150,13 +150,18 @@ class GraphBuilder:
     def _add_tensor(self, tensor: torch.Tensor, name: str) -> fx.Node:
         known = self._tensors.get((self.layer, name))
         if known is not None and self.layer is not None:
-            return self.graph.get_attr(known)
+            return self._get_tensor(known, name)
         base = f"{self.layer_name}_{name}" if self.layer_name else name
         target = make_identifier(base, self.taken)
         self.taken.add(target)
         self.modules[target] = tensor  # type: ignore[assignment]
         self._tensors[self.layer, name] = target
-        return self.graph.get_attr(target)
+        return self._get_tensor(target, name)
+
+    def _get_tensor(self, target: str, name: str) -> fx.Node:
+        node = self.graph.get_attr(target)
+        node.meta.update(layer=self.layer_name, origin=self.origin, part=name)
+        return node
 
     # Where the axes lie
 

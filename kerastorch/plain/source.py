@@ -113,21 +113,25 @@ class Printer:
             if node.op not in ("call_module", "get_attr") or node.target in seen:
                 continue
             seen.add(node.target)
-            if node.op == "get_attr":
-                yield from self.print_tensor(node.target, getattr(module, node.target))
-                continue
             family = _get_family(module)
             expressions = {} if family is None else family.get_expressions(node.target)
+            if node.op == "get_attr":
+                tensor = getattr(module, node.target)
+                yield from self.print_tensor(node.target, tensor, expressions)
+                continue
             called = module.get_submodule(node.target)
             lines = self.print_module(node.target, called, expressions)
             comment = self.take_comment(node.meta.get("module_comment"))
             yield from add_comment(lines, comment, 8)
 
-    def print_tensor(self, target: str, tensor: torch.Tensor) -> Iterator[str]:
+    def print_tensor(
+        self, target: str, tensor: torch.Tensor, expressions: Mapping[str, str]
+    ) -> Iterator[str]:
         """Yield the lines that make a parameter or a buffer."""
         self.uses.add("torch")
         dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
-        made = f"torch.zeros({', '.join(map(str, tensor.shape)) or '()'}{dtype})"
+        sizes = [expressions.get(f"shape{axis}", str(n)) for axis, n in enumerate(tensor.shape)]
+        made = f"torch.zeros({', '.join(sizes) or '()'}{dtype})"
         if isinstance(tensor, nn.Parameter):
             frozen = "" if tensor.requires_grad else ", requires_grad=False"
             yield f"self.{target} = nn.Parameter({made}{frozen})"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from torch import fx, nn
 from torch.nn import functional as F
@@ -13,7 +15,7 @@ from ..names import make_class_name, make_identifier
 from ..source import list_classes
 from .families import BlockCall, Family, unify
 from .order import find_chain, is_read_outside, list_nodes, list_operations
-from .roles import Region, name_members, name_role, write_doc
+from .roles import Region, is_member, name_members, name_role, write_doc
 from .search import Group, Search
 
 # Functions that change the size of images.
@@ -55,7 +57,8 @@ class _Rebuilding:
         self.regions: dict[fx.Node, Region] = {}  # by its first operation
         self.blocks: dict[fx.Node, fx.GraphModule] = {}
         self.members: dict[fx.Node, dict[str, str]] = {}  # attribute -> attribute in the block
-        inside = {node for group in groups for region in group.regions for node in region.nodes}
+        inside = {node for group in groups for region in group.regions for node in region.members}
+        self.tensors = {str(node.target) for node in inside if node.op == "get_attr"}
         self.taken = {
             str(node.target)
             for node in module.graph.nodes
@@ -76,7 +79,7 @@ class _Rebuilding:
         regions = [group.regions[k] for k in order]
         unified = unify([group.leaves[k] for k in order])
         assert unified is not None
-        calls = [k for k, node in enumerate(regions[0].nodes) if node.op == "call_module"]
+        calls = [k for k, node in enumerate(regions[0].members) if is_member(node)]
         members = dict(zip(calls, name_members(regions, self.module), strict=True))
         name = make_class_name(name_role(regions[0], self.module), names)
         names.append(name)
@@ -89,17 +92,18 @@ class _Rebuilding:
             self.regions[first] = region
             self.blocks[first] = self._make_block(region, members)
             self.blocks[first].meta["block"] = BlockCall(family, arguments)
-            self.members[first] = {str(region.nodes[k].target): own for k, own in members.items()}
+            nodes = region.members
+            self.members[first] = {str(nodes[k].target): own for k, own in members.items()}
 
     def _make_block(self, region: Region, members: dict[int, str]) -> fx.GraphModule:
         graph = fx.Graph()
         copies = {region.value: graph.placeholder("x")}
-        root = {}
-        for number, node in enumerate(region.nodes):
+        root: dict[str, Any] = {}
+        for number, node in enumerate(region.members):
             copies[node] = graph.node_copy(node, copies.__getitem__)
             if number in members:
                 copies[node].target = members[number]
-                root[members[number]] = self.module.get_submodule(str(node.target))
+                root[members[number]] = operator.attrgetter(str(node.target))(self.module)
         graph.output(copies[region.nodes[-1]])
         return fx.GraphModule(root, graph)
 
@@ -121,6 +125,8 @@ class _Rebuilding:
         self._copy(next(node for node in self.module.graph.nodes if node.op == "output"))
         for target, member in self.root.items():
             setattr(self.module, target, member)
+        for path in self.tensors:
+            delattr(self.module, path)
         self.module.graph = self.graph
         self.module.delete_all_unused_submodules()
 
@@ -146,7 +152,7 @@ class _Rebuilding:
             run.append(region)
 
     def _reduces(self, region: Region) -> bool:
-        """Return whether a block changes the size of images."""
+        """Return whether a block pools, or has strides, so that a stage begins with it."""
         for node in region.nodes:
             if node.target in _RESIZING:
                 return True

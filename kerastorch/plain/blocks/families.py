@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import fx, nn
 
 from ..constructors import list_arguments
@@ -25,6 +26,7 @@ _SIZES = frozenset({
 })  # fmt: skip
 _OTHERS = frozenset({"stride", "p", "rate", "drop_rate", "num_groups", "num_heads"})
 _KERNELS = frozenset({"kernel_size", "padding"})
+_SHAPE = "shape"  # with the number of an axis: the sizes of a tensor
 _PARAMETER_NAMES = {"p": "dropout"}
 DEFAULTS = {"stride": 1}  # of parameters of the written classes
 
@@ -39,7 +41,7 @@ class Leaf(NamedTuple):
     @property
     def is_size(self) -> bool:
         """Whether it is a number of channels or features."""
-        return self.name in _SIZES
+        return self.name in _SIZES or self.name.startswith(_SHAPE)
 
 
 @dataclass(eq=False)
@@ -89,6 +91,8 @@ def describe(
     def show(value: Any) -> str:
         if isinstance(value, fx.Node):
             return f"%{numbers[value]}" if value in numbers else "%x"
+        if isinstance(value, torch.Tensor):
+            return f"{type(value).__name__}({value.dtype}, {value.requires_grad}, {value.ndim})"
         if isinstance(value, (list, tuple)):
             return f"{type(value).__name__}({', '.join(map(show, value))})"
         if isinstance(value, dict):
@@ -98,13 +102,18 @@ def describe(
         return repr(value)
 
     for number, node in enumerate(nodes):
-        shown = show(node.target) if node.op != "call_module" else ""
+        shown = show(node.target)
         if node.op == "call_module":
             called = module.get_submodule(str(node.target))
             fixed, own = _split_arguments(called, vary_kernels)
             leaves += [Leaf(number, name, value) for name, value in own.items()]
             frozen = [one.requires_grad for one in called.parameters()]
             shown = f"{type(called).__qualname__}{show(fixed)}{[*own]}{frozen}"
+        elif node.op == "get_attr":
+            tensor = getattr(module, str(node.target))
+            sizes = [(f"{_SHAPE}{axis}", n) for axis, n in enumerate(tensor.shape)]
+            leaves += [Leaf(number, name, n) for name, n in sizes]
+            shown = show(tensor)
         comments = [node.meta.get(kind) for kind in ("comment", "module_comment")]
         parts.append(f"{node.op} {shown} {show(node.args)} {show(node.kwargs)} {comments}")
     return "\n".join(parts), leaves

@@ -55,6 +55,15 @@ class Region:
             if value not in inside and value.op != "get_attr"
         )
 
+    @property
+    def members(self) -> list[fx.Node]:
+        """The operations with the tensors that they read as attributes, each before its reader."""
+        found: dict[fx.Node, None] = {}
+        for node in self.nodes:
+            tensors = [value for value in node.all_input_nodes if value.op == "get_attr"]
+            found.update(dict.fromkeys([*tensors, node]))
+        return [*found]
+
     def describe_origin(self) -> str:
         """Return the words for its layers in a docstring."""
         origins: list[Origin] = [one for node in self.nodes if (one := node.meta.get("origin"))]
@@ -93,8 +102,8 @@ def name_members(regions: Sequence[Region], module: nn.Module) -> list[str]:
                 taken.append(make_identifier(name, taken))
             if taken == names:
                 return taken
-    calls = [node for node in regions[0].nodes if node.op == "call_module"]
-    kinds = [_name_kind(module.get_submodule(str(node.target))) for node in calls]
+    calls = [node for node in regions[0].members if is_member(node)]
+    kinds = [_name_kind(node, module) for node in calls]
     totals, counts = Counter(kinds), Counter[str]()
     found: list[str] = []
     for kind in kinds:
@@ -106,7 +115,7 @@ def name_members(regions: Sequence[Region], module: nn.Module) -> list[str]:
 
 def _shorten_names(region: Region) -> list[str]:
     """Return the names of a block's modules without the words in common; "" for no name."""
-    calls = [node for node in region.nodes if node.op == "call_module"]
+    calls = [node for node in region.members if is_member(node)]
     each = [get_words(node) for node in calls]
     words = [one for one in each if one is not None]
     if len(words) < len(each):
@@ -133,8 +142,15 @@ def find_common_words(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _name_kind(module: nn.Module) -> str:
-    name = type(module).__name__
+def is_member(node: fx.Node) -> bool:
+    """Return whether a node reads an attribute of the class."""
+    return node.op in ("call_module", "get_attr")
+
+
+def _name_kind(node: fx.Node, module: nn.Module) -> str:
+    if node.op == "get_attr":
+        return node.meta.get("part") or "constant"
+    name = type(module.get_submodule(str(node.target))).__name__
     for pattern, kind in _KINDS:
         if re.fullmatch(pattern, name):
             return kind

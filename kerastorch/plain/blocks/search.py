@@ -12,10 +12,12 @@ from torch.nn import functional as F
 
 from ..source import STARTING_FUNCTIONS, STARTS
 from .families import Leaf, describe, unify
-from .order import Item, is_read_outside, iterate_chains
+from .order import Item, is_read_outside, iterate_chains, list_nodes
 from .roles import Region, get_words
 
 _MOST_WORDS = 6  # of a name that may say which block a layer is in
+_NEARLY_MOST = 0.6  # of the lines that the best choice of words saves
+_LEAST_BESIDE_OTHERS = -8  # lines that a class saves where names show other blocks
 _LONGEST_PHRASE = 12  # steps of a repeated phrase
 _MOST_STEPS = 4000  # of a graph that is searched for repeated phrases
 
@@ -40,28 +42,34 @@ class Search:
     def __init__(self, module: fx.GraphModule) -> None:
         self.module = module
         self.calls: defaultdict[Any, int] = defaultdict(int)
+        self.readers: defaultdict[str, set[fx.Node]] = defaultdict(set)  # of each tensor
         for node in module.graph.nodes:
             if node.op == "call_module":
                 self.calls[module.get_submodule(node.target)] += 1
+            elif node.op == "get_attr":
+                self.readers[str(node.target)].update(node.users)
 
     def find_groups(self, chain: list[Item]) -> list[Group]:
         """Return the groups that names show, and then those of repeated phrases."""
         groups = self.find_named(chain)
-        return groups + self.find_phrases([*iterate_chains(chain)], groups)
+        taken = {node for group in groups for region in group.regions for node in region.nodes}
+        if groups:  # the other layers that an author named are in no block
+            taken.update(node for node in list_nodes(chain) if get_words(node) is not None)
+        return groups + self.find_phrases([*iterate_chains(chain)], taken)
 
     def find_named(self, chain: list[Item]) -> list[Group]:
-        """Return the groups by the first words of Keras's names, of as many as save most."""
-        best: list[Group] = []
-        for count in range(1, _MOST_WORDS + 1):
-            found = _split_by_words(chain, count)
-            groups = self.select(found, vary_kernels=True)
-            if sum(one.saving for one in groups) > sum(one.saving for one in best):
-                best = groups
-        return best
+        """Return the groups by the first words of Keras's names, by as few as save nearly most."""
+        splits = [_split_by_words(chain, count) for count in range(1, _MOST_WORDS + 1)]
+        each = [self.select(regions, vary_kernels=True) for regions in splits]
+        savings = [sum(group.saving for group in groups) for groups in each]
+        for regions, saving in zip(splits, savings, strict=True):
+            if saving > 0 and saving >= _NEARLY_MOST * max(savings):
+                return self.select(regions, vary_kernels=True, least=_LEAST_BESIDE_OTHERS)
+        return []
 
-    def find_phrases(self, chains: list[list[Item]], groups: list[Group]) -> list[Group]:
-        """Return the groups of what is repeated in chains, outside the groups that are known."""
-        taken = {node for group in groups for region in group.regions for node in region.nodes}
+    def find_phrases(self, chains: list[list[Item]], taken: set[fx.Node]) -> list[Group]:
+        """Return the groups of what is repeated in chains, without the operations in `taken`."""
+        taken = {*taken}
         found: list[Group] = []
         if sum(map(len, chains)) > _MOST_STEPS:
             return found
@@ -70,7 +78,9 @@ class Search:
             candidates: list[Group] = []
             for length in range(1, _LONGEST_PHRASE + 1):
                 for regions in _find_repeats(steps, length):
-                    candidates += self.select(regions, vary_kernels=False)
+                    nodes = regions[0].nodes
+                    if self.is_start(nodes) and nodes[-1].target is not F.pad:
+                        candidates += self.select(regions, vary_kernels=False)
             best = max(candidates, key=lambda one: one.saving, default=None)
             if best is None:
                 return found
@@ -99,21 +109,29 @@ class Search:
         ]
 
     def is_follower(self, node: fx.Node) -> bool:
-        """Return whether an operation only follows up."""
+        """Return whether an operation only follows up: a normalization or an activation."""
         if node.op == "call_module":
             return not _is_weighted(self.module.get_submodule(str(node.target)))
-        return node.target is not F.pad and node.op != "get_attr"
+        is_unary = len(node.all_input_nodes) == 1
+        return node.op == "call_function" and is_unary and node.target not in STARTING_FUNCTIONS
 
-    def select(self, regions: list[Region], *, vary_kernels: bool) -> list[Group]:
-        """Return the groups of regions that are worth a class, those that save most first."""
+    def is_start(self, nodes: list[fx.Node]) -> bool:
+        """Return whether a block may begin so: with weights, padding, or what only follows up."""
+        first = nodes[0]
+        return first.op == "call_module" or first.target is F.pad or self.is_follower(first)
+
+    def select(self, regions: list[Region], *, vary_kernels: bool, least: int = 0) -> list[Group]:
+        """Return the groups of regions that save `least` lines, those that save most first."""
         by_structure: dict[str, Group] = {}
         for region in regions:
             if self.may_be_block(region.nodes):
-                text, leaves = describe(region.nodes, self.module, vary_kernels=vary_kernels)
+                text, leaves = describe(region.members, self.module, vary_kernels=vary_kernels)
                 group = by_structure.setdefault(text, Group(self.count_lines(region.nodes)))
                 group.regions.append(region)
                 group.leaves.append(leaves)
-        groups = [one for one in by_structure.values() if one.saving >= 0]
+        groups = [
+            one for one in by_structure.values() if len(one.regions) > 1 and one.saving >= least
+        ]
         taken: set[fx.Node] = set()
         found = []
         for group in sorted(groups, key=lambda one: -one.saving):
@@ -128,6 +146,7 @@ class Search:
         lines = 1
         for node in nodes:
             lines += node.target in STARTING_FUNCTIONS
+            lines += sum(value.op == "get_attr" for value in node.all_input_nodes)
             if node.op == "call_module":
                 lines += 1 + isinstance(self.module.get_submodule(str(node.target)), STARTS)
         return lines
@@ -136,6 +155,8 @@ class Search:
         """Return whether operations have one input, one output, and weights of their own."""
         inside = set(nodes)
         values = {value for node in nodes for value in node.all_input_nodes} - inside
+        tensors = {str(value.target) for value in values if value.op == "get_attr"}
+        values = {value for value in values if value.op != "get_attr"}
         ends = [node for node in nodes if is_read_outside(node, inside)]
         called = [
             self.module.get_submodule(str(node.target))
@@ -144,7 +165,7 @@ class Search:
         ]
         return (
             len(values) == 1
-            and all(value.op != "get_attr" for value in values)
+            and all(self.readers[one] <= inside for one in tensors)
             and ends == [nodes[-1]]
             and all(self.calls[one] == 1 for one in called)
             and not any(isinstance(one, fx.GraphModule) for one in called)
@@ -166,6 +187,9 @@ def _split_by_words(chain: list[Item], count: int) -> list[Region]:
     current: Region | None = None
     for item in chain:
         keys = {words[:count] for node in item.nodes if (words := get_words(node)) is not None}
+        merge = get_words(item.nodes[-1])
+        if len(keys) > 1 and merge is not None:
+            keys = {merge[:count]}
         key = keys.pop() if len(keys) == 1 else None
         if not keys and key is None and len(item.nodes) == 1 and item.nodes[0].op != "call_module":
             if current is not None:
