@@ -10,24 +10,25 @@ import torch
 from torch import nn
 
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-# Arguments that are the shape of a tensor: (3, 3) is another than 3.
-_SHAPES = ("normalized_shape", "shape", "noise_shape")
 
 
 def list_arguments(module: nn.Module) -> dict[str, Any]:
     """Return the value of each argument of a module's constructor."""
     found = {}
+    is_torch = type(module).__module__.startswith("torch.")
+    is_plain = not getattr(module, "affine", getattr(module, "elementwise_affine", True))
     for name, parameter in inspect.signature(type(module)).parameters.items():
         if name in ("device", "dtype") or parameter.kind in _OPEN:
             continue
-        value = getattr(module, name)
-        is_affine = getattr(module, "affine", getattr(module, "elementwise_affine", True))
-        if name == "bias" and not is_affine:
+        if name == "bias" and is_plain:
             continue
+        value = getattr(module, name)
         if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
             value = value is not None
         value = tuple(value) if isinstance(value, list) else value
-        found[name] = value if name in _SHAPES and len(value) > 1 else _shorten(value)
+        if is_torch and (name != "normalized_shape" or len(value) == 1):
+            value = _shorten(value)
+        found[name] = value
     return found
 
 

@@ -142,11 +142,6 @@ class GraphBuilder:
         value.node.meta["comment"] = text
         return value
 
-    def comment_module(self, value: Value, text: str) -> Value:
-        """Print a comment on the line that makes the module whose output a value is."""
-        value.node.meta["module_comment"] = text
-        return value
-
     def _add_tensor(self, tensor: torch.Tensor, name: str) -> fx.Node:
         known = self._tensors.get((self.layer, name))
         if known is not None and self.layer is not None:
@@ -162,6 +157,11 @@ class GraphBuilder:
         node = self.graph.get_attr(target)
         node.meta.update(layer=self.layer_name, origin=self.origin, part=name)
         return node
+
+    def comment_module(self, value: Value, text: str) -> Value:
+        """Print a comment on the line that makes the module whose output a value is."""
+        value.node.meta["module_comment"] = text
+        return value
 
     # Where the axes lie
 

@@ -253,11 +253,12 @@ class _ModelLowering:
         if isinstance(layer, Model):
             return self.call_class(builder, layer, args, kwargs, path)
         if isinstance(layer, Operation):
-            lower = OPERATION_LOWERINGS.get(layer.key)
-            if lower is None:
+            operation = OPERATION_LOWERINGS.get(layer.key)
+            if operation is None:
                 builder.refuse(f"the operation {clean_text(layer.key)} is not supported")
-            args, kwargs = map_structure(builder.as_in_keras, (args, kwargs), Value)
-            return lower(builder, *args, **{**layer.arguments, **kwargs})
+            if operation.layout == "keras":
+                args, kwargs = map_structure(builder.as_in_keras, (args, kwargs), Value)
+            return operation.function(builder, *args, **{**layer.arguments, **kwargs})
         lowering = LOWERINGS.get(type(layer))
         if lowering is None:
             builder.refuse(REASONS.get(type(layer), "its class is not one of kerastorch.layers"))

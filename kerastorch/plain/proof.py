@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,9 +15,9 @@ from torch.utils import _pytree
 from .._core.layout import to_channels_last, to_channels_second
 from ..models.base import Model
 from .constructors import list_constructor_arguments
-from .lora import merge_lora
 from .lowering import Lowered
 from .printed import modules as printed_modules
+from .reference import compute_in_double, make_reference
 from .written_module import make_module, run_text
 
 TOLERANCE = 1e-12  # relative, in double precision
@@ -147,7 +146,7 @@ def _list_inside(module: fx.GraphModule, inputs: Sequence[Any], numbers: Iterato
             continue
         if node.op == "get_attr":  # the tracer has one for each use
             tensor = _get_tensor(module, str(node.target))
-            values[node] = "tensor", tuple(tensor.shape), tensor.dtype
+            values[node] = "tensor", tuple(tensor.shape), tensor.is_floating_point()
             continue
         values[node] = "value", next(numbers)
         if inner is not None:
@@ -166,12 +165,11 @@ def _get_tensor(module: nn.Module, path: str) -> Tensor:
 def _complete_arguments(node: fx.Node) -> tuple[Any, Any]:
     """Return the arguments of a node, those of a Python function by name and with its defaults."""
     if node.op == "call_function":
-        function: Any = node.target
-        # Such as `F.max_pool2d`, which chooses between two functions of one signature.
-        function = torch._jit_internal.boolean_dispatched.get(function, {}).get(
-            "if_false", function
-        )
         with suppress(ValueError):  # functions of C++ have no signature
+            function: Any = node.target
+            # Such as `F.max_pool2d`, which chooses between two functions of one signature.
+            choices = torch._jit_internal.boolean_dispatched.get(function, {})
+            function = choices.get("if_false", function)
             bound = inspect.signature(function).bind(*node.args, **node.kwargs)
             bound.apply_defaults()
             return (), bound.arguments
@@ -182,11 +180,11 @@ def compare_outputs(
     model: Model, lowered: Lowered, written: nn.Module
 ) -> Iterator[tuple[int, float, Sample]]:
     """Compare outputs in double precision; yield the open size, the difference, and what was."""
-    reference = merge_lora(copy.deepcopy(model)).double().eval()
+    reference = make_reference(model)
     for size in _find_open_sizes(reference, lowered):
         for number, (batch, scale) in enumerate(_BATCHES):
             inputs = make_inputs(lowered, batch, size, scale, seed=number)
-            with torch.no_grad():
+            with torch.no_grad(), compute_in_double():
                 wanted = call_model(reference, lowered, inputs)
                 found = written(*inputs)
             error = measure_structures(wanted, found)

@@ -18,7 +18,7 @@ class Lowering(NamedTuple):
 
 
 LOWERINGS: dict[type, Lowering] = {}  # exact class -> its lowering
-OPERATION_LOWERINGS: dict[str, Lower] = {}  # key of an operation -> its function
+OPERATION_LOWERINGS: dict[str, Lowering] = {}  # key of an operation -> its lowering
 REASONS: dict[type, str] = {}  # a layer without a plain form -> why
 
 
@@ -44,11 +44,18 @@ def lowers(
     return register
 
 
-def lowers_operations(*keys: str) -> Callable[[Lower], Lower]:
-    """Register a function as the lowering of operations between layers, such as "Add"."""
+def lowers_operations(*keys: str, layout: Layout = "keras") -> Callable[[Lower], Lower]:
+    """Register a function as the lowering of operations between layers, such as "Add".
+
+    It is called with the builder and the operation's arguments; `builder.layer.key` is the key.
+
+    Args:
+        *keys: The keys; those of TensorFlow's functions begin with "tf.".
+        layout: "keras" or "any", as in `lowers`.
+    """
 
     def register(function: Lower) -> Lower:
-        OPERATION_LOWERINGS.update(dict.fromkeys(keys, function))
+        OPERATION_LOWERINGS.update(dict.fromkeys(keys, Lowering(function, layout, False)))
         return function
 
     return register

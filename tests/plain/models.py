@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor
 from kerastorch.models.base import Model
 from kerastorch.models.build import build_model
 from kerastorch.plain.api import to_source
-from kerastorch.plain.lora import merge_lora
 from kerastorch.plain.proof import measure
+from kerastorch.plain.reference import compute_in_double, make_reference
 from kerastorch.plain.written_module import make_module
 from kerastorch.saving.configs.parse import parse_model_config
 from tests.layers.case import LayerCase
@@ -55,10 +54,10 @@ def assert_plain(model: Model, inputs: list[Tensor], **options: Any) -> str:
     source = to_source(model, **options)
     plain = make_module(source.text, source.class_name).double()
     plain.load_state_dict(source.state)
-    reference = merge_lora(copy.deepcopy(model)).double()
+    reference = make_reference(model)
     plain.eval()
     inputs = [x.double() if x.is_floating_point() else x for x in inputs]
-    with torch.no_grad():
+    with torch.no_grad(), compute_in_double():
         wanted = reference(inputs[0] if len(inputs) == 1 else inputs)
         found = plain(*inputs)
     for a, b in zip(_listed(wanted), _listed(found), strict=True):

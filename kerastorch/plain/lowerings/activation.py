@@ -90,7 +90,17 @@ def lower_activation(build: GraphBuilder, layer: Activation, x: Value) -> Value:
 @lowers(ReLU, layout="any")
 def lower_relu(build: GraphBuilder, layer: ReLU, x: Value) -> Value:
     """`max(x, 0)` with a slope, a limit and a threshold."""
-    slope, most, threshold = layer.negative_slope, layer.max_value, layer.threshold
+    return apply_relu(build, x, layer.negative_slope, layer.max_value, layer.threshold)
+
+
+def apply_relu(
+    build: GraphBuilder,
+    x: Value,
+    slope: float = 0.0,
+    most: float | None = None,
+    threshold: float = 0.0,
+) -> Value:
+    """Apply Keras's `relu` with all its arguments."""
     if most is None and not threshold:
         if slope:
             return apply_elementwise(build, F.leaky_relu, x, slope)

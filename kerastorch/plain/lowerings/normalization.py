@@ -17,9 +17,10 @@ from ...layers.normalization.group_norm import GroupNormalization
 from ...layers.normalization.layer_norm import LayerNormalization
 from ...layers.normalization.rms_norm import RMSNormalization
 from ...layers.normalization.unit_norm import UnitNormalization
+from ...layers.wrappers.spectral_normalization import SpectralNormalization
 from ..graph import GraphBuilder, Value
 from ..printed import modules as printed
-from ..registry import lowers
+from ..registry import LOWERINGS, lowers
 from .axes import find_axes
 from .convolution import set_tensors
 
@@ -142,9 +143,8 @@ def _scale_by_deviation(
     build: GraphBuilder, layer: LayerNormalization, x: Value, axes: list[int]
 ) -> Value:
     """Divide by the deviation, without subtracting the mean."""
-    variance = build.method(
-        "var", x, axes[0] if len(axes) == 1 else tuple(axes), correction=0, keepdim=True
-    )
+    over = axes[0] if len(axes) == 1 else tuple(axes)
+    variance = build.method("var", x, over, correction=0, keepdim=True)
     deviation = build.function(operator.add, variance, layer._get_epsilon())
     y = build.function(operator.mul, x, build.function(torch.rsqrt, deviation))
     if layer.weight is None:
@@ -152,3 +152,20 @@ def _scale_by_deviation(
     sizes: Any = [x.shape[axis] if axis in axes else 1 for axis in range(x.rank)]
     gamma = build.parameter(layer.weight.reshape(sizes), "weight")
     return build.function(operator.mul, y, gamma)
+
+
+@lowers(SpectralNormalization, layout="any")
+def lower_spectral_normalization(
+    build: GraphBuilder, layer: SpectralNormalization, x: Value
+) -> Value:
+    """The layer inside; each step of training divides its kernel, which is refused."""
+    inner: Any = layer.layer
+    lowering = LOWERINGS.get(type(inner))
+    if lowering is None:
+        build.refuse(f"it has a {type(inner).__name__} inside")
+    x = build.module(printed.OnlyInEvaluation(), build.as_in_keras(x), name="training")
+    x = build.comment(x, "Keras divides the weight by its spectral norm in training")
+    if lowering.layout == "channels_second" and inner.data_format == "channels_last":
+        x = build.as_channels_second(x)
+    found: Value = lowering.function(build, inner, x)
+    return found

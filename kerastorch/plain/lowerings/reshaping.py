@@ -26,8 +26,8 @@ from ...layers.reshaping.upsampling import (
 from ..graph import GraphBuilder, Value, count_elements
 from ..registry import lowers
 from .axes import slice_last
+from .images.resizing import resample
 from .padding import pad_sides, shorten
-from .resizing import resample
 
 
 @lowers(Flatten, layout="any")

@@ -98,6 +98,24 @@ class Standardize(nn.Module):
         return x * deviation + self.mean if self.invert else (x - self.mean) / deviation
 
 
+class LocallyConnected2d(nn.Module):
+    """A convolution with another kernel at each of the positions (height, width)."""
+
+    def __init__(self, in_channels, out_channels, positions, kernel_size, stride, bias=True):
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.positions, self.kernel_size, self.stride = positions, kernel_size, stride
+        window = in_channels * kernel_size[0] * kernel_size[1]
+        count = positions[0] * positions[1]
+        self.weight = nn.Parameter(torch.zeros(out_channels, window, count))
+        self.bias = nn.Parameter(torch.zeros(out_channels, *positions)) if bias else None
+
+    def forward(self, x):
+        windows = F.unfold(x, self.kernel_size, stride=self.stride)
+        y = torch.einsum("bwp,fwp->bfp", windows, self.weight).unflatten(2, self.positions)
+        return y if self.bias is None else y + self.bias
+
+
 class FrozenBatchNorm1d(nn.BatchNorm1d):
     """Normalizes by the moving statistics in training, too: Keras does where a layer is frozen."""
 

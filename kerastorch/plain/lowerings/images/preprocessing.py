@@ -8,23 +8,20 @@ from typing import Any
 
 from torch import Tensor
 
-from ... import config
-from ..._core.arrays import to_tensor
-from ..._core.registry import LAYERS
-from ...layers.preprocessing.augmentation import Augmentation
-from ...layers.preprocessing.contrast import AutoContrast
-from ...layers.preprocessing.normalization import Normalization, Rescaling
-from ...layers.preprocessing.resizing import RandomCrop
-from ..graph import GraphBuilder, Value
-from ..printed import functions, modules
-from ..registry import lowers
-from .activation import apply_elementwise
-from .convolution import set_tensors
+from .... import config
+from ...._core.registry import LAYERS
+from ....layers.preprocessing.augmentation import Augmentation
+from ....layers.preprocessing.contrast import AutoContrast
+from ....layers.preprocessing.normalization import Normalization, Rescaling
+from ....layers.preprocessing.resizing import RandomCrop
+from ...graph import GraphBuilder, Value
+from ...printed import functions, modules
+from ...registry import lowers
+from ..activation import apply_elementwise
+from ..convolution import set_tensors
 
 _AUGMENTATIONS = [
-    layer
-    for layer in LAYERS.values()
-    if issubclass(layer, Augmentation) and layer is not RandomCrop
+    one for one in LAYERS.values() if issubclass(one, Augmentation) and one is not RandomCrop
 ]
 
 
@@ -37,6 +34,8 @@ def lower_rescaling(build: GraphBuilder, layer: Rescaling, x: Value) -> Value:
     if not x.dtype.is_floating_point:
         x = build.method("float", x)
     y = _combine(build, operator.mul, x, scale, 1.0)
+    if not offset.ndim and offset < 0:
+        return _combine(build, operator.sub, y, -offset, 0.0)
     return _combine(build, operator.add, y, offset, 0.0)
 
 

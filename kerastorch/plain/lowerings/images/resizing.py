@@ -7,13 +7,13 @@ from typing import Any
 
 from torch.nn import functional as F
 
-from ...layers.preprocessing.resizing import CenterCrop, RandomCrop, Resizing
-from ..graph import GraphBuilder, Value
-from ..printed import modules as printed_modules
-from ..printed import resizing as printed
-from ..registry import lowers
-from .axes import slice_last
-from .padding import get_sizes, pad_sides
+from ....layers.preprocessing.resizing import CenterCrop, RandomCrop, Resizing
+from ...graph import GraphBuilder, Value
+from ...printed import modules as printed_modules
+from ...printed import resizing as printed
+from ...registry import lowers
+from ..axes import slice_last
+from ..padding import get_sizes, pad_sides
 
 _RADII = {"lanczos3": 3, "lanczos5": 5}
 

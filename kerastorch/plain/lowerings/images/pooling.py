@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ..._ops.window_arithmetic import same_padding
-from ...layers.pooling.adaptive_pooling import (
+from ...._ops.window_arithmetic import same_padding
+from ....layers.pooling.adaptive_pooling import (
     AdaptiveAveragePooling1D,
     AdaptiveAveragePooling2D,
     AdaptiveAveragePooling3D,
@@ -19,7 +19,7 @@ from ...layers.pooling.adaptive_pooling import (
     AdaptiveMaxPooling2D,
     AdaptiveMaxPooling3D,
 )
-from ...layers.pooling.global_pooling import (
+from ....layers.pooling.global_pooling import (
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
     GlobalAveragePooling3D,
@@ -27,7 +27,7 @@ from ...layers.pooling.global_pooling import (
     GlobalMaxPooling2D,
     GlobalMaxPooling3D,
 )
-from ...layers.pooling.pooling import (
+from ....layers.pooling.pooling import (
     AveragePooling1D,
     AveragePooling2D,
     AveragePooling3D,
@@ -35,11 +35,11 @@ from ...layers.pooling.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
-from ..graph import GraphBuilder, Value
-from ..printed import functions as printed
-from ..registry import lowers
-from .axes import slice_last
-from .padding import get_sizes, shorten
+from ...graph import GraphBuilder, Value
+from ...printed import functions as printed
+from ...registry import lowers
+from ..axes import slice_last
+from ..padding import get_sizes, shorten
 
 _MAXIMA: dict[int, Any] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVERAGES: dict[int, Any] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
