@@ -193,8 +193,10 @@ def _find_stage_words(region: Region) -> tuple[str, ...] | None:
         return None
     *words, last = region.prefix
     lettered = re.fullmatch(r"(.*\d)[a-z]", last)
-    if lettered:
+    if lettered:  # "block2a" is in "block2"
         words.append(lettered[1])
+    elif last.isdigit() and words:  # "stage", "0", "block", "1" is in "stage", "0"
+        words.pop()
     return tuple(words) if words and any(map(str.isdigit, words[-1])) else None
 
 
