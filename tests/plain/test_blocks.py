@@ -34,10 +34,10 @@ class Network:
             name = stem = to_snake_case(kind)
             name = f"{stem}_{self.counts[stem]}" if self.counts[stem] else stem
             self.counts[stem] += 1
-        values: Any = [tensor(one) for one in before]
-        self.layers.append(
-            layer(kind, name, [node(values if len(before) > 1 else values[0])], **config)
-        )
+        values: Any = [tensor(one) for one in before] if len(before) > 1 else tensor(before[0])
+        entry = layer(kind, name, [node(values)], **config)
+        place = "applications.convnext" if kind == "LayerScale" else "layers"
+        self.layers.append({**entry, "module": f"keras.src.{place}", "registered_name": kind})
         return name
 
     def conv(self, x: str, filters: int, kernel: int = 3, name: str = "", **config: Any) -> str:
@@ -112,7 +112,7 @@ def test_residual_blocks_are_a_class_with_a_shortcut() -> None:
         "        return F.relu(x + self.bn2(self.conv2(y)))",
     ]
     assert "self.conv2 = nn.Sequential(*(ResidualBlock() for _ in range(4)))" in text
-    assert "x = self.conv2(x)" in text
+    assert "return self.conv2(x).permute(0, 2, 3, 1)" in text
 
 
 def test_without_blocks_the_same_model_is_one_class() -> None:
@@ -133,11 +133,11 @@ def test_blocks_without_names_are_numbered_stages() -> None:
     text = write(net.build(x))
     assert list_class_names(text) == ["ResidualBlock", "Model"]
     assert "self.stage1 = nn.Sequential(*(ResidualBlock() for _ in range(4)))" in text
-    assert '"""conv2d_1 to re_lu_2, conv2d_3 to re_lu_4, ... in Keras."""' in text
+    assert '"""conv2d_1 to re_lu_2, conv2d_3 to re_lu_4, conv2d_5 to re_lu_6, ...' in text
 
 
 def test_sizes_that_differ_are_parameters_named_by_their_role() -> None:
-    net = Network()
+    net = Network(channels=4)
     x = "x"
     for number, width in enumerate((4, 8, 16, 32)):
         prefix = f"stage{number}_block1"
@@ -146,14 +146,14 @@ def test_sizes_that_differ_are_parameters_named_by_their_role() -> None:
         y = net.unit(y, width, 3, prefix=f"{prefix}_2")
         y = net.conv(y, 4 * width, 1, name=f"{prefix}_3_conv")
         x = net.add("Add", shortcut, y, name=f"{prefix}_out")
-    text = write(net.build(x))
+    text = write(net.build(x), channels=4)
     block = get_class(text, "ProjectionBlock")
     assert "def __init__(self, channels, width):" in block
     assert "self.conv0 = nn.Conv2d(channels, 4 * width, 1)" in block
     assert "self.conv1 = nn.Conv2d(channels, width, 1)" in block
     assert "shortcut = self.conv0(x)" in block
     assert "return shortcut + self.conv3(x)" in block
-    assert "self.stage0_block1 = ProjectionBlock(8, 4)" in text
+    assert "self.stage0_block1 = ProjectionBlock(4, 4)" in text
     assert "self.stage3_block1 = ProjectionBlock(64, 32)" in text
 
 
@@ -302,12 +302,9 @@ def test_names_of_members_that_python_or_torch_has_taken(name: str) -> None:
 
 
 def test_columns_become_few_parameters() -> None:
-    blocks = [
-        [Leaf(0, "in_channels", n), Leaf(0, "out_channels", 6 * n), Leaf(1, "in_channels", 6 * n)]
-        + [Leaf(1, "out_channels", n // 4), Leaf(1, "stride", stride)]
-        for n, stride in ((16, 1), (24, 2), (40, 1))
-    ]
-    found = unify(blocks)
+    names = ("in_channels", "out_channels", "in_channels", "out_channels", "stride")
+    rows = [(n, 6 * n, 6 * n, n // 4, stride) for n, stride in ((16, 1), (24, 2), (40, 1))]
+    found = unify([[Leaf(k // 2, names[k], n) for k, n in enumerate(row)] for row in rows])
     assert found is not None
     assert found.parameters == ["channels", "stride"]
     assert found.arguments == [(16, 1), (24, 2), (40, 1)]
@@ -316,7 +313,7 @@ def test_columns_become_few_parameters() -> None:
         (0, "out_channels"): "6 * channels",
         (1, "in_channels"): "6 * channels",
         (1, "out_channels"): "channels // 4",
-        (1, "stride"): "stride",
+        (2, "stride"): "stride",
     }
 
 

@@ -68,18 +68,15 @@ def is_read_outside(node: fx.Node, inside: Iterable[fx.Node]) -> bool:
 
 
 def _find_last_readers(nodes: Sequence[fx.Node]) -> dict[fx.Node, int]:
-    """Return the position of the last reader of each value; a reader elsewhere is the last.
+    """Return the position of the last reader of each value among the operations.
 
-    That the class returns a value is no reading: the data goes on without it.
+    Readers elsewhere do not count: such a value passes by what comes between.
     """
-    inside = set(nodes)
     last: dict[fx.Node, int] = {}
     for position, node in enumerate(nodes):
         for value in node.all_input_nodes:
             if value.op != "get_attr":
                 last[value] = position
-    readers = {node: {one for one in node.users if one.op != "output"} for node in nodes}
-    last.update({node: len(nodes) for node in nodes if readers[node] - inside})
     return last
 
 
@@ -92,10 +89,8 @@ def _make_item(nodes: Sequence[fx.Node], depth: int) -> Item:
     groups = _find_groups(nodes[: len(nodes) - len(merge)])
     branches = []
     for group in groups:
-        own = set(group)
-        is_branch = [node for node in group if is_read_outside(node, own)] == [group[-1]]
         is_smaller = len(group) < len(nodes)
-        branches.append(find_chain(group, depth + 1) if is_branch and is_smaller else [Item(group)])
+        branches.append(find_chain(group, depth + 1) if is_smaller else [Item(group)])
     if merge:
         branches.sort(key=lambda branch: len(list_nodes(branch)))
     ordered = [node for branch in branches for node in list_nodes(branch)]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ..source import STARTING_FUNCTIONS, STARTS
 from .families import Leaf, describe, unify
 from .order import Item, is_read_outside, iterate_chains, list_nodes
-from .roles import Region, get_words
+from .roles import Region, find_common_words, get_words
 
 _MOST_WORDS = 6  # of a name that may say which block a layer is in
 _NEARLY_MOST = 0.6  # of the lines that the best choice of words saves
@@ -64,7 +64,10 @@ class Search:
         savings = [sum(group.saving for group in groups) for groups in each]
         for regions, saving in zip(splits, savings, strict=True):
             if saving > 0 and saving >= _NEARLY_MOST * max(savings):
-                return self.select(regions, vary_kernels=True, least=_LEAST_BESIDE_OTHERS)
+                groups = self.select(regions, vary_kernels=True, least=_LEAST_BESIDE_OTHERS)
+                for group in groups:
+                    _extend_prefixes(group.regions)
+                return groups
         return []
 
     def find_phrases(self, chains: list[list[Item]], taken: set[fx.Node]) -> list[Group]:
@@ -112,8 +115,7 @@ class Search:
         """Return whether an operation only follows up: a normalization or an activation."""
         if node.op == "call_module":
             return not _is_weighted(self.module.get_submodule(str(node.target)))
-        is_unary = len(node.all_input_nodes) == 1
-        return node.op == "call_function" and is_unary and node.target not in STARTING_FUNCTIONS
+        return _is_activation(node)
 
     def is_start(self, nodes: list[fx.Node]) -> bool:
         """Return whether a block may begin so: with weights, padding, or what only follows up."""
@@ -181,30 +183,53 @@ def _is_weighted(module: nn.Module) -> bool:
 def _split_by_words(chain: list[Item], count: int) -> list[Region]:
     """Return the regions of a chain whose layers' names begin with the same words.
 
-    Layers to which Keras gave their names join what is before, unless they have weights.
+    An activation to which Keras gave its name joins what is before, and all without weights that
+    is between layers of one region.
     """
     regions: list[Region] = []
     current: Region | None = None
+    between: list[fx.Node] = []
     for item in chain:
-        keys = {words[:count] for node in item.nodes if (words := get_words(node)) is not None}
+        names = {words for node in item.nodes if (words := get_words(node)) is not None}
+        if not names and len(item.nodes) == 1 and item.nodes[0].op != "call_module":
+            between += item.nodes
+            if current is not None and _is_activation(item.nodes[0]):
+                current.nodes += between
+                between = []
+            continue
+        keys = {words[:count] for words in names}
         merge = get_words(item.nodes[-1])
         if len(keys) > 1 and merge is not None:
             keys = {merge[:count]}
-        key = keys.pop() if len(keys) == 1 else None
-        if not keys and key is None and len(item.nodes) == 1 and item.nodes[0].op != "call_module":
-            if current is not None:
-                current.nodes += item.nodes
-            continue
-        if key is None or len(key) < count or not any(map(str.isdigit, key[-1])):
+        key = keys.pop() if len(keys) == 1 else ()
+        if len(key) < count or not any(map(str.isdigit, key[-1])):
             current = None
             for branch in item.branches:
                 regions += _split_by_words(branch, count)
         elif current is not None and current.prefix == key:
-            current.nodes += item.nodes
+            current.nodes += [*between, *item.nodes]
         else:
             current = Region([*item.nodes], key)
             regions.append(current)
+        between = []
     return regions
+
+
+def _is_activation(node: fx.Node) -> bool:
+    """Return whether an operation is a function of one value that begins no line."""
+    is_unary = len(node.all_input_nodes) == 1
+    return node.op == "call_function" and is_unary and node.target not in STARTING_FUNCTIONS
+
+
+def _extend_prefixes(regions: list[Region]) -> None:
+    """Let the prefixes of regions be all the words that the names in each have in common."""
+    each = []
+    for region in regions:
+        names = [words for node in region.nodes if (words := get_words(node)) is not None]
+        each.append(find_common_words(names))
+    if len({*map(len, each)}) == 1:
+        for region, prefix in zip(regions, each, strict=True):
+            region.prefix = prefix
 
 
 def _find_repeats(runs: list[list[tuple[str, list[fx.Node]]]], length: int) -> list[list[Region]]:
