@@ -22,7 +22,7 @@ from .write_code import CODE, WrittenCode, write_code
 
 REFUSED, USAGE, DIFFERS, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 BIG = 50_000_000  # bytes; larger files get a progress bar
-_SUFFIXES = f"{', '.join(FORMATS)} for the state dict, {CODE} for PyTorch code"
+_SUFFIXES = f"{' or '.join(FORMATS)} for a state dict, {CODE} for PyTorch code"
 _OF_CODE = ("layout", "inference", "class_name", "weights_format")  # options
 _REFUSALS = (OSError, ValueError, TypeError, ImportError, MemoryError, RuntimeError)
 
@@ -31,8 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`, by default `sys.argv[1:]`, and return its exit code.
 
     The code is 0 on success, 1 if a file is refused or the output cannot be written, 2 for wrong
-    usage, 3 if the values differ from the reference or the code from the model, 130 if interrupted, and 141 if the reader of
-    the output stops. `convert` completes its file even if its report cannot be printed.
+    usage, 3 if the values differ from the reference or the code from the model, 130 if interrupted,
+    and 141 if the reader of the output stops. `convert` completes its files even if its report
+    cannot be printed.
     """
     try:
         reserve_descriptors()

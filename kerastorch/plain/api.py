@@ -17,6 +17,7 @@ from .blocks.arrange import arrange
 from .file_text import print_file
 from .fold import fold_for_inference
 from .lowering import lower_model
+from .merge_padding import merge_padding
 from .names import make_class_name
 from .proof import Proof, prove
 from .written_module import make_module
@@ -89,6 +90,7 @@ def to_source(
     lowered.class_names[lowered.module] = wanted
     dtypes = [one.dtype for one in model._inputs]
     lowered.inputs = [p._replace(dtype=d) for p, d in zip(lowered.inputs, dtypes, strict=True)]
+    merge_padding(lowered.module)
     if inference:
         fold_for_inference(lowered.module)
     arrange(lowered, blocks=blocks)

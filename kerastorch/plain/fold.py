@@ -26,9 +26,8 @@ def fold_for_inference(module: fx.GraphModule) -> None:
     """Change a graph, and those inside it, to compute the same in evaluation with less work.
 
     Dropout is removed, a batch normalization is folded into the convolution or linear layer whose
-    output it alone reads, symmetric zero padding into the convolution that alone reads it, and
-    activations overwrite a result that nothing else reads. The weights keep their dtype: double
-    precision loses nothing.
+    output it alone reads, and activations overwrite a result that nothing else reads. The weights
+    keep their dtype: double precision loses nothing.
     """
     for inner in _list_graphs(module):
         counts = Counter(node.target for node in inner.graph.nodes if node.op == "call_module")
@@ -36,7 +35,6 @@ def fold_for_inference(module: fx.GraphModule) -> None:
             _remove_dropout(inner, node)
         for node in list(inner.graph.nodes):
             _fold_normalization(inner, node, counts)
-            _fold_padding(inner, node, counts)
         for node in inner.graph.nodes:
             _write_in_place(inner, node)
         inner.delete_all_unused_submodules()
@@ -78,29 +76,6 @@ def _fold_normalization(module: fx.GraphModule, node: fx.Node, counts: Counter[A
     layer.weight, layer.bias = (nn.Parameter(one.detach()) for one in weights)
     node.replace_all_uses_with(before)
     module.graph.erase_node(node)
-
-
-def _fold_padding(module: fx.GraphModule, node: fx.Node, counts: Counter[Any]) -> None:
-    """Let a convolution do the symmetric zero padding before it."""
-    conv: Any = _get_module(module, node)
-    before = node.args[0] if node.args else None
-    if not isinstance(conv, _CONVOLUTIONS) or not isinstance(before, fx.Node):
-        return
-    if before.target is not F.pad or before.kwargs or len(before.users) > 1:
-        return
-    amounts: Any = before.args[1]
-    rank = len(conv.kernel_size)
-    pairs = list(zip(amounts[::2], amounts[1::2], strict=True))
-    pairs += [(0, 0)] * (rank - len(pairs))
-    if len(pairs) > rank or any(a != b or a < 0 for a, b in pairs) or counts[node.target] > 1:
-        return
-    if isinstance(conv.padding, str):
-        return
-    added = tuple(a for a, _ in reversed(pairs))
-    conv.padding = tuple(own + more for own, more in zip(conv.padding, added, strict=True))
-    conv._reversed_padding_repeated_twice = [n for n in reversed(conv.padding) for _ in range(2)]
-    before.replace_all_uses_with(before.args[0])  # type: ignore[arg-type]
-    module.graph.erase_node(before)
 
 
 def _write_in_place(module: fx.GraphModule, node: fx.Node) -> None:

@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from .._core.errors import argument_error
 from .._core.registry import to_snake_case
-from ..graph.shapes import Shape, iterate_shapes
+from ..graph.shapes import UNKNOWN, Shape, iterate_shapes
 from ..graph.slots import fill_slots
 from ..graph.structure import flatten, map_structure
 from ..layers.base.computation import Computation
@@ -61,8 +61,10 @@ class Port(NamedTuple):
     @property
     def written_shape(self) -> tuple[int | None, ...]:
         """The shape as it is passed."""
+        if not self.moved:
+            return self.shape
         batch, *rest = self.shape
-        return (batch, rest[-1], *rest[:-1]) if self.moved else self.shape
+        return (batch, rest[-1], *rest[:-1])
 
 
 @dataclass
@@ -382,6 +384,8 @@ def _set_shapes(layer: Any, args: Any, kwargs: Any, found: Any) -> Any:
         return found
     shapes = map_structure(lambda x: Shape(x.shape), (args, kwargs), Value)
     listed = list(iterate_shapes(infer_output_shape(layer, *shapes)))
+    if UNKNOWN in listed:  # of a refused one
+        return found
     several = [found] if isinstance(found, Value) else found
     sized = [replace(x, shape=tuple(shape)) for x, shape in zip(several, listed, strict=False)]
     for x in sized:

@@ -158,6 +158,9 @@ class Printer:
                 )
             return
         required, options = list_constructor_arguments(module, expressions)
+        first = next(iter(inspect.signature(type(module)).parameters), "")
+        if first in options:  # as in nn.Dropout(0.5)
+            required = {first: options.pop(first)}
         shown = {
             name: expressions.get(name, format_literal(value))
             for name, value in (required | options).items()

@@ -24,12 +24,12 @@ from .documents import (
 )
 from .layer_table import BEGIN, END, layer_table, with_table
 
-README_LINES = 150
+README_LINES = 180
 FOLDER_LINES = 40
 LONGER = {"compat": 60}  # folder -> lines of its README
 DIGITS = ROOT / "compat" / "digits"
 TEXT = ROOT / "compat" / "golden" / "text.keras"
-LABELS = {"keras", "train.py"}  # blocks that other tests run
+LABELS = {"keras", "train.py", "model.py"}  # blocks that other tests run
 within_torch = pytest.mark.filterwarnings(
     "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
 )

@@ -22,7 +22,7 @@ from tests.cli.test_convert import same
         ([], 2, "arguments are required"),
         (["convert", DIGITS], 2, "-o/--output"),
         (["unknown"], 2, "invalid choice"),
-        (["convert", DIGITS, "-o", "x.onnx"], 2, "x.onnx: must end in .pt or .safetensors."),
+        (["convert", DIGITS, "-o", "x.onnx"], 2, "x.onnx: must end in .pt or .safetensors for a"),
         (["inspect", "no.keras"], 1, "no.keras"),
         *(
             (arguments, 2, f"argument {argument}: must be a path that is not empty and has no null")

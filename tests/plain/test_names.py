@@ -104,7 +104,8 @@ def test_a_hostile_name_is_an_identifier_or_a_literal_and_nothing_else(name: str
     source = to_source(build(make_config(name)), weights_file=f"{name[:50]}.safetensors")
     assert source.text.isascii()
     assert not set(source.text) & {"\t", "\r", "\x0c", "\x00", "\x0b"}
-    assert canonical(source.text) == canonical(to_source(build(make_config("benign"))).text)
+    benign = "benign" if len(name) < 60 else "b" * len(name)
+    assert canonical(source.text) == canonical(to_source(build(make_config(benign))).text)
     assert max(map(len, source.text.splitlines())) <= 100 or len(name) > 60
 
 

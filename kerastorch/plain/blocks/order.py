@@ -90,11 +90,40 @@ def _make_item(nodes: Sequence[fx.Node], depth: int) -> Item:
     branches = []
     for group in groups:
         is_smaller = len(group) < len(nodes)
-        branches.append(find_chain(group, depth + 1) if is_smaller else [Item(group)])
+        branches.append(find_chain(group, depth + 1) if is_smaller else [_follow_inputs(group)])
     if merge:
         branches.sort(key=lambda branch: len(list_nodes(branch)))
     ordered = [node for branch in branches for node in list_nodes(branch)]
     return Item([*ordered, *merge], branches)
+
+
+def _follow_inputs(nodes: Sequence[fx.Node]) -> Item:
+    """Return a link of operations that are no branches: each run of them is one.
+
+    The inputs of an operation are computed right before it, where they are not yet.
+    """
+    inside = set(nodes)
+    ordered: dict[fx.Node, None] = {}
+    for end in nodes:
+        if not inside.isdisjoint(end.users):
+            continue
+        stack = [end]
+        while stack:
+            inputs = stack[-1].all_input_nodes
+            missing = [one for one in inputs if one in inside and one not in ordered]
+            if missing:
+                stack.append(missing[0])
+            else:
+                ordered[stack.pop()] = None
+    runs: list[list[Item]] = []
+    before: fx.Node | None = None
+    for node in ordered:
+        values = [one for one in node.all_input_nodes if one.op != "get_attr"]
+        if before is None or values != [before] or len(before.users) > 1:
+            runs.append([])
+        runs[-1].append(Item([node]))
+        before = node
+    return Item([*ordered], runs)
 
 
 def _find_groups(nodes: Sequence[fx.Node]) -> list[list[fx.Node]]:

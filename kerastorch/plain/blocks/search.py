@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +59,9 @@ class Search:
 
     def find_named(self, chain: list[Item]) -> list[Group]:
         """Return the groups by the first words of Keras's names, by as few as save nearly most."""
-        splits = [_split_by_words(chain, count) for count in range(1, _MOST_WORDS + 1)]
+        splits = [
+            _keep_single(_split_by_words(chain, count)) for count in range(1, _MOST_WORDS + 1)
+        ]
         each = [self.select(regions, vary_kernels=True) for regions in splits]
         savings = [sum(group.saving for group in groups) for groups in each]
         for regions, saving in zip(splits, savings, strict=True):
@@ -213,6 +215,12 @@ def _split_by_words(chain: list[Item], count: int) -> list[Region]:
             regions.append(current)
         between = []
     return regions
+
+
+def _keep_single(regions: list[Region]) -> list[Region]:
+    """Return the regions whose words are those of no other region: of one block each."""
+    counts = Counter(region.prefix for region in regions)
+    return [region for region in regions if counts[region.prefix] == 1]
 
 
 def _is_activation(node: fx.Node) -> bool:

@@ -24,6 +24,7 @@ from ...layers.reshaping.upsampling import (
     _repeating_modes,
 )
 from ..graph import GraphBuilder, Value, count_elements
+from ..merge_padding import OF_NONNEGATIVE
 from ..registry import lowers
 from .axes import slice_last
 from .images.resizing import resample
@@ -89,7 +90,9 @@ def lower_repeat_vector(build: GraphBuilder, layer: RepeatVector, x: Value) -> V
 @lowers(ZeroPadding1D, ZeroPadding2D, ZeroPadding3D, layout="channels_second")
 def lower_zero_padding(build: GraphBuilder, layer: Any, x: Value) -> Value:
     """Padding of the spatial axes by zeros."""
-    return replace(pad_sides(build, x, layer._sides), nonnegative=x.nonnegative)
+    y = pad_sides(build, x, layer._sides)
+    y.node.meta[OF_NONNEGATIVE] = x.nonnegative
+    return replace(y, nonnegative=x.nonnegative)
 
 
 @lowers(Cropping1D, Cropping2D, Cropping3D, layout="channels_second")

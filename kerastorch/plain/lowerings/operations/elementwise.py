@@ -52,6 +52,12 @@ _COMPARISONS: dict[str, Callable[..., Any]] = {
     "tf.math.equal": operator.eq,
     "tf.math.not_equal": operator.ne,
 }
+_MIRRORED: dict[Callable[..., Any], Callable[..., Any]] = {
+    operator.gt: operator.lt,
+    operator.lt: operator.gt,
+    operator.ge: operator.le,
+    operator.le: operator.ge,
+}
 # Of which both arguments must be tensors.
 _OF_TENSORS: dict[str, Callable[..., Any]] = {
     "Maximum": torch.maximum,
@@ -143,8 +149,10 @@ def lower_binary(build: GraphBuilder, *args: Any, **kwargs: Any) -> Value:
 def lower_comparison(build: GraphBuilder, *args: Any, **kwargs: Any) -> Value:
     """A comparison of two tensors, or of one with a number."""
     x, y = [*args, *kwargs.values()]
-    found = _call(build, _COMPARISONS[build.layer.key], *pair_up(build, x, y))
-    return replace(found, dtype=torch.bool)
+    function = _COMPARISONS[build.layer.key]
+    if not isinstance(x, Value):  # as Python compares a number and a tensor
+        x, y, function = y, x, _MIRRORED.get(function, function)
+    return replace(_call(build, function, *pair_up(build, x, y)), dtype=torch.bool)
 
 
 @lowers_operations(*_OF_TENSORS, layout="any")

@@ -1,0 +1,1 @@
+"""Models as plain PyTorch code: golden texts, and files of every writer."""

@@ -1,0 +1,112 @@
+"""Layers as plain PyTorch: open sizes, frozen and shared layers, and training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from kerastorch.models.base import Model
+from kerastorch.plain.api import to_source, to_torch
+from kerastorch.plain.printed.modules import OnlyInEvaluation
+from kerastorch.plain.reference import make_reference
+from kerastorch.plain.registry import LOWERINGS
+from tests.layers.case import LayerCase, each_case, thorough_cases
+from tests.models.configs import functional, input_layer, layer, node, tensor
+from tests.plain.models import assert_plain, build, model_of
+from tests.plain.test_every_layer import EVERY, REFUSED
+
+ROWS = [case for case in EVERY if case.layer in LOWERINGS]
+FIRST = thorough_cases(ROWS)
+OPEN = (
+    *(
+        "Conv",
+        "Depthwise",
+        "Separable",
+        "MaxPooling",
+        "Average",
+        "Adaptive",
+        "Global",
+        "UpSampling",
+    ),
+    *("Cropping", "ZeroPadding", "Resizing", "CenterCrop", "RandomCrop", "SpatialDropout"),
+    *("BatchNormalization", "GroupNormalization", "Rescaling", "ReLU", "Add", "Multiply"),
+)
+
+
+def listed(inputs: Tensor | list[Tensor]) -> list[Tensor]:
+    return inputs if isinstance(inputs, list) else [inputs]
+
+
+def can_be_open(case: LayerCase) -> bool:
+    """Return whether a layer has a model for inputs whose spatial sizes are open."""
+    if not case.name.startswith(OPEN) or case.name.startswith("ConvLSTM"):
+        return False
+    shapes = case.shape if isinstance(case.shape, list) else [case.shape]
+    needs_size = "axis" in case.arguments or "[[" in str(case)
+    return not needs_size and all(len(shape) > 2 for shape in shapes)
+
+
+OPEN_ROWS = [case for case in ROWS if can_be_open(case)]
+
+
+@each_case(OPEN_ROWS, thorough_cases(OPEN_ROWS))
+def test_open_sizes(case: LayerCase) -> None:
+    model = model_of(case, sized=False)
+    try:
+        assert_plain(model, listed(case.inputs()))
+    except ValueError as error:
+        reasons = (*REFUSED.get(case.name, ()), "its crop depends on the size of the input")
+        assert any(reason in str(error) for reason in reasons), error
+
+
+@each_case([case for case in FIRST if case.has_parameters])
+def test_frozen_layers_stay_frozen(case: LayerCase) -> None:
+    model = model_of(case)
+    for one in model.layers.values():
+        one.trainable = False
+    assert_plain(model, listed(case.inputs()))
+    written = to_torch(model)
+    assert not [name for name, one in written.named_parameters() if one.requires_grad]
+    text = to_source(model).text
+    assert "requires_grad_(False)" in text or "requires_grad=False" in text
+
+
+def model_of_two_calls(case: LayerCase) -> Model:
+    """Return a model that calls one layer on two inputs."""
+    config = case.make().get_config()
+    config.pop("name")
+    calls = [node(tensor(name)) for name in ("a", "b")]
+    one = layer(case.layer.registered_name, "the_layer", calls, **config)
+    inputs = [input_layer(name, (None, *case.shape[1:])) for name in ("a", "b")]
+    outputs = [["the_layer", 0, 0], ["the_layer", 1, 0]]
+    return build(functional(*inputs, one, inputs=[["a", 0, 0], ["b", 0, 0]], outputs=outputs))
+
+
+@each_case([case for case in FIRST if not isinstance(case.shape, list)])
+def test_shared_layers_are_one_attribute(case: LayerCase) -> None:
+    model = model_of_two_calls(case)
+    assert_plain(model, [case.inputs(seed=1), case.inputs(seed=2)])
+    written = to_torch(model)
+    trained = [one.numel() for one in written.parameters() if one.requires_grad]
+    assert sum(trained) == sum(one.numel() for one in model.parameters() if one.requires_grad)
+
+
+@each_case([case for case in FIRST if not case.samples])
+def test_training_is_the_same(case: LayerCase) -> None:
+    model = model_of(case)
+    written = to_torch(model)
+    if any(isinstance(one, OnlyInEvaluation) for one in written.modules()):
+        with pytest.raises(RuntimeError, match="call eval"):
+            written.train()(*listed(case.inputs()))
+        return
+    gradients = []
+    for one in (make_reference(model), written.double()):
+        inputs = [x.double().requires_grad_() for x in listed(case.inputs())]
+        given = inputs[0] if one is not written and len(inputs) == 1 else inputs
+        y = one.train()(*given) if one is written else one.train()(given)
+        weights = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view(y.shape)
+        (y * weights).sum().backward()
+        gradients.append([y, *(x.grad for x in inputs)])
+    for ours, plain in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, ours, rtol=1e-9, atol=1e-11)
