@@ -17,6 +17,7 @@ from ..graph import Origin
 from ..names import clean_text, make_identifier
 
 _DOC_WIDTH = 90
+_LONGEST_LABEL = 70  # characters for the layers of one block
 _LONGEST_NAME = 160  # characters of a name that are looked at
 
 # What torch's users call modules: the first pattern that the name of the class matches.
@@ -73,7 +74,8 @@ class Region:
             return clean_text(found[0] if found else "_".join(self.prefix), 60)
         names = dict.fromkeys(clean_text(one.name, 60) for one in origins)
         first, last = next(iter(names), "?"), next(reversed(names), "?")
-        return first if first == last else f"{first} to {last}"
+        both = f"{first} to {last}"
+        return first if first == last or len(both) > _LONGEST_LABEL else both
 
 
 def split_words(name: str) -> tuple[str, ...]:

@@ -36,6 +36,11 @@ class Group:
         return (len(self.regions) - 1) * self.lines - (12 + 2 * len(self.regions))
 
 
+def _rate(group: Group) -> tuple[int, int]:
+    """Return what makes a group better than another one: the lines saved, and its size."""
+    return group.saving, len(group.regions[0].nodes)
+
+
 class Search:
     """Looks for regions of equal structure in a graph."""
 
@@ -86,7 +91,7 @@ class Search:
                     nodes = regions[0].nodes
                     if self.is_start(nodes) and nodes[-1].target is not F.pad:
                         candidates += self.select(regions, vary_kernels=False)
-            best = max(candidates, key=lambda one: one.saving, default=None)
+            best = max(candidates, key=_rate, default=None)
             if best is None:
                 return found
             found.append(best)
@@ -218,9 +223,10 @@ def _split_by_words(chain: list[Item], count: int) -> list[Region]:
 
 
 def _keep_single(regions: list[Region]) -> list[Region]:
-    """Return the regions whose words are those of no other region: of one block each."""
+    """Return the regions of several layers whose words are those of no other region."""
     counts = Counter(region.prefix for region in regions)
-    return [region for region in regions if counts[region.prefix] == 1]
+    single = [region for region in regions if counts[region.prefix] == 1]
+    return [one for one in single if len({node.meta.get("origin") for node in one.nodes}) > 1]
 
 
 def _is_activation(node: fx.Node) -> bool:
