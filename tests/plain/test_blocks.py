@@ -125,6 +125,28 @@ def test_without_blocks_the_same_model_is_one_class() -> None:
     assert "x = F.relu(x + self.conv2_block1_2_bn(self.conv2_block1_2_conv(y)))" in text
 
 
+def test_blocks_of_the_inference_form_have_no_normalization() -> None:
+    net = Network()
+    x = net.conv("x", 8)
+    for _ in range(7):
+        x = residual(net, x, 8)
+    model = net.build(x)
+    source = to_source(model, inference=True)
+    assert "BatchNorm" not in source.text
+    assert "self.stage1 = nn.Sequential(*(ResidualBlock() for _ in range(7)))" in source.text
+    assert "return F.relu(x + self.conv2(y), inplace=True)" in source.text
+
+
+def test_blocks_of_images_with_channels_first() -> None:
+    net = Network()
+    x = net.conv("x", 8)
+    for _ in range(4):
+        x = residual(net, x, 8)
+    source = to_source(net.build(x), layout="channels_first")
+    assert "permute" not in source.text
+    assert "return self.stage1(x)" in source.text
+
+
 def test_blocks_without_names_are_numbered_stages() -> None:
     net = Network()
     x = net.unit("x", 8, 1)
