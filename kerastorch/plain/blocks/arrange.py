@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ..lowering import Lowered
 from ..names import make_class_name, make_identifier
 from ..source import list_classes
-from .families import BlockCall, Family, unify
+from .families import BlockCall, Family
 from .order import find_chain, is_read_outside, list_nodes, list_operations
 from .roles import Region, is_member, name_members, name_role, write_doc
 from .search import Group, Search
@@ -77,8 +77,8 @@ class _Rebuilding:
     def _make_family(self, group: Group, names: list[str], places: dict[fx.Node, int]) -> None:
         order = sorted(range(len(group.regions)), key=lambda k: places[group.regions[k].nodes[0]])
         regions = [group.regions[k] for k in order]
-        unified = unify([group.leaves[k] for k in order])
-        assert unified is not None
+        unified = group.unified
+        each = [unified.arguments[k] for k in order]
         calls = [k for k, node in enumerate(regions[0].members) if is_member(node)]
         members = dict(zip(calls, name_members(regions, self.module), strict=True))
         name = make_class_name(name_role(regions[0], self.module), names)
@@ -87,7 +87,7 @@ class _Rebuilding:
             (members[k], argument): text for (k, argument), text in unified.expressions.items()
         }
         family = Family(name, write_doc(regions), unified.parameters, expressions)
-        for region, arguments in zip(regions, unified.arguments, strict=True):
+        for region, arguments in zip(regions, each, strict=True):
             first = region.nodes[0]
             self.regions[first] = region
             self.blocks[first] = self._make_block(region, members)

@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from ..source import STARTING_FUNCTIONS, STARTS
-from .families import Leaf, describe, unify
+from .families import Leaf, Unified, describe, unify
 from .order import Item, is_read_outside, iterate_chains, list_nodes
 from .roles import Region, find_common_words, get_words
 
@@ -29,6 +29,7 @@ class Group:
     lines: int  # of a class of it
     regions: list[Region] = field(default_factory=list)
     leaves: list[list[Leaf]] = field(default_factory=list)  # of each region
+    unified: Unified = field(default_factory=lambda: Unified([], [], {}))
 
     @property
     def saving(self) -> int:
@@ -145,7 +146,9 @@ class Search:
         found = []
         for group in sorted(groups, key=lambda one: -one.saving):
             nodes = [node for region in group.regions for node in region.nodes]
-            if taken.isdisjoint(nodes) and unify(group.leaves) is not None:
+            unified = unify(group.leaves) if taken.isdisjoint(nodes) else None
+            if unified is not None:
+                group.unified = unified
                 taken.update(nodes)
                 found.append(group)
         return found
