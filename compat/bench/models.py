@@ -12,12 +12,15 @@ without dropout.
 - `keras`: Keras's own model on its torch backend;
 - `compiled`: ours by `torch.compile` with inductor's `freezing` and `cpp_wrapper` (see the guides),
   and `native compiled`: the hand-written network so;
+- `plain`: the code that `kerastorch.to_torch` writes, in channels_last memory, and `folded`: its
+  form for inference;
 - `onnxruntime`: ours written by `torch.onnx.export`, in onnxruntime.
 
 A train step is forward, then backward from a gradient of the logits that is there already, to all
-weights. All share weights and data and are checked to agree first. Every round runs all ways, in
-random order; the medians of the ratios within rounds are printed with their quartiles. The clock is
-the process's CPU time. Times decide nothing: a missed bar exits with 0.
+weights. All share weights and data and are checked to agree first. `tracing` is what torch.compile
+takes to trace a model, without a compiler behind it. Every round runs all ways, in random order;
+the medians of the ratios within rounds are printed with their quartiles. The clock is the process's
+CPU time. Times decide nothing: a missed bar exits with 0.
 """
 
 from __future__ import annotations
@@ -61,6 +64,16 @@ LIGHT_BARS = {
     ("keras", "kerastorch", "inference", None): (2.3, True),
 }
 
+PLAIN_BARS: dict[tuple[str, str, str, int | None], float] = {
+    ("plain", "kerastorch", "inference", None): 1.03,
+    ("plain", "kerastorch", "tracing", None): 0.5,
+}
+FOLDED_BARS = {  # network -> at batch 1 and 8
+    "ResNet50": (0.93, 0.90),
+    "MobileNetV2": (0.82, 0.85),
+    "EfficientNetB0": (0.88, 0.88),
+}
+
 Ways = dict[str, Callable[[], Any]]
 
 
@@ -86,6 +99,8 @@ def main() -> None:
         models = made(network, keras, options.device)
         for batch in options.batches:
             measure_inference(models, batch, timer, options)
+        if "plain" not in options.skip:
+            measure_tracing(models, timer)
         if "train" not in options.skip:  # afterwards: it moves the statistics of each its own way
             for batch in options.batches:
                 measure_training(models, batch, timer, options)
@@ -96,7 +111,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--networks", nargs="+", choices=NATIVE, default=list(NATIVE))
     add("--batches", nargs="+", type=int, default=[1, 8], help="default: 1 8")
-    add("--skip", nargs="+", choices=("compiled", "onnxruntime", "train"), default=[])
+    add("--skip", nargs="+", choices=("compiled", "onnxruntime", "plain", "train"), default=[])
     add("--seconds", type=float, default=30.0, help="for each row (default: %(default)s)")
     add("--threads", type=int, default=1, help="default: %(default)s")
     add("--device", choices=("cpu", "cuda"), default="cpu")
@@ -165,9 +180,37 @@ def measure_inference(
         ways["native compiled"] = frozen(native, inputs)
     if "onnxruntime" not in options.skip:
         ways["onnxruntime"] = in_onnxruntime(ours, inputs, options.threads)
+    if "plain" not in options.skip:
+        plain, folded = make_plain(ours), make_plain(ours, inference=True)
+        ways |= {"plain": lambda: plain(inputs), "folded": lambda: folded(inputs)}
     with torch.no_grad():
         check(ways, "inference")
         report(network, batch, "inference", interleave(ways, timer, options.seconds, 5))
+
+
+def make_plain(model: nn.Module, **options: Any) -> nn.Module:
+    """Return the plain PyTorch of a model, in channels_last memory."""
+    plain: Any = kerastorch.to_torch(model, **options)
+    return plain.to(memory_format=torch.channels_last).eval()  # type: ignore[no-any-return]
+
+
+def measure_tracing(models: Models, timer: Timer, rounds: int = 5) -> None:
+    """Measure what torch.compile takes to trace a model for one image."""
+    inputs = normal(1, *models.shape)
+    traced = {"kerastorch": models.ours, "plain": make_plain(models.ours), "native": models.native}
+    seconds: dict[str, list[float]] = {name: [] for name in traced}
+
+    def trace(model: nn.Module) -> None:
+        torch.compiler.reset()
+        with torch.no_grad():
+            torch.compile(model, backend="eager")(inputs)
+
+    for model in traced.values():  # the first one imports
+        trace(model)
+    for _ in range(rounds):
+        for name, model in traced.items():
+            seconds[name].append(timer(lambda model=model: trace(model), 1))
+    report(models.network, 1, "tracing", Rounds(seconds))
 
 
 def measure_training(models: Models, batch: int, timer: Timer, options: argparse.Namespace) -> None:
@@ -246,7 +289,12 @@ def lines(network: str, batch: int, mode: str, rounds: Rounds) -> Iterator[str]:
     pairs = [("kerastorch", "native"), ("keras", "kerastorch")]
     bars = LIGHT_BARS if network in LIGHT else BARS
     others = ("compiled", "native compiled", "onnxruntime")
-    pairs += [(name, "native") for name in others if name in rounds.seconds]
+    pairs += [(name, "native") for name in others]
+    pairs += [("plain", "kerastorch"), ("folded", "plain")]
+    pairs = [pair for pair in pairs if set(pair) <= rounds.seconds.keys()]
+    bars = {**bars, **{pair: (bar, False) for pair, bar in PLAIN_BARS.items()}}
+    for number, bar in zip((1, 8), FOLDED_BARS.get(network, ()), strict=False):
+        bars["folded", "plain", "inference", number] = bar, False
     for name, base in pairs:
         ratio, words = rounds.ratio(name, base), ""
         found = bars.get((name, base, mode, batch)) or bars.get((name, base, mode, None))

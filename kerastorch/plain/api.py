@@ -16,7 +16,7 @@ from . import lowerings as lowerings
 from .blocks.arrange import arrange
 from .file_text import print_file
 from .fold import fold_for_inference
-from .lowering import lower_model
+from .lowering import find_dtype, lower_model
 from .merge_padding import merge_padding
 from .names import make_class_name
 from .proof import Proof, prove
@@ -88,15 +88,17 @@ def to_source(
     reference = copy.deepcopy(model).double() if inference else model
     lowered = lower_model(reference, channels_first=layout == "channels_first")
     lowered.class_names[lowered.module] = wanted
-    dtypes = [one.dtype for one in model._inputs]
-    lowered.inputs = [p._replace(dtype=d) for p, d in zip(lowered.inputs, dtypes, strict=True)]
+    dtype = find_dtype(model)
+    lowered.inputs = [
+        one._replace(dtype=dtype) if one.dtype.is_floating_point else one for one in lowered.inputs
+    ]
     merge_padding(lowered.module)
     if inference:
         fold_for_inference(lowered.module)
     arrange(lowered, blocks=blocks)
     text, name = print_file(model, lowered, weights_file=weights_file, inference=inference)
     proof = prove(reference, lowered, text, name)
-    state = _list_state(model, lowered.module)
+    state = _list_state(lowered.module, dtype)
     return Source(text, name, state, lowered.names, proof)
 
 
@@ -123,9 +125,7 @@ def to_torch(model: nn.Module, **options: Any) -> nn.Module:
     return module.train(model.training and not options.get("inference", False))
 
 
-def _list_state(model: Model, module: fx.GraphModule) -> dict[str, Tensor]:
+def _list_state(module: fx.GraphModule, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the state dict of a graph in the dtype of the model."""
-    floats = (one.dtype for one in model.state_dict().values() if one.is_floating_point())
-    dtype = next(floats, torch.float32)
     state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
     return {name: one.to(dtype) if one.is_floating_point() else one for name, one in state.items()}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 from pathlib import PurePath
 
+import torch
 from torch import nn
 
 from .._core.version import VERSION
 from ..models.base import Model
 from .left_out import describe_left_out
-from .lowering import Lowered
+from .lowering import Lowered, find_dtype
 from .names import clean_text
 from .source import WIDTH, Printer
 
@@ -26,7 +27,8 @@ def print_file(
     name = printer.class_names[lowered.module]
     helpers = printer.print_helpers()
     body = "\n\n\n".join([*helpers, *classes])
-    lines = [*_describe(model, lowered, inference), *_describe_loading(name, weights_file)]
+    dtype = find_dtype(model)
+    lines = [*_describe(model, lowered, inference), *_describe_loading(name, weights_file, dtype)]
     docstring = "\n".join(['"""' + lines[0], *lines[1:], '"""'])
     return f"{docstring}\n\n{_print_imports(printer, helpers)}\n\n\n{body}\n", name
 
@@ -71,23 +73,18 @@ def _describe(model: Model, lowered: Lowered, inference: bool) -> list[str]:
     return lines
 
 
-def _describe_loading(class_name: str, weights_file: str | None) -> list[str]:
+def _describe_loading(class_name: str, weights_file: str | None, dtype: torch.dtype) -> list[str]:
     """Return the lines that show how to load the weights."""
     if weights_file is None:
         return []
     name = clean_text(weights_file)
+    needed, load = "import torch", f'torch.load("{name}")'
     if name.endswith(".safetensors"):
-        load = [f'load_file("{name}")', "from safetensors.torch import load_file"]
-    else:
-        load = [f'torch.load("{name}")', "import torch"]
-    lines = [
-        load[1],
-        "",
-        f"model = {class_name}()",
-        f"model.load_state_dict({load[0]})",
-        "model.eval()",
-    ]
-    return ["", *(f"{_INDENT}{line}".rstrip() for line in lines)]
+        needed, load = "from safetensors.torch import load_file", f'load_file("{name}")'
+        needed = needed if dtype is torch.float32 else f"import torch\n{_INDENT}{needed}"
+    cast = "" if dtype is torch.float32 else f".to({dtype})"
+    made = [f"model = {class_name}(){cast}", f"model.load_state_dict({load})", "model.eval()"]
+    return ["", *(f"{_INDENT}{line}".rstrip() for line in [needed, "", *made])]
 
 
 def _format_shape(shape: tuple[int | None, ...]) -> str:

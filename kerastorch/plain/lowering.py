@@ -15,11 +15,13 @@ from torch import fx, nn
 
 from .._core.errors import argument_error
 from .._core.registry import to_snake_case
-from ..graph.shapes import UNKNOWN, Shape, iterate_shapes
+from ..dtype_policies import to_torch_dtype
+from ..graph.shapes import ERRORS, UNKNOWN, Shape, iterate_shapes
 from ..graph.slots import fill_slots
 from ..graph.structure import flatten, map_structure
 from ..layers.base.computation import Computation
 from ..layers.base.layer import Layer
+from ..layers.core.input import InputLayer
 from ..models.base import Model
 from ..models.calls import ModuleCall
 from ..models.shape_inference import infer_output_shape
@@ -108,15 +110,19 @@ def lower_model(
     Raises:
         ValueError: Layers have no plain form; the message lists all.
     """
-    require_one_dtype(model)
+    dtype = find_dtype(model)
     lowering = _ModelLowering(channels_first, sources or {})
-    own = lowering.lower_class(model, None, ())
+    try:
+        own = lowering.lower_class(model, None, ())
+    except ERRORS:  # what follows a refused layer may have no input that fits
+        if not lowering.refusals:
+            raise
     if lowering.refusals:
         listed = "".join(f"\n- {one}" for one in dict.fromkeys(lowering.refusals))
         raise ValueError(f"{model.name!r} has layers without a plain form in PyTorch:{listed}")
     limits: list[Any] = [getattr(one, "input_dim", None) for one in model.modules()]
     limit = min((n for n in limits if isinstance(n, int)), default=2)
-    inputs = [_describe_input(x, limit) for x in own.inputs]
+    inputs = [_describe_input(x, limit, dtype) for x in own.inputs]
     outputs = [
         Port("", x.shape, x.dtype, x.moved)
         for x in iterate_values(own.outputs)
@@ -128,18 +134,19 @@ def lower_model(
     return Lowered(own.module, inputs, outputs, structure, classes, own.names)
 
 
-def _describe_input(x: Value, limit: int) -> Port:
+def _describe_input(x: Value, limit: int, dtype: torch.dtype) -> Port:
     """Return an input; floating-point numbers may be used as integers only, as ids are."""
+    own = dtype if x.dtype.is_floating_point else x.dtype
     as_integers = all(node.target in ("long", "int") for node in x.node.users)
     is_integer = not x.dtype.is_floating_point or (as_integers and x.node.users)
-    return Port(x.node.name, x.shape, x.dtype, x.moved, limit if is_integer else None)
+    return Port(x.node.name, x.shape, own, x.moved, limit if is_integer else None)
 
 
-def require_one_dtype(model: Model) -> None:
-    """Refuse a model that is not built, or computes in several floating-point dtypes."""
+def find_dtype(model: Model) -> torch.dtype:
+    """Return the floating-point dtype of a model; refuse several, and layers that are not built."""
     found: dict[str, str] = {}
     for name, module in model.named_modules():
-        if isinstance(module, Layer):
+        if isinstance(module, Layer) and not isinstance(module, InputLayer):
             module._require_built("to_source")
             policy = module.dtype_policy
             for dtype in (policy.compute_dtype, policy.variable_dtype):
@@ -149,6 +156,7 @@ def require_one_dtype(model: Model) -> None:
         rule = "of one floating-point dtype"
         remedy = "Convert the model first, for example by `model.float()`."
         raise ValueError(argument_error("to_source", "model", rule, found, remedy))
+    return to_torch_dtype(next(iter(found), "float32"))
 
 
 @dataclass

@@ -55,7 +55,7 @@ def _take_padding(
         conv.padding = tuple(a + b for a, b in own)
         conv._reversed_padding_repeated_twice = [n for n in conv.padding[::-1] for _ in range(2)]
         return True
-    if node.target not in _MAX_POOLS or "padding" in node.kwargs:
+    if node.target not in _MAX_POOLS or {"padding", "ceil_mode"} & node.kwargs.keys():
         return False
     before: Any = node.args[0]
     size: Any = node.args[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -135,6 +136,10 @@ def _list_inside(module: fx.GraphModule, inputs: Sequence[Any], numbers: Iterato
             return describe(node.args[0])
         if node.op == "placeholder":
             values[node] = next(given)
+            continue
+        source: Any = node.args[0] if node.args else None
+        if node.target is operator.getitem and isinstance(values.get(source), list):
+            values[node] = values[source][node.args[1]]  # of a graph inside
             continue
         args, kwargs = map(describe, _complete_arguments(node))
         inner = module.get_submodule(str(node.target)) if node.op == "call_module" else None

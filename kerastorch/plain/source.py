@@ -222,7 +222,8 @@ class Printer:
         if (getattr(function, "__module__", None) or "").startswith(printed.__name__):
             return self.name_helper(function)
         for prefix, namespace in (("F", F), ("torch", torch), ("torch.linalg", torch.linalg)):
-            own = [function.__name__, *vars(namespace)]  # F.logsigmoid has another name of its own
+            # F.logsigmoid has another name of its own; that of F.threshold is private.
+            own = sorted([function.__name__, *vars(namespace)], key=lambda one: one[0] == "_")
             name = next((one for one in own if getattr(namespace, one, None) is function), None)
             if name is not None:
                 self.uses.add(prefix.split(".")[0])

@@ -20,7 +20,7 @@ from tests.models.configs import build_all, functional, input_layer, layer, node
 
 def build(config: dict[str, Any], seed: int = 0) -> Model:
     """Build the model of a config, with random weights and positive variances."""
-    model = build_model(parse_model_config(config, "config.json"))
+    model = build_model(parse_model_config(config, "config.json", "3.15.1"))
     build_all(model)
     generator = torch.Generator().manual_seed(seed)
     for name, one in model.state_dict().items():

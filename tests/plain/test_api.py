@@ -179,7 +179,7 @@ def test_other_modules_are_refused() -> None:
 
 
 def test_several_dtypes_are_refused() -> None:
-    first = layer("Dense", "first", units=3, dtype="float64")
+    first = layer("Dense", "first", units=3, dtype="mixed_float16")
     config = sequential(input_layer("a"), first, layer("Dense", "second", units=2))
     with pytest.raises(ValueError, match="of one floating-point dtype"):
         to_source(build(config))
@@ -202,6 +202,18 @@ def test_padding_belongs_to_what_reads_it_where_that_changes_no_number(activatio
     assert "nn.Conv2d(3, 2, 3, stride=2, padding=(2, 1))" in text
     assert ("F.max_pool2d(" in text and "stride=2, padding=1)" in text) is merged
     assert text.count("F.pad(") == 2 - merged
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_the_weights_keep_their_dtype(dtype: str) -> None:
+    dense = layer("Dense", "first", units=3, dtype=dtype)
+    model = build(sequential(input_layer("a"), dense))
+    source = to_source(model, weights_file="a.pt")
+    assert f"Input x: (batch, 4) {dtype}" in source.text
+    assert f"().to(torch.{dtype})" in source.text
+    assert {str(one.dtype) for one in source.state.values()} == {f"torch.{dtype}"}
+    x = torch.randn(2, 4).to(getattr(torch, dtype))
+    assert torch.equal(to_torch(model)(x), model(x))
 
 
 # The proof can fail
