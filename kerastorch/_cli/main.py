@@ -23,7 +23,7 @@ from .write_code import CODE, WrittenCode, write_code
 REFUSED, USAGE, DIFFERS, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 BIG = 50_000_000  # bytes; larger files get a progress bar
 _SUFFIXES = f"{' or '.join(FORMATS)} for a state dict, {CODE} for PyTorch code"
-_OF_CODE = ("layout", "inference", "class_name", "weights_format")  # options
+_OF_CODE = ("layout", "inference", "flat", "class_name", "weights_format")  # options
 _REFUSALS = (OSError, ValueError, TypeError, ImportError, MemoryError, RuntimeError)
 
 
@@ -95,6 +95,8 @@ def _make_parser() -> argparse.ArgumentParser:
     code.add_argument("--layout", choices=LAYOUTS, help=text)
     text = "fold batch normalization, without dropout: for evaluation alone"
     code.add_argument("--inference", action="store_true", default=None, help=text)
+    text = "one class, without classes for repeated blocks"
+    code.add_argument("--flat", action="store_true", default=None, help=text)
     code.add_argument("--class-name", help="the name of the class, by default the model's")
     text = "the format of the weights beside the code: safetensors (the default) or pt"
     code.add_argument("--weights-format", choices=("safetensors", "pt"), help=text)
@@ -149,6 +151,7 @@ def _list_code_options(given: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of `to_source` that the command line gives."""
     names = {"layout": "layout", "class_name": "class_name", "inference": "inference"}
     options = {own: getattr(given, name) for own, name in names.items()}
+    options["blocks"] = False if given.flat else None
     return {name: value for name, value in options.items() if value is not None}
 
 

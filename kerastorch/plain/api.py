@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from .._core.errors import argument_error
 from ..models.base import Model
 from . import lowerings as lowerings
+from .blocks.arrange import arrange
 from .file_text import print_file
 from .fold import fold_for_inference
 from .lowering import find_dtype, lower_model
@@ -51,6 +52,7 @@ def to_source(
     model: nn.Module,
     *,
     layout: str = "channels_last",
+    blocks: bool = True,
     inference: bool = False,
     class_name: str | None = None,
     weights_file: str | None = None,
@@ -63,6 +65,7 @@ def to_source(
             "channels_first" as in torch.
         inference: Whether to fold batch normalization, drop dropout and overwrite where that is
             safe: for evaluation alone.
+        blocks: Whether repeated layers become blocks: classes of their own, with parameters.
         class_name: The name of the class; by default the model's in CapWords.
         weights_file: The name of the file of the state dict, for the docstring to show.
 
@@ -92,6 +95,7 @@ def to_source(
     merge_padding(lowered.module)
     if inference:
         fold_for_inference(lowered.module)
+    arrange(lowered, blocks=blocks)
     text, name = print_file(model, lowered, weights_file=weights_file, inference=inference)
     proof = prove(reference, lowered, text, name)
     state = _list_state(lowered.module, dtype)
@@ -106,7 +110,7 @@ def to_torch(model: nn.Module, **options: Any) -> nn.Module:
 
     Args:
         model: As for `to_source`.
-        **options: `layout`, `inference` and `class_name` as for `to_source`.
+        **options: `layout`, `inference`, `blocks` and `class_name` as for `to_source`.
 
     Raises:
         TypeError, ValueError, ProofError: As `to_source`.

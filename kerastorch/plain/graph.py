@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import fx, nn
@@ -21,6 +21,13 @@ Sizes = tuple[int | None, ...]
 
 class Refusal(Exception):
     """A layer has no plain form: the message says why."""
+
+
+class Origin(NamedTuple):
+    """The layer of which an operation is, in `node.meta["origin"]`."""
+
+    name: str  # as the file has it
+    is_authored: bool  # not made by Keras, such as "conv2d_17"
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ class GraphBuilder:
         self.taken: set[str] = set()  # attributes
         self.layer: Any = None  # whose lowering runs
         self.layer_name = ""  # how its first module is called
+        self.origin: Origin | None = None  # its name in Keras
         self.call_counts: Counter[Any] = Counter()  # how often the model calls each layer
         self.has_masks = False  # whether some values of the model have masks
         self.lower_inner: Callable[..., Any] | None = None  # (layer, *arguments) -> its Value
@@ -91,7 +99,9 @@ class GraphBuilder:
             name: What is added to the attribute's name, where a layer becomes several modules.
             **kwargs: Values and literals.
         """
-        return self._add("call_module", self._add_module(module, name), args, kwargs)
+        called = self._add("call_module", self._add_module(module, name), args, kwargs)
+        called.node.meta["part"] = name
+        return called
 
     def weight_of(self, module: nn.Module, parameter: str, like: Value, name: str = "") -> Value:
         """Return a parameter of a module that is an attribute of the class, as `module` adds it."""
@@ -155,13 +165,18 @@ class GraphBuilder:
     def _add_tensor(self, tensor: torch.Tensor, name: str) -> fx.Node:
         known = self._tensors.get((self.layer, name))
         if known is not None and self.layer is not None:
-            return self.graph.get_attr(known)
+            return self._get_tensor(known, name)
         base = "_".join(word for word in (self.layer_name, name) if word)
         target = make_identifier(base, self.taken)
         self.taken.add(target)
         self.modules[target] = tensor  # type: ignore[assignment]
         self._tensors[self.layer, name] = target
-        return self.graph.get_attr(target)
+        return self._get_tensor(target, name)
+
+    def _get_tensor(self, target: str, name: str) -> fx.Node:
+        node = self.graph.get_attr(target)
+        node.meta.update(layer=self.layer_name, origin=self.origin, part=name)
+        return node
 
     def comment_module(self, value: Value, text: str) -> Value:
         """Print a comment on the line that makes the module whose output a value is."""
@@ -244,9 +259,10 @@ class GraphBuilder:
         node = self.graph.placeholder(name)
         return Value(node, shape, moved=moved, dtype=dtype)
 
-    def start_call(self, layer: Any, name: str) -> None:
+    def start_call(self, layer: Any, name: str, origin: Origin | None = None) -> None:
         """Begin the lowering of one call of a layer."""
         self.layer, self.layer_name, self._position = layer, name, 0
+        self.origin = origin
 
     def finish(self, outputs: Any) -> fx.GraphModule:
         """Return the module of the graph, without what no output needs."""
@@ -282,6 +298,7 @@ class GraphBuilder:
         first = next(x for x in iterate_values(args) if isinstance(x, Value))
         node = self.graph.create_node(op, target, to_nodes(args), to_nodes(dict(kwargs)))
         node.meta["layer"] = self.layer_name
+        node.meta["origin"] = self.origin
         return replace(first, node=node, nonnegative=False, flattened=None, mask=None)
 
 

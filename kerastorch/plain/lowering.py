@@ -26,7 +26,7 @@ from ..models.base import Model
 from ..models.calls import ModuleCall
 from ..models.shape_inference import infer_output_shape
 from ..operations.operation import Operation
-from .graph import GraphBuilder, Refusal, Value, iterate_values
+from .graph import GraphBuilder, Origin, Refusal, Value, iterate_values
 from .integers import convert_integers
 from .masking import add_call_masks, add_input_masks, find_output_mask, list_returned_masks
 from .names import clean_text, make_identifier
@@ -100,7 +100,10 @@ class Lowered:
 
 
 def lower_model(
-    model: Model, *, channels_first: bool = False, sources: Mapping[str, str] | None = None
+    model: Model,
+    *,
+    channels_first: bool = False,
+    sources: Mapping[str, str] | None = None,
 ) -> Lowered:
     """Return a model in plain PyTorch.
 
@@ -209,13 +212,16 @@ class _ModelLowering:
             node = builder.buffer(tensor.clone(), "constant")
             values[slot] = Value(node, tuple(tensor.shape), dtype=tensor.dtype)
         names = name_modules(model)
+        own_names = {attribute: name for name, attribute in model._attributes.items()}
         fixed = dict(model._modes)
         for call in plan.calls:
             layer: Any = modules[call.attribute]
             where = (*path, getattr(layer, "name", call.attribute))
             args, kwargs = fill_slots((call.args, call.kwargs), values)
             given_kwargs = dict(kwargs)
-            builder.start_call(layer, names[call.attribute])
+            own = own_names[call.attribute]
+            origin = Origin(own, _find_usual_name(layer, own) is None)
+            builder.start_call(layer, names[call.attribute], origin)
             builder.lower_inner = partial(self.lower_inner, builder, where)
             try:
                 if fixed.get(call.attribute) is not None and layer.depends_on_training_mode:
@@ -425,9 +431,8 @@ def _find_usual_name(layer: Any, name: str) -> str | None:
 
 
 def _pair_names(model: Model, names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the Keras name and the written attribute of each layer where they differ."""
-    pairs = [(name, names[own]) for name, own in model._attributes.items() if own in names]
-    return [(name, own) for name, own in pairs if name != own]
+    """Return the Keras name and the written attribute of each layer."""
+    return [(name, names[own]) for name, own in model._attributes.items() if own in names]
 
 
 def _find_first_shape(model: Model) -> tuple[int | None, ...] | None:

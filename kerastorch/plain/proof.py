@@ -15,9 +15,10 @@ from torch.utils import _pytree
 
 from .._core.layout import to_channels_last, to_channels_second
 from ..models.base import Model
+from .constructors import list_constructor_arguments
 from .lowering import Lowered
 from .reference import compute_in_double, make_reference
-from .source import HELPERS, list_constructor_arguments
+from .source import HELPERS
 from .written_module import make_module, run_text
 
 TOLERANCE = 1e-12  # relative, in double precision
@@ -142,8 +143,11 @@ def _list_inside(module: fx.GraphModule, inputs: Sequence[Any], numbers: Iterato
             continue
         args, kwargs = map(describe, _complete_arguments(node))
         inner = module.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(inner, fx.GraphModule):
-            values[node] = yield from _list_inside(inner, args, numbers)
+        if isinstance(inner, (fx.GraphModule, nn.Sequential)):
+            parts: Any = inner if isinstance(inner, nn.Sequential) else [inner]
+            for part in parts:
+                values[node] = yield from _list_inside(part, args, numbers)
+                args = [values[node]]
             continue
         if node.op == "get_attr":  # the tracer has one for each use
             tensor = _get_tensor(module, str(node.target))
@@ -166,7 +170,7 @@ def _describe_module(module: nn.Module) -> tuple[str, Any]:
         return value.__name__ if callable(value) else value
 
     required, options = list_constructor_arguments(module)
-    made = list(map(describe, required)), {name: describe(one) for name, one in options.items()}
+    made = {name: describe(value) for name, value in (required | options).items()}
     return type(module).__name__, made
 
 

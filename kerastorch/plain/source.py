@@ -13,6 +13,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from . import printed
+from .blocks.families import DEFAULTS, BlockCall, Family, find_progression, is_option
+from .constructors import list_constructor_arguments
 from .names import format_literal, make_class_name
 
 HELPERS: dict[str, Any] = {  # by name: the functions and classes of `plain.printed`
@@ -46,18 +48,15 @@ _OPERATORS: dict[Any, tuple[str, int]] = {
 _ATOM = 9  # binds tighter than any operator
 
 # What a line begins with: its input is a name, not the expression before it.
-_STARTS = (
+STARTS = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
     *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    *(nn.LSTM, nn.GRU, nn.RNN, nn.Embedding, fx.GraphModule),
+    *(nn.LSTM, nn.GRU, nn.RNN, nn.Embedding, nn.Sequential, fx.GraphModule),
 )
-_STARTING_FUNCTIONS: frozenset[Any] = frozenset({
+STARTING_FUNCTIONS: frozenset[Any] = frozenset({
     F.pad, torch.cat, torch.stack, F.max_pool1d, F.max_pool2d, F.max_pool3d, F.avg_pool1d,
     F.avg_pool2d, F.avg_pool3d, F.interpolate, F.scaled_dot_product_attention,
 })  # fmt: skip
-
-
-_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
@@ -65,55 +64,11 @@ def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
     found: dict[fx.GraphModule, None] = {}
     for node in module.graph.nodes:
         if node.op == "call_module":
-            inner = module.get_submodule(node.target)
-            if isinstance(inner, fx.GraphModule):
-                found.update(dict.fromkeys(list_classes(inner)))
+            called = module.get_submodule(node.target)
+            for inner in called if isinstance(called, nn.Sequential) else [called]:
+                if isinstance(inner, fx.GraphModule):
+                    found.update(dict.fromkeys(list_classes(inner)))
     return [*found, module]
-
-
-def list_constructor_arguments(module: nn.Module) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments that make a module: those without a default, and those that differ."""
-    required, options = [], {}
-    is_torch = type(module).__module__.startswith("torch.")
-    is_plain = not getattr(module, "affine", getattr(module, "elementwise_affine", True))
-    known: dict[str, Any] = {}
-    if isinstance(module, nn.MultiheadAttention):  # it keeps them under other names
-        known = {"bias": module.in_proj_bias is not None, "add_bias_kv": False}
-        known |= dict.fromkeys(("kdim", "vdim"))
-    for name, parameter in list_parameters(type(module)):
-        if name == "bias" and is_plain:
-            continue
-        value = known[name] if name in known else getattr(module, name)
-        if isinstance(value, torch.Tensor) or (name == "bias" and value is None):
-            value = value is not None
-        value = tuple(value) if isinstance(value, list) else value
-        if is_torch and (name != "normalized_shape" or len(value) == 1):
-            value = shorten(value)
-        if parameter.default is parameter.empty:
-            required.append(value)
-        elif value != parameter.default or type(value) is not type(parameter.default):
-            options[name] = value
-    return required, options
-
-
-def list_parameters(kind: type) -> Iterator[tuple[str, inspect.Parameter]]:
-    """Yield the parameters of a module's constructor that its attributes are."""
-    is_recurrent = issubclass(kind, nn.RNNBase)
-    found = dict(inspect.signature(nn.RNNBase if is_recurrent else kind).parameters)
-    if is_recurrent:
-        del found["mode"]
-        if issubclass(kind, nn.RNN):
-            keyword = inspect.Parameter.KEYWORD_ONLY
-            found["nonlinearity"] = inspect.Parameter("nonlinearity", keyword, default="tanh")
-    for name, parameter in found.items():
-        is_unkept = name in ("device", "dtype") or name.startswith("_")
-        if not is_unkept and parameter.kind not in _OPEN:
-            yield name, parameter
-
-
-def shorten(value: Any) -> Any:
-    """Return one number for a tuple of equal ones, as torch's constructors take it."""
-    return value[0] if isinstance(value, tuple) and len({*value}) == 1 else value
 
 
 class Printer:
@@ -128,21 +83,31 @@ class Printer:
         self.helpers: dict[str, Any] = {}
         self.uses: set[str] = set()
         self.comments: set[str] = set()
-        self.class_names: dict[fx.GraphModule, str] = {}
-        self.classes = list_classes(module)
-        for one in reversed(self.classes):
+        self.class_names: dict[Any, str] = {}  # of graph modules, and of families of blocks
+        classes: dict[Any, fx.GraphModule] = {}
+        for one in list_classes(module):
+            classes.setdefault(_get_family(one) or one, one)
+        self.classes = list(classes.values())
+        for key, one in reversed(classes.items()):
             taken = {*self.class_names.values(), *HELPERS}
-            self.class_names[one] = make_class_name(wanted.get(one, "Model"), taken)
+            name = key.name if isinstance(key, Family) else wanted.get(one, "Model")
+            self.class_names[key] = make_class_name(name, taken)
 
     def print_class(self, module: fx.GraphModule, doc: Sequence[str] = ()) -> str:
         """Return the text of one class."""
-        lines = [f"class {self.class_names[module]}(nn.Module):"]
+        family = _get_family(module)
+        lines = [f"class {self.class_names[family or module]}(nn.Module):"]
+        parameters = ["self"]
+        if family is not None:
+            doc = family.doc
+            parameters += [_declare(name) for name in family.parameters]
         lines += [f"{_INDENT}{line}".rstrip() for line in doc]
         if doc:
             lines.append("")
         body = list(self.print_constructor(module))
         if body:
-            lines += [f"{_INDENT}def __init__(self):", f"{2 * _INDENT}super().__init__()"]
+            lines.append(f"{_INDENT}def __init__({', '.join(parameters)}):")
+            lines.append(f"{2 * _INDENT}super().__init__()")
             lines += [f"{2 * _INDENT}{line}" for line in body]
             lines.append("")
         lines += [f"{_INDENT}{line}" for line in self.print_forward(module)]
@@ -156,40 +121,64 @@ class Printer:
                 continue
             seen.add(node.target)
             if node.op == "get_attr" and "." in node.target:  # a parameter of a module
-                node_target = node.target.split(".")[0]
-                if node_target not in seen:
-                    seen.add(node_target)
-                    yield from self.print_module(node_target, module.get_submodule(node_target))
+                owner = node.target.split(".")[0]
+                if owner not in seen:
+                    seen.add(owner)
+                    yield from self.print_module(owner, module.get_submodule(owner), {})
                 continue
+            family = _get_family(module)
+            expressions = {} if family is None else family.get_expressions(node.target)
             if node.op == "get_attr":
-                yield from self.print_tensor(node.target, getattr(module, node.target))
+                tensor = getattr(module, node.target)
+                yield from self.print_tensor(node.target, tensor, expressions)
                 continue
-            lines = self.print_module(node.target, module.get_submodule(node.target))
+            called = module.get_submodule(node.target)
+            lines = self.print_module(node.target, called, expressions)
             comment = self.take_comment(node.meta.get("module_comment"))
             yield from add_comment(lines, comment, 8)
 
-    def print_tensor(self, target: str, tensor: torch.Tensor) -> Iterator[str]:
+    def print_tensor(
+        self, target: str, tensor: torch.Tensor, expressions: Mapping[str, str]
+    ) -> Iterator[str]:
         """Yield the lines that make a parameter or a buffer."""
         self.uses.add("torch")
         dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
-        made = f"torch.zeros({', '.join(map(str, tensor.shape)) or '()'}{dtype})"
+        sizes = [expressions.get(f"shape{axis}", str(n)) for axis, n in enumerate(tensor.shape)]
+        made = f"torch.zeros({', '.join(sizes) or '()'}{dtype})"
         if isinstance(tensor, nn.Parameter):
             frozen = "" if tensor.requires_grad else ", requires_grad=False"
             yield f"self.{target} = nn.Parameter({made}{frozen})"
         else:
             yield f"self.register_buffer({format_literal(target)}, {made})"
 
-    def print_module(self, target: str, module: nn.Module) -> Iterator[str]:
-        """Yield the lines that make one module."""
+    def print_module(
+        self, target: str, module: nn.Module, expressions: Mapping[str, str]
+    ) -> Iterator[str]:
+        """Yield the lines that make one module; `expressions` are for some of its arguments."""
         if isinstance(module, fx.GraphModule):
-            yield f"self.{target} = {self.class_names[module]}()"
+            yield f"self.{target} = {self.print_block(module)}"
             return
-        required, options = list_constructor_arguments(module)
+        if isinstance(module, nn.Sequential):
+            blocks: Any = list(module)
+            texts = self.print_blocks(blocks)
+            if len(texts) == 1:
+                yield from break_call(f"self.{target} = nn.Sequential", texts, 8)
+            else:
+                yield from (
+                    f"self.{target} = nn.Sequential(",
+                    *(f"{_INDENT}{one}," for one in texts),
+                    ")",
+                )
+            return
+        required, options = list_constructor_arguments(module, expressions)
         first = next(iter(inspect.signature(type(module)).parameters), "")
         if first in options:  # as in nn.Dropout(0.5)
-            required = [options.pop(first)]
-        arguments = [self.format_argument(value) for value in required]
-        arguments += [f"{name}={self.format_argument(value)}" for name, value in options.items()]
+            required = {first: options.pop(first)}
+        shown = {
+            name: expressions.get(name, self.format_argument(value))
+            for name, value in (required | options).items()
+        }
+        arguments = [text if name in required else f"{name}={text}" for name, text in shown.items()]
         yield from break_call(f"self.{target} = {self.name_class(type(module))}", arguments, 8)
         frozen = [name for name, one in module.named_parameters() if not one.requires_grad]
         total = len(list(module.parameters()))
@@ -204,10 +193,42 @@ class Printer:
         """Return the text of a constructor's argument: a literal, a function or a module."""
         if isinstance(value, nn.Module):
             required, options = list_constructor_arguments(value)
-            parts = [self.format_argument(one) for one in required]
+            parts = [self.format_argument(one) for one in required.values()]
             parts += [f"{name}={self.format_argument(one)}" for name, one in options.items()]
             return f"{self.name_class(type(value))}({', '.join(parts)})"
         return self.name_function(value) if callable(value) else format_literal(value)
+
+    def print_block(self, module: fx.GraphModule, arguments: Sequence[str] | None = None) -> str:
+        """Return the text that makes a block, or a nested model, which has no arguments."""
+        call: BlockCall | None = module.meta.get("block")
+        if call is None:
+            return f"{self.class_names[module]}()"
+        shown = (
+            [format_literal(value) for value in call.arguments] if arguments is None else arguments
+        )
+        parts = [
+            text if not is_option(name) else f"{name}={text}"
+            for name, text in zip(call.family.parameters, shown, strict=True)
+            if text != format_literal(DEFAULTS.get(name))
+        ]
+        return f"{self.class_names[call.family]}({', '.join(parts)})"
+
+    def print_blocks(self, blocks: Sequence[fx.GraphModule]) -> list[str]:
+        """Return the texts that make the blocks of a stage; three or more in a row as a loop."""
+        texts: list[str] = []
+        position = 0
+        while position < len(blocks):
+            calls = [one.meta["block"] for one in blocks[position:]]
+            count, arguments = find_progression(calls)
+            if count < 3:
+                texts.append(self.print_block(blocks[position]))
+                position += 1
+                continue
+            name = "_" if all("i" not in text for text in arguments) else "i"
+            made = self.print_block(blocks[position], arguments)
+            texts.append(f"*({made} for {name} in range({count}))")
+            position += count
+        return texts
 
     def name_class(self, kind: type) -> str:
         """Return how the text names a class of torch or `plain.printed`."""
@@ -264,6 +285,15 @@ def _add_helper(name: str, found: dict[str, str]) -> None:
         if other != name and re.search(rf"(?<![.\w]){other}[(),]", text):
             _add_helper(other, found)
     found[name] = text
+
+
+def _get_family(module: fx.GraphModule) -> Family | None:
+    call: BlockCall | None = module.meta.get("block")
+    return None if call is None else call.family
+
+
+def _declare(name: str) -> str:
+    return f"{name}={format_literal(DEFAULTS[name])}" if name in DEFAULTS else name
 
 
 def add_comment(lines: Iterator[str], comment: str | None, indent: int) -> Iterator[str]:

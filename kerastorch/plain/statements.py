@@ -14,8 +14,8 @@ from .source import (
     _ATOM,
     _INDENT,
     _OPERATORS,
-    _STARTING_FUNCTIONS,
-    _STARTS,
+    STARTING_FUNCTIONS,
+    STARTS,
     WIDTH,
     Printer,
     add_comment,
@@ -23,6 +23,7 @@ from .source import (
 )
 
 _FAR = 12  # lines after which a value that is read again is called a skip connection
+_STARTING_METHODS = ("mean", "amax")  # what a line begins with
 _MOST_INLINED = 4  # operations on one line
 
 
@@ -56,10 +57,7 @@ class Statements:
                 continue
             joined = {}
             if pending is not None:
-                fits = count < _MOST_INLINED or node.op == "output"
-                fits = fits and self.may_join(pending, node)
-                made = self.print_expression(node, {pending: (text, binding)}) if fits else None
-                if made is not None and self.is_short(made[0]):
+                if self.joins(pending, node, (text, binding), count):
                     joined = {pending: (text, binding)}
                 else:
                     self.assign(pending, text)
@@ -74,6 +72,16 @@ class Statements:
             else:
                 pending = node
         return [self.lines[0], *(f"{_INDENT}{line}" for line in self.lines[1:])]
+
+    def joins(self, first: fx.Node, second: fx.Node, made: tuple[str, int], count: int) -> bool:
+        """Return whether an expression of `count` operations is written inside the next one."""
+        if not self.may_join(first, second):
+            return False
+        if second.op == "output":
+            return len(f"return {made[0]}") + 8 <= WIDTH
+        return count < _MOST_INLINED and self.is_short(
+            self.print_expression(second, {first: made})[0]
+        )
 
     def print_return(self, node: fx.Node, joined: Any) -> Iterator[str]:
         """Yield the lines that return the outputs."""
@@ -106,10 +114,10 @@ class Statements:
                 return _is_view(first)
             if isinstance(module, nn.Embedding):
                 return first.target == "long"
-            return not isinstance(module, _STARTS)
+            return not isinstance(module, STARTS)
         if second.op == "call_function":
-            return second.target not in _STARTING_FUNCTIONS
-        return True
+            return second.target not in STARTING_FUNCTIONS
+        return second.target not in _STARTING_METHODS
 
     def assign(self, node: fx.Node, text: str) -> None:
         """Write an expression to a name."""
@@ -238,7 +246,7 @@ def _is_part(node: fx.Node) -> bool:
 
 
 def _is_view(node: fx.Node) -> bool:
-    return node.op == "call_method" and node.target in ("flatten", "mean", "amax")
+    return node.op == "call_method" and node.target in ("flatten", *_STARTING_METHODS)
 
 
 def _print_index(index: Any, show: Callable[[Any], str]) -> str:

@@ -149,7 +149,7 @@ def test_neither_is_replaced_if_one_cannot_be(run, digits, tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     "options",
-    [["--layout", "channels_first"], ["--inference"], ["--class-name", "A"]],
+    [["--layout", "channels_first"], ["--inference"], ["--flat"], ["--class-name", "A"]],
 )
 def test_options_of_code_are_refused_for_a_state_dict(run, digits, tmp_path, options):
     code, _, err = run("convert", digits, "-o", tmp_path / "a.pt", *options)

@@ -26,6 +26,8 @@ _SPATIAL: dict[int, Any] = {1: nn.Dropout1d, 2: nn.Dropout2d, 3: nn.Dropout3d}
 @lowers(Dropout, layout="any")
 def lower_dropout(build: GraphBuilder, layer: Dropout, x: Value) -> Value:
     """Dropout of elements; with a noise shape elements share their fate."""
+    if layer.noise_shape == (None, *(1,) * (x.rank - 1)):
+        return _call(build, printed.DropPath(layer.rate), layer.rate, x)
     if layer.noise_shape is not None:
         return _share(build, printed.SharedDropout, layer, x)
     return _call(build, nn.Dropout(layer.rate), layer.rate, x)

@@ -55,8 +55,15 @@ def lower_reshape(build: GraphBuilder, layer: Reshape, x: Value) -> Value:
     target = tuple(-1 if n is None else n for n in layer.target_shape)
     ones = len(target) - 1
     if x.rank == 2 and x.flattened is None and ones and set(target[:-1]) == {1}:
+        pooled: Any = x.node
+        spatial = tuple(range(2, 2 + ones))
+        if pooled.target in ("mean", "amax") and pooled.args[1:] == (spatial,):
+            before = replace(x, node=pooled.args[0])
+            return replace(build.method(pooled.target, before, spatial, keepdim=True), moved=True)
         axes = (slice(None), slice(None), *(None,) * ones)
         return replace(build.function(operator.getitem, x, axes), moved=True)
+    if x.moved and len(target) == 1 and {*x.spatial} == {1}:
+        return replace(build.method("flatten", x, 1), moved=False)
     x = build.as_in_keras(x)
     if x.rank == 2 and target:
         return build.method("unflatten", x, 1, target)
