@@ -101,7 +101,7 @@ class HeadProjections(Layer):
         value = sizes.get("value_weight", sizes.get("key_weight", query))
         return [[None, None, n] for n in (query, value, sizes.get("key_weight", value))]
 
-    def _view_in_keras_order(self, spec: WeightSpec, tensor: Tensor) -> Tensor:
+    def _view_in_keras_order(self, spec: WeightSpec, tensor: Tensor, *also: Tensor) -> Tensor:
         name, _, kind = spec.parameter.partition("_")
         heads = self._heads[name in ("key", "value")]
         if name != "output":

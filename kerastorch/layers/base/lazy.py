@@ -72,7 +72,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     @property
     def weights(self) -> list[Tensor]:
         """The parameters in Keras's order, with PyTorch's order of axes."""
-        return [variable.parameter for variable in self.variables]
+        return [parameter for variable in self.variables for parameter in variable.parameters]
 
     @property
     def trainable_weights(self) -> list[Tensor]:
@@ -109,13 +109,14 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     _view_in_keras_order = weights_module.view_in_keras_order
     _to_torch_shape = weights_module.to_torch_shape
 
-    def _writable(self, variable: WeightView) -> Tensor:
-        """Return the view of a variable to write to; raise if it is computed from others."""
-        if not any(variable.parameter is tensor for tensor in self._tensors().values()):
-            remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
-            rule = "a parameter of its own, not one computed from others"
-            self._refuse_argument(variable.name, rule, type(variable.parameter), remedy)
-        return variable.value
+    def _require_writable(self, variable: WeightView) -> None:
+        """Raise if a parameter of a variable is computed from others."""
+        own = set(map(id, self._tensors().values()))
+        for parameter in variable.parameters:
+            if id(parameter) not in own:
+                remedy = "Remove the parametrization, the pruning or the spectral or weight norm."
+                rule = "a parameter of its own, not one computed from others"
+                self._refuse_argument(variable.name, rule, type(parameter), remedy)
 
     # Building
 
@@ -233,13 +234,18 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 
     def _make_initial_values(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
         """Return a new tensor with the initial value of each parameter in `shapes`."""
-        values = {}
+        values: dict[str, Tensor] = {}
         for spec in self.weight_specs:
-            if spec.parameter in shapes:
-                value = self._empty(spec, shapes[spec.parameter])
-                if not value.is_meta:
-                    self._fill(spec, self._view_in_keras_order(spec, value))
-                values[spec.parameter] = value
+            if spec.parameter not in shapes or spec.parameter in values:
+                continue
+            names = [name for name in (spec.parameter, *spec.also) if name in shapes]
+            made = [self._empty(spec, shapes[name]) for name in names]
+            if not made[0].is_meta:
+                view = self._view_in_keras_order(spec, *made)
+                self._fill(spec, view)
+                for value, part in zip(made, spec.write(view) if spec.write else (), strict=False):
+                    value.copy_(part)
+            values |= zip(names, made, strict=True)
         return values
 
     def _empty(self, spec: WeightSpec, shape: Shape) -> Tensor:

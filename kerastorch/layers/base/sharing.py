@@ -77,7 +77,7 @@ def require_convertible(layer: Layer) -> None:
         rule = f"one that computes as {known.__name__} does: this class overrides `forward`"
         raise ValueError(argument_error(owner, "layer", rule, layer, "Write the module yourself."))
     for variable in layer.variables:
-        layer._writable(variable)
+        layer._require_writable(variable)
     if layer.compute_dtype != layer.dtype:
         rule, remedy = "one that computes in its weights' dtype", "Use torch.autocast instead."
         raise ValueError(argument_error(owner, "dtype", rule, layer.dtype_policy.name, remedy))

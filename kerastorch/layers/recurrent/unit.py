@@ -115,10 +115,11 @@ class RecurrentUnit(Layer):
         """Refuse values of the arguments of a subclass."""
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """Add the second bias of torch's module to the first: Keras has one."""
+        """Add the second bias of torch's module to the first where Keras has one."""
         suffix = self.weight_specs[0].parameter.removeprefix("weight_ih")
         first, second = f"{prefix}bias_ih{suffix}", f"{prefix}bias_hh{suffix}"
-        if first in state_dict and second in state_dict:
+        joins = f"bias_hh{suffix}" in self._buffers
+        if joins and first in state_dict and second in state_dict:
             more = state_dict[second]
             if not is_lazy(more) and more.shape == state_dict[first].shape and more.any():
                 state_dict[first] = state_dict[first] + more
@@ -215,7 +216,7 @@ class RecurrentUnit(Layer):
 
     def _require_size(self, x: Tensor, argument: str, owner: Any = None) -> None:
         """Raise a ValueError for an input whose last size the kernel does not fit."""
-        size = self.weight_specs[0].view(self._tensor(self.weight_specs[0].parameter)).shape[0]
+        size = self._tensor(self.weight_specs[0].parameter).shape[1]
         if x.shape[-1] != size:
             rule = f"of the size {size} along the last axis"
             (owner or self)._refuse_argument(argument, rule, tuple(x.shape))
@@ -223,7 +224,7 @@ class RecurrentUnit(Layer):
     # The computation
 
     def _weights(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the kernels and the bias in torch's order of axes, in the dtype of a tensor."""
+        """Return the kernels and the input's bias as torch has them, in the dtype of a tensor."""
         specs = self.weight_specs[:3]
         found = [self._tensor(s.parameter) if self._uses_weight(s) else None for s in specs]
         kernel, recurrent, bias = (w if w is None else w.to(like.dtype) for w in found)
@@ -232,7 +233,6 @@ class RecurrentUnit(Layer):
     def _project(self, x: Tensor, masks: Masks = None) -> Tensor:
         """Return the part of all gates that needs no state, for an input of any leading axes."""
         kernel, _, bias = self._weights(x)
-        bias = self._projected_bias(bias)
         if masks is None:
             return F.linear(x, kernel, bias)
         many = masks if isinstance(masks, list) else [masks]
@@ -244,9 +244,6 @@ class RecurrentUnit(Layer):
         ]
         product = torch.cat(products, -1)
         return product if bias is None else product + bias
-
-    def _projected_bias(self, bias: Tensor | None) -> Tensor | None:
-        return bias
 
     def _make_step(self, like: Tensor, masks: Masks = None) -> Step:
         """Return the function of a projected input and the states that gives output and states."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import NoneType
@@ -15,6 +15,7 @@ from ..._core.errors import argument_error
 from ..._core.registry import number_group, to_snake_case
 from ...graph.spec import LayerSpec
 from ...layers.base.layer import Layer
+from ...layers.base.weights import WeightSpec
 from ...models.functional import Model
 from ...operations.operation import Operation
 from ..formats.weight_file import Weight
@@ -139,14 +140,7 @@ def _make_slot(module: nn.Module, weight: ModuleWeight) -> ParameterSlot:
 def _list_layer_weights(layer: Layer) -> list[ParameterSlot]:
     """Return the weights of a layer, then those of the layers inside it, in Keras's order."""
     targets = [
-        ParameterSlot(
-            layer,
-            spec.parameter,
-            spec.name,
-            spec.parameter,
-            partial(layer._view_in_keras_order, spec),
-            group=spec.group,
-        )
+        _make_layer_slot(layer, spec)
         for spec in layer.weight_specs
         if spec.in_keras and getattr(layer, spec.parameter) is not None
     ]
@@ -155,6 +149,28 @@ def _list_layer_weights(layer: Layer) -> list[ParameterSlot]:
         inner = list_parameters(child)
         targets += [_put_below(target, path, group) for target in inner]
     return targets
+
+
+def _make_layer_slot(layer: Layer, spec: WeightSpec) -> ParameterSlot:
+    name, write = spec.parameter, spec.write
+
+    def view(tensor: Tensor) -> Tensor:
+        also = (one.to(tensor.device) for one in spec.list_also(layer))
+        found: Tensor = layer._view_in_keras_order(spec, tensor, *also)
+        return found
+
+    slot = ParameterSlot(layer, name, spec.name, name, view, group=spec.group)
+    if write is None:
+        return slot
+    names = [one for one in (name, *spec.also) if getattr(layer, one) is not None]
+    writes = [partial(_write_part, write, number) for number in range(len(names))]
+    pairs = list(zip(names, writes, strict=True))[1:]
+    also = (replace(slot, parameter=own, path=own, write=one) for own, one in pairs)
+    return replace(slot, write=writes[0], also=tuple(also))
+
+
+def _write_part(write: Callable[[Tensor], Sequence[Tensor]], number: int, array: Tensor) -> Tensor:
+    return write(array)[number]
 
 
 def _put_in_groups(layer: Layer, targets: list[ParameterSlot]) -> list[ParameterSlot]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..._core.errors import argument_error, short_repr
 from ..._core.layout import kernel_to_weight, weight_to_kernel
+from ...layers.recurrent.gru import swap_gates
 from .adapter import Adapter, Config, ModuleWeight, View
 
 _NAMES = {"LST": "LSTM", "GRU": "GRU", "RNN": "SimpleRNN"}  # by the start of `mode`
@@ -46,13 +47,13 @@ def _of_gru(module: Any, suffix: str, group: str) -> list[ModuleWeight]:
 
     def join(bias: Tensor) -> Tensor:
         other: Tensor = getattr(module, second).to(bias.device)
-        return torch.stack([_swap_gates(bias), _swap_gates(other)])
+        return torch.stack([swap_gates(bias), swap_gates(other)])
 
     def view(weight: Tensor) -> Tensor:
-        return weight_to_kernel(_swap_gates(weight))
+        return weight_to_kernel(swap_gates(weight))
 
     def write(kernel: Tensor) -> Tensor:
-        return _swap_gates(kernel_to_weight(kernel))
+        return swap_gates(kernel_to_weight(kernel))
 
     of_second = (second, _take_bias(1))
     names = ("kernel", "recurrent_kernel")
@@ -68,13 +69,7 @@ def _copy(bias: Tensor) -> Tensor:
 
 
 def _take_bias(row: int) -> View:
-    return lambda bias: _swap_gates(bias[row])
-
-
-def _swap_gates(tensor: Tensor) -> Tensor:
-    """Return a copy with the first two of three gates along the first axis swapped."""
-    first, second, last = tensor.chunk(3)
-    return torch.cat([second, first, last])
+    return lambda bias: swap_gates(bias[row])
 
 
 def _parts(module: Any) -> list[tuple[str, str]]:
