@@ -51,7 +51,9 @@ def list_values(layer):
 
 def in_keras_order(layer, gradients):
     rest = iter(gradients)
-    return [variable.view(*(next(rest) for _ in variable.parameters)) for variable in layer.variables]
+    return [
+        variable.view(*(next(rest) for _ in variable.parameters)) for variable in layer.variables
+    ]
 
 
 @pytest.mark.parametrize("pattern", ["none", "right", "left", "hole"])
