@@ -167,3 +167,41 @@ def test_a_model_that_a_wrapper_shares_is_written_once(tmp_path, first):
     with h5py.File(tmp_path / "m.weights.h5") as file:
         written_inside = "time_distributed/layer/layers/dense/vars/0" in file["layers"]
     assert written_inside == (first == "wrapper")
+
+
+class Attention(nn.Module):
+    """Self-attention and attention to another sequence of another size, by modules of torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.second = nn.MultiheadAttention(6, 3, kdim=4, vdim=4, batch_first=True)
+
+    def forward(self, x, other):
+        x = self.first(x, x, x)[0]
+        return self.second(x, other, other)[0]
+
+
+@pytest.mark.parametrize("way", ["keras", "h5", "weights.h5", "live", "arrays"])
+def test_attention_by_modules_of_torch(tmp_path, way):
+    x, other = keras.Input((5, 6)), keras.Input((7, 4))
+    h = theirs_of.MultiHeadAttention(2, 3)(x, x)
+    theirs = keras.Model([x, other], theirs_of.MultiHeadAttention(3, 2)(h, other))
+    randomize(theirs)
+    source = {"live": theirs, "arrays": theirs.get_weights()}.get(way)
+    if source is None:
+        source = tmp_path / f"m.{way}"
+        (theirs.save_weights if way == "weights.h5" else theirs.save)(source)
+    ours = Attention()
+    kerastorch.load_weights(ours, source)
+    generator = torch.Generator().manual_seed(0)
+    given = [torch.rand(4, *size, generator=generator) for size in ((5, 6), (7, 4))]
+    with torch.no_grad():
+        expected = theirs(given)
+        torch.testing.assert_close(ours.eval()(*given), expected, rtol=1e-5, atol=2e-6)
+    kerastorch.save_weights(ours, tmp_path / "back.weights.h5")
+    before = theirs.get_weights()
+    theirs.set_weights([0 * value for value in before])
+    theirs.load_weights(tmp_path / "back.weights.h5")
+    for left, right in zip(theirs.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(left, right)

@@ -18,13 +18,14 @@ View = Callable[[Tensor], Tensor]
 class ModuleWeight(NamedTuple):
     """A parameter or buffer of a module that is a weight of the Keras layer."""
 
-    parameter: str  # its name in the module: "weight"
+    parameter: str  # its name in the module: "weight", "out_proj.weight"
     name: str  # its name in Keras: "kernel"
     view: View = lambda tensor: tensor  # to Keras's order of axes
     others: tuple[View, ...] = ()  # views in other shapes that Keras may use
     group: str = ""  # Keras 3's path of the layer inside its layer that has it: "cell"
     write: View | None = None  # Keras's array -> the parameter, where `view` copies values
     also: tuple[tuple[str, View], ...] = ()  # other parameters that are written from the array
+    part: str = ""  # which part of the parameter it is, where that holds several of Keras's weights
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class ParameterSlot:
     group: str = ""  # Keras 3's path of the layer inside its layer that has it: "cell"
     write: View | None = None  # Keras's array -> the parameter, where `view` copies values
     also: tuple[ParameterSlot, ...] = ()  # other parameters that are written from the array
+    part: str = ""  # which part of the parameter it is, where that holds several of Keras's weights
 
     @property
     def tensor(self) -> Tensor:
@@ -126,15 +127,18 @@ def list_parameters(module: nn.Module) -> list[ParameterSlot]:
     adapter = find_adapter(module, any_forward=True)
     if adapter is None:
         raise ValueError(describe_refusal(module))
-    found = (one for one in adapter.weights(module) if hasattr(module, one.parameter))
-    return [_make_slot(module, one) for one in found if getattr(module, one.parameter) is not None]
+    slots = (_make_slot(module, one) for one in adapter.weights(module))
+    return [slot for slot in slots if getattr(slot.owner, slot.parameter, None) is not None]
 
 
 def _make_slot(module: nn.Module, weight: ModuleWeight) -> ParameterSlot:
-    name, keras, view, others, group, write, _ = weight
-    slot = ParameterSlot(module, name, keras, name, view, others, group, write)
-    also = (replace(slot, parameter=n, path=n, write=write) for n, write in weight.also)
-    return replace(slot, also=tuple(also))
+    path, keras, view, others, group, write, also, part = weight
+    inside, _, name = path.rpartition(".")
+    path = f"{path}[{part}]" if part else path
+    owner = module.get_submodule(inside)
+    slot = ParameterSlot(owner, name, keras, path, view, others, group, write, part=part)
+    more = (replace(slot, parameter=n, path=n, write=write) for n, write in also)
+    return replace(slot, also=tuple(more))
 
 
 def _list_layer_weights(layer: Layer) -> list[ParameterSlot]:

@@ -27,6 +27,7 @@ from ...layers.base.functional import (
     TransposedConvolution,
 )
 from .adapter import Adapter, Config, ModuleWeight, View, are_equal, is_depthwise
+from .torch_attention import ATTENTION_ADAPTER
 from .torch_recurrent import RECURRENT_ADAPTERS
 
 
@@ -251,6 +252,7 @@ ADAPTERS = (
     Adapter({nn.PReLU: ("p_re_lu",)}, _list_prelu_weights),
     Adapter(dict.fromkeys(_POOLS, ()), lambda module: (), function=_compute_pooling),
     *RECURRENT_ADAPTERS,
+    ATTENTION_ADAPTER,
 )
 # The Keras classes whose weights are known, in snake_case
 KINDS = frozenset(kind for one in ADAPTERS for kinds in one.classes.values() for kind in kinds)
