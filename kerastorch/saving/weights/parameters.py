@@ -19,7 +19,7 @@ from ...layers.base.weights import WeightSpec
 from ...models.functional import Model
 from ...operations.operation import Operation
 from ..formats.weight_file import Weight
-from .adapter import ModuleWeight, View
+from .adapter import ModuleWeight, View, is_depthwise
 from .keras_names import declares_groups, get_group_name, strip_number
 from .torch_modules import KINDS, find_adapter
 
@@ -113,7 +113,7 @@ def find_saved_class(module: nn.Module) -> str:
         return to_snake_case(type(module).__name__)
     adapter = find_adapter(module)
     kinds = () if adapter is None else adapter.kinds(module)
-    return kinds[-1] if kinds else ""
+    return kinds[-1 if is_depthwise(module) else 0] if kinds else ""
 
 
 def list_parameters(module: nn.Module) -> list[ParameterSlot]:

@@ -26,7 +26,7 @@ from ...layers.base.functional import (
     SampleNorm,
     TransposedConvolution,
 )
-from .adapter import Adapter, Config, ModuleWeight, View, are_equal, is_depthwise
+from .adapter import Adapter, Config, Kinds, ModuleWeight, View, are_equal, is_depthwise
 from .torch_attention import ATTENTION_ADAPTER
 from .torch_recurrent import RECURRENT_ADAPTERS
 
@@ -44,6 +44,11 @@ def _list_conv_weights(module: Any) -> list[ModuleWeight]:
     depthwise = partial(depthwise_weight_to_kernel, channels=module.in_channels)
     others: tuple[View, ...] = (depthwise,) if is_depthwise(module) else ()
     return [ModuleWeight("weight", "kernel", weight_to_kernel, others), _BIAS]
+
+
+def _choose_conv(module: Any, kinds: Kinds) -> Kinds:
+    """Return both classes, the convolution last, if each channel is convolved by itself."""
+    return kinds[::-1] if is_depthwise(module) else kinds[:1]
 
 
 def _compare_conv(module: Any, config: Config) -> Iterator[str]:
@@ -212,6 +217,7 @@ ADAPTERS = (
         _list_conv_weights,
         _compare_conv,
         _compute_conv,
+        _choose_conv,
     ),
     Adapter(
         {getattr(nn, f"ConvTranspose{rank}d"): (f"conv{rank}d_transpose",) for rank in (1, 2, 3)},
