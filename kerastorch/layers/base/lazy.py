@@ -106,17 +106,9 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 
     get_weights = weights_module.get_weights
     set_weights = weights_module.set_weights
+    _require_writable = weights_module.require_writable
     _view_in_keras_order = weights_module.view_in_keras_order
     _to_torch_shape = weights_module.to_torch_shape
-
-    def _require_writable(self, variable: WeightView) -> None:
-        """Raise if a parameter of a variable is computed from others."""
-        own = set(map(id, self._tensors().values()))
-        for parameter in variable.parameters:
-            if id(parameter) not in own:
-                remedy = "Remove the parametrization, the pruning or the spectral or weight norm."
-                rule = "a parameter of its own, not one computed from others"
-                self._refuse_argument(variable.name, rule, type(parameter), remedy)
 
     # Building
 
@@ -181,6 +173,10 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         """Return the layer's own parameters and buffers by name."""
         named = itertools.chain(self._parameters.items(), self._buffers.items())
         return {name: tensor for name, tensor in named if tensor is not None}
+
+    def _tensor_to_save(self, name: str) -> Any:
+        """Return a parameter or buffer with what Keras merges into it when it saves."""
+        return self._tensor(name)
 
     def _find_first_tensor(self) -> Tensor | None:
         for tensor in self._tensors().values():  # `next` with a default breaks graphs of torch 2.6

@@ -135,6 +135,16 @@ def set_weights(layer: Any, weights: Sequence[Any]) -> None:
         write_weight(variable, value)  # type: ignore[arg-type]
 
 
+def require_writable(layer: Any, variable: WeightView) -> None:
+    """Raise if a parameter of a weight is computed from others."""
+    own = set(map(id, layer._tensors().values()))
+    for parameter in variable.parameters:
+        if id(parameter) not in own:
+            remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
+            rule = "a parameter of its own, not one computed from others"
+            layer._refuse_argument(variable.name, rule, type(parameter), remedy)
+
+
 class LazyBuffer(UninitializedBuffer):
     """An uninitialized buffer that can be copied, as torch's uninitialized parameters can."""
 

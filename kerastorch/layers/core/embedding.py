@@ -219,6 +219,9 @@ class Embedding(Layer, TorchCounterpart):
         update = scale * (self.lora_embeddings_a @ self.lora_embeddings_b)
         return (self.weight + update).to(self.weight.dtype)
 
+    def _tensor_to_save(self, name: str) -> Any:
+        return self._merged_weight() if name == "weight" else super()._tensor_to_save(name)
+
     def enable_lora(
         self,
         rank: int,
