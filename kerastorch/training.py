@@ -237,12 +237,13 @@ def _project(found: Sequence[tuple[Layer, WeightView]], skipped: Tensor | None =
     for layer, variable in found:
         layer._require_writable(variable)
     for layer, variable in found:
-        value = variable.value
         if variable.write is not None:
-            full = distributed.gather(value)
+            full = variable.value  # of no parameter's memory
             _project_one(layer, variable, full, skipped)
             write_weight(variable, full)
-        elif not distributed.is_sharded(value):
+            continue
+        value = variable.value
+        if not distributed.is_sharded(value):
             _project_one(layer, variable, value, skipped)
         elif _is_shardable(variable.constraint, distributed.list_sharded_axes(value), value.ndim):
             _project_one(layer, variable, distributed.get_local_shard(value), skipped)

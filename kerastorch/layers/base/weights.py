@@ -86,8 +86,10 @@ class WeightView(NamedTuple):
 
     @property
     def value(self) -> Tensor:
-        """The parameter in Keras's order of axes: a view, or computed where there is `write`."""
-        return self.view(*self.parameters)
+        """The weight in Keras's order of axes: a view, or computed where there is `write`."""
+        if self.write is None:
+            return self.view(self.parameter)
+        return self.view(*map(distributed.gather, self.parameters))
 
 
 def write_weight(variable: WeightView, values: Tensor) -> None:
