@@ -80,11 +80,11 @@ def run_gru(
         x = torch.cat([torch.where(mask[..., None], x, 0), padding], -1)
         weights = [_add_feature(weights[0], [0.0, _FROZEN, 0.0]), *weights[1:]]
     biased = len(weights) > 2
-    y, h = torch._VF.gru(x, state[None], weights, biased, 1, 0.0, False, False, True)
+    y, h = torch._VF.gru(x, state.unsqueeze(0), weights, biased, 1, 0.0, False, False, True)
     if mask is not None:
         shown = mask if zero_output else mask.cumsum(1) > 0
         y = torch.where(shown[..., None], y, 0)
-    return y, h[0]
+    return y, h.squeeze(0)
 
 
 def _add_feature(weight: Tensor, gates: list[float]) -> Tensor:
@@ -99,6 +99,6 @@ def _call_lstm(
     """Call torch's kernel, in training, too: it has no dropout of its own here."""
     biased = len(weights) > 2
     y, h, c = torch._VF.lstm(
-        x, (h[None], c[None]), weights, biased, 1, 0.0, torch.is_grad_enabled(), False, True
+        x, (h.unsqueeze(0), c.unsqueeze(0)), weights, biased, 1, 0.0, torch.is_grad_enabled(), False, True
     )
-    return y, h[0], c[0]
+    return y, h.squeeze(0), c.squeeze(0)

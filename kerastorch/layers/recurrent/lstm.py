@@ -74,7 +74,8 @@ class LSTMUnit(RecurrentUnit):
         kernel, recurrent, bias = self._weights(x)
         weights = [kernel, recurrent]
         if bias is not None:
-            weights += [bias, self._tensor(self.weight_specs[3].parameter).to(bias)]
+            second = self._tensor(self.weight_specs[3].parameter)
+            weights += [bias, second if second.dtype is bias.dtype else second.to(bias)]
         return run_lstm(x, states, weights, mask, zero_output)
 
 
