@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..._ops.recurrent.loop import States, flatten_states, reverse_time
+from ..._ops.recurrent.loop import States, Wanted, flatten_states, reverse_time
 from ..base.computation import move_states
 from ..base.layer import Layer
 from ..base.weights import Sizes
@@ -103,8 +103,13 @@ class RecurrentLayer(Layer):
         return found
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
-        """Return the outputs at all times and the last states."""
+        """Return the outputs and the last states, those of them that are wanted."""
         raise NotImplementedError
+
+    @property
+    def _wanted(self) -> Wanted:
+        states = self.return_state or self.stateful
+        return Wanted(bool(self.return_sequences), bool(states), bool(self.zero_output_for_mask))
 
     def _read_mask(self, mask: Any, x: Tensor) -> Tensor | None:
         if mask is None:

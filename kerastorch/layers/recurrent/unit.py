@@ -15,7 +15,7 @@ from ..._core.arguments import as_positive_int
 from ..._core.config_versions import require_keras_1
 from ..._core.layout import weight_to_kernel
 from ..._core.seeds import SeedGenerator
-from ..._ops.recurrent.loop import States, Step
+from ..._ops.recurrent.loop import States, Step, Wanted
 from ..base.layer import Layer
 from ..base.weights import Shape, WeightSpec, declare_weight
 
@@ -273,9 +273,9 @@ class RecurrentUnit(Layer):
         return False
 
     def _fused(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, wanted: Wanted
     ) -> tuple[Tensor, States]:
-        """Return the outputs at all times and the last states, by torch's kernel."""
+        """Return the outputs and the last states that are wanted, by torch's kernel."""
         raise NotImplementedError
 
     # Dropout
