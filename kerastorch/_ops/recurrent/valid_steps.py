@@ -10,27 +10,26 @@ from .loop import Wanted
 
 
 class ValidSteps:
-    """Where the valid steps of a mask (batch, time) are; all tensors have the time first.
+    """Where the valid steps of a mask (batch, time) are; the tensors have the time first.
 
-    Masks on a CPU are looked at, which costs nothing there: steps that are in front already are
-    not moved, and the steps after the longest sequence are left out. Elsewhere, and in graphs
-    for other masks, too, all steps are kept.
+    A mask on a CPU is looked at, which costs little there: steps that are in front already are not
+    moved, and those behind the longest sequence are left out. Elsewhere, and in graphs for other
+    masks, too, nothing is known.
     """
 
     def __init__(self, mask: Tensor) -> None:
         self.mask = mask.t()
-        self.order = self.mask.cumsum(0)  # of the valid steps, from 1 on (time, batch)
-        self.counts = self.order[-1]
-        self.longest = mask.shape[1]
-        self.are_in_front = self.are_even = self.has_empty = False
+        self.order = self.mask.cumsum(0)  # of the valid steps, from 1 on
+        self.counts = self.order[-1]  # (batch,)
+        self.longest = len(self.mask)
+        self.are_even, self.may_be_empty, self.are_in_front = False, True, False
         if _can_read(mask):
-            shortest, longest = (int(count) for count in self.counts.aminmax())
+            counts = self.counts.tolist()
+            shortest, longest = min(counts), max(counts)
             self.longest = max(longest, 1)
-            self.are_even = 0 < shortest == longest
-            self.has_empty = shortest == 0
-            self.are_in_front = not (self.mask[1:] > self.mask[:-1]).any()
-        else:
-            self.has_empty = True
+            self.are_even, self.may_be_empty = 0 < shortest == longest, shortest == 0
+            positions = torch.arange(1, len(self.mask) + 1)[:, None]
+            self.are_in_front = torch.equal(self.order, torch.minimum(positions, self.counts))
 
     @property
     def are_all(self) -> bool:
@@ -40,7 +39,7 @@ class ValidSteps:
     def move(self, x: Tensor, *, clear: bool) -> Tensor:
         """Return the valid steps of x (batch, time, features) in front, (longest, batch, features).
 
-        The steps behind them are 0, unless `clear` is False and they were there already.
+        Those behind them are 0; what is there already stays unless `clear`.
         """
         x = x.transpose(0, 1)
         if self.are_in_front:
@@ -53,32 +52,35 @@ class ValidSteps:
 
     def find_padding(self) -> Tensor:
         """Return where a moved sequence has no valid step (longest, batch)."""
-        steps = torch.arange(self.longest, device=self.counts.device)
-        return steps[:, None] >= self.counts
+        return torch.arange(self.longest, device=self.counts.device)[:, None] >= self.counts
 
     def select(self, y: Tensor, wanted: Wanted) -> Tensor:
         """Return the outputs (batch, time, units) for those of the moved steps."""
         first = 0 if wanted.sequences else -1
-        order, mask = self.order[first:], self.mask[first:]
-        found = _gather(y, order)
+        order = self.order[first:]
+        found = _take(y, order)
         if wanted.zero_output:
-            found = torch.where(mask[..., None], found, 0)
-        elif self.has_empty or (wanted.sequences and not self.are_in_front):
+            found = torch.where(self.mask[first:, :, None], found, 0)
+        elif self.may_be_empty or (wanted.sequences and not self.are_in_front):
             found = torch.where((order > 0)[..., None], found, 0)
         return found.transpose(0, 1)
 
     def select_last(self, y: Tensor, start: Tensor) -> Tensor:
         """Return the output of the last valid step, or `start` (batch, units) without any."""
-        last = y[-1] if self.are_even else _gather(y, self.order[-1:])[0]
-        return torch.where((self.counts > 0)[:, None], last, start) if self.has_empty else last
+        last = y[-1] if self.are_even else _take(y, self.order[-1:])[0]
+        return torch.where((self.counts > 0)[:, None], last, start) if self.may_be_empty else last
 
 
 def _can_read(mask: Tensor) -> bool:
-    """Return whether the values of a mask are at hand and hold for this call only."""
+    """Return whether the values of a mask are at hand and need not hold for other calls."""
     return mask.is_cpu and type(mask) is Tensor and mask.numel() > 0 and not is_tracing()
 
 
-def _gather(y: Tensor, order: Tensor) -> Tensor:
-    """Return the output of each valid step counted from 1; the first one for 0."""
-    index = (order - 1).clamp_(min=0)[..., None].expand(-1, -1, y.shape[2])
-    return y.gather(0, index)
+def _take(y: Tensor, order: Tensor) -> Tensor:
+    """Return the outputs of steps, which are counted from 1; for 0 any.
+
+    Whole rows are copied faster than `gather` copies elements.
+    """
+    steps, batch = order.shape
+    rows = (order - 1).clamp_(min=0) * batch + torch.arange(batch, device=y.device)
+    return y.flatten(0, 1).index_select(0, rows.flatten()).view(steps, batch, -1)
