@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..tracing import is_autocast_enabled, is_exporting
+from ..tracing import is_exporting
 from .loop import Wanted
 from .valid_steps import ValidSteps
 
@@ -23,19 +23,18 @@ def can_fuse(x: Tensor, compiled_kernel: bool) -> bool:
     They have no batching rule, no forward-mode derivative, and inductor cannot train them; where
     `compiled_kernel` is False, inductor needs minutes for them. Many CPUs have none for float16.
     """
-    if x.is_cpu and torch.float16 in (x.dtype, _get_autocast_dtype()):
+    if x.is_cpu and _computes_in_float16(x):
         return False
-    if is_exporting():
-        return True
     if torch.compiler.is_compiling():
-        return compiled_kernel and not torch.is_grad_enabled()
+        return is_exporting() or (compiled_kernel and not torch.is_grad_enabled())
     in_transform = torch._C._functorch.peek_interpreter_stack() is not None
     return not in_transform and forward_ad._current_level < 0
 
 
-def _get_autocast_dtype() -> torch.dtype | None:
-    """Return the dtype of the autocast that is on for the CPU, if one is."""
-    return torch.get_autocast_dtype("cpu") if is_autocast_enabled("cpu") else None
+def _computes_in_float16(x: Tensor) -> bool:
+    half = torch.float16
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is half
+    return autocast or x.dtype is half
 
 
 def run_lstm(
@@ -84,7 +83,9 @@ def _call_lstm(
     x: Tensor, h: Tensor, c: Tensor, weights: list[Tensor], *, batch_first: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Call torch's kernel, in training, too: it has no dropout of its own here."""
-    states, train = (h.unsqueeze(0), c.unsqueeze(0)), torch.is_grad_enabled()
+    first = h.unsqueeze(0)
+    states = first, first if c is h else c.unsqueeze(0)
+    train = torch.is_grad_enabled()
     return torch._VF.lstm(x, states, weights, len(weights) > 2, 1, 0.0, train, False, batch_first)
 
 

@@ -83,4 +83,4 @@ def _take(y: Tensor, order: Tensor) -> Tensor:
     """
     steps, batch = order.shape
     rows = (order - 1).clamp_(min=0) * batch + torch.arange(batch, device=y.device)
-    return y.flatten(0, 1).index_select(0, rows.flatten()).view(steps, batch, -1)
+    return y.flatten(0, 1).index_select(0, rows.flatten()).view(steps, *y.shape[1:])

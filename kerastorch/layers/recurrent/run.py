@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..._ops.recurrent.loop import States, scan
 from .layer import SWITCHES, RecurrentLayer
-from .unit import RecurrentUnit, as_state_shape
+from .unit import RecurrentUnit
 
 
 class RecurrentRun(RecurrentLayer, RecurrentUnit):
@@ -34,8 +34,7 @@ class RecurrentRun(RecurrentLayer, RecurrentUnit):
 
     def _make_zeros(self, x: Tensor) -> States:
         """Return one tensor of zeros for all states: nothing here overwrites states."""
-        size = self._find_state_sizes(tuple(x.shape))[0]
-        return [x.new_zeros(as_state_shape(x.shape[0], size))] * self._state_count
+        return [x.new_zeros(x.shape[0], self.units)] * self._state_count
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
         inputs, recurrent = self._sample_masks(x)
