@@ -40,7 +40,7 @@ class SelfAttention(nn.Module):
         self.layer, self.option = layer, option
         self.call = {
             "": {},
-            "masked": {"attention_mask": make_valid(shape)[:, None].expand(-1, shape[1], -1)},
+            "masked": {"value_mask": make_valid(shape)},
             "causal": {"use_causal_mask": True},
             "scores": {"return_attention_scores": True},
         }[option]
@@ -176,7 +176,7 @@ def make_hands(ours: Any, shape: tuple[int, ...]) -> Mapping[str, nn.Module]:
 LAYERS = (
     ("MultiHeadAttention", {"num_heads": HEADS, "key_dim": SIZE}),
     (
-        "GroupedQueryAttention",
+        "GroupQueryAttention",
         {"head_dim": SIZE, "num_query_heads": HEADS, "num_key_value_heads": 2},
     ),
     ("Attention", {}),

@@ -118,9 +118,8 @@ def compare(
 def print_table(found: Mapping[tuple[str, str, str], Sequence[float]]) -> None:
     """Print the geometric means as a table in Markdown, a row for each group."""
     labels = list(dict.fromkeys(label for _, _, label in found))
-    print(
-        f"\ninference, train step\n\n| layers | {' | '.join(labels)} |\n| --- |{' --- |' * len(labels)}"
-    )
+    print(f"\ninference, train step\n\n| layers | {' | '.join(labels)} |")
+    print(f"| --- |{' --- |' * len(labels)}")
     for group in dict.fromkeys(group for group, _, _ in found):
         means = (
             ", ".join(f"{geometric_mean(found[key]):#.3g}" for mode in MODES
