@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..._core.layout import swap_batch_and_time
 from ..tracing import is_tracing
 from .loop import Wanted
 
@@ -18,7 +19,7 @@ class ValidSteps:
     """
 
     def __init__(self, mask: Tensor) -> None:
-        self.mask = mask.t()
+        self.mask = swap_batch_and_time(mask)
         self.order = self.mask.cumsum(0)  # of the valid steps, from 1 on
         self.counts = self.order[-1]  # (batch,)
         self.longest = len(self.mask)
@@ -41,7 +42,7 @@ class ValidSteps:
 
         Those behind them are 0; what is there already stays unless `clear`.
         """
-        x = x.transpose(0, 1)
+        x = swap_batch_and_time(x)
         if self.are_in_front:
             x = x[: self.longest]
             return x.masked_fill(~self.mask[: self.longest, :, None], 0) if clear else x
@@ -63,7 +64,7 @@ class ValidSteps:
             found = torch.where(self.mask[first:, :, None], found, 0)
         elif self.may_be_empty or (wanted.sequences and not self.are_in_front):
             found = torch.where((order > 0)[..., None], found, 0)
-        return found.transpose(0, 1)
+        return swap_batch_and_time(found)
 
     def select_last(self, y: Tensor, start: Tensor) -> Tensor:
         """Return the output of the last valid step, or `start` (batch, units) without any."""
