@@ -51,12 +51,12 @@ def attend(
     Tensors are (batch, ..., heads, size); the steps are along `axes`. The mask is as in
     `attend_fused`.
     """
-    is_usual = query.ndim == 4 and len(axes) == 1  # `einsum` takes longer to prepare the products
-    to_scores, to_outputs = ("", "") if is_usual else _write_equations(query.ndim, axes)
-    if is_usual:
+    # One axis of steps is the usual case, for which `einsum` takes longer to prepare.
+    equations = None if query.ndim == 4 else _write_equations(query.ndim, axes)
+    if equations is None:
         scores = swap_steps_and_heads(query * scale) @ permute_axes(key, (0, 2, 3, 1))
     else:
-        scores = torch.einsum(to_scores, key, query * scale)
+        scores = torch.einsum(equations[0], key, query * scale)
     kept = mask if mask is not None and mask.dtype is torch.bool else None
     if kept is not None:
         scores = scores.masked_fill(~kept, -3e4 if scores.dtype is torch.float16 else -1e9)
@@ -66,9 +66,9 @@ def attend(
     if kept is not None:
         weights = weights.masked_fill(~kept, 0)
     used = drop(weights).to(value.dtype)
-    if is_usual:
+    if equations is None:
         return swap_steps_and_heads(used @ swap_steps_and_heads(value)), weights
-    return torch.einsum(to_outputs, used, value), weights
+    return torch.einsum(equations[1], used, value), weights
 
 
 def _write_equations(rank: int, axes: Sequence[int]) -> tuple[str, str]:
