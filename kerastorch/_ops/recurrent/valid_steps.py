@@ -22,7 +22,7 @@ class ValidSteps:
         self.mask = swap_batch_and_time(mask)
         self.order = self.mask.cumsum(0)  # of the valid steps, from 1 on
         self.counts = self.order[-1]  # (batch,)
-        self.longest = len(self.mask)
+        self.longest = mask.shape[1]
         self.are_even, self.may_be_empty, self.are_in_front = False, True, False
         if _can_read(mask):
             counts = self.counts.tolist()
@@ -74,7 +74,7 @@ class ValidSteps:
 
 def _can_read(mask: Tensor) -> bool:
     """Return whether the values of a mask are at hand and need not hold for other calls."""
-    return mask.is_cpu and type(mask) is Tensor and mask.numel() > 0 and not is_tracing()
+    return not is_tracing() and mask.is_cpu and type(mask) is Tensor and mask.numel() > 0
 
 
 def _take(y: Tensor, order: Tensor) -> Tensor:
