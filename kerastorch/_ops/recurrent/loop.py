@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,12 +12,20 @@ States = list[Any]  # of tensors, or of lists of tensors
 Step = Callable[[Tensor, States], tuple[Tensor, States]]
 
 
+class Wanted(NamedTuple):
+    """What a run through a sequence has to return."""
+
+    sequences: bool  # the outputs at all times, or (batch, 1, ...) at the last one
+    states: bool  # the last states, or none
+    zero_output: bool  # zeros at masked steps, or the previous output
+
+
 def scan(
     step: Step,
     sequence: Tensor,
     states: States,
-    mask: Tensor | None = None,
-    zero_output: bool = False,
+    mask: Tensor | None,
+    wanted: Wanted,
 ) -> tuple[Tensor, States]:
     """Apply a step to each time of a sequence (batch, time, ...) and stack the outputs.
 
@@ -30,16 +38,20 @@ def scan(
         for x in sequence.unbind(1):
             output, states = step(x, states)
             outputs.append(output)
-        return torch.stack(outputs, 1), states
+        return _stack(outputs, wanted), states
     previous: Tensor | None = None
     for x, valid in zip(sequence.unbind(1), mask.unbind(1), strict=True):
         output, new = step(x, states)
         states = _select(valid, new, states)
-        if previous is None or zero_output:
+        if previous is None or wanted.zero_output:
             previous = torch.zeros_like(output)
         previous = _select(valid, output, previous)
         outputs.append(previous)
-    return torch.stack(outputs, 1), states
+    return _stack(outputs, wanted), states
+
+
+def _stack(outputs: list[Tensor], wanted: Wanted) -> Tensor:
+    return torch.stack(outputs if wanted.sequences else outputs[-1:], 1)
 
 
 def _select(valid: Tensor, new: Any, old: Any) -> Any:

@@ -12,7 +12,7 @@ from ... import activations
 from ..._core.layout import kernel_to_weight, weight_to_kernel
 from ..._core.registry import keras_layer
 from ..._ops.recurrent.fused import can_fuse, run_gru
-from ..._ops.recurrent.loop import States, Step
+from ..._ops.recurrent.loop import States, Step, Wanted
 from ..base.weights import Shape, WeightSpec, declare_weight
 from .cell import RecurrentCell
 from .run import RecurrentRun
@@ -140,14 +140,13 @@ class GRUUnit(RecurrentUnit):
         )
 
     def _fused(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, wanted: Wanted
     ) -> tuple[Tensor, States]:
         kernel, recurrent, bias = self._weights(x)
         weights = [kernel, recurrent]
         if bias is not None:
             weights += [bias, self._get_second_bias(x)]
-        y, h = run_gru(x, states[0], weights, mask, zero_output)
-        return y, [h]
+        return run_gru(x, states[0], weights, mask, wanted)
 
 
 def _swap_masks(masks: Masks) -> Masks:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..._ops.recurrent.loop import States, flatten_states, reverse_time
+from ..._ops.recurrent.loop import States, Wanted, flatten_states, reverse_time
 from ..base.computation import move_states
 from ..base.layer import Layer
 from ..base.weights import Sizes
@@ -103,8 +103,13 @@ class RecurrentLayer(Layer):
         return found
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
-        """Return the outputs at all times and the last states."""
+        """Return the outputs and the last states, those of them that are wanted."""
         raise NotImplementedError
+
+    @property
+    def _wanted(self) -> Wanted:
+        states = self.return_state or self.stateful
+        return Wanted(bool(self.return_sequences), bool(states), bool(self.zero_output_for_mask))
 
     def _read_mask(self, mask: Any, x: Tensor) -> Tensor | None:
         if mask is None:
@@ -118,21 +123,24 @@ class RecurrentLayer(Layer):
         return found.bool()
 
     def _first_states(self, given: Any, x: Tensor) -> States:
+        if given is None and (not self.stateful or self.states is None):
+            return self._make_zeros(x)
         sizes = self._find_state_sizes(tuple(x.shape))
         if given is not None:
             return read_states(self, "initial_state", given, x, sizes)
-        if self.stateful and self.states is not None:
-            kept = tuple(flatten_states(self.states)[0].shape)
-            if kept[0] != x.shape[0]:
-                remedy = "Call `reset_states()` before another batch size."
-                rule = f"of the batch size {kept[0]}, as the kept states are"
-                self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
-            if isinstance(sizes[0], tuple) and kept[1:] != sizes[0]:
-                remedy = "Call `reset_states()` before another size."
-                rule = f"of a size that leads to states of the kept shape {kept}"
-                self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
-            return convert_states(self.states, x)
-        return _zeros(sizes, x)
+        kept = tuple(flatten_states(self.states)[0].shape)
+        if kept[0] != x.shape[0]:
+            remedy = "Call `reset_states()` before another batch size."
+            rule = f"of the batch size {kept[0]}, as the kept states are"
+            self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
+        if isinstance(sizes[0], tuple) and kept[1:] != sizes[0]:
+            remedy = "Call `reset_states()` before another size."
+            rule = f"of a size that leads to states of the kept shape {kept}"
+            self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
+        return convert_states(self.states, x)
+
+    def _make_zeros(self, x: Tensor) -> States:
+        return _zeros(self._find_state_sizes(tuple(x.shape)), x)
 
     def reset_states(self, states: Any = None) -> None:
         """Forget the states of a stateful layer, or replace them.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..._core.errors import argument_error
 from ..._core.registry import keras_layer, number_group, to_snake_case
-from ..._ops.recurrent.loop import States, Step, scan
+from ..._ops.recurrent.loop import States, Step, Wanted, scan
 from ..._ops.tracing import is_autocast_enabled
 from ..base import nesting
 from ..base.owner import LayerOwner, nest_groups
@@ -228,25 +228,25 @@ class RNN(LayerOwner, RecurrentLayer):
             cell._require_size(x, "sequences", self)
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
-        y, states = self._run_cell(x, states, mask, self.zero_output_for_mask)
+        y, states = self._run_cell(x, states, mask, self._wanted)
         if is_autocast_enabled(x.device.type):
             return y, states
         return y.to(x.dtype), convert_states(states, x)  # the cell may compute in another dtype
 
     def _run_cell(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, wanted: Wanted
     ) -> tuple[Tensor, States]:
         cell: Any = self.cell
         if not isinstance(cell, RecurrentUnit):
-            return scan(make_cell_step(cell, x), x, states, mask, zero_output)
+            return scan(make_cell_step(cell, x), x, states, mask, wanted)
         x = cell._cast_input(x)
         states = convert_states(states, x)
         inputs, recurrent = cell._sample_masks(x)
         if recurrent is None and not isinstance(inputs, list) and cell._can_fuse(x):
             x = x if inputs is None else x * inputs[:, None]
-            return cell._fused(x, states, mask, zero_output)
+            return cell._fused(x, states, mask, wanted)
         step = cell._make_step(x, recurrent)
-        return scan(step, cell._project(x, inputs), states, mask, zero_output)
+        return scan(step, cell._project(x, inputs), states, mask, wanted)
 
 
 def require_cell(owner: Any, argument: str, cell: Any) -> None:

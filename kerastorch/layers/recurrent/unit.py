@@ -15,7 +15,7 @@ from ..._core.arguments import as_positive_int
 from ..._core.config_versions import require_keras_1
 from ..._core.layout import weight_to_kernel
 from ..._core.seeds import SeedGenerator
-from ..._ops.recurrent.loop import States, Step
+from ..._ops.recurrent.loop import States, Step, Wanted
 from ..base.layer import Layer
 from ..base.weights import Shape, WeightSpec, declare_weight
 
@@ -216,19 +216,24 @@ class RecurrentUnit(Layer):
 
     def _require_size(self, x: Tensor, argument: str, owner: Any = None) -> None:
         """Raise a ValueError for an input whose last size the kernel does not fit."""
-        size = self._tensor(self.weight_specs[0].parameter).shape[1]
+        size = self._get_input_size()
         if x.shape[-1] != size:
             rule = f"of the size {size} along the last axis"
             (owner or self)._refuse_argument(argument, rule, tuple(x.shape))
+
+    def _get_input_size(self) -> int:
+        size: int = self._tensor(self.weight_specs[0].parameter).shape[1]
+        return size
 
     # The computation
 
     def _weights(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the kernels and the input's bias as torch has them, in the dtype of a tensor."""
-        specs = self.weight_specs[:3]
-        found = [self._tensor(s.parameter) if self._uses_weight(s) else None for s in specs]
-        kernel, recurrent, bias = (w if w is None else w.to(like.dtype) for w in found)
-        return kernel, recurrent, bias  # type: ignore[return-value]
+        dtype, found = like.dtype, [self._tensor(spec.parameter) for spec in self.weight_specs[:3]]
+        kernel, recurrent, bias = [
+            w if w is None or w.dtype is dtype else w.to(dtype) for w in found
+        ]
+        return kernel, recurrent, bias
 
     def _project(self, x: Tensor, masks: Masks = None) -> Tensor:
         """Return the part of all gates that needs no state, for an input of any leading axes."""
@@ -265,16 +270,16 @@ class RecurrentUnit(Layer):
         return False
 
     def _fused(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, wanted: Wanted
     ) -> tuple[Tensor, States]:
-        """Return the outputs at all times and the last states, by torch's kernel."""
+        """Return the outputs and the last states that are wanted, by torch's kernel."""
         raise NotImplementedError
 
     # Dropout
 
     def _sample_masks(self, like: Tensor) -> tuple[Masks, Masks]:
         """Return the masks of the inputs and the states of one call, None without dropout."""
-        if not self.training:
+        if not self.training or not (self.dropout or self.recurrent_dropout):
             return None, None
         each = self._gates if self._uses_masks_per_gate() else 1
         source = self._source(like)

@@ -12,11 +12,16 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from kerastorch._ops.recurrent import valid_steps
 from kerastorch.layers import GRU, LSTM, RNN, GRUCell, LSTMCell, SimpleRNN, StackedRNNCells
 from kerastorch.layers.recurrent import run as module
 
 B, T, N, H = 4, 6, 3, 2
-MASKS = {"right": [6, 3, 1, 0], "left": [-6, -3, -1, 0]}
+MASKS = {
+    "right": [6, 3, 1, 0], "left": [-6, -3, -1, 0], "all": [6] * 4, "nothing": [0] * 4,
+    "even": [4] * 4, "right, none empty": [5, 3, 1, 5],
+}  # fmt: skip
+PATTERNS = ["none", *MASKS, "hole", "even holes"]
 
 
 def make_mask(pattern):
@@ -27,6 +32,8 @@ def make_mask(pattern):
         mask[3] = False
     if pattern == "hole":
         mask[0, 2:4] = mask[1, ::2] = mask[2, 0] = False
+    if pattern == "even holes":
+        mask[0, 2:4] = mask[1, :2] = mask[2, 3:5] = mask[3, 4:] = False
     return mask
 
 
@@ -72,7 +79,7 @@ KINDS = [(LSTM, {}), (GRU, {}), (GRU, {"reset_after": False}), (SimpleRNN, {})]
 
 
 @pytest.mark.parametrize(("kind", "arguments"), KINDS)
-@pytest.mark.parametrize("pattern", ["none", "right", "left", "hole"])
+@pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_numbers_are_those_of_a_loop(kind, arguments, pattern, fused, monkeypatch):
     if not fused:
@@ -102,6 +109,40 @@ def test_the_numbers_are_those_of_a_loop(kind, arguments, pattern, fused, monkey
         expected = [outputs if sequences else outputs[:, -1], *last]
         for a, b in zip(found, expected, strict=True):
             assert_close(a.detach().numpy(), b, rtol=0, atol=1e-12)
+        layer.return_state = False
+        alone = layer(torch.tensor(x), [torch.tensor(s) for s in states], given)
+        assert_close(alone.detach().numpy(), expected[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+@pytest.mark.parametrize("pattern", PATTERNS[1:])
+@pytest.mark.parametrize("read", [True, False])
+def test_the_gradients_are_those_of_a_loop(kind, pattern, read, monkeypatch):
+    """They are, whether the values of the mask are known or, as on a GPU, not."""
+    if not read:
+        monkeypatch.setattr(valid_steps, "_can_read", lambda mask: False)
+    mask, torch_mask = make_mask(pattern), torch.tensor(make_mask(pattern))
+    x = torch.randn(B, T, N, dtype=torch.float64)
+    x[~torch_mask] = torch.nan
+    for sequences, states in product([False, True], [False, True]):
+        layer = kind(H, return_sequences=sequences, return_state=states, dtype="float64")
+        layer.build((B, T, N))
+        found = differentiate(layer, x, torch_mask)
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "_can_fuse", lambda self, x: False)
+            expected = differentiate(layer, x.nan_to_num(), torch_mask)
+        for a, b in zip(found, expected, strict=True):
+            assert_close(a, b, rtol=0, atol=1e-12)
+        assert not found[-1][~mask].any()
+
+
+def differentiate(layer, x, mask):
+    """Return the outputs and the gradients of the weights and of the input."""
+    leaves = [*layer.parameters(), x.clone().requires_grad_()]
+    found = layer(leaves[-1], mask=mask)
+    outputs = list(found) if isinstance(found, tuple) else [found]
+    total = sum((one * torch.arange(1.0, one.numel() + 1).view(one.shape)).sum() for one in outputs)
+    return [*outputs, *torch.autograd.grad(total, leaves)]
 
 
 @pytest.mark.parametrize(("kind", "arguments"), KINDS)
