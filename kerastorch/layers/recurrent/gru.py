@@ -63,6 +63,10 @@ class GRUUnit(RecurrentUnit):
         kernel = shapes.get("kernel", ())
         return super()._infer_input_shape({"kernel": kernel[::-1]})
 
+    def _get_input_size(self) -> int:
+        size: int = self._tensor("kernel").shape[0]
+        return size
+
     def _weights(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         kernel, recurrent, bias = super()._weights(like)
         return kernel_to_weight(kernel), kernel_to_weight(recurrent), bias

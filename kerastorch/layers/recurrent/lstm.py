@@ -74,7 +74,7 @@ class LSTMUnit(RecurrentUnit):
         kernel, recurrent, bias = self._weights(x)
         weights = [kernel, recurrent]
         if bias is not None:
-            weights += [bias, self._tensor(self.weight_specs[3].parameter).to(bias)]
+            weights += [bias, self._tensor(self._parameter_names[3]).to(bias)]
         return run_lstm(x, states, weights, mask, zero_output)
 
 

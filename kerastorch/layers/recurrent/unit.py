@@ -91,6 +91,8 @@ class RecurrentUnit(Layer):
         if implementation not in (0, 1, 2):
             self._refuse_argument("implementation", "0, 1 or 2", implementation)
         self.implementation = 2 if implementation == 0 else implementation
+        # Torch 2.6 exports no computation that reads the specs, which belong to the class.
+        self._parameter_names = tuple(spec.parameter for spec in self.weight_specs)
         self._set_sizes(given)
         for name, value in given.items():
             if name not in self.argument_namespaces and name not in self.fixed_sizes:
@@ -206,7 +208,7 @@ class RecurrentUnit(Layer):
 
     def _cast_input(self, x: Tensor) -> Tensor:
         """Cast an input to the dtype that the unit computes in."""
-        kernel = self._tensor(self.weight_specs[0].parameter)
+        kernel = self._tensor(self._parameter_names[0])
         policy = self._policy
         if x.dtype is kernel.dtype and policy.compute_dtype == policy.variable_dtype:
             return x  # the usual case, faster
@@ -215,17 +217,20 @@ class RecurrentUnit(Layer):
 
     def _require_size(self, x: Tensor, argument: str, owner: Any = None) -> None:
         """Raise a ValueError for an input whose last size the kernel does not fit."""
-        size = self.weight_specs[0].view(self._tensor(self.weight_specs[0].parameter)).shape[0]
+        size = self._get_input_size()
         if x.shape[-1] != size:
             rule = f"of the size {size} along the last axis"
             (owner or self)._refuse_argument(argument, rule, tuple(x.shape))
+
+    def _get_input_size(self) -> int:
+        size: int = self._tensor(self._parameter_names[0]).shape[1]
+        return size
 
     # The computation
 
     def _weights(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the kernels and the bias in torch's order of axes, in the dtype of a tensor."""
-        specs = self.weight_specs[:3]
-        found = [self._tensor(s.parameter) if self._uses_weight(s) else None for s in specs]
+        found = [self._tensor(name) for name in self._parameter_names[:3]]
         kernel, recurrent, bias = (w if w is None else w.to(like.dtype) for w in found)
         return kernel, recurrent, bias  # type: ignore[return-value]
 
