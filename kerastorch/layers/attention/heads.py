@@ -90,8 +90,8 @@ class HeadAttention(HeadProjections):
             ValueError: An argument has another shape.
         """
         q = self._prepare_input(query)
-        v = q if value is None else self._prepare_input(self._as_tensor(value, "value"))
-        k = v if key is None else self._prepare_input(self._as_tensor(key, "key"))
+        v = q if value is None else self._prepare_input(self._as_real_tensor(value, "value"))
+        k = v if key is None else self._prepare_input(self._as_real_tensor(key, "key"))
         axes = self._list_axes(q)
         self._require_fitting(q, v, k, axes)
         with_scores = bool(return_attention_scores)

@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from ... import activations, dtype_policies, initializers
 from ..._core.arguments import as_positive_int
 from ..._core.config_versions import require_keras_1
+from ..._core.errors import list_shapes
 from ..._core.layout import weight_to_kernel
 from ..._core.seeds import SeedGenerator
 from ..._ops.recurrent.loop import States, Step
@@ -322,14 +323,16 @@ def read_states(unit: Any, argument: str, states: Any, like: Tensor, sizes: Any)
     """Return states as a list of tensors in the dtype of a tensor; refuse those that do not fit."""
     given = list(states) if isinstance(states, (list, tuple)) else [states]
     if len(given) != len(sizes):
-        rule = f"{len(sizes)} tensor{'s' if len(sizes) > 1 else ''}"
-        unit._refuse_argument(argument, rule, [_shape(state) for state in given])
+        plural = "s" if len(sizes) > 1 else ""
+        is_stack = any(isinstance(size, list) for size in sizes)
+        kind = f"list{plural} of states, one for each cell" if is_stack else f"tensor{plural}"
+        unit._refuse_argument(argument, f"{len(sizes)} {kind}", list_shapes(given))
     found: States = []
     for state, size in zip(given, sizes, strict=True):
         if isinstance(size, list):
             found.append(read_states(unit, argument, state, like, size))
             continue
-        tensor = unit._as_tensor(state)
+        tensor = unit._as_real_tensor(state, argument)
         if tuple(tensor.shape) != as_state_shape(like.shape[0], size):
             axes = "(batch, units)" if isinstance(size, int) else "(batch, *axes of a state)"
             rule = f"of the shape {axes} = {as_state_shape(like.shape[0], size)}"
@@ -341,7 +344,3 @@ def read_states(unit: Any, argument: str, states: Any, like: Tensor, sizes: Any)
 def as_state_shape(batch: Any, size: Any) -> tuple[Any, ...]:
     """Return the shape of a state for its size, or for a tuple of its sizes without the batch."""
     return (batch, *size) if isinstance(size, tuple) else (batch, size)
-
-
-def _shape(state: Any) -> Any:
-    return tuple(state.shape) if hasattr(state, "shape") else state
