@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from .._core.errors import list_shapes
 from ..graph.slots import Slot, list_slots
 from ..graph.structure import flatten, map_structure
 from ..layers.base.layer import Layer
@@ -38,8 +39,7 @@ def list_input_masks(model: Any, mask: Any) -> Masks:
     listed, count = list(flatten(mask)), max(len(model._inputs), 1)
     if len(listed) != count:
         rule = "a mask" if count == 1 else f"a mask or None for each of the {count} inputs"
-        shapes = map_structure(lambda one: getattr(one, "shape", one), mask)
-        model._refuse_argument("mask", rule, shapes)
+        model._refuse_argument("mask", rule, list_shapes(mask))
     return {slot: one for slot, one in enumerate(listed) if one is not None}
 
 
