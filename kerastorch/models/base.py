@@ -18,7 +18,7 @@ from ..graph.slots import Slot, fill_slots
 from ..graph.spec import ModelSpec
 from ..layers.base.layer import Layer
 from ..layers.base.owner import list_losses
-from .calls import CONSTANT, CallPlan, ModuleCall, call_module
+from .calls import CONSTANT, CallPlan, ModuleCall, call_module, has_mask
 from .error_context import add_layer_context, make_missing_layer_error
 from .inputs import Input, store_inputs
 from .lowering import Lowering, ValueFacts
@@ -83,7 +83,7 @@ class Model(NotScriptable, nn.Module):
         self._modes = tuple((self._attributes[name], mode) for name, mode in (modes or {}).items())
         self.train(self.training)
         self._plan, self._inputs = self._make_plan(layers)
-        self._has_masks = any(call.has_mask for call in self._plan.calls)
+        self._has_masks = any(has_mask(call) for call in self._plan.calls)
         for _, name, tensor in self._plan.constants:
             self.register_buffer(name, tensor.clone(), persistent=False)
         if self._declares:

@@ -6,11 +6,12 @@ A mask belongs to the value in a slot; `masks` are those of a run by slot, witho
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
+from .._core.errors import list_shapes
 from ..graph.slots import Slot, list_slots
 from ..graph.structure import flatten, map_structure
 from ..layers.base.layer import Layer
@@ -38,8 +39,7 @@ def list_input_masks(model: Any, mask: Any) -> Masks:
     listed, count = list(flatten(mask)), max(len(model._inputs), 1)
     if len(listed) != count:
         rule = "a mask" if count == 1 else f"a mask or None for each of the {count} inputs"
-        shapes = map_structure(lambda one: getattr(one, "shape", one), mask)
-        model._refuse_argument("mask", rule, shapes)
+        model._refuse_argument("mask", rule, list_shapes(mask))
     return {slot: one for slot, one in enumerate(listed) if one is not None}
 
 
@@ -64,7 +64,7 @@ def add_masks(
         kwargs.pop(argument, None)
     first = get_first_argument(module)
     names = (first, *getattr(module, "call_arguments", ()))
-    given = {**dict(zip(names, templates[0], strict=False)), **templates[1]}
+    given = {**name_arguments(names, templates[0]), **templates[1]}
     on_tensors = {name: found for name, found in given.items() if list_slots(found)}
     wanted = {f"{name}_mask": found for name, found in on_tensors.items()}
     if len(on_tensors) == 1 or keras_2:
@@ -76,6 +76,12 @@ def add_masks(
         if kwargs.get(argument) is None and _has_mask(found) and _accepts(module, argument):
             kwargs[argument] = found
     return get_masks(given.get(first), masks)
+
+
+def name_arguments(names: Sequence[str], args: Sequence[Any]) -> dict[str, Any]:
+    """Return positional arguments by their names, as far as there are names."""
+    count = min(len(names), len(args))  # torch 2.6 cannot compile a zip of different lengths
+    return dict(zip(names[:count], args[:count], strict=True))
 
 
 def store_masks(outputs: tuple[tuple[int | None, int], ...], found: Any, masks: Masks) -> None:

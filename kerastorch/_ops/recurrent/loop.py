@@ -68,6 +68,6 @@ def reverse_time(x: Tensor | None) -> Tensor | None:
 
 def flatten_states(states: Any) -> list[Tensor]:
     """Return the tensors of nested states."""
-    if not isinstance(states, Sequence) or isinstance(states, Tensor):
+    if not isinstance(states, (list, tuple)):
         return [states]
     return [tensor for state in states for tensor in flatten_states(state)]

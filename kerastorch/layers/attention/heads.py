@@ -114,7 +114,7 @@ class HeadAttention(HeadProjections):
         return (outputs, scores) if with_scores else outputs
 
     def _prepare_input(self, inputs: Any, argument: str = "inputs") -> Tensor:
-        x, policy = self._as_tensor(inputs, argument), self._policy
+        x, policy = self._as_real_tensor(inputs, argument), self._policy
         own = self._tensor("query_weight").dtype
         if x.dtype is own and policy.compute_dtype == policy.variable_dtype:
             return x  # the usual case, faster

@@ -81,6 +81,13 @@ class Computation:
             return [tuple(self._as_tensor(one).shape) for one in x], name
         return self._as_tensor(x).shape, name
 
+    def _as_real_tensor(self: Any, value: Any, argument: str) -> Tensor:
+        """Convert an argument after the first to a tensor; refuse one of complex numbers."""
+        x: Tensor = self._as_tensor(value, argument)
+        if x.is_complex():
+            self._refuse_argument(argument, "a tensor of real numbers", x.dtype)
+        return x
+
     @property
     def _input_rank(self) -> int | None:
         """The rank of the input; None for any."""

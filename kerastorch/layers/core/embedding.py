@@ -31,8 +31,8 @@ def _declare_factor(name: str) -> WeightSpec:
 class Embedding(Layer, TorchCounterpart):
     """Replaces each index by its row of a trained table.
 
-    Same as `keras.layers.Embedding`: an index below 0 counts from the end, other dtypes than int32
-    and int64 are cast to int32, and the output has the compute dtype. Quantized layers are refused.
+    Same as `keras.layers.Embedding`: an index below 0 counts from the end, indices of other dtypes
+    become integers, and the output has the compute dtype. Quantized layers are refused.
 
     Args:
         input_dim: The number of rows: the largest index + 1.
@@ -174,10 +174,8 @@ class Embedding(Layer, TorchCounterpart):
 
     def _prepare_input(self, inputs: Any) -> Tensor:
         """Convert the inputs to indices."""
-        x = self._as_tensor(inputs)
-        if x.is_complex():
-            self._refuse_argument("inputs", "a tensor of real numbers", x.dtype)
-        return x if x.dtype in (torch.int32, torch.int64) else x.to(torch.int32)
+        x = self._as_real_tensor(inputs, "inputs")
+        return x if x.dtype in (torch.int32, torch.int64) else x.to(torch.int64)
 
     def _compute(self, x: Tensor) -> Tensor:
         weight = self._tensor("weight")

@@ -95,7 +95,7 @@ class GRUUnit(RecurrentUnit):
         return _swap_masks(inputs), _swap_masks(states)
 
     def _get_second_bias(self, like: Tensor) -> Tensor:
-        found: Tensor = self._tensor(self.weight_specs[3].parameter)
+        found: Tensor = self._tensor(self._parameter_names[3])
         return found.to(like.dtype)
 
     def _make_step(self, like: Tensor, masks: Masks = None) -> Step:

@@ -114,7 +114,7 @@ class RecurrentLayer(Layer):
     def _read_mask(self, mask: Any, x: Tensor) -> Tensor | None:
         if mask is None:
             return None
-        found = self._as_tensor(mask)
+        found = self._as_real_tensor(mask, "mask")
         if found.ndim == 3 and found.shape[-1] == 1:
             found = found[..., 0]
         if tuple(found.shape) != tuple(x.shape[:2]):
@@ -158,7 +158,9 @@ class RecurrentLayer(Layer):
         if states is None:
             self.states = None
             return
-        given = [self._as_tensor(s) for s in flatten_states(states)]
+        given = [self._as_real_tensor(s, "states") for s in flatten_states(states)]
+        if not given:
+            self._refuse_argument("states", "the states, or None for zeros", states)
         sizes = self._find_sizes_of_states(given)
         self.states = _detach(read_states(self, "states", states, given[0], sizes))
 

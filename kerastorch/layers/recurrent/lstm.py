@@ -74,7 +74,7 @@ class LSTMUnit(RecurrentUnit):
         kernel, recurrent, bias = self._weights(x)
         weights = [kernel, recurrent]
         if bias is not None:
-            second = self._tensor(self.weight_specs[3].parameter)
+            second = self._tensor(self._parameter_names[3])
             weights += [bias, second if second.dtype is bias.dtype else second.to(bias)]
         return run_lstm(x, states, weights, mask, wanted)
 

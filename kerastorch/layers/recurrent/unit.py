@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from ... import activations, dtype_policies, initializers
 from ..._core.arguments import as_positive_int
 from ..._core.config_versions import require_keras_1
+from ..._core.errors import list_shapes
 from ..._core.layout import weight_to_kernel
 from ..._core.seeds import SeedGenerator
 from ..._ops.recurrent.loop import States, Step, Wanted
@@ -91,6 +92,8 @@ class RecurrentUnit(Layer):
         if implementation not in (0, 1, 2):
             self._refuse_argument("implementation", "0, 1 or 2", implementation)
         self.implementation = 2 if implementation == 0 else implementation
+        # Torch 2.6 exports no computation that reads the specs, which belong to the class.
+        self._parameter_names = tuple(spec.parameter for spec in self.weight_specs)
         self._set_sizes(given)
         for name, value in given.items():
             if name not in self.argument_namespaces and name not in self.fixed_sizes:
@@ -207,7 +210,7 @@ class RecurrentUnit(Layer):
 
     def _cast_input(self, x: Tensor) -> Tensor:
         """Cast an input to the dtype that the unit computes in."""
-        kernel = self._tensor(self.weight_specs[0].parameter)
+        kernel = self._tensor(self._parameter_names[0])
         policy = self._policy
         if x.dtype is kernel.dtype and policy.compute_dtype == policy.variable_dtype:
             return x  # the usual case, faster
@@ -222,14 +225,14 @@ class RecurrentUnit(Layer):
             (owner or self)._refuse_argument(argument, rule, tuple(x.shape))
 
     def _get_input_size(self) -> int:
-        size: int = self._tensor(self.weight_specs[0].parameter).shape[1]
+        size: int = self._tensor(self._parameter_names[0]).shape[1]
         return size
 
     # The computation
 
     def _weights(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the kernels and the input's bias as torch has them, in the dtype of a tensor."""
-        dtype, found = like.dtype, [self._tensor(spec.parameter) for spec in self.weight_specs[:3]]
+        dtype, found = like.dtype, [self._tensor(name) for name in self._parameter_names[:3]]
         kernel, recurrent, bias = [
             w if w is None or w.dtype is dtype else w.to(dtype) for w in found
         ]
@@ -319,14 +322,16 @@ def read_states(unit: Any, argument: str, states: Any, like: Tensor, sizes: Any)
     """Return states as a list of tensors in the dtype of a tensor; refuse those that do not fit."""
     given = list(states) if isinstance(states, (list, tuple)) else [states]
     if len(given) != len(sizes):
-        rule = f"{len(sizes)} tensor{'s' if len(sizes) > 1 else ''}"
-        unit._refuse_argument(argument, rule, [_shape(state) for state in given])
+        plural = "s" if len(sizes) > 1 else ""
+        is_stack = any(isinstance(size, list) for size in sizes)
+        kind = f"list{plural} of states, one for each cell" if is_stack else f"tensor{plural}"
+        unit._refuse_argument(argument, f"{len(sizes)} {kind}", list_shapes(given))
     found: States = []
     for state, size in zip(given, sizes, strict=True):
         if isinstance(size, list):
             found.append(read_states(unit, argument, state, like, size))
             continue
-        tensor = unit._as_tensor(state)
+        tensor = unit._as_real_tensor(state, argument)
         if tuple(tensor.shape) != as_state_shape(like.shape[0], size):
             axes = "(batch, units)" if isinstance(size, int) else "(batch, *axes of a state)"
             rule = f"of the shape {axes} = {as_state_shape(like.shape[0], size)}"
@@ -338,7 +343,3 @@ def read_states(unit: Any, argument: str, states: Any, like: Tensor, sizes: Any)
 def as_state_shape(batch: Any, size: Any) -> tuple[Any, ...]:
     """Return the shape of a state for its size, or for a tuple of its sizes without the batch."""
     return (batch, *size) if isinstance(size, tuple) else (batch, size)
-
-
-def _shape(state: Any) -> Any:
-    return tuple(state.shape) if hasattr(state, "shape") else state

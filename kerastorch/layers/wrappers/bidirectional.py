@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from ..._core.errors import list_shapes
 from ..._core.registry import keras_layer
 from ..base import nesting
 from ..base.computation import move_states
@@ -210,8 +211,9 @@ class Bidirectional(Wrapper):
         starts = self._split_states(initial_state)
 
         def run() -> list[Any]:
-            pairs = zip(self._list_owned(), starts, strict=True)
-            return [layer(x, initial_state=start, mask=mask) for layer, start in pairs]
+            return self._call_both(
+                lambda layer, start: layer(x, initial_state=start, mask=mask), starts
+            )
 
         y, back = self._call_inner("sequences", x, run, mask=mask, initial_state=initial_state)
         states: tuple[Any, ...] = ()
@@ -234,15 +236,26 @@ class Bidirectional(Wrapper):
             return y, back
         return (y + back if self.merge_mode == "sum" else (y + back) / 2,)
 
-    def _split_states(self, given: Any) -> tuple[Any, Any]:
+    def _call_both(self, function: Callable[[Any, Any], Any], starts: Sequence[Any]) -> list[Any]:
+        """Call a function on each layer and its states; where one refuses, both keep their own."""
+        pairs = list(zip(self._list_owned(), starts, strict=True))
+        if not self.stateful:
+            return [function(layer, start) for layer, start in pairs]
+        kept = [(layer, layer.states) for layer, _ in pairs if hasattr(layer, "states")]
+        try:
+            return [function(layer, start) for layer, start in pairs]
+        except Exception:
+            for layer, states in kept:
+                layer.states = states
+            raise
+
+    def _split_states(self, given: Any, argument: str = "initial_state") -> tuple[Any, Any]:
         """Return the first states of each layer."""
         if given is None:
             return None, None
-        is_list = isinstance(given, (list, tuple))
-        if not is_list or not given or len(given) % 2:
-            shown = len(given) if is_list else given
+        if not isinstance(given, (list, tuple)) or not given or len(given) % 2:
             rule = "a list of the states of the forward layer and as many of the backward one"
-            self._refuse_argument("initial_state", rule, shown)
+            self._refuse_argument(argument, rule, list_shapes(given))
         half = len(given) // 2
         return given[:half], given[half:]
 
@@ -256,8 +269,8 @@ class Bidirectional(Wrapper):
             ValueError: The states do not fit.
             AttributeError: The layers are not stateful.
         """
-        for layer, own in zip(self._list_owned(), self._split_states(states), strict=True):
-            layer.reset_states(own)
+        starts = self._split_states(states, "states")
+        self._call_both(lambda layer, own: layer.reset_states(own), starts)
 
     def reset_state(self) -> None:
         """Forget the states of a stateful layer."""

@@ -159,7 +159,7 @@ class TimeDistributed(Wrapper):
         return "mask" in arguments
 
     def _read_mask(self, mask: Any, x: Tensor) -> Tensor:
-        found = self._as_tensor(mask)
+        found = self._as_real_tensor(mask, "mask")
         if tuple(found.shape[:2]) != tuple(x.shape[:2]):
             rule = f"of the shape (batch, time, ...) = ({x.shape[0]}, {x.shape[1]}, ...)"
             self._refuse_argument("mask", rule, tuple(found.shape))

@@ -66,11 +66,12 @@ class LayerContract:
 
     def test_values_that_are_no_tensors_are_refused(self, case):
         layer = case.built()
+        message = rf"^{case.name}: `{layer.first_argument}` must be "
         for value in ("text", None, {}, 3, [1.0]):
-            with pytest.raises(ValueError, match=rf"^{case.name}: `inputs` must be "):
+            with pytest.raises(ValueError, match=message):
                 layer(value)
         if case.name != "InputLayer":
-            with pytest.raises(ValueError, match=rf"^{case.name}: `inputs` must be "):
+            with pytest.raises(ValueError, match=message):
                 layer(mapped(lambda x: x.to(torch.complex64), case.inputs()))
 
     def test_arrays_and_views_are_accepted(self, case):

@@ -63,10 +63,15 @@ def test_indices_out_of_range_are_refused():
             layer(torch.tensor([0, index]))
 
 
-def test_other_dtypes_are_cast_to_int32():
+def test_other_dtypes_become_integers():
     layer = Embedding(250, 2)
     assert torch.equal(layer(torch.tensor([1.9])), layer(torch.tensor([1])))
     assert torch.equal(layer(torch.tensor([200], dtype=torch.uint8)), layer(torch.tensor([200])))
+    for wrong in (2.0**32 + 1, torch.nan, torch.inf):  # in int32 the first one would be 1
+        with pytest.raises(ValueError, match="`inputs` must be of indices from 0 to 249, or"):
+            layer(torch.tensor([wrong], dtype=torch.float64))
+    with pytest.raises(ValueError, match="Received: inputs='4294967297 to 4294967297'"):
+        layer(np.array([2**32 + 1], np.uint64))
 
 
 def test_the_mask_is_that_of_the_indices_before_the_cast():

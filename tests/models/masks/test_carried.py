@@ -263,3 +263,18 @@ def test_states_are_kept_between_calls_until_they_are_reset(kind):
     # The output is 0 before the first step of a call, even if there is a state
     known = (OTHERS != 0).cummax(1).values
     assert_close(second[known], h[:, 5:][known])
+
+
+def test_a_recorded_mode_does_not_turn_dropout_off():
+    """Keras writes the mode in which a layer was called, and calls it in that of the model."""
+    config = functional(
+        ids(),
+        embedding(nodes=called(False, "x"), mask_zero=False),
+        recurrent("LSTM", "lstm", [node(tensor("embedding"), training=False)], dropout=0.5),
+        inputs=["x", 0, 0],
+        outputs=["lstm", 0, 0],
+    )
+    model = built(config)
+    assert_close(model(IDS), model.lstm(model.embedding(IDS)))
+    model.train()
+    assert not torch.allclose(model(IDS), model(IDS))
