@@ -8,6 +8,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from ..tracing import is_autocast_enabled, is_exporting
+from .loop import MaskedOutput
 
 _FROZEN = 1e4  # a gate of this size before its sigmoid is exactly 0 or 1
 
@@ -38,7 +39,7 @@ def run_lstm(
     states: list[Tensor],
     weights: list[Tensor],
     mask: Tensor | None,
-    zero_output: bool,
+    masked_output: MaskedOutput,
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the outputs and the last states of an LSTM for `weights` as `nn.LSTM` has them.
 
@@ -60,8 +61,9 @@ def run_lstm(
     source = (order - 1).clamp(min=0)
     y = y.gather(1, source[..., None].expand(-1, -1, units))
     last = torch.where(order[:, -1:] > 0, y[:, -1], h)
-    shown = mask if zero_output else order > 0
-    return torch.where(shown[..., None], y, 0), [last, c]
+    shown = mask if masked_output == "zeros" else order > 0
+    first: Tensor | int = h[:, None] if masked_output == "state" else 0
+    return torch.where(shown[..., None], y, first), [last, c]
 
 
 def run_gru(
@@ -69,7 +71,7 @@ def run_gru(
     state: Tensor,
     weights: list[Tensor],
     mask: Tensor | None,
-    zero_output: bool,
+    masked_output: MaskedOutput,
 ) -> tuple[Tensor, Tensor]:
     """Return the outputs and the last state of a GRU for `weights` as `nn.GRU` has them.
 
@@ -81,8 +83,8 @@ def run_gru(
         weights = [_add_feature(weights[0], [0.0, _FROZEN, 0.0]), *weights[1:]]
     biased = len(weights) > 2
     y, h = torch._VF.gru(x, state[None], weights, biased, 1, 0.0, False, False, True)
-    if mask is not None:
-        shown = mask if zero_output else mask.cumsum(1) > 0
+    if mask is not None and masked_output != "state":
+        shown = mask if masked_output == "zeros" else mask.cumsum(1) > 0
         y = torch.where(shown[..., None], y, 0)
     return y, h[0]
 

@@ -31,6 +31,8 @@ class Computation:
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
     supports_masking = False  # the output has the mask of the input
     masks_of_keras_2 = False  # whether masks are those of Keras 1 and 2: in a model of theirs
+    # Settings of Keras 1 or 2 that the constructor lacks: true or false in a config
+    old_settings: ClassVar[tuple[str, ...]] = ()
     # Of `call_arguments`, those that `compute_output_shape` and `compute_mask` take, too
     call_options: ClassVar[tuple[str, ...]] = ()
     # Keras 3 stores the first weight of the layer inside in the layer's own group, too.
@@ -57,6 +59,13 @@ class Computation:
     ) -> tuple[list[Any], dict[str, Any]]:
         """Convert the arguments of a call in a file of Keras 1 or 2 to those of `forward`."""
         return args, kwargs
+
+    @classmethod
+    def upgrade_config_of_standalone_keras(
+        cls, config: dict[str, Any], version: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Convert a config from a file of Keras 1.x to 2.3 that is not TensorFlow's own."""
+        return config
 
     @property
     def is_sample_wise(self) -> bool:

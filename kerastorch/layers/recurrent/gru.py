@@ -12,7 +12,7 @@ from ... import activations
 from ..._core.layout import kernel_to_weight, weight_to_kernel
 from ..._core.registry import keras_layer
 from ..._ops.recurrent.fused import can_fuse, run_gru
-from ..._ops.recurrent.loop import States, Step
+from ..._ops.recurrent.loop import MaskedOutput, States, Step
 from ..base.weights import Shape, WeightSpec, declare_weight
 from .cell import RecurrentCell
 from .run import RecurrentRun
@@ -132,13 +132,13 @@ class GRUUnit(RecurrentUnit):
         )
 
     def _fused(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, masked_output: MaskedOutput
     ) -> tuple[Tensor, States]:
         kernel, recurrent, bias = self._weights(x)
         weights = [to_torch_gates(kernel), to_torch_gates(recurrent)]
         if bias is not None:
             weights += [to_torch_gates(bias[0]), to_torch_gates(bias[1])]
-        y, h = run_gru(x, states[0], weights, mask, zero_output)
+        y, h = run_gru(x, states[0], weights, mask, masked_output)
         return y, [h]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ... import activations
 from ..._core.registry import keras_layer
 from ..._ops.recurrent.fused import can_fuse, run_lstm
-from ..._ops.recurrent.loop import States, Step
+from ..._ops.recurrent.loop import MaskedOutput, States, Step
 from .cell import RecurrentCell
 from .run import RecurrentRun
 from .torch_conversion import RecurrentCounterpart
@@ -69,13 +69,13 @@ class LSTMUnit(RecurrentUnit):
         )
 
     def _fused(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, masked_output: MaskedOutput
     ) -> tuple[Tensor, States]:
         kernel, recurrent, bias = self._weights(x)
         weights = [kernel, recurrent]
         if bias is not None:
             weights += [bias, self._tensor(self.weight_specs[3].parameter).to(bias)]
-        return run_lstm(x, states, weights, mask, zero_output)
+        return run_lstm(x, states, weights, mask, masked_output)
 
 
 @keras_layer(old_names={"CuDNNLSTM": {"activation": "tanh", "recurrent_activation": "sigmoid"}})

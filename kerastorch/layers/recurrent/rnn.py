@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..._core.errors import argument_error
 from ..._core.registry import keras_layer, number_group, to_snake_case
-from ..._ops.recurrent.loop import States, Step, scan
+from ..._ops.recurrent.loop import MaskedOutput, States, Step, scan
 from ..._ops.tracing import is_autocast_enabled
 from ..base import nesting
 from ..base.owner import LayerOwner, nest_groups
@@ -46,6 +45,8 @@ class StackedRNNCells(LayerOwner):
     fixed_arguments: ClassVar[tuple[str, ...]] = ("cells",)
     call_arguments: ClassVar[tuple[str, ...]] = ("states",)
     removed_arguments: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
+    old_settings: ClassVar[tuple[str, ...]] = ("reverse_state_order",)
+    reverse_state_order = False  # whether the states are listed from the last cell to the first
     cells: Any
 
     def __init__(self, cells: Sequence[Any], **kwargs: Any) -> None:
@@ -64,7 +65,7 @@ class StackedRNNCells(LayerOwner):
     @property
     def state_size(self) -> list[Any]:
         """The sizes of the states of each cell."""
-        return [list_sizes(cell) for cell in self.cells]
+        return self._order([list_sizes(cell) for cell in self.cells])
 
     @property
     def output_size(self) -> Any:
@@ -73,20 +74,18 @@ class StackedRNNCells(LayerOwner):
 
     def get_initial_state(self, batch_size: int) -> list[States]:
         """Return states of zeros for each cell."""
-        return [cell.get_initial_state(batch_size) for cell in self.cells]
+        return self._order([cell.get_initial_state(batch_size) for cell in self.cells])
+
+    def _order(self, states: Sequence[Any]) -> list[Any]:
+        """Return the states of the cells in the order of the layer, or the other way round."""
+        return list(reversed(states) if self.reverse_state_order else states)
 
     @classmethod
-    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3.
-
-        Raises:
-            ValueError: The states are listed from the last cell to the first.
-        """
-        upgraded = super().upgrade_config(config)
-        if upgraded.pop("reverse_state_order", False):
-            rule = "False: the states are listed from the first cell to the last here"
-            raise ValueError(argument_error(cls.__name__, "reverse_state_order", rule, True))
-        return upgraded
+    def upgrade_config_of_standalone_keras(
+        cls, config: dict[str, Any], version: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Add `reverse_state_order` for Keras before 2.2, which has no such argument."""
+        return {**config, "reverse_state_order": True} if version < (2, 2) else config
 
     @classmethod
     def weight_groups(cls, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
@@ -111,10 +110,10 @@ class StackedRNNCells(LayerOwner):
 
         def step(x: Tensor, states: States) -> tuple[Tensor, States]:
             new = []
-            for one, state in zip(steps, states, strict=True):
+            for one, state in zip(steps, self._order(states), strict=True):
                 x, own = one(x, state)
                 new.append(own)
-            return x, new
+            return x, self._order(new)
 
         return step
 
@@ -184,14 +183,10 @@ class RNN(LayerOwner, RecurrentLayer):
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to that of Keras 3.
 
-        Raises:
-            ValueError: The time is the first axis, or the cell takes constants.
+        Those of a call are among its arguments: `num_constants` only counts them.
         """
         upgraded = super().upgrade_config(config)
-        for key in ("time_major", "num_constants"):
-            if upgraded.pop(key, None):
-                cls_rule = "left out: there is no such argument here"
-                raise ValueError(f"the `{key}` of an RNN must be {cls_rule}.")
+        upgraded.pop("num_constants", None)
         return upgraded
 
     @classmethod
@@ -228,25 +223,25 @@ class RNN(LayerOwner, RecurrentLayer):
             cell._require_size(x, "sequences", self)
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
-        y, states = self._run_cell(x, states, mask, self.zero_output_for_mask)
+        y, states = self._run_cell(x, states, mask, self._masked_output)
         if is_autocast_enabled(x.device.type):
             return y, states
         return y.to(x.dtype), convert_states(states, x)  # the cell may compute in another dtype
 
     def _run_cell(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, masked_output: MaskedOutput
     ) -> tuple[Tensor, States]:
         cell: Any = self.cell
         if not isinstance(cell, RecurrentUnit):
-            return scan(make_cell_step(cell, x), x, states, mask, zero_output)
+            return scan(make_cell_step(cell, x), x, states, mask, masked_output)
         x = cell._cast_input(x)
         states = convert_states(states, x)
         inputs, recurrent = cell._sample_masks(x)
         if recurrent is None and not isinstance(inputs, list) and cell._can_fuse(x):
             x = x if inputs is None else x * inputs[:, None]
-            return cell._fused(x, states, mask, zero_output)
+            return cell._fused(x, states, mask, masked_output)
         step = cell._make_step(x, recurrent)
-        return scan(step, cell._project(x, inputs), states, mask, zero_output)
+        return scan(step, cell._project(x, inputs), states, mask, masked_output)
 
 
 def require_cell(owner: Any, argument: str, cell: Any) -> None:

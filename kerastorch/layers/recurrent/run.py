@@ -34,12 +34,12 @@ class RecurrentRun(RecurrentLayer, RecurrentUnit):
 
     def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
         inputs, recurrent = self._sample_masks(x)
-        zero_output = self.zero_output_for_mask
+        masked_output = self._masked_output
         if recurrent is None and not isinstance(inputs, list) and self._can_fuse(x):
             x = x if inputs is None else x * inputs[:, None]
-            return self._fused(x, states, mask, zero_output)
+            return self._fused(x, states, mask, masked_output)
         projected = self._project(x, inputs)
-        return scan(self._make_step(x, recurrent), projected, states, mask, zero_output)
+        return scan(self._make_step(x, recurrent), projected, states, mask, masked_output)
 
     def _is_lowerable(self) -> bool:
         return False

@@ -12,10 +12,9 @@ from torch.nn.parameter import is_lazy
 
 from ... import activations, dtype_policies, initializers
 from ..._core.arguments import as_positive_int
-from ..._core.config_versions import require_keras_1
 from ..._core.layout import weight_to_kernel
 from ..._core.seeds import SeedGenerator
-from ..._ops.recurrent.loop import States, Step
+from ..._ops.recurrent.loop import MaskedOutput, States, Step
 from ..base.layer import Layer
 from ..base.weights import Shape, WeightSpec, declare_weight
 
@@ -133,15 +132,11 @@ class RecurrentUnit(Layer):
         """Convert a config of any Keras to that of Keras 3.
 
         One of Keras 1 or 2 has their hard_sigmoid, and their defaults where a key is absent.
-
-        Raises:
-            ValueError: The time is the first axis.
         """
         is_old = cls._is_old(config)
         upgraded = super().upgrade_config(config)
-        if upgraded.pop("time_major", False):
-            rule = "False: the batch is the first axis of a sequence here"
-            require_keras_1(False, cls.__name__, "time_major", rule)
+        if not upgraded.get("time_major"):
+            upgraded.pop("time_major", None)
         if upgraded.get("unit_forget_bias") in ("zero", "zeros", "one", "ones"):
             upgraded["unit_forget_bias"] = upgraded["unit_forget_bias"].startswith("one")
         upgraded.pop("consume_less", None)
@@ -268,7 +263,7 @@ class RecurrentUnit(Layer):
         return False
 
     def _fused(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, masked_output: MaskedOutput
     ) -> tuple[Tensor, States]:
         """Return the outputs at all times and the last states, by torch's kernel."""
         raise NotImplementedError

@@ -63,6 +63,8 @@ class Bidirectional(Wrapper):
     depends_on_training_mode = True
     first_argument = "sequences"
     differs_in_keras_2 = True
+    old_settings: ClassVar[tuple[str, ...]] = ("repeats_output",)
+    repeats_output = False  # whether masked steps repeat it or the state: in Keras 1 to 2.3
     _config_keys_first = ("merge_mode",)
     _never_in_config = ("weights",)
     forward_layer: Any
@@ -96,7 +98,7 @@ class Bidirectional(Wrapper):
         else:
             require_module(self, "backward_layer", other, *wanted)
         self._require_fitting(layer, other)
-        for one in (forward, other):
+        for one in () if self.repeats_output else (forward, other):
             if getattr(one, "zero_output_for_mask", None) is not None:
                 one.zero_output_for_mask = one.return_sequences
         self.merge_mode = merge_mode
@@ -160,6 +162,13 @@ class Bidirectional(Wrapper):
         return getattr(self.forward_layer, "_input_rank", None)
 
     @classmethod
+    def upgrade_config_of_standalone_keras(
+        cls, config: dict[str, Any], version: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Add `repeats_output`."""
+        return {**config, "repeats_output": True}
+
+    @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to that of Keras 3.
 
@@ -218,7 +227,8 @@ class Bidirectional(Wrapper):
         if self.return_state:
             states = (*y[1:], *back[1:])
             y, back = y[0], back[0]
-        back = back.flip(1) if self.return_sequences else back
+        if self.return_sequences:
+            back = back.flip(0 if getattr(self.forward_layer, "time_major", False) else 1)
         merged = self._merge(self._cast_output(y), self._cast_output(back))
         outputs = (*merged, *states) if len(merged) + len(states) > 1 else merged[0]
         if self.activity_regularizer is not None:
