@@ -15,7 +15,15 @@ from ..graph.slots import Slot, fill_slots, list_slots
 from ..graph.spec import ModelSpec, TensorRef, iterate_refs, map_refs
 from ..graph.structure import flatten, map_structure
 from ..layers.base.layer import Layer
-from .masks import Masks, add_masks, carries_masks, creates_mask, get_first_argument, store_masks
+from .masks import (
+    Masks,
+    add_masks,
+    carries_masks,
+    creates_mask,
+    drop_carried_masks,
+    get_first_argument,
+    store_masks,
+)
 
 CONSTANT = "_constant_"  # prefix of the buffers for arrays in the config, before the slot
 
@@ -177,7 +185,8 @@ def plan_functional(
     for call in spec.calls:
         given = {name: value for name, value in call.kwargs.items() if name != "training"}
         leaves = (TensorRef, np.ndarray, Tensor)
-        args, kwargs = map_structure(to_slot, (call.args, given), leaves)
+        args, given = drop_carried_masks(layers[call.layer], call.args, given)
+        args, kwargs = map_structure(to_slot, (args, given), leaves)
         written = used.get((call.layer, call.number), [])
         outputs = tuple((ref.index, slot(ref).index) for ref in written)
         layer = attributes[call.layer], layers[call.layer]

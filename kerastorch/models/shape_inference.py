@@ -36,8 +36,13 @@ class Shapes:
         Raises:
             ValueError: the layer does not accept inputs of such shapes.
         """
+        layer = self.layers.get(name)
+        if isinstance(layer, Layer):
+            named = dict(zip(layer.call_arguments, args[1:], strict=False))
+            args, kwargs = args[:1], {**named, **kwargs}
         kwargs = {k: v for k, v in kwargs.items() if k != "training" and not k.endswith("mask")}
-        given = args[0] if len(args) == 1 else list(args)
+        more = [kwargs[k] for k in getattr(layer, "shape_arguments", ()) if kwargs.get(k)]
+        given = args[0] if len(args) == 1 and not more else [*args, *more]
         known = UNKNOWN not in iterate_shapes([args, kwargs])
         if not known and built is not None:
             given = to_shapes(built)

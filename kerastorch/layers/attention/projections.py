@@ -31,6 +31,7 @@ class HeadProjections(Layer):
     Each projection has a weight as `nn.Linear` has it, (heads * size, features), and a bias.
     """
 
+    shape_arguments = ("value", "key")
     output_shape: tuple[int, ...] | None = None
     kernel_initializer: Any
     _sizes: tuple[int, int]  # of a query or key, and of a value, of one head

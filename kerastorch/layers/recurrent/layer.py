@@ -103,6 +103,10 @@ class RecurrentLayer(Layer):
         Raises:
             ValueError: An argument has another shape, or the sequence no step.
         """
+        return self._go_through(sequences, initial_state, mask)
+
+    def _go_through(self, sequences: Any, initial_state: Any, mask: Any, **given: Any) -> Any:
+        """Go through a sequence; `given` are more arguments of `_run`."""
         x = self._prepare_input(sequences)
         self._require_rank(x)
         if x.shape[0 if self.time_major else 1] == 0:
@@ -114,7 +118,7 @@ class RecurrentLayer(Layer):
         states = self._first_states(initial_state, x)
         if self.go_backwards:
             x, valid = x.flip(1), reverse_time(valid)
-        outputs, states = self._run(x, states, valid)
+        outputs, states = self._run(x, states, valid, **given)
         if self.stateful:
             self.states = _detach(states)
         result = outputs if self.return_sequences else outputs[:, -1]
@@ -125,7 +129,9 @@ class RecurrentLayer(Layer):
             self._record_activity(found)
         return found
 
-    def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
+    def _run(
+        self, x: Tensor, states: States, mask: Tensor | None, **given: Any
+    ) -> tuple[Tensor, States]:
         """Return the outputs at all times and the last states."""
         raise NotImplementedError
 

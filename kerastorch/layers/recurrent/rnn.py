@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ..._core.registry import keras_layer, number_group, to_snake_case
-from ..._ops.recurrent.loop import MaskedOutput, States, Step, scan
+from ..._ops.recurrent.loop import States, Step, scan
 from ..._ops.tracing import is_autocast_enabled
 from ..base import nesting
 from ..base.owner import LayerOwner, nest_groups
@@ -17,6 +18,8 @@ from .layer import RecurrentLayer, convert_states
 from .unit import RecurrentUnit, read_states
 
 __all__ = ["RNN", "StackedRNNCells"]
+
+Constants = list[Tensor] | None
 
 
 @keras_layer()
@@ -104,9 +107,9 @@ class StackedRNNCells(LayerOwner):
                 cell.build(shape)
             shape = (shape[0], get_output_size(cell))
 
-    def _make_step(self, like: Tensor) -> Step:
-        """Return one step through all cells."""
-        steps = [make_cell_step(cell, like) for cell in self.cells]
+    def _make_step(self, like: Tensor, constants: Constants = None) -> Step:
+        """Return one step through all cells; those that take constants get them."""
+        steps = [make_cell_step(cell, like, constants) for cell in self.cells]
 
         def step(x: Tensor, states: States) -> tuple[Tensor, States]:
             new = []
@@ -133,7 +136,8 @@ class RNN(LayerOwner, RecurrentLayer):
 
     Args:
         cell: A cell, or a list of cells, which is a `StackedRNNCells`. A cell of your own is a
-            module with `state_size` whose `forward(inputs, states)` returns output and states.
+            module with `state_size` whose `forward(inputs, states)` returns output and states. It
+            may have an argument `constants`, too: the list of a call's `constants`, as in Keras 2.
         return_sequences, return_state, go_backwards, stateful, unroll, zero_output_for_mask,
             input_shape, **kwargs: As in `LSTM`.
 
@@ -151,6 +155,7 @@ class RNN(LayerOwner, RecurrentLayer):
         (2, 3)
     """
 
+    call_arguments = (*RecurrentLayer.call_arguments, "constants")
     argument_namespaces: ClassVar = {"cell": nesting}
     nested_arguments: ClassVar[tuple[str, ...]] = ("cell",)
     fixed_arguments: ClassVar[tuple[str, ...]] = ("cell",)
@@ -183,7 +188,7 @@ class RNN(LayerOwner, RecurrentLayer):
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to that of Keras 3.
 
-        Those of a call are among its arguments: `num_constants` only counts them.
+        `num_constants` counts the constants among the tensors of a call.
         """
         upgraded = super().upgrade_config(config)
         upgraded.pop("num_constants", None)
@@ -222,18 +227,48 @@ class RNN(LayerOwner, RecurrentLayer):
         if isinstance(cell, RecurrentUnit):
             cell._require_size(x, "sequences", self)
 
-    def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
-        y, states = self._run_cell(x, states, mask, self._masked_output)
+    def forward(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, constants: Any = None
+    ) -> Any:
+        """Go through a sequence; see `LSTM`.
+
+        Args:
+            sequences: A tensor or array (batch, time, features).
+            initial_state: The first state, or a list of them; by default zeros.
+            mask: A tensor (batch, time), False at the steps to leave out.
+            constants: A tensor, or a list of them, that the cell gets at each step.
+
+        Raises:
+            ValueError: An argument has another shape, the sequence no step, or the cell takes no
+                constants.
+        """
+        found = self._read_constants(constants)
+        return self._go_through(sequences, initial_state, mask, constants=found)
+
+    def _read_constants(self, constants: Any) -> Constants:
+        if constants is None or (isinstance(constants, (list, tuple)) and not constants):
+            return None
+        if not isinstance(self.cell, StackedRNNCells) and not takes_constants(self.cell):
+            rule = "left out: the cell's `forward` has no argument `constants`"
+            self._refuse_argument("constants", rule, constants, cell=self.cell)
+        given = constants if isinstance(constants, (list, tuple)) else [constants]
+        return [self._prepare_input(one) for one in given]
+
+    def _run(
+        self, x: Tensor, states: States, mask: Tensor | None, **given: Any
+    ) -> tuple[Tensor, States]:
+        y, states = self._run_cell(x, states, mask, **given)
         if is_autocast_enabled(x.device.type):
             return y, states
         return y.to(x.dtype), convert_states(states, x)  # the cell may compute in another dtype
 
     def _run_cell(
-        self, x: Tensor, states: States, mask: Tensor | None, masked_output: MaskedOutput
+        self, x: Tensor, states: States, mask: Tensor | None, constants: Constants = None
     ) -> tuple[Tensor, States]:
         cell: Any = self.cell
+        masked_output = self._masked_output
         if not isinstance(cell, RecurrentUnit):
-            return scan(make_cell_step(cell, x), x, states, mask, masked_output)
+            return scan(make_cell_step(cell, x, constants), x, states, mask, masked_output)
         x = cell._cast_input(x)
         states = convert_states(states, x)
         inputs, recurrent = cell._sample_masks(x)
@@ -263,11 +298,18 @@ def get_output_size(cell: Any) -> Any:
     return list_sizes(cell)[0] if found is None else found
 
 
-def make_cell_step(cell: Any, like: Tensor) -> Step:
+def takes_constants(cell: Any) -> bool:
+    """Return whether a cell has an argument for the constants of a call."""
+    return "constants" in inspect.signature(cell.forward).parameters
+
+
+def make_cell_step(cell: Any, like: Tensor, constants: Constants = None) -> Step:
     """Return a step of a cell for an input that is not projected, with masks for one call."""
     if isinstance(cell, StackedRNNCells):
-        return cell._make_step(like)
+        return cell._make_step(like, constants)
     if not isinstance(cell, RecurrentUnit):
+        if constants is not None and takes_constants(cell):
+            return lambda x, states: cell(x, states, constants=constants)
         return lambda x, states: cell(x, states)
     size = cell._weights(like)[0].shape[1]
     like = cell._cast_input(like.new_empty(like.shape[0], size))

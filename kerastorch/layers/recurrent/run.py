@@ -32,7 +32,9 @@ class RecurrentRun(RecurrentLayer, RecurrentUnit):
     def _require_fit(self, x: Tensor) -> None:
         self._require_size(x, "sequences")
 
-    def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
+    def _run(
+        self, x: Tensor, states: States, mask: Tensor | None, **given: Any
+    ) -> tuple[Tensor, States]:
         inputs, recurrent = self._sample_masks(x)
         masked_output = self._masked_output
         if recurrent is None and not isinstance(inputs, list) and self._can_fuse(x):

@@ -59,7 +59,7 @@ class Bidirectional(Wrapper):
     argument_namespaces: ClassVar[Mapping[str, Any]] = {"layer": nesting, "backward_layer": nesting}
     nested_arguments: ClassVar[tuple[str, ...]] = ("layer", "backward_layer")
     forced_arguments: ClassVar[tuple[str, ...]] = ("zero_output_for_mask",)
-    call_arguments: ClassVar[tuple[str, ...]] = ("initial_state", "mask")
+    call_arguments: ClassVar[tuple[str, ...]] = ("initial_state", "mask", "constants")
     depends_on_training_mode = True
     first_argument = "sequences"
     differs_in_keras_2 = True
@@ -170,14 +170,9 @@ class Bidirectional(Wrapper):
 
     @classmethod
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3.
-
-        Raises:
-            ValueError: The layers take constants.
-        """
+        """Convert a config of any Keras to that of Keras 3; see `RNN`."""
         upgraded = super().upgrade_config(config)
-        if upgraded.pop("num_constants", None):
-            raise ValueError("`num_constants` must be left out: there are no constants here.")
+        upgraded.pop("num_constants", None)
         return upgraded
 
     @classmethod
@@ -198,7 +193,9 @@ class Bidirectional(Wrapper):
             if not getattr(layer, "built", True):
                 layer.build(shape)
 
-    def forward(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> Any:
+    def forward(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, constants: Any = None
+    ) -> Any:
         """Go through a sequence in both directions.
 
         Args:
@@ -206,6 +203,7 @@ class Bidirectional(Wrapper):
             initial_state: The list of the first states of the forward layer, then of the backward
                 one; by default zeros.
             mask: A tensor (batch, time), False at the steps to leave out.
+            constants: Of both layers, as in `RNN`.
 
         Returns:
             The merged output, or both with `merge_mode=None`; with `return_state` a tuple of it
@@ -217,10 +215,15 @@ class Bidirectional(Wrapper):
         x = self._prepare_input(sequences)
         self._require_rank(x)
         starts = self._split_states(initial_state)
+        given = {} if constants is None else {"constants": constants}
+        takers = [getattr(one, "call_arguments", ()) for one in self._list_owned()]
+        if given and not all("constants" in names for names in takers):
+            rule = "left out: only an RNN takes them"
+            self._refuse_argument("constants", rule, constants, layer=self.layer)
 
         def run() -> list[Any]:
             pairs = zip(self._list_owned(), starts, strict=True)
-            return [layer(x, initial_state=start, mask=mask) for layer, start in pairs]
+            return [layer(x, initial_state=start, mask=mask, **given) for layer, start in pairs]
 
         y, back = self._call_inner("sequences", x, run, mask=mask, initial_state=initial_state)
         states: tuple[Any, ...] = ()
