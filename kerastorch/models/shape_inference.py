@@ -114,6 +114,19 @@ def fill_sequential(found: Shapes, given: Any) -> None:
     found.result = given
 
 
+def build_layers(layers: Mapping[str, Any], shapes: Mapping[str, Any]) -> None:
+    """Build layers, and those of models, for the shapes of their inputs where these are known."""
+    for name, layer in layers.items():
+        shape, built = shapes.get(name, UNKNOWN), isinstance(layer, Layer) and layer.built
+        if UNKNOWN in iterate_shapes(shape) or not hasattr(layer, "build"):
+            continue
+        if not built:
+            layer.build(shape)
+        inner = getattr(layer, "activation", None)
+        if isinstance(inner, Layer) and not inner.built:
+            inner.build(layer.compute_output_shape(shape))
+
+
 def _differ(shape: Any, hint: Any) -> bool:
     """Return whether a known shape contradicts the file's; None matches any size."""
     hint = hint if hint is None else to_shapes(hint)
