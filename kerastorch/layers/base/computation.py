@@ -33,7 +33,7 @@ class Computation:
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
     supports_masking = False  # the output has the mask of the input
     masks_of_keras_2 = False  # whether masks are those of Keras 1 and 2: in a model of theirs
-    # Settings of Keras 1 or 2 that the constructor lacks: true or false in a config
+    # Settings of Keras 1 or 2 that the constructor lacks: true, false or a number in a config
     old_settings: ClassVar[tuple[str, ...]] = ()
     # Of `call_arguments`, those that `compute_output_shape` and `compute_mask` take, too
     call_options: ClassVar[tuple[str, ...]] = ()

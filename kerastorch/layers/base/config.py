@@ -73,7 +73,7 @@ def get_config(layer: Any, target: str | None = None) -> Config:
     if old and target is not None:
         rule = "None for a layer of Keras 1 or 2, which Keras 3 computes otherwise"
         layer._refuse_argument("target", rule, target)
-    config |= dict.fromkeys(old, True)
+    config |= {name: getattr(layer, name) for name in old}
     ordered = {key: config[key] for key in sorted(config, key=layer._config_keys_last.__contains__)}
     return ordered if target is None else downgrade_config(ordered, target)
 
@@ -97,10 +97,11 @@ def make_layer(
             elif isinstance(value, (str, dict)) or argument in layer_class.nested_arguments:
                 arguments[argument] = namespace.deserialize(value, custom_objects)
         names = ("keras_2",) if layer_class.differs_in_keras_2 else ()
-        old = {name: arguments.pop(name, False) for name in (*names, *layer_class.old_settings)}
+        names += layer_class.old_settings
+        old = {name: arguments.pop(name, None) or False for name in names}
         inspect.signature(cls).bind(**arguments)  # its message on what is missing is clearer
         for name, value in old.items():
-            if not isinstance(value, bool):
+            if not isinstance(value, bool if name == "keras_2" else int):
                 raise ValueError(argument_error(cls.__name__, name, "True or False", value))
         layer = cls.__new__(cls)
         vars(layer).update(old)  # before the constructor, which may accept more then

@@ -158,6 +158,8 @@ class RNN(LayerOwner, RecurrentLayer):
     call_arguments = (*RecurrentLayer.call_arguments, "constants")
     argument_namespaces: ClassVar = {"cell": nesting}
     nested_arguments: ClassVar[tuple[str, ...]] = ("cell",)
+    old_settings = (*RecurrentLayer.old_settings, "num_constants")
+    num_constants = 0  # of the tensors that a call in a file of Keras 2 lists
     fixed_arguments: ClassVar[tuple[str, ...]] = ("cell",)
     cell: Any
 
@@ -183,16 +185,6 @@ class RNN(LayerOwner, RecurrentLayer):
         require_cell(self, "cell", cell)
         self.cell = cell
         self._register_weights(None, input_shape)
-
-    @classmethod
-    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3.
-
-        `num_constants` counts the constants among the tensors of a call.
-        """
-        upgraded = super().upgrade_config(config)
-        upgraded.pop("num_constants", None)
-        return upgraded
 
     @classmethod
     def weight_groups(cls, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:

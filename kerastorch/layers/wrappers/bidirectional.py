@@ -63,7 +63,8 @@ class Bidirectional(Wrapper):
     depends_on_training_mode = True
     first_argument = "sequences"
     differs_in_keras_2 = True
-    old_settings: ClassVar[tuple[str, ...]] = ("repeats_output",)
+    old_settings: ClassVar[tuple[str, ...]] = ("repeats_output", "num_constants")
+    num_constants = 0  # as in RNN
     repeats_output = False  # whether masked steps repeat it or the state: in Keras 1 to 2.3
     _config_keys_first = ("merge_mode",)
     _never_in_config = ("weights",)
@@ -167,13 +168,6 @@ class Bidirectional(Wrapper):
     ) -> dict[str, Any]:
         """Add `repeats_output`."""
         return {**config, "repeats_output": True}
-
-    @classmethod
-    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3; see `RNN`."""
-        upgraded = super().upgrade_config(config)
-        upgraded.pop("num_constants", None)
-        return upgraded
 
     @classmethod
     def weight_groups(cls, config: Mapping[str, Any]) -> Groups:
