@@ -205,7 +205,11 @@ class Model(NotScriptable, nn.Module):
         return shapes.result
 
     def build(self, input_shape: Any) -> None:
-        """Build the layers that are not built yet, for an input shape of the model."""
+        """Build the layers that are not built yet, for an input shape of the model.
+
+        Raises:
+            ValueError: a layer does not accept such an input.
+        """
         build_layers(self.layers, self._infer_shapes(to_shapes(input_shape)).inputs)
 
     @property

@@ -122,7 +122,7 @@ class Embedding(Layer, TorchCounterpart):
         kwargs.pop("input_length", None)
         dropout = kwargs.pop("dropout", 0.0)
         super().__init__(**kwargs)
-        self._require("dropout", "a number", dropout, lambda rate: rate == rate)
+        self._require("dropout", "a number", dropout, lambda rate: 0 <= rate or rate < 0)
         self.dropout = dropout if 0 < dropout < 1 else 0.0  # as Keras 1 takes it
         self.input_dim = as_positive_int(type(self).__name__, "input_dim", input_dim)
         self.output_dim = as_positive_int(type(self).__name__, "output_dim", output_dim)
