@@ -78,6 +78,11 @@ def output_weight_to_kernel(weight: Tensor, heads: int, sizes: Sequence[int]) ->
     return torch.unflatten(torch.unflatten(weight.t(), 0, (heads, -1)), -1, tuple(sizes))
 
 
+def swap_batch_and_steps(x: Tensor) -> Tensor:
+    """Return the view of a tensor with axes 0 and 1 swapped."""
+    return x.transpose(0, 1)
+
+
 def swap_steps_and_heads(x: Tensor) -> Tensor:
     """Return the view of a tensor with axes 1 and 2 swapped."""
     return x.transpose(1, 2)

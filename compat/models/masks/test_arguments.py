@@ -63,6 +63,7 @@ ARRAYS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:(?s).*will therefore destroy the mask")
 @pytest.mark.parametrize("name", CALLS)
 def test_masks_are_obeyed_where_keras_obeys_them(name, tmp_path):
     ids, p, v = L.Input((4,), dtype="int32"), L.Input((4, 3)), L.Input((5, 3))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..._core.layout import swap_batch_and_steps
 from ..._ops.recurrent.loop import MaskedOutput, States, flatten_states, reverse_time
 from ..base.computation import move_states
 from ..base.layer import Layer
@@ -114,7 +115,8 @@ class RecurrentLayer(Layer):
         self._require_fit(x)
         valid = self._read_mask(mask, x)
         if self.time_major:
-            x, valid = x.transpose(0, 1), None if valid is None else valid.transpose(0, 1)
+            x = swap_batch_and_steps(x)
+            valid = None if valid is None else swap_batch_and_steps(valid)
         states = self._first_states(initial_state, x)
         if self.go_backwards:
             x, valid = x.flip(1), reverse_time(valid)
@@ -123,7 +125,7 @@ class RecurrentLayer(Layer):
             self.states = _detach(states)
         result = outputs if self.return_sequences else outputs[:, -1]
         if self.time_major and self.return_sequences:
-            result = result.transpose(0, 1)
+            result = swap_batch_and_steps(result)
         found = (result, *states) if self.return_state else result
         if self.activity_regularizer is not None:
             self._record_activity(found)
