@@ -136,6 +136,18 @@ def at_each_step(keras: Any, inner: str) -> Any:
     return keras.Model(x, layers.TimeDistributed(layer)(h))
 
 
+def softmax(keras: Any) -> Any:
+    """Return a softmax with a mask, which may leave out all of a row."""
+    x, mask = keras.Input(batch_shape=(BATCH, STEPS)), keras.Input((STEPS,), BATCH, dtype="bool")
+    return keras.Model([x, mask], keras.layers.Softmax()(x, mask=mask))
+
+
+def tiny_products(keras: Any) -> Any:
+    """Return products of normalized vectors below the least norm."""
+    x, y = start(keras)[0], start(keras)[0]
+    return keras.Model([x, y], keras.layers.Dot(2, normalize=True)([x * 1e-7, y]))
+
+
 def list_models() -> Iterator[tuple[str, Make]]:
     """Yield models with their names."""
     on = {"return_sequences": True, "return_state": True}
@@ -216,6 +228,7 @@ def list_models() -> Iterator[tuple[str, Make]]:
         if (kind, states) != ("stack", True):
             make = partial(constants, kind=kind, with_states=states)
             yield f"constants {kind} {states:d}", make
+    yield from (("softmax", softmax), ("tiny products", tiny_products))
     for inner in ("model", "layer"):
         yield f"at each step {inner}", partial(at_each_step, inner=inner)
 
