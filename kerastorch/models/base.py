@@ -24,7 +24,7 @@ from .inputs import Input, store_inputs
 from .lowering import Lowering, ValueFacts
 from .masks import Masks, creates_mask, get_masks, list_input_masks
 from .program import Program, select_mode
-from .shape_inference import Shapes
+from .shape_inference import Shapes, build_layers
 from .summary import format_summary
 
 is_compiling = torch.compiler.is_dynamo_compiling
@@ -203,6 +203,14 @@ class Model(NotScriptable, nn.Module):
         if not self._declares and UNKNOWN in iterate_shapes(self._given):
             self._given = given
         return shapes.result
+
+    def build(self, input_shape: Any) -> None:
+        """Build the layers that are not built yet, for an input shape of the model.
+
+        Raises:
+            ValueError: a layer does not accept such an input.
+        """
+        build_layers(self.layers, self._infer_shapes(to_shapes(input_shape)).inputs)
 
     @property
     def _declares(self) -> bool:

@@ -20,6 +20,7 @@ from .masks import (
     add_masks,
     carries_masks,
     creates_mask,
+    drop_carried_masks,
     get_first_argument,
     name_arguments,
     store_masks,
@@ -183,7 +184,8 @@ def plan_functional(
     for call in spec.calls:
         given = {name: value for name, value in call.kwargs.items() if name != "training"}
         leaves = (TensorRef, np.ndarray, Tensor)
-        args, kwargs = map_structure(to_slot, (call.args, given), leaves)
+        args, given = drop_carried_masks(layers[call.layer], call.args, given)
+        args, kwargs = map_structure(to_slot, (args, given), leaves)
         written = used.get((call.layer, call.number), [])
         outputs = tuple((ref.index, slot(ref).index) for ref in written)
         layer = attributes[call.layer], layers[call.layer]

@@ -55,13 +55,10 @@ def add_masks(
 
     `templates` are the arguments with a slot for each tensor.
 
-    A mask that the call has already is kept, but for those that the layer takes from its inputs
-    alone. Keras 3 adds `mask` only to calls on one tensor or one
+    A mask that the call has already is kept. Keras 3 adds `mask` only to calls on one tensor or one
     list of tensors, Keras 2 to all calls. With several arguments each one's mask has a name of its
     own, where the layer has such an argument: `query_mask` for `query`.
     """
-    for argument in getattr(module, "carried_masks", ()):
-        kwargs.pop(argument, None)
     first = get_first_argument(module)
     names = (first, *getattr(module, "call_arguments", ()))
     given = {**name_arguments(names, templates[0]), **templates[1]}
@@ -73,7 +70,7 @@ def add_masks(
         return kwargs["mask"]
     for argument, structure in wanted.items():
         found = get_masks(structure, masks)
-        if kwargs.get(argument) is None and _has_mask(found) and _accepts(module, argument):
+        if given.get(argument) is None and _has_mask(found) and _accepts(module, argument):
             kwargs[argument] = found
     return get_masks(given.get(first), masks)
 
@@ -82,6 +79,17 @@ def name_arguments(names: Sequence[str], args: Sequence[Any]) -> dict[str, Any]:
     """Return positional arguments by their names, as far as there are names."""
     count = min(len(names), len(args))  # torch 2.6 cannot compile a zip of different lengths
     return dict(zip(names[:count], args[:count], strict=True))
+
+
+def drop_carried_masks(
+    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call without the masks that a layer takes from its inputs alone."""
+    carried = getattr(module, "carried_masks", ())
+    if not carried:
+        return args, kwargs
+    given = {**name_arguments(module.call_arguments, args[1:]), **kwargs}
+    return args[:1], {name: value for name, value in given.items() if name not in carried}
 
 
 def store_masks(outputs: tuple[tuple[int | None, int], ...], found: Any, masks: Masks) -> None:

@@ -57,7 +57,7 @@ def run_lstm(
         weights = [_add_feature(weights[0], [-_FROZEN, _FROZEN, 0.0, 0.0]), *weights[1:]]
     y, _, c = _call_lstm(x, h, c, weights, batch_first=False)
     last = [steps.select_last(y, h), c.squeeze(0)] if wanted.states else []
-    return steps.select(y, wanted), last
+    return steps.select(y, wanted, h), last
 
 
 def run_gru(
@@ -70,7 +70,7 @@ def run_gru(
         return y, [h.squeeze(0)] if wanted.states else []
     moved = steps.move(x, clear=torch.is_grad_enabled())
     y, _ = _call_gru(moved, state, weights, batch_first=False)
-    return steps.select(y, wanted), [steps.select_last(y, state)] if wanted.states else []
+    return steps.select(y, wanted, state), [steps.select_last(y, state)] if wanted.states else []
 
 
 def _add_feature(weight: Tensor, gates: list[float]) -> Tensor:

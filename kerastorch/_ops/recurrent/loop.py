@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 States = list[Any]  # of tensors, or of lists of tensors
 Step = Callable[[Tensor, States], tuple[Tensor, States]]
+MaskedOutput = Literal["previous", "zeros", "state"]  # the output where the mask is False
 
 
 class Wanted(NamedTuple):
@@ -17,7 +18,7 @@ class Wanted(NamedTuple):
 
     sequences: bool  # the outputs at all times, or (batch, 1, ...) at the last one
     states: bool  # the last states, or none
-    zero_output: bool  # zeros at masked steps, or the previous output
+    masked_output: MaskedOutput
 
 
 def scan(
@@ -30,8 +31,9 @@ def scan(
     """Apply a step to each time of a sequence (batch, time, ...) and stack the outputs.
 
     Where the mask (batch, time) is False, the states stay as they are, and the output is the
-    previous one, at first zeros, or always zeros with `zero_output`. The sequence and the mask are
-    split at once: the gradient of an index would be as large as the sequence, at each time.
+    previous one, at first zeros, or always zeros, or the first of the states. The sequence and the
+    mask are split at once: the gradient of an index would be as large as the sequence, at each
+    time.
     """
     outputs: list[Tensor] = []
     if mask is None:
@@ -42,9 +44,11 @@ def scan(
     previous: Tensor | None = None
     for x, valid in zip(sequence.unbind(1), mask.unbind(1), strict=True):
         output, new = step(x, states)
-        states = _select(valid, new, states)
-        if previous is None or wanted.zero_output:
+        if wanted.masked_output == "state":
+            previous = flatten_states(states)[0]
+        elif previous is None or wanted.masked_output == "zeros":
             previous = torch.zeros_like(output)
+        states = _select(valid, new, states)
         previous = _select(valid, output, previous)
         outputs.append(previous)
     return _stack(outputs, wanted), states

@@ -55,15 +55,19 @@ class ValidSteps:
         """Return where a moved sequence has no valid step (longest, batch)."""
         return torch.arange(self.longest, device=self.counts.device)[:, None] >= self.counts
 
-    def select(self, y: Tensor, wanted: Wanted) -> Tensor:
-        """Return the outputs (batch, time, units) for those of the moved steps."""
+    def select(self, y: Tensor, wanted: Wanted, start: Tensor) -> Tensor:
+        """Return the outputs (batch, time, units) for those of the moved steps.
+
+        `start` is the first state (batch, units), which may be the output of masked first steps.
+        """
         first = 0 if wanted.sequences else -1
         order = self.order[first:]
         found = _take(y, order)
-        if wanted.zero_output:
+        if wanted.masked_output == "zeros":
             found = torch.where(self.mask[first:, :, None], found, 0)
         elif self.may_be_empty or (wanted.sequences and not self.are_in_front):
-            found = torch.where((order > 0)[..., None], found, 0)
+            first_output = start if wanted.masked_output == "state" else 0
+            found = torch.where((order > 0)[..., None], found, first_output)
         return swap_batch_and_time(found)
 
     def select_last(self, y: Tensor, start: Tensor) -> Tensor:

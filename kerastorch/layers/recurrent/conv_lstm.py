@@ -47,6 +47,7 @@ class ConvLSTM(RecurrentRun, LSTMUnit):
         declare_weight("bias_ih", "bias", when="use_bias"),
     )  # fmt: skip
     renamed_arguments: ClassVar = {**RecurrentUnit.renamed_arguments, **OLD_GEOMETRY}
+    old_settings = ("repeats_state",)  # tf.keras 2 takes `time_major` and ignores it
     fixed_arguments = (*SIZES, "use_bias")
     fixed_sizes = SIZES
     paddings: ClassVar[tuple[str, ...]] = ("valid", "same")

@@ -36,7 +36,9 @@ class RecurrentRun(RecurrentLayer, RecurrentUnit):
         """Return one tensor of zeros for all states: nothing here overwrites states."""
         return [x.new_zeros(x.shape[0], self.units)] * self._state_count
 
-    def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
+    def _run(
+        self, x: Tensor, states: States, mask: Tensor | None, **given: Any
+    ) -> tuple[Tensor, States]:
         inputs, recurrent = self._sample_masks(x)
         wanted = self._wanted
         if recurrent is None and not isinstance(inputs, list) and self._can_fuse(x):

@@ -12,7 +12,6 @@ from torch.nn.parameter import is_lazy
 
 from ... import activations, dtype_policies, initializers
 from ..._core.arguments import as_positive_int
-from ..._core.config_versions import require_keras_1
 from ..._core.errors import list_shapes
 from ..._core.layout import weight_to_kernel
 from ..._core.seeds import SeedGenerator
@@ -137,15 +136,11 @@ class RecurrentUnit(Layer):
         """Convert a config of any Keras to that of Keras 3.
 
         One of Keras 1 or 2 has their hard_sigmoid, and their defaults where a key is absent.
-
-        Raises:
-            ValueError: The time is the first axis.
         """
         is_old = cls._is_old(config)
         upgraded = super().upgrade_config(config)
-        if upgraded.pop("time_major", False):
-            rule = "False: the batch is the first axis of a sequence here"
-            require_keras_1(False, cls.__name__, "time_major", rule)
+        if not upgraded.get("time_major"):
+            upgraded.pop("time_major", None)
         if upgraded.get("unit_forget_bias") in ("zero", "zeros", "one", "ones"):
             upgraded["unit_forget_bias"] = upgraded["unit_forget_bias"].startswith("one")
         upgraded.pop("consume_less", None)

@@ -89,7 +89,8 @@ class TimeDistributed(Wrapper):
 
     def _build(self, input_shape: Any, argument: str = "input_shape") -> None:
         shape = self._check_shape(input_shape, argument)
-        if hasattr(self.layer, "build") and not getattr(self.layer, "built", True):
+        built = self.built and getattr(self.layer, "built", True)
+        if hasattr(self.layer, "build") and not built:
             self.layer.build((shape[0], *shape[2:]))
 
     def forward(self, inputs: Any, mask: Any = None) -> Any:

@@ -172,8 +172,6 @@ def test_old_configs_have_the_defaults_of_their_keras():
     assert GRU.from_config({"units": 2}).reset_after
     oldest = LSTM.from_config({"output_dim": 2, "inner_init": "zeros", "forget_bias_init": "one"})
     assert oldest.recurrent_activation(torch.tensor(1.0)).item() == pytest.approx(0.7)
-    with pytest.raises(TypeError, match="time_major"):
-        LSTM.from_config({"units": 2, "time_major": True})
 
 
 def test_a_stack_is_one_layer_after_the_other():
@@ -192,13 +190,6 @@ def test_a_stack_is_one_layer_after_the_other():
     again.build((None, T, N))
     again.set_weights(layer.get_weights())
     assert_close(again(x)[0], y)
-
-
-def test_a_stack_of_keras_2_with_its_states_reversed_is_refused():
-    config = RNN([LSTMCell(3), GRUCell(H)]).get_config()["cell"]["config"]
-    assert len(StackedRNNCells.from_config({**config, "reverse_state_order": False}).cells) == 2
-    with pytest.raises(TypeError, match="reverse_state_order"):
-        StackedRNNCells.from_config({**config, "reverse_state_order": True})
 
 
 def test_a_state_dict_fits_the_module_of_torch_and_back():
