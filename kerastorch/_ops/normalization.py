@@ -146,8 +146,9 @@ def normalize_by_group(
     if not (x.is_cpu and x.ndim > 3 and x.stride(1) == 1 and x.shape[1] > 1):
         return _group_norm(x.contiguous(), groups, gamma, beta, epsilon)
     trained = x.requires_grad and torch.is_grad_enabled()
-    is_fit = _is_fit_for_torch(x, groups, trained)
-    if is_tracing() or x.numel() < _MANY or (trained and not is_fit):
+    copies = is_tracing() or x.numel() < _MANY
+    is_fit = not copies and _is_fit_for_torch(x, groups, trained)
+    if copies or (trained and not is_fit):
         return torch.empty_like(x).copy_(_group_norm(x.contiguous(), groups, gamma, beta, epsilon))
     mean = _mean_of_groups(x, groups)
     if is_fit and (trained or not torch.is_grad_enabled()):

@@ -139,7 +139,7 @@ def _avg_pool_volumes(x: Tensor, size: Integers, stride: Integers, same: bool) -
     height, width = y.shape[2:]
     columns = permute_axes(y, CHANNELS_LAST[2]).reshape(batch, depth, height * width, channels)
     z = avg_pool(permute_axes(columns, CHANNELS_FIRST[2]), (size[0], 1), (stride[0], 1), same)
-    return permute_axes(z, CHANNELS_LAST[2]).reshape(batch, -1, height, width, channels)
+    return permute_axes(z, CHANNELS_LAST[2]).reshape(batch, z.shape[2], height, width, channels)
 
 
 def adaptive_max_pool(x: Tensor, sizes: Integers) -> Tensor:
