@@ -71,7 +71,7 @@ def max_pool_rows(x: Tensor, size: Integers, stride: Integers) -> Tensor | None:
     k = size[0]
     if k == 1 or (x.requires_grad and torch.is_grad_enabled()) or not x.is_floating_point():
         return None
-    if not (x.is_contiguous() and x.is_cpu) or is_tracing():
+    if is_tracing() or not (x.is_cpu and x.is_contiguous()):
         return None
     if x.numel() < _FEW or (k > _MOST_SLICES and x.shape[2] >= _MANY_CHANNELS):
         return x.unfold(1, k, stride[0]).amax(3)
@@ -117,10 +117,13 @@ def _is_slow_in_3d(x: Tensor) -> bool:
 def avg_pool_rows(x: Tensor, size: Integers, stride: Integers) -> Tensor | None:
     """Return the mean of each window of (batch, depth, height, width, channels).
 
-    None where `avg_pool` is faster, or has to convert the type.
+    None where `avg_pool` decides otherwise.
     """
-    if x.numel() < _MANY or not x.is_contiguous() or x.dtype not in _EXACT or not x.is_cpu:
+    if is_tracing() or not (x.is_cpu and x.is_contiguous()) or x.dtype not in _EXACT:
         return None
+    if x.numel() < _MANY:
+        y = F.avg_pool3d(permute_axes(x, CHANNELS_FIRST[3]), size, stride)
+        return permute_axes(y, CHANNELS_LAST[3])
     return _avg_pool_volumes(x, size, stride, same=False)
 
 
