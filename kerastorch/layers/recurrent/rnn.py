@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ..._core.registry import keras_layer, number_group, to_snake_case
-from ..._ops.recurrent.loop import States, Step, Wanted, scan
+from ..._ops.recurrent.loop import States, Step, scan
 from ..._ops.tracing import is_autocast_enabled
 from ..base import nesting
 from ..base.owner import LayerOwner, nest_groups

@@ -13,7 +13,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from kerastorch._ops.recurrent import valid_steps
-from kerastorch.layers import GRU, LSTM, RNN, GRUCell, LSTMCell, SimpleRNN, StackedRNNCells
+from kerastorch.layers import GRU, LSTM, RNN, GRUCell, LSTMCell, SimpleRNN
 from kerastorch.layers.recurrent import run as module
 
 B, T, N, H = 4, 6, 3, 2
