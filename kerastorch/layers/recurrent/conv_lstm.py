@@ -9,12 +9,7 @@ import torch
 from torch import Tensor
 
 from ..._core.arguments import IntOrInts
-from ..._core.layout import (
-    empty_weight,
-    from_channels_second,
-    to_channels_second,
-    weight_to_kernel,
-)
+from ..._core.layout import empty_weight, from_channels_second, to_channels_second, weight_to_kernel
 from ..._core.registry import keras_layer
 from ..._ops.convolution import convolve_same
 from ..._ops.recurrent.loop import States
