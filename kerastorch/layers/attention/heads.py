@@ -89,7 +89,7 @@ class HeadAttention(HeadProjections):
         Raises:
             ValueError: An argument has another shape.
         """
-        q = self._prepare_input(query)
+        q = self._prepare_input(query, "query")
         v = q if value is None or value is query else self._prepare_input(value, "value")
         k = v if key is None or key is value else self._prepare_input(key, "key")
         axes = self._list_axes(q)
