@@ -18,10 +18,10 @@ from ._ops.inplace_constraints import get_inplace_constraint
 from ._ops.l2_penalty import sum_of_squares
 from .dtype_policies import to_torch_dtype
 from .layers.base.layer import Layer
-from .layers.base.weights import Callback, WeightView
+from .layers.base.weights import Callback, WeightView, write_weight
 from .regularizers import L1, L1L2, L2
 
-_ADDITIVE = (L1, L2, L1L2)  # the penalty on a weight is the sum of those on its shards
+_ADDITIVE = (L1, L2, L1L2)  # the penalty on a weight is the sum of those on its parts
 
 
 def regularization_loss(model: nn.Module) -> Tensor:
@@ -68,18 +68,19 @@ def _penalties(model: nn.Module) -> list[Tensor]:
     squares: defaultdict[Any, list[tuple[float, Tensor]]] = defaultdict(list)
     for layer in _layers(model):
         for regularizer, variable in layer._iterate_penalties():
-            tensor, value, split = variable.parameter, variable.value, None
-            if distributed.is_sharded(tensor):
-                if type(regularizer) in _ADDITIVE:
+            if type(regularizer) not in _ADDITIVE:
+                terms[None].append(regularizer(distributed.gather(variable.value)))
+                continue
+            for tensor in variable.parameters:
+                split = None
+                if distributed.is_sharded(tensor):
                     split = distributed.get_sharding(tensor)
-                    tensor = value = distributed.get_local_shard(tensor)
+                    tensor = distributed.get_local_shard(tensor)
+                factor = _factor_of_squares(regularizer, tensor)
+                if factor is None:
+                    terms[split].append(regularizer(tensor))
                 else:
-                    tensor = value = distributed.gather(value)
-            factor = _factor_of_squares(regularizer, tensor)
-            if factor is None:
-                terms[split].append(regularizer(value))
-            else:
-                squares[tensor.device, tensor.dtype, split].append((factor, tensor))
+                    squares[tensor.device, tensor.dtype, split].append((factor, tensor))
     for (*_, split), pairs in squares.items():
         terms[split].append(sum_of_squares(*zip(*pairs, strict=True)))
     found = terms.pop(None, [])
@@ -141,7 +142,7 @@ def attach_constraints(optimizer: torch.optim.Optimizer, model: nn.Module) -> Re
     own = _parameters(optimizer)
     for layer, variable in _find_constrained(model):
         if _is_among(layer, variable, own):
-            layer._writable(variable)
+            layer._require_writable(variable)
     _require_constrained(optimizer, model)
 
     if match_strides not in optimizer._optimizer_step_pre_hooks.values():
@@ -206,10 +207,12 @@ def _require_constrained(optimizer: torch.optim.Optimizer, model: nn.Module) -> 
 def _list_constrained_parameters(model: nn.Module) -> Iterator[Tensor]:
     for layer in _layers(model):
         for spec in layer.weight_specs:
-            parameter = getattr(layer, spec.parameter)
-            constraint = spec.constraint and getattr(layer, spec.constraint)
-            if parameter is not None and parameter.requires_grad and constraint is not None:
-                yield parameter
+            if spec.constraint is None or getattr(layer, spec.constraint) is None:
+                continue
+            for name in (spec.parameter, *spec.also):
+                parameter = getattr(layer, name)
+                if parameter is not None and parameter.requires_grad:
+                    yield parameter
 
 
 def _find_constrained(model: nn.Module) -> list[tuple[Layer, WeightView]]:
@@ -224,15 +227,22 @@ def _find_constrained(model: nn.Module) -> list[tuple[Layer, WeightView]]:
 def _is_among(layer: Layer, variable: WeightView, parameters: Mapping[int, Tensor]) -> bool:
     """Return whether a weight, or a parameter it is computed from, is among `parameters`."""
     if isinstance(variable.parameter, nn.Parameter):
-        return id(variable.parameter) in parameters
+        return any(id(parameter) in parameters for parameter in variable.parameters)
     return any(id(parameter) in parameters for parameter in layer.parameters())
 
 
 @torch.no_grad()
 def _project(found: Sequence[tuple[Layer, WeightView]], skipped: Tensor | None = None) -> None:
     """Project weights in place, or none if one is invalid, unless `skipped` is not 0."""
-    values = [layer._writable(variable) for layer, variable in found]
-    for (layer, variable), value in zip(found, values, strict=True):
+    for layer, variable in found:
+        layer._require_writable(variable)
+    for layer, variable in found:
+        if variable.write is not None:
+            full = variable.value  # of no parameter's memory
+            _project_one(layer, variable, full, skipped)
+            write_weight(variable, full)
+            continue
+        value = variable.value
         if not distributed.is_sharded(value):
             _project_one(layer, variable, value, skipped)
         elif _is_shardable(variable.constraint, distributed.list_sharded_axes(value), value.ndim):

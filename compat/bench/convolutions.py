@@ -4,7 +4,8 @@
     python compat/bench/convolutions.py --only Transpose --seconds 3
 
 Layers with a relu beside the best hand-written torch that was found (see `layers.py`; `conv2d.py`
-has Conv2D): sequences are images of height 1 in channels_last memory, volumes permuted views.
+has Conv2D): sequences are images of height 1 in channels_last memory, volumes permuted views. Of
+both sides, only the transposed ones may return a part of a larger tensor.
 """
 
 from __future__ import annotations
@@ -30,13 +31,23 @@ KERAS_BARS = {
 }
 
 
-def activate(y: Tensor) -> Tensor:
-    """Overwrite a new tensor: in training, a view of one costs more than another new one."""
-    return torch.relu(y) if y.requires_grad and y._is_view() else torch.relu_(y)
+def activate(y: Tensor, complete: bool = False) -> Tensor:
+    """Overwrite a new tensor; not a view in training, where that costs more than another new one.
+
+    With `complete`, a part of a larger tensor is not overwritten either, so that the output is
+    contiguous.
+    """
+    if y.requires_grad:
+        return torch.relu(y) if y._is_view() else torch.relu_(y)
+    order = torch.channels_last if y.ndim == 4 else torch.channels_last_3d
+    is_part = complete and not y.is_contiguous(memory_format=order)
+    return torch.relu(y) if is_part else torch.relu_(y)
 
 
 class Hand(nn.Module):
     """A hand-written module: a function of the input as (batch, channels, ...) and the weights."""
+
+    returns_complete = True  # no part of a larger tensor
 
     def __init__(self, form: Callable[..., Tensor], *weights: Tensor) -> None:
         super().__init__()
@@ -45,10 +56,16 @@ class Hand(nn.Module):
         self.arguments = tuple(self.weights)  # faster than the list
 
     def forward(self, inputs: Tensor) -> Tensor:
-        x = first(inputs)
+        x, complete = first(inputs), self.returns_complete
         if x.ndim > 3:
-            return last(activate(self.form(x, *self.arguments)))
-        return last(activate(self.form(x.unsqueeze(2), *self.arguments)).squeeze(2))
+            return last(activate(self.form(x, *self.arguments), complete))
+        return last(activate(self.form(x.unsqueeze(2), *self.arguments), complete).squeeze(2))
+
+
+class Part(Hand):
+    """One that may return a part of a larger tensor."""
+
+    returns_complete = False
 
 
 class Product(Hand):
@@ -163,7 +180,7 @@ def transposed(layer: Any, shape: tuple[int, ...]) -> dict[str, nn.Module]:
             y = y.narrow(axis, 0, size)
         return y
 
-    found: dict[str, nn.Module] = {"cropped": Hand(cropped, *weights)}
+    found: dict[str, nn.Module] = {"cropped": Part(cropped, *weights)}
     if layer.kernel_size == layer.strides and len(shape) == 4:
         size = layer.strides[0]
 
@@ -172,7 +189,7 @@ def transposed(layer: Any, shape: tuple[int, ...]) -> dict[str, nn.Module]:
             y = F.pixel_shuffle(first(y), size)
             return y + b[:, None, None]
 
-        found["shuffled"] = Hand(shuffled, *weights)
+        found["shuffled"] = Part(shuffled, *weights)
     return found
 
 

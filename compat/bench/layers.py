@@ -112,6 +112,21 @@ def compare(
             bar = keras_bars[group][MODES.index(mode)] if group in keras_bars else 0.0
             words = f"at least {bar}  {'ok' if mean >= bar else 'missed'}" if bar else ""
         print(f"{group:22}{mode:10} {label:20}{mean:6.3f}  {words}".rstrip())
+    print_table(found)
+
+
+def print_table(found: Mapping[tuple[str, str, str], Sequence[float]]) -> None:
+    """Print the geometric means as a table in Markdown, a row for each group."""
+    labels = list(dict.fromkeys(label for _, _, label in found))
+    print(f"\ninference, train step\n\n| layers | {' | '.join(labels)} |")
+    print(f"| --- |{' --- |' * len(labels)}")
+    for group in dict.fromkeys(group for group, _, _ in found):
+        means = (
+            ", ".join(f"{geometric_mean(found[key]):#.3g}" for mode in MODES
+                      if (key := (group, mode, label)) in found)
+            for label in labels
+        )  # fmt: skip
+        print(f"| {group} | {' | '.join(means)} |")
 
 
 def make_modules(case: Case, keras: Any) -> dict[str, Any]:

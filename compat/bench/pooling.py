@@ -1,4 +1,4 @@
-"""How fast are pooling in 1-D and 3-D, global pooling and upsampling?
+"""How fast are pooling in 1-D and 3-D, global pooling in 1-D, and upsampling?
 
     python compat/bench/pooling.py                          # some 3 minutes
     python compat/bench/pooling.py --only MaxPooling1D --seconds 3
@@ -45,6 +45,10 @@ def slices(size: int) -> Form:
     return lambda x: reduce(torch.maximum, x.unfold(1, size, size).unbind(3))
 
 
+def reduction(size: int) -> Form:
+    return lambda x: x.unfold(1, size, size).amax(3)
+
+
 def row(size: int) -> Form:
     return lambda x: F.max_pool2d(x.unsqueeze(2), (1, size)).squeeze(2)
 
@@ -67,6 +71,14 @@ def repeat(x: Tensor) -> Tensor:
     return x.unsqueeze(2).expand(b, n, 2, c).reshape(b, 2 * n, c)
 
 
+def stack(x: Tensor) -> Tensor:
+    return torch.stack((x, x), 2).flatten(1, 2)
+
+
+def interpolate(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
 def by_hand(**modules: nn.Module) -> Hands:
     """Return what makes these modules for any layer."""
     return lambda layer, shape: modules
@@ -79,22 +91,23 @@ def pooled(rank: int, **arguments: Any) -> list[tuple[tuple[int, ...], dict[str,
 
 SHAPES: dict[int, list[tuple[int, ...]]] = {
     1: [(1, 16, 8), (8, 128, 64), (32, 100, 32), (8, 1000, 32), (16, 1000, 64)],
+    2: [(1, 4, 4, 8), (8, 16, 16, 64), (1, 64, 64, 64), (4, 28, 28, 256)],
     3: [(1, 4, 4, 4, 8), (2, 8, 16, 16, 64), (1, 16, 28, 28, 32)],
 }
 CASES = [
     *(
         case
-        for size in (2, 3)
+        for size in (2, 3, 5)
         for case in cases(
             *("MaxPooling1D", "MaxPooling1D"),
-            by_hand(slices=Direct(slices(size)), row=Hand(row(size))),
+            by_hand(
+                slices=Direct(slices(size)),
+                reduction=Direct(reduction(size)),
+                row=Hand(row(size)),
+                plain=Hand(lambda x, size=size: F.max_pool1d(x, size)),
+            ),
             *pooled(1, pool_size=size),
         )
-    ),
-    *cases(
-        *("MaxPooling1D", "MaxPooling1D"),
-        by_hand(row=Hand(row(5)), plain=Hand(lambda x: F.max_pool1d(x, 5))),
-        *pooled(1, pool_size=5),
     ),
     *cases(
         *("AveragePooling1D", "AveragePooling1D"),
@@ -121,11 +134,19 @@ CASES = [
         by_hand(amax=Direct(lambda x: x.amax(1))),
         *pooled(1),
     ),
-    *cases(*("UpSampling", "UpSampling1D"), by_hand(repeat=Direct(repeat)), *pooled(1, size=2)),
     *cases(
-        *("UpSampling", "UpSampling3D"),
-        by_hand(plain=Hand(lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest"))),
-        *pooled(3, size=2),
+        *("UpSampling", "UpSampling1D"),
+        by_hand(repeat=Direct(repeat), stack=Direct(stack)),
+        *pooled(1, size=2),
+    ),
+    *(
+        case
+        for rank in (2, 3)
+        for case in cases(
+            *("UpSampling", f"UpSampling{rank}D"),
+            by_hand(plain=Hand(interpolate)),
+            *pooled(rank, size=2),
+        )
     ),
 ]
 

@@ -3,9 +3,10 @@
     python compat/bench/recurrent.py                    # some 5 minutes
     python compat/bench/recurrent.py --only LSTM --seconds 3
 
-Layers that return all outputs, beside torch's own module with the same weights, or packed sequences
-where there is a mask (see `layers.py`). The groups are named after the batch, the steps and the
-units.
+Layers that return all outputs, beside torch's own module with the same weights (see `layers.py`).
+With a mask that means packed sequences; what the module takes and keeps where it computes the
+padding, too, is the row of the layer without a mask. The groups are named after the batch, the
+steps and the units.
 """
 
 from __future__ import annotations
@@ -135,15 +136,17 @@ def measure_kept(module: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 def print_kept() -> None:
-    """Print what a call keeps for its gradient beside torch's own module."""
-    print("\nkept for the gradient, MB")
+    """Print what a call keeps for its gradient beside torch's own module, as a table."""
+    print("\nkept for the gradient, MB\n")
+    print("| layers | kerastorch | torch.nn | with packed sequences |\n| --- | --- | --- | --- |")
     for case in CASES:
         ours = case.make(kerastorch.layers)
         ours(torch.randn(case.shape))
         hand = next(iter(case.hands(ours, case.shape).values()))
-        mine, other = (measure_kept(one, case.shape) / 1e6 for one in (ours, hand))
-        word = "ok" if mine <= 1.01 * other else "more"
-        print(f"{case.group:26}kerastorch {mine:8.3f}   torch {other:8.3f}   {word}")
+        is_masked = isinstance(ours, Masked)
+        modules = [ours, Plain(ours.layer), hand] if is_masked else [ours, hand]
+        kept = [f"{measure_kept(one, case.shape) / 1e6:.3f}" for one in modules]
+        print(f"| {case.group} | {' | '.join(kept)} |{'' if is_masked else ' |'}")
 
 
 if __name__ == "__main__":

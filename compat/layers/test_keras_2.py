@@ -87,6 +87,7 @@ def test_every_layer_that_differs_is_recorded() -> None:
     }
     apart = ("attention", "recurrent", "wrappers")  # layers of sequences: whole models are recorded
     differs -= {n for n in differs if LAYERS[n].__module__.split(".")[2] in apart}
+    differs.remove("Dot")  # recorded as a model, too
     assert differs - of_keras_3 == written - {"RandomHeight", "RandomWidth"}
     assert not written & of_keras_3
 

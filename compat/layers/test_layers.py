@@ -113,13 +113,11 @@ def numbers(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().double().numpy()
 
 
-def kernel_order(layer: Any, parameter: Any, gradient: torch.Tensor) -> torch.Tensor:
-    """Return a gradient with the axes of Keras's weight."""
-    for owner in (one for one in layer.modules() if isinstance(one, Layer)):
-        for spec in owner.weight_specs:
-            if parameter is getattr(owner, spec.parameter):
-                return owner._view_in_keras_order(spec, gradient)
-    return gradient
+def trained_weights(layer: Any) -> list[tuple[Any, Any]]:
+    """Return the parameters of each trained weight, and how their gradients make Keras's."""
+    if isinstance(layer, Layer):
+        return [(v.parameters, v.view) for v in layer.variables if v.parameter.requires_grad]
+    return [((weight.value,), lambda gradient: gradient) for weight in layer.trainable_weights]
 
 
 def results(layer: Any, x: Any, training: bool) -> list[torch.Tensor]:
@@ -130,15 +128,14 @@ def results(layer: Any, x: Any, training: bool) -> list[torch.Tensor]:
     if not outputs.requires_grad:  # dropped as a whole
         return [outputs, *losses]
     cotangent = torch.linspace(-1, 2, outputs.numel()).reshape(outputs.shape)
-    trained = [getattr(w, "value", w) for w in layer.trainable_weights]
-    wanted = [*(inputs if isinstance(inputs, list) else [inputs]), *trained]
-    found = torch.autograd.grad((outputs * cotangent).sum(), wanted, allow_unused=True)
-    gradients = [
-        kernel_order(layer, p, g) if isinstance(layer, Layer) and p is not None else g
-        for p, g in zip(wanted, found, strict=True)
-        if g is not None
-    ]
-    return [outputs.detach(), *losses, *gradients]
+    given, trained = inputs if isinstance(inputs, list) else [inputs], trained_weights(layer)
+    wanted = [*given, *(one for parameters, _ in trained for one in parameters)]
+    found = iter(torch.autograd.grad((outputs * cotangent).sum(), wanted, allow_unused=True))
+    gradients = [next(found) for _ in given]
+    for parameters, view in trained:
+        own = [next(found) for _ in parameters]
+        gradients.append(None if own[0] is None else view(*own))
+    return [outputs.detach(), *losses, *(one for one in gradients if one is not None)]
 
 
 @each_case(AGREEING)
@@ -162,7 +159,9 @@ def test_dtype_policies(case: LayerCase) -> None:
     for policy in POLICIES:
         ours, theirs = pair(case, dtype=policy)
         assert ours.compute_dtype == theirs.compute_dtype
-        assert [w.dtype for w in ours.weights] == [w.value.dtype for w in theirs.weights]
+        assert [v.parameter.dtype for v in ours.variables] == [
+            w.value.dtype for w in theirs.weights
+        ]
         in_single = policy == "float64" and not case.in_double
         most = 5e-6 if in_single else TOLERANCE[policy.removeprefix("mixed_")]
         for given in ("float64", "float32", "float16"):
@@ -251,7 +250,8 @@ def test_shapes_and_weights(case: LayerCase) -> None:
     names = [re.sub("_[0-9]+$", "", w.name) for w in theirs.weights]  # of variables without a name
     assert [v.name for v in ours.variables] == names
     assert ours.count_params() == theirs.count_params()
-    assert [w.requires_grad for w in ours.weights] == [w.trainable for w in theirs.weights]
+    trained = [v.parameter.requires_grad for v in ours.variables]
+    assert trained == [w.trainable for w in theirs.weights]
     for mine, yours in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         assert mine.dtype == yours.dtype and np.array_equal(mine, yours)
 

@@ -55,11 +55,10 @@ def weights_of(model: nn.Module, path: str = "") -> Iterator[tuple[str, np.ndarr
         if not isinstance(layer, Layer):
             yield from weights_of(layer, f"{path}{name}/") if hasattr(layer, "layers") else ()
             continue
-        specs = {spec.name: spec for spec in layer.weight_specs}
         for i, variable in enumerate(layer.variables):
-            own, parameter = f"{path}{name}/{i}", variable.parameter
-            if parameter.requires_grad:
-                gradient = layer._view_in_keras_order(specs[variable.name], parameter.grad)
+            own = f"{path}{name}/{i}"
+            if variable.parameter.requires_grad:
+                gradient = variable.view(*(parameter.grad for parameter in variable.parameters))
                 yield f"gradients/{own}", gradient.numpy()
             else:
                 yield f"statistics/{own}", variable.value.detach().numpy()

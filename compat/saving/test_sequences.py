@@ -167,3 +167,92 @@ def test_a_model_that_a_wrapper_shares_is_written_once(tmp_path, first):
     with h5py.File(tmp_path / "m.weights.h5") as file:
         written_inside = "time_distributed/layer/layers/dense/vars/0" in file["layers"]
     assert written_inside == (first == "wrapper")
+
+
+class Attention(nn.Module):
+    """Self-attention and attention to another sequence of another size, by modules of torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.second = nn.MultiheadAttention(6, 3, kdim=4, vdim=4, batch_first=True)
+
+    def forward(self, x, other):
+        x = self.first(x, x, x)[0]
+        return self.second(x, other, other)[0]
+
+
+@pytest.mark.parametrize("way", ["keras", "h5", "weights.h5", "live", "arrays"])
+def test_attention_by_modules_of_torch(tmp_path, way):
+    x, other = keras.Input((5, 6)), keras.Input((7, 4))
+    h = theirs_of.MultiHeadAttention(2, 3)(x, x)
+    theirs = keras.Model([x, other], theirs_of.MultiHeadAttention(3, 2)(h, other))
+    randomize(theirs)
+    source = {"live": theirs, "arrays": theirs.get_weights()}.get(way)
+    if source is None:
+        source = tmp_path / f"m.{way}"
+        (theirs.save_weights if way == "weights.h5" else theirs.save)(source)
+    ours = Attention()
+    kerastorch.load_weights(ours, source)
+    generator = torch.Generator().manual_seed(0)
+    given = [torch.rand(4, *size, generator=generator) for size in ((5, 6), (7, 4))]
+    with torch.no_grad():
+        expected = theirs(given)
+        torch.testing.assert_close(ours.eval()(*given), expected, rtol=1e-5, atol=2e-6)
+    kerastorch.save_weights(ours, tmp_path / "back.weights.h5")
+    before = theirs.get_weights()
+    theirs.set_weights([0 * value for value in before])
+    theirs.load_weights(tmp_path / "back.weights.h5")
+    for left, right in zip(theirs.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+class Cells(nn.Module):
+    """Two layers in one module of torch, then cells in a loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = nn.LSTM(4, 3, num_layers=2, batch_first=True)
+        self.cell = nn.GRUCell(3, 2)
+
+    def forward(self, x):
+        x, state = self.stack(x)[0], None
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+        return state
+
+
+@pytest.mark.parametrize("way", ["keras", "h5", "weights.h5", "live", "arrays"])
+def test_cells_and_several_layers_of_torch(tmp_path, way):
+    cells = [theirs_of.LSTMCell(3), theirs_of.LSTMCell(3)]
+    stack = theirs_of.RNN(cells, return_sequences=True)
+    theirs = keras.Sequential([keras.Input((5, 4)), stack, theirs_of.GRU(2)])
+    randomize(theirs)
+    source = {"live": theirs, "arrays": theirs.get_weights()}.get(way)
+    if source is None:
+        source = tmp_path / f"m.{way}"
+        (theirs.save_weights if way == "weights.h5" else theirs.save)(source)
+    ours, x = Cells(), torch.rand(3, 5, 4)
+    kerastorch.load_weights(ours, source)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=2e-6)
+    kerastorch.save_weights(ours, tmp_path / "back.weights.h5")
+    before = theirs.get_weights()
+    theirs.set_weights([0 * value for value in before])
+    theirs.load_weights(tmp_path / "back.weights.h5")
+    for left, right in zip(theirs.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("name", ["LSTMCell", "GRUCell", "SimpleRNNCell"])
+def test_a_live_cell(name):
+    theirs = getattr(theirs_of, name)(3)
+    theirs.build((None, 4))
+    randomize(theirs)
+    ours = getattr(nn, name.removeprefix("Simple"))(4, 3)
+    kerastorch.load_weights(ours, theirs)
+    x, states = torch.rand(2, 4), [torch.rand(2, 3) for _ in range(1 + (name == "LSTMCell"))]
+    found = ours(x, tuple(states) if len(states) > 1 else states[0])
+    expected = theirs(x, states)[1]
+    for left, right in zip(found if len(states) > 1 else [found], expected, strict=True):
+        torch.testing.assert_close(left, right)

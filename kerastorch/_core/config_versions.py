@@ -36,6 +36,16 @@ def upgrade_config(
     return upgraded
 
 
+def read_standalone_version(version: str | None) -> tuple[int, int] | None:
+    """Return the version of a Keras before 2.4 without its patch, None for another one.
+
+    TensorFlow's own Keras marked its versions, as "2.2.4-tf", until later ones were the only Keras.
+    """
+    found = re.fullmatch(r"([12])\.(\d{1,4})(\.\d+)*", version or "")
+    numbers = (int(found[1]), int(found[2])) if found else (3, 0)
+    return numbers if numbers < (2, 4) else None
+
+
 def require_keras_1(good: bool, class_name: str, argument: str, rule: object) -> None:
     """Raise ValueError unless an argument of Keras 1 is one that later versions compute, too."""
     if not good:

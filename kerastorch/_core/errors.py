@@ -30,10 +30,27 @@ def short_repr(value: object) -> str:
     if len(text) <= _LONGEST:
         return text
     try:
-        return f"<{kind} of the shape {tuple(value.shape)} and the type {value.dtype}>"  # type: ignore[attr-defined]
+        return _describe(value)
     except (AttributeError, RuntimeError, TypeError):  # no array, or a nested tensor
         size = f" of length {len(value)}" if hasattr(value, "__len__") else ""
         return f"{text[: _LONGEST - 50]}... ({kind}{size})"
+
+
+class _Text(str):
+    """A text that is its own repr."""
+
+    __repr__ = str.__str__
+
+
+def _describe(array: Any) -> str:
+    return f"<{type(array).__name__} of the shape {tuple(array.shape)} and the type {array.dtype}>"
+
+
+def list_shapes(value: Any) -> Any:
+    """Return the shapes of the tensors in lists, for a message."""
+    if isinstance(value, (list, tuple)):
+        return [list_shapes(one) for one in value]
+    return tuple(value.shape) if hasattr(value, "shape") else value
 
 
 def _beginning(value: Any) -> Any:
@@ -42,7 +59,8 @@ def _beginning(value: Any) -> Any:
     if kind in (str, bytes):
         return value[:_LONGEST]
     if kind in (list, tuple, set, frozenset):
-        return kind(islice(value, _LONGEST))
+        beginning = islice(value, _LONGEST)
+        return kind(_Text(_describe(one)) if getattr(one, "ndim", 0) else one for one in beginning)
     return dict(islice(value.items(), _LONGEST)) if kind is dict else value
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 CHANNELS_FIRST = {1: (0, 2, 1), 2: (0, 3, 1, 2), 3: (0, 4, 1, 2, 3)}
 CHANNELS_LAST = {1: (0, 2, 1), 2: (0, 2, 3, 1), 3: (0, 2, 3, 4, 1)}
-DEPTH_AND_CHANNELS = (0, 2, 1, 3, 4)  # swaps these two of a volume
 _KERNEL = {0: (1, 0), 1: (2, 1, 0), 2: (2, 3, 1, 0), 3: (2, 3, 4, 1, 0)}
 _WEIGHT = {0: (1, 0), 1: (2, 1, 0), 2: (3, 2, 0, 1), 3: (4, 3, 0, 1, 2)}
 
@@ -76,6 +75,11 @@ def heads_weight_to_kernel(weight: Tensor, heads: int) -> Tensor:
 def output_weight_to_kernel(weight: Tensor, heads: int, sizes: Sequence[int]) -> Tensor:
     """Return the view (heads, size, *sizes) of a weight (out, heads * size)."""
     return torch.unflatten(torch.unflatten(weight.t(), 0, (heads, -1)), -1, tuple(sizes))
+
+
+def swap_batch_and_time(x: Tensor) -> Tensor:
+    """Return the view of a tensor with axes 0 and 1 swapped."""
+    return x.transpose(0, 1)
 
 
 def swap_steps_and_heads(x: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ values the variance and the output are off by 1e-4. Here they are summed in many
 takes little longer and leaves an error of 1e-6.
 
 Group normalization computes the variance of channels_last values as E[x²] - E[x]², which loses all
-digits where the mean exceeds the deviation by far, and is slow for one or two channels a group.
-Here, of the ways that are as accurate as TensorFlow's, the fastest is taken:
+digits where the mean exceeds the deviation by far, accumulates a whole image in one running sum,
+and is slow for groups of few channels in small images, which it takes one by one. Here, of the ways
+that are as accurate as TensorFlow's, the fastest is taken:
 
-- few values, or a group for each channel in training: on a copy in channels-first memory;
-- otherwise in training: after the mean is subtracted, which changes nothing else;
-- otherwise: by the formula.
+- few values: on a copy in channels-first memory;
+- large images, and where torch is slow: on such a copy in training, otherwise by the formula;
+- else: after the mean is subtracted, which changes nothing else.
 
 Torch's backward pass also crashes the process for a channels_last input that needs no gradient,
 which is therefore normalized by the formula, and fails for a beta without a gamma, which is then
@@ -31,6 +32,9 @@ from .tracing import is_tracing
 _MAX_COLUMN = 1024  # values that one running sum adds accurately
 _MAX_SUMS = 2048  # sums that fit in a fast cache
 _MANY = 32768  # values from which on a copy to another memory format takes too long
+_SMALL_IMAGE = 1024  # positions, below which torch takes the groups of an image one by one
+_LARGE_IMAGE = 16384  # positions, up to which one running sum leaves an error of 1e-5
+_FEW_CHANNELS = {True: 2, False: 4}  # of a group, for which torch is slow: in training, and not
 
 
 def normalize(
@@ -142,10 +146,13 @@ def normalize_by_group(
     if not (x.is_cpu and x.ndim > 3 and x.stride(1) == 1 and x.shape[1] > 1):
         return _group_norm(x.contiguous(), groups, gamma, beta, epsilon)
     trained = x.requires_grad and torch.is_grad_enabled()
-    if is_tracing() or x.numel() < _MANY or (trained and groups == x.shape[1]):
+    copies = is_tracing() or x.numel() < _MANY
+    is_fit = not copies and _is_fit_for_torch(x, groups, trained)
+    if copies or (trained and not is_fit):
         return torch.empty_like(x).copy_(_group_norm(x.contiguous(), groups, gamma, beta, epsilon))
     mean = _mean_of_groups(x, groups)
-    if trained:  # a shift has no influence, thus no gradient
+    if is_fit and (trained or not torch.is_grad_enabled()):
+        # A shift has no influence, thus no gradient.
         return _group_norm(x - mean.detach(), groups, gamma, beta, epsilon)
     centered = x - mean
     scale = (_mean_of_groups(centered * centered, groups) + epsilon).rsqrt()
@@ -154,6 +161,15 @@ def normalize_by_group(
     if beta is None:
         return centered * scale
     return torch.addcmul(beta.view(-1, *mean.shape[2:]), centered, scale)
+
+
+def _is_fit_for_torch(x: Tensor, groups: int, trained: bool) -> bool:
+    """Return whether torch normalizes centered channels_last images fast and accurately."""
+    positions = x.shape[2:].numel()
+    if trained and groups == x.shape[1]:
+        return False
+    is_slow = positions < _SMALL_IMAGE and x.shape[1] <= _FEW_CHANNELS[trained] * groups
+    return positions <= _LARGE_IMAGE and not is_slow
 
 
 def _mean_of_groups(x: Tensor, groups: int) -> Tensor:

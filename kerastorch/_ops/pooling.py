@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from .._core.layout import (
     CHANNELS_FIRST,
     CHANNELS_LAST,
-    DEPTH_AND_CHANNELS,
     permute_axes,
     to_channels_last,
 )
@@ -23,6 +22,8 @@ from .window_arithmetic import Integers, same_padding, same_padding_per_axis, to
 Pooling = Callable[..., Tensor]
 _AVERAGES: dict[int, Pooling] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _MOST_SLICES = 4  # of a window of steps that is faster as the maximum of its slices
+_MANY_CHANNELS = 32  # from which on larger windows are faster as one reduction
+_FEW = 1024  # elements, up to which one reduction is faster than several operations
 _MANY = 4096  # elements, from which on more operations pay if they are faster
 _EXACT = (torch.float32, torch.float64)
 
@@ -49,15 +50,32 @@ def _max_pool_steps(
         # torch's kernels for channels at the end count the positions in the input's own dtype.
         x = x.clone(memory_format=torch.contiguous_format)
     elif x.is_cpu and not is_tracing():
-        if x.is_contiguous() or x.numel() < _MANY:
+        if x.is_contiguous():
             return torch.max_pool1d(x, size, stride, padding, ceil_mode=ceil_mode)
-        trained = x.requires_grad and torch.is_grad_enabled()  # ties would share the gradient
-        partial = padding[0] or (ceil_mode and (x.shape[2] - size[0]) % stride[0])
-        if 1 < size[0] <= _MOST_SLICES and not (trained or partial):
-            return reduce(torch.maximum, x.unfold(2, size[0], stride[0]).unbind(3))
+        if not (padding[0] or (ceil_mode and (x.shape[2] - size[0]) % stride[0])):
+            y = max_pool_rows(to_channels_last(x), size, stride)
+            if y is not None:
+                return permute_axes(y, CHANNELS_FIRST[1])
+        if x.numel() < _MANY:
+            return torch.max_pool1d(x, size, stride, padding, ceil_mode=ceil_mode)
     # As one row: torch takes 1.2 to 2.2 times as long for steps before channels, 9 for a column.
     row = ((1, size[0]), (1, stride[0]), (0, padding[0]))
     return torch.max_pool2d(x.unsqueeze(2), *row, ceil_mode=ceil_mode).squeeze(2)
+
+
+def max_pool_rows(x: Tensor, size: Integers, stride: Integers) -> Tensor | None:
+    """Return the maximum of each window of (batch, steps, channels), each step one row of memory.
+
+    None where a pooling operation is faster, and in training: ties would share the gradient.
+    """
+    k = size[0]
+    if k == 1 or (x.requires_grad and torch.is_grad_enabled()) or not x.is_floating_point():
+        return None
+    if is_tracing() or not (x.is_cpu and x.is_contiguous()):
+        return None
+    if x.numel() < _FEW or (k > _MOST_SLICES and x.shape[2] >= _MANY_CHANNELS):
+        return x.unfold(1, k, stride[0]).amax(3)
+    return reduce(torch.maximum, x.unfold(1, k, stride[0]).unbind(3)) if k <= _MOST_SLICES else None
 
 
 def max_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
@@ -76,7 +94,8 @@ def avg_pool(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
     """Return the mean of each window of (batch, channels, *spatial), ignoring "same" padding."""
     if x.ndim == 5 and (same or _is_slow_in_3d(x)):
         exact = x if x.dtype in _EXACT else x.float()  # for one rounding
-        return _avg_pool_volumes(exact, size, stride, same).to(x.dtype)
+        means = _avg_pool_volumes(to_channels_last(exact), size, stride, same)
+        return permute_axes(means, CHANNELS_FIRST[3]).to(x.dtype)
     op = _AVERAGES[x.ndim - 2]
     if not same:
         return op(x, size, stride)
@@ -95,22 +114,35 @@ def _is_slow_in_3d(x: Tensor) -> bool:
     return x.dtype not in _EXACT or is_tracing() or not (x.numel() < _MANY or x.is_contiguous())
 
 
-def _avg_pool_volumes(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
-    """Average height and width, then depth: a mean of means, since all planes of a window count.
+def avg_pool_rows(x: Tensor, size: Integers, stride: Integers) -> Tensor | None:
+    """Return the mean of each window of (batch, depth, height, width, channels).
 
-    torch's `avg_pool3d` takes several times as long with the channels at the end in memory, and
-    refuses windows larger than the input, which "same" has.
+    None where `avg_pool` decides otherwise.
     """
-    batch, channels, depth = x.shape[:3]
-    planes = permute_axes(x, DEPTH_AND_CHANNELS).flatten(0, 1)
+    if is_tracing() or not (x.is_cpu and x.is_contiguous()) or x.dtype not in _EXACT:
+        return None
+    if x.numel() < _MANY:
+        y = F.avg_pool3d(permute_axes(x, CHANNELS_FIRST[3]), size, stride)
+        return permute_axes(y, CHANNELS_LAST[3])
+    return _avg_pool_volumes(x, size, stride, same=False)
+
+
+def _avg_pool_volumes(x: Tensor, size: Integers, stride: Integers, same: bool) -> Tensor:
+    """Average the height and width of (batch, depth, height, width, channels), then the depth.
+
+    It is a mean of means, since all planes of a window count. torch's `avg_pool3d` takes several
+    times as long with the channels at the end in memory, and refuses windows larger than the
+    input, which "same" has.
+    """
+    batch, depth, _, _, channels = x.shape
+    planes = permute_axes(x.flatten(0, 1), CHANNELS_FIRST[2])
     y = avg_pool(planes, size[1:], stride[1:], same)
     # The channels come last in each reshape: otherwise a batch of 1 would get a stride by which
     # torch no longer sees that memory has them at the end.
     height, width = y.shape[2:]
     columns = permute_axes(y, CHANNELS_LAST[2]).reshape(batch, depth, height * width, channels)
     z = avg_pool(permute_axes(columns, CHANNELS_FIRST[2]), (size[0], 1), (stride[0], 1), same)
-    means = permute_axes(z, CHANNELS_LAST[2]).reshape(batch, z.shape[2], height, width, channels)
-    return permute_axes(means, CHANNELS_FIRST[3])
+    return permute_axes(z, CHANNELS_LAST[2]).reshape(batch, z.shape[2], height, width, channels)
 
 
 def adaptive_max_pool(x: Tensor, sizes: Integers) -> Tensor:

@@ -18,13 +18,13 @@ from ..graph.slots import Slot, fill_slots
 from ..graph.spec import ModelSpec
 from ..layers.base.layer import Layer
 from ..layers.base.owner import list_losses
-from .calls import CONSTANT, CallPlan, ModuleCall, call_module
+from .calls import CONSTANT, CallPlan, ModuleCall, call_module, has_mask
 from .error_context import add_layer_context, make_missing_layer_error
 from .inputs import Input, store_inputs
 from .lowering import Lowering, ValueFacts
 from .masks import Masks, creates_mask, get_masks, list_input_masks
 from .program import Program, select_mode
-from .shape_inference import Shapes
+from .shape_inference import Shapes, build_layers
 from .summary import format_summary
 
 is_compiling = torch.compiler.is_dynamo_compiling
@@ -83,7 +83,7 @@ class Model(NotScriptable, nn.Module):
         self._modes = tuple((self._attributes[name], mode) for name, mode in (modes or {}).items())
         self.train(self.training)
         self._plan, self._inputs = self._make_plan(layers)
-        self._has_masks = any(call.has_mask for call in self._plan.calls)
+        self._has_masks = any(has_mask(call) for call in self._plan.calls)
         for _, name, tensor in self._plan.constants:
             self.register_buffer(name, tensor.clone(), persistent=False)
         if self._declares:
@@ -203,6 +203,14 @@ class Model(NotScriptable, nn.Module):
         if not self._declares and UNKNOWN in iterate_shapes(self._given):
             self._given = given
         return shapes.result
+
+    def build(self, input_shape: Any) -> None:
+        """Build the layers that are not built yet, for an input shape of the model.
+
+        Raises:
+            ValueError: a layer does not accept such an input.
+        """
+        build_layers(self.layers, self._infer_shapes(to_shapes(input_shape)).inputs)
 
     @property
     def _declares(self) -> bool:

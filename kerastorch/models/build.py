@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from .._core.config_versions import read_standalone_version
 from .._core.errors import FileError, argument_error
 from .._core.registry import LAYERS, to_snake_case
 from ..activations.serialization import KERAS_2_NAMES
@@ -138,6 +139,9 @@ class _Builder:
         keras_3 = re.match(r"3\.(\d{1,4})(\.|$)", self.version or "")
         if keras_3:
             config = layer_class.upgrade_config_of_keras_3(config, int(keras_3[1]))
+        standalone = read_standalone_version(self.version) if keras_2 else None
+        if standalone is not None:
+            config = layer_class.upgrade_config_of_standalone_keras(config, standalone)
         made = layer_class.from_config(config, objects)
         made.masks_of_keras_2 = keras_2
         made.name = name  # Keras 2 had names with "/", which Keras 3 refuses

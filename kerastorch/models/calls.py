@@ -15,7 +15,16 @@ from ..graph.slots import Slot, fill_slots, list_slots
 from ..graph.spec import ModelSpec, TensorRef, iterate_refs, map_refs
 from ..graph.structure import flatten, map_structure
 from ..layers.base.layer import Layer
-from .masks import Masks, add_masks, carries_masks, creates_mask, get_first_argument, store_masks
+from .masks import (
+    Masks,
+    add_masks,
+    carries_masks,
+    creates_mask,
+    drop_carried_masks,
+    get_first_argument,
+    name_arguments,
+    store_masks,
+)
 
 CONSTANT = "_constant_"  # prefix of the buffers for arrays in the config, before the slot
 
@@ -35,11 +44,6 @@ class ModuleCall(NamedTuple):
     dead: tuple[int, ...]  # the slots that no later call reads
     keras_2: bool = False  # whether a file of Keras 1 or 2 says so
 
-    @property
-    def has_mask(self) -> bool:
-        """Whether the call has a mask of its own, which then may be that of the output, too."""
-        return self.kwargs.get("mask") is not None
-
 
 class CallPlan(NamedTuple):
     """What a run of a model computes."""
@@ -49,6 +53,11 @@ class CallPlan(NamedTuple):
     constants: tuple[tuple[int, str, Tensor], ...]  # slot, name of the buffer, array
     calls: tuple[ModuleCall, ...]  # in order
     outputs: Any  # their structure
+
+
+def has_mask(call: ModuleCall) -> bool:
+    """Return whether a call has a mask of its own, which then may be that of the output, too."""
+    return call.kwargs.get("mask") is not None
 
 
 def iterate_layers(module: nn.Module) -> Iterator[Layer]:
@@ -65,7 +74,7 @@ def call_module(
 ) -> None:
     """Call a module, and store the outputs that are used in their slots, and their masks."""
     module, inputs = modules[call.attribute], call.inputs
-    if call.has_mask or any(slot in masks for slot in call.reads) or creates_mask(module):
+    if has_mask(call) or any(slot in masks for slot in call.reads) or creates_mask(module):
         y = _call_with_masks(call, modules, values, masks)
     elif inputs is None:
         y = _call_again(call, modules, *fill_slots((call.args, call.kwargs), values))
@@ -106,9 +115,7 @@ def _call_with_masks(
 def _list_options(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call on which the output's mask depends."""
     options: tuple[str, ...] = getattr(module, "call_options", ())
-    given = (
-        {**dict(zip(module.call_arguments, args[1:], strict=False)), **kwargs} if options else {}
-    )
+    given = {**name_arguments(module.call_arguments, args[1:]), **kwargs} if options else {}
     return {name: given[name] for name in options if name in given}
 
 
@@ -177,7 +184,8 @@ def plan_functional(
     for call in spec.calls:
         given = {name: value for name, value in call.kwargs.items() if name != "training"}
         leaves = (TensorRef, np.ndarray, Tensor)
-        args, kwargs = map_structure(to_slot, (call.args, given), leaves)
+        args, given = drop_carried_masks(layers[call.layer], call.args, given)
+        args, kwargs = map_structure(to_slot, (args, given), leaves)
         written = used.get((call.layer, call.number), [])
         outputs = tuple((ref.index, slot(ref).index) for ref in written)
         layer = attributes[call.layer], layers[call.layer]

@@ -23,7 +23,7 @@ from torch import Tensor
 from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from .._core.registry import is_registered as is_registered_class
 from ..graph.slots import list_slots
-from .calls import CallPlan, ModuleCall, find_last_uses
+from .calls import CallPlan, ModuleCall, find_last_uses, has_mask
 from .masks import carries_masks, creates_mask
 from .program import WITH_GRADIENTS, WITHOUT_GRADIENTS, Instruction, Options, Program, has_hooks
 
@@ -76,7 +76,7 @@ class Lowering:
         names = dict.fromkeys(call.attribute for call in self.plan.calls)
         modules: dict[str, Any] = {name: self.modules.get(name) for name in names}
         masked = any(map(creates_mask, modules.values()))
-        masked = masked or any(call.has_mask for call in self.plan.calls)
+        masked = masked or any(has_mask(call) for call in self.plan.calls)
         if masked or all(one.attribute is None for one in steps):
             steps = []
         inside = () if masked else (name for name, one in modules.items() if carries_masks(one))

@@ -6,11 +6,12 @@ A mask belongs to the value in a slot; `masks` are those of a run by slot, witho
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
+from .._core.errors import list_shapes
 from ..graph.slots import Slot, list_slots
 from ..graph.structure import flatten, map_structure
 from ..layers.base.layer import Layer
@@ -38,8 +39,7 @@ def list_input_masks(model: Any, mask: Any) -> Masks:
     listed, count = list(flatten(mask)), max(len(model._inputs), 1)
     if len(listed) != count:
         rule = "a mask" if count == 1 else f"a mask or None for each of the {count} inputs"
-        shapes = map_structure(lambda one: getattr(one, "shape", one), mask)
-        model._refuse_argument("mask", rule, shapes)
+        model._refuse_argument("mask", rule, list_shapes(mask))
     return {slot: one for slot, one in enumerate(listed) if one is not None}
 
 
@@ -55,16 +55,13 @@ def add_masks(
 
     `templates` are the arguments with a slot for each tensor.
 
-    A mask that the call has already is kept, but for those that the layer takes from its inputs
-    alone. Keras 3 adds `mask` only to calls on one tensor or one
+    A mask that the call has already is kept. Keras 3 adds `mask` only to calls on one tensor or one
     list of tensors, Keras 2 to all calls. With several arguments each one's mask has a name of its
     own, where the layer has such an argument: `query_mask` for `query`.
     """
-    for argument in getattr(module, "carried_masks", ()):
-        kwargs.pop(argument, None)
     first = get_first_argument(module)
     names = (first, *getattr(module, "call_arguments", ()))
-    given = {**dict(zip(names, templates[0], strict=False)), **templates[1]}
+    given = {**name_arguments(names, templates[0]), **templates[1]}
     on_tensors = {name: found for name, found in given.items() if list_slots(found)}
     wanted = {f"{name}_mask": found for name, found in on_tensors.items()}
     if len(on_tensors) == 1 or keras_2:
@@ -73,9 +70,26 @@ def add_masks(
         return kwargs["mask"]
     for argument, structure in wanted.items():
         found = get_masks(structure, masks)
-        if kwargs.get(argument) is None and _has_mask(found) and _accepts(module, argument):
+        if given.get(argument) is None and _has_mask(found) and _accepts(module, argument):
             kwargs[argument] = found
     return get_masks(given.get(first), masks)
+
+
+def name_arguments(names: Sequence[str], args: Sequence[Any]) -> dict[str, Any]:
+    """Return positional arguments by their names, as far as there are names."""
+    count = min(len(names), len(args))  # torch 2.6 cannot compile a zip of different lengths
+    return dict(zip(names[:count], args[:count], strict=True))
+
+
+def drop_carried_masks(
+    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call without the masks that a layer takes from its inputs alone."""
+    carried = getattr(module, "carried_masks", ())
+    if not carried:
+        return args, kwargs
+    given = {**name_arguments(module.call_arguments, args[1:]), **kwargs}
+    return args[:1], {name: value for name, value in given.items() if name not in carried}
 
 
 def store_masks(outputs: tuple[tuple[int | None, int], ...], found: Any, masks: Masks) -> None:

@@ -36,8 +36,13 @@ class Shapes:
         Raises:
             ValueError: the layer does not accept inputs of such shapes.
         """
+        layer = self.layers.get(name)
+        if isinstance(layer, Layer):
+            named = dict(zip(layer.call_arguments, args[1:], strict=False))
+            args, kwargs = args[:1], {**named, **kwargs}
         kwargs = {k: v for k, v in kwargs.items() if k != "training" and not k.endswith("mask")}
-        given = args[0] if len(args) == 1 else list(args)
+        more = [kwargs[k] for k in getattr(layer, "shape_arguments", ()) if kwargs.get(k)]
+        given = args[0] if len(args) == 1 and not more else [*args, *more]
         known = UNKNOWN not in iterate_shapes([args, kwargs])
         if not known and built is not None:
             given = to_shapes(built)
@@ -107,6 +112,19 @@ def fill_sequential(found: Shapes, given: Any) -> None:
         given = found.infer_call(layer.name, (given,), {}, None if changed else layer.input_shape)
         changed |= layer.name in found.replaced
     found.result = given
+
+
+def build_layers(layers: Mapping[str, Any], shapes: Mapping[str, Any]) -> None:
+    """Build layers, and those of models, for the shapes of their inputs where these are known."""
+    for name, layer in layers.items():
+        shape, built = shapes.get(name, UNKNOWN), isinstance(layer, Layer) and layer.built
+        if UNKNOWN in iterate_shapes(shape) or not hasattr(layer, "build"):
+            continue
+        if not built:
+            layer.build(shape)
+        inner = getattr(layer, "activation", None)
+        if isinstance(inner, Layer) and not inner.built:
+            inner.build(layer.compute_output_shape(shape))
 
 
 def _differ(shape: Any, hint: Any) -> bool:

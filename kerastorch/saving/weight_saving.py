@@ -15,12 +15,9 @@ from torch import Tensor, nn
 
 from .._core import arguments
 from .._core.errors import argument_error
-from .._core.layout import weight_to_kernel
 from .._core.registry import is_automatic_name, number_group
 from ..graph.spec import LayerSpec
-from ..layers.base.kernel import KernelLayer
 from ..layers.base.layer import Layer
-from ..layers.core.embedding import Embedding
 from ..models.error_context import make_missing_layer_error
 from ..models.functional import Model
 from .formats.hdf5.reader import import_h5py
@@ -231,9 +228,8 @@ def _find_inner_name(owner: nn.Module, group: str) -> str:
 
 
 def _convert(target: ParameterSlot) -> Tensor:
+    """Return the array of a parameter in Keras's order of axes."""
     owner = target.owner
-    if target.name == "kernel" and isinstance(owner, KernelLayer) and owner.lora_enabled:
-        return weight_to_kernel(owner._weight_with_lora(owner.weight))
-    if isinstance(owner, Embedding) and target.name == "embeddings":
-        return owner.embeddings
+    if isinstance(owner, Layer):
+        return target.view(owner._tensor_to_save(target.parameter))
     return target.view(target.tensor)

@@ -65,6 +65,11 @@ class Long:
         return "Long" * 1000
 
 
+def test_tensors_in_a_list_are_shown_by_their_shapes():
+    shown = "<Tensor of the shape (2, 3) and the type torch.float32>"
+    assert errors.short_repr([torch.ones(2, 3), None]) == f"[{shown}, None]"
+
+
 MANY = 1_000_000
 ONE = torch.zeros(1000)
 LONG = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import onnxruntime
@@ -10,9 +11,15 @@ from torch import Tensor, nn
 
 
 def to_onnx(
-    module: nn.Module, arguments: tuple[Any, ...], moving: Any
+    module: nn.Module,
+    arguments: tuple[Any, ...],
+    moving: Any,
+    inspect: Callable[[bytes], object] = len,
 ) -> onnxruntime.InferenceSession:
-    """Return the session of a module exported with the axes in `moving` left open."""
+    """Return the session of a module exported with the axes in `moving` left open.
+
+    `inspect` is called with the file.
+    """
     program = torch.onnx.export(
         module, arguments, dynamic_shapes=moving, dynamo=True, verbose=False
     )
@@ -20,6 +27,7 @@ def to_onnx(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     written = program.model_proto.SerializeToString()
+    inspect(written)
     return onnxruntime.InferenceSession(written, options, providers=["CPUExecutionProvider"])
 
 

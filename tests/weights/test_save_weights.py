@@ -118,6 +118,23 @@ def test_lora_is_merged(tmp_path):
         np.testing.assert_array_equal(file["layers/conv2d/vars/0"][:], layer.kernel.detach())
 
 
+@pytest.mark.parametrize("make", [
+    lambda: keras.layers.Dense(4, lora_rank=2, input_shape=(3,)),
+    lambda: keras.layers.EinsumDense("abc,cd->abd", (None, 4), lora_rank=2, input_shape=(5, 3)),
+    lambda: keras.layers.Embedding(3, 4, lora_rank=2, input_shape=(5,)),
+])  # fmt: skip
+def test_each_layer_says_what_it_merges(tmp_path, make):
+    path, layer = tmp_path / "m.weights.h5", make()
+    with torch.no_grad():
+        layer._tensor(layer.weight_specs[-1].parameter).uniform_(1, 2)
+    keras.save_weights(nn.Sequential(layer), path)
+    expected = layer.embeddings if hasattr(layer, "embeddings") else layer.kernel
+    with h5py.File(path) as file:
+        (group,) = file["layers"].values()
+        np.testing.assert_array_equal(group["vars/0"][:], expected.detach())
+        assert len(group["vars"]) == len(layer.weights) - 2
+
+
 @pytest.mark.parametrize("name", ["m.h5", "m.keras", "weights.h5.bak", "m.WEIGHTS.H5"])
 def test_the_name_must_be_one_that_keras_takes(tmp_path, name):
     with pytest.raises(ValueError, match=r"\.weights\.h5"):

@@ -195,6 +195,31 @@ def stateful(keras: Any) -> Any:
     return keras.Model(x, layers.GRU(3, stateful=True)(h))
 
 
+def chain(keras: Any) -> Any:
+    layers, (x, h) = keras.layers, words(keras, "x")
+    for layer in list_of_chain(layers):
+        h = layer(h)
+    return keras.Model(x, layers.GlobalAveragePooling1D()(h))
+
+
+def chain_in_a_sequential_model(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential([
+        layers.Input((STEPS,), dtype="int32"),
+        layers.Embedding(WORDS, SIZE, mask_zero=True),
+        *list_of_chain(layers),
+        layers.GlobalAveragePooling1D(),
+    ])  # fmt: skip
+
+
+def list_of_chain(layers: Any) -> list[Any]:
+    return [
+        layers.LSTM(4, return_sequences=True),
+        layers.Bidirectional(layers.LSTM(3, return_sequences=True)),
+        layers.TimeDistributed(layers.Dense(2)),
+    ]
+
+
 MODELS = {
     make.__name__: make
     for make in (
@@ -203,5 +228,9 @@ MODELS = {
         *(encoder_and_decoder, encoder_and_decoder_with_masks, one_state, stateful),
         *(decoder_called_with_its_mask, directions),
     )
+}
+OF_KERAS_3 = {  # those, and some that are not recorded for Keras 2
+    **MODELS,
+    **{make.__name__: make for make in (chain, chain_in_a_sequential_model)},
 }
 CALLS = 2  # of each model; the second one goes on from the states of a stateful one

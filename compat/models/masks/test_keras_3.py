@@ -12,20 +12,20 @@ from keras.src.backend import get_keras_mask
 import kerastorch
 
 from .loading import assert_same, find_layer, run
-from .models import CALLS, MODELS, fill, iterate_weights, make_inputs
+from .models import CALLS, OF_KERAS_3, fill, iterate_weights, make_inputs
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:.*{text}")
     for text in ("destroy the mask:UserWarning", "np.object:FutureWarning")
 ]
-TRAINED = sorted(MODELS.keys() - {"sequences", "stateful", "without_masks_between"})
+TRAINED = sorted(OF_KERAS_3.keys() - {"sequences", "stateful", "without_masks_between"})
 
 
 def make(name):
     """Return a model of Keras with random weights."""
     keras.utils.clear_session()
-    model = MODELS[name](keras)
-    fill(model, list(MODELS).index(name))
+    model = OF_KERAS_3[name](keras)
+    fill(model, list(OF_KERAS_3).index(name))
     return model
 
 
@@ -35,7 +35,7 @@ def run_keras(model, arrays):
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5", None])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", OF_KERAS_3)
 def test_outputs_and_masks_are_those_of_keras_3(tmp_path, name, suffix):
     model = make(name)
     source = model

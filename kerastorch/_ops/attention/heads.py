@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from ..._core.layout import swap_steps_and_heads
+from ..._core.layout import permute_axes, swap_steps_and_heads
 
 
 def can_fuse_attention() -> bool:
@@ -51,8 +51,12 @@ def attend(
     Tensors are (batch, ..., heads, size); the steps are along `axes`. The mask is as in
     `attend_fused`.
     """
-    to_scores, to_outputs = _write_equations(query.ndim, axes)
-    scores = torch.einsum(to_scores, key, query * scale)
+    # One axis of steps is the usual case, for which `einsum` takes longer to prepare.
+    equations = None if query.ndim == 4 else _write_equations(query.ndim, axes)
+    if equations is None:
+        scores = swap_steps_and_heads(query * scale) @ permute_axes(key, (0, 2, 3, 1))
+    else:
+        scores = torch.einsum(equations[0], key, query * scale)
     kept = mask if mask is not None and mask.dtype is torch.bool else None
     if kept is not None:
         scores = scores.masked_fill(~kept, -3e4 if scores.dtype is torch.float16 else -1e9)
@@ -61,7 +65,10 @@ def attend(
     weights = scores.flatten(-len(axes)).softmax(-1).reshape(scores.shape)
     if kept is not None:
         weights = weights.masked_fill(~kept, 0)
-    return torch.einsum(to_outputs, drop(weights).to(value.dtype), value), weights
+    used = drop(weights).to(value.dtype)
+    if equations is None:
+        return swap_steps_and_heads(used @ swap_steps_and_heads(value)), weights
+    return torch.einsum(equations[1], used, value), weights
 
 
 def _write_equations(rank: int, axes: Sequence[int]) -> tuple[str, str]:

@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 States = list[Any]  # of tensors, or of lists of tensors
 Step = Callable[[Tensor, States], tuple[Tensor, States]]
+MaskedOutput = Literal["previous", "zeros", "state"]  # the output where the mask is False
+
+
+class Wanted(NamedTuple):
+    """What a run through a sequence has to return."""
+
+    sequences: bool  # the outputs at all times, or (batch, 1, ...) at the last one
+    states: bool  # the last states, or none
+    masked_output: MaskedOutput
 
 
 def scan(
     step: Step,
     sequence: Tensor,
     states: States,
-    mask: Tensor | None = None,
-    zero_output: bool = False,
+    mask: Tensor | None,
+    wanted: Wanted,
 ) -> tuple[Tensor, States]:
     """Apply a step to each time of a sequence (batch, time, ...) and stack the outputs.
 
     Where the mask (batch, time) is False, the states stay as they are, and the output is the
-    previous one, at first zeros, or always zeros with `zero_output`. The sequence and the mask are
-    split at once: the gradient of an index would be as large as the sequence, at each time.
+    previous one, at first zeros, or always zeros, or the first of the states. The sequence and the
+    mask are split at once: the gradient of an index would be as large as the sequence, at each
+    time.
     """
     outputs: list[Tensor] = []
     if mask is None:
         for x in sequence.unbind(1):
             output, states = step(x, states)
             outputs.append(output)
-        return torch.stack(outputs, 1), states
+        return _stack(outputs, wanted), states
     previous: Tensor | None = None
     for x, valid in zip(sequence.unbind(1), mask.unbind(1), strict=True):
         output, new = step(x, states)
-        states = _select(valid, new, states)
-        if previous is None or zero_output:
+        if wanted.masked_output == "state":
+            previous = flatten_states(states)[0]
+        elif previous is None or wanted.masked_output == "zeros":
             previous = torch.zeros_like(output)
+        states = _select(valid, new, states)
         previous = _select(valid, output, previous)
         outputs.append(previous)
-    return torch.stack(outputs, 1), states
+    return _stack(outputs, wanted), states
+
+
+def _stack(outputs: list[Tensor], wanted: Wanted) -> Tensor:
+    return torch.stack(outputs if wanted.sequences else outputs[-1:], 1)
 
 
 def _select(valid: Tensor, new: Any, old: Any) -> Any:
@@ -56,6 +72,6 @@ def reverse_time(x: Tensor | None) -> Tensor | None:
 
 def flatten_states(states: Any) -> list[Tensor]:
     """Return the tensors of nested states."""
-    if not isinstance(states, Sequence) or isinstance(states, Tensor):
+    if not isinstance(states, (list, tuple)):
         return [states]
     return [tensor for state in states for tensor in flatten_states(state)]

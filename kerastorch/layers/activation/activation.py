@@ -315,7 +315,10 @@ class Softmax(StatelessLayer, TorchCounterpart):
         dim = axes if len(axes) > 1 else axes[0]
         if mask is None:
             return activations.softmax(x, dim)
-        masked = torch.where(mask, x, -3e4 if x.dtype is torch.float16 else -1e9)
+        least = -3e4 if x.dtype is torch.float16 else -1e9
+        if self.masks_of_keras_2:  # where all is masked, nothing is
+            return activations.softmax(x + torch.where(mask, 0.0, least).to(x.dtype), dim)
+        masked = torch.where(mask, x, least)
         return torch.where(mask, activations.softmax(masked, dim), 0.0)
 
     def _check_mask(self, mask: Any, x: Tensor) -> Tensor:

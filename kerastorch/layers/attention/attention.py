@@ -143,10 +143,14 @@ class Attention(Layer):
 
     def _output_shape(self, shape: Any, argument: str = "input_shape") -> Sizes:
         query, value, key = [*shape, shape[1]][:3]
-        equal = [(query[0], value[0]), (query[0], key[0]), (query[-1], key[-1])]
+        ranks = [(len(query), len(one)) for one in (value, key)]
+        equal = [*ranks, (query[0], value[0]), (query[0], key[0]), (query[-1], key[-1])]
         equal.append((value[-2], key[-2]))
         if any(None not in pair and pair[0] != pair[1] for pair in equal):
-            rule = "of one batch size, query and key of one last size, value and key of one length"
+            rule = (
+                "of one rank and one batch size, query and key of one last size, value and key of "
+                "one length"
+            )
             self._refuse_argument(argument, rule, [tuple(one) for one in shape])
         return (*query[:-1], value[-1])
 
@@ -220,8 +224,11 @@ class Attention(Layer):
             return [None, None]
         if not isinstance(mask, (list, tuple)) or len(mask) not in (2, 3):
             self._refuse_argument("mask", "a list of the masks of query and value", mask)
-        pairs = zip(mask[:2], (query, value), strict=True)
-        return [None if m is None else to_mask(self, m, x.shape[:-1], x.device) for m, x in pairs]
+        parts = zip(mask[:2], ("query", "value"), (query, value), strict=True)
+        return [
+            None if one is None else to_mask(self, one, x.shape[:-1], x.device, whose=name)
+            for one, name, x in parts
+        ]
 
     def _score(self, query: Tensor, key: Tensor) -> Tensor:
         """Return the scores (batch, ..., queries, keys)."""

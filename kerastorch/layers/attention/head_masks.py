@@ -37,7 +37,7 @@ def join_masks(
     if window is not None:
         found = _join(found, make_window_mask(steps, keys, window, query.device))
     if attention_mask is not None:
-        given = layer._as_tensor(attention_mask, "attention_mask").to(query.device)
+        given = layer._as_real_tensor(attention_mask, "attention_mask").to(query.device)
         if any(one is not None for one in padding) and given.ndim > query.ndim:
             rule = f"of {query.ndim} dimensions at most with masks of query, value or key"
             remedy = "Join the masks yourself."

@@ -89,9 +89,9 @@ class HeadAttention(HeadProjections):
         Raises:
             ValueError: An argument has another shape.
         """
-        q = self._prepare_input(query)
-        v = q if value is None else self._prepare_input(self._as_tensor(value, "value"))
-        k = v if key is None else self._prepare_input(self._as_tensor(key, "key"))
+        q = self._prepare_input(query, "query")
+        v = q if value is None or value is query else self._prepare_input(value, "value")
+        k = v if key is None or key is value else self._prepare_input(key, "key")
         axes = self._list_axes(q)
         self._require_fitting(q, v, k, axes)
         with_scores = bool(return_attention_scores)
@@ -112,6 +112,13 @@ class HeadAttention(HeadProjections):
             terms = [outputs, *terms] if self._counts_output_twice else terms
             self._record_activity([one for one in terms if one is not None])
         return (outputs, scores) if with_scores else outputs
+
+    def _prepare_input(self, inputs: Any, argument: str = "inputs") -> Tensor:
+        x, policy = self._as_real_tensor(inputs, argument), self._policy
+        own = self._tensor("query_weight").dtype
+        if x.dtype is own and policy.compute_dtype == policy.variable_dtype:
+            return x  # the usual case, faster
+        return self._cast(x, own)[0]
 
     def _attend(
         self,
@@ -147,7 +154,7 @@ class HeadAttention(HeadProjections):
         if not uniform:
             return mask
         large = -0.7 * torch.finfo(dtype).max
-        return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, large)
+        return torch.where(mask, 0.0, torch.full((), large, dtype=dtype, device=mask.device))
 
     def _read_attention_mask(self, mask: Tensor, alone: bool, as_scores: bool) -> Tensor:
         """Return it as booleans; Keras 2 takes one that is `alone` as parts of 1."""
@@ -155,9 +162,9 @@ class HeadAttention(HeadProjections):
 
     def _project(self, name: str, x: Tensor) -> Tensor:
         """Return a projection, with its axes apart."""
-        weight, bias = self._tensor(f"{name}_weight"), self._tensor(f"{name}_bias")
-        bias = None if bias is None else bias.to(x.dtype)
-        outputs = F.linear(x, weight.to(x.dtype), bias)
+        found = self._tensor(f"{name}_weight"), self._tensor(f"{name}_bias")
+        weight, bias = (w if w is None or w.dtype is x.dtype else w.to(x.dtype) for w in found)
+        outputs = F.linear(x, weight, bias)
         if name != "output":
             heads = self._heads[name in ("key", "value")]
             return torch.unflatten(outputs, -1, (heads, weight.shape[0] // heads))

@@ -12,6 +12,7 @@ from ..._core.config_versions import drop_newer
 from ..._core.registry import keras_layer
 from .heads import HeadAttention
 from .projections import declare_projection
+from .torch_conversion import AttentionCounterpart
 
 __all__ = ["MultiHeadAttention"]
 
@@ -19,7 +20,7 @@ _OF_KERAS_2 = ("query_shape", "value_shape", "key_shape", "softmax_robust_maskin
 
 
 @keras_layer()
-class MultiHeadAttention(HeadAttention):
+class MultiHeadAttention(HeadAttention, AttentionCounterpart):
     """Attention of a query to the steps of a value, by their keys, with several heads.
 
     Same as `keras.layers.MultiHeadAttention`, except that `value` may be left out of a call for

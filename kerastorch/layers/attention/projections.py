@@ -31,6 +31,7 @@ class HeadProjections(Layer):
     Each projection has a weight as `nn.Linear` has it, (heads * size, features), and a bias.
     """
 
+    shape_arguments = ("value", "key")
     output_shape: tuple[int, ...] | None = None
     kernel_initializer: Any
     _sizes: tuple[int, int]  # of a query or key, and of a value, of one head
@@ -50,14 +51,16 @@ class HeadProjections(Layer):
         """Give the weights their shapes and their initial values.
 
         Args:
-            query_shape: The shape of the query, batch included; unknown sizes are None.
+            query_shape: The shape of the query, batch included; unknown sizes are None. A list of
+                shapes is that of all arguments.
             value_shape: That of the value; by default the query's.
             key_shape: That of the key; by default the value's.
 
         Raises:
             ValueError: The layer is built already or does not accept such an input.
         """
-        super().build(_complete([query_shape, value_shape, key_shape]))
+        is_list = bool(query_shape) and isinstance(query_shape[0], (list, tuple))
+        super().build(_complete(query_shape if is_list else [query_shape, value_shape, key_shape]))
 
     def _find_input_shape(self, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
         given = {**dict(zip(INPUTS, args, strict=False)), **kwargs}
@@ -101,7 +104,7 @@ class HeadProjections(Layer):
         value = sizes.get("value_weight", sizes.get("key_weight", query))
         return [[None, None, n] for n in (query, value, sizes.get("key_weight", value))]
 
-    def _view_in_keras_order(self, spec: WeightSpec, tensor: Tensor) -> Tensor:
+    def _view_in_keras_order(self, spec: WeightSpec, tensor: Tensor, *also: Tensor) -> Tensor:
         name, _, kind = spec.parameter.partition("_")
         heads = self._heads[name in ("key", "value")]
         if name != "output":

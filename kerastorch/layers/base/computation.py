@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
+from ..._core.errors import argument_error
+
 if TYPE_CHECKING:
     from .functional import Function
 
@@ -31,10 +33,14 @@ class Computation:
     _orders: tuple[Any, Any] | None = None  # axis permutations to `compute_layout` and back
     supports_masking = False  # the output has the mask of the input
     masks_of_keras_2 = False  # whether masks are those of Keras 1 and 2: in a model of theirs
+    # Settings of Keras 1 or 2 that the constructor lacks: true, false or a number in a config
+    old_settings: ClassVar[tuple[str, ...]] = ()
     # Of `call_arguments`, those that `compute_output_shape` and `compute_mask` take, too
     call_options: ClassVar[tuple[str, ...]] = ()
     # Keras 3 stores the first weight of the layer inside in the layer's own group, too.
     repeats_inner_weight = False
+    # Of `call_arguments`, those after whose shapes the layer is built, too
+    shape_arguments: ClassVar[tuple[str, ...]] = ()
     carried_masks: ClassVar[tuple[str, ...]] = ()  # arguments that no node of a model may give
     creates_mask = False  # the output may have a mask where no input has one
 
@@ -53,10 +59,20 @@ class Computation:
 
     @classmethod
     def upgrade_call(
-        cls, args: list[Any], kwargs: dict[str, Any]
+        cls, args: list[Any], kwargs: dict[str, Any], config: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
-        """Convert the arguments of a call in a file of Keras 1 or 2 to those of `forward`."""
+        """Convert the arguments of a call in a file of Keras 1 or 2 to those of `forward`.
+
+        `config` is that of the layer.
+        """
         return args, kwargs
+
+    @classmethod
+    def upgrade_config_of_standalone_keras(
+        cls, config: dict[str, Any], version: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Convert a config from a file of Keras 1.x to 2.3 that is not TensorFlow's own."""
+        return config
 
     @property
     def is_sample_wise(self) -> bool:
@@ -80,6 +96,13 @@ class Computation:
         if self.takes_list and isinstance(x, (list, tuple)):
             return [tuple(self._as_tensor(one).shape) for one in x], name
         return self._as_tensor(x).shape, name
+
+    def _as_real_tensor(self: Any, value: Any, argument: str) -> Tensor:
+        """Convert an argument after the first to a tensor; refuse one of complex numbers."""
+        x: Tensor = self._as_tensor(value, argument)
+        if x.is_complex():
+            self._refuse_argument(argument, "a tensor of real numbers", x.dtype)
+        return x
 
     @property
     def _input_rank(self) -> int | None:
@@ -124,19 +147,24 @@ class Computation:
 
 
 def move_states(
-    cls: Any, args: list[Any], kwargs: dict[str, Any]
+    cls: Any, args: list[Any], kwargs: dict[str, Any], config: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Convert a call on a list: its first tensor is the sequence, the others are the states.
+    """Convert a call on a list: a sequence, its first states, and `num_constants` constants.
 
     Raises:
-        ValueError: There are constants, too.
+        ValueError: The config counts more constants than there are tensors.
     """
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
-    if kwargs.pop("constants", None):
-        raise ValueError(f"{cls.__name__}: `constants` must be left out of a call.")
+    count = config.get("num_constants") or 0
     if not args or type(args[0]) not in (list, tuple):  # a reference to a tensor is a named tuple
         return args, kwargs
-    first, *states = args[0]
+    first, *others = args[0]
+    if type(count) is not int or not 0 <= count <= len(others):
+        rule = f"an integer from 0 to {len(others)}, the number of tensors after the sequence"
+        raise ValueError(argument_error(cls.__name__, "num_constants", rule, count))
+    states, constants = others[: len(others) - count], others[len(others) - count :]
     if states:
         kwargs["initial_state"] = states
+    if constants:
+        kwargs["constants"] = constants
     return [first, *args[1:]], kwargs

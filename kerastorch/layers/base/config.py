@@ -69,11 +69,11 @@ def get_config(layer: Any, target: str | None = None) -> Config:
             continue
         namespace = layer.argument_namespaces.get(argument)
         config[argument] = value if namespace is None else namespace.serialize(value)
-    if layer.keras_2:
-        if target is not None:
-            rule = "None for a layer of Keras 1 or 2, which Keras 3 computes otherwise"
-            layer._refuse_argument("target", rule, target)
-        config["keras_2"] = True
+    old = [name for name in ("keras_2", *layer.old_settings) if getattr(layer, name)]
+    if old and target is not None:
+        rule = "None for a layer of Keras 1 or 2, which Keras 3 computes otherwise"
+        layer._refuse_argument("target", rule, target)
+    config |= {name: getattr(layer, name) for name in old}
     ordered = {key: config[key] for key in sorted(config, key=layer._config_keys_last.__contains__)}
     return ordered if target is None else downgrade_config(ordered, target)
 
@@ -96,12 +96,15 @@ def make_layer(
                 arguments[argument] = decode_array(cls.__name__, argument, value)
             elif isinstance(value, (str, dict)) or argument in layer_class.nested_arguments:
                 arguments[argument] = namespace.deserialize(value, custom_objects)
-        keras_2 = layer_class.differs_in_keras_2 and arguments.pop("keras_2", False)
+        names = ("keras_2",) if layer_class.differs_in_keras_2 else ()
+        names += layer_class.old_settings
+        old = {name: arguments.pop(name, None) or False for name in names}
         inspect.signature(cls).bind(**arguments)  # its message on what is missing is clearer
-        if not isinstance(keras_2, bool):
-            raise ValueError(argument_error(cls.__name__, "keras_2", "True or False", keras_2))
+        for name, value in old.items():
+            if not isinstance(value, bool if name == "keras_2" else int):
+                raise ValueError(argument_error(cls.__name__, name, "True or False", value))
         layer = cls.__new__(cls)
-        vars(layer)["keras_2"] = keras_2  # before the constructor, which may accept more then
+        vars(layer).update(old)  # before the constructor, which may accept more then
         cast(Any, layer).__init__(**arguments)
         return layer
     except (TypeError, ValueError) as error:  # Keras raises TypeError for both

@@ -131,6 +131,9 @@ class KernelLayer(Layer):
     def _merged_weight(self) -> Tensor:
         return self._weight_with_lora(self.weight) if self.lora_enabled else self.weight
 
+    def _tensor_to_save(self, name: str) -> Any:
+        return self._merged_weight() if name == "weight" else super()._tensor_to_save(name)
+
     def enable_lora(
         self,
         rank: int,

@@ -211,21 +211,21 @@ class Layer(LazyLayer, Computation):
                 self._policy = dtype_policies.DTypePolicy(dtype_policies.get_dtype_name(new))
         return super()._apply(fn, recurse)
 
-    def _as_tensor(self, inputs: Any, argument: str = "inputs") -> Tensor:
-        """Convert an argument to a tensor; arrays go to the weights' device."""
+    def _as_tensor(self, inputs: Any, argument: str | None = None) -> Tensor:
+        """Convert an argument, by default the first, to a tensor on the weights' device."""
         if isinstance(inputs, Tensor):
             return inputs
         found = to_tensor(inputs) if hasattr(inputs, "__array__") else None
         if found is None:
-            rule = "a tensor or an array of real numbers"
-            self._refuse_argument(argument, rule, inputs, find_remedy(inputs))
+            name, rule = argument or self.first_argument, "a tensor or an array of real numbers"
+            self._refuse_argument(name, rule, inputs, find_remedy(inputs))
         first = self._find_first_tensor()
         return found if first is None else found.to(first.device)
 
     def _cast(self, x: Tensor, weights: torch.dtype) -> tuple[Tensor, torch.dtype]:
         """Cast an input to the compute dtype; return it and the dtype to cast the weights to."""
         if x.is_complex():
-            self._refuse_argument("inputs", "a tensor of real numbers", x.dtype)
+            self._refuse_argument(self.first_argument, "a tensor of real numbers", x.dtype)
         if x.is_floating_point():
             if not self.autocast:
                 return x, weights
@@ -261,10 +261,10 @@ class Layer(LazyLayer, Computation):
         """Raise a ValueError for an input of the wrong rank."""
         rank, least = self._input_rank, self._least_rank
         if rank is not None and x.ndim != rank:
-            self._refuse_shape("inputs", f"of {rank} dimensions", x.shape)
+            self._refuse_shape(self.first_argument, f"of {rank} dimensions", x.shape)
         if x.ndim < least:
             rule = "of 1 dimension or more" if least == 1 else f"of {least} dimensions or more"
-            self._refuse_shape("inputs", rule, x.shape)
+            self._refuse_shape(self.first_argument, rule, x.shape)
 
     @property
     def _shape_context(self) -> dict[str, Any]:

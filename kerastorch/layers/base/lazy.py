@@ -72,7 +72,7 @@ class LazyLayer(LazyModuleMixin, nn.Module):
     @property
     def weights(self) -> list[Tensor]:
         """The parameters in Keras's order, with PyTorch's order of axes."""
-        return [variable.parameter for variable in self.variables]
+        return [parameter for variable in self.variables for parameter in variable.parameters]
 
     @property
     def trainable_weights(self) -> list[Tensor]:
@@ -106,16 +106,9 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 
     get_weights = weights_module.get_weights
     set_weights = weights_module.set_weights
+    _require_writable = weights_module.require_writable
     _view_in_keras_order = weights_module.view_in_keras_order
     _to_torch_shape = weights_module.to_torch_shape
-
-    def _writable(self, variable: WeightView) -> Tensor:
-        """Return the view of a variable to write to; raise if it is computed from others."""
-        if not any(variable.parameter is tensor for tensor in self._tensors().values()):
-            remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
-            rule = "a parameter of its own, not one computed from others"
-            self._refuse_argument(variable.name, rule, type(variable.parameter), remedy)
-        return variable.value
 
     # Building
 
@@ -181,6 +174,10 @@ class LazyLayer(LazyModuleMixin, nn.Module):
         named = itertools.chain(self._parameters.items(), self._buffers.items())
         return {name: tensor for name, tensor in named if tensor is not None}
 
+    def _tensor_to_save(self, name: str) -> Any:
+        """Return a parameter or buffer with what Keras merges into it when it saves."""
+        return self._tensor(name)
+
     def _find_first_tensor(self) -> Tensor | None:
         for tensor in self._tensors().values():  # `next` with a default breaks graphs of torch 2.6
             return tensor
@@ -233,13 +230,18 @@ class LazyLayer(LazyModuleMixin, nn.Module):
 
     def _make_initial_values(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
         """Return a new tensor with the initial value of each parameter in `shapes`."""
-        values = {}
+        values: dict[str, Tensor] = {}
         for spec in self.weight_specs:
-            if spec.parameter in shapes:
-                value = self._empty(spec, shapes[spec.parameter])
-                if not value.is_meta:
-                    self._fill(spec, self._view_in_keras_order(spec, value))
-                values[spec.parameter] = value
+            if spec.parameter not in shapes or spec.parameter in values:
+                continue
+            names = [name for name in (spec.parameter, *spec.also) if name in shapes]
+            made = [self._empty(spec, shapes[name]) for name in names]
+            if not made[0].is_meta:
+                view = self._view_in_keras_order(spec, *made)
+                self._fill(spec, view)
+                for value, part in zip(made, spec.write(view) if spec.write else (), strict=False):
+                    value.copy_(part)
+            values |= zip(names, made, strict=True)
         return values
 
     def _empty(self, spec: WeightSpec, shape: Shape) -> Tensor:

@@ -12,15 +12,24 @@ from ..._core.arrays import to_tensor
 
 
 def to_mask(
-    layer: Any, mask: Any, shape: Sequence[int], device: torch.device, argument: str = "mask"
+    layer: Any,
+    mask: Any,
+    shape: Sequence[int],
+    device: torch.device,
+    argument: str = "mask",
+    whose: str = "",
 ) -> Tensor:
-    """Return a mask as a boolean tensor; refuse one that does not broadcast to a shape."""
+    """Return a mask as a boolean tensor; refuse one that does not broadcast to a shape.
+
+    `whose` is the name of the tensor that it masks, for a message where there are several.
+    """
     found: Any = mask if isinstance(mask, Tensor) else to_tensor(mask)
     if found is None:
         layer._refuse_argument(argument, "a tensor or an array of booleans", mask)
     pairs = zip(found.shape, shape, strict=False)
     if found.ndim != len(shape) or any(own not in (1, size) for own, size in pairs):
-        layer._refuse_argument(argument, f"of the shape {tuple(shape)}", tuple(found.shape))
+        rule = f"of the shape {tuple(shape)}{whose and f' for the {whose}'}"
+        layer._refuse_argument(argument, rule, tuple(found.shape))
     result: Tensor = found.to(device=device, dtype=torch.bool)
     return result
 

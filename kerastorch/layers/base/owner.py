@@ -85,12 +85,13 @@ class LayerOwner(Layer):
             return tensor
         return None
 
-    def _writable(self, variable: WeightView) -> Tensor:
+    def _require_writable(self, variable: WeightView) -> None:
         for layer in self._list_layers():
             for own in layer.variables:
                 if own.parameter is variable.parameter:
-                    return layer._writable(own)
-        return super()._writable(variable)
+                    layer._require_writable(own)
+                    return
+        super()._require_writable(variable)
 
     def reset_parameters(self) -> None:
         """Sample new initial values for the weights of all layers."""

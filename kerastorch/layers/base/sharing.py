@@ -13,7 +13,6 @@ from torch.nn.parameter import is_lazy
 from ..._core.errors import argument_error
 from ..._core.registry import LAYERS
 from ...dtype_policies import get_dtype_name, parse_policy
-from .kernel import KernelLayer
 from .layer import Layer
 
 L = TypeVar("L", bound=Layer)
@@ -77,7 +76,7 @@ def require_convertible(layer: Layer) -> None:
         rule = f"one that computes as {known.__name__} does: this class overrides `forward`"
         raise ValueError(argument_error(owner, "layer", rule, layer, "Write the module yourself."))
     for variable in layer.variables:
-        layer._writable(variable)
+        layer._require_writable(variable)
     if layer.compute_dtype != layer.dtype:
         rule, remedy = "one that computes in its weights' dtype", "Use torch.autocast instead."
         raise ValueError(argument_error(owner, "dtype", rule, layer.dtype_policy.name, remedy))
@@ -85,14 +84,13 @@ def require_convertible(layer: Layer) -> None:
 
 def give_parameters(layer: Layer, module: nn.Module, *, copy: bool) -> None:
     """Give a module the layer's parameters, LoRA's update included, its buffers and its mode."""
-    kernel = next(iter(layer.weight_specs), None)
     for spec in layer.weight_specs:
         if hasattr(module, spec.parameter):
-            tensor = layer._tensor(spec.parameter)
-            if isinstance(layer, KernelLayer) and layer.lora_enabled and spec is kernel:
-                tensor = nn.Parameter(layer._weight_with_lora(tensor).detach())
-            else:
+            tensor, merged = layer._tensor(spec.parameter), layer._tensor_to_save(spec.parameter)
+            if merged is tensor:
                 tensor = share_or_copy(tensor, copy=copy)
+            else:
+                tensor = nn.Parameter(merged.detach())
             register: Any = module.register_buffer if spec.buffer else module.register_parameter
             register(spec.parameter, tensor)
     module.train(layer.training)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ... import config, dtype_policies
 from ..._core.arguments import as_choice
-from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST
+from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from .config import COMMON
 from .layer import Layer
 from .weights import Shape, Sizes
@@ -103,6 +103,27 @@ class SpatialLayer(StatelessLayer):
         if x.ndim != self.rank + 2:
             self._require_rank(x)
         return x
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Compute the output for a tensor or array.
+
+        The same as `Layer.forward`, in fewer steps for a tensor that needs no preparation: these
+        layers take some microseconds.
+
+        Raises:
+            ValueError: The layer does not accept such an input.
+        """
+        is_ready = isinstance(inputs, Tensor) and inputs.dtype is self._torch_dtype
+        if not is_ready or inputs.ndim != self.rank + 2 or self.activity_regularizer is not None:
+            return super().forward(inputs)
+        try:
+            if self._orders is None:
+                return self._compute(inputs)
+            first, last = self._orders
+            return permute_axes(self._compute(permute_axes(inputs, first)), last)
+        except (RuntimeError, IndexError):
+            self._require_fit(inputs)
+            raise
 
     def _split(self, shape: Sequence[int | None]) -> tuple[Sizes, Sizes, Sizes]:
         """Split a shape into the parts before, in and after the spatial axes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,13 +27,17 @@ class WeightSpec(NamedTuple):
     initializer: str  # the layer's attributes with the initializer, the regularizer, ...
     regularizer: str | None = None
     constraint: str | None = None
-    view: Callback = lambda tensor: tensor  # views a tensor in Keras's order of axes
+    view: Callable[..., Tensor] = lambda tensor: tensor  # views it in Keras's order of axes
     empty: Callable[..., Tensor] = torch.empty  # makes a tensor of a shape in PyTorch's order
     dtype: torch.dtype | None = None  # one that does not depend on the layer's policy
     buffer: bool = False  # a buffer, such as a moving mean, and not a parameter
     when: str | tuple[str, ...] | None = None  # the layer's attributes that turn the weight on
     in_keras: bool = True  # whether Keras has it: torch.nn's LSTM has one more bias
     group: str = ""  # the path of the group below the layer's own where Keras 3 stores it
+    # Where `view` cannot be a view: it then computes Keras's value from the parameter and those
+    # in `also` that the layer has, and `write` returns the values of all these for Keras's.
+    also: tuple[str, ...] = ()
+    write: Callable[[Tensor], Sequence[Tensor]] | None = None
 
     @property
     def path(self) -> str:
@@ -48,8 +53,14 @@ class WeightSpec(NamedTuple):
         """Return the weight as Keras sees it."""
         regularizer = None if self.regularizer is None else getattr(layer, self.regularizer)
         constraint = None if self.constraint is None else getattr(layer, self.constraint)
-        view = layer._view_in_keras_order(self, tensor)
-        return WeightView(self.name, tensor, view, regularizer, constraint)
+        parameters = (tensor, *self.list_also(layer))
+        view = partial(layer._view_in_keras_order, self)
+        return WeightView(self.name, parameters, view, regularizer, constraint, self.write)
+
+    def list_also(self, layer: Any) -> tuple[Tensor, ...]:
+        """Return the other parameters of the weight that a layer has."""
+        found = (layer._tensor(name) for name in self.also)
+        return tuple(tensor for tensor in found if tensor is not None)
 
 
 def declare_weight(parameter: str, name: str, **options: Any) -> WeightSpec:
@@ -59,13 +70,35 @@ def declare_weight(parameter: str, name: str, **options: Any) -> WeightSpec:
 
 
 class WeightView(NamedTuple):
-    """One weight of a built layer; `value` views `parameter` in Keras's order of axes."""
+    """One weight of a built layer."""
 
     name: str
-    parameter: Tensor
-    value: Tensor
+    parameters: tuple[Tensor, ...]
+    view: Callable[..., Tensor]
     regularizer: Callback | None
     constraint: Callback | None
+    write: Callable[[Tensor], Sequence[Tensor]] | None  # None where `value` is a view
+
+    @property
+    def parameter(self) -> Tensor:
+        """The parameter, or the first of several."""
+        return self.parameters[0]
+
+    @property
+    def value(self) -> Tensor:
+        """The weight in Keras's order of axes: a view, or computed where there is `write`."""
+        if self.write is None:
+            return self.view(self.parameter)
+        return self.view(*map(distributed.gather, self.parameters))
+
+
+def write_weight(variable: WeightView, values: Tensor) -> None:
+    """Copy values in Keras's order to a weight."""
+    if variable.write is None:
+        distributed.write_full(variable.value, values)
+        return
+    for parameter, part in zip(variable.parameters, variable.write(values), strict=True):
+        distributed.write_full(parameter, part)
 
 
 def get_weights(layer: Any) -> list[np.ndarray[Any, Any]]:
@@ -98,9 +131,20 @@ def set_weights(layer: Any, weights: Sequence[Any]) -> None:
     if shapes != [shape for _, shape in expected]:
         remedy = "" if layer.built else "Build the layer first: `layer.build(input_shape)`."
         layer._refuse_argument("weights", rule, shapes, remedy)
-    views = [layer._writable(variable) for variable in variables]
-    for view, value in zip(views, arrays, strict=True):
-        distributed.write_full(view, value)  # type: ignore[arg-type]
+    for variable in variables:
+        layer._require_writable(variable)
+    for variable, value in zip(variables, arrays, strict=True):
+        write_weight(variable, value)  # type: ignore[arg-type]
+
+
+def require_writable(layer: Any, variable: WeightView) -> None:
+    """Raise if a parameter of a weight is computed from others."""
+    own = set(map(id, layer._tensors().values()))
+    for parameter in variable.parameters:
+        if id(parameter) not in own:
+            remedy = "Remove the parametrization, the pruning or the spectral or weight norm first."
+            rule = "a parameter of its own, not one computed from others"
+            layer._refuse_argument(variable.name, rule, type(parameter), remedy)
 
 
 class LazyBuffer(UninitializedBuffer):
@@ -140,9 +184,9 @@ def infer_weight_shapes(layer: Any, saved: Mapping[str, Shape]) -> dict[str, Sha
     return layer._complete_shapes(shapes)  # type: ignore[no-any-return]
 
 
-def view_in_keras_order(layer: Any, spec: WeightSpec, tensor: Tensor) -> Tensor:
-    """Return the view of a weight's tensor in Keras's order of axes."""
-    return spec.view(tensor)
+def view_in_keras_order(layer: Any, spec: WeightSpec, tensor: Tensor, *also: Tensor) -> Tensor:
+    """Return the view of a weight's tensor in Keras's order of axes, or its value there."""
+    return spec.view(tensor, *also)
 
 
 def to_torch_shape(layer: Any, spec: WeightSpec, shape: Shape) -> Shape:

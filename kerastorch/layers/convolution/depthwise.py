@@ -120,7 +120,7 @@ class DepthwiseConv(Conv):
         window = self.kernel_size, self.strides
         return select_depthwise_convolution(*window, self.groups, self.depth_multiplier)
 
-    def _view_in_keras_order(self, spec: WeightSpec, tensor: Tensor) -> Tensor:
+    def _view_in_keras_order(self, spec: WeightSpec, tensor: Tensor, *also: Tensor) -> Tensor:
         if spec.name != self.weight_specs[0].name:
             return super()._view_in_keras_order(spec, tensor)
         return depthwise_weight_to_kernel(tensor, tensor.shape[0] // self.depth_multiplier)

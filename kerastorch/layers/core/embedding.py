@@ -12,7 +12,6 @@ from torch.nn.parameter import Parameter
 
 from ... import dtype_policies, initializers
 from ..._core.arguments import as_number, as_positive_int
-from ..._core.config_versions import require_keras_1
 from ..._core.errors import argument_error
 from ..._core.registry import keras_layer
 from ..base.layer import Layer
@@ -31,8 +30,8 @@ def _declare_factor(name: str) -> WeightSpec:
 class Embedding(Layer, TorchCounterpart):
     """Replaces each index by its row of a trained table.
 
-    Same as `keras.layers.Embedding`: an index below 0 counts from the end, other dtypes than int32
-    and int64 are cast to int32, and the output has the compute dtype. Quantized layers are refused.
+    Same as `keras.layers.Embedding`: an index below 0 counts from the end, indices of other dtypes
+    become integers, and the output has the compute dtype. Quantized layers are refused.
 
     Args:
         input_dim: The number of rows: the largest index + 1.
@@ -45,8 +44,9 @@ class Embedding(Layer, TorchCounterpart):
         quantization_config: None; accepted since Keras writes it.
         input_shape: The shape of one sample; the layer is then built at once.
         device: The device of the weights.
-        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`, and
-            `input_length`, which has no effect.
+        **kwargs: `name`, `dtype`, `trainable`, `autocast`, `activity_regularizer`,
+            `input_length`, which has no effect, and `dropout` of Keras 1: the fraction of the words
+            to drop in training, the same in the whole batch.
 
     Shape:
         - Input: any.
@@ -98,6 +98,7 @@ class Embedding(Layer, TorchCounterpart):
     lora_embeddings_b: Tensor
     embeddings_constraint: Any
     lora_enabled = False
+    dropout: float
     _lora_embeddings_a_initializer: Any = initializers.HeUniform()
     _lora_embeddings_b_initializer: Any = initializers.Zeros()
 
@@ -119,7 +120,10 @@ class Embedding(Layer, TorchCounterpart):
         **kwargs: Any,
     ) -> None:
         kwargs.pop("input_length", None)
+        dropout = kwargs.pop("dropout", 0.0)
         super().__init__(**kwargs)
+        self._require("dropout", "a number", dropout, lambda rate: 0 <= rate or rate < 0)
+        self.dropout = dropout if 0 < dropout < 1 else 0.0  # as Keras 1 takes it
         self.input_dim = as_positive_int(type(self).__name__, "input_dim", input_dim)
         self.output_dim = as_positive_int(type(self).__name__, "output_dim", output_dim)
         self._assign_arguments(locals())
@@ -151,9 +155,21 @@ class Embedding(Layer, TorchCounterpart):
     def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a config of any Keras to that of Keras 3; `input_length` has no effect."""
         upgraded = super().upgrade_config(config)
-        require_keras_1(not upgraded.pop("dropout", 0), cls.__name__, "dropout", 0)
         upgraded.pop("input_length", None)
         return upgraded
+
+    @property
+    def depends_on_training_mode(self) -> bool:  # type: ignore[override]
+        """Whether the output differs in training."""
+        return self.dropout > 0
+
+    def get_config(self, target: str | None = None) -> dict[str, Any]:
+        """Return the config with Keras's keys; see `Layer.get_config`."""
+        if self.dropout and target is not None:
+            rule = "None for an Embedding with the `dropout` of Keras 1, which Keras 3 lacks"
+            self._refuse_argument("target", rule, target)
+        config = super().get_config(target)
+        return {**config, "dropout": self.dropout} if self.dropout else config
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
         """Return whether each index is other than 0, or None without `mask_zero`."""
@@ -174,10 +190,8 @@ class Embedding(Layer, TorchCounterpart):
 
     def _prepare_input(self, inputs: Any) -> Tensor:
         """Convert the inputs to indices."""
-        x = self._as_tensor(inputs)
-        if x.is_complex():
-            self._refuse_argument("inputs", "a tensor of real numbers", x.dtype)
-        return x if x.dtype in (torch.int32, torch.int64) else x.to(torch.int32)
+        x = self._as_real_tensor(inputs, "inputs")
+        return x if x.dtype in (torch.int32, torch.int64) else x.to(torch.int64)
 
     def _compute(self, x: Tensor) -> Tensor:
         weight = self._tensor("weight")
@@ -187,6 +201,10 @@ class Embedding(Layer, TorchCounterpart):
             scale = (self.lora_alpha or 0) / (self.lora_rank or 1)
             update = F.embedding(indices, self.lora_embeddings_a) @ self.lora_embeddings_b
             outputs = outputs + scale * update
+        if self.dropout and self.training:
+            keep = torch.full((self.input_dim,), 1 - self.dropout, device=outputs.device)
+            kept = (torch.bernoulli(keep) / keep).to(outputs.dtype)
+            outputs = outputs * F.embedding(indices, kept[:, None])
         return outputs.to(dtype_policies.to_torch_dtype(self.compute_dtype))
 
     def _require_fit(self, x: Tensor) -> None:
@@ -218,6 +236,9 @@ class Embedding(Layer, TorchCounterpart):
         scale = (self.lora_alpha or 0) / (self.lora_rank or 1)
         update = scale * (self.lora_embeddings_a @ self.lora_embeddings_b)
         return (self.weight + update).to(self.weight.dtype)
+
+    def _tensor_to_save(self, name: str) -> Any:
+        return self._merged_weight() if name == "weight" else super()._tensor_to_save(name)
 
     def enable_lora(
         self,

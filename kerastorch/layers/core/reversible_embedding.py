@@ -135,9 +135,7 @@ class ReversibleEmbedding(Embedding):
         """
         if not reverse:
             return super().forward(inputs)
-        x = self._as_tensor(inputs)
-        if x.is_complex():
-            self._refuse_argument("inputs", "a tensor of real numbers", x.dtype)
+        x = self._as_real_tensor(inputs, "inputs")
         self._output_shape(tuple(x.shape), "inputs", reverse=True)
         kernel = (
             self._merged_weight() if self.tie_weights else kernel_to_weight(self.reverse_weight)

@@ -48,6 +48,7 @@ class Dot(Merge):
     """
 
     compute_layout = "as_given"
+    differs_in_keras_2 = True
     _least_rank = 2
     _count = 2
     _shape_arguments = ("axes",)
@@ -65,6 +66,7 @@ class Dot(Merge):
             self._refuse_argument("axes", rule, axes)
         self.axes = axes
         self.normalize = normalize
+        self.keras_2 = self.keras_2 and normalize  # the only difference
 
     def _find_axes(self, shapes: Any) -> list[int]:
         """Return the axis of each tensor, counted from 0."""
@@ -110,7 +112,8 @@ class Dot(Merge):
         computed = self._torch_dtype if result is torch.bool else result
         left, right = (one.to(computed) for one in x)
         if self.normalize:
-            left, right = _normalize(left, first), _normalize(right, second)
+            pairs = ((left, first), (right, second))
+            left, right = (_normalize(*pair, self.keras_2) for pair in pairs)
         ours = [axis for axis in range(1, left.ndim) if axis != first]
         theirs = [axis for axis in range(1, right.ndim) if axis != second]
         left = permute_axes(left, (0, *ours, first))
@@ -121,7 +124,13 @@ class Dot(Merge):
         return torch.bmm(left, right).to(result).reshape(left.shape[0], *sizes)
 
 
-def _normalize(x: Tensor, axis: int) -> Tensor:
-    """Divide by the L2 norm along an axis, or by the least norm that the dtype allows."""
-    inverse, most = x.square().sum(axis, keepdim=True).rsqrt(), 1.0 / config.epsilon()
+def _normalize(x: Tensor, axis: int, keras_2: bool) -> Tensor:
+    """Divide by the L2 norm along an axis, or by the least norm that the dtype allows.
+
+    The least one of Keras 2 is 1e-6.
+    """
+    squares = x.square().sum(axis, keepdim=True)
+    if keras_2:
+        return x * squares.clamp(min=1e-12).rsqrt()
+    inverse, most = squares.rsqrt(), 1.0 / config.epsilon()
     return x * (inverse if most > torch.finfo(x.dtype).max else inverse.clamp(max=most))

@@ -22,6 +22,9 @@ __all__ = [
 ]
 
 
+_EXACT = (torch.float32, torch.float64)
+
+
 class BaseGlobalPooling(SpatialLayer, GlobalPoolingCounterpart):
     """A pooling over all of the `rank` spatial axes."""
 
@@ -34,7 +37,8 @@ class BaseGlobalPooling(SpatialLayer, GlobalPoolingCounterpart):
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.keepdims = keepdims
-        self._axes = tuple(range(self._first_axis, self._first_axis + self.rank))
+        axes = tuple(range(self._first_axis, self._first_axis + self.rank))
+        self._axes: Any = axes[0] if self.rank == 1 else axes  # torch takes longer for a tuple
 
     @property
     def _output_rank(self) -> int | None:  # type: ignore[override]
@@ -52,7 +56,7 @@ class _GlobalAveragePooling(BaseGlobalPooling):
 
     def _compute(self, x: Tensor, *, axes: tuple[int, ...] | None = None) -> Tensor:
         keep, axes = bool(self.keepdims), self._axes if axes is None else axes
-        if x.dtype in (torch.float32, torch.float64):
+        if x.dtype in _EXACT:
             return x.mean(axes, keep)
         y = x.mean(axes, keep, dtype=torch.float32)
         return y.to(x.dtype) if x.is_floating_point() else y

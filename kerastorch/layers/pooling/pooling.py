@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from ..._core.arguments import IntOrInts, as_choice, as_positive_ints
+from ..._core.layout import CHANNELS_FIRST, CHANNELS_LAST, permute_axes
 from ..._core.registry import keras_layer
-from ..._ops.pooling import avg_pool, max_pool, max_pool_windows
+from ..._ops.pooling import (
+    avg_pool,
+    avg_pool_rows,
+    max_pool,
+    max_pool_rows,
+    max_pool_windows,
+)
 from ..._ops.window_arithmetic import output_size
+from ..base.computation import Computation
 from ..base.stateless import SpatialLayer
 from ..base.weights import Sizes
 from .torch_conversion import PoolingCounterpart
@@ -111,6 +120,32 @@ class _AveragePooling(BasePooling):
         return avg_pool(x, self.pool_size, self.strides, self._same)
 
 
+class _PoolingOfRows(Computation):
+    """A pooling that has a faster way for data with the channels at the end."""
+
+    compute_layout = "any"
+    rank: ClassVar[int]
+    data_format: str
+    pool_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    _same: bool
+    _pool_rows: ClassVar[Callable[..., Tensor | None]]  # None where it is not faster
+
+    def _channels_first_arguments(self, rank: int) -> Mapping[str, Any]:
+        return {"channels_first": True}
+
+    def _compute(self, x: Tensor, **options: Any) -> Tensor:
+        last = self.data_format == "channels_last"
+        if last and not (options or self._same):
+            y = self._pool_rows(x, self.pool_size, self.strides)
+            if y is not None:
+                return y
+        if options.pop("channels_first", not last):
+            return super()._compute(x, **options)
+        y = super()._compute(permute_axes(x, CHANNELS_FIRST[self.rank]), **options)
+        return permute_axes(y, CHANNELS_LAST[self.rank])
+
+
 @keras_layer(aliases=["MaxPool2D"])
 class MaxPooling2D(_MaxPooling):
     """Max pooling over height and width.
@@ -146,7 +181,7 @@ class MaxPooling2D(_MaxPooling):
 
 
 @keras_layer(aliases=["MaxPool1D"])
-class MaxPooling1D(_MaxPooling):
+class MaxPooling1D(_PoolingOfRows, _MaxPooling):
     """Max pooling over the steps of a sequence.
 
     Same as `keras.layers.MaxPooling1D`, except that an unknown `padding` is refused. See
@@ -164,6 +199,7 @@ class MaxPooling1D(_MaxPooling):
 
     rank = 1
     renamed_arguments: ClassVar = _KERAS_1
+    _pool_rows = staticmethod(max_pool_rows)
 
 
 @keras_layer(aliases=["MaxPool3D"])
@@ -226,7 +262,7 @@ class AveragePooling1D(_AveragePooling):
 
 
 @keras_layer(aliases=["AvgPool3D"])
-class AveragePooling3D(_AveragePooling):
+class AveragePooling3D(_PoolingOfRows, _AveragePooling):
     """Average pooling over depth, height and width.
 
     Same as `keras.layers.AveragePooling3D`, with the exceptions of `AveragePooling2D`. See
@@ -239,6 +275,7 @@ class AveragePooling3D(_AveragePooling):
     """
 
     rank = 3
+    _pool_rows = staticmethod(avg_pool_rows)
 
 
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D

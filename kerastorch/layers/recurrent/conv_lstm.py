@@ -9,18 +9,14 @@ import torch
 from torch import Tensor
 
 from ..._core.arguments import IntOrInts
-from ..._core.layout import (
-    empty_weight,
-    from_channels_second,
-    to_channels_second,
-    weight_to_kernel,
-)
+from ..._core.layout import empty_weight, from_channels_second, to_channels_second, weight_to_kernel
 from ..._core.registry import keras_layer
 from ..._ops.convolution import convolve_same
 from ..._ops.recurrent.loop import States
 from ..._ops.window_arithmetic import compute_fixed_padding
 from ..base.kernel import OLD_GEOMETRY, require_room, set_geometry, upgrade_geometry
 from ..base.weights import Shape, Sizes, WeightSpec, declare_weight
+from .layer import RecurrentLayer
 from .lstm import LSTMUnit
 from .run import RecurrentRun
 from .unit import Masks, RecurrentUnit
@@ -45,10 +41,8 @@ class ConvLSTM(RecurrentRun, LSTMUnit):
         ),
         declare_weight("bias_ih", "bias", when="use_bias"),
     )  # fmt: skip
-    renamed_arguments: ClassVar = {
-        **RecurrentUnit.renamed_arguments,
-        **OLD_GEOMETRY,
-    }
+    renamed_arguments: ClassVar = {**RecurrentUnit.renamed_arguments, **OLD_GEOMETRY}
+    old_settings = ("repeats_state",)  # tf.keras 2 takes `time_major` and ignores it
     fixed_arguments = (*SIZES, "use_bias")
     fixed_sizes = SIZES
     paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
@@ -129,6 +123,8 @@ class ConvLSTM(RecurrentRun, LSTMUnit):
         last = self._channel_axis == -1
         sizes = require_room(self, argument, shape, shape[2:-1] if last else shape[3:])
         return [(*sizes, self.filters) if last else (self.filters, *sizes)] * 2
+
+    _make_zeros = RecurrentLayer._make_zeros
 
     def _find_sizes_of_states(self, states: Sequence[Tensor]) -> list[Any]:
         sizes = list(states[0].shape[1:])

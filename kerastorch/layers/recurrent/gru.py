@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ... import activations
 from ..._core.layout import kernel_to_weight, weight_to_kernel
 from ..._core.registry import keras_layer
 from ..._ops.recurrent.fused import can_fuse, run_gru
-from ..._ops.recurrent.loop import States, Step
+from ..._ops.recurrent.loop import States, Step, Wanted
 from ..base.weights import Shape, WeightSpec, declare_weight
 from .cell import RecurrentCell
 from .run import RecurrentRun
@@ -22,21 +22,52 @@ from .unit import Masks, RecurrentUnit
 __all__ = ["GRU", "GRUCell"]
 
 
-class GRUUnit(RecurrentUnit):
-    """The arithmetic of a gated recurrent unit; the gates are z, r, h, as in Keras.
+def swap_gates(tensor: Tensor) -> Tensor:
+    """Return a copy with the first two of three gates swapped along the first axis.
 
-    The weights are stored in Keras's order under names of their own: torch's gates are r, z, n,
-    and its module has two biases, so that no view of one is the other.
+    Keras's gates are z, r, h, those of torch.nn are r, z, n.
     """
+    first, second, third = tensor.chunk(3)
+    return torch.cat([second, first, third])
 
-    weight_specs = (
-        declare_weight("kernel", "kernel"),
+
+def _compute_kernel(weight: Tensor) -> Tensor:
+    return weight_to_kernel(swap_gates(weight))
+
+
+def _write_kernel(kernel: Tensor) -> list[Tensor]:
+    return [swap_gates(kernel_to_weight(kernel))]
+
+
+def _compute_bias(bias: Tensor, second: Tensor | None = None) -> Tensor:
+    swapped = swap_gates(bias)
+    return swapped if second is None else torch.stack([swapped, swap_gates(second)])
+
+
+def _write_bias(bias: Tensor) -> list[Tensor]:
+    return [swap_gates(row) for row in bias.reshape(-1, bias.shape[-1])]
+
+
+def _declare_weights(suffix: str) -> tuple[WeightSpec, ...]:
+    """Return the specs of the weights under the names of torch.nn, which end in `suffix`."""
+    second = f"bias_hh{suffix}"
+    kernel: dict[str, Any] = {"view": _compute_kernel, "write": _write_kernel}
+    bias: dict[str, Any] = {"view": _compute_bias, "write": _write_bias, "also": (second,)}
+    return (
+        declare_weight(f"weight_ih{suffix}", "kernel", **kernel),
         WeightSpec(
-            "recurrent_kernel", "recurrent_kernel", "recurrent_initializer",
-            "recurrent_regularizer", "recurrent_constraint",
+            f"weight_hh{suffix}", "recurrent_kernel", "recurrent_initializer",
+            "recurrent_regularizer", "recurrent_constraint", **kernel,
         ),
-        declare_weight("bias", "bias", when="use_bias"),
+        declare_weight(f"bias_ih{suffix}", "bias", when="use_bias", **bias),
+        WeightSpec(second, "second_bias", "bias_initializer", when=("use_bias", "reset_after"),
+                   in_keras=False),
     )  # fmt: skip
+
+
+class GRUUnit(RecurrentUnit):
+    """The arithmetic of a gated recurrent unit; the gates are r, z, n, as in torch.nn."""
+
     fixed_arguments: ClassVar[tuple[str, ...]] = ("units", "use_bias", "reset_after")
     torch_fixed: ClassVar[Mapping[str, Any]] = {
         "activation": "tanh",
@@ -51,37 +82,34 @@ class GRUUnit(RecurrentUnit):
         config.setdefault("recurrent_activation", "hard_sigmoid")
         config.setdefault("reset_after", False)
 
-    def _weight_shapes(self, shape: Any, argument: str = "input_shape") -> dict[str, Shape]:
-        shapes = super()._weight_shapes(shape, argument)
-        size = 3 * self.units
-        return {
-            name: ((2, size) if self.reset_after else (size,)) if name == "bias" else found[::-1]
-            for name, found in shapes.items()
-        }
+    def _to_torch_shape(self, spec: WeightSpec, shape: Shape) -> Shape:
+        """Convert a weight's shape in Keras's order of axes; that of a bias has two rows or one."""
+        if spec.name != "bias":
+            return shape[::-1]
+        if shape[:-1] != ((2,) if self.reset_after else ()):
+            raise KeyError(shape)
+        return shape[-1:]
 
-    def _infer_input_shape(self, shapes: Mapping[str, Shape]) -> Sequence[int | None] | None:
-        kernel = shapes.get("kernel", ())
-        return super()._infer_input_shape({"kernel": kernel[::-1]})
+    def _sample_masks(self, like: Tensor) -> tuple[Masks, Masks]:
+        inputs, states = super()._sample_masks(like)
+        return _swap_masks(inputs), _swap_masks(states)
 
-    def _weights(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        kernel, recurrent, bias = super()._weights(like)
-        return kernel_to_weight(kernel), kernel_to_weight(recurrent), bias
-
-    def _projected_bias(self, bias: Tensor | None) -> Tensor | None:
-        return bias[0] if bias is not None and self.reset_after else bias
+    def _get_second_bias(self, like: Tensor) -> Tensor:
+        found: Tensor = self._tensor(self._parameter_names[3])
+        return found.to(like.dtype)
 
     def _make_step(self, like: Tensor, masks: Masks = None) -> Step:
-        _, recurrent, bias = self._weights(like)
+        recurrent = self._weights(like)[1]
         activation, recurrent_activation, n = self.activation, self.recurrent_activation, self.units
         if self.reset_after:
-            own = like.new_zeros(3 * n) if bias is None else bias[1]
+            bias = self._get_second_bias(like) if self.use_bias else like.new_zeros(3 * n)
             add_product = self._as_product(recurrent, masks)
 
             def step(projected: Tensor, states: States) -> tuple[Tensor, States]:
                 h = states[0]
                 gates, inner = torch.split(projected, [2 * n, n], -1)
-                others, product = torch.split(add_product(own, h), [2 * n, n], -1)
-                z, r = recurrent_activation(gates + others).chunk(2, -1)
+                others, product = torch.split(add_product(bias, h), [2 * n, n], -1)
+                r, z = recurrent_activation(gates + others).chunk(2, -1)
                 new = activation(inner + r * product)
                 h = z * h + (1 - z) * new
                 return h, [h]
@@ -95,32 +123,12 @@ class GRUUnit(RecurrentUnit):
         def step_before(projected: Tensor, states: States) -> tuple[Tensor, States]:
             h = states[0]
             gates, inner = torch.split(projected, [2 * n, n], -1)
-            z, r = recurrent_activation(add_gates(gates, h)).chunk(2, -1)
+            r, z = recurrent_activation(add_gates(gates, h)).chunk(2, -1)
             new = activation(add_new(inner, r * (h if last is None else h * last)))
             h = z * h + (1 - z) * new
             return h, [h]
 
         return step_before
-
-    @classmethod
-    def _join_weights(cls, found: Sequence[Tensor | None]) -> list[Tensor | None]:
-        swapped = [None if w is None else to_torch_gates(w.detach()) for w in found]
-        kernel, recurrent, first, second = swapped
-        kernels = [None if w is None else weight_to_kernel(w) for w in (kernel, recurrent)]
-        bias = None if first is None or second is None else torch.stack([first, second])
-        pairs = zip([*kernels, bias], found, strict=False)
-        return [None if w is None else _copy_parameter(w, like) for w, like in pairs]
-
-    @classmethod
-    def _split_weights(cls, found: Sequence[Tensor | None]) -> list[Tensor | None]:
-        kernel, recurrent, bias = found
-        parts = [None if w is None else kernel_to_weight(w) for w in (kernel, recurrent)]
-        parts += [None, None] if bias is None else list(bias)
-        pairs = zip(parts, (kernel, recurrent, bias, bias), strict=True)
-        return [
-            None if w is None else _copy_parameter(to_torch_gates(w.detach()), like)
-            for w, like in pairs
-        ]
 
     def _can_fuse(self, x: Tensor) -> bool:
         """Return whether torch's kernel computes what the layer does."""
@@ -132,26 +140,18 @@ class GRUUnit(RecurrentUnit):
         )
 
     def _fused(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, wanted: Wanted
     ) -> tuple[Tensor, States]:
         kernel, recurrent, bias = self._weights(x)
-        weights = [to_torch_gates(kernel), to_torch_gates(recurrent)]
+        weights = [kernel, recurrent]
         if bias is not None:
-            weights += [to_torch_gates(bias[0]), to_torch_gates(bias[1])]
-        y, h = run_gru(x, states[0], weights, mask, zero_output)
-        return y, [h]
+            weights += [bias, self._get_second_bias(x)]
+        return run_gru(x, states[0], weights, mask, wanted)
 
 
-def _copy_parameter(values: Tensor, like: Any) -> nn.Parameter:
-    """Return a parameter of its own memory that is trained where another one is."""
-    copied = values.clone(memory_format=torch.contiguous_format)
-    return nn.Parameter(copied, like.requires_grad)
-
-
-def to_torch_gates(tensor: Tensor) -> Tensor:
-    """Exchange the first two gates of three along the first axis: z, r, h <-> r, z, n."""
-    first, second, third = tensor.chunk(3)
-    return torch.cat([second, first, third])
+def _swap_masks(masks: Masks) -> Masks:
+    """Return masks of dropout in the order of the gates here, if there is one for each."""
+    return [masks[1], masks[0], masks[2]] if isinstance(masks, list) else masks
 
 
 _CUDNN = {"activation": "tanh", "recurrent_activation": "sigmoid", "reset_after": True}
@@ -175,8 +175,8 @@ class GRU(RecurrentRun, GRUUnit, RecurrentCounterpart):
 
     Shape:
         - Input and output: As in `LSTM`.
-        - `kernel`: (features, 3 units), `recurrent_kernel`: (units, 3 units), as in Keras.
-        - `bias`: (2, 3 units) with `reset_after`, otherwise (3 units,), or None.
+        - `weight_ih_l0`: (3 units, features), `weight_hh_l0`: (3 units, units), as in `nn.GRU`.
+        - `bias_ih_l0`: (3 units,), and `bias_hh_l0` with `reset_after`; or None.
 
     Raises:
         ValueError: An argument is invalid.
@@ -188,6 +188,7 @@ class GRU(RecurrentRun, GRUUnit, RecurrentCounterpart):
     """
 
     torch_name = "GRU"
+    weight_specs = _declare_weights("_l0")
     _never_in_config = ("use_cudnn",)
 
     def __init__(
@@ -253,6 +254,7 @@ class GRUCell(RecurrentCell, GRUUnit, RecurrentCounterpart):
     """
 
     torch_name = "GRUCell"
+    weight_specs = _declare_weights("")
 
     def __init__(
         self,

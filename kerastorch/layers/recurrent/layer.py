@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..._ops.recurrent.loop import States, flatten_states, reverse_time
+from ..._core.layout import swap_batch_and_time
+from ..._ops.recurrent.loop import MaskedOutput, States, Wanted, flatten_states, reverse_time
 from ..base.computation import move_states
 from ..base.layer import Layer
 from ..base.weights import Sizes
@@ -24,12 +25,14 @@ class RecurrentLayer(Layer):
     """A layer over the times of a sequence (batch, time, features).
 
     A mask (batch, time) keeps the states where it is False, and repeats the previous output there,
-    at first zeros. With `stateful` the last states of a call are the first of the next one, until
-    `reset_states`; they are no weights and are detached.
+    at first zeros. In a model of tf.keras 2 with `time_major`, sequences, masks and the outputs at
+    all times have the axes (time, batch, ...). With `stateful` the last states of a call are the
+    first of the next one, until `reset_states`; they are no weights and are detached.
     """
 
     first_argument: ClassVar[str] = "sequences"
     call_arguments: ClassVar[tuple[str, ...]] = ("initial_state", "mask")
+    old_settings: ClassVar[tuple[str, ...]] = ("time_major", "repeats_state")
     _config_keys_first = SWITCHES
     return_sequences: bool
     return_state: bool
@@ -39,6 +42,8 @@ class RecurrentLayer(Layer):
     state_size: Any
     output_size: Any
     supports_masking = True
+    time_major = False  # an argument of tf.keras 2
+    repeats_state = False  # whether the output of a masked step is the state: in Keras 1 to 2.2
     states: States | None = None  # of a stateful layer, after its first call
     upgrade_call = classmethod(move_states)
 
@@ -54,12 +59,27 @@ class RecurrentLayer(Layer):
     @property
     def is_sample_wise(self) -> bool:
         """Whether no states are kept, and random numbers have no seed."""
-        return not self.stateful and getattr(self, "seed", None) is None
+        is_free = not self.stateful and not self.time_major
+        return is_free and getattr(self, "seed", None) is None
+
+    @property
+    def _masked_output(self) -> MaskedOutput:
+        if self.zero_output_for_mask:
+            return "zeros"
+        return "state" if self.repeats_state else "previous"
 
     @property
     def _state_sizes(self) -> list[Any]:
         sizes = self.state_size
         return list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]
+
+    @classmethod
+    def upgrade_config_of_standalone_keras(
+        cls, config: dict[str, Any], version: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Add `repeats_state` for Keras 1 to 2.2, whose loop starts from it where not unrolled."""
+        repeats = version < (2, 3) and not config.get("unroll")
+        return {**config, "repeats_state": repeats}
 
     def _find_state_sizes(self, shape: Sizes) -> list[Any]:
         """Return the size of each state for the shape of a sequence; a tuple of several axes."""
@@ -84,55 +104,75 @@ class RecurrentLayer(Layer):
         Raises:
             ValueError: An argument has another shape, or the sequence no step.
         """
+        return self._go_through(sequences, initial_state, mask)
+
+    def _go_through(self, sequences: Any, initial_state: Any, mask: Any, **given: Any) -> Any:
+        """Go through a sequence; `given` are more arguments of `_run`."""
         x = self._prepare_input(sequences)
         self._require_rank(x)
-        if x.shape[1] == 0:
+        if x.shape[0 if self.time_major else 1] == 0:
             self._refuse_shape("sequences", "of 1 step or more", x.shape)
         self._require_fit(x)
         valid = self._read_mask(mask, x)
+        if self.time_major:
+            x = swap_batch_and_time(x)
+            valid = None if valid is None else swap_batch_and_time(valid)
         states = self._first_states(initial_state, x)
         if self.go_backwards:
             x, valid = x.flip(1), reverse_time(valid)
-        outputs, states = self._run(x, states, valid)
+        outputs, states = self._run(x, states, valid, **given)
         if self.stateful:
             self.states = _detach(states)
         result = outputs if self.return_sequences else outputs[:, -1]
+        if self.time_major and self.return_sequences:
+            result = swap_batch_and_time(result)
         found = (result, *states) if self.return_state else result
         if self.activity_regularizer is not None:
             self._record_activity(found)
         return found
 
-    def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
-        """Return the outputs at all times and the last states."""
+    def _run(
+        self, x: Tensor, states: States, mask: Tensor | None, **given: Any
+    ) -> tuple[Tensor, States]:
+        """Return the outputs and the last states, those of them that are wanted."""
         raise NotImplementedError
+
+    @property
+    def _wanted(self) -> Wanted:
+        states = self.return_state or self.stateful
+        return Wanted(bool(self.return_sequences), bool(states), self._masked_output)
 
     def _read_mask(self, mask: Any, x: Tensor) -> Tensor | None:
         if mask is None:
             return None
-        found = self._as_tensor(mask)
+        found = self._as_real_tensor(mask, "mask")
         if found.ndim == 3 and found.shape[-1] == 1:
             found = found[..., 0]
         if tuple(found.shape) != tuple(x.shape[:2]):
-            rule = f"of the shape (batch, time) = {tuple(x.shape[:2])}"
+            axes = "(time, batch)" if self.time_major else "(batch, time)"
+            rule = f"of the shape {axes} = {tuple(x.shape[:2])}"
             self._refuse_argument("mask", rule, tuple(found.shape))
         return found.bool()
 
     def _first_states(self, given: Any, x: Tensor) -> States:
+        if given is None and (not self.stateful or self.states is None):
+            return self._make_zeros(x)
         sizes = self._find_state_sizes(tuple(x.shape))
         if given is not None:
             return read_states(self, "initial_state", given, x, sizes)
-        if self.stateful and self.states is not None:
-            kept = tuple(flatten_states(self.states)[0].shape)
-            if kept[0] != x.shape[0]:
-                remedy = "Call `reset_states()` before another batch size."
-                rule = f"of the batch size {kept[0]}, as the kept states are"
-                self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
-            if isinstance(sizes[0], tuple) and kept[1:] != sizes[0]:
-                remedy = "Call `reset_states()` before another size."
-                rule = f"of a size that leads to states of the kept shape {kept}"
-                self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
-            return convert_states(self.states, x)
-        return _zeros(sizes, x)
+        kept = tuple(flatten_states(self.states)[0].shape)
+        if kept[0] != x.shape[0]:
+            remedy = "Call `reset_states()` before another batch size."
+            rule = f"of the batch size {kept[0]}, as the kept states are"
+            self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
+        if isinstance(sizes[0], tuple) and kept[1:] != sizes[0]:
+            remedy = "Call `reset_states()` before another size."
+            rule = f"of a size that leads to states of the kept shape {kept}"
+            self._refuse_argument("sequences", rule, tuple(x.shape), remedy)
+        return convert_states(self.states, x)
+
+    def _make_zeros(self, x: Tensor) -> States:
+        return _zeros(self._find_state_sizes(tuple(x.shape)), x)
 
     def reset_states(self, states: Any = None) -> None:
         """Forget the states of a stateful layer, or replace them.
@@ -150,7 +190,9 @@ class RecurrentLayer(Layer):
         if states is None:
             self.states = None
             return
-        given = [self._as_tensor(s) for s in flatten_states(states)]
+        given = [self._as_real_tensor(s, "states") for s in flatten_states(states)]
+        if not given:
+            self._refuse_argument("states", "the states, or None for zeros", states)
         sizes = self._find_sizes_of_states(given)
         self.states = _detach(read_states(self, "states", states, given[0], sizes))
 
@@ -173,11 +215,14 @@ class RecurrentLayer(Layer):
             ValueError: The layer does not accept such an input.
         """
         shape = self._check_shape(sequences_shape, "sequences_shape")
+        if self.time_major:
+            shape = (shape[1], shape[0], *shape[2:])
         sizes = self._find_state_sizes(shape)
         last = as_state_shape(
             shape[0], sizes[0] if isinstance(sizes[0], tuple) else self.output_size
         )
-        own = (*shape[:2], *last[1:]) if self.return_sequences else last
+        steps = shape[1::-1] if self.time_major else shape[:2]
+        own = (*steps, *last[1:]) if self.return_sequences else last
         if not self.return_state:
             return own
         return (own, *_shapes(sizes, shape[0]))

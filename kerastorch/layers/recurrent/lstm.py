@@ -11,7 +11,7 @@ from torch import Tensor
 from ... import activations
 from ..._core.registry import keras_layer
 from ..._ops.recurrent.fused import can_fuse, run_lstm
-from ..._ops.recurrent.loop import States, Step
+from ..._ops.recurrent.loop import States, Step, Wanted
 from .cell import RecurrentCell
 from .run import RecurrentRun
 from .torch_conversion import RecurrentCounterpart
@@ -69,13 +69,14 @@ class LSTMUnit(RecurrentUnit):
         )
 
     def _fused(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, wanted: Wanted
     ) -> tuple[Tensor, States]:
         kernel, recurrent, bias = self._weights(x)
         weights = [kernel, recurrent]
         if bias is not None:
-            weights += [bias, self._tensor(self.weight_specs[3].parameter).to(bias)]
-        return run_lstm(x, states, weights, mask, zero_output)
+            second = self._tensor(self._parameter_names[3])
+            weights += [bias, second if second.dtype is bias.dtype else second.to(bias)]
+        return run_lstm(x, states, weights, mask, wanted)
 
 
 @keras_layer(old_names={"CuDNNLSTM": {"activation": "tanh", "recurrent_activation": "sigmoid"}})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..._core.errors import argument_error
 from ..._core.registry import keras_layer, number_group, to_snake_case
 from ..._ops.recurrent.loop import States, Step, scan
 from ..._ops.tracing import is_autocast_enabled
@@ -18,6 +18,8 @@ from .layer import RecurrentLayer, convert_states
 from .unit import RecurrentUnit, read_states
 
 __all__ = ["RNN", "StackedRNNCells"]
+
+Constants = list[Tensor] | None
 
 
 @keras_layer()
@@ -46,6 +48,8 @@ class StackedRNNCells(LayerOwner):
     fixed_arguments: ClassVar[tuple[str, ...]] = ("cells",)
     call_arguments: ClassVar[tuple[str, ...]] = ("states",)
     removed_arguments: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
+    old_settings: ClassVar[tuple[str, ...]] = ("reverse_state_order",)
+    reverse_state_order = False  # whether the states are listed from the last cell to the first
     cells: Any
 
     def __init__(self, cells: Sequence[Any], **kwargs: Any) -> None:
@@ -64,7 +68,7 @@ class StackedRNNCells(LayerOwner):
     @property
     def state_size(self) -> list[Any]:
         """The sizes of the states of each cell."""
-        return [list_sizes(cell) for cell in self.cells]
+        return self._order([list_sizes(cell) for cell in self.cells])
 
     @property
     def output_size(self) -> Any:
@@ -73,20 +77,18 @@ class StackedRNNCells(LayerOwner):
 
     def get_initial_state(self, batch_size: int) -> list[States]:
         """Return states of zeros for each cell."""
-        return [cell.get_initial_state(batch_size) for cell in self.cells]
+        return self._order([cell.get_initial_state(batch_size) for cell in self.cells])
+
+    def _order(self, states: Sequence[Any]) -> list[Any]:
+        """Return the states of the cells in the order of the layer, or the other way round."""
+        return list(reversed(states) if self.reverse_state_order else states)
 
     @classmethod
-    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3.
-
-        Raises:
-            ValueError: The states are listed from the last cell to the first.
-        """
-        upgraded = super().upgrade_config(config)
-        if upgraded.pop("reverse_state_order", False):
-            rule = "False: the states are listed from the first cell to the last here"
-            raise ValueError(argument_error(cls.__name__, "reverse_state_order", rule, True))
-        return upgraded
+    def upgrade_config_of_standalone_keras(
+        cls, config: dict[str, Any], version: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Add `reverse_state_order` for Keras before 2.2, which has no such argument."""
+        return {**config, "reverse_state_order": True} if version < (2, 2) else config
 
     @classmethod
     def weight_groups(cls, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
@@ -105,16 +107,16 @@ class StackedRNNCells(LayerOwner):
                 cell.build(shape)
             shape = (shape[0], get_output_size(cell))
 
-    def _make_step(self, like: Tensor) -> Step:
-        """Return one step through all cells."""
-        steps = [make_cell_step(cell, like) for cell in self.cells]
+    def _make_step(self, like: Tensor, constants: Constants = None) -> Step:
+        """Return one step through all cells; those that take constants get them."""
+        steps = [make_cell_step(cell, like, constants) for cell in self.cells]
 
         def step(x: Tensor, states: States) -> tuple[Tensor, States]:
             new = []
-            for one, state in zip(steps, states, strict=True):
+            for one, state in zip(steps, self._order(states), strict=True):
                 x, own = one(x, state)
                 new.append(own)
-            return x, new
+            return x, self._order(new)
 
         return step
 
@@ -134,7 +136,8 @@ class RNN(LayerOwner, RecurrentLayer):
 
     Args:
         cell: A cell, or a list of cells, which is a `StackedRNNCells`. A cell of your own is a
-            module with `state_size` whose `forward(inputs, states)` returns output and states.
+            module with `state_size` whose `forward(inputs, states)` returns output and states. It
+            may have an argument `constants`, too: the list of a call's `constants`, as in Keras 2.
         return_sequences, return_state, go_backwards, stateful, unroll, zero_output_for_mask,
             input_shape, **kwargs: As in `LSTM`.
 
@@ -152,8 +155,11 @@ class RNN(LayerOwner, RecurrentLayer):
         (2, 3)
     """
 
+    call_arguments = (*RecurrentLayer.call_arguments, "constants")
     argument_namespaces: ClassVar = {"cell": nesting}
     nested_arguments: ClassVar[tuple[str, ...]] = ("cell",)
+    old_settings = (*RecurrentLayer.old_settings, "num_constants")
+    num_constants = 0  # of the tensors that a call in a file of Keras 2 lists
     fixed_arguments: ClassVar[tuple[str, ...]] = ("cell",)
     cell: Any
 
@@ -179,20 +185,6 @@ class RNN(LayerOwner, RecurrentLayer):
         require_cell(self, "cell", cell)
         self.cell = cell
         self._register_weights(None, input_shape)
-
-    @classmethod
-    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3.
-
-        Raises:
-            ValueError: The time is the first axis, or the cell takes constants.
-        """
-        upgraded = super().upgrade_config(config)
-        for key in ("time_major", "num_constants"):
-            if upgraded.pop(key, None):
-                cls_rule = "left out: there is no such argument here"
-                raise ValueError(f"the `{key}` of an RNN must be {cls_rule}.")
-        return upgraded
 
     @classmethod
     def weight_groups(cls, config: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
@@ -227,26 +219,56 @@ class RNN(LayerOwner, RecurrentLayer):
         if isinstance(cell, RecurrentUnit):
             cell._require_size(x, "sequences", self)
 
-    def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
-        y, states = self._run_cell(x, states, mask, self.zero_output_for_mask)
+    def forward(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, constants: Any = None
+    ) -> Any:
+        """Go through a sequence; see `LSTM`.
+
+        Args:
+            sequences: A tensor or array (batch, time, features).
+            initial_state: The first state, or a list of them; by default zeros.
+            mask: A tensor (batch, time), False at the steps to leave out.
+            constants: A tensor, or a list of them, that the cell gets at each step.
+
+        Raises:
+            ValueError: An argument has another shape, the sequence no step, or the cell takes no
+                constants.
+        """
+        found = self._read_constants(constants)
+        return self._go_through(sequences, initial_state, mask, constants=found)
+
+    def _read_constants(self, constants: Any) -> Constants:
+        if constants is None or (isinstance(constants, (list, tuple)) and not constants):
+            return None
+        if not isinstance(self.cell, StackedRNNCells) and not takes_constants(self.cell):
+            rule = "left out: the cell's `forward` has no argument `constants`"
+            self._refuse_argument("constants", rule, constants, cell=self.cell)
+        given = constants if isinstance(constants, (list, tuple)) else [constants]
+        return [self._prepare_input(one) for one in given]
+
+    def _run(
+        self, x: Tensor, states: States, mask: Tensor | None, **given: Any
+    ) -> tuple[Tensor, States]:
+        y, states = self._run_cell(x, states, mask, **given)
         if is_autocast_enabled(x.device.type):
             return y, states
         return y.to(x.dtype), convert_states(states, x)  # the cell may compute in another dtype
 
     def _run_cell(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, constants: Constants = None
     ) -> tuple[Tensor, States]:
         cell: Any = self.cell
+        wanted = self._wanted
         if not isinstance(cell, RecurrentUnit):
-            return scan(make_cell_step(cell, x), x, states, mask, zero_output)
+            return scan(make_cell_step(cell, x, constants), x, states, mask, wanted)
         x = cell._cast_input(x)
         states = convert_states(states, x)
         inputs, recurrent = cell._sample_masks(x)
         if recurrent is None and not isinstance(inputs, list) and cell._can_fuse(x):
             x = x if inputs is None else x * inputs[:, None]
-            return cell._fused(x, states, mask, zero_output)
+            return cell._fused(x, states, mask, wanted)
         step = cell._make_step(x, recurrent)
-        return scan(step, cell._project(x, inputs), states, mask, zero_output)
+        return scan(step, cell._project(x, inputs), states, mask, wanted)
 
 
 def require_cell(owner: Any, argument: str, cell: Any) -> None:
@@ -268,11 +290,18 @@ def get_output_size(cell: Any) -> Any:
     return list_sizes(cell)[0] if found is None else found
 
 
-def make_cell_step(cell: Any, like: Tensor) -> Step:
+def takes_constants(cell: Any) -> bool:
+    """Return whether a cell has an argument for the constants of a call."""
+    return "constants" in inspect.signature(cell.forward).parameters
+
+
+def make_cell_step(cell: Any, like: Tensor, constants: Constants = None) -> Step:
     """Return a step of a cell for an input that is not projected, with masks for one call."""
     if isinstance(cell, StackedRNNCells):
-        return cell._make_step(like)
+        return cell._make_step(like, constants)
     if not isinstance(cell, RecurrentUnit):
+        if constants is not None and takes_constants(cell):
+            return lambda x, states: cell(x, states, constants=constants)
         return lambda x, states: cell(x, states)
     size = cell._weights(like)[0].shape[1]
     like = cell._cast_input(like.new_empty(like.shape[0], size))

@@ -32,14 +32,20 @@ class RecurrentRun(RecurrentLayer, RecurrentUnit):
     def _require_fit(self, x: Tensor) -> None:
         self._require_size(x, "sequences")
 
-    def _run(self, x: Tensor, states: States, mask: Tensor | None) -> tuple[Tensor, States]:
+    def _make_zeros(self, x: Tensor) -> States:
+        """Return one tensor of zeros for all states: nothing here overwrites states."""
+        return [x.new_zeros(x.shape[0], self.units)] * self._state_count
+
+    def _run(
+        self, x: Tensor, states: States, mask: Tensor | None, **given: Any
+    ) -> tuple[Tensor, States]:
         inputs, recurrent = self._sample_masks(x)
-        zero_output = self.zero_output_for_mask
+        wanted = self._wanted
         if recurrent is None and not isinstance(inputs, list) and self._can_fuse(x):
             x = x if inputs is None else x * inputs[:, None]
-            return self._fused(x, states, mask, zero_output)
+            return self._fused(x, states, mask, wanted)
         projected = self._project(x, inputs)
-        return scan(self._make_step(x, recurrent), projected, states, mask, zero_output)
+        return scan(self._make_step(x, recurrent), projected, states, mask, wanted)
 
     def _is_lowerable(self) -> bool:
         return False

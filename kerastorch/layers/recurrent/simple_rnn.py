@@ -55,7 +55,8 @@ class SimpleRNN(RecurrentRun, SimpleRNNUnit, SimpleRNNCounterpart):
     """A fully connected recurrent layer over the times of a sequence.
 
     Same as `keras.layers.SimpleRNN`, with the exceptions of `LSTM`; a rate of 1 drops all. As in
-    Keras 3, the argument `activity_regularizer` does nothing; assigned to the layer, it works.
+    Keras 3, the argument `activity_regularizer` does nothing but in a model of Keras 2; assigned to
+    the layer, it works.
 
     Args:
         activation: The activation of the state; a name or a callable.
@@ -81,6 +82,7 @@ class SimpleRNN(RecurrentRun, SimpleRNNUnit, SimpleRNNCounterpart):
 
     torch_name = "RNN"
     weight_specs = declare_weights("_l0")
+    differs_in_keras_2 = True
     _never_in_config = ("seed",)
 
     def __init__(
@@ -112,7 +114,9 @@ class SimpleRNN(RecurrentRun, SimpleRNNUnit, SimpleRNNCounterpart):
         device: torch.device | str | int | None = None,
         **kwargs: Any,
     ) -> None:
-        self._set_up({**locals(), "activity_regularizer": None})  # Keras 3 leaves it out
+        obeyed = activity_regularizer if self.keras_2 else None  # Keras 3 leaves it out
+        self._set_up({**locals(), "activity_regularizer": obeyed})
+        self.keras_2 = obeyed is not None  # the only difference
 
 
 @keras_layer()

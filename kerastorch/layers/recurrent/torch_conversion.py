@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from ... import activations
@@ -35,8 +34,8 @@ class RecurrentCounterpart(TorchCounterpart):
     def from_torch(cls, module: nn.Module, *, copy: bool = False, **arguments: Any) -> Self:
         """Make a layer from a module of torch.nn that computes the same.
 
-        Keras has one bias where torch has two: where the second is not 0, their sum is a copy. The
-        weights of a GRU are always copies, since Keras has its gates in another order.
+        But for a GRU, Keras has one bias where torch has two: where the second is not 0, their sum
+        is a copy.
 
         Args:
             module: The module, with `batch_first=True`.
@@ -48,7 +47,7 @@ class RecurrentCounterpart(TorchCounterpart):
         """
         made = cls._read_module(f"{cls.__name__}.from_torch", module)
         found = [getattr(module, name, None) for name in cls._list_torch_names()]
-        names = [spec.parameter for spec in cls.weight_specs[:3]]
+        names = [spec.parameter for spec in cls.weight_specs]
         tensors = dict(zip(names, cls._join_weights(found), strict=True))
         source: Any = SimpleNamespace(**tensors, training=module.training)
         return make_of_module(cls, source, made, arguments, copy=copy)  # type: ignore[type-var]
@@ -57,11 +56,11 @@ class RecurrentCounterpart(TorchCounterpart):
         """Convert the layer to `nn.LSTM`, `nn.GRU`, `nn.RNN` or a cell of torch.nn.
 
         The module returns the outputs at all times and the last states, whatever `return_sequences`
-        and `return_state` say. Its second bias is 0 and is not trained, since Keras has one; that
-        of a GRU is trained.
+        and `return_state` say. But for a GRU, its second bias is 0 and is not trained, since Keras
+        has one.
 
         Args:
-            copy: Whether the parameters are copied; otherwise they are shared, but for a GRU.
+            copy: Whether the parameters are copied; otherwise they are shared.
 
         Raises:
             ValueError: The layer is not built, or the module cannot compute what it computes.
@@ -86,17 +85,17 @@ class RecurrentCounterpart(TorchCounterpart):
         if not issubclass(cls, nn.RNNCellBase):
             options["batch_first"] = True
         first = self._tensor(self.weight_specs[0].parameter)
-        size = self.weight_specs[0].view(first).shape[0]
         options |= {"device": first.device, "dtype": first.dtype}
-        module: nn.Module = cls(size, self.units, bias=self.use_bias, **options)
+        module: nn.Module = cls(first.shape[1], self.units, bias=self.use_bias, **options)
         return module.train(self.training)
 
     def _fill_module(self: Any, module: nn.Module, copy: bool) -> nn.Module:
         """Give a module the layer's weights, or copies."""
-        found = [self._tensor(spec.parameter) for spec in self.weight_specs[:3]]
-        for name, tensor in zip(self._list_torch_names(), self._split_weights(found), strict=True):
+        for name, spec in zip(self._list_torch_names(), self.weight_specs, strict=True):
+            tensor = self._tensor(spec.parameter)
             if tensor is not None:
-                setattr(module, name, share_or_copy(tensor, copy=copy))
+                found = share_or_copy(tensor, copy=copy or spec.buffer)
+                setattr(module, name, nn.Parameter(found, False) if spec.buffer else found)
         return module
 
     @classmethod
@@ -109,13 +108,9 @@ class RecurrentCounterpart(TorchCounterpart):
     def _join_weights(cls, found: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Return the layer's weights for the four of a module."""
         kernel, recurrent, first, second = found
-        if first is None or second is None or not second.any():
-            return [kernel, recurrent, first]
+        if first is None or second is None or not cls.weight_specs[3].buffer:
+            return list(found)
+        if not second.any():
+            return [kernel, recurrent, first, None]
         both = nn.Parameter((first + second).detach(), first.requires_grad)
-        return [kernel, recurrent, both]
-
-    @classmethod
-    def _split_weights(cls, found: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Return the four weights of a module for the layer's."""
-        second = None if found[2] is None else torch.zeros_like(found[2], requires_grad=False)
-        return [*found, None if second is None else nn.Parameter(second, requires_grad=False)]
+        return [kernel, recurrent, both, None]

@@ -12,10 +12,10 @@ from torch.nn.parameter import is_lazy
 
 from ... import activations, dtype_policies, initializers
 from ..._core.arguments import as_positive_int
-from ..._core.config_versions import require_keras_1
+from ..._core.errors import list_shapes
 from ..._core.layout import weight_to_kernel
 from ..._core.seeds import SeedGenerator
-from ..._ops.recurrent.loop import States, Step
+from ..._ops.recurrent.loop import States, Step, Wanted
 from ..base.layer import Layer
 from ..base.weights import Shape, WeightSpec, declare_weight
 
@@ -91,6 +91,8 @@ class RecurrentUnit(Layer):
         if implementation not in (0, 1, 2):
             self._refuse_argument("implementation", "0, 1 or 2", implementation)
         self.implementation = 2 if implementation == 0 else implementation
+        # Torch 2.6 exports no computation that reads the specs, which belong to the class.
+        self._parameter_names = tuple(spec.parameter for spec in self.weight_specs)
         self._set_sizes(given)
         for name, value in given.items():
             if name not in self.argument_namespaces and name not in self.fixed_sizes:
@@ -115,10 +117,11 @@ class RecurrentUnit(Layer):
         """Refuse values of the arguments of a subclass."""
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """Add the second bias of torch's module to the first: Keras has one."""
+        """Add the second bias of torch's module to the first where Keras has one."""
         suffix = self.weight_specs[0].parameter.removeprefix("weight_ih")
         first, second = f"{prefix}bias_ih{suffix}", f"{prefix}bias_hh{suffix}"
-        if first in state_dict and second in state_dict:
+        joins = f"bias_hh{suffix}" in self._buffers
+        if joins and first in state_dict and second in state_dict:
             more = state_dict[second]
             if not is_lazy(more) and more.shape == state_dict[first].shape and more.any():
                 state_dict[first] = state_dict[first] + more
@@ -133,15 +136,11 @@ class RecurrentUnit(Layer):
         """Convert a config of any Keras to that of Keras 3.
 
         One of Keras 1 or 2 has their hard_sigmoid, and their defaults where a key is absent.
-
-        Raises:
-            ValueError: The time is the first axis.
         """
         is_old = cls._is_old(config)
         upgraded = super().upgrade_config(config)
-        if upgraded.pop("time_major", False):
-            rule = "False: the batch is the first axis of a sequence here"
-            require_keras_1(False, cls.__name__, "time_major", rule)
+        if not upgraded.get("time_major"):
+            upgraded.pop("time_major", None)
         if upgraded.get("unit_forget_bias") in ("zero", "zeros", "one", "ones"):
             upgraded["unit_forget_bias"] = upgraded["unit_forget_bias"].startswith("one")
         upgraded.pop("consume_less", None)
@@ -206,7 +205,7 @@ class RecurrentUnit(Layer):
 
     def _cast_input(self, x: Tensor) -> Tensor:
         """Cast an input to the dtype that the unit computes in."""
-        kernel = self._tensor(self.weight_specs[0].parameter)
+        kernel = self._tensor(self._parameter_names[0])
         policy = self._policy
         if x.dtype is kernel.dtype and policy.compute_dtype == policy.variable_dtype:
             return x  # the usual case, faster
@@ -215,24 +214,28 @@ class RecurrentUnit(Layer):
 
     def _require_size(self, x: Tensor, argument: str, owner: Any = None) -> None:
         """Raise a ValueError for an input whose last size the kernel does not fit."""
-        size = self.weight_specs[0].view(self._tensor(self.weight_specs[0].parameter)).shape[0]
+        size = self._get_input_size()
         if x.shape[-1] != size:
             rule = f"of the size {size} along the last axis"
             (owner or self)._refuse_argument(argument, rule, tuple(x.shape))
 
+    def _get_input_size(self) -> int:
+        size: int = self._tensor(self._parameter_names[0]).shape[1]
+        return size
+
     # The computation
 
     def _weights(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the kernels and the bias in torch's order of axes, in the dtype of a tensor."""
-        specs = self.weight_specs[:3]
-        found = [self._tensor(s.parameter) if self._uses_weight(s) else None for s in specs]
-        kernel, recurrent, bias = (w if w is None else w.to(like.dtype) for w in found)
-        return kernel, recurrent, bias  # type: ignore[return-value]
+        """Return the kernels and the input's bias as torch has them, in the dtype of a tensor."""
+        dtype, found = like.dtype, [self._tensor(name) for name in self._parameter_names[:3]]
+        kernel, recurrent, bias = [
+            w if w is None or w.dtype is dtype else w.to(dtype) for w in found
+        ]
+        return kernel, recurrent, bias
 
     def _project(self, x: Tensor, masks: Masks = None) -> Tensor:
         """Return the part of all gates that needs no state, for an input of any leading axes."""
         kernel, _, bias = self._weights(x)
-        bias = self._projected_bias(bias)
         if masks is None:
             return F.linear(x, kernel, bias)
         many = masks if isinstance(masks, list) else [masks]
@@ -244,9 +247,6 @@ class RecurrentUnit(Layer):
         ]
         product = torch.cat(products, -1)
         return product if bias is None else product + bias
-
-    def _projected_bias(self, bias: Tensor | None) -> Tensor | None:
-        return bias
 
     def _make_step(self, like: Tensor, masks: Masks = None) -> Step:
         """Return the function of a projected input and the states that gives output and states."""
@@ -268,16 +268,16 @@ class RecurrentUnit(Layer):
         return False
 
     def _fused(
-        self, x: Tensor, states: States, mask: Tensor | None, zero_output: bool
+        self, x: Tensor, states: States, mask: Tensor | None, wanted: Wanted
     ) -> tuple[Tensor, States]:
-        """Return the outputs at all times and the last states, by torch's kernel."""
+        """Return the outputs and the last states that are wanted, by torch's kernel."""
         raise NotImplementedError
 
     # Dropout
 
     def _sample_masks(self, like: Tensor) -> tuple[Masks, Masks]:
         """Return the masks of the inputs and the states of one call, None without dropout."""
-        if not self.training:
+        if not self.training or not (self.dropout or self.recurrent_dropout):
             return None, None
         each = self._gates if self._uses_masks_per_gate() else 1
         source = self._source(like)
@@ -317,14 +317,16 @@ def read_states(unit: Any, argument: str, states: Any, like: Tensor, sizes: Any)
     """Return states as a list of tensors in the dtype of a tensor; refuse those that do not fit."""
     given = list(states) if isinstance(states, (list, tuple)) else [states]
     if len(given) != len(sizes):
-        rule = f"{len(sizes)} tensor{'s' if len(sizes) > 1 else ''}"
-        unit._refuse_argument(argument, rule, [_shape(state) for state in given])
+        plural = "s" if len(sizes) > 1 else ""
+        is_stack = any(isinstance(size, list) for size in sizes)
+        kind = f"list{plural} of states, one for each cell" if is_stack else f"tensor{plural}"
+        unit._refuse_argument(argument, f"{len(sizes)} {kind}", list_shapes(given))
     found: States = []
     for state, size in zip(given, sizes, strict=True):
         if isinstance(size, list):
             found.append(read_states(unit, argument, state, like, size))
             continue
-        tensor = unit._as_tensor(state)
+        tensor = unit._as_real_tensor(state, argument)
         if tuple(tensor.shape) != as_state_shape(like.shape[0], size):
             axes = "(batch, units)" if isinstance(size, int) else "(batch, *axes of a state)"
             rule = f"of the shape {axes} = {as_state_shape(like.shape[0], size)}"
@@ -336,7 +338,3 @@ def read_states(unit: Any, argument: str, states: Any, like: Tensor, sizes: Any)
 def as_state_shape(batch: Any, size: Any) -> tuple[Any, ...]:
     """Return the shape of a state for its size, or for a tuple of its sizes without the batch."""
     return (batch, *size) if isinstance(size, tuple) else (batch, size)
-
-
-def _shape(state: Any) -> Any:
-    return tuple(state.shape) if hasattr(state, "shape") else state

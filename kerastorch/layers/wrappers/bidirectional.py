@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from ..._core.errors import list_shapes
 from ..._core.registry import keras_layer
 from ..base import nesting
 from ..base.computation import move_states
@@ -59,10 +60,13 @@ class Bidirectional(Wrapper):
     argument_namespaces: ClassVar[Mapping[str, Any]] = {"layer": nesting, "backward_layer": nesting}
     nested_arguments: ClassVar[tuple[str, ...]] = ("layer", "backward_layer")
     forced_arguments: ClassVar[tuple[str, ...]] = ("zero_output_for_mask",)
-    call_arguments: ClassVar[tuple[str, ...]] = ("initial_state", "mask")
+    call_arguments: ClassVar[tuple[str, ...]] = ("initial_state", "mask", "constants")
     depends_on_training_mode = True
     first_argument = "sequences"
     differs_in_keras_2 = True
+    old_settings: ClassVar[tuple[str, ...]] = ("repeats_output", "num_constants")
+    num_constants = 0  # as in RNN
+    repeats_output = False  # whether masked steps repeat it or the state: in Keras 1 to 2.3
     _config_keys_first = ("merge_mode",)
     _never_in_config = ("weights",)
     forward_layer: Any
@@ -96,7 +100,7 @@ class Bidirectional(Wrapper):
         else:
             require_module(self, "backward_layer", other, *wanted)
         self._require_fitting(layer, other)
-        for one in (forward, other):
+        for one in () if self.repeats_output else (forward, other):
             if getattr(one, "zero_output_for_mask", None) is not None:
                 one.zero_output_for_mask = one.return_sequences
         self.merge_mode = merge_mode
@@ -160,16 +164,11 @@ class Bidirectional(Wrapper):
         return getattr(self.forward_layer, "_input_rank", None)
 
     @classmethod
-    def upgrade_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a config of any Keras to that of Keras 3.
-
-        Raises:
-            ValueError: The layers take constants.
-        """
-        upgraded = super().upgrade_config(config)
-        if upgraded.pop("num_constants", None):
-            raise ValueError("`num_constants` must be left out: there are no constants here.")
-        return upgraded
+    def upgrade_config_of_standalone_keras(
+        cls, config: dict[str, Any], version: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Add `repeats_output`."""
+        return {**config, "repeats_output": True}
 
     @classmethod
     def weight_groups(cls, config: Mapping[str, Any]) -> Groups:
@@ -189,7 +188,9 @@ class Bidirectional(Wrapper):
             if not getattr(layer, "built", True):
                 layer.build(shape)
 
-    def forward(self, sequences: Any, initial_state: Any = None, mask: Any = None) -> Any:
+    def forward(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, constants: Any = None
+    ) -> Any:
         """Go through a sequence in both directions.
 
         Args:
@@ -197,6 +198,7 @@ class Bidirectional(Wrapper):
             initial_state: The list of the first states of the forward layer, then of the backward
                 one; by default zeros.
             mask: A tensor (batch, time), False at the steps to leave out.
+            constants: Of both layers, as in `RNN`.
 
         Returns:
             The merged output, or both with `merge_mode=None`; with `return_state` a tuple of it
@@ -208,17 +210,24 @@ class Bidirectional(Wrapper):
         x = self._prepare_input(sequences)
         self._require_rank(x)
         starts = self._split_states(initial_state)
+        given = {} if constants is None else {"constants": constants}
+        takers = [getattr(one, "call_arguments", ()) for one in self._list_owned()]
+        if given and not all("constants" in names for names in takers):
+            rule = "left out: only an RNN takes them"
+            self._refuse_argument("constants", rule, constants, layer=self.layer)
 
         def run() -> list[Any]:
-            pairs = zip(self._list_owned(), starts, strict=True)
-            return [layer(x, initial_state=start, mask=mask) for layer, start in pairs]
+            return self._call_both(
+                lambda layer, start: layer(x, initial_state=start, mask=mask, **given), starts
+            )
 
         y, back = self._call_inner("sequences", x, run, mask=mask, initial_state=initial_state)
         states: tuple[Any, ...] = ()
         if self.return_state:
             states = (*y[1:], *back[1:])
             y, back = y[0], back[0]
-        back = back.flip(1) if self.return_sequences else back
+        if self.return_sequences:
+            back = back.flip(0 if getattr(self.forward_layer, "time_major", False) else 1)
         merged = self._merge(self._cast_output(y), self._cast_output(back))
         outputs = (*merged, *states) if len(merged) + len(states) > 1 else merged[0]
         if self.activity_regularizer is not None:
@@ -234,15 +243,26 @@ class Bidirectional(Wrapper):
             return y, back
         return (y + back if self.merge_mode == "sum" else (y + back) / 2,)
 
-    def _split_states(self, given: Any) -> tuple[Any, Any]:
+    def _call_both(self, function: Callable[[Any, Any], Any], starts: Sequence[Any]) -> list[Any]:
+        """Call a function on each layer and its states; where one refuses, both keep their own."""
+        pairs = list(zip(self._list_owned(), starts, strict=True))
+        if not self.stateful:
+            return [function(layer, start) for layer, start in pairs]
+        kept = [(layer, layer.states) for layer, _ in pairs if hasattr(layer, "states")]
+        try:
+            return [function(layer, start) for layer, start in pairs]
+        except Exception:
+            for layer, states in kept:
+                layer.states = states
+            raise
+
+    def _split_states(self, given: Any, argument: str = "initial_state") -> tuple[Any, Any]:
         """Return the first states of each layer."""
         if given is None:
             return None, None
-        is_list = isinstance(given, (list, tuple))
-        if not is_list or not given or len(given) % 2:
-            shown = len(given) if is_list else given
+        if not isinstance(given, (list, tuple)) or not given or len(given) % 2:
             rule = "a list of the states of the forward layer and as many of the backward one"
-            self._refuse_argument("initial_state", rule, shown)
+            self._refuse_argument(argument, rule, list_shapes(given))
         half = len(given) // 2
         return given[:half], given[half:]
 
@@ -256,8 +276,8 @@ class Bidirectional(Wrapper):
             ValueError: The states do not fit.
             AttributeError: The layers are not stateful.
         """
-        for layer, own in zip(self._list_owned(), self._split_states(states), strict=True):
-            layer.reset_states(own)
+        starts = self._split_states(states, "states")
+        self._call_both(lambda layer, own: layer.reset_states(own), starts)
 
     def reset_state(self) -> None:
         """Forget the states of a stateful layer."""

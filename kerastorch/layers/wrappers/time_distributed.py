@@ -89,7 +89,8 @@ class TimeDistributed(Wrapper):
 
     def _build(self, input_shape: Any, argument: str = "input_shape") -> None:
         shape = self._check_shape(input_shape, argument)
-        if hasattr(self.layer, "build") and not getattr(self.layer, "built", True):
+        built = self.built and getattr(self.layer, "built", True)
+        if hasattr(self.layer, "build") and not built:
             self.layer.build((shape[0], *shape[2:]))
 
     def forward(self, inputs: Any, mask: Any = None) -> Any:
@@ -159,7 +160,7 @@ class TimeDistributed(Wrapper):
         return "mask" in arguments
 
     def _read_mask(self, mask: Any, x: Tensor) -> Tensor:
-        found = self._as_tensor(mask)
+        found = self._as_real_tensor(mask, "mask")
         if tuple(found.shape[:2]) != tuple(x.shape[:2]):
             rule = f"of the shape (batch, time, ...) = ({x.shape[0]}, {x.shape[1]}, ...)"
             self._refuse_argument("mask", rule, tuple(found.shape))

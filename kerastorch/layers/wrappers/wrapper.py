@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ... import dtype_policies
+from ..._core.errors import list_shapes
 from ..._ops.tracing import is_autocast_enabled
 from ..base.owner import LayerOwner
 
@@ -54,7 +55,7 @@ class Wrapper(LayerOwner):
             refused = isinstance(error, ValueError) or not self._accepts(x)
             if not refused:
                 raise
-            shapes = {name: _list_shapes(one) for name, one in related.items() if one is not None}
+            shapes = {name: list_shapes(one) for name, one in related.items() if one is not None}
             rule = "an input that the inner layer accepts"
             self._refuse_argument(argument, rule, tuple(x.shape), str(error), **shapes)
 
@@ -65,9 +66,3 @@ class Wrapper(LayerOwner):
         except (ValueError, IndexError):
             return False
         return True
-
-
-def _list_shapes(found: Any) -> Any:
-    if isinstance(found, (list, tuple)):
-        return [_list_shapes(one) for one in found]
-    return tuple(found.shape) if hasattr(found, "shape") else found

@@ -72,7 +72,7 @@ def _simplify(
     if layer_class is not None and not layer.operation:
         kwargs = {name: value for name, value in kwargs.items() if value is not None}
         if not modern:
-            args, kwargs = layer_class.upgrade_call(args, kwargs)
+            args, kwargs = layer_class.upgrade_call(args, kwargs, layer.config)
     first = "inputs" if layer_class is None else layer_class.first_argument
     if not args and first in kwargs:
         args = [kwargs.pop(first)]

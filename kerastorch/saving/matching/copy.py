@@ -46,11 +46,18 @@ def _read_into_buffers(plan: LoadPlan) -> list[Buffer]:
     paths: dict[int, str] = {}
     for pair in plan.assignments:
         target, key = pair.target, id(pair.target.tensor)
+        if target.part and key in buffers and buffers[key][0] is target.owner:
+            _fill(pair, buffers[key][2])
+            continue
         value = _make_buffer(target.owner, target.parameter, target.tensor, plan)
+        if target.part:  # the rest may stay unchanged
+            value.copy_(target.tensor)
         _fill(pair, value)
         if key not in buffers:
             buffers[key], paths[key] = (target.owner, target.parameter, value), pair.path
-        elif not torch.equal(buffers[key][2].nan_to_num(), value.nan_to_num()):
+            continue
+        both = [target.view(one) if target.part else one for one in (buffers[key][2], value)]
+        if not torch.equal(*(one.nan_to_num() for one in both)):
             what = f"{paths[key]} and {pair.path} are one parameter"
             raise FileError(f"{what}, but the source has different values for them.")
     for layer, shapes in plan.shapes.items():

@@ -13,40 +13,41 @@ from ...layers.base.functional import Function
 
 Config = Mapping[str, Any]
 View = Callable[[Tensor], Tensor]
+Kinds = tuple[str, ...]
 
 
 class ModuleWeight(NamedTuple):
     """A parameter or buffer of a module that is a weight of the Keras layer."""
 
-    parameter: str  # its name in the module: "weight"
+    parameter: str  # its name in the module: "weight", "out_proj.weight"
     name: str  # its name in Keras: "kernel"
     view: View = lambda tensor: tensor  # to Keras's order of axes
     others: tuple[View, ...] = ()  # views in other shapes that Keras may use
     group: str = ""  # Keras 3's path of the layer inside its layer that has it: "cell"
     write: View | None = None  # Keras's array -> the parameter, where `view` copies values
     also: tuple[tuple[str, View], ...] = ()  # other parameters that are written from the array
+    part: str = ""  # which part of the parameter it is, where that holds several of Keras's weights
 
 
 @dataclass(frozen=True)
 class Adapter:
     """Maps modules of some classes of torch.nn to Keras."""
 
-    # Classes -> the Keras classes, in snake_case, that they stand for; a second one is depthwise,
-    # or bidirectional.
-    classes: Mapping[Any, tuple[str, ...]]
+    # Classes -> the Keras classes, in snake_case, that they stand for.
+    classes: Mapping[Any, Kinds]
     # Returns a module's weights in Keras's order, optional ones included. Raises `ValueError`
     # where the module computes what no Keras layer does.
     weights: Callable[[Any], Sequence[ModuleWeight]]
     # Yields where a module computes other values than a config says.
     differences: Callable[[Any, Config], Iterator[str]] = lambda module, config: iter(())
     function: Callable[[Any], Function | None] = lambda module: None  # None if unknown
+    # Returns which of these classes a module can stand for, the most likely first.
+    choose: Callable[[Any, Kinds], Kinds] = lambda module, kinds: kinds
 
-    def kinds(self, module: nn.Module) -> tuple[str, ...]:
+    def kinds(self, module: nn.Module) -> Kinds:
         """Return the Keras classes that a module can stand for, the most likely first."""
         kinds = next(kinds for cls, kinds in self.classes.items() if isinstance(module, cls))
-        if getattr(module, "bidirectional", False):
-            return kinds[1:]
-        return kinds[::-1] if is_depthwise(module) else kinds[:1]
+        return self.choose(module, kinds)
 
 
 def is_depthwise(module: Any) -> bool:

@@ -20,7 +20,7 @@ from .saved_layers_by_config import SourceLayer
 _CONVOLUTIONS = ("conv", "depthwise_conv", "separable_conv")
 Axes = tuple[int, ...]
 _KERAS1_NAME = re.compile(r"_W(:[0-9]+)?$")
-_FLIPPED = ("conv1d", "conv2d", "conv3d", "conv2d_transpose", "conv3d_transpose")
+_FLIPPED = (*("conv1d", "conv2d", "conv3d", "conv2d_transpose", "conv3d_transpose", "conv_lstm2d"),)
 _NOT_FLIPPED = ("locally_connected",)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import NoneType
@@ -15,10 +15,11 @@ from ..._core.errors import argument_error
 from ..._core.registry import number_group, to_snake_case
 from ...graph.spec import LayerSpec
 from ...layers.base.layer import Layer
+from ...layers.base.weights import WeightSpec
 from ...models.functional import Model
 from ...operations.operation import Operation
 from ..formats.weight_file import Weight
-from .adapter import ModuleWeight, View
+from .adapter import ModuleWeight, View, is_depthwise
 from .keras_names import declares_groups, get_group_name, strip_number
 from .torch_modules import KINDS, find_adapter
 
@@ -41,6 +42,7 @@ class ParameterSlot:
     group: str = ""  # Keras 3's path of the layer inside its layer that has it: "cell"
     write: View | None = None  # Keras's array -> the parameter, where `view` copies values
     also: tuple[ParameterSlot, ...] = ()  # other parameters that are written from the array
+    part: str = ""  # which part of the parameter it is, where that holds several of Keras's weights
 
     @property
     def tensor(self) -> Tensor:
@@ -111,7 +113,7 @@ def find_saved_class(module: nn.Module) -> str:
         return to_snake_case(type(module).__name__)
     adapter = find_adapter(module)
     kinds = () if adapter is None else adapter.kinds(module)
-    return kinds[-1] if kinds else ""
+    return kinds[-1 if is_depthwise(module) else 0] if kinds else ""
 
 
 def list_parameters(module: nn.Module) -> list[ParameterSlot]:
@@ -125,28 +127,24 @@ def list_parameters(module: nn.Module) -> list[ParameterSlot]:
     adapter = find_adapter(module, any_forward=True)
     if adapter is None:
         raise ValueError(describe_refusal(module))
-    found = (one for one in adapter.weights(module) if hasattr(module, one.parameter))
-    return [_make_slot(module, one) for one in found if getattr(module, one.parameter) is not None]
+    slots = (_make_slot(module, one) for one in adapter.weights(module))
+    return [slot for slot in slots if getattr(slot.owner, slot.parameter, None) is not None]
 
 
 def _make_slot(module: nn.Module, weight: ModuleWeight) -> ParameterSlot:
-    name, keras, view, others, group, write, _ = weight
-    slot = ParameterSlot(module, name, keras, name, view, others, group, write)
-    also = (replace(slot, parameter=n, path=n, write=write) for n, write in weight.also)
-    return replace(slot, also=tuple(also))
+    path, keras, view, others, group, write, also, part = weight
+    inside, _, name = path.rpartition(".")
+    path = f"{path}[{part}]" if part else path
+    owner = module.get_submodule(inside)
+    slot = ParameterSlot(owner, name, keras, path, view, others, group, write, part=part)
+    more = (replace(slot, parameter=n, path=n, write=write) for n, write in also)
+    return replace(slot, also=tuple(more))
 
 
 def _list_layer_weights(layer: Layer) -> list[ParameterSlot]:
     """Return the weights of a layer, then those of the layers inside it, in Keras's order."""
     targets = [
-        ParameterSlot(
-            layer,
-            spec.parameter,
-            spec.name,
-            spec.parameter,
-            partial(layer._view_in_keras_order, spec),
-            group=spec.group,
-        )
+        _make_layer_slot(layer, spec)
         for spec in layer.weight_specs
         if spec.in_keras and getattr(layer, spec.parameter) is not None
     ]
@@ -155,6 +153,28 @@ def _list_layer_weights(layer: Layer) -> list[ParameterSlot]:
         inner = list_parameters(child)
         targets += [_put_below(target, path, group) for target in inner]
     return targets
+
+
+def _make_layer_slot(layer: Layer, spec: WeightSpec) -> ParameterSlot:
+    name, write = spec.parameter, spec.write
+
+    def view(tensor: Tensor) -> Tensor:
+        also = (one.to(tensor.device) for one in spec.list_also(layer))
+        found: Tensor = layer._view_in_keras_order(spec, tensor, *also)
+        return found
+
+    slot = ParameterSlot(layer, name, spec.name, name, view, group=spec.group)
+    if write is None:
+        return slot
+    names = [one for one in (name, *spec.also) if getattr(layer, one) is not None]
+    writes = [partial(_write_part, write, number) for number in range(len(names))]
+    pairs = list(zip(names, writes, strict=True))[1:]
+    also = (replace(slot, parameter=own, path=own, write=one) for own, one in pairs)
+    return replace(slot, write=writes[0], also=tuple(also))
+
+
+def _write_part(write: Callable[[Tensor], Sequence[Tensor]], number: int, array: Tensor) -> Tensor:
+    return write(array)[number]
 
 
 def _put_in_groups(layer: Layer, targets: list[ParameterSlot]) -> list[ParameterSlot]:

@@ -26,7 +26,8 @@ from ...layers.base.functional import (
     SampleNorm,
     TransposedConvolution,
 )
-from .adapter import Adapter, Config, ModuleWeight, View, are_equal, is_depthwise
+from .adapter import Adapter, Config, Kinds, ModuleWeight, View, are_equal, is_depthwise
+from .torch_attention import ATTENTION_ADAPTER
 from .torch_recurrent import RECURRENT_ADAPTERS
 
 
@@ -43,6 +44,11 @@ def _list_conv_weights(module: Any) -> list[ModuleWeight]:
     depthwise = partial(depthwise_weight_to_kernel, channels=module.in_channels)
     others: tuple[View, ...] = (depthwise,) if is_depthwise(module) else ()
     return [ModuleWeight("weight", "kernel", weight_to_kernel, others), _BIAS]
+
+
+def _choose_conv(module: Any, kinds: Kinds) -> Kinds:
+    """Return both classes, the convolution last, if each channel is convolved by itself."""
+    return kinds[::-1] if is_depthwise(module) else kinds[:1]
 
 
 def _compare_conv(module: Any, config: Config) -> Iterator[str]:
@@ -211,6 +217,7 @@ ADAPTERS = (
         _list_conv_weights,
         _compare_conv,
         _compute_conv,
+        _choose_conv,
     ),
     Adapter(
         {getattr(nn, f"ConvTranspose{rank}d"): (f"conv{rank}d_transpose",) for rank in (1, 2, 3)},
@@ -251,6 +258,7 @@ ADAPTERS = (
     Adapter({nn.PReLU: ("p_re_lu",)}, _list_prelu_weights),
     Adapter(dict.fromkeys(_POOLS, ()), lambda module: (), function=_compute_pooling),
     *RECURRENT_ADAPTERS,
+    ATTENTION_ADAPTER,
 )
 # The Keras classes whose weights are known, in snake_case
 KINDS = frozenset(kind for one in ADAPTERS for kinds in one.classes.values() for kind in kinds)

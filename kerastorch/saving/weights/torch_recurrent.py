@@ -1,8 +1,9 @@
-"""The adapters of torch.nn's recurrent layers, of one layer and one or two directions."""
+"""The adapters of torch.nn's recurrent layers and cells."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,9 +11,15 @@ from torch import Tensor, nn
 
 from ..._core.errors import argument_error, short_repr
 from ..._core.layout import kernel_to_weight, weight_to_kernel
-from .adapter import Adapter, Config, ModuleWeight, View
+from ..._core.registry import number_group, to_snake_case
+from ...layers.recurrent.gru import swap_gates
+from .adapter import Adapter, Config, Kinds, ModuleWeight, View
 
-_NAMES = {"LST": "LSTM", "GRU": "GRU", "RNN": "SimpleRNN"}  # by the start of `mode`
+_NAMES = {
+    (nn.LSTM, nn.LSTMCell): "LSTM",
+    (nn.GRU, nn.GRUCell): "GRU",
+    (nn.RNN, nn.RNNCell): "SimpleRNN",
+}
 _DIRECTIONS = (("", "forward_layer/cell"), ("_reverse", "backward_layer/cell"))
 
 
@@ -46,13 +53,13 @@ def _of_gru(module: Any, suffix: str, group: str) -> list[ModuleWeight]:
 
     def join(bias: Tensor) -> Tensor:
         other: Tensor = getattr(module, second).to(bias.device)
-        return torch.stack([_swap_gates(bias), _swap_gates(other)])
+        return torch.stack([swap_gates(bias), swap_gates(other)])
 
     def view(weight: Tensor) -> Tensor:
-        return weight_to_kernel(_swap_gates(weight))
+        return weight_to_kernel(swap_gates(weight))
 
     def write(kernel: Tensor) -> Tensor:
-        return _swap_gates(kernel_to_weight(kernel))
+        return swap_gates(kernel_to_weight(kernel))
 
     of_second = (second, _take_bias(1))
     names = ("kernel", "recurrent_kernel")
@@ -68,32 +75,50 @@ def _copy(bias: Tensor) -> Tensor:
 
 
 def _take_bias(row: int) -> View:
-    return lambda bias: _swap_gates(bias[row])
-
-
-def _swap_gates(tensor: Tensor) -> Tensor:
-    """Return a copy with the first two of three gates along the first axis swapped."""
-    first, second, last = tensor.chunk(3)
-    return torch.cat([second, first, last])
+    return lambda bias: swap_gates(bias[row])
 
 
 def _parts(module: Any) -> list[tuple[str, str]]:
-    """Return the suffix of the parameters and Keras's group of each direction."""
-    for argument, rule in (("num_layers", 1), ("proj_size", 0)):
-        if getattr(module, argument, rule) != rule:
-            remedy = "Keras has a layer for each: make a module for each, too."
-            remedy = remedy if argument == "num_layers" else "Keras has no projections of states."
-            given, owner = getattr(module, argument), type(module).__name__
-            raise ValueError(argument_error(owner, argument, str(rule), given, remedy))
+    """Return the suffix of the parameters and Keras's group of each cell."""
+    if isinstance(module, nn.RNNCellBase):
+        return [("", "cell")]
+    owner, layers = type(module).__name__, module.num_layers
+    if module.proj_size:
+        remedy = "Keras has no projections of states."
+        raise ValueError(argument_error(owner, "proj_size", "0", module.proj_size, remedy))
     if module.bidirectional:
+        if layers > 1:
+            remedy = "Keras has a layer for each: make a module for each, too."
+            rule = "1 where it is bidirectional"
+            raise ValueError(argument_error(owner, "num_layers", rule, layers, remedy))
         return [(f"_l0{suffix}", group) for suffix, group in _DIRECTIONS]
-    return [("_l0", "cell")]
+    if layers == 1:
+        return [("_l0", "cell")]
+    kind, counts = f"{to_snake_case(_find_name(module))}_cell", Counter[str]()
+    return [(f"_l{n}", f"cell/cells/{number_group(kind, counts)}") for n in range(layers)]
+
+
+def _find_name(module: nn.Module) -> str:
+    """Return Keras's name of the layer of a module or cell."""
+    return next(name for kinds, name in _NAMES.items() if isinstance(module, kinds))
+
+
+def _choose(module: Any, kinds: Kinds) -> Kinds:
+    """Return the layer, and Keras's RNN of such cells; that alone has several of them."""
+    if getattr(module, "bidirectional", False):
+        return kinds[1:]
+    return (kinds[0], "rnn") if getattr(module, "num_layers", 1) == 1 else ("rnn",)
+
+
+def _choose_of_cell(module: Any, kinds: Kinds) -> Kinds:
+    """Return the layer of the cells that a loop may call, and the cell itself."""
+    return (kinds[0], "rnn", *kinds[1:])
 
 
 def _compare(module: Any, config: Config) -> Iterator[str]:
     """Yield the arguments of a Keras layer that a module of torch does not compute."""
-    if not module.bidirectional:
-        yield from _compare_one(module, config)
+    if not getattr(module, "bidirectional", False):
+        yield from _compare_cells(module, config)
         return
     mode = config.get("merge_mode", "concat")
     if mode != "concat":
@@ -102,20 +127,41 @@ def _compare(module: Any, config: Config) -> Iterator[str]:
         entry = config.get(argument)
         if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
             continue
-        if entry.get("class_name") != _NAMES[module.mode[:3]]:
-            found = short_repr(entry.get("class_name"))
-            yield f"it is a {type(module).__name__}, where the source has {argument}={found}"
+        yield from _compare_class(module, argument, entry, _find_name(module))
         given = dict(entry["config"])
         if argument == "backward_layer":
             given["go_backwards"] = not given.get("go_backwards", True)
         yield from _compare_one(module, given)
 
 
+def _compare_class(module: Any, argument: str, entry: Config, name: str) -> Iterator[str]:
+    if entry.get("class_name") != name:
+        found = short_repr(entry.get("class_name"))
+        yield f"it is a {type(module).__name__}, where the source has {argument}={found}"
+
+
+def _compare_cells(module: Any, config: Config) -> Iterator[str]:
+    """Yield the differences from a layer, or from the cells that an RNN of Keras calls."""
+    entry = config.get("cell")
+    if not isinstance(entry, Mapping):
+        yield from _compare_one(module, config)
+        return
+    inner = entry.get("config")
+    cells = inner.get("cells") if isinstance(inner, Mapping) else None
+    for one in cells if isinstance(cells, list) else [entry]:
+        if isinstance(one, Mapping) and isinstance(one.get("config"), Mapping):
+            yield from _compare_class(module, "cell", one, f"{_find_name(module)}Cell")
+            shared = {"go_backwards": config.get("go_backwards", False)}
+            yield from _compare_one(module, {**one["config"], **shared})
+
+
 def _compare_one(module: Any, config: Config) -> Iterator[str]:
-    own = {"activation": getattr(module, "nonlinearity", "tanh"), "go_backwards": False}
-    if not isinstance(module, nn.RNN):
+    own: dict[str, Any] = {"activation": getattr(module, "nonlinearity", "tanh")}
+    if not isinstance(module, nn.RNNCellBase):  # whose caller decides
+        own["go_backwards"] = False
+    if not isinstance(module, (nn.RNN, nn.RNNCell)):
         own["recurrent_activation"] = "sigmoid"
-    if isinstance(module, nn.GRU):
+    if isinstance(module, (nn.GRU, nn.GRUCell)):
         own["reset_after"] = True
     defaults = {**own, "activation": "tanh"}
     for argument, value in own.items():
@@ -125,8 +171,15 @@ def _compare_one(module: Any, config: Config) -> Iterator[str]:
             yield f"{what}. Use the layer of the same name from kerastorch.layers instead."
 
 
+def _make_adapters(layer: Any, cell: Any, kind: str, weights: Any) -> tuple[Adapter, Adapter]:
+    return (
+        Adapter({layer: (kind, "bidirectional")}, weights, _compare, choose=_choose),
+        Adapter({cell: (kind, f"{kind}_cell")}, weights, _compare, choose=_choose_of_cell),
+    )
+
+
 RECURRENT_ADAPTERS = (
-    Adapter({nn.LSTM: ("lstm", "bidirectional")}, _list_weights, _compare),
-    Adapter({nn.GRU: ("gru", "bidirectional")}, _list_gru_weights, _compare),
-    Adapter({nn.RNN: ("simple_rnn", "bidirectional")}, _list_weights, _compare),
+    *_make_adapters(nn.LSTM, nn.LSTMCell, "lstm", _list_weights),
+    *_make_adapters(nn.GRU, nn.GRUCell, "gru", _list_gru_weights),
+    *_make_adapters(nn.RNN, nn.RNNCell, "simple_rnn", _list_weights),
 )

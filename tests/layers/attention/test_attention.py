@@ -88,8 +88,14 @@ def test_inputs_and_masks_that_do_not_fit_are_refused():
     layer, x = Attention(), batch((2, 3, 4))
     with pytest.raises(ValueError, match="`inputs` must be a list of query and value"):
         layer(x)
-    with pytest.raises(ValueError, match="`mask` must be of the shape"):
-        layer([x, x], mask=[None, torch.ones(2, 4, dtype=torch.bool)])
+    with pytest.raises(ValueError, match="`inputs` must be of one rank and one batch size"):
+        layer([x[:, None], x])
+    four = torch.ones(2, 4, dtype=torch.bool)
+    for name, masks in (("query", [four, None]), ("value", [None, four])):
+        with pytest.raises(
+            ValueError, match=rf"`mask` must be of the shape \(2, 3\) for the {name}"
+        ):
+            layer([x, x], mask=masks)
     with pytest.raises(ValueError, match="`mask` must be a list"):
         layer([x, x], mask=torch.ones(2, 3, dtype=torch.bool))
     with pytest.raises(ValueError, match="1 key or more"):

@@ -148,8 +148,8 @@ NO_KEYS = torch.zeros(3, 0, 7)
     ("argument", "arguments"),
     [
         ("query", {"query": QUERY[..., :5]}),
-        ("inputs", {"query": QUERY[0]}),
-        ("inputs", {"query": [1.0]}),
+        ("query", {"query": QUERY[0]}),
+        ("query", {"query": [1.0]}),
         ("value", {"value": VALUE[:2], "key": KEY[:2]}),
         ("value", {"value": VALUE[..., :3]}),
         ("value", {"value": VALUE[0]}),

@@ -31,6 +31,7 @@ CASES = [
         {**HEADS, "bias_regularizer": "l1", "kernel_constraint": "max_norm"},
         integers="converted",
         in_double=False,
+        converts=False,
         integers_agree=False,  # Keras on torch does not multiply them
         refused_arguments=REFUSED,
         **SHAPES,
@@ -42,6 +43,7 @@ CASES = [
         samples=True,
         integers="converted",
         in_double=False,
+        converts=False,
         integers_agree=False,  # Keras on torch does not multiply them
         refused_arguments=REFUSED,
         **SHAPES,
@@ -54,6 +56,7 @@ CASES = [
         {**HEADS},
         integers="converted",
         in_double=False,
+        converts=False,
         integers_agree=False,  # Keras on torch does not multiply them
         shape=(2, 4, 3, 5),
         refused=[(2, 4, 3, 6)],

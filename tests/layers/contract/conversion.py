@@ -64,7 +64,8 @@ class ConversionContract:
         shared, copied = (convert(layer, case.shape, copy=copy) for copy in (False, True))
         state = shared.state_dict(keep_vars=True)
         more = ("num_batches_tracked", "bias_hh_l0")  # which Keras does not have
-        assert own == {id(tensor) for name, tensor in state.items() if name not in more}
+        assert own <= {id(tensor) for tensor in state.values()}
+        assert all(id(tensor) in own or name in more for name, tensor in state.items())
         for name, tensor in copied.state_dict(keep_vars=True).items():
             assert id(tensor) not in own and tensor.requires_grad is state[name].requires_grad
             assert_close(tensor, state[name], rtol=0, atol=0)

@@ -63,10 +63,15 @@ def test_indices_out_of_range_are_refused():
             layer(torch.tensor([0, index]))
 
 
-def test_other_dtypes_are_cast_to_int32():
+def test_other_dtypes_become_integers():
     layer = Embedding(250, 2)
     assert torch.equal(layer(torch.tensor([1.9])), layer(torch.tensor([1])))
     assert torch.equal(layer(torch.tensor([200], dtype=torch.uint8)), layer(torch.tensor([200])))
+    for wrong in (2.0**32 + 1, torch.nan, torch.inf):  # in int32 the first one would be 1
+        with pytest.raises(ValueError, match="`inputs` must be of indices from 0 to 249, or"):
+            layer(torch.tensor([wrong], dtype=torch.float64))
+    with pytest.raises(ValueError, match="Received: inputs='4294967297 to 4294967297'"):
+        layer(np.array([2**32 + 1], np.uint64))
 
 
 def test_the_mask_is_that_of_the_indices_before_the_cast():
@@ -80,8 +85,31 @@ def test_configs_of_earlier_versions():
     old |= {"dropout": 0.0, "W_regularizer": None, "W_constraint": None, "mask_zero": True}
     layer = Embedding.from_config(old)
     assert (layer.input_dim, layer.output_dim, layer.mask_zero) == (4, 2, True)
-    with pytest.raises(TypeError, match="the `dropout` of a Embedding of Keras 1 must be 0"):
-        Embedding.from_config({**old, "dropout": 0.5})
+    assert layer.dropout == 0 and "dropout" not in layer.get_config()
+    assert not layer.depends_on_training_mode
+
+
+def test_the_dropout_of_keras_1_drops_words_in_training():
+    old = {"input_dim": 400, "output_dim": 2, "init": "uniform", "dropout": 0.25}
+    layer = Embedding.from_config(old)
+    layer.build((None, 3))
+    ids = torch.arange(400).repeat(2, 1)
+    table = layer.embeddings
+    assert_close(layer.eval()(ids), table[ids], rtol=0, atol=0)
+    scale = (layer.train()(ids) / table[ids]).detach()
+    assert torch.equal(scale[0], scale[1])  # a word is dropped in the whole batch, or not
+    assert torch.equal(scale[..., 0] == 0, scale[..., 1] == 0)
+    kept = scale[0, :, 0] > 0
+    assert_close(scale[0][kept], torch.full_like(scale[0][kept], 1 / 0.75))
+    assert 0.6 < kept.double().mean() < 0.9  # 7 standard deviations
+    assert not torch.equal(layer(ids) == 0, layer(ids) == 0)
+    assert Embedding.from_config(layer.get_config()).dropout == 0.25
+    for rate in (1.0, -0.5):  # as in Keras 1
+        assert Embedding.from_config({**old, "dropout": rate}).dropout == 0
+    with pytest.raises(TypeError, match="`dropout` must be a number"):
+        Embedding.from_config({**old, "dropout": "much"})
+    with pytest.raises(ValueError, match="`target` must be None for an Embedding with"):
+        layer.get_config(target="3.0")
 
 
 def test_it_has_the_state_dict_of_torch_s_embedding():

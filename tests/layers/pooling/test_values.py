@@ -158,7 +158,7 @@ def test_equal_steps_share_no_gradient():
             assert x.grad[0, ::size].all()
 
 
-@pytest.mark.parametrize("shape", [(3, 7, 3), (3, 70, 30)])
+@pytest.mark.parametrize("shape", [(3, 7, 3), (3, 70, 30), (3, 70, 40)])
 @pytest.mark.parametrize("size", [1, 2, 4, 5])
 def test_the_maximum_of_steps_is_a_new_tensor_with_each_nan(size, shape):
     x = batch(shape)
@@ -166,6 +166,21 @@ def test_the_maximum_of_steps_is_a_new_tensor_with_each_nan(size, shape):
     y = MaxPooling1D(size)(x)
     assert y.data_ptr() != x.data_ptr()
     assert y.isnan().nonzero().tolist() == [[1, 2 // size, 2]]
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("size", "stride"), [(3, 3), (3, 1), (7, 7), (7, 2), (9, 4)])
+@pytest.mark.parametrize("shape", [(2, 9, 5), (2, 45, 20), (2, 43, 40)])
+def test_steps_have_the_same_maximum_in_training_and_in_each_layout(shape, size, stride, padding):
+    x = batch(shape)
+    layer = MaxPooling1D(size, stride, padding)
+    y = layer(x)
+    windows = [sliding(shape[1], size, stride, padding)]
+    assert np.array_equal(y.numpy(), pooled(x.numpy(), windows, np.max).astype(np.float32))
+    assert torch.equal(layer(x.clone().requires_grad_()), y)
+    first = MaxPooling1D(size, stride, padding, data_format="channels_first")
+    assert torch.equal(first(x.mT).mT, y)
+    assert torch.equal(first(x.mT.contiguous()).mT, y)
 
 
 def test_half_precision_is_averaged_at_once():

@@ -79,9 +79,7 @@ def check(random, dtype):
         sum((a * b.to(a)).sum() for a, b in zip(results, cotangents, strict=True)).backward()
     found.append(mine.grad), expected.append(x.grad)
     for unit, leaves in zip(units, weights, strict=True):
-        specs = [s for s in unit.weight_specs if s.in_keras and unit._uses_weight(s)]
-        gradients = [(s, unit._tensor(s.parameter).grad) for s in specs]
-        found += [unit._view_in_keras_order(spec, gradient) for spec, gradient in gradients]
+        found += [v.view(*(parameter.grad for parameter in v.parameters)) for v in unit.variables]
         expected += [leaf.grad for leaf in leaves]
     for left, right in zip(found, expected, strict=True):
         assert left.shape == right.shape

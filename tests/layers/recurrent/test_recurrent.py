@@ -67,7 +67,6 @@ CASES = [
         refused=[(2, 4), (2, 5, 3), (2, 0, 4)],
         refused_arguments=REFUSED,
         integers="converted",
-        exempt=frozenset(["test_to_torch_shares_unless_told_to_copy"]),
         in_double=False,
     ),
     *cases(

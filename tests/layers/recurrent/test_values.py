@@ -12,11 +12,16 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from kerastorch.layers import GRU, LSTM, RNN, GRUCell, LSTMCell, SimpleRNN, StackedRNNCells
+from kerastorch._ops.recurrent import valid_steps
+from kerastorch.layers import GRU, LSTM, RNN, GRUCell, LSTMCell, SimpleRNN
 from kerastorch.layers.recurrent import run as module
 
 B, T, N, H = 4, 6, 3, 2
-MASKS = {"right": [6, 3, 1, 0], "left": [-6, -3, -1, 0]}
+MASKS = {
+    "right": [6, 3, 1, 0], "left": [-6, -3, -1, 0], "all": [6] * 4, "nothing": [0] * 4,
+    "even": [4] * 4, "right, none empty": [5, 3, 1, 5],
+}  # fmt: skip
+PATTERNS = ["none", *MASKS, "hole", "even holes"]
 
 
 def make_mask(pattern):
@@ -27,6 +32,8 @@ def make_mask(pattern):
         mask[3] = False
     if pattern == "hole":
         mask[0, 2:4] = mask[1, ::2] = mask[2, 0] = False
+    if pattern == "even holes":
+        mask[0, 2:4] = mask[1, :2] = mask[2, 3:5] = mask[3, 4:] = False
     return mask
 
 
@@ -72,7 +79,7 @@ KINDS = [(LSTM, {}), (GRU, {}), (GRU, {"reset_after": False}), (SimpleRNN, {})]
 
 
 @pytest.mark.parametrize(("kind", "arguments"), KINDS)
-@pytest.mark.parametrize("pattern", ["none", "right", "left", "hole"])
+@pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_numbers_are_those_of_a_loop(kind, arguments, pattern, fused, monkeypatch):
     if not fused:
@@ -102,6 +109,40 @@ def test_the_numbers_are_those_of_a_loop(kind, arguments, pattern, fused, monkey
         expected = [outputs if sequences else outputs[:, -1], *last]
         for a, b in zip(found, expected, strict=True):
             assert_close(a.detach().numpy(), b, rtol=0, atol=1e-12)
+        layer.return_state = False
+        alone = layer(torch.tensor(x), [torch.tensor(s) for s in states], given)
+        assert_close(alone.detach().numpy(), expected[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+@pytest.mark.parametrize("pattern", PATTERNS[1:])
+@pytest.mark.parametrize("read", [True, False])
+def test_the_gradients_are_those_of_a_loop(kind, pattern, read, monkeypatch):
+    """They are, whether the values of the mask are known or, as on a GPU, not."""
+    if not read:
+        monkeypatch.setattr(valid_steps, "_can_read", lambda mask: False)
+    mask, torch_mask = make_mask(pattern), torch.tensor(make_mask(pattern))
+    x = torch.randn(B, T, N, dtype=torch.float64)
+    x[~torch_mask] = torch.nan
+    for sequences, states in product([False, True], [False, True]):
+        layer = kind(H, return_sequences=sequences, return_state=states, dtype="float64")
+        layer.build((B, T, N))
+        found = differentiate(layer, x, torch_mask)
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "_can_fuse", lambda self, x: False)
+            expected = differentiate(layer, x.nan_to_num(), torch_mask)
+        for a, b in zip(found, expected, strict=True):
+            assert_close(a, b, rtol=0, atol=1e-12)
+        assert not found[-1][~mask].any()
+
+
+def differentiate(layer, x, mask):
+    """Return the outputs and the gradients of the weights and of the input."""
+    leaves = [*layer.parameters(), x.clone().requires_grad_()]
+    found = layer(leaves[-1], mask=mask)
+    outputs = list(found) if isinstance(found, tuple) else [found]
+    total = sum((one * torch.arange(1.0, one.numel() + 1).view(one.shape)).sum() for one in outputs)
+    return [*outputs, *torch.autograd.grad(total, leaves)]
 
 
 @pytest.mark.parametrize(("kind", "arguments"), KINDS)
@@ -131,8 +172,6 @@ def test_old_configs_have_the_defaults_of_their_keras():
     assert GRU.from_config({"units": 2}).reset_after
     oldest = LSTM.from_config({"output_dim": 2, "inner_init": "zeros", "forget_bias_init": "one"})
     assert oldest.recurrent_activation(torch.tensor(1.0)).item() == pytest.approx(0.7)
-    with pytest.raises(TypeError, match="time_major"):
-        LSTM.from_config({"units": 2, "time_major": True})
 
 
 def test_a_stack_is_one_layer_after_the_other():
@@ -153,13 +192,6 @@ def test_a_stack_is_one_layer_after_the_other():
     assert_close(again(x)[0], y)
 
 
-def test_a_stack_of_keras_2_with_its_states_reversed_is_refused():
-    config = RNN([LSTMCell(3), GRUCell(H)]).get_config()["cell"]["config"]
-    assert len(StackedRNNCells.from_config({**config, "reverse_state_order": False}).cells) == 2
-    with pytest.raises(TypeError, match="reverse_state_order"):
-        StackedRNNCells.from_config({**config, "reverse_state_order": True})
-
-
 def test_a_state_dict_fits_the_module_of_torch_and_back():
     layer = LSTM(H, return_sequences=True, bias_initializer="uniform", input_shape=(T, N))
     module, x = nn.LSTM(N, H, batch_first=True), torch.randn(B, T, N)
@@ -169,8 +201,6 @@ def test_a_state_dict_fits_the_module_of_torch_and_back():
     assert not other.bias_hh_l0.any()
     module.load_state_dict(layer.state_dict())
     assert_close(layer(x), module(x)[0])
-    with pytest.raises(RuntimeError, match="weight_ih_l0"):
-        GRU(H, input_shape=(T, N)).load_state_dict(nn.GRU(N, H).state_dict())
 
 
 def test_states_are_kept_detached_and_reset():

@@ -20,13 +20,28 @@ from kerastorch.layers import (
 )
 
 
-def test_volumes_are_repeated_by_any_factor():
+def test_images_and_volumes_are_repeated_by_any_factor():
     """A position times 1 / 41 in float32 would be one before its own."""
     x = torch.arange(60.0).reshape(1, 3, 4, 5, 1)
     for dtype, factor in itertools.product((torch.float32, torch.float64), (2, 3, 8, 41, 47, 64)):
         expected = x.to(dtype).repeat_interleave(factor, 1).repeat_interleave(2, 3)
-        found = UpSampling3D((factor, 1, 2), dtype=str(dtype).partition(".")[2])(x)
-        assert torch.equal(found, expected), factor
+        name = str(dtype).partition(".")[2]
+        assert torch.equal(UpSampling3D((factor, 1, 2), dtype=name)(x), expected), factor
+        images = UpSampling2D((factor, 2), dtype=name)(x[:, :, 0])
+        assert torch.equal(images, expected[:, :, 0]), factor
+
+
+def test_more_places_are_repeated_than_float32_can_count():
+    x = torch.arange(20000.0).reshape(1, 20000, 1, 1)
+    assert torch.equal(UpSampling2D((1000, 1))(x), x.repeat_interleave(1000, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_repeating_once_returns_a_new_tensor(dtype):
+    for rank, layer in ((1, UpSampling1D), (2, UpSampling2D), (3, UpSampling3D)):
+        x = torch.zeros((2, *(3, 4, 5)[:rank], 6), dtype=getattr(torch, dtype))
+        layer(1, dtype=dtype)(x).fill_(1)
+        assert not x.any()
 
 
 def test_sizes_of_0():

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from kerastorch import regularization_loss
-from kerastorch.graph.spec import TensorRef
 from kerastorch.layers import (
     GRU,
     LSTM,
@@ -122,17 +121,6 @@ def test_initial_states_go_half_to_each_layer() -> None:
             layer(x, initial_state=wrong)
 
 
-def test_calls_of_keras_2() -> None:
-    names = ["x", "a", "b"]
-    for cls in (LSTM, Bidirectional, RNN):
-        found = cls.upgrade_call([names], {"initial_state": None, "constants": None})
-        assert found == (["x"], {"initial_state": ["a", "b"]})
-        one = TensorRef("x", 0, 0)
-        assert cls.upgrade_call([one], {"mask": one}) == ([one], {"mask": one})
-        with pytest.raises(ValueError, match="constants"):
-            cls.upgrade_call([names], {"constants": ["b"]})
-
-
 def test_the_dialect_of_keras_2_negates_the_direction() -> None:
     config = Bidirectional(LSTM(3)).get_config()
     del config["backward_layer"]
@@ -145,8 +133,6 @@ def test_the_dialect_of_keras_2_negates_the_direction() -> None:
     assert again.keras_2 and again.forward_layer.go_backwards
     with pytest.raises(TypeError, match="go_backwards"):
         Bidirectional.from_config(config)
-    with pytest.raises(TypeError, match="num_constants"):
-        Bidirectional.from_config({**config, "num_constants": 1})
 
 
 def test_states_of_stateful_layers() -> None:

@@ -182,6 +182,63 @@ def test_masks_of_several_inputs():
             model([x, x], mask=wrong)
 
 
+def attended(*args, name="MultiHeadAttention", **kwargs):
+    """Return a model that calls attention on rows with a mask, or without, and on masks."""
+    sizes = {"MultiHeadAttention": {"num_heads": 2, "key_dim": 3}}
+    sizes["GroupQueryAttention"] = {"head_dim": 3, "num_query_heads": 2, "num_key_value_heads": 1}
+    return functional(
+        ids(),
+        ids("m"),
+        layer("InputLayer", "a", [], batch_shape=[None, 5, 3], dtype="float32"),
+        embedding(nodes=called(False, "x")),
+        layer(name, "attention", [node(*args, **kwargs)], **sizes[name]),
+        inputs=[["x", 0, 0], ["m", 0, 0], ["a", 0, 0]],
+        outputs=[["attention", 0, 0], ["embedding", 0, 0]],
+    )
+
+
+@pytest.mark.parametrize("where", ["by position", "by name", "with all arguments"])
+@pytest.mark.parametrize("source", ["embedding", "a"])
+def test_heads_take_the_mask_of_the_query_from_the_query(where, source):
+    """Keras 3 overwrites the argument `query_mask` of a MultiHeadAttention, but uses others."""
+    x, m, a = (tensor(name) for name in (source, "m", "a"))
+    calls = {"by position": ((x, a, a, m), {}), "by name": ((x, a), {"query_mask": m})}
+    calls["with all arguments"] = ((x, a, a, m, m, m), {})
+    args, kwargs = calls[where]
+    model, rows, other = built(attended(*args, **kwargs)), torch.randn(4, 5, 3), OTHERS != 0
+    query = model.embedding(IDS) if source == "embedding" else rows
+    own = {"query_mask": MASK} if source == "embedding" else {}
+    if where == "with all arguments":
+        own |= {"value_mask": other, "key_mask": other}
+    found, _ = model([IDS, OTHERS, rows])
+    assert_close(found, model.attention(query, rows, **own))
+    assert not torch.allclose(found, model.attention(query, rows, **{**own, "query_mask": other}))
+    assert model.input_shapes["attention"] == [(None, 5, 3)] * (2 if where == "by name" else 3)
+
+
+def test_grouped_queries_take_a_mask_by_position():
+    x, m, a = (tensor(name) for name in ("embedding", "m", "a"))
+    model = built(attended(x, a, a, m, name="GroupQueryAttention"))
+    rows = torch.randn(4, 5, 3)
+    expected = model.attention(model.embedding(IDS), rows, query_mask=OTHERS != 0)
+    assert_close(model([IDS, OTHERS, rows])[0], expected)
+
+
+@pytest.mark.parametrize("kind", ["AdditiveAttention", "LSTM"])
+def test_a_mask_by_position_is_not_that_of_the_output(kind):
+    """As in Keras 3, where the mask of the first input goes on."""
+    rows, m = tensor("embedding"), tensor("m")
+    is_lstm = kind == "LSTM"
+    call = node(rows, None, m) if is_lstm else node([rows, rows], [m, m])
+    last = recurrent("LSTM", "r", [call]) if is_lstm else layer(kind, "r", [call])
+    ends = {"inputs": [["x", 0, 0], ["m", 0, 0]], "outputs": ["r", 0, 0]}
+    model = built(functional(ids(), ids("m"), embedding(nodes=called(False, "x")), last, **ends))
+    h, other = model.embedding(IDS), OTHERS != 0
+    expected = model.r(h, mask=other) if is_lstm else model.r([h, h], mask=[other, other])
+    assert_close(model([IDS, OTHERS]), expected)
+    assert torch.equal(model.compute_mask([IDS, OTHERS]), MASK)
+
+
 def test_a_shared_layer_takes_the_mask_of_each_call():
     config = functional(
         ids("x"),
@@ -263,3 +320,18 @@ def test_states_are_kept_between_calls_until_they_are_reset(kind):
     # The output is 0 before the first step of a call, even if there is a state
     known = (OTHERS != 0).cummax(1).values
     assert_close(second[known], h[:, 5:][known])
+
+
+def test_a_recorded_mode_does_not_turn_dropout_off():
+    """Keras writes the mode in which a layer was called, and calls it in that of the model."""
+    config = functional(
+        ids(),
+        embedding(nodes=called(False, "x"), mask_zero=False),
+        recurrent("LSTM", "lstm", [node(tensor("embedding"), training=False)], dropout=0.5),
+        inputs=["x", 0, 0],
+        outputs=["lstm", 0, 0],
+    )
+    model = built(config)
+    assert_close(model(IDS), model.lstm(model.embedding(IDS)))
+    model.train()
+    assert not torch.allclose(model(IDS), model(IDS))

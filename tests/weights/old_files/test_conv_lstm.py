@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import kerastorch as keras
-from kerastorch.saving import FileError
 from tests.weights.weight_files import array, old_file
 
 # All sizes are equal, so that a kernel in the wrong order has the right shape.
@@ -47,6 +46,10 @@ def test_conv_lstm_of_keras_1(tmp_path, arrays, ordering):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_conv_lstm_of_theano_is_refused(tmp_path, arrays):
-    with pytest.raises(FileError, match="Keras on Theano may have flipped"):
-        load(tmp_path, arrays, "th", "theano")
+def test_conv_lstm_of_theano_is_turned_around(tmp_path, arrays):
+    """Theano's convolution turns a kernel around, as Keras 2 did when it loaded such a file."""
+    layer = load(tmp_path, arrays, "th", "theano")
+    for found, kind in zip(layer.get_weights(), SHAPES, strict=True):
+        expected = np.concatenate([arrays[f"r_{kind}_{gate}"] for gate in "ifco"], -1)
+        turned = expected[::-1, ::-1] if expected.ndim == 4 else expected
+        np.testing.assert_array_equal(found, turned)
