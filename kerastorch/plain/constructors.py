@@ -29,7 +29,7 @@ def list_arguments(module: nn.Module) -> dict[str, Any]:
             value = value is not None
         value = tuple(value) if isinstance(value, list) else value
         if is_torch and (name != "normalized_shape" or len(value) == 1):
-            value = _shorten(value)
+            value = shorten(value)
         found[name] = value
     return found
 
@@ -67,7 +67,7 @@ def _list_parameters(kind: type) -> Iterator[tuple[str, inspect.Parameter]]:
             yield name, parameter
 
 
-def _shorten(value: Any) -> Any:
+def shorten(value: Any) -> Any:
     """Return one number for a tuple of equal ones, as torch's constructors take it."""
     if isinstance(value, tuple) and len({*value}) == 1:
         return value[0]

@@ -33,6 +33,9 @@ from .names import clean_text, make_identifier
 from .registry import LOWERINGS, MASKED_LOWERINGS, OPERATION_LOWERINGS, REASONS
 from .unused_masks import drop_unused_masks
 
+# Settings of old versions of Keras that say what the output of a masked step is.
+_OF_MASKED_STEPS = ("repeats_state", "repeats_output")
+
 # What torch's users call the modules of layers to which Keras gave their names.
 _USUAL_NAMES = (
     (r"(conv|separable_conv|depthwise_conv)[123]d(_transpose)?", "conv"),
@@ -230,9 +233,9 @@ class _ModelLowering:
                     raise Refusal("two models share it")
                 masked, mask = add_call_masks(call, layer, kwargs, values)
                 is_layer = masked and not isinstance(layer, Model)
-                own = find_output_mask(builder, layer, args, kwargs, mask) if is_layer else None
+                made = find_output_mask(builder, layer, args, kwargs, mask) if is_layer else None
                 found = self.lower_call(builder, layer, args, kwargs, where)
-                found = found if isinstance(layer, Model) else _set_masks(found, own)
+                found = found if isinstance(layer, Model) else _set_masks(found, made)
             except Refusal as refusal:
                 kind = clean_text(type(layer).__name__)
                 self.refusals.append(f"{'/'.join(where)!r} ({kind}): {refusal}.")
@@ -305,6 +308,7 @@ class _ModelLowering:
             return operation.function(builder, *args, **{**layer.arguments, **kwargs})
         kwargs = {name: value for name, value in kwargs.items() if value is not None}
         is_masked = any(isinstance(x, Value) for x in iterate_values(kwargs.get("mask")))
+        _refuse_old_settings(builder, layer, is_masked=is_masked)
         lowering = LOWERINGS.get(type(layer))
         if lowering is None:
             builder.refuse(REASONS.get(type(layer), "its class is not one of kerastorch.layers"))
@@ -483,3 +487,11 @@ def _store(call: ModuleCall, found: Any, values: list[Any]) -> None:
             values[slot] = found
         else:
             values[slot] = found[index]
+
+
+def _refuse_old_settings(builder: GraphBuilder, layer: Any, *, is_masked: bool) -> None:
+    """Refuse settings that only old versions of Keras have, in a layer and the layers inside."""
+    for module in layer.modules():
+        for name in getattr(module, "old_settings", ()):
+            if getattr(module, name) and (is_masked or name not in _OF_MASKED_STEPS):
+                builder.refuse(f"it has the setting {name} of an old version of Keras")

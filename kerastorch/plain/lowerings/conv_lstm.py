@@ -13,7 +13,7 @@ from ..graph import GraphBuilder, Value
 from ..masking import cast_mask
 from ..printed import recurrent as printed_recurrent
 from ..registry import lowers
-from ..source import shorten
+from ..constructors import shorten
 from .convolution import set_tensors
 from .recurrent import get_activation, get_rate, name_states
 

@@ -75,7 +75,7 @@ def lower_dot(build: GraphBuilder, layer: Dot, inputs: list[Value]) -> Value:
     """The dot products along one axis of each input."""
     axes = layer._find_axes([x.shape for x in inputs])
     if layer.normalize:
-        options = {"eps": config.epsilon()}
+        options = {"eps": 1e-6 if layer.keras_2 else config.epsilon()}
         inputs = [
             build.function(F.normalize, x, dim=axis, **options)
             for x, axis in zip(inputs, axes, strict=True)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ... import activations
-from ...layers.recurrent.gru import GRU, GRUCell, GRUUnit, to_torch_gates
+from ...layers.recurrent.gru import GRU, GRUCell, GRUUnit
 from ...layers.recurrent.lstm import LSTM, LSTMCell, LSTMUnit
 from ...layers.recurrent.rnn import RNN, StackedRNNCells
 from ...layers.recurrent.simple_rnn import SimpleRNN, SimpleRNNCell
@@ -197,11 +197,10 @@ def get_torch_weights(unit: Any) -> tuple[Any, Any, Any, Any]:
     """Return the four weights of torch's module."""
     like = unit._tensor(unit.weight_specs[0].parameter)
     kernel, recurrent, bias = (None if w is None else w.detach() for w in unit._weights(like))
-    if isinstance(unit, GRUUnit):
-        biases = (None, None) if bias is None else (bias[0], bias[1])
-        found = (kernel, recurrent, *biases)
-        return tuple(None if w is None else to_torch_gates(w) for w in found)  # type: ignore[return-value]
-    return kernel, recurrent, bias, None if bias is None else torch.zeros_like(bias)
+    second = None if bias is None else torch.zeros_like(bias)
+    if isinstance(unit, GRUUnit) and bias is not None:
+        second = unit._get_second_bias(like).detach()
+    return kernel, recurrent, bias, second
 
 
 def make_loop(build: GraphBuilder, unit: Any) -> nn.Module:
@@ -221,11 +220,9 @@ def make_loop(build: GraphBuilder, unit: Any) -> nn.Module:
     with torch.device("meta"):
         module: Any = kind(kernel.shape[1], unit.units, bias=bias is not None, **options)
     frozen = not unit.trainable
-    first = bias
     if kind is printed.GRULoop and bias is not None:
-        first, second = bias
-        set_tensors(module.recurrent, frozen, bias=second)
-    set_tensors(module.input, frozen, weight=kernel, bias=first)
+        set_tensors(module.recurrent, frozen, bias=unit._get_second_bias(like))
+    set_tensors(module.input, frozen, weight=kernel, bias=bias)
     set_tensors(module.recurrent, frozen, weight=recurrent)
     return module  # type: ignore[no-any-return]
 

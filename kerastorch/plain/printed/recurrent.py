@@ -168,9 +168,9 @@ class GRULoop(Recurrent):
 
     def compute_step(self, x, states, drop):
         (h,) = states
-        z, r, n = x.chunk(3, 1)
-        own_z, own_r, own_n = self.multiply(self.recurrent, h, drop).chunk(3, 1)
-        z, r = self.gate_activation(z + own_z), self.gate_activation(r + own_r)
+        r, z, n = x.chunk(3, 1)
+        own_r, own_z, own_n = self.multiply(self.recurrent, h, drop).chunk(3, 1)
+        r, z = self.gate_activation(r + own_r), self.gate_activation(z + own_z)
         n = self.activation(n + r * own_n)
         return (z * h + (1 - z) * n,)
 
@@ -182,11 +182,11 @@ class ResetBeforeGRU(Recurrent):
 
     def compute_step(self, x, states, drop):
         (h,) = states
-        z, r, n = x.chunk(3, 1)
+        r, z, n = x.chunk(3, 1)
         kept = [h] * 3 if drop is None else [h * one for one in drop]
-        w_z, w_r, w_n = self.recurrent.weight.chunk(3)
-        z = self.gate_activation(z + F.linear(kept[0], w_z))
-        r = self.gate_activation(r + F.linear(kept[1], w_r))
+        w_r, w_z, w_n = self.recurrent.weight.chunk(3)
+        r = self.gate_activation(r + F.linear(kept[0], w_r))
+        z = self.gate_activation(z + F.linear(kept[1], w_z))
         n = self.activation(n + F.linear(r * kept[2], w_n))
         return (z * h + (1 - z) * n,)
 
