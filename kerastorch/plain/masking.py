@@ -24,7 +24,7 @@ from ..layers.recurrent.layer import RecurrentLayer
 from ..layers.wrappers.bidirectional import Bidirectional
 from ..layers.wrappers.spectral_normalization import SpectralNormalization
 from ..layers.wrappers.time_distributed import TimeDistributed
-from ..models.calls import ModuleCall
+from ..models.calls import ModuleCall, has_mask
 from ..models.masks import add_masks, creates_mask, get_first_argument
 from .graph import GraphBuilder, Value
 
@@ -42,7 +42,7 @@ def add_call_masks(
     """
     found = {slot: getattr(values[slot], "mask", None) for slot in call.reads}
     masks = {slot: mask for slot, mask in found.items() if mask is not None}
-    if not (call.has_mask or masks or creates_mask(layer)):
+    if not (has_mask(call) or masks or creates_mask(layer)):
         return False, None
     templates = call.args, call.kwargs
     return True, add_masks(layer, templates, kwargs, masks, keras_2=call.keras_2)

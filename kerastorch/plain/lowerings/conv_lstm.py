@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from ...layers.recurrent.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
+from ..constructors import shorten
 from ..graph import GraphBuilder, Value
 from ..masking import cast_mask
 from ..printed import recurrent as printed_recurrent
 from ..registry import lowers
-from ..constructors import shorten
 from .convolution import set_tensors
 from .recurrent import get_activation, get_rate, name_states
 
