@@ -14,7 +14,7 @@ from typing import Any
 from .._core import arguments as arguments_module
 from .._core.version import VERSION
 from ..plain.api import LAYOUTS
-from ..plain.proof import ProofError
+from ..plain.proof.comparison import ProofError
 from .convert import FORMATS, Conversion, convert
 from .inspect_file import FileSummary, inspect
 from .streams import flush_errors, is_terminal, print_error, print_output, reserve_descriptors

@@ -15,8 +15,8 @@ from torch import Tensor
 from .._comparison.result import Comparison
 from .._comparison.side_by_side import compare
 from ..plain.api import Source, to_source
-from ..plain.isolation import run_alone
-from ..plain.proof import TOLERANCE, ProofError
+from ..plain.proof.comparison import TOLERANCE, ProofError
+from ..plain.proof.isolation import run_alone
 from ..saving.model_loading import load_model
 from .convert import find_recording, get_writer
 

@@ -14,13 +14,14 @@ from .._core.errors import argument_error
 from ..models.base import Model
 from . import lowerings as lowerings
 from .blocks.arrange import arrange
-from .file_text import print_file
-from .fold import fold_for_inference
-from .lowering import find_dtype, lower_model
-from .merge_padding import merge_padding
-from .names import make_class_name
-from .proof import Proof, prove
-from .written_module import make_module
+from .lowered import find_dtype
+from .lowering import lower_model
+from .passes.fold import fold_for_inference
+from .passes.merge_padding import merge_padding
+from .proof.comparison import Proof, prove
+from .proof.written_module import make_module
+from .text.file_text import print_file
+from .text.names import make_class_name
 
 LAYOUTS = ("channels_last", "channels_first")
 

@@ -13,8 +13,8 @@ import torch
 from torch import fx, nn
 
 from .._core.layout import CHANNELS_FIRST, CHANNELS_LAST
-from .names import make_identifier
 from .printed.functions import split_steps
+from .text.names import make_identifier
 
 Sizes = tuple[int | None, ...]
 

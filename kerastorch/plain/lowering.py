@@ -3,103 +3,40 @@
 from __future__ import annotations
 
 import inspect
-import operator
-import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import fx, nn
 
 from .._core.errors import argument_error
-from .._core.registry import to_snake_case
-from ..dtype_policies import to_torch_dtype
 from ..graph.shapes import ERRORS, UNKNOWN, Shape, iterate_shapes
 from ..graph.slots import fill_slots
 from ..graph.structure import flatten, map_structure
 from ..layers.base.layer import Layer
-from ..layers.core.input import InputLayer
 from ..models.base import Model
 from ..models.calls import ModuleCall
 from ..models.shape_inference import infer_output_shape
 from ..operations.operation import Operation
 from .graph import GraphBuilder, Origin, Refusal, Value, iterate_values
 from .integers import convert_integers
-from .masking import add_call_masks, add_input_masks, find_output_mask, list_returned_masks
-from .names import clean_text, make_identifier
+from .lowered import Lowered, Port, describe_input, find_dtype
+from .masking import (
+    add_call_masks,
+    add_input_masks,
+    find_output_mask,
+    list_returned_masks,
+    set_masks,
+)
+from .naming import find_usual_name, name_modules, pair_names
+from .passes.unused_masks import drop_unused_masks
 from .registry import LOWERINGS, MASKED_LOWERINGS, OPERATION_LOWERINGS, REASONS
-from .unused_masks import drop_unused_masks
+from .text.names import clean_text, make_identifier
 
 # Settings of old versions of Keras that say what the output of a masked step is.
 _OF_MASKED_STEPS = ("repeats_state", "repeats_output")
-
-# What torch's users call the modules of layers to which Keras gave their names.
-_USUAL_NAMES = (
-    (r"(conv|separable_conv|depthwise_conv)[123]d(_transpose)?", "conv"),
-    (r"batch_normalization(_v[12])?", "bn"),
-    (r"(layer|group|unit|rms)_normalization", "norm"),
-    (r"dense", "linear"),
-    (r"(spatial_|alpha_|gaussian_)?dropout([123]d)?", "dropout"),
-    (r"(cu_dnn|cudnn)?(lstm|gru)", r"\2"),
-    (r"bidirectional", "birnn"),
-    (r"multi_head_attention", "attention"),
-    (r"simple_rnn", "rnn"),
-    (r"p_re_lu", "prelu"),
-)
-
-
-class Port(NamedTuple):
-    """An input or output of the written model.
-
-    Attributes:
-        name: The argument of `forward`; "" for an output.
-        shape: The shape in Keras, batch included; None for any size.
-        dtype: The torch dtype.
-        moved: Whether it is passed with the channels as axis 1, where Keras has them last.
-        limit: For integers, or floating-point numbers that are used as such: they are below it.
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: torch.dtype
-    moved: bool
-    limit: int | None = None
-
-    @property
-    def written_shape(self) -> tuple[int | None, ...]:
-        """The shape as it is passed."""
-        if not self.moved:
-            return self.shape
-        batch, *rest = self.shape
-        return (batch, rest[-1], *rest[:-1])
-
-
-@dataclass
-class Lowered:
-    """A model in plain PyTorch.
-
-    Attributes:
-        module: The module that the written class computes, with the weights.
-        inputs: The inputs, in the order of the arguments.
-        outputs: The outputs, in the order of the returned structure.
-        structure: The structure in which the Keras model takes its inputs.
-        class_names: The name of the Keras model that each class is.
-        names: The attribute of each layer -> the layer's path in Keras, where they differ.
-    """
-
-    module: fx.GraphModule
-    inputs: list[Port]
-    outputs: list[Port]
-    structure: Any
-    class_names: dict[fx.GraphModule, str]
-    names: dict[str, str]
-
-    def pack_inputs(self, inputs: list[Any]) -> Any:
-        """Return inputs in the structure in which the Keras model takes them."""
-        return fill_slots(self.structure, inputs)
 
 
 def lower_model(
@@ -131,7 +68,7 @@ def lower_model(
     drop_unused_masks(own.module, lowering.output_counts)
     limits: list[Any] = [getattr(one, "input_dim", None) for one in model.modules()]
     limit = min((n for n in limits if isinstance(n, int)), default=2)
-    inputs = [_describe_input(own.module, x, limit, dtype) for x in own.inputs]
+    inputs = [describe_input(own.module, x, limit, dtype) for x in own.inputs]
     outputs = [
         Port("", x.shape, x.dtype, x.moved)
         for x in iterate_values(own.outputs)
@@ -141,43 +78,6 @@ def lower_model(
     classes[own.module] = model.name
     structure = model._plan.inputs
     return Lowered(own.module, inputs, outputs, structure, classes, own.names)
-
-
-def _describe_input(module: fx.GraphModule, x: Value, limit: int, dtype: torch.dtype) -> Port:
-    """Return an input; floating-point numbers may be used as integers only, as ids are."""
-    own = dtype if x.dtype.is_floating_point else x.dtype
-    is_integer = not x.dtype.is_floating_point or _is_index(module, x.node)
-    return Port(x.node.name, x.shape, own, x.moved, limit if is_integer else None)
-
-
-def _is_index(module: fx.GraphModule, node: fx.Node) -> bool:
-    """Return whether a value is only converted to integers, and compared."""
-    uses = set()
-    for user in node.users:
-        inner = module.get_submodule(str(user.target)) if user.op == "call_module" else None
-        if isinstance(inner, fx.GraphModule):
-            given = [one for one in inner.graph.nodes if one.op == "placeholder"]
-            uses.add(_is_index(inner, given[user.args.index(node)]))
-        elif user.target is not operator.ne:
-            uses.add(user.target in ("long", "int"))
-    return uses == {True}
-
-
-def find_dtype(model: Model) -> torch.dtype:
-    """Return the floating-point dtype of a model; refuse several, and layers that are not built."""
-    found: dict[str, str] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, Layer) and not isinstance(module, InputLayer):
-            module._require_built("to_source")
-            policy = module.dtype_policy
-            for dtype in (policy.compute_dtype, policy.variable_dtype):
-                if "float" in dtype:
-                    found.setdefault(dtype, name)
-    if len(found) > 1:
-        rule = "of one floating-point dtype"
-        remedy = "Convert the model first, for example by `model.float()`."
-        raise ValueError(argument_error("to_source", "model", rule, found, remedy))
-    return to_torch_dtype(next(iter(found), "float32"))
 
 
 @dataclass
@@ -223,7 +123,7 @@ class _ModelLowering:
             args, kwargs = fill_slots((call.args, call.kwargs), values)
             given_kwargs = dict(kwargs)
             own = own_names[call.attribute]
-            origin = Origin(own, _find_usual_name(layer, own) is None)
+            origin = Origin(own, find_usual_name(layer, own) is None)
             builder.start_call(layer, names[call.attribute], origin)
             builder.lower_inner = partial(self.lower_inner, builder, where)
             try:
@@ -235,7 +135,7 @@ class _ModelLowering:
                 is_layer = masked and not isinstance(layer, Model)
                 made = find_output_mask(builder, layer, args, kwargs, mask) if is_layer else None
                 found = self.lower_call(builder, layer, args, kwargs, where)
-                found = found if isinstance(layer, Model) else _set_masks(found, made)
+                found = found if isinstance(layer, Model) else set_masks(found, made)
             except Refusal as refusal:
                 kind = clean_text(type(layer).__name__)
                 self.refusals.append(f"{'/'.join(where)!r} ({kind}): {refusal}.")
@@ -252,7 +152,7 @@ class _ModelLowering:
         if masks:
             returned = (*(x.node for x in listed), *masks)
         module = builder.finish(returned)
-        keras = {own: "/".join((*path, name)) for name, own in _pair_names(model, names)}
+        keras = {own: "/".join((*path, name)) for name, own in pair_names(model, names)}
         return _Class(module, inputs, outputs, keras)
 
     def list_inputs(
@@ -392,53 +292,6 @@ class _ModelLowering:
         return found[0] if isinstance(known.outputs, Value) else found
 
 
-def name_modules(model: Model) -> dict[str, str]:
-    """Return the attribute of the written class for each attribute of a model.
-
-    Names that an author chose stay; those that Keras made, such as "conv2d_17", are numbered from
-    1 with torch's usual words: "conv1".
-    """
-    taken: set[str] = set()
-    found: dict[str, str] = {}
-    automatic: list[tuple[str, str]] = []
-    for name, attribute in model._attributes.items():
-        layer = model._modules.get(attribute)
-        usual = _find_usual_name(layer, name)
-        if usual is None:
-            found[attribute] = make_identifier(name, taken)
-            taken.add(found[attribute])
-        else:
-            automatic.append((attribute, usual))
-    totals = Counter(usual for _, usual in automatic)
-    counts: Counter[str] = Counter()
-    for attribute, usual in automatic:
-        counts[usual] += 1
-        number = str(counts[usual]) if totals[usual] > 1 else ""
-        found[attribute] = make_identifier(f"{usual}{number}", taken)
-        taken.add(found[attribute])
-    return found
-
-
-def _find_usual_name(layer: Any, name: str) -> str | None:
-    """Return torch's usual word for a layer to which Keras gave its name, None for other names."""
-    kinds = {"sequential", "model", "functional"} if isinstance(layer, Model) else set()
-    if isinstance(layer, (Layer, Operation)):
-        kind = layer.key if isinstance(layer, Operation) else type(layer).__name__
-        kinds = {to_snake_case(kind)}
-    base = re.sub(r"_\d+$", "", name)
-    if base not in kinds:
-        return None
-    for pattern, usual in _USUAL_NAMES:
-        if re.fullmatch(pattern, base):
-            return re.sub(pattern, usual, base)
-    return base
-
-
-def _pair_names(model: Model, names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the Keras name and the written attribute of each layer."""
-    return [(name, names[own]) for name, own in model._attributes.items() if own in names]
-
-
 def _find_first_shape(model: Model) -> tuple[int | None, ...] | None:
     """Return the input shape that a file without an InputLayer says for the first layer."""
     first = next(iter(model.spec.layers), None)
@@ -454,14 +307,6 @@ def _select_layout(builder: GraphBuilder, layout: str, layer: Any) -> Any:
     if layout == "channels_second" and layer.data_format == "channels_last":
         return builder.as_channels_second
     return builder.as_in_keras
-
-
-def _set_masks(found: Any, mask: Any) -> Any:
-    """Return the Values of a call's outputs with their masks."""
-    if isinstance(found, Value):
-        return replace(found, mask=mask[0] if isinstance(mask, list) else mask)
-    masks = mask if isinstance(mask, list) else [mask, *[None] * (len(found) - 1)]
-    return [replace(x, mask=own) for x, own in zip(found, masks, strict=True)]
 
 
 def _set_shapes(layer: Any, args: Any, kwargs: Any, found: Any) -> Any:

@@ -234,3 +234,11 @@ def _pass_as_inner(build: GraphBuilder, layer: Any, x: Any, mask: Any, options: 
 
 def _first(mask: Any) -> Any:
     return mask[0] if isinstance(mask, (list, tuple)) else mask
+
+
+def set_masks(found: Any, mask: Any) -> Any:
+    """Return the Values of a call's outputs with their masks."""
+    if isinstance(found, Value):
+        return replace(found, mask=mask[0] if isinstance(mask, list) else mask)
+    masks = mask if isinstance(mask, list) else [mask, *[None] * (len(found) - 1)]
+    return [replace(x, mask=own) for x, own in zip(found, masks, strict=True)]

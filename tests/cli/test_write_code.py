@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from kerastorch._cli import write_code as write_code_module
-from kerastorch.plain.isolation import run_alone
+from kerastorch.plain.proof.isolation import run_alone
 from kerastorch.saving.model_loading import load_model
 from tests.architecture.documents import README, read_blocks
 from tests.cli.command import DIGITS, REFERENCE, start

@@ -12,9 +12,9 @@ from kerastorch.layers.attention.projections import HeadProjections
 from kerastorch.models.base import Model
 from kerastorch.models.build import build_model
 from kerastorch.plain.api import to_source, to_torch
-from kerastorch.plain.proof import measure
-from kerastorch.plain.reference import compute_in_double, make_reference
-from kerastorch.plain.written_module import make_module
+from kerastorch.plain.proof.comparison import measure
+from kerastorch.plain.proof.reference import compute_in_double, make_reference
+from kerastorch.plain.proof.written_module import make_module
 from kerastorch.saving.configs.parse import parse_model_config
 from kerastorch.saving.weights.module_weights import list_unbuilt_layers
 from tests.layers.case import LayerCase

@@ -15,7 +15,7 @@ from torch import fx, nn
 import kerastorch
 from kerastorch.plain import lowering as lowering_module
 from kerastorch.plain import to_source, to_torch
-from kerastorch.plain.proof import ProofError, measure
+from kerastorch.plain.proof.comparison import ProofError, measure
 from tests.models.configs import functional, input_layer, layer, sequential
 from tests.plain.configs import images, nested, one
 from tests.plain.models import assert_plain, build

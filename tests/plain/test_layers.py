@@ -9,7 +9,7 @@ from torch import Tensor
 from kerastorch.models.base import Model
 from kerastorch.plain.api import to_source, to_torch
 from kerastorch.plain.printed.modules import OnlyInEvaluation
-from kerastorch.plain.reference import make_reference
+from kerastorch.plain.proof.reference import make_reference
 from kerastorch.plain.registry import LOWERINGS
 from tests.layers.case import LayerCase, each_case, thorough_cases
 from tests.models.configs import functional, input_layer, layer, node, tensor

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from kerastorch.plain.api import to_source
-from kerastorch.plain.names import clean_text, format_literal, make_class_name, make_identifier
+from kerastorch.plain.text.names import clean_text, format_literal, make_class_name, make_identifier
 from tests.models.configs import functional, input_layer, layer, node, tensor
 from tests.plain.models import build
 

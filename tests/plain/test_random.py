@@ -10,7 +10,7 @@ import torch
 
 from kerastorch.layers.base.layer import Layer
 from kerastorch.plain import to_source, to_torch
-from kerastorch.plain.proof import measure_structures
+from kerastorch.plain.proof.comparison import measure_structures
 from tests.models.random_graphs import IMAGE, random_functional, random_sequential
 from tests.plain.models import build
 

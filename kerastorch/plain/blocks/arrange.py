@@ -10,9 +10,9 @@ from typing import Any
 from torch import fx, nn
 from torch.nn import functional as F
 
-from ..lowering import Lowered
-from ..names import make_class_name, make_identifier
-from ..source import list_classes
+from ..lowered import Lowered
+from ..text.names import make_class_name, make_identifier
+from ..text.source import list_classes
 from .families import BlockCall, Family
 from .order import find_chain, is_read_outside, list_nodes, list_operations
 from .roles import Region, is_member, name_members, name_role, write_doc

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
-from ..constructors import list_arguments
-from ..names import format_literal
+from ..text.constructors import list_arguments
+from ..text.names import format_literal
 
 _MOST_PARAMETERS = 5
 _MOST_SIZES = 10  # different columns of sizes that are compared

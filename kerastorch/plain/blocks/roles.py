@@ -14,7 +14,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from ..graph import Origin
-from ..names import clean_text, make_identifier
+from ..text.names import clean_text, make_identifier
 
 _DOC_WIDTH = 90
 _LONGEST_LABEL = 70  # characters for the layers of one block

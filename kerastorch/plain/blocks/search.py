@@ -10,7 +10,7 @@ from typing import Any
 from torch import fx, nn
 from torch.nn import functional as F
 
-from ..source import STARTING_FUNCTIONS, STARTS
+from ..text.syntax import STARTING_FUNCTIONS, STARTS
 from .families import Leaf, Unified, describe, unify
 from .order import Item, is_read_outside, iterate_chains, list_nodes
 from .roles import Region, find_common_words, get_words

@@ -1,17 +1,13 @@
 """What each layer is in plain PyTorch: a file a family of layers."""
 
 from . import activation as activation
-from . import attention as attention
-from . import conv_lstm as conv_lstm
 from . import convolution as convolution
 from . import core as core
-from . import embedding as embedding
 from . import images as images
 from . import masked as masked
 from . import merging as merging
 from . import normalization as normalization
 from . import operations as operations
-from . import recurrent as recurrent
 from . import regularization as regularization
 from . import reshaping as reshaping
-from . import wrappers as wrappers
+from . import sequences as sequences

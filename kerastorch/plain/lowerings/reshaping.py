@@ -24,7 +24,7 @@ from ...layers.reshaping.upsampling import (
     _repeating_modes,
 )
 from ..graph import GraphBuilder, Value, count_elements
-from ..merge_padding import OF_NONNEGATIVE
+from ..passes.merge_padding import OF_NONNEGATIVE
 from ..registry import lowers
 from .axes import slice_last
 from .images.resizing import resample

@@ -8,12 +8,13 @@ from pathlib import PurePath
 import torch
 from torch import nn
 
-from .._core.version import VERSION
-from ..models.base import Model
+from ..._core.version import VERSION
+from ...models.base import Model
+from ..lowered import Lowered, find_dtype
 from .left_out import describe_left_out
-from .lowering import Lowered, find_dtype
 from .names import clean_text
-from .source import WIDTH, Printer
+from .source import Printer
+from .syntax import WIDTH
 
 _INDENT = "    "
 

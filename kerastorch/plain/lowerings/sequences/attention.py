@@ -11,15 +11,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...layers.attention.attention import AdditiveAttention, Attention
-from ...layers.attention.grouped_query_attention import GroupedQueryAttention
-from ...layers.attention.heads import HeadAttention
-from ...layers.attention.multi_head_attention import MultiHeadAttention
-from ..graph import GraphBuilder, Value
-from ..masking import cast_mask, combine_masks
-from ..printed import attention as printed_attention
-from ..registry import lowers
-from .convolution import set_tensors
+from ....layers.attention.attention import AdditiveAttention, Attention
+from ....layers.attention.grouped_query_attention import GroupedQueryAttention
+from ....layers.attention.heads import HeadAttention
+from ....layers.attention.multi_head_attention import MultiHeadAttention
+from ...graph import GraphBuilder, Value
+from ...masking import cast_mask, combine_masks
+from ...printed import attention as printed_attention
+from ...registry import lowers
+from ..convolution import set_tensors
 
 printed: Any = printed_attention
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from .. import config
-from ..layers.base.kernel import KernelLayer
-from ..models.base import Model
+from ... import config
+from ...layers.base.kernel import KernelLayer
+from ...models.base import Model
 
 
 @torch.no_grad()

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..layers.base.layer import Layer
-from ..models.base import Model
+from ...layers.base.layer import Layer
+from ...models.base import Model
 from .names import clean_text, format_literal
 
 _MOST_LAYERS = 4  # that are listed by name

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...layers.core.embedding import Embedding
-from ...layers.core.masking import Masking
-from ...layers.core.reversible_embedding import ReversibleEmbedding
-from ..graph import GraphBuilder, Value
-from ..masking import find_steps
-from ..registry import lowers
-from .convolution import set_tensors
+from ....layers.core.embedding import Embedding
+from ....layers.core.masking import Masking
+from ....layers.core.reversible_embedding import ReversibleEmbedding
+from ...graph import GraphBuilder, Value
+from ...masking import find_steps
+from ...registry import lowers
+from ..convolution import set_tensors
 
 
 @lowers(Embedding)

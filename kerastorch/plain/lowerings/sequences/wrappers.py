@@ -8,23 +8,23 @@ from typing import Any
 
 import torch
 
-from ... import activations
-from ...activations.functions import ELEMENTWISE
-from ...layers.activation.activation import ELU, Activation, LeakyReLU, ReLU
-from ...layers.core.dense import Dense
-from ...layers.core.embedding import Embedding
-from ...layers.core.identity import Identity
-from ...layers.normalization.batch_norm import BatchNormalization
-from ...layers.recurrent.gru import GRU
-from ...layers.recurrent.lstm import LSTM
-from ...layers.recurrent.simple_rnn import SimpleRNN
-from ...layers.regularization.dropout import Dropout
-from ...layers.wrappers.bidirectional import Bidirectional
-from ...layers.wrappers.time_distributed import TimeDistributed
-from ..graph import GraphBuilder, Value
-from ..masking import cast_mask
-from ..printed import modules as printed
-from ..registry import lowers
+from .... import activations
+from ....activations.functions import ELEMENTWISE
+from ....layers.activation.activation import ELU, Activation, LeakyReLU, ReLU
+from ....layers.core.dense import Dense
+from ....layers.core.embedding import Embedding
+from ....layers.core.identity import Identity
+from ....layers.normalization.batch_norm import BatchNormalization
+from ....layers.recurrent.gru import GRU
+from ....layers.recurrent.lstm import LSTM
+from ....layers.recurrent.simple_rnn import SimpleRNN
+from ....layers.regularization.dropout import Dropout
+from ....layers.wrappers.bidirectional import Bidirectional
+from ....layers.wrappers.time_distributed import TimeDistributed
+from ...graph import GraphBuilder, Value
+from ...masking import cast_mask
+from ...printed import modules as printed
+from ...registry import lowers
 from .recurrent import (
     _TORCH,
     find_torch_kind,

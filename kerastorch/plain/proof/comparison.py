@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree
 
-from .._core.layout import to_channels_last, to_channels_second
-from ..models.base import Model
-from .constructors import list_constructor_arguments
-from .lowering import Lowered
+from ..._core.layout import to_channels_last, to_channels_second
+from ...models.base import Model
+from ..lowered import Lowered
+from ..text.constructors import list_constructor_arguments
+from ..text.vocabulary import HELPERS
 from .reference import compute_in_double, make_reference
-from .source import HELPERS
 from .written_module import make_module, run_text
 
 TOLERANCE = 1e-12  # relative, in double precision

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from ...layers.recurrent.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
-from ..constructors import shorten
-from ..graph import GraphBuilder, Value
-from ..masking import cast_mask
-from ..printed import recurrent as printed_recurrent
-from ..registry import lowers
-from .convolution import set_tensors
+from ....layers.recurrent.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
+from ...graph import GraphBuilder, Value
+from ...masking import cast_mask
+from ...printed import recurrent as printed_recurrent
+from ...registry import lowers
+from ...text.constructors import shorten
+from ..convolution import set_tensors
 from .recurrent import get_activation, get_rate, name_states
 
 printed: Any = printed_recurrent

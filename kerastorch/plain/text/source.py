@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import operator
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn import functional as F
 
-from . import printed
-from .blocks.families import DEFAULTS, BlockCall, Family, find_progression, is_option
+from ..blocks.families import DEFAULTS, BlockCall, Family, find_progression, is_option
 from .constructors import list_constructor_arguments
 from .names import format_literal, make_class_name
-
-HELPERS: dict[str, Any] = {  # by name: the functions and classes of `plain.printed`
-    name: one
-    for module in filter(inspect.ismodule, vars(printed).values())
-    for name, one in vars(module).items()
-    if getattr(one, "__module__", "") == module.__name__
-}
-WIDTH = 100
-_INDENT = "    "
-
-# Operators by precedence: the symbol, and how tightly it binds.
-_OPERATORS: dict[Any, tuple[str, int]] = {
-    operator.add: ("+", 1),
-    operator.sub: ("-", 1),
-    operator.mul: ("*", 2),
-    operator.truediv: ("/", 2),
-    operator.floordiv: ("//", 2),
-    operator.mod: ("%", 2),
-    operator.matmul: ("@", 2),
-    operator.pow: ("**", 4),
-    operator.and_: ("&", 0),
-    operator.or_: ("|", 0),
-    operator.ne: ("!=", -1),
-    operator.eq: ("==", -1),
-    operator.lt: ("<", -1),
-    operator.le: ("<=", -1),
-    operator.gt: (">", -1),
-    operator.ge: (">=", -1),
-}
-_ATOM = 9  # binds tighter than any operator
-
-# What a line begins with: its input is a name, not the expression before it.
-STARTS = (
-    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
-    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    *(nn.LSTM, nn.GRU, nn.RNN, nn.Embedding, nn.Sequential, fx.GraphModule),
-)
-STARTING_FUNCTIONS: frozenset[Any] = frozenset({
-    F.pad, torch.cat, torch.stack, F.max_pool1d, F.max_pool2d, F.max_pool3d, F.avg_pool1d,
-    F.avg_pool2d, F.avg_pool3d, F.interpolate, F.scaled_dot_product_attention,
-})  # fmt: skip
+from .statements import Statements
+from .syntax import INDENT, add_comment, break_call
+from .vocabulary import HELPERS, Vocabulary
 
 
 def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
@@ -71,18 +29,11 @@ def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
     return [*found, module]
 
 
-class Printer:
-    """Prints the classes of a model.
-
-    Attributes:
-        helpers: The functions and classes of `plain.printed` that the text uses.
-        uses: The names that the text needs: "F", "torch", "math".
-    """
+class Printer(Vocabulary):
+    """Prints the classes of a model."""
 
     def __init__(self, module: fx.GraphModule, wanted: Mapping[fx.GraphModule, str]) -> None:
-        self.helpers: dict[str, Any] = {}
-        self.uses: set[str] = set()
-        self.comments: set[str] = set()
+        super().__init__()
         self.class_names: dict[Any, str] = {}  # of graph modules, and of families of blocks
         classes: dict[Any, fx.GraphModule] = {}
         for one in list_classes(module):
@@ -101,16 +52,16 @@ class Printer:
         if family is not None:
             doc = family.doc
             parameters += [_declare(name) for name in family.parameters]
-        lines += [f"{_INDENT}{line}".rstrip() for line in doc]
+        lines += [f"{INDENT}{line}".rstrip() for line in doc]
         if doc:
             lines.append("")
         body = list(self.print_constructor(module))
         if body:
-            lines.append(f"{_INDENT}def __init__({', '.join(parameters)}):")
-            lines.append(f"{2 * _INDENT}super().__init__()")
-            lines += [f"{2 * _INDENT}{line}" for line in body]
+            lines.append(f"{INDENT}def __init__({', '.join(parameters)}):")
+            lines.append(f"{2 * INDENT}super().__init__()")
+            lines += [f"{2 * INDENT}{line}" for line in body]
             lines.append("")
-        lines += [f"{_INDENT}{line}" for line in self.print_forward(module)]
+        lines += [f"{INDENT}{line}" for line in self.print_forward(module)]
         return "\n".join(lines)
 
     def print_constructor(self, module: fx.GraphModule) -> Iterator[str]:
@@ -166,7 +117,7 @@ class Printer:
             else:
                 yield from (
                     f"self.{target} = nn.Sequential(",
-                    *(f"{_INDENT}{one}," for one in texts),
+                    *(f"{INDENT}{one}," for one in texts),
                     ")",
                 )
             return
@@ -230,61 +181,9 @@ class Printer:
             position += count
         return texts
 
-    def name_class(self, kind: type) -> str:
-        """Return how the text names a class of torch or `plain.printed`."""
-        if getattr(nn, kind.__name__, None) is kind:
-            return f"nn.{kind.__name__}"
-        return self.name_helper(kind)
-
-    def name_helper(self, helper: Any) -> str:
-        """Return the name of a function or class that is printed into the text."""
-        self.helpers[helper.__name__] = helper
-        return str(helper.__name__)
-
-    def name_function(self, function: Callable[..., Any]) -> str:
-        """Return how the text names a function."""
-        if (getattr(function, "__module__", None) or "").startswith(printed.__name__):
-            return self.name_helper(function)
-        for prefix, namespace in (("F", F), ("torch", torch), ("torch.linalg", torch.linalg)):
-            # F.logsigmoid has another name of its own; that of F.threshold is private.
-            own = sorted([function.__name__, *vars(namespace)], key=lambda one: one[0] == "_")
-            name = next((one for one in own if getattr(namespace, one, None) is function), None)
-            if name is not None:
-                self.uses.add(prefix.split(".")[0])
-                return f"{prefix}.{name}"
-        raise TypeError(f"no name for {function!r}")
-
-    def take_comment(self, comment: str | None) -> str | None:
-        """Return a comment where it is printed for the first time."""
-        if comment in self.comments:
-            return None
-        if comment is not None:
-            self.comments.add(comment)
-        return comment
-
     def print_forward(self, module: fx.GraphModule) -> list[str]:
         """Return the lines of `forward`."""
-        from .statements import Statements
-
         return Statements(self, module).print()
-
-    def print_helpers(self) -> list[str]:
-        """Return the text of the functions and classes that the classes use."""
-        found: dict[str, str] = {}  # name -> text, what a helper needs before it
-        for name in self.helpers:
-            _add_helper(name, found)
-        return list(found.values())
-
-
-def _add_helper(name: str, found: dict[str, str]) -> None:
-    """Add the text of a helper, after those of the helpers that it names."""
-    if name in found:
-        return
-    text = inspect.getsource(HELPERS[name]).rstrip()
-    for other in HELPERS:
-        if other != name and re.search(rf"(?<![.\w]){other}[(),]", text):
-            _add_helper(other, found)
-    found[name] = text
 
 
 def _get_family(module: fx.GraphModule) -> Family | None:
@@ -294,30 +193,3 @@ def _get_family(module: fx.GraphModule) -> Family | None:
 
 def _declare(name: str) -> str:
     return f"{name}={format_literal(DEFAULTS[name])}" if name in DEFAULTS else name
-
-
-def add_comment(lines: Iterator[str], comment: str | None, indent: int) -> Iterator[str]:
-    """Yield lines with a comment at the end of the only one, or above them."""
-    found = list(lines)
-    if comment is not None:
-        end = f"  # {comment}"
-        if len(found) == 1 and len(found[0]) + len(end) + indent <= WIDTH:
-            found[0] += end
-        else:
-            yield f"# {comment}"
-    yield from found
-
-
-def break_call(head: str, arguments: Sequence[str], indent: int) -> Iterator[str]:
-    """Yield the lines of `head(arguments)` as ruff breaks them, `indent` columns being taken."""
-    line = f"{head}({', '.join(arguments)})"
-    if len(line) + indent <= WIDTH:
-        yield line
-        return
-    inner = ", ".join(arguments)
-    if len(inner) + indent + 4 <= WIDTH:
-        yield from (f"{head}(", f"{_INDENT}{inner}", ")")
-        return
-    yield f"{head}("
-    yield from (f"{_INDENT}{one}," for one in arguments)
-    yield ")"

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ... import activations
-from ...layers.recurrent.gru import GRU, GRUCell, GRUUnit
-from ...layers.recurrent.lstm import LSTM, LSTMCell, LSTMUnit
-from ...layers.recurrent.rnn import RNN, StackedRNNCells
-from ...layers.recurrent.simple_rnn import SimpleRNN, SimpleRNNCell
-from ..graph import GraphBuilder, Value, iterate_values
-from ..masking import cast_mask
-from ..printed import recurrent as printed
-from ..registry import lowers
-from .activation import _FUNCTIONS
-from .convolution import set_tensors
+from .... import activations
+from ....layers.recurrent.gru import GRU, GRUCell, GRUUnit
+from ....layers.recurrent.lstm import LSTM, LSTMCell, LSTMUnit
+from ....layers.recurrent.rnn import RNN, StackedRNNCells
+from ....layers.recurrent.simple_rnn import SimpleRNN, SimpleRNNCell
+from ...graph import GraphBuilder, Value, iterate_values
+from ...masking import cast_mask
+from ...printed import recurrent as printed
+from ...registry import lowers
+from ..activation import _FUNCTIONS
+from ..convolution import set_tensors
 
 _ACTIVATIONS: dict[Any, Callable[..., Any]] = {
     **{key: function for key, (function, options) in _FUNCTIONS.items() if not options},

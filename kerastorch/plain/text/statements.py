@@ -8,19 +8,19 @@ from typing import Any
 
 from torch import fx, nn
 
-from .graph import iterate_values
+from ..graph import iterate_values
 from .names import format_literal
-from .source import (
-    _ATOM,
-    _INDENT,
-    _OPERATORS,
+from .syntax import (
+    ATOM,
+    INDENT,
+    OPERATORS,
     STARTING_FUNCTIONS,
     STARTS,
     WIDTH,
-    Printer,
     add_comment,
     break_call,
 )
+from .vocabulary import Vocabulary
 
 _FAR = 12  # lines after which a value that is read again is called a skip connection
 _STARTING_METHODS = ("mean", "amax")  # what a line begins with
@@ -30,7 +30,7 @@ _MOST_INLINED = 4  # operations on one line
 class Statements:
     """Prints the body of one class's `forward`."""
 
-    def __init__(self, printer: Printer, module: fx.GraphModule) -> None:
+    def __init__(self, printer: Vocabulary, module: fx.GraphModule) -> None:
         self.printer, self.module = printer, module
         self.nodes = list(module.graph.nodes)
         self.names: dict[fx.Node, str] = {}
@@ -46,7 +46,7 @@ class Statements:
         self.lines += break_call("def forward", arguments, 4)
         self.lines[-1] += ":"
         pending: fx.Node | None = None  # an expression that may become part of the next one
-        text, binding, count = "", _ATOM, 0
+        text, binding, count = "", ATOM, 0
         for node in self.nodes:
             if node.op == "placeholder":
                 continue
@@ -71,7 +71,7 @@ class Statements:
                 self.lines += self.break_line(f"{self.print_targets(node)} = {text}")
             else:
                 pending = node
-        return [self.lines[0], *(f"{_INDENT}{line}" for line in self.lines[1:])]
+        return [self.lines[0], *(f"{INDENT}{line}" for line in self.lines[1:])]
 
     def joins(self, first: fx.Node, second: fx.Node, made: tuple[str, int], count: int) -> bool:
         """Return whether an expression of `count` operations is written inside the next one."""
@@ -190,47 +190,47 @@ class Statements:
             text, binding = self.print_argument(value, joined)
             return f"({text})" if binding < least else text
 
-        if node.op == "call_function" and node.target in _OPERATORS and len(node.args) == 2:
-            symbol, binding = _OPERATORS[node.target]
+        if node.op == "call_function" and node.target in OPERATORS and len(node.args) == 2:
+            symbol, binding = OPERATORS[node.target]
             left, right = (show(one, binding + n) for n, one in enumerate(node.args))
             return f"{left} {symbol} {right}", binding
         if node.op == "call_function" and node.target is operator.getitem:
-            return f"{show(node.args[0], _ATOM)}[{_print_index(node.args[1], show)}]", _ATOM
+            return f"{show(node.args[0], ATOM)}[{_print_index(node.args[1], show)}]", ATOM
         if node.op == "call_function" and node.target is operator.neg:
             return f"-{show(node.args[0], 3)}", 3
         args = list(node.args)
         if node.op == "call_function":
             head = self.printer.name_function(node.target)  # type: ignore[arg-type]
         elif node.op == "call_method":
-            head = f"{show(args.pop(0), _ATOM)}.{node.target}"
+            head = f"{show(args.pop(0), ATOM)}.{node.target}"
         else:
             head = f"self.{node.target}"
         parts = [show(one) for one in args]
         parts += [f"{name}={show(value)}" for name, value in node.kwargs.items()]
-        return f"{head}({', '.join(parts)})", _ATOM
+        return f"{head}({', '.join(parts)})", ATOM
 
     def print_argument(self, value: Any, joined: dict[fx.Node, tuple[str, int]]) -> tuple[str, int]:
         """Return the text of an argument, and how tightly it binds."""
         if isinstance(value, fx.Node):
-            return joined[value] if value in joined else (self.names[value], _ATOM)
+            return joined[value] if value in joined else (self.names[value], ATOM)
         if isinstance(value, (list, tuple)):
             parts = ", ".join(self.print_argument(one, joined)[0] for one in value)
             if isinstance(value, list):
-                return f"[{parts}]", _ATOM
-            return (f"({parts},)" if len(value) == 1 else f"({parts})"), _ATOM
+                return f"[{parts}]", ATOM
+            return (f"({parts},)" if len(value) == 1 else f"({parts})"), ATOM
         if isinstance(value, dict):
             pairs = (
                 f"{format_literal(key)}: {self.print_argument(one, joined)[0]}"
                 for key, one in value.items()
             )
-            return f"{{{', '.join(pairs)}}}", _ATOM
+            return f"{{{', '.join(pairs)}}}", ATOM
         if str(type(value)) == "<class 'torch.dtype'>":
             self.printer.uses.add("torch")
-            return str(value), _ATOM
+            return str(value), ATOM
         text = format_literal(value)
         if text.startswith(("math.", "-math.")):
             self.printer.uses.add("math")
-        return text, 3 if text.startswith("-") else _ATOM
+        return text, 3 if text.startswith("-") else ATOM
 
 
 def _list_uses(node: fx.Node) -> Iterator[fx.Node]:

@@ -1,0 +1,1 @@
+"""Changes of a lowered graph that keep what it computes."""

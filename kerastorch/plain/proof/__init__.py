@@ -1,0 +1,1 @@
+"""The proof that written code computes what the loaded model computes."""

@@ -1,0 +1,1 @@
+"""From graphs to text: names, literals, statements, classes and the file."""
