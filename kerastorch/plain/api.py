@@ -14,6 +14,7 @@ from .._core.errors import argument_error
 from ..models.base import Model
 from . import lowerings as lowerings
 from .blocks.arrange import arrange
+from .custom_layers import check_sources
 from .lowered import find_dtype
 from .lowering import lower_model
 from .passes.fold import fold_for_inference
@@ -57,6 +58,7 @@ def to_source(
     inference: bool = False,
     class_name: str | None = None,
     weights_file: str | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> Source:
     """Return PyTorch code that computes what a loaded model computes, and prove that it does.
 
@@ -69,6 +71,9 @@ def to_source(
         blocks: Whether repeated layers become blocks: classes of their own, with parameters.
         class_name: The name of the class; by default the model's in CapWords.
         weights_file: The name of the file of the state dict, for the docstring to show.
+        sources: The class of a module of your own, such as "MyLayer" -> the line that imports it,
+            "from mine import MyLayer". The text makes it without arguments; its state is in the
+            state dict.
 
     Raises:
         TypeError: It is no such model.
@@ -85,9 +90,10 @@ def to_source(
     if class_name not in (None, wanted):
         rule = "a class name in ASCII that Python and torch have not taken"
         raise ValueError(argument_error("to_source", "class_name", rule, class_name))
+    imports = check_sources(sources)
     # Folded weights are rounded once, from double precision.
     reference = copy.deepcopy(model).double() if inference else model
-    lowered = lower_model(reference, channels_first=layout == "channels_first")
+    lowered = lower_model(reference, channels_first=layout == "channels_first", sources=imports)
     lowered.class_names[lowered.module] = wanted
     dtype = find_dtype(model)
     lowered.inputs = [
@@ -97,7 +103,7 @@ def to_source(
     if inference:
         fold_for_inference(lowered.module)
     arrange(lowered, blocks=blocks)
-    text, name = print_file(model, lowered, weights_file=weights_file, inference=inference)
+    text, name = print_file(model, lowered, imports, weights_file=weights_file, inference=inference)
     proof = prove(reference, lowered, text, name)
     state = _list_state(lowered.module, dtype)
     return Source(text, name, state, lowered.names, proof)
@@ -111,7 +117,7 @@ def to_torch(model: nn.Module, **options: Any) -> nn.Module:
 
     Args:
         model: As for `to_source`.
-        **options: `layout`, `inference`, `blocks` and `class_name` as for `to_source`.
+        **options: `layout`, `inference`, `blocks`, `class_name` and `sources` as for `to_source`.
 
     Raises:
         TypeError, ValueError, ProofError: As `to_source`.

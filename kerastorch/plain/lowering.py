@@ -20,6 +20,7 @@ from ..models.base import Model
 from ..models.calls import ModuleCall
 from ..models.shape_inference import infer_output_shape
 from ..operations.operation import Operation
+from .custom_layers import lower_custom
 from .graph import GraphBuilder, Origin, Refusal, Value, iterate_values
 from .integers import convert_integers
 from .lowered import Lowered, Port, describe_input, find_dtype
@@ -210,6 +211,8 @@ class _ModelLowering:
         is_masked = any(isinstance(x, Value) for x in iterate_values(kwargs.get("mask")))
         _refuse_old_settings(builder, layer, is_masked=is_masked)
         lowering = LOWERINGS.get(type(layer))
+        if lowering is None and type(layer).__name__ in self.sources:
+            return lower_custom(builder, layer, args, kwargs)
         if lowering is None:
             builder.refuse(REASONS.get(type(layer), "its class is not one of kerastorch.layers"))
         if is_masked and not lowering.takes_masks:

@@ -16,7 +16,7 @@ from torch.utils import _pytree
 from ..._core.layout import to_channels_last, to_channels_second
 from ...models.base import Model
 from ..lowered import Lowered
-from ..text.constructors import list_constructor_arguments
+from ..text.constructors import is_own, list_constructor_arguments
 from ..text.vocabulary import HELPERS
 from .reference import compute_in_double, make_reference
 from .written_module import make_module, run_text
@@ -103,7 +103,11 @@ class _Tracer(fx.Tracer):
     """Traces into the written classes, but not into modules of torch and printed ones."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return type(m).__name__ in HELPERS or super().is_leaf_module(m, module_qualified_name)
+        return (
+            is_own(type(m))
+            or type(m).__name__ in HELPERS
+            or super().is_leaf_module(m, module_qualified_name)
+        )
 
 
 def list_operations(module: fx.GraphModule) -> Iterator[Any]:

@@ -9,12 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from .. import printed
+
+_PRINTED = (printed.__name__, "kerastorch_written")  # there, and in the text
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def list_arguments(module: nn.Module) -> dict[str, Any]:
     """Return the value of each argument of a module's constructor."""
-    found = {}
+    found: dict[str, Any] = {}
+    if is_own(type(module)):
+        return found
     is_torch = type(module).__module__.startswith("torch.")
     is_plain = not getattr(module, "affine", getattr(module, "elementwise_affine", True))
     known: dict[str, Any] = {}
@@ -50,6 +55,11 @@ def list_constructor_arguments(
         elif name in kept or value != default or type(value) is not type(default):
             options[name] = value
     return required, options
+
+
+def is_own(kind: type) -> bool:
+    """Return whether a class is neither torch's nor printed: it is made without arguments."""
+    return not kind.__module__.startswith(("torch.", *_PRINTED))
 
 
 def _list_parameters(kind: type) -> Iterator[tuple[str, inspect.Parameter]]:

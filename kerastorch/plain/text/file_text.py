@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import PurePath
 
 import torch
@@ -20,10 +21,18 @@ _INDENT = "    "
 
 
 def print_file(
-    model: Model, lowered: Lowered, *, weights_file: str | None = None, inference: bool = False
+    model: Model,
+    lowered: Lowered,
+    imports: Mapping[str, str],
+    *,
+    weights_file: str | None = None,
+    inference: bool = False,
 ) -> tuple[str, str]:
-    """Return the text of a file, and the name of the model's class in it."""
-    printer = Printer(lowered.module, lowered.class_names)
+    """Return the text of a file, and the name of the model's class in it.
+
+    `imports` are the lines that import the classes of modules of your own, by the class's name.
+    """
+    printer = Printer(lowered.module, lowered.class_names, imports)
     classes = [printer.print_class(one) for one in printer.classes]
     name = printer.class_names[lowered.module]
     helpers = printer.print_helpers()
@@ -45,7 +54,8 @@ def _print_imports(printer: Printer, helpers: list[str]) -> str:
     lines += ["import torch"] if is_used("torch") else []
     lines += ["from torch import nn"]
     lines += ["from torch.nn import functional as F"] if is_used("F") else []
-    return "\n".join(lines)
+    own = sorted(printer.own_imports)
+    return "\n".join([*lines, "", *own] if own else lines)
 
 
 def _describe(model: Model, lowered: Lowered, inference: bool) -> list[str]:

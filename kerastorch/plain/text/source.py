@@ -32,15 +32,20 @@ def list_classes(module: fx.GraphModule) -> list[fx.GraphModule]:
 class Printer(Vocabulary):
     """Prints the classes of a model."""
 
-    def __init__(self, module: fx.GraphModule, wanted: Mapping[fx.GraphModule, str]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        wanted: Mapping[fx.GraphModule, str],
+        imports: Mapping[str, str],
+    ) -> None:
+        super().__init__(imports)
         self.class_names: dict[Any, str] = {}  # of graph modules, and of families of blocks
         classes: dict[Any, fx.GraphModule] = {}
         for one in list_classes(module):
             classes.setdefault(_get_family(one) or one, one)
         self.classes = list(classes.values())
         for key, one in reversed(classes.items()):
-            taken = {*self.class_names.values(), *HELPERS}
+            taken = {*self.class_names.values(), *HELPERS, *imports}
             name = key.name if isinstance(key, Family) else wanted.get(one, "Model")
             self.class_names[key] = make_class_name(name, taken)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .. import printed
+from .constructors import is_own
 
 HELPERS: dict[str, Any] = {  # by name: the functions and classes of `plain.printed`
     name: one
@@ -27,9 +28,11 @@ class Vocabulary:
     Attributes:
         helpers: The functions and classes of `plain.printed` that the text uses.
         uses: The names that the text needs: "F", "torch", "math".
+        own_imports: The lines that import modules of your own which the text uses.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, imports: Mapping[str, str]) -> None:
+        self.imports, self.own_imports = imports, set[str]()
         self.helpers: dict[str, Any] = {}
         self.uses: set[str] = set()
         self.comments: set[str] = set()
@@ -38,6 +41,9 @@ class Vocabulary:
         """Return how the text names a class of torch or `plain.printed`."""
         if getattr(nn, kind.__name__, None) is kind:
             return f"nn.{kind.__name__}"
+        if is_own(kind):
+            self.own_imports.add(self.imports[kind.__name__])
+            return kind.__name__
         return self.name_helper(kind)
 
     def name_helper(self, helper: Any) -> str:
