@@ -57,10 +57,11 @@ def lower_custom(
     args, kwargs = map_structure(build.as_in_keras, (args, dict(kwargs)), Value)
     # The weights of the model stay its own.
     own = copy.deepcopy(layer)
-    first, second = (_list_outputs(own, args, kwargs, size) for size in _OPEN_SIZES)
+    outputs = [_list_outputs(own, args, kwargs, size) for size in _OPEN_SIZES]
+    is_single = isinstance(outputs[0], Tensor)
     y = build.module(own, *args, **kwargs)
-    parts = [y] if isinstance(first, Tensor) else build.unpack(y, len(first))
-    pairs = zip(*(([one] if isinstance(one, Tensor) else one) for one in (first, second)))  # noqa: B905
+    parts = [y] if is_single else build.unpack(y, len(outputs[0]))
+    first, second = ([one] if is_single else one for one in outputs)
     found = [
         replace(
             part,
@@ -69,9 +70,9 @@ def lower_custom(
             flattened=None,
             dtype=a.dtype,
         )
-        for part, (a, b) in zip(parts, pairs, strict=True)
+        for part, a, b in zip(parts, first, second, strict=True)
     ]
-    return found[0] if isinstance(first, Tensor) else found
+    return found[0] if is_single else found
 
 
 def _list_outputs(layer: nn.Module, args: Any, kwargs: Any, size: int) -> Any:

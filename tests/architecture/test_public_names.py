@@ -20,7 +20,7 @@ NAMES = {
     "kerastorch": """
         Conv2D DTypePolicy activations apply_constraints attach_constraints compare config
         constraints initializers layers load_model load_weights regularization_loss regularizers
-        save_weights saving
+        save_weights saving to_source to_torch
     """,
     "kerastorch.layers": " ".join(keras.layers.__all__),  # see tests/layers/declarations/
     "kerastorch.saving": """

@@ -42,6 +42,8 @@ MOVED_IN = {  # outside of _core.layout: matrices, softmax over several axes, an
     "plain.lowerings.core": {"einsum"},  # as an operation of the written code
     "plain.lowerings.images.local": {"einsum"},
     "plain.lowerings.merging": {"einsum"},
+    "plain.lowerings.sequences.embedding": {"T"},
+    "plain.printed.attention": {"transpose"},
     "plain.printed.modules": {"einsum"},
     "plain.printed.resizing": {"T", "movedim"},
     "regularizers": {"T"},

@@ -121,12 +121,12 @@ class Recurrent(nn.Module):
         output = torch.zeros_like(states[0])
         drop = self.sample(states[0], self.recurrent_dropout)
         outputs = []
-        for t, step in enumerate(self.project(x).unbind(1)):
+        for number, step in enumerate(self.project(x).unbind(1)):
             new = self.compute_step(step, states, drop)
             if mask is None:
                 output, states = new[0], new
             else:
-                valid = mask[:, t, None]
+                valid = mask[:, number, None]
                 output = torch.where(valid, new[0], output)
                 states = [torch.where(valid, one, states[n]) for n, one in enumerate(new)]
             outputs.append(output)
@@ -233,7 +233,7 @@ class ConvLSTM(nn.Module):
         drop = self.sample(h, self.recurrent_dropout)
         output = torch.zeros_like(h)
         outputs = []
-        for t, step in enumerate(x.unbind(1)):
+        for number, step in enumerate(x.unbind(1)):
             y = h if drop is None else torch.cat([h * one for one in drop], 1)
             i, f, g, o = (step + self.convolve(self.recurrent, y, drop, True)).chunk(4, 1)
             new_c = self.gate_activation(f) * c + self.gate_activation(i) * self.activation(g)
@@ -241,7 +241,7 @@ class ConvLSTM(nn.Module):
             if mask is None:
                 output, h, c = new_h, new_h, new_c
             else:  # a masked step keeps the states, and repeats the output
-                valid = mask[:, t].view(-1, *(1,) * (h.ndim - 1))
+                valid = mask[:, number].view(-1, *(1,) * (h.ndim - 1))
                 output = torch.where(valid, new_h, output)
                 h, c = torch.where(valid, new_h, h), torch.where(valid, new_c, c)
             outputs.append(output)

@@ -103,11 +103,9 @@ class _Tracer(fx.Tracer):
     """Traces into the written classes, but not into modules of torch and printed ones."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return (
-            is_own(type(m))
-            or type(m).__name__ in HELPERS
-            or super().is_leaf_module(m, module_qualified_name)
-        )
+        if is_own(type(m)) or type(m).__name__ in HELPERS:
+            return True
+        return super().is_leaf_module(m, module_qualified_name)
 
 
 def list_operations(module: fx.GraphModule) -> Iterator[Any]:
