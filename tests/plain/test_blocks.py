@@ -280,7 +280,7 @@ def test_parameters_of_the_class_itself_move_into_the_blocks() -> None:
         x = net.add("Add", x, y, name=f"stage_0_block_{number}_add")
     source = to_source(net.build(x))
     assert "self.stage0 = nn.Sequential(*(ResidualBlock() for _ in range(5)))" in source.text
-    assert "stage0.4.scale_gamma" in source.state
+    assert "stage0.4.scale" in source.state
     assert not any(name.startswith("stage_0") for name in source.state)
 
 
