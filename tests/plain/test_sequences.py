@@ -59,7 +59,7 @@ def test_a_mask_goes_to_all_layers_and_is_made_once():
 def test_the_states_of_an_encoder_go_to_a_decoder(keras_2: bool):
     code = assert_plain_and_trains_alike(decoder(keras_2), IDS, OTHERS)
     assert "_, (h, c) = self.encoder(" in code
-    assert ("(h, c), mask=mask2)" if keras_2 else "(h, c))") in code
+    assert ("(h, c), mask=mask)" if keras_2 else "(h, c))") in code
 
 
 SWITCHES = list(itertools.product(*[(False, True)] * 5))

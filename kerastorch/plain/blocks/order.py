@@ -103,6 +103,7 @@ def _follow_inputs(nodes: Sequence[fx.Node]) -> Item:
     The inputs of an operation are computed right before it, where they are not yet.
     """
     inside = set(nodes)
+    places = {node: position for position, node in enumerate(nodes)}
     ordered: dict[fx.Node, None] = {}
     for end in nodes:
         if not inside.isdisjoint(end.users):
@@ -112,7 +113,7 @@ def _follow_inputs(nodes: Sequence[fx.Node]) -> Item:
             inputs = stack[-1].all_input_nodes
             missing = [one for one in inputs if one in inside and one not in ordered]
             if missing:
-                stack.append(missing[0])
+                stack.append(min(missing, key=places.__getitem__))
             else:
                 ordered[stack.pop()] = None
     runs: list[list[Item]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -34,7 +35,11 @@ class Statements:
         self.printer, self.module = printer, module
         self.nodes = list(module.graph.nodes)
         self.names: dict[fx.Node, str] = {}
-        self.order = {node: number for number, node in enumerate(self.nodes)}
+        # The parts of a tuple that is unpacked are where it is.
+        counts = itertools.accumulate(not _is_part(node) for node in self.nodes)
+        self.order = dict(zip(self.nodes, counts, strict=True))
+        for node in filter(_is_part, self.nodes):
+            self.order[node] = self.order[node.args[0]]
         self.lines: list[str] = []
 
     def print(self) -> list[str]:
