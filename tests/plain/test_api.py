@@ -17,8 +17,7 @@ from kerastorch.plain import lowering as lowering_module
 from kerastorch.plain import to_source, to_torch
 from kerastorch.plain.proof.comparison import ProofError, measure
 from tests.models.configs import functional, input_layer, layer, sequential
-from tests.plain.configs import images, nested, one
-from tests.plain.models import assert_plain, build
+from tests.plain.models import assert_plain, build, images, nested, one
 
 X = torch.randn((2, 8, 9, 3), generator=torch.Generator().manual_seed(3))
 

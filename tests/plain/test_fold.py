@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from kerastorch.plain import to_source, to_torch
-from tests.plain.configs import images, nested
-from tests.plain.models import build
+from tests.plain.models import build, images, nested
 
 X = torch.randn((2, 8, 9, 3), generator=torch.Generator().manual_seed(3))
 

@@ -150,3 +150,15 @@ def test_integers_are_converted_where_the_layer_does(name: str, dtype: str) -> N
         return
     x = torch.randint(0, 2 if dtype == "bool" else 100, (2, 8, 7, 3)).to(getattr(torch, dtype))
     assert assert_plain(model, [x]).count(".float()") == 1
+
+
+@pytest.mark.parametrize("keras_2", [False, True])
+def test_the_least_norm_of_dot_is_that_of_its_keras(keras_2: bool) -> None:
+    call = [node([tensor("a"), tensor("b")])]
+    options = {"axes": 1, "normalize": True} | ({"keras_2": True} if keras_2 else {})
+    inputs = [input_layer(name, (None, 3)) for name in ("a", "b")]
+    one = layer("Dot", "dot", call, **options)
+    ends = {"inputs": [["a", 0, 0], ["b", 0, 0]], "outputs": [["dot", 0, 0]]}
+    x = 1e-7 * torch.rand(2, 3)
+    text = assert_plain(build(functional(*inputs, one, **ends)), [x, x])
+    assert ("eps=1e-06" if keras_2 else "eps=1e-07") in text

@@ -324,3 +324,22 @@ def test_a_stateful_layer_is_refused():
     )
     with pytest.raises(ValueError, match=r"'lstm' \(LSTM\): it is stateful"):
         assert_plain(build(config), [torch.randn(4, STEPS, 3)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("setting", ["time_major", "repeats_state"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_settings_of_old_versions_are_refused_where_they_count(kind, setting, masked):
+    given = {"mask": tensor("m")} if masked else {}
+    config = functional(
+        sequence_input(),
+        input_layer("m", (None, STEPS)),
+        recurrent(kind, "rnn", [node(tensor("a"), **given)], **{setting: True}),
+        inputs=[["a", 0, 0], ["m", 0, 0]],
+        outputs=[["rnn", 0, 0]],
+    )
+    if setting == "repeats_state" and not masked:
+        assert_plain(build(config), [torch.randn(4, STEPS, 3), torch.ones(4, STEPS)])
+        return
+    with pytest.raises(ValueError, match=f"it has the setting {setting} of an old version"):
+        assert_plain(build(config), [torch.randn(4, STEPS, 3), torch.ones(4, STEPS)])
