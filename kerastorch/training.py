@@ -231,19 +231,26 @@ def _is_among(layer: Layer, variable: WeightView, parameters: Mapping[int, Tenso
     return any(id(parameter) in parameters for parameter in layer.parameters())
 
 
-@torch.no_grad()
 def _project(found: Sequence[tuple[Layer, WeightView]], skipped: Tensor | None = None) -> None:
     """Project weights in place, or none if one is invalid, unless `skipped` is not 0."""
     for layer, variable in found:
         layer._require_writable(variable)
-    for layer, variable in found:
+    # Where an optimizer's step is compiled, torch refuses to write to views made without gradients.
+    values = [variable.value for _, variable in found]
+    with torch.no_grad():
+        _project_all(found, values, skipped)
+
+
+def _project_all(
+    found: Sequence[tuple[Layer, WeightView]], values: Sequence[Tensor], skipped: Tensor | None
+) -> None:
+    """Project the values of weights, which are views of the parameters, or computed from several."""
+    for (layer, variable), value in zip(found, values, strict=True):
         if variable.write is not None:
-            full = variable.value  # of no parameter's memory
+            full = value.detach()  # of no parameter's memory
             _project_one(layer, variable, full, skipped)
             write_weight(variable, full)
-            continue
-        value = variable.value
-        if not distributed.is_sharded(value):
+        elif not distributed.is_sharded(value):
             _project_one(layer, variable, value, skipped)
         elif _is_shardable(variable.constraint, distributed.list_sharded_axes(value), value.ndim):
             _project_one(layer, variable, distributed.get_local_shard(value), skipped)

@@ -79,18 +79,27 @@ def plan_convolution(
 
 # `geometry` stands for the further arguments of `torch.conv2d`, in their order.
 def _convolve_strided(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
-    """Convolve with a contiguous input where oneDNN computes wrong values in channels_last.
+    """Convolve in another way where oneDNN computes wrong values.
 
     oneDNN 3.12 does with AVX-512 for one input channel a group, an output of width 1 and a
-    horizontal stride above 1: with one group, and in bfloat16 with several filters a group.
+    horizontal stride above 1: with one group in channels_last, and in bfloat16 with several filters
+    a group, where it reads memory that nothing wrote.
     """
     groups = geometry[3] if len(geometry) > 3 else 1
     is_faulty = (groups == 1 or _is_in_bfloat16(x)) and weight.shape[1] == 1
     if is_faulty and (is_tracing() or _is_one_wide(x, weight, *geometry)):
+        if groups > 1:
+            return _convolve_wider(x, weight, bias, *geometry)
         # An axis of size 1 may have any stride: only a new one is sure not to be channels_last.
-        x = x.squeeze(1).unsqueeze(1) if groups == 1 else x.contiguous()
-        weight = weight.squeeze(1).unsqueeze(1)
+        x, weight = x.squeeze(1).unsqueeze(1), weight.squeeze(1).unsqueeze(1)
     return CONVOLUTIONS[x.ndim - 2](x, weight, bias, *geometry)
+
+
+def _convolve_wider(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
+    """Convolve with one more place along the width, and drop it."""
+    step = geometry[0] if isinstance(geometry[0], int) else geometry[0][-1]
+    y = CONVOLUTIONS[x.ndim - 2](F.pad(x, (0, step)), weight, bias, *geometry)
+    return y[..., :-1].contiguous()
 
 
 def _is_in_bfloat16(x: Tensor) -> bool:

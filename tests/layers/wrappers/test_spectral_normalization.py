@@ -48,6 +48,7 @@ CASES = [
         shape=(2, 4),
         other=[(3, 4)],
         refused=[(2, 5)],
+        in_double=False,  # Keras on torch multiplies in single precision in places
         **SHARED,
     ),
     *cases(
