@@ -244,7 +244,7 @@ def _project(found: Sequence[tuple[Layer, WeightView]], skipped: Tensor | None =
 def _project_all(
     found: Sequence[tuple[Layer, WeightView]], values: Sequence[Tensor], skipped: Tensor | None
 ) -> None:
-    """Project the values of weights, which are views of the parameters, or computed from several."""
+    """Project values of weights: views of parameters, or what is computed from several."""
     for (layer, variable), value in zip(found, values, strict=True):
         if variable.write is not None:
             full = value.detach()  # of no parameter's memory
