@@ -85,7 +85,8 @@ def test_the_golden_texts_are_what_is_written(texts, name):
 
 
 @pytest.mark.parametrize("command", CHECKS, ids=" ".join)
-def test_ruff_and_mypy_have_nothing_to_say(texts, command):
+@pytest.mark.parametrize("written", ["quick", pytest.param("all", marks=pytest.mark.sweep)])
+def test_ruff_and_mypy_have_nothing_to_say(texts, written, command):
     assert list(texts.iterdir())
     done = subprocess.run(
         [sys.executable, "-m", *command, "."],
