@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,9 +90,7 @@ def to_source(
         rule = "a class name in ASCII that Python and torch have not taken"
         raise ValueError(argument_error("to_source", "class_name", rule, class_name))
     imports = check_sources(sources)
-    # Folded weights are rounded once, from double precision.
-    reference = copy.deepcopy(model).double() if inference else model
-    lowered = lower_model(reference, channels_first=layout == "channels_first", sources=imports)
+    lowered = lower_model(model, channels_first=layout == "channels_first", sources=imports)
     lowered.class_names[lowered.module] = wanted
     dtype = find_dtype(model)
     lowered.inputs = [
@@ -101,10 +98,11 @@ def to_source(
     ]
     merge_padding(lowered.module)
     if inference:
+        lowered.module.double()  # so that what is folded is rounded once
         fold_for_inference(lowered.module)
     arrange(lowered, blocks=blocks)
     text, name = print_file(model, lowered, imports, weights_file=weights_file, inference=inference)
-    proof = prove(reference, lowered, text, name)
+    proof = prove(model, lowered, text, name)
     state = _list_state(lowered.module, dtype)
     return Source(text, name, state, lowered.names, proof)
 

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from kerastorch.plain import to_source, to_torch
-from tests.plain.models import build, images, nested
+from kerastorch.plain.proof.written_module import make_module
+from tests.models.configs import functional, input_layer
+from tests.plain.models import build, images, nested, one
 
 X = torch.randn((2, 8, 9, 3), generator=torch.Generator().manual_seed(3))
 
@@ -35,6 +37,20 @@ def test_weights_are_folded_in_double_precision_and_rounded_once() -> None:
     conv, norm = exact.get_submodule("conv_a"), exact.get_submodule("bn_a")
     scale = norm.weight / torch.sqrt(norm.running_var + 1e-3)
     assert torch.equal(plain.conv_a.weight, (conv.weight * scale.view(-1, 1, 1, 1)).float())
+
+
+def test_weights_of_no_module_have_the_dtype_of_the_others() -> None:
+    scale = one("PReLU", "scale", "images", shared_axes=[1])
+    config = functional(
+        input_layer("images", (None, 8, 9, 3)),
+        scale,
+        inputs=["images", 0, 0],
+        outputs=["scale", 0, 0],
+    )
+    source = to_source(build(config), inference=True)
+    assert "nn.Parameter(torch.zeros(" in source.text and "float64" not in source.text
+    written = make_module(source.text, source.class_name)
+    assert {parameter.dtype for parameter in written.parameters()} == {torch.float32}
 
 
 def test_the_model_is_left_as_it_is() -> None:

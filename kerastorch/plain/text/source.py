@@ -98,14 +98,15 @@ class Printer(Vocabulary):
     ) -> Iterator[str]:
         """Yield the lines that make a parameter or a buffer."""
         self.uses.add("torch")
-        dtype = "" if tensor.dtype is torch.float32 else f", dtype={tensor.dtype}"
+        # Floating-point tensors get the dtype that the whole module is converted to.
+        dtype = "" if tensor.is_floating_point() else f", dtype={tensor.dtype}"
         sizes = [expressions.get(f"shape{axis}", str(n)) for axis, n in enumerate(tensor.shape)]
         made = f"torch.zeros({', '.join(sizes) or '()'}{dtype})"
         if isinstance(tensor, nn.Parameter):
-            frozen = "" if tensor.requires_grad else ", requires_grad=False"
-            yield f"self.{target} = nn.Parameter({made}{frozen})"
+            frozen = [] if tensor.requires_grad else ["requires_grad=False"]
+            yield from break_call(f"self.{target} = nn.Parameter", [made, *frozen], 8)
         else:
-            yield f"self.register_buffer({format_literal(target)}, {made})"
+            yield from break_call("self.register_buffer", [format_literal(target), made], 8)
 
     def print_module(
         self, target: str, module: nn.Module, expressions: Mapping[str, str]
