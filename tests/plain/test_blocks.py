@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import shutil
 import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -69,11 +69,10 @@ def write(model: Model, channels: int = 8, **options: Any) -> str:
     """Write a model, compare it in double precision, and check the style of the text."""
     inputs = [torch.randn(2, 8, 8, channels) for _ in model._inputs]
     text = assert_plain(model, inputs, **options)
-    ruff = shutil.which("ruff")
-    assert ruff is not None
+    ruff = [sys.executable, "-m", "ruff"]
     style = ["--isolated", "--config", "line-length=100", "--stdin-filename", "model.py", "-"]
     for command in (["format", "--check"], ["check"]):
-        done = subprocess.run([ruff, *command, *style], input=text.encode(), capture_output=True)
+        done = subprocess.run([*ruff, *command, *style], input=text.encode(), capture_output=True)
         assert done.returncode == 0, done.stdout.decode() + done.stderr.decode() + text
     return text
 
