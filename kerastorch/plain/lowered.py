@@ -101,6 +101,6 @@ def find_dtype(model: Model) -> torch.dtype:
                     found.setdefault(dtype, name)
     if len(found) > 1:
         rule = "of one floating-point dtype"
-        remedy = "Call `model.double()` first: all layers then compute in the dtype of their weights."
+        remedy = "Call `model.double()` first: all layers then compute in one dtype."
         raise ValueError(argument_error("to_source", "model", rule, found, remedy))
     return to_torch_dtype(next(iter(found), "float32"))

@@ -203,6 +203,16 @@ def test_padding_belongs_to_what_reads_it_where_that_changes_no_number(activatio
     assert text.count("F.pad(") == 2 - merged
 
 
+@pytest.mark.parametrize("kind", ["LeakyReLU", "ReLU", "ELU", "Softmax"])
+def test_an_activation_may_be_a_layer(kind: str) -> None:
+    activation = {"module": "keras.layers", "class_name": kind, "config": {"name": "inner"}}
+    conv = one("Conv2D", "conv", "given", filters=2, kernel_size=3, activation=activation)
+    config = functional(
+        input_layer("given", (None, 5, 6, 3)), conv, inputs=["given", 0, 0], outputs=["conv", 0, 0]
+    )
+    assert_plain(build(config), [torch.randn(2, 5, 6, 3)])
+
+
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 def test_the_weights_keep_their_dtype(dtype: str) -> None:
     dense = layer("Dense", "first", units=3, dtype=dtype)

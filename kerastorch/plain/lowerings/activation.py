@@ -18,7 +18,7 @@ from ...layers.activation.activation import ELU, Activation, LeakyReLU, ReLU, So
 from ...layers.activation.prelu import PReLU
 from ..graph import GraphBuilder, Value
 from ..printed import functions as printed
-from ..registry import lowers
+from ..registry import LOWERINGS, lowers
 from .axes import find_axes, find_axis
 
 # Keras's functions with their default arguments -> a function of torch, and keyword arguments.
@@ -59,7 +59,7 @@ _NONNEGATIVE = (activations.relu, activations.relu6, activations.sigmoid, activa
 
 
 def activate(build: GraphBuilder, activation: Callable[..., Any], x: Value) -> Value:
-    """Apply the activation of a layer; the result lies like its input."""
+    """Apply the activation of a layer: a function of Keras, or an activation layer."""
     if activation is activations.linear:
         return x
     if activation in _FUNCTIONS:
@@ -70,6 +70,10 @@ def activate(build: GraphBuilder, activation: Callable[..., Any], x: Value) -> V
         if x.flattened is not None:
             x = build.as_in_keras(x)
         return build.function(_ALONG_LAST_AXIS[activation], x, dim=1 if x.moved else -1)
+    if type(activation) in (ReLU, LeakyReLU, ELU, Softmax):  # Keras takes layers, too
+        own = LOWERINGS[type(activation)]
+        x = x if own.layout == "any" else build.as_in_keras(x)
+        return own.function(build, activation, x)  # type: ignore[no-any-return]
     build.refuse("its activation is a function of your own")
 
 
