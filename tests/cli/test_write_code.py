@@ -6,8 +6,6 @@ import ast
 import json
 import runpy
 import stat
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -47,20 +45,6 @@ def test_readme_shows_what_is_written(run, digits, tmp_path):
     assert run("convert", digits, "-o", tmp_path / "model.py")[0] == 0
     shown = next(block.code for block in read_blocks(README) if block.label == "model.py")
     assert (tmp_path / "model.py").read_text().endswith(f"\n{shown.strip()}\n")
-
-
-def test_the_text_is_as_ruff_and_mypy_like_it(run, digits, tmp_path):
-    output = tmp_path / "model.py"
-    assert run("convert", digits, "-o", output)[0] == 0
-    ruff = [sys.executable, "-m", "ruff"]
-    width = ["--isolated", "--line-length", "100"]
-    for command in (
-        [*ruff, "format", "--check", *width, str(output)],
-        [*ruff, "check", *width, "--select", "E,F,W,I,UP,B", str(output)],
-        [sys.executable, "-m", "mypy", "--config-file", "", str(output)],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("inference", [False, True])
