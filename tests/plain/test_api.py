@@ -11,6 +11,8 @@ import sys
 import pytest
 import torch
 from torch import fx, nn
+from torch.ao.quantization import get_default_qconfig_mapping
+from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
 import kerastorch
 from kerastorch.plain import lowering as lowering_module
@@ -59,6 +61,17 @@ def test_a_written_module_is_copied_pickled_scripted_and_traced() -> None:
         ):
             assert torch.equal(made(X), wanted)
     assert inspect.getsource(type(plain)).startswith("class ImagesNet(nn.Module):")
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning", "ignore::UserWarning")
+def test_a_written_module_is_quantized() -> None:
+    plain = to_torch(build(images()))
+    prepared = prepare_fx(plain, get_default_qconfig_mapping(), (X,))
+    with torch.no_grad():
+        prepared(X)
+        quantized = convert_fx(prepared)
+        assert any("quantized" in type(one).__module__ for one in quantized.modules())
+        assert measure(plain(X), quantized(X)) < 0.2
 
 
 def test_a_pickle_is_read_in_another_process(tmp_path) -> None:
