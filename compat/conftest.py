@@ -1,11 +1,14 @@
 """Makes Keras run on torch, with its own defaults rather than the user's."""
 
+import functools
 import os
 import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+
+from compat.models import archives
 
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-home-")
@@ -31,3 +34,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             for warning in EXPECTED_WARNINGS:
                 item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.fixture(scope="module")
+def unpack(tmp_path_factory: pytest.TempPathFactory):
+    """Return a function that unpacks the files of a writer once, and returns their folder."""
+
+    @functools.cache
+    def unpack(writer: str) -> Path:
+        folder = tmp_path_factory.mktemp(writer)
+        archives.unpack(writer, folder)
+        return folder
+
+    return unpack

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import h5py
 import keras
 import numpy as np
@@ -11,7 +9,6 @@ import pytest
 import torch
 
 import kerastorch
-from compat.models import archives
 
 KERAS_2 = ("keras-2.12.1", "keras-2.13.1", "keras-2.15.1", "tf_keras-2.21")
 KERAS_3 = ("keras-3.0.5", "keras-3.4.1", "keras-3.10.0", "keras-3.15.1", "keras-3.15.1-tensorflow")
@@ -51,17 +48,6 @@ def list_files():
     for model in NETWORKS:
         yield from ((APPLICATIONS, model, ending) for ending in WHOLE)
     yield APPLICATIONS, "teachable_machine", ".h5"
-
-
-@pytest.fixture(scope="module")
-def unpack(tmp_path_factory):
-    @functools.cache
-    def unpack(writer):
-        folder = tmp_path_factory.mktemp(writer)
-        archives.unpack(writer, folder)
-        return folder
-
-    return unpack
 
 
 @pytest.mark.parametrize(("writer", "model", "ending"), [*list_files()])

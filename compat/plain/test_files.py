@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import pytest
 import torch
 
 import kerastorch
-from compat.models import archives
 from compat.models.test_applications import NETWORKS
 from compat.models.test_writers import SHIFTED, WHOLE, list_files
 from compat.plain.write import FOLDER, GOLDEN, write_text
@@ -25,17 +23,6 @@ CHECKS = (
     ("ruff", "format", "--check", "--isolated", "--line-length", "100"),
     ("mypy", "--config-file", ""),
 )
-
-
-@pytest.fixture(scope="module")
-def unpack(tmp_path_factory):
-    @functools.cache
-    def unpack(writer):
-        folder = tmp_path_factory.mktemp(writer)
-        archives.unpack(writer, folder)
-        return folder
-
-    return unpack
 
 
 @pytest.fixture(scope="module")
