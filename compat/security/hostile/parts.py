@@ -210,7 +210,7 @@ GENUINE: dict[str, Callable[[Place], object]] = {
     "in_assets.savedmodel": lambda place: write_files(place.path, _exported()),
     "line_ends.savedmodel": lambda place: write_files(place.path, _converted()),
     "genuine.tfjs": lambda place: write_files(place.path, layers_model().files()),
-    "three_shards.tfjs": lambda place: write_files(place.path, layers_model().files(most=99)),
+    "three_shards.tfjs": lambda place: write_files(place.path, layers_model(most=99).files()),
 }
 
 

@@ -16,19 +16,21 @@ class Model:
 
     json: dict[str, Any]
     data: bytes
+    names: list[str]  # of the files that the data is cut into
+    most: int  # bytes in each of them but the last
 
     @property
     def group(self) -> dict[str, Any]:
         """The group's entry in the manifest."""
         return self.json["weightsManifest"][0]
 
-    def files(self, *, most: int = 4 << 20) -> dict[str, bytes]:
-        """Return name -> content; the data is cut where a file has `most` bytes."""
-        parts = [self.data[at : at + most] for at in range(0, len(self.data), most)]
-        paths = [f"group1-shard{k + 1}of{len(parts)}.bin" for k in range(len(parts))]
-        self.group.setdefault("paths", paths)
+    def files(self) -> dict[str, bytes]:
+        """Return name -> content."""
+        starts = [number * self.most for number in range(len(self.names))]
+        parts = [self.data[at : at + self.most] for at in starts[:-1]]
+        parts += [self.data[at:] for at in starts[-1:]]
         text = json.dumps(self.json).encode()
-        return {"model.json": text, **dict(zip(paths, parts, strict=True))}
+        return {"model.json": text, **dict(zip(self.names, parts, strict=True))}
 
 
 def quantize(array: np.ndarray, dtype: str) -> tuple[np.ndarray, dict[str, Any]]:
@@ -47,6 +49,7 @@ def build_model(
     weights: Mapping[str, np.ndarray],
     *,
     quantized: str | None = None,
+    most: int = 4 << 20,
     **changed: Any,
 ) -> Model:
     """Return a model.
@@ -56,6 +59,7 @@ def build_model(
             itself, as a browser writes it.
         weights: Name -> array.
         quantized: The dtype to which weights of float32 are quantized.
+        most: How many bytes a file of weights has at most.
         changed: Other entries of `model.json`; None leaves one out.
     """
     entries, data = [], b""
@@ -66,12 +70,15 @@ def build_model(
             stored, entry["quantization"] = quantize(array, quantized)
         entries.append(entry)
         data += stored.astype(stored.dtype.newbyteorder("<")).tobytes()
+    count = -(-len(data) // most)
+    names = [f"group1-shard{number + 1}of{count}.bin" for number in range(count)]
     found: dict[str, Any] = {
         "format": "layers-model",
         "generatedBy": "keras v2.15.0",
         "convertedBy": "TensorFlow.js Converter v4.22.0",
         "modelTopology": dict(topology),
-        "weightsManifest": [{"weights": entries}],
+        "weightsManifest": [{"paths": names, "weights": entries}],
         **changed,
     }
-    return Model({key: value for key, value in found.items() if value is not None}, data)
+    kept = {key: value for key, value in found.items() if value is not None}
+    return Model(kept, data, list(names), most)

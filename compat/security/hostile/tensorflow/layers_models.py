@@ -181,8 +181,8 @@ CASES = (
           ("parent", "../../outside/secret"), ("deep", "x/../../../outside/secret"),
           ("absolute", "OUTSIDE/secret"), ("url", "file://OUTSIDE/secret"),
           ("backslash", "..\\..\\outside\\secret"), ("drive", "C:group1-shard1of1.bin"),
-          ("percent", "%2e%2e/%2e%2e/outside/secret"), ("home", "~/secret"), ("folder", "sub/x.bin"),
-          ("variable", "$HOME/secret"))),
+          ("percent", "%2e%2e/%2e%2e/outside/secret"), ("home", "~/secret"),
+          ("folder", "sub/x.bin"), ("variable", "$HOME/secret"))),
     _case("path_request", "requests any address", _paths("http://127.0.0.1:9/x.bin")),
     *(_case(f"path_{name}", _NO_FILE, _paths(path))
       for name, path in (
@@ -233,8 +233,8 @@ CASES = (
       for name, shape in (
           ("huge", [2**62]), ("overflow", [2**32, 2**32, 54]), ("negative", [-54, -1]),
           ("floats", [3.0, 3.0, 3.0, 2.0]), ("truth", [True, 54]), ("null", None),
-          ("none", DROPPED), ("nulls", [None, 54]), ("text", "54"), ("texts", ["54"]), ("nested", [[54]]),
-          ("number", 54), ("larger", [3, 3, 3, 3]), ("smaller", [3, 3, 3, 1]),
+          ("none", DROPPED), ("nulls", [None, 54]), ("text", "54"), ("texts", ["54"]),
+          ("nested", [[54]]), ("number", 54), ("larger", [3, 3, 3, 3]), ("smaller", [3, 3, 3, 1]),
           ("axes", [54, *[1] * 100_000]), ("digits", [10**30]), ("zero", [0, 2**62]))),
     _case("shape_other", "has another shape", _weight(shape=[3, 3, 2, 3]), "by a module"),
     *(_case(f"dtype_{name}", "has text or objects for numbers", _weight(dtype=dtype))
