@@ -52,3 +52,36 @@ def changed(message: Message, number: int, *values: Any) -> Message:
     before = [(other, value) for other, value in message if other < number]
     after = [(other, value) for other, value in message if other > number]
     return [*before, *((number, value) for value in values), *after]
+
+
+def decode(data: bytes) -> Message:
+    """Return the fields of a message that `encode` takes, or none if it is no message."""
+    found: Message = []
+    at = 0
+    try:
+        while at < len(data):
+            tag, at = read_varint(data, at)
+            kind = tag & 7
+            if kind == 0:
+                value, at = read_varint(data, at)
+                found.append((tag >> 3, value))
+                continue
+            size, at = read_varint(data, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
+            if not tag >> 3 or at + size > len(data):
+                return []
+            inner = data[at : at + size]
+            found.append((tag >> 3, inner if kind == 2 else Wire(kind, inner)))
+            at += size
+    except (IndexError, KeyError):
+        return []
+    return found
+
+
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return a number, and where it ends."""
+    value, shift = 0, 0
+    while True:
+        value |= (data[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if not data[at - 1] & 128:
+            return value, at

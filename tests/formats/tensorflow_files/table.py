@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from tests.formats.tensorflow_files.protobuf import varint
+from tests.formats.tensorflow_files.protobuf import read_varint, varint
 
 MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 Handle = tuple[int, int]  # offset, size without type and checksum
@@ -127,3 +127,32 @@ def assemble(blocks: Iterable[tuple[bytes, bytes, int]]) -> bytes:
         ends.append((len(data), len(inner)))
         data += seal(inner)
     return data + footer(*ends)
+
+
+def read_blocks(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the data blocks of a genuine table: each one's last key, and its bytes."""
+    numbers, at = [], len(data) - 48
+    for _ in range(4):
+        value, at = read_varint(data, at)
+        numbers.append(value)
+    found = []
+    for key, place in read_pairs(data[numbers[2] : numbers[2] + numbers[3]]):
+        start, at = read_varint(place, 0)
+        size, _ = read_varint(place, at)
+        found.append((key, data[start : start + size]))
+    return found
+
+
+def read_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the keys and values of a genuine block."""
+    found, key, at = [], b"", 0
+    end = len(data) - 4 * (1 + struct.unpack("<I", data[-4:])[0])
+    while at < end:
+        shared, at = read_varint(data, at)
+        tail, at = read_varint(data, at)
+        size, at = read_varint(data, at)
+        key = key[:shared] + data[at : at + tail]
+        at += tail
+        found.append((key, data[at : at + size]))
+        at += size
+    return found
