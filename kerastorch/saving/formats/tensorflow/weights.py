@@ -1,0 +1,62 @@
+"""The weights of a checkpoint, by its graph of objects, else by the names of its variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..byte_range import ByteRange, Progress
+from ..weight_file import SavedLayer, Weight, WeightFile
+from .checkpoint import GRAPH, Checkpoint
+from .object_graph import ObjectGraph
+
+OBJECTS = "TensorFlow checkpoint"
+EXPORTED = "TensorFlow checkpoint of an exported model"
+KERAS_3 = "TensorFlow checkpoint of Keras 3"
+VARIABLES = "TensorFlow checkpoint of variables, without objects"
+_SEED = "seed_generator_state"  # of Keras 3's random layers, no weight
+
+
+def read_checkpoint(
+    source: str, prefix: str, open_file: Callable[[str], ByteRange], progress: Progress | None
+) -> WeightFile:
+    """Return the weights of a checkpoint; what belongs to no layer is listed as ignored.
+
+    Args:
+        source: The checkpoint, for messages.
+        prefix: The start of its files' names.
+        open_file: Opens a file beside it.
+        progress: Called with the number of bytes as arrays are read.
+    """
+    checkpoint = Checkpoint(source, prefix, open_file, progress)
+    graph = ObjectGraph(checkpoint)
+    if not graph.nodes:
+        keys = [key for key in checkpoint.entries if checkpoint.is_array(key)]
+        weights = [checkpoint.make_weight(key, key, key.rpartition("/")[2]) for key in keys]
+        return _make_file(checkpoint, VARIABLES, weights, set(keys), in_order=False)
+    layers = () if graph.is_keras3 else tuple(graph.list_layers())
+    if any(layer.weights for layer in layers):
+        ignored = _list_ignored(checkpoint, graph.used)
+        return WeightFile(source, OBJECTS, layers, layout="positions", ignored=ignored)
+    found = (
+        graph.make_weight(variable, variable.name, variable.name.rpartition("/")[2])
+        for variable in graph.list_variables()
+        if not variable.name.endswith(_SEED)
+    )
+    kind = KERAS_3 if graph.is_keras3 else EXPORTED
+    return _make_file(checkpoint, kind, [w for w in found if w is not None], graph.used)
+
+
+def _make_file(
+    checkpoint: Checkpoint, kind: str, weights: list[Weight], used: set[str], in_order: bool = True
+) -> WeightFile:
+    """Return the contents whose arrays have full names."""
+    layers, ignored = (SavedLayer("", None, tuple(weights)),), _list_ignored(checkpoint, used)
+    known = {"ignored": ignored, "in_order": in_order}
+    return WeightFile(checkpoint.source, kind, layers, layout="scopes", **known)
+
+
+def _list_ignored(checkpoint: Checkpoint, used: set[str]) -> tuple[str, ...]:
+    """Return the keys of what belongs to no layer: an optimizer's slots, counters, tables."""
+    ends = (key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE") for key in checkpoint.entries
+            if key not in used and key != GRAPH)  # fmt: skip
+    return tuple(ends)
