@@ -57,7 +57,9 @@ def _weights(path: Path) -> list[Tensor]:
 
 
 def _model(path: Path) -> list[Tensor]:
-    model = load_model(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of ends of lines that were changed
+        model = load_model(path)
     return [value.detach() for value in model.state_dict().values()]
 
 

@@ -108,7 +108,8 @@ CASES = (
     case("shape_axes", "allocates an axis for each two bytes", _shape(*[1] * 100_000)),
     case("shape_unknown", "has no shape", _entry((SHAPE, [(3, 1)]))),
     case("shape_other", "has another shape", _shape(3, 3, 2, 3), "by a module"),
-    *(case(f"dtype_{name}", "has text or handles for numbers", _entry((DTYPE, number)))
+    *(case(f"dtype_{name}", "has text or handles for numbers", _entry((DTYPE, number)),
+           "by a module")
       for name, number in (("none", None), ("zero", 0), ("string", 7), ("complex", 8),
                            ("resource", 20), ("variant", 21), ("ref", 101), ("huge", 2**31))),
     case("truth", "has a truth value of 2", bundle_of(_truth)),
@@ -132,7 +133,7 @@ CASES = (
     case("entry_length", "allocates what a field declares",
           _raw_entry(b"\x08\x01\x12" + varint(HUGE))),
     case("entry_varint", "never ends a number", _raw_entry(b"\x08" + b"\xff" * 40 + b"\x01")),
-    case("entry_empty", "says nothing", _raw_entry(b"")),
+    case("entry_empty", "says nothing", _raw_entry(b""), "by a module"),
     case("entry_random", "is nothing", _raw_entry(np.random.default_rng(0).bytes(60))),
     case("amplified", "fills memory with one array, fifty thousand times",
           bundle_of(_amplified)),

@@ -158,8 +158,11 @@ CASES = (
     # Attributes
     case("key_missing", "names an array that is not there", _keyed("nowhere")),
     case("key_empty", "has the header for an array", _keyed("")),
-    case("key_graph", "has the graph for an array", _keyed(GRAPH)),
+    case("key_graph", "has the graph for an array", _keyed(GRAPH), "by a module"),
     case("key_twice", "has one array for two weights", _keyed(BIAS_KEY)),
+    case("name_long_left", "fills messages", _objects(lambda: {
+        "layer-0": _layer(), "x" * 100_000: {"y" * 100_000: Variable("z" * 100_000, KERNEL)}}),
+         "by a module"),
     case("key_path", "names a file", _keyed("../../outside/secret")),
     case("key_long", "fills messages", _keyed("k" * 1_000_000)),
     case("attribute_other", "has a table for a weight",
@@ -181,7 +184,7 @@ CASES = (
          _nodes(lambda nodes: nodes[ROOT].slots.append((KERNEL_NODE, "m", KERNEL_NODE))), "never"),
     # The text
     case("graph_none", "has no objects", _graph(None), "never"),
-    case("graph_empty", "has no objects", _graph(b"")),
+    case("graph_empty", "has no objects", _graph(b""), "never"),
     case("graph_random", "is nothing", _graph(np.random.default_rng(0).bytes(400))),
     case("graph_cut", "is cut off", _graph(checkpoint().graph()[:-20])),
     case("graph_text", "has a name that is no text",
