@@ -85,6 +85,9 @@ class _Opener:
         if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
             return self.read_json(window)
         if window.read_at(max(window.size - len(MAGIC), 0), len(MAGIC)) == MAGIC:
+            if not self.path.name.endswith(INDEX):
+                what = "the index of a TensorFlow checkpoint, whose name must be NAME.index"
+                raise FileError(f"{self.source}: {what}, beside NAME.data-00000-of-00001.")
             return self.read_checkpoint(self.path.parent, self.path.name.removesuffix(INDEX))
         return raise_file_error(self.source, window, start)
 
@@ -219,7 +222,8 @@ class _Opener:
         """Open a file in a directory; refuse a link to another directory."""
         path = folder / name
         if not path.exists():
-            raise FileError(f"{self.source}: no file {path}. Save or download it again.")
+            where = "in it" if folder == self.path else "beside it"
+            raise FileError(f"{self.source}: no file {name} {where}. Save or download it again.")
         if path.resolve().parent != (folder.resolve() / name).parent:
             what = f"{name}: a link to a file elsewhere. Found: {path.resolve()}"
             raise FileError(f"{self.source}: {what}. Copy that file into the directory.")

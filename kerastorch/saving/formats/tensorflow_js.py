@@ -27,7 +27,7 @@ _CODES = {
 _QUANTIZED = {"uint8": "|u1", "uint16": "<u2", "float16": "<f2"}
 _MOST_FILES = 500  # open at once
 _NAME = re.compile(r"(?:\./)?([^/\\\0]+)")
-_NUMBERED = re.compile(r"(?:(.*)/)?vars/([0-9]{1,9})")  # of Keras 3: "layers/dense/vars/0"
+_NUMBERED = re.compile(r"(?:.*/)?vars/[0-9]{1,9}")  # of Keras 3: "layers/dense/vars/0"
 _AGAIN = "Convert or download it again."
 _GRAPH = (
     "a graph model of TensorFlow.js: TensorFlow's operations, without Keras's layers. Convert the "
@@ -93,9 +93,7 @@ def read_layers_model(
         raise FileError(f"{source}: the config of a model and a TensorFlow.js model at once.")
     config = _find_config(source, value)
     weights = _read_manifest(source, value.get("weightsManifest"), open_file, progress)
-    version = config.get("keras_version", _find_version(value))
-    version = version if isinstance(version, str) and not version.startswith("tfjs") else None
-    known: dict[str, Any] = {"version": version, "config": config}
+    known: dict[str, Any] = {"version": _find_version(value, config), "config": config}
     if weights and all(_NUMBERED.fullmatch(weight.path) for weight in weights):
         layers, ignored = _group_numbered(weights)
         known |= {"layout": "classes", "ignored": ignored}
@@ -106,19 +104,21 @@ def read_layers_model(
 
 
 def _find_config(source: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    topology = value.get("modelTopology")
-    is_dict = isinstance(topology, dict)
-    if value.get("format") == "graph-model" or (is_dict and topology.keys() & {"node", "library"}):
+    found = value.get("modelTopology")
+    topology = found if isinstance(found, dict) else {}
+    if value.get("format") == "graph-model" or topology.keys() & {"node", "library"}:
         raise FileError(f"{source}: {_GRAPH}.")
-    config = topology.get("model_config", topology) if is_dict else topology
+    config = topology.get("model_config", topology)
     if not isinstance(config, dict) or "class_name" not in config:
         what = "a TensorFlow.js model without the config of its layers in `modelTopology`"
-        raise FileError(f"{source}: {what}. Found: {short_repr(topology)}. {_AGAIN}")
+        raise FileError(f"{source}: {what}. Found: {short_repr(found)}. {_AGAIN}")
     return config
 
 
-def _find_version(value: Mapping[str, Any]) -> Any:
-    return value["modelTopology"].get("keras_version")
+def _find_version(value: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
+    """Return the version of Keras, which TensorFlow.js's own models do not have."""
+    found = config.get("keras_version", value["modelTopology"].get("keras_version"))
+    return found if isinstance(found, str) and not found.startswith("tfjs") else None
 
 
 def _read_manifest(
@@ -176,7 +176,7 @@ def _read_entry(where: str, entry: Any) -> tuple[ArrayHeader, str, Quantization 
         raise FileError(f"{where}: an array without a name. Found: {short_repr(entry)}. {_AGAIN}")
     where = f"{where}: {name[:200]}"
     shape, dtype, stored = entry.get("shape"), entry.get("dtype"), entry.get("quantization")
-    sizes = shape if isinstance(shape, list) else [None]
+    sizes: list[Any] = shape if isinstance(shape, list) else [None]
     if not all(type(size) is int and 0 <= size < 1 << 40 for size in sizes):
         raise FileError(f"{where}: no shape. Found: {short_repr(shape)}. {_AGAIN}")
     if not isinstance(dtype, str) or dtype not in _CODES:
@@ -200,17 +200,12 @@ def _read_entry(where: str, entry: Any) -> tuple[ArrayHeader, str, Quantization 
 
 def _group_numbered(weights: list[Weight]) -> tuple[tuple[SavedLayer, ...], tuple[str, ...]]:
     """Return the layers of a tree as Keras 3 has it, and the paths of the optimizer's arrays."""
-    layers: dict[str, list[tuple[int, Weight]]] = {}
-    for weight in weights:
-        match = _NUMBERED.fullmatch(weight.path)
-        assert match is not None
-        unnamed = replace(weight, name=None)
-        layers.setdefault(match[1] or "", []).append((int(match[2]), unnamed))
-    found, ignored = [], []
-    for path, numbered in layers.items():
+    layers: dict[str, list[Weight]] = {}
+    ignored = []
+    for weight in sorted(weights, key=lambda one: int(one.path.rpartition("/")[2])):
+        path = weight.path.rpartition("vars/")[0].rstrip("/")
         if path.partition("/")[0] == _OPTIMIZER:
-            ignored += [weight.path for _, weight in numbered]
-            continue
-        in_order = sorted(numbered, key=lambda one: one[0])
-        found.append(SavedLayer(path, None, tuple(weight for _, weight in in_order)))
-    return tuple(found), tuple(ignored)
+            ignored.append(weight.path)
+        else:
+            layers.setdefault(path, []).append(replace(weight, name=None))
+    return tuple(SavedLayer(path, None, tuple(w)) for path, w in layers.items()), tuple(ignored)

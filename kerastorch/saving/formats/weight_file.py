@@ -10,7 +10,7 @@ from torch import Tensor
 
 # What the paths of layers are:
 # - layers: their names; a nested model is one layer (HDF5 before Keras 3)
-# - classes: groups of a tree, `layers/conv2d_1`, so that the order of layers is lost (Keras 3, which
+# - classes: groups of a tree, `layers/conv2d_1`; the order of the layers is lost (Keras 3, which
 #   also merges LoRA's factors)
 # - paths: their names after those of the models around them (live models)
 # - positions: `layer-3/layer-0`, where they are in the config (TensorFlow's graphs of objects)

@@ -127,10 +127,11 @@ class Checkpoint:
         dims = tuple(dim.integer(1) for dim in shape.messages(2))
         if shape.integer(3) or len(dims) > _MOST_AXES:
             entry.refuse(f"a shape of {len(dims)} axes")
-        numbers = [entry.integer(field) for field in (3, 4, 5)]
+        numbers = entry.integer(3), entry.integer(4), entry.integer(5)
         if min(numbers) < 0 or numbers[0] >= shards:
             entry.refuse(f"file {numbers[0]} of {shards}, byte {numbers[1]}, {numbers[2]} bytes")
-        return Entry(entry.integer(1), dims, *numbers, entry.integer(6))
+        shard, offset, size = numbers
+        return Entry(entry.integer(1), dims, shard, offset, size, entry.integer(6))
 
     def _open_shard(self, open_file: Callable[[str], ByteRange], name: str) -> ByteRange:
         window = open_file(name)

@@ -53,13 +53,15 @@ def read_saved_model(
         config = _read_json_config(source, open_file)
     found = read_checkpoint(source, _VARIABLES, open_file, progress)
     version = None if root is None else root.get("keras_version")
-    known = {"version": version if isinstance(version, str) else None, "backend": "tensorflow"}
-    missing = _explain(root, found, writer)
-    kind = "TensorFlow SavedModel"
     return replace(
-        found, format=kind, config=config, missing_config=missing, notes=(*notes, *found.notes),
-        **known,
-    )  # fmt: skip
+        found,
+        format="TensorFlow SavedModel",
+        version=version if isinstance(version, str) else None,
+        backend="tensorflow",
+        config=config,
+        missing_config=_explain(root, found, writer),
+        notes=tuple(notes),
+    )
 
 
 def _read_metadata(source: str, window: ByteRange, notes: list[str]) -> Root:

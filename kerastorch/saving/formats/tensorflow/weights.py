@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ..byte_range import ByteRange, Progress
 from ..weight_file import SavedLayer, Weight, WeightFile
@@ -51,12 +52,11 @@ def _make_file(
 ) -> WeightFile:
     """Return the contents whose arrays have full names."""
     layers, ignored = (SavedLayer("", None, tuple(weights)),), _list_ignored(checkpoint, used)
-    known = {"ignored": ignored, "in_order": in_order}
+    known: dict[str, Any] = {"ignored": ignored, "in_order": in_order}
     return WeightFile(checkpoint.source, kind, layers, layout="scopes", **known)
 
 
 def _list_ignored(checkpoint: Checkpoint, used: set[str]) -> tuple[str, ...]:
     """Return the keys of what belongs to no layer: an optimizer's slots, counters, tables."""
-    ends = (key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE") for key in checkpoint.entries
-            if key not in used and key != GRAPH)  # fmt: skip
-    return tuple(ends)
+    rest = (key for key in checkpoint.entries if key not in used and key != GRAPH)
+    return tuple(key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE") for key in rest)
