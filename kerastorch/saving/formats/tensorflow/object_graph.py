@@ -18,7 +18,7 @@ _LAYER = re.compile(r"layer-(0|[1-9][0-9]{0,6})")
 _VALUE = "VARIABLE_VALUE"
 _MOST_NODES = 1_000_000
 _MOST_DEPTH = 64
-_MOST_STEPS = 1_000_000  # of a walk, which shared objects may multiply
+_MOST_STEPS = 100_000  # of a walk, which shared objects may multiply
 # Children that repeat others, or are no layers.
 _SKIPPED = {
     "keras_api", "variables", "trainable_variables", "non_trainable_variables",
