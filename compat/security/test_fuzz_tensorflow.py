@@ -220,6 +220,7 @@ KINDS: dict[str, tuple[Mutate, str]] = {
     "model.json": (in_bytes("model.json", model_json_mutated), "tfjs"),
     "shard's bytes": (in_bytes(".bin"), "tfjs"),
 }
+CHECKED = ("index's bytes", "checkpoint's data")  # by checksums, so that any change is refused
 
 
 # The tests
@@ -271,7 +272,8 @@ def test_a_mutated_file_is_refused_or_read(kind: str, worker, sources, tmp_path)
 def test_many_mutated_files(kind: str, worker, sources, tmp_path) -> None:
     mutate, source = KINDS[kind]
     counts = fuzz(mutate, sources(source), MOST, worker, tmp_path)
-    assert min(counts["read"], counts["refused"]) > 0
+    assert counts["refused"] > 0
+    assert counts.get("read", 0) > 0 or kind in CHECKED
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "savedmodel", "old", "tfjs"])
