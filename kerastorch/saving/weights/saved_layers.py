@@ -141,7 +141,7 @@ def _join_objects(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
     """Yield the layers of a graph of objects, each with the weights of its cells and other parts.
 
     Layers of a Sequential or Functional model have the names of their variables; others those of
-    attributes, unless they have a name of their own.
+    the attributes, as in the code of a module that was ported.
     """
     every = {_split(layer.name or "") for layer in layers if layer.weights}
     weights: dict[str, tuple[Weight, ...]] = {}
@@ -153,10 +153,9 @@ def _join_objects(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
             scopes.setdefault(owner, find_owner_names(_split(layer.name or ""), every))
     for path, found in weights.items():
         if found:
-            names, attributes = scopes[path], _split(path)
-            is_attribute = not any(part.startswith("layer-") for part in attributes)
-            if is_attribute and (not names or find_automatic_kind(names[-1])):
-                names = attributes
+            attributes = _split(path)
+            in_model = any(part.startswith("layer-") for part in attributes)
+            names = scopes[path] if in_model else attributes
             yield SourceLayer(names or attributes, path, update_names(found))
 
 
