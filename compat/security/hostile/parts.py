@@ -121,22 +121,26 @@ def keras2_model(*layers: Any, **changed: Any) -> dict[str, Any]:
     return keras2_layer("Sequential", name="sequential", layers=[first, *layers, last])
 
 
-def weights_by_layer() -> dict[str, dict[str, np.ndarray]]:
-    return {"conv2d": {"kernel": KERNEL, "bias": BIAS}}
+def last_name(config: dict[str, Any]) -> str:
+    """Return the name of the Conv2D."""
+    return config["config"]["layers"][-1]["config"]["name"]
 
 
 def checkpoint() -> Checkpoint:
-    return trace(track(keras2_model(), weights_by_layer()))
+    return trace(track(keras2_model(), {"conv2d": {"kernel": KERNEL, "bias": BIAS}}))
 
 
 def saved_model(config: dict[str, Any] | None = None, **options: Any) -> SavedModel:
-    return build_saved_model(config or keras2_model(), weights_by_layer(), **options)
+    found = config or keras2_model()
+    weights = {last_name(found): {"kernel": KERNEL, "bias": BIAS}}
+    return build_saved_model(found, weights, **options)
 
 
 def layers_model(config: dict[str, Any] | None = None, **options: Any) -> Model:
-    topology = {"keras_version": "2.15.0", "backend": "tensorflow"}
-    named = {"conv2d/kernel": KERNEL, "conv2d/bias": BIAS}
-    return build_model({**topology, "model_config": config or keras2_model()}, named, **options)
+    found = config or keras2_model()
+    topology = {"keras_version": "2.15.0", "backend": "tensorflow", "model_config": found}
+    name = last_name(found)
+    return build_model(topology, {f"{name}/kernel": KERNEL, f"{name}/bias": BIAS}, **options)
 
 
 # The genuine files
@@ -202,6 +206,9 @@ GENUINE: dict[str, Callable[[Place], object]] = {
     "genuine.h5": lambda place: _close(legacy(place.path)),
     "genuine.npz": lambda place: np.savez(place.path, KERNEL, BIAS),
     "genuine.ckpt": lambda place: _write_checkpoint(place),
+    "genuine.index": lambda place: write_files(
+        place.path.parent, checkpoint().bundle().files("genuine")
+    ),
     "two_shards.ckpt": lambda place: _write_checkpoint(place, shards=2),
     "genuine.savedmodel": lambda place: write_files(place.path, saved_model().files()),
     "in_objects.savedmodel": lambda place: write_files(
@@ -210,6 +217,7 @@ GENUINE: dict[str, Callable[[Place], object]] = {
     "in_assets.savedmodel": lambda place: write_files(place.path, _exported()),
     "line_ends.savedmodel": lambda place: write_files(place.path, _converted()),
     "genuine.tfjs": lambda place: write_files(place.path, layers_model().files()),
+    "renamed.json": lambda place: write_files(place.path.parent, _renamed(place.path.name)),
     "three_shards.tfjs": lambda place: write_files(place.path, layers_model(most=99).files()),
 }
 
@@ -218,6 +226,12 @@ def _write_checkpoint(place: Place, **options: Any) -> None:
     files = checkpoint().files(place.path.name, **options)
     del files["checkpoint"]
     write_files(place.path.parent, files)
+
+
+def _renamed(name: str) -> dict[str, bytes]:
+    """Return a TensorFlow.js model whose JSON has this name."""
+    files = layers_model().files()
+    return {name: files.pop("model.json"), **files}
 
 
 def _exported() -> dict[str, bytes]:

@@ -26,6 +26,7 @@ _CODES = {
     "float16": "<f2",
 }  # fmt: skip
 _QUANTIZED = {"uint8": "|u1", "uint16": "<u2", "float16": "<f2"}
+_LONGEST_NAME = 1000  # characters of an array's
 _MOST_FILES = 500  # open at once
 _NAME = re.compile(r"(?:\./)?([^/\\\0]+)")
 _NUMBERED = re.compile(r"(?:.*/)?vars/[0-9]{1,9}")  # of Keras 3: "layers/dense/vars/0"
@@ -173,7 +174,7 @@ def _read_names(where: str, paths: Any, used: set[str]) -> list[str]:
 def _read_entry(where: str, entry: Any) -> tuple[ArrayHeader, str, Quantization | None]:
     """Return how an array is stored, its name, and how its numbers are restored."""
     name = entry.get("name") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
         raise FileError(f"{where}: an array without a name. Found: {short_repr(entry)}. {_AGAIN}")
     where = f"{where}: {name[:200]}"
     shape, dtype, stored = entry.get("shape"), entry.get("dtype"), entry.get("quantization")

@@ -65,12 +65,17 @@ def _raw_entry(data: bytes) -> Write:
 
 def _amplified(found: Bundle) -> None:
     entry = found.entries[KERNEL_KEY]
-    found.entries.update({f"many/{number}": entry for number in range(50_000)})
+    found.entries.update({f"many/{number}": entry for number in range(20_000)})
 
 
 def _empty_arrays(found: Bundle) -> None:
     entry = pack({"x": np.zeros((0, 3), "float32")}).entries["x"]
     found.entries.update({f"many/{number}": entry for number in range(20_000)})
+
+
+def _long_key(found: Bundle) -> None:
+    """Add an array with a long key, whose bytes belong to another array."""
+    found.entries["k" * 4000] = found.entries[KERNEL_KEY]
 
 
 def _hidden(found: Bundle) -> None:
@@ -135,10 +140,11 @@ CASES = (
     case("entry_varint", "never ends a number", _raw_entry(b"\x08" + b"\xff" * 40 + b"\x01")),
     case("entry_empty", "says nothing", _raw_entry(b""), "by a module"),
     case("entry_random", "is nothing", _raw_entry(np.random.default_rng(0).bytes(60))),
-    case("amplified", "fills memory with one array, fifty thousand times",
+    case("amplified", "fills memory with one array, twenty thousand times",
           bundle_of(_amplified)),
     case("empty_arrays", "has twenty thousand arrays of nothing", bundle_of(_empty_arrays),
           "never"),
+    case("key_long", "fills messages", bundle_of(_long_key)),
     case("overlap", "has two arrays in one place", bundle_of(_overlapping)),
     case("extra", "has an array that no object has",
           bundle_of(_hidden),

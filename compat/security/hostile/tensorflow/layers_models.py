@@ -149,6 +149,16 @@ def _many_weights(found: Model) -> None:
     found.group["weights"] += [{"name": f"e{number}", **empty} for number in range(20_000)]
 
 
+def _long_names(found: Model) -> None:
+    for weight in found.group["weights"]:
+        weight["name"] = "n" * 1_000_000
+
+
+def _long_truth(found: Model) -> None:
+    _truth(found)
+    found.group["weights"][0]["name"] = "conv2d/" + "n" * 1_000_000
+
+
 def _truth(found: Model) -> None:
     """Make the kernel an array of truth values, one of which is 2."""
     found.group["weights"][0]["dtype"] = "bool"
@@ -226,6 +236,8 @@ CASES = (
     *(_case(f"name_{name}", "has something else for a name", _weight(name=value))
       for name, value in (("none", DROPPED), ("null", None), ("number", 7), ("list", ["x"]))),
     _case("name_twice", "has two weights of one name", _weight(1, name="conv2d/kernel")),
+    _case("name_long_twice", "fills messages", _model(_long_names)),
+    _case("name_long_truth", "fills messages", _model(_long_truth)),
     _case("name_empty", "has no name", _weight(name=""), "as a model"),
     _case("name_parent", "makes a path of a name", _weight(name="../../touched"), "as a model"),
     _case("name_long", "fills messages and memory", _weight(name="n" * 2**20), "as a model"),
@@ -276,8 +288,7 @@ CASES = (
           _top(weight_map={"/layers/conv2d/vars": "x.weights.h5"})),
     _case("lambda", "runs bytecode", _config(_lambda), "as a model"),
     _case("filters", "allocates kernels before it reads any", _conv(filters=HUGE), "as a model"),
-    _case("layer_parent", "makes a path of a layer's name", _conv(name="../../touched"),
-          "as a model"),
+    _case("layer_parent", "makes a path of a layer's name", _conv(name="../../touched"), "never"),
     _case("json_deep", "exhausts the stack", _set(MODEL, lambda _: b"[" * 100_000)),
     _case("json_deep_inside", "exhausts the stack",
           _before('"x": ' + '{"x":' * 50_000 + "1" + "}" * 50_000)),

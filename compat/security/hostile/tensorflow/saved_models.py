@@ -18,8 +18,8 @@ from compat.security.hostile.parts import (
     saved_model,
 )
 from compat.security.hostile.tensorflow.parts import HUGE, LINK, POINTER, Write, folder, link, pipe
+from compat.security.hostile.tensorflow.shared import write_shared, write_shared_array
 from tests.formats.tensorflow_files.bundle import write_files
-from tests.formats.tensorflow_files.object_graph import Variable
 from tests.formats.tensorflow_files.protobuf import Message, changed, encode, varint
 from tests.formats.tensorflow_files.saved_model import (
     IDENTIFIER,
@@ -27,7 +27,6 @@ from tests.formats.tensorflow_files.saved_model import (
     NODE_ID,
     NODE_PATH,
     SavedModel,
-    build_saved_model,
 )
 
 KERAS, OBJECTS, EXPORTED = "keras_metadata.pb", "saved_model.pb", "assets/saved_model.json"
@@ -191,37 +190,6 @@ def _kernel_for_layer(found: SavedModel) -> None:
     ]
 
 
-def _many_layers(count: int = 1000) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a model of many layers with the same weights, and the weights."""
-    size = 256
-    names = [f"d{number}" for number in range(count)]
-    layers = [keras2_layer("Dense", name=name, units=size, use_bias=False) for name in names]
-    first = keras2_layer("InputLayer", batch_input_shape=[None, size], name="input")
-    config = keras2_layer("Sequential", name="sequential", layers=[first, *layers])
-    kernel = np.zeros((size, size), "float32")
-    return config, {name: {"kernel": kernel} for name in names}
-
-
-def _shared(place: Place) -> None:
-    """Write a model whose layers are all the same object."""
-    config, arrays = _many_layers()
-    layer = {"kernel": Variable("d/kernel", arrays["d0"]["kernel"])}
-    root = {f"layer-{number}": layer for number in range(len(arrays))}
-    write_files(place.path, build_saved_model(config, {}, root=root).files())
-
-
-def _shared_array(place: Place) -> None:
-    """Write a model whose layers' weights are all the same array."""
-    config, arrays = _many_layers()
-    found = build_saved_model(config, {name: {"kernel": np.zeros(1)} for name in arrays})
-    variables = [node for node in found.nodes if node.attributes]
-    key = variables[0].attributes[0][2]
-    found.arrays = {key: arrays["d0"]["kernel"]}
-    for node in variables:
-        node.attributes = [(*node.attributes[0][:2], key)]
-    write_files(place.path, found.files())
-
-
 _TUPLE = "has a tuple that is none"
 
 CASES = (
@@ -263,6 +231,13 @@ CASES = (
     _case("config_none", "has no config", _root(model_config=DROPPED, config=DROPPED)),
     _case("config_null", "has no config", _root(model_config=None, config=None)),
     _case("class_none", "has no class", _root(model_config=None, class_name=None)),
+    _case("class_long", "fills messages",
+          _root(model_config=None, config=None, class_name="x" * 1_000_000)),
+    _case("keras_long", "fills messages", _root(keras_version="9" * 1_000_000), "never"),
+    _case("tensorflow_long", "fills messages",
+          lambda place: write_files(
+              place.path, saved_model(tensorflow="9" * 1_000_000).files("nowhere")) and None),
+    _case("root_far", "fills messages", _field(NODE_PATH, "x" * 1_000_000)),
     _case("root_missing", "has no model, but layers only", _model(lambda m: m.metadata.pop(0))),
     _case("root_layer", "has a layer for a model", _field(IDENTIFIER, "_tf_keras_layer"), "never"),
     _case("root_metric", "has a metric for a model", _field(IDENTIFIER, "_tf_keras_metric")),
@@ -301,8 +276,8 @@ CASES = (
     # The objects that the config belongs to
     _case("layer_missing", "has no object for a layer", _model(_moved), "never"),
     _case("layer_kernel", "has a weight for a layer", _model(_kernel_for_layer), "never"),
-    _case("shared", "allocates the weights of one layer a thousand times", _shared),
-    _case("shared_array", "allocates one array a thousand times", _shared_array),
+    _case("shared", "allocates the weights of one layer a thousand times", write_shared),
+    _case("shared_array", "allocates one array a thousand times", write_shared_array),
     _case("more_layers", "has a layer that has no object",
           _config(lambda _: keras2_model(keras2_layer("ReLU", name="relu"))), "never"),
     # saved_model.pb
