@@ -36,6 +36,7 @@ _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5
 _PICKLED = "model.weights.npz"
 _TENSORFLOW_JS = "model.json"
 _MOST_METADATA = 1 << 20
+_LONGEST_NAME = 255  # bytes, as file systems have it
 _START = 512  # bytes read to detect the format
 _RESAVE = "Save it again with Keras: model.save('model.keras')."
 
@@ -221,6 +222,8 @@ class _Opener:
     def open_in(self, folder: Path, name: str) -> ByteRange:
         """Open a file in a directory; refuse a link to another directory."""
         path = folder / name
+        if len(name.encode(errors="replace")) > _LONGEST_NAME:
+            raise FileError(f"{self.source}: no name of a file. Found: {name[:50]!r}...")
         if not path.exists():
             where = "in it" if folder == self.path else "beside it"
             raise FileError(f"{self.source}: no file {name} {where}. Save or download it again.")

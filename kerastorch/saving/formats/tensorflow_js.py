@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,7 @@ _CODES = {
     "float16": "<f2",
 }  # fmt: skip
 _QUANTIZED = {"uint8": "|u1", "uint16": "<u2", "float16": "<f2"}
+_LONGEST_NAME = 1000  # characters of an array's
 _MOST_FILES = 500  # open at once
 _NAME = re.compile(r"(?:\./)?([^/\\\0]+)")
 _NUMBERED = re.compile(r"(?:.*/)?vars/[0-9]{1,9}")  # of Keras 3: "layers/dense/vars/0"
@@ -89,8 +91,8 @@ def read_layers_model(
         open_file: Opens a file beside it.
         progress: Called with the number of bytes as arrays are read.
     """
-    if "class_name" in value:
-        raise FileError(f"{source}: the config of a model and a TensorFlow.js model at once.")
+    if "class_name" in value or "weight_map" in value:
+        raise FileError(f"{source}: a file of Keras and a TensorFlow.js model at once.")
     config = _find_config(source, value)
     weights = _read_manifest(source, value.get("weightsManifest"), open_file, progress)
     known: dict[str, Any] = {"version": _find_version(value, config), "config": config}
@@ -148,7 +150,7 @@ def _read_manifest(
         if offset != window.size:
             what = f"arrays of {offset} bytes in files of {window.size}"
             raise FileError(f"{where}: {what}: {', '.join(names)[:200]}. {_AGAIN}")
-    twice = {one.path for one in weights if sum(other.path == one.path for other in weights) > 1}
+    twice = [path for path, count in Counter(one.path for one in weights).items() if count > 1]
     if twice:
         raise FileError(f"{source}: two arrays of the same name: {sorted(twice)[:5]}. {_AGAIN}")
     return weights
@@ -157,7 +159,7 @@ def _read_manifest(
 def _read_names(where: str, paths: Any, used: set[str]) -> list[str]:
     """Return the names of a group's files, which must lie beside `model.json`."""
     names = []
-    for path in paths if isinstance(paths, list) else [paths]:
+    for path in paths if isinstance(paths, list) else [None]:
         match = _NAME.fullmatch(path) if isinstance(path, str) else None
         if match is None or match[1] in (".", "..") or match[1] in used:
             what = "`paths` must be names of files beside model.json, each once"
@@ -172,7 +174,7 @@ def _read_names(where: str, paths: Any, used: set[str]) -> list[str]:
 def _read_entry(where: str, entry: Any) -> tuple[ArrayHeader, str, Quantization | None]:
     """Return how an array is stored, its name, and how its numbers are restored."""
     name = entry.get("name") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
         raise FileError(f"{where}: an array without a name. Found: {short_repr(entry)}. {_AGAIN}")
     where = f"{where}: {name[:200]}"
     shape, dtype, stored = entry.get("shape"), entry.get("dtype"), entry.get("quantization")

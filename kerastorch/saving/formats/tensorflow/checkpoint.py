@@ -179,7 +179,7 @@ class Checkpoint:
         with convert_read_errors(where):
             self._shards[entry.shard].read_into(entry.offset, data)
             length, at = read_varint(memoryview(data), 0)
-        counted = length.to_bytes(4, "little")
+        counted = (length % (1 << 32)).to_bytes(4, "little")
         stored, text = bytes(data[at : at + 4]), bytes(data[at + 4 :])
         if length != len(text) or int.from_bytes(stored, "little") != compute_checksum(counted):
             self._refuse(where, f"a string of another length. Found: {length}, {len(text)} bytes")

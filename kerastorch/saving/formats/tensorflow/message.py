@@ -12,6 +12,7 @@ from ...._core.errors import FileError
 
 AGAIN = "Save or download it again."
 _LONGEST_VARINT = 10
+_MOST_FIELDS = 250_000  # each takes a hundred times its own two bytes
 _INT64 = 1 << 63
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 
@@ -41,7 +42,9 @@ class Message:
         self.where = where
         self._fields: dict[int, list[Value]] = {}
         try:
-            for number, value in _split_fields(data):
+            for count, (number, value) in enumerate(_split_fields(data)):
+                if count == _MOST_FIELDS:
+                    raise ValueError(f"more than {_MOST_FIELDS} fields")
                 self._fields.setdefault(number, []).append(value)
         except ValueError as error:
             self.refuse(str(error))
@@ -92,7 +95,7 @@ def _split_fields(data: memoryview) -> Iterator[tuple[int, Value]]:
     while at < len(data):
         tag, at = read_varint(data, at)
         number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
+        if kind == _VARINT and number:
             value, at = read_varint(data, at)
             yield number, value
             continue

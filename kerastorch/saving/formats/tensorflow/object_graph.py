@@ -17,8 +17,9 @@ from .message import Message
 _LAYER = re.compile(r"layer-(0|[1-9][0-9]{0,6})")
 _VALUE = "VARIABLE_VALUE"
 _MOST_NODES = 1_000_000
+_LONGEST_NAME = 1000  # characters
 _MOST_DEPTH = 64
-_MOST_STEPS = 1_000_000  # of a walk, which shared objects may multiply
+_MOST_STEPS = 100_000  # of a walk, which shared objects may multiply
 # Children that repeat others, or are no layers.
 _SKIPPED = {
     "keras_api", "variables", "trainable_variables", "non_trainable_variables",
@@ -71,7 +72,7 @@ def _parse_node(node: Message, count: int) -> Node:
     children: dict[str, int] = {}
     for child in node.messages(1):
         number, name = child.integer(1), child.text(2)
-        if not 0 <= number < count or name in children:
+        if not 0 <= number < count or name in children or len(name) > _LONGEST_NAME:
             node.refuse(f"the child {name[:50]!r} twice, or as number {number} of {count} objects")
         children[name] = number
     values = [one for one in node.messages(2) if one.text(1) == _VALUE]
@@ -79,6 +80,8 @@ def _parse_node(node: Message, count: int) -> Node:
         node.refuse("an object with two values")
     key = values[0].text(3) if values else None
     name = values[0].text(2) if values else ""
+    if len(name) > _LONGEST_NAME:
+        node.refuse(f"a variable whose name has {len(name)} characters")
     return Node(children, key, name, node.has(3))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...._core.errors import FileError
+from ...._core.errors import FileError, short_repr
 from .. import json_file
 from ..byte_range import ByteRange, Progress
 from ..weight_file import WeightFile
@@ -90,7 +90,7 @@ def _parse_metadata(where: str, data: bytes) -> Root:
         if number == 0 and path == "root":
             return _parse_root(where, text)
     what = "no metadata of a model"
-    raise FileError(f"{where}: {what}. Found: {[path for _, path, _ in texts][:8]}.")
+    raise FileError(f"{where}: {what}. Found: {[path[:50] for _, path, _ in texts[:8]]}.")
 
 
 def _parse_root(where: str, text: str) -> Root:
@@ -147,8 +147,10 @@ def _read_json_config(source: str, open_file: OpenFile) -> Any:
 def _explain(root: Root | None, found: WeightFile, version: str) -> str:
     """Return why there is no config."""
     if root is not None:
-        return f"its model is a {root.get('class_name')!r}, a class whose code is in no file"
-    by = f"TensorFlow {version}" if version else "TensorFlow"
+        return (
+            f"its model is a {short_repr(root.get('class_name'))}, a class whose code is in no file"
+        )
+    by = f"TensorFlow {version[:20]}" if version else "TensorFlow"
     writers = {
         KERAS_3: f"{by} saved a model of Keras 3 by `tf.saved_model.save`",
         EXPORTED: f"{by} wrote it by `model.export` of Keras, or for TensorFlow Hub",

@@ -55,8 +55,8 @@ def _iterate_entries(where: str, data: memoryview) -> Iterator[Entry]:
     before = 0
     for _, handle in _read_block(where, data[:end], offset, size):
         start, length, _ = _read_handle(handle, 0)
-        if start < before:
-            raise ValueError(f"a block at {start}, before the end of another")
+        if start != before:
+            raise ValueError(f"a block at {start}, not at the end of the one before it, {before}")
         before = start + length + _TRAILER
         yield from _read_block(where, data[: min(end, offset)], start, length)
 
