@@ -33,10 +33,11 @@ def read_checkpoint(
     if not graph.nodes:
         keys = [key for key in checkpoint.entries if checkpoint.is_array(key)]
         weights = [checkpoint.make_weight(key, key, key.rpartition("/")[2]) for key in keys]
-        return _make_file(checkpoint, VARIABLES, weights, set(keys), in_order=False)
+        graph.used.update(keys)
+        return _make_file(checkpoint, graph, VARIABLES, weights, in_order=False)
     layers = () if graph.is_keras3 else tuple(graph.list_layers())
     if any(layer.weights for layer in layers):
-        ignored = _list_ignored(checkpoint, graph.used)
+        ignored = _list_ignored(checkpoint, graph)
         return WeightFile(source, OBJECTS, layers, layout="positions", ignored=ignored)
     found = (
         graph.make_weight(variable, variable.name, variable.name.rpartition("/")[2])
@@ -44,19 +45,27 @@ def read_checkpoint(
         if not variable.name.endswith(_SEED)
     )
     kind = KERAS_3 if graph.is_keras3 else EXPORTED
-    return _make_file(checkpoint, kind, [w for w in found if w is not None], graph.used)
+    return _make_file(checkpoint, graph, kind, [w for w in found if w is not None])
 
 
 def _make_file(
-    checkpoint: Checkpoint, kind: str, weights: list[Weight], used: set[str], in_order: bool = True
+    checkpoint: Checkpoint,
+    graph: ObjectGraph,
+    kind: str,
+    weights: list[Weight],
+    in_order: bool = True,
 ) -> WeightFile:
     """Return the contents whose arrays have full names."""
-    layers, ignored = (SavedLayer("", None, tuple(weights)),), _list_ignored(checkpoint, used)
+    layers, ignored = (SavedLayer("", None, tuple(weights)),), _list_ignored(checkpoint, graph)
     known: dict[str, Any] = {"ignored": ignored, "in_order": in_order}
     return WeightFile(checkpoint.source, kind, layers, layout="scopes", **known)
 
 
-def _list_ignored(checkpoint: Checkpoint, used: set[str]) -> tuple[str, ...]:
-    """Return the keys of what belongs to no layer: an optimizer's slots, counters, tables."""
-    rest = (key for key in checkpoint.entries if key not in used and key != GRAPH)
-    return tuple(key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE") for key in rest)
+def _list_ignored(checkpoint: Checkpoint, graph: ObjectGraph) -> tuple[str, ...]:
+    """Return the names of what belongs to no layer: an optimizer's slots, counters, tables."""
+    names = {node.key: node.name for node in graph.nodes}
+    used = graph.used | {GRAPH}
+    shown = {names.get(key) for key in used}  # Keras 3 exports some variables twice
+    rest = [key for key in checkpoint.entries if key not in used]
+    found = (names.get(key) or key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE") for key in rest)
+    return tuple(name for name in found if name not in shown)
