@@ -16,7 +16,7 @@ import pytest
 
 from compat.security.hostile.parts import BIAS, GENUINE, KERNEL, SECRET, Place
 from compat.security.hostile.reading import ARRAYS, READERS, in_time, unexpected, watched
-from compat.security.hostile.write import HOSTILE, write
+from compat.security.hostile.write import HOSTILE, KERAS, TENSORFLOW, write
 from kerastorch._core.errors import FileError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
@@ -117,6 +117,10 @@ def test_none_takes_more_memory_than_its_size_warrants(placed) -> None:
     greedy = [line for line in done.stdout.splitlines() if line.startswith("GREEDY")]
     assert not greedy
     assert done.stdout.count("\n") == len(names)
+
+
+def test_each_name_is_one_file() -> None:
+    assert len(HOSTILE) == sum(len(module.CASES) for module in (*KERAS, *TENSORFLOW))
 
 
 # The files are what they say, and the checks can fail

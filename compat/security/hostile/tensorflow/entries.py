@@ -144,7 +144,7 @@ CASES = (
           bundle_of(_amplified)),
     case("empty_arrays", "has twenty thousand arrays of nothing", bundle_of(_empty_arrays),
           "never"),
-    case("key_long", "fills messages", bundle_of(_long_key)),
+    case("overlap_long", "fills messages", bundle_of(_long_key)),
     case("overlap", "has two arrays in one place", bundle_of(_overlapping)),
     case("extra", "has an array that no object has",
           bundle_of(_hidden),
