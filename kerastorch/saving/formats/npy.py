@@ -38,7 +38,8 @@ _MOST_HEADER = 10_000
 _BLOCK = 1 << 20  # bytes
 _READERS: Any = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 
-See = Callable[[bytearray], object]
+Buffer = bytes | bytearray | np.ndarray[Any, np.dtype[np.uint8]]
+See = Callable[[Any], object]  # called with the bytes that were read
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def read_array(
     see: See | None = None,
 ) -> Tensor:
     """Read the bytes of an array from an offset into a new tensor; `see` gets the bytes."""
-    data = bytearray(header.nbytes)
+    data = np.empty(header.nbytes, np.uint8)  # a bytearray would be filled with zeros first
     with convert_read_errors(where):
         window.read_into(at, data, progress)
     if see is not None:
@@ -148,17 +149,17 @@ def read_blocks(
         yield read_array(where, part, window, at + first * size, progress, see)
 
 
-def bytes_to_tensor(where: str, array: ArrayHeader, data: bytes | bytearray) -> Tensor:
-    """Return an array's bytes as a contiguous tensor, which may share a bytearray's memory."""
+def bytes_to_tensor(where: str, array: ArrayHeader, data: Buffer) -> Tensor:
+    """Return an array's bytes as a contiguous tensor, which may share their memory."""
     if len(data) != array.nbytes:
         what = f"an array whose size differs from its header. Found: {len(data)} bytes of data"
         raise FileError(f"{where}: {what} for {array.nbytes} of {array.shape}. Save it again.")
     plain = {"|b1": "|u1", "|V2": "<i2"}.get(array.code, array.code.replace("V", "i"))
-    flat = to_tensor(np.frombuffer(data, plain)) if data else None
+    flat = to_tensor(np.frombuffer(data, plain)) if len(data) else None
     if flat is None:
         flat = torch.empty(0, dtype=getattr(torch, _NAMES[plain[1:]]))
     if array.dtype == "bool":
-        if data and int(flat.max()) > 1:
+        if len(data) and int(flat.max()) > 1:
             raise FileError(f"{where}: a bool that is neither 0 nor 1. Save it again.")
         flat = flat.bool()
     elif array.dtype == "bfloat16":

@@ -69,8 +69,7 @@ class _Opener:
         return FileError(f"{self.source}: {what}. {_RESAVE}")
 
     def read(self) -> WeightFile:
-        index = self.path.with_name(f"{self.path.name}{INDEX}")
-        if not self.path.exists() and index.exists():
+        if not self.path.exists() and self.path.with_name(f"{self.path.name}{INDEX}").exists():
             return self.read_checkpoint(self.path.parent, self.path.name)
         check_missing(self.path)
         if self.path.is_dir():
