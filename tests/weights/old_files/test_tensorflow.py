@@ -11,7 +11,8 @@ from torch import nn
 
 import kerastorch
 from kerastorch._core.errors import FileError
-from tests.formats.tensorflow_files.bundle import write_files
+from kerastorch.saving.formats.open import open_weight_file
+from tests.formats.tensorflow_files.bundle import pack, write_files
 from tests.formats.tensorflow_files.object_graph import trace, track
 from tests.formats.tensorflow_files.saved_model import build_saved_model
 from tests.formats.tensorflow_files.tensorflow_js import build_model
@@ -68,6 +69,18 @@ def test_a_checkpoint_whose_name_is_that_of_the_file_about_it(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps(CONFIG))
     for path in (tmp_path, tmp_path / "checkpoint", tmp_path / "checkpoint.index"):
         check(kerastorch.load_model(tmp_path / "c.json", weights=path))
+
+
+def test_the_optimizer_of_tensorflow_1_is_not_loaded(tmp_path):
+    arrays = {"a/W": draw(3, 3), "b/W": draw(3, 3)}
+    slots = {f"{key}/{slot}": array for key, array in arrays.items() for slot in ("Adam", "Adam_1")}
+    state = {"beta1_power": np.array(0.9, "float32"), "global_step": np.array(7)}
+    write_files(tmp_path, pack({**arrays, **slots, **state}).files("w"))
+    module = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    kerastorch.load_weights(module, tmp_path / "w", mapping={"0": "b", "1": "a"})
+    assert torch.equal(module[0].weight, torch.from_numpy(arrays["b/W"]).T)
+    with open_weight_file(tmp_path / "w") as contents:
+        assert sorted(contents.ignored) == sorted({**slots, **state})
 
 
 LSTM = {"name": "l", "units": 2, "implementation": None, "unit_forget_bias": None}
