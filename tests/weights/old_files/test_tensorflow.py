@@ -14,7 +14,8 @@ from kerastorch._core.errors import FileError
 from kerastorch.saving.formats.open import open_weight_file
 from tests.formats.tensorflow_files.bundle import pack, write_files
 from tests.formats.tensorflow_files.object_graph import trace, track
-from tests.formats.tensorflow_files.saved_model import build_saved_model
+from tests.formats.tensorflow_files.protobuf import changed
+from tests.formats.tensorflow_files.saved_model import METADATA, build_saved_model
 from tests.formats.tensorflow_files.tensorflow_js import build_model
 
 RANDOM = np.random.default_rng(5)
@@ -69,6 +70,18 @@ def test_a_checkpoint_whose_name_is_that_of_the_file_about_it(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps(CONFIG))
     for path in (tmp_path, tmp_path / "checkpoint", tmp_path / "checkpoint.index"):
         check(kerastorch.load_model(tmp_path / "c.json", weights=path))
+
+
+def test_layers_without_a_config_are_told(tmp_path):
+    model = build_saved_model(CONFIG, ARRAYS)
+    bare = {"class_name": "Block", "config": {"layer was saved without config": True}}
+    layers = [*CONFIG["config"]["layers"], bare, bare]
+    root = {"class_name": "Sequential", "config": {"name": "net", "layers": layers}}
+    text = json.dumps({**root, "model_config": {"class_name": "Sequential"}})
+    model.metadata[0] = changed(model.metadata[0], METADATA, text)
+    write_files(tmp_path, model.files())
+    with pytest.raises(FileError, match=r"without `get_config` have no config in it: \['Block'\]"):
+        kerastorch.load_model(tmp_path)
 
 
 def test_the_optimizer_of_tensorflow_1_is_not_loaded(tmp_path):
