@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import h5py
@@ -68,10 +69,11 @@ def twin(file):
     file["_layer_checkpoint_dependencies/conv2d/vars/0"] = BIAS
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 REFUSED = {
     "empty": (written(b""), "an empty file"),
     "gzip": (written(b"\x1f\x8b\x08"), "a gzip file: decompress it first"),
-    "pointer": (written(b"version https://git-lfs.github.com/spec/v1\n"), "a Git LFS pointer"),
+    "pointer": (written(POINTER), "a Git LFS pointer"),
     "page": (written(b"<!DOCTYPE html>"), "a web page"),
     "yaml": (written(b"backend: tensorflow\nclass_name: Model\n"), "a model in YAML"),
     "safetensors": (written(b"\x02" + bytes(7) + b"{}"), "a safetensors file"),
@@ -159,6 +161,19 @@ def test_an_archive_within_hdf5_is_told(tmp_path):
     path.write_bytes(path.read_bytes() + archive(tmp_path / "y").read_bytes())
     with pytest.raises(FileError, match="an HDF5 file and a zip archive at once"):
         found(path)
+
+
+@pytest.mark.parametrize("name", ["keras_metadata.pb", "checkpoint", "weights.bin"])
+def test_a_pointer_among_the_files_of_a_model_is_told(tmp_path, name):
+    (tmp_path / name).write_bytes(POINTER)
+    if name == "weights.bin":
+        value = {
+            "modelTopology": {"class_name": "Sequential"},
+            "weightsManifest": [{"paths": [name], "weights": []}],
+        }
+        (tmp_path / "model.json").write_text(json.dumps(value))
+    with pytest.raises(FileError, match=rf"{name}: a Git LFS pointer .* run `git lfs pull`"):
+        found(tmp_path)
 
 
 def test_a_missing_path_is_told(tmp_path):

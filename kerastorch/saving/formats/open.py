@@ -37,6 +37,7 @@ _PICKLED = "model.weights.npz"
 _TENSORFLOW_JS = "model.json"
 _MOST_METADATA = 1 << 20
 _LONGEST_NAME = 255  # bytes, as file systems have it
+_LFS = b"version https://git-lfs"  # a pointer begins so
 _START = 512  # bytes read to detect the format
 _RESAVE = "Save it again with Keras: model.save('model.keras')."
 
@@ -69,7 +70,9 @@ class _Opener:
         return FileError(f"{self.source}: {what}. {_RESAVE}")
 
     def read(self) -> WeightFile:
-        if not self.path.exists() and self.path.with_name(f"{self.path.name}{INDEX}").exists():
+        name = f"{self.path.name}{INDEX}"
+        is_prefix = self.path.name == LATEST or not self.path.exists()
+        if is_prefix and not self.path.is_dir() and self.path.with_name(name).exists():
             return self.read_checkpoint(self.path.parent, self.path.name)
         check_missing(self.path)
         if self.path.is_dir():
@@ -92,14 +95,18 @@ class _Opener:
         return raise_file_error(self.source, window, start)
 
     def open_window(self, path: Path) -> ByteRange:
-        """Open a regular file that is not empty."""
+        """Open a regular file that is neither empty nor a pointer to it."""
         if not stat.S_ISREG(path.stat().st_mode):
             raise FileError(f"{path}: neither a file nor a directory, but a device or a pipe.")
         file = self.stack.enter_context(path.open("rb", buffering=0))
         size = os.fstat(file.fileno()).st_size
         if not size:
             raise FileError(f"{path}: an empty file. Save or download it again.")
-        return ByteRange(file, 0, size)
+        window = ByteRange(file, 0, size)
+        if window.read_at(0, len(_LFS)) == _LFS:
+            what = "a Git LFS pointer and not the file itself: run `git lfs pull`"
+            raise FileError(f"{path}: {what}.")
+        return window
 
     def read_zip(self, window: ByteRange) -> WeightFile:
         archive = zip_archive.Archive(self.source, window)

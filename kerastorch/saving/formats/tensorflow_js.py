@@ -36,6 +36,9 @@ _GRAPH = (
     "Keras model itself, or load the file that it was converted from"
 )
 _OPTIMIZER = "optimizer"
+_OWN = "tfjs"  # what stands for the version of Keras in models that TensorFlow.js saves
+# TensorFlow.js writes null for what the program left out, and computes with these.
+_DEFAULTS = {"implementation": 2, "rate": 0, "mask_zero": False, "unit_forget_bias": False}
 
 OpenFile = Callable[[str], ByteRange]
 
@@ -114,13 +117,27 @@ def _find_config(source: str, value: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(config, dict) or "class_name" not in config:
         what = "a TensorFlow.js model without the config of its layers in `modelTopology`"
         raise FileError(f"{source}: {what}. Found: {short_repr(found)}. {_AGAIN}")
-    return config
+    version = config.get("keras_version")
+    is_own = isinstance(version, str) and version.startswith(_OWN)
+    return _fill_defaults(config) if is_own else config
+
+
+def _fill_defaults(value: Any) -> Any:
+    """Return a config that TensorFlow.js wrote without the nulls that Keras does not write."""
+    if isinstance(value, list):
+        return [_fill_defaults(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _DEFAULTS.get(name) if one is None else _fill_defaults(one)
+        for name, one in value.items()
+    }
 
 
 def _find_version(value: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
     """Return the version of Keras, which TensorFlow.js's own models do not have."""
     found = config.get("keras_version", value["modelTopology"].get("keras_version"))
-    return found if isinstance(found, str) and not found.startswith("tfjs") else None
+    return found if isinstance(found, str) and not found.startswith(_OWN) else None
 
 
 def _read_manifest(

@@ -18,7 +18,6 @@ _STARTS = {
     b"7z\xbc\xaf": "a 7-Zip archive: extract it first",
     b"Rar!": "a RAR archive: extract it first",
     b"PK\x05\x06": "an empty zip archive: save or download it again",
-    b"version https://git-lfs": "a Git LFS pointer and not the file itself: run `git lfs pull`",
     b"<!DOCTYPE": "a web page and not the file itself: download it again",
     b"<html": "a web page and not the file itself: download it again",
 }

@@ -174,9 +174,10 @@ class _Grouping:
         self, model: ModelSpec, prefix: str, names: Names
     ) -> Iterator[SourceLayer]:
         """Yield the layers of a model from its groups, which are numbered as in the config."""
-        first = model.kind == "Sequential" and model.layers[:1]
-        has_input = first and first[0].class_name == "InputLayer"  # which is not numbered there
-        for position, spec in enumerate(model.layers[1:] if has_input else model.layers):
+        skipped = ("InputLayer",) if model.kind == "Sequential" else ()  # no number since TF 2.2
+        layers = [spec for spec in model.layers if spec.class_name not in skipped]
+        start = int(bool(skipped) and self._is_there(f"{prefix}layer-{len(layers)}"))
+        for position, spec in enumerate(layers, start):
             path, inner = f"{prefix}layer-{position}", (*names, spec.name)
             if spec.model is not None:
                 yield from self.assign_positions(spec.model, f"{path}/", inner)

@@ -119,7 +119,11 @@ def list_layers(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def track(
-    config: Mapping[str, Any], arrays: Mapping[str, Any], *, variables: bool = False
+    config: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+    *,
+    variables: bool = False,
+    numbered_inputs: bool = False,
 ) -> dict[str, Any]:
     """Return the objects of a model as Keras 2 tracks them.
 
@@ -128,14 +132,17 @@ def track(
         arrays: Layer's name -> "kernel" or "cell/kernel" -> array, or a Variable that has a full
             name of its own; a nested model's name -> the same of its layers.
         variables: Whether the model has its list `variables`, too, as in a SavedModel.
+        numbered_inputs: Whether the input of a Sequential is an object, as in TensorFlow 2.0 and
+            2.1, whose configs do not have it.
     """
-    found: dict[str, Any] = {}
+    is_numbered = numbered_inputs and config["class_name"] == "Sequential"
+    found: dict[str, Any] = {"layer-0": {}} if is_numbered else {}
     weighted, all_variables = 0, []
-    for number, layer in enumerate(list_layers(config)):
+    for number, layer in enumerate(list_layers(config), start=int(is_numbered)):
         name = layer["config"]["name"]
         values = arrays.get(name, {})
         if layer["class_name"] in MODELS:
-            value = track(layer, values)
+            value = track(layer, values, numbered_inputs=numbered_inputs)
         else:
             value = _nest(name, values)
         if values:

@@ -25,7 +25,6 @@ _STRING = 7
 _MOST_SHARDS = 500  # of open files
 _MOST_AXES = 32
 _MOST_GRAPH = 64 << 20
-_LFS = b"version https://git-lfs"
 _CHANGED = (
     "the file is damaged, or version control changed the ends of its lines: download it again"
 )
@@ -104,7 +103,7 @@ class Checkpoint:
         }
         needed = {entry.shard for entry in self.entries.values()}
         self._shards = {
-            number: self._open_shard(open_file, f"{prefix}.data-{number:05}-of-{count:05}")
+            number: open_file(f"{prefix}.data-{number:05}-of-{count:05}")
             for number in sorted(needed)
         }
         self._check_ranges(where)
@@ -132,13 +131,6 @@ class Checkpoint:
             entry.refuse(f"file {numbers[0]} of {shards}, byte {numbers[1]}, {numbers[2]} bytes")
         shard, offset, size = numbers
         return Entry(entry.integer(1), dims, shard, offset, size, entry.fixed(6))
-
-    def _open_shard(self, open_file: Callable[[str], ByteRange], name: str) -> ByteRange:
-        window = open_file(name)
-        if window.read_at(0, len(_LFS)) == _LFS:
-            what = "a Git LFS pointer and not the file itself: run `git lfs pull`"
-            raise FileError(f"{self.source}: {name}: {what}.")
-        return window
 
     def _check_ranges(self, where: str) -> None:
         """Refuse bytes beyond the end of a file, and bytes that belong to two arrays."""

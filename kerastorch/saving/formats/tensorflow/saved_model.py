@@ -23,6 +23,7 @@ _REPAIRED = (
     f"{METADATA} was changed by version control or an editor (the ends of lines); it was read with "
     "the original ones"
 )
+_BARE = "layer was saved without config"
 _CHANGED = "a conversion of text changed it, by which bytes were lost"
 
 OpenFile = Callable[[str], ByteRange]
@@ -151,9 +152,21 @@ def _read_json_config(source: str, open_file: OpenFile) -> Any:
     return json_file.parse_json(f"{source}: {CONFIG}", data)
 
 
+def _list_bare_classes(config: Any) -> str:
+    """Return the classes of a model's layers that Keras saved without their config."""
+    layers = config.get("layers") if isinstance(config, dict) else None
+    entries = [one for one in layers if isinstance(one, dict)] if isinstance(layers, list) else []
+    configs = ((str(one.get("class_name")), one.get("config")) for one in entries)
+    bare = {name: None for name, inner in configs if isinstance(inner, dict) and _BARE in inner}
+    return short_repr([*bare]) if bare else ""
+
+
 def _explain(root: Root | None, found: WeightFile, version: str) -> str:
     """Return why there is no config."""
     if root is not None:
+        bare = _list_bare_classes(root.get("config"))
+        if bare:
+            return f"layers of classes without `get_config` have no config in it: {bare}"
         return (
             f"its model is a {short_repr(root.get('class_name'))}, a class whose code is in no file"
         )

@@ -14,6 +14,7 @@ OBJECTS = "TensorFlow checkpoint"
 EXPORTED = "TensorFlow checkpoint of an exported model"
 KERAS_3 = "TensorFlow checkpoint of Keras 3"
 VARIABLES = "TensorFlow checkpoint of variables, without objects"
+_STATE = ("beta1_power", "beta2_power", "global_step")  # of TensorFlow 1's optimizers
 _SEED = "seed_generator_state"  # of Keras 3's random layers, no weight
 
 
@@ -31,7 +32,8 @@ def read_checkpoint(
     checkpoint = Checkpoint(source, prefix, open_file, progress)
     graph = ObjectGraph(checkpoint)
     if not graph.nodes:
-        keys = [key for key in checkpoint.entries if checkpoint.is_array(key)]
+        arrays = [key for key in checkpoint.entries if checkpoint.is_array(key)]
+        keys = [key for key in arrays if not _is_state(key, checkpoint)]
         weights = [checkpoint.make_weight(key, key, key.rpartition("/")[2]) for key in keys]
         graph.used.update(keys)
         return _make_file(checkpoint, graph, VARIABLES, weights, in_order=False)
@@ -46,6 +48,12 @@ def read_checkpoint(
     )
     kind = KERAS_3 if graph.is_keras3 else EXPORTED
     return _make_file(checkpoint, graph, kind, [w for w in found if w is not None])
+
+
+def _is_state(key: str, checkpoint: Checkpoint) -> bool:
+    """Return whether an array is an optimizer's; TensorFlow 1 names it below a variable."""
+    around, _, name = key.rpartition("/")
+    return name in _STATE or checkpoint.is_array(around)
 
 
 def _make_file(
