@@ -5,6 +5,15 @@ from __future__ import annotations
 import pytest
 
 from kerastorch._core.errors import FileError
+from tests.formats.tensorflow.test_checkpoints import (
+    ARRAYS,
+    BIAS,
+    CONFIG,
+    INNER,
+    KERNEL,
+    read_all,
+    save,
+)
 from tests.formats.tensorflow_files.bundle import (
     CRC,
     DTYPE,
@@ -19,7 +28,6 @@ from tests.formats.tensorflow_files.bundle import (
 from tests.formats.tensorflow_files.object_graph import trace, track
 from tests.formats.tensorflow_files.protobuf import changed, encode, fixed32
 from tests.formats.tensorflow_files.table import table
-from tests.formats.test_tensorflow import ARRAYS, BIAS, CONFIG, INNER, KERNEL, read_all, save
 
 
 def with_entry(key, *fields):
