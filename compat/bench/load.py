@@ -11,6 +11,10 @@ disk; the files are in the system's cache.
 
 Memory is the highest resident size while loading, over that before it, in a process that does
 nothing else, as a multiple of the weights in the file.
+
+Then five Dense layers, 100 MB, in the containers of TensorFlow: `load_model`, and the arrays alone
+beside `numpy.fromfile` of all bytes and, where the format has them, the checksums' time. What
+`load_model` takes beyond that is a module of each layer, and kernels in PyTorch's order of axes.
 """
 
 from __future__ import annotations
@@ -23,10 +27,12 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from timing import CLOCKS, host_timer, interleave
+from timing import CLOCKS, Timer, host_timer, interleave
 
 NETWORKS = ("DenseNet121", "ResNet50", "VGG16")
 FASTEST, LEAST_MEMORY = 1.0, 1.3
+CONTAINER_FASTEST, CONTAINER_MEMORY = 1.5, 1.1
+UNITS = 2240  # of each of five layers: 100 MB
 LOADERS = {
     "kerastorch": "import kerastorch, h5py; load = kerastorch.load_model",
     "keras": "import keras; load = lambda f: keras.models.load_model(f, compile=False)",
@@ -63,6 +69,7 @@ def main() -> None:
 
     import kerastorch
 
+    sys.path.insert(0, str(Path(__file__).parents[2]))  # for the encoder of the tests
     print(
         f"torch {torch.__version__}, keras {keras.__version__}, {torch.get_num_threads()} threads"
     )
@@ -99,6 +106,79 @@ def main() -> None:
     print()
     verdict("slowest file, kerastorch / keras", max(ratios), FASTEST)
     verdict("largest peak of memory / bytes of the weights", max(memories), LEAST_MEMORY)
+    print()
+    measure_containers(timer, options.rounds)
+
+
+def measure_containers(timer: Timer, rounds: int) -> None:
+    """Print the time and the memory of loading a SavedModel and a TensorFlow.js model."""
+    import numpy as np
+
+    import kerastorch
+    from kerastorch.saving.formats.open import open_weight_file
+    from kerastorch.saving.formats.tensorflow.checksum import compute_checksum
+
+    columns = ("container", "MB", "load_model, ms", "arrays, ms", "arrays/reading", "memory")
+    print("{:16}{:>8}{:>16}{:>12}   {:22}{:>8}".format(*columns))
+    ratios, memories = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (path, parts) in write_containers(Path(folder)).items():
+            size = sum(part.stat().st_size for part in parts)
+
+            def read(parts: list[Path] = parts, checks: bool = name != "TensorFlow.js") -> None:
+                for part in parts:
+                    data = np.fromfile(part, np.uint8)
+                    if checks:
+                        compute_checksum(data)
+
+            def read_arrays(path: Path = path) -> None:
+                with open_weight_file(path) as contents:
+                    for weight in (one for layer in contents.layers for one in layer.weights):
+                        for _ in weight.read.blocks():
+                            pass
+
+            calls = {"load": lambda path=path: kerastorch.load_model(path)}
+            calls |= {"arrays": read_arrays, "reading": read}
+            found = interleave(calls, timer, 0.0, rounds)
+            ratio = found.ratio("arrays", "reading")
+            small = write_containers(Path(folder, "small"), units=2)[name][0]
+            memory = peak("kerastorch", small, path) / size
+            ratios.append(ratio.median)
+            memories.append(memory)
+            load, arrays = found.milliseconds("load"), found.milliseconds("arrays")
+            print(
+                f"{name:16}{size / 1e6:8.1f}{load:16.1f}{arrays:12.1f}   {ratio!s:22}{memory:8.2f}"
+            )
+    print()
+    verdict("slowest arrays of a container / reading", max(ratios), CONTAINER_FASTEST)
+    verdict("largest peak of memory / bytes of the weights", max(memories), CONTAINER_MEMORY)
+
+
+def write_containers(folder: Path, units: int = UNITS) -> dict[str, tuple[Path, list[Path]]]:
+    """Write a network in each container; return what to load, and the files of its arrays."""
+    import numpy as np
+
+    from kerastorch.saving.formats.tensorflow.checksum import compute_checksum
+    from tests.formats.tensorflow_files import bundle, saved_model, tensorflow_js
+
+    bundle.masked_crc32c = compute_checksum  # the encoder's own is a loop over bytes
+    generator, layers, arrays = np.random.default_rng(1), [], {}
+    for number in range(5):
+        name, shape = f"dense_{number}", {"batch_input_shape": [None, units]} if not number else {}
+        config = {"name": name, "units": units, "use_bias": False, **shape}
+        layers.append({"class_name": "Dense", "config": config})
+        arrays[name] = {"kernel": generator.normal(size=(units, units)).astype("float32")}
+    content = {"name": "network", "layers": layers}
+    config = {"class_name": "Sequential", "config": content, "keras_version": "2.15.0"}
+    saved = folder / "saved"
+    bundle.write_files(saved, saved_model.build_saved_model(config, arrays).files())
+    weights = {f"{name}/kernel": found["kernel"] for name, found in arrays.items()}
+    model = tensorflow_js.build_model({"model_config": config}, weights)
+    javascript = bundle.write_files(folder / "javascript", model.files())
+    return {
+        "SavedModel": (saved, [*saved.glob("variables/*.data-*")]),
+        "TensorFlow.js": (javascript, [*javascript.glob("*.bin")]),
+    }
 
 
 def peak(loader: str, small: Path, file: Path) -> int:

@@ -123,7 +123,7 @@ def test_every_file_is_known():
 def test_what_is_in_a_file(path, tmp_path):
     contents, is_tree = opened(plain(path, tmp_path)), path in TREE_FILES
     writer = path.parent.name
-    assert contents.named_by_class == is_tree
+    assert (contents.layout == "classes") == is_tree
     assert len(contents.layers) == counted(TREES if is_tree else LISTS, path)
     version = MADE.get(path.name.split(".")[0], VERSIONS.get(writer, writer.split("-")[1]))
     assert contents.version == (None if path.name.endswith(".weights.h5") else version)

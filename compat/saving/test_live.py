@@ -65,7 +65,7 @@ def test_a_functional_model() -> None:
     assert contents.source == "Functional 'outer'"
     assert contents.format == "keras object in memory"
     assert contents.version == keras.__version__
-    assert contents.named_by_path and not contents.named_by_caller
+    assert contents.layout == "paths" and not contents.named_by_caller
     assert contents.config["class_name"] == "Functional"
     dense, cell = ["kernel", "bias"], ["kernel", "recurrent_kernel", "bias"]
     assert found(model) == {

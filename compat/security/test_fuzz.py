@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import zipfile
@@ -14,12 +13,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("resource")
 
 from compat.security.hostile.worker import Worker
+from compat.security.mutations import LEAST, MOST, fuzz, json_mutated, mutated
 
 FILES = Path(__file__).parents[1] / "files"
 ARCHIVES = [
@@ -43,52 +42,9 @@ HDF5 = [
 ]
 ARRAYS = ["keras-3.15.1/gw_named.npz", "keras-3.15.1/gw_pos.npz"]
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
-LEAST, MOST = 8, 3000  # examples of each kind
-
-VALUES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.sampled_from([0, -1, 1, 3, 2**31, 2**40, -(2**63), 10**30, 0.5, 1e308]),
-    st.sampled_from([float("nan"), float("inf"), "", "x", "a/b", "relu", "float16", "é\0", "0"]),
-    st.sampled_from(["Conv2D", "Dense", "InputLayer", "Sequential", "Lambda", "__class__"]),
-    st.builds(list),
-    st.builds(dict),
-    st.just([[]]),
-    st.just([None, None, None]),
-    st.just({"class_name": "Zeros", "config": {}}),
-    st.lists(st.integers(-1, 4), max_size=5),
-    st.text(max_size=5),
-)
 
 
 # Bytes
-
-
-def mutated(data: bytes, draw: Callable[[Any], Any]) -> bytes:
-    """Return the bytes after one to four mutations."""
-    found = bytearray(data)
-    for _ in range(draw(st.integers(1, 4))):
-        if not found:
-            break
-        at = draw(st.integers(0, len(found) - 1))
-        end = min(at + draw(st.sampled_from([1, 2, 4, 8, 64, 512])), len(found))
-        kind = draw(st.sampled_from(["set", "flip", "zero", "fill", "copy", "cut", "drop", "add"]))
-        if kind == "set":
-            found[at] = draw(st.integers(0, 255))
-        elif kind == "flip":
-            found[at] ^= 1 << draw(st.integers(0, 7))
-        elif kind in ("zero", "fill"):
-            found[at:end] = (b"\0" if kind == "zero" else b"\xff") * (end - at)
-        elif kind == "copy":
-            to = draw(st.integers(0, len(found) - (end - at)))
-            found[to : to + end - at] = found[at:end]
-        elif kind == "cut":
-            del found[at:]
-        elif kind == "drop":
-            del found[at:end]
-        else:
-            found[at:at] = draw(st.binary(min_size=1, max_size=9))
-    return bytes(found)
 
 
 def headers_mutated(data: bytes, draw: Callable[[Any], Any]) -> bytes:
@@ -105,43 +61,6 @@ def _places(data: bytes, mark: bytes) -> Iterator[int]:
     while at >= 0:
         yield at
         at = data.find(mark, at + 1)
-
-
-# JSON
-
-
-def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield every container in JSON with each of its keys or indices."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in list(pairs):
-        yield value, key
-        if isinstance(inner, (dict, list)):
-            yield from nodes(inner)
-
-
-def json_mutated(config: Any, draw: Callable[[Any], Any]) -> Any:
-    """Return parsed JSON after one to three mutations."""
-    found = copy.deepcopy(config)
-    for _ in range(draw(st.integers(1, 3))):
-        places = list(nodes(found))
-        if not places:
-            break
-        holder, key = places[draw(st.integers(0, len(places) - 1))]
-        kind = draw(st.sampled_from(["set", "set", "delete", "rename", "swap", "repeat", "nudge"]))
-        if kind == "set":
-            holder[key] = copy.deepcopy(draw(VALUES))
-        elif kind == "delete":
-            del holder[key]
-        elif kind == "rename" and isinstance(holder, dict):
-            holder[draw(st.sampled_from(["x", "name", "config", "layers"]))] = holder.pop(key)
-        elif kind == "swap":
-            other, place = places[draw(st.integers(0, len(places) - 1))]
-            holder[key] = copy.deepcopy(other[place])
-        elif kind == "repeat" and isinstance(holder, list):
-            holder.insert(key, copy.deepcopy(holder[key]))
-        elif isinstance(holder[key], (int, float)):
-            holder[key] = holder[key] + draw(st.sampled_from([-1, 1, 0.5]))
-    return found
 
 
 # HDF5
@@ -281,41 +200,18 @@ def worker() -> Iterator[Worker]:
     worker.close()
 
 
-def fuzz(kind: str, examples: int, worker: Worker, folder: Path) -> dict[str, int]:
-    """Read that many mutated files, and count how reading them ended."""
-    mutate, sources = KINDS[kind]
-    counts: dict[str, int] = {}
-
-    @settings(
-        max_examples=examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(data=st.data())
-    def one(data: st.DataObject) -> None:
-        source = FILES / data.draw(st.sampled_from(sources))
-        path = folder / f"mutated{source.suffix}"
-        path.unlink(missing_ok=True)
-        mutate(source, path, data.draw)
-        said = worker.read(path)
-        counts[said] = counts.get(said, 0) + 1
-        assert said in ("read", "refused")
-
-    one()
-    return counts
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_mutated_file_is_refused_or_read(kind: str, worker: Worker, tmp_path: Path) -> None:
-    assert fuzz(kind, LEAST, worker, tmp_path)["refused"] > 0
+    mutate, sources = KINDS[kind]
+    paths = [FILES / source for source in sources]
+    assert fuzz(mutate, paths, LEAST, worker, tmp_path)["refused"] > 0
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_mutated_files(kind: str, worker: Worker, tmp_path: Path) -> None:
-    counts = fuzz(kind, MOST, worker, tmp_path)
+    mutate, sources = KINDS[kind]
+    counts = fuzz(mutate, [FILES / source for source in sources], MOST, worker, tmp_path)
     assert min(counts["read"], counts["refused"]) > 0
 
 

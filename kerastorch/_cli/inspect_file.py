@@ -54,6 +54,7 @@ class FileSummary:
     layers: tuple[LayerSummary, ...]  # those of the config first
     parameters: int
     ignored: tuple[str, ...]  # paths that are not loaded, such as the optimizer's state
+    notes: tuple[str, ...]  # what was repaired to read it
     loads: bool  # whether `load_model` supports the config
     problem: str | None
 
@@ -73,6 +74,7 @@ class FileSummary:
         lines.append(f"parameters: {self.parameters:,}")
         if self.ignored:
             lines.append(f"not loaded: {', '.join(self.ignored)}")
+        lines.extend(f"note: {note}." for note in self.notes)
         if self.loads:
             where = "" if self.parameters else ", with its weights from another file if it has some"
             lines.append(f"load_model supports this model{where}.")
@@ -99,6 +101,7 @@ def inspect(path: Path) -> FileSummary:
             layers=layers,
             parameters=sum(layer.parameters for layer in layers),
             ignored=contents.ignored,
+            notes=contents.notes,
             loads=problem is None,
             problem=problem,
         )
@@ -107,7 +110,7 @@ def inspect(path: Path) -> FileSummary:
 def _parse_spec(contents: WeightFile) -> tuple[ModelSpec | None, str | None]:
     """Return the model's config, and the reason if the model cannot be loaded."""
     if contents.config is None:
-        return None, "it has no config. Build the model yourself, and call `load_weights`."
+        return None, f"{contents.missing_config}. Build the model yourself and call `load_weights`."
     spec = None
     try:
         spec = parse_model_config(contents.config, contents.source, contents.version)

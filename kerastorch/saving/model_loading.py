@@ -53,8 +53,9 @@ def load_model(
     process with few rights.
 
     Args:
-        path: The path of a `.keras` archive or directory, of an HDF5 file of a whole model, or of
-            a config in JSON with `weights`; or a Keras model in memory.
+        path: The path of a `.keras` archive or directory, of an HDF5 file of a whole model, of a
+            SavedModel directory, of a TensorFlow.js `model.json`, or of a config in JSON with
+            `weights`; or a Keras model in memory.
         weights: Where the weights are, if not at `path`: whatever `load_weights` accepts.
         custom_layers: Classes of your own -> functions that make a module from a layer's config.
             The module's inputs and outputs are those of the Keras layer, channels last. The
@@ -87,9 +88,8 @@ def load_model(
     on_meta = target is not None and target.type == "meta"
     with open_source(path, progress) as file:
         if file.config is None:
-            what = "it has weights only, and no config that describes the model"
             remedy = "Build the model yourself and call `load_weights`."
-            raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
+            raise FileError(f"{file.source}: {file.missing_config}. Found: {file.format}. {remedy}")
         spec = parse_model_config(file.config, file.source, file.version)
         # Constants of the config need values, on "meta" too.
         with torch.device("cpu") if on_meta else nullcontext():
@@ -106,6 +106,7 @@ def load_model(
             raise FileError(f"{file.source}: {what}. Found: {file.format}. {remedy}")
         with nullcontext(file) if weights is None else open_source(weights, progress) as source:
             plan = _plan_load(model, spec, source)
+            plan.warnings[:0] = dict.fromkeys((*file.notes, *source.notes))
             if on_meta:
                 _make_skeleton(model, plan, source.source)
             else:

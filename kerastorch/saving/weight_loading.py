@@ -59,8 +59,9 @@ def load_weights(
 
     Args:
         module: The module.
-        source: The path of a Keras file or directory, a Keras layer or model in memory, a list of
-            arrays as `get_weights()` returns it, or a dict of arrays by path.
+        source: The path of a Keras file or directory, a TensorFlow checkpoint's path without
+            `.index`, a Keras layer or model in memory, a list of arrays as `get_weights()` returns
+            it, or a dict of arrays by path.
         by: "name" to match modules and saved layers of the same name, "order" to match them in
             order; None for the first that fits: names, names and the order of the rest, order.
         mapping: Module paths -> the names or paths of saved layers, or None for modules that stay
@@ -154,7 +155,7 @@ def _find_plan(
     strict: bool,
 ) -> LoadPlan:
     """Return the first plan that fits completely, or raise all that is wrong."""
-    cautions, spec = [], None
+    cautions, spec = list(contents.notes), None
     if contents.config is not None:
         try:
             spec = parse_model_config(contents.config, contents.source, contents.version)

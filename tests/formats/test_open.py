@@ -27,7 +27,7 @@ from tests.formats.keras_files import (
 @pytest.mark.parametrize("make", [tree, archive, directory])
 def test_a_tree_is_read(make, tmp_path):
     contents, weights = found(make(tmp_path / "x"))
-    assert contents.named_by_class
+    assert contents.layout == "classes"
     assert [(layer.path, layer.name) for layer in contents.layers] == [
         ("layers/conv2d", "c"),
         ("layers/flatten", None),
@@ -45,7 +45,7 @@ def test_a_tree_is_read(make, tmp_path):
 def test_a_legacy_file_is_read(whole, tmp_path):
     contents, weights = found(legacy(tmp_path / "x", whole=whole))
     assert (contents.version, contents.backend) == ("2.9", "theano")
-    assert not (contents.named_by_class or contents.named_by_path)
+    assert contents.layout == "layers"
     assert contents.config == (CONFIG if whole else None)
     assert [(layer.path, len(layer.weights)) for layer in contents.layers] == [
         ("c", 2),

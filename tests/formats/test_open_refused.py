@@ -77,12 +77,11 @@ REFUSED = {
     "safetensors": (written(b"\x02" + bytes(7) + b"{}"), "a safetensors file"),
     "text": (written(b"hello"), "not a file that Keras writes.*Found: it starts with b'hello'"),
     "user block": (written(bytes(512) + b"\x89HDF\r\n\x1a\n"), "HDF5 file behind 512 bytes"),
-    "checkpoint": (written(bytes(40) + bytes.fromhex("57fb808b247547db")), "TensorFlow checkp"),
+    "index": (written(bytes(40) + bytes.fromhex("57fb808b247547db")), r"the index .* NAME\.index"),
     "empty zip": (written(b"PK\5\6" + bytes(18)), "an empty zip archive"),
-    "saved model": (a_directory("saved_model.pb", "variables"), "a TensorFlow SavedModel"),
     "orbax": (a_directory("_CHECKPOINT_METADATA"), "an Orbax checkpoint"),
-    "checkpoints": (a_directory("checkpoint"), "a directory of TensorFlow checkpoints"),
-    "other folder": (a_directory("a", "b"), r"without config.json and .*Found: \['a', 'b'\]"),
+    "checkpoints": (a_directory("a.index", "b.index"), "a directory of several checkpoints"),
+    "other folder": (a_directory("a", "b"), r"without a model: .*Found: \['a', 'b'\]"),
     "other zip": (lambda p: archive(p, **{"config.json": None}), "a zip archive without config"),
     "pickled": (
         lambda p: archive(p, **{"model.weights.h5": None, "model.weights.npz": b"x"}),
@@ -167,9 +166,6 @@ def test_a_missing_path_is_told(tmp_path):
         found(tmp_path / "x")
     with pytest.raises(FileNotFoundError, match=r"There is no directory .*y either"):
         found(tmp_path / "y" / "x")
-    (tmp_path / "x.index").write_bytes(b"")
-    with pytest.raises(FileError, match="x: a TensorFlow checkpoint"):
-        found(tmp_path / "x")
 
 
 def test_a_pipe_is_told(tmp_path):

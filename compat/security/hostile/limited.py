@@ -37,6 +37,13 @@ def peak(path: Path, reader: str) -> int:
     return status("VmHWM") - before
 
 
+def count_bytes(path: Path) -> int:
+    """Return the size of a file, of a directory's files, or of the files that share a prefix."""
+    beside = path.parent.glob(f"{path.name}*")
+    paths = [path, *path.rglob("*")] if path.is_dir() else list(beside)
+    return sum(found.lstat().st_size for found in paths if not found.is_dir())
+
+
 def main(folder: Path, names: list[str]) -> None:
     for name in GENUINE:
         for reader in READERS:
@@ -48,7 +55,7 @@ def main(folder: Path, names: list[str]) -> None:
         taken = peak(
             path, "load_model" if HOSTILE[name].refused == "as a model" else "load_weights"
         )
-        allowed = FREE + RATIO * path.stat().st_size
+        allowed = FREE + RATIO * count_bytes(path)
         print("GREEDY" if taken > allowed else "ok", name, taken, allowed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import re
 import signal
 import sys
@@ -56,7 +57,9 @@ def _weights(path: Path) -> list[Tensor]:
 
 
 def _model(path: Path) -> list[Tensor]:
-    model = load_model(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of ends of lines that were changed
+        model = load_model(path)
     return [value.detach() for value in model.state_dict().values()]
 
 
@@ -115,6 +118,9 @@ def unexpected(
         if event != "open":
             return False
         path, mode, _ = arguments
-        return Path(str(path)).is_relative_to(inside) and re.fullmatch("rb?", mode or "r")
+        found = os.path.realpath(str(path))  # what links and ".." lead to
+        return Path(found).is_relative_to(within) and re.fullmatch("rb?", mode or "r")
+
+    within = os.path.realpath(inside)
 
     return [(event, arguments) for event, arguments in events if not expected(event, arguments)]

@@ -14,14 +14,24 @@ from pathlib import Path
 
 from compat.security.hostile import archives, arrays, configs, hdf5
 from compat.security.hostile.parts import GENUINE, Case, Place, prepare
+from compat.security.hostile.tensorflow import (
+    entries,
+    files,
+    layers_models,
+    objects,
+    saved_models,
+    tables,
+)
 
+KERAS = (configs, hdf5, archives, arrays)
+TENSORFLOW = (tables, entries, files, objects, saved_models, layers_models)
 HOSTILE: dict[str, Case] = {
-    case.name: case for table in (configs, hdf5, archives, arrays) for case in table.CASES
+    case.name: case for module in (*KERAS, *TENSORFLOW) for case in module.CASES
 }
 
 
 def write(name: str, folder: Path) -> Place:
-    """Write one file, hostile or genuine, and what it is after beside it.
+    """Write one file or directory, hostile or genuine, and what it is after beside it.
 
     Args:
         name: Its name in the table.
@@ -42,7 +52,7 @@ def main(folder: str) -> None:
     """Write all files and tell what each of them is."""
     for case in HOSTILE.values():
         write(case.name, Path(folder))
-        print(f"{case.name:32} {case.issue:22} {case.effect}")
+        print(f"{case.name:36} {case.issue:22} {case.effect}")
 
 
 if __name__ == "__main__":

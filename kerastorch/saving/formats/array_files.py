@@ -58,7 +58,7 @@ def _group(source: str, kind: str, weights: list[Weight] | dict[str, Weight]) ->
         return replace(weight, path=path, name=name)
 
     layers = group_arrays(weights, rename)
-    return WeightFile(source, kind, layers, named_by_path=True, named_by_caller=True)
+    return WeightFile(source, kind, layers, layout="paths", named_by_caller=True)
 
 
 def _make_weight(

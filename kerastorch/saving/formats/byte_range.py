@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 Progress = Callable[[int], object]  # called with the number of bytes read
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _STEP = 8 << 20
+
+
+class Bytes(Protocol):
+    """What arrays are read from."""
+
+    def read_into(self, at: int, buffer: Any, progress: Progress | None = None) -> None:
+        """Fill a buffer with the bytes from `at`; raise EOFError if there are too few."""
 
 
 class ByteRange(io.RawIOBase):
@@ -71,3 +78,27 @@ class ByteRange(io.RawIOBase):
             if self.read_at(at, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
                 yield at
             at *= 2
+
+
+class JoinedRanges:
+    """Several ranges, one after another as if they were one."""
+
+    def __init__(self, ranges: Sequence[ByteRange]) -> None:
+        self.ranges = ranges
+        self.size = sum(one.size for one in ranges)
+
+    def read_into(self, at: int, buffer: Any, progress: Progress | None = None) -> None:
+        """Fill a buffer with the bytes from `at`; raise EOFError if there are too few."""
+        with memoryview(buffer).cast("B") as view:
+            done = 0
+            for one in self.ranges:
+                if at >= one.size:
+                    at -= one.size
+                    continue
+                count = min(one.size - at, len(view) - done)
+                one.read_into(at, view[done : done + count], progress)
+                done, at = done + count, 0
+                if done == len(view):
+                    break
+            if done < len(view):
+                raise EOFError(f"the files end {len(view) - done} bytes too early")

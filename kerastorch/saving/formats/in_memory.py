@@ -49,7 +49,7 @@ def read_live_object(value: Any) -> WeightFile:
         version=version if package != "tensorflow" else None,
         config=_config(value),
         layers=layers,
-        named_by_path=True,
+        layout="paths",
     )
 
 
@@ -69,7 +69,7 @@ def read_arrays(values: Any, source: str = "arrays") -> WeightFile:
     if isinstance(values, Mapping) and not all(isinstance(key, str) for key in values):
         raise TypeError(argument_error(source, "source", "a dict by strings", list(values)[:5]))
     layers = group_arrays(values, as_weight)
-    return WeightFile(source, "arrays in memory", layers, named_by_path=True, named_by_caller=True)
+    return WeightFile(source, "arrays in memory", layers, layout="paths", named_by_caller=True)
 
 
 def _config(value: Any) -> Any:

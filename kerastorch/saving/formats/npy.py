@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from math import prod
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 from ..._core.arrays import to_tensor
 from ..._core.errors import FileError
 from ..._core.layout import permute_axes
-from .byte_range import ByteRange, Progress
+from .byte_range import Bytes, Progress
 
 MAGIC = b"\x93NUMPY"
 MOST_BYTES = 16 << 10  # read to parse the header
@@ -35,7 +35,11 @@ _UNORDERED = ("b1", "i1", "u1", "V2")
 _TYPES = ", ".join(sorted(set(_NAMES.values())))
 _MOST_AXES = 32
 _MOST_HEADER = 10_000
+_BLOCK = 1 << 20  # bytes
 _READERS: Any = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
+
+Buffer = bytes | bytearray | np.ndarray[Any, np.dtype[np.uint8]]
+See = Callable[[Any], object]  # called with the bytes that were read
 
 
 @dataclass(frozen=True)
@@ -109,26 +113,53 @@ def convert_read_errors(where: str) -> Iterator[None]:
 
 
 def read_array(
-    where: str, header: ArrayHeader, window: ByteRange, at: int, progress: Progress | None
+    where: str,
+    header: ArrayHeader,
+    window: Bytes,
+    at: int,
+    progress: Progress | None,
+    see: See | None = None,
 ) -> Tensor:
-    """Read the bytes of an array from an offset into a new tensor."""
-    data = bytearray(header.nbytes)
+    """Read the bytes of an array from an offset into a new tensor; `see` gets the bytes."""
+    data = np.empty(header.nbytes, np.uint8)  # a bytearray would be filled with zeros first
     with convert_read_errors(where):
         window.read_into(at, data, progress)
+    if see is not None:
+        see(data)
     return bytes_to_tensor(where, header, data)
 
 
-def bytes_to_tensor(where: str, array: ArrayHeader, data: bytes | bytearray) -> Tensor:
-    """Return an array's bytes as a contiguous tensor, which may share a bytearray's memory."""
+def read_blocks(
+    where: str,
+    header: ArrayHeader,
+    window: Bytes,
+    at: int,
+    progress: Progress | None,
+    see: See | None = None,
+) -> Iterator[Tensor]:
+    """Yield the rows of an array in C order, in blocks of about a megabyte."""
+    if header.nbytes <= _BLOCK:
+        yield read_array(where, header, window, at, progress, see)
+        return
+    count, *rest = header.stored
+    size = header.nbytes // count
+    step = max(_BLOCK // size, 1)
+    for first in range(0, count, step):
+        part = replace(header, stored=(min(step, count - first), *rest))
+        yield read_array(where, part, window, at + first * size, progress, see)
+
+
+def bytes_to_tensor(where: str, array: ArrayHeader, data: Buffer) -> Tensor:
+    """Return an array's bytes as a contiguous tensor, which may share their memory."""
     if len(data) != array.nbytes:
         what = f"an array whose size differs from its header. Found: {len(data)} bytes of data"
         raise FileError(f"{where}: {what} for {array.nbytes} of {array.shape}. Save it again.")
     plain = {"|b1": "|u1", "|V2": "<i2"}.get(array.code, array.code.replace("V", "i"))
-    flat = to_tensor(np.frombuffer(data, plain)) if data else None
+    flat = to_tensor(np.frombuffer(data, plain)) if len(data) else None
     if flat is None:
         flat = torch.empty(0, dtype=getattr(torch, _NAMES[plain[1:]]))
     if array.dtype == "bool":
-        if data and int(flat.max()) > 1:
+        if len(data) and int(flat.max()) > 1:
             raise FileError(f"{where}: a bool that is neither 0 nor 1. Save it again.")
         flat = flat.bool()
     elif array.dtype == "bfloat16":

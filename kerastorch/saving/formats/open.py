@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,22 @@ from .hdf5.objects import Group
 from .hdf5.reader import read_tree
 from .hdf5.shards import list_shards, merge_shards
 from .in_memory import read_live_object
-from .npy import MAGIC
+from .npy import MAGIC as NPY_MAGIC
+from .tensorflow.checkpoint import INDEX
+from .tensorflow.latest import LATEST, find_latest
+from .tensorflow.saved_model import CONFIG as CONFIG_FILE
+from .tensorflow.saved_model import GRAPHS, METADATA, read_saved_model
+from .tensorflow.table import MAGIC
+from .tensorflow.weights import read_checkpoint
+from .tensorflow_js import KEYS, read_layers_model
 from .unsupported import check_missing, raise_directory_error, raise_file_error, raise_pickle_error
 from .weight_file import WeightFile
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _PICKLED = "model.weights.npz"
+_TENSORFLOW_JS = "model.json"
 _MOST_METADATA = 1 << 20
+_LONGEST_NAME = 255  # bytes, as file systems have it
 _START = 512  # bytes read to detect the format
 _RESAVE = "Save it again with Keras: model.save('model.keras')."
 
@@ -59,6 +69,9 @@ class _Opener:
         return FileError(f"{self.source}: {what}. {_RESAVE}")
 
     def read(self) -> WeightFile:
+        index = self.path.with_name(f"{self.path.name}{INDEX}")
+        if not self.path.exists() and index.exists():
+            return self.read_checkpoint(self.path.parent, self.path.name)
         check_missing(self.path)
         if self.path.is_dir():
             return self.read_directory()
@@ -68,10 +81,15 @@ class _Opener:
             return self.read_zip(window)
         if start.startswith(HDF5_SIGNATURE):
             return self.read_hdf5(window)
-        if start.startswith(MAGIC):
+        if start.startswith(NPY_MAGIC):
             return read_npy(self.source, window, self.progress)
         if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
             return self.read_json(window)
+        if window.read_at(max(window.size - len(MAGIC), 0), len(MAGIC)) == MAGIC:
+            if not self.path.name.endswith(INDEX):
+                what = "the index of a TensorFlow checkpoint, whose name must be NAME.index"
+                raise FileError(f"{self.source}: {what}, beside NAME.data-00000-of-00001.")
+            return self.read_checkpoint(self.path.parent, self.path.name.removesuffix(INDEX))
         return raise_file_error(self.source, window, start)
 
     def open_window(self, path: Path) -> ByteRange:
@@ -113,7 +131,21 @@ class _Opener:
         indexes = sorted(name for name in present if name.endswith(".weights.json"))
         if len(indexes) == 1:
             return self.read_json(self.open_in(self.path, indexes[0]), self.path)
+        open_file = partial(self.open_in, self.path)
+        if {METADATA, GRAPHS} & present:
+            present |= {CONFIG_FILE} if (self.path / CONFIG_FILE).exists() else set()
+            return read_saved_model(self.source, present, open_file, self.progress)
+        if LATEST in present:
+            return self.read_checkpoint(self.path, find_latest(self.source, open_file(LATEST)))
+        tables = sorted(name for name in present if name.endswith(INDEX))
+        if len(tables) == 1:
+            return self.read_checkpoint(self.path, tables[0].removesuffix(INDEX))
+        if _TENSORFLOW_JS in present:
+            return self.read_json(self.open_in(self.path, _TENSORFLOW_JS), self.path)
         return raise_directory_error(self.source, present)
+
+    def read_checkpoint(self, folder: Path, prefix: str) -> WeightFile:
+        return read_checkpoint(self.source, prefix, partial(self.open_in, folder), self.progress)
 
     def read_bundle(
         self, kind: str, names: Container[str], open_member: Callable[..., ByteRange]
@@ -165,13 +197,16 @@ class _Opener:
         layers, ignored = read_keras3_layers(self.source, root)
         old = " of Keras 2.12 to 2.14" if is_keras2_tree(root) else ""
         known: dict[str, Any] = {"version": version, "config": config, "ignored": ignored}
-        return WeightFile(self.source, f"{kind}{old}", layers, named_by_class=True, **known)
+        return WeightFile(self.source, f"{kind}{old}", layers, layout="classes", **known)
 
     def read_json(self, window: ByteRange, directory: Path | None = None) -> WeightFile:
         value = json_file.parse_json(self.source, window.read_at(0, json_file.MOST_BYTES + 1))
+        folder = self.path.parent if directory is None else directory
+        if isinstance(value, dict) and value.keys() & set(KEYS):
+            open_file = partial(self.open_in, folder)
+            return read_layers_model(self.source, value, open_file, self.progress)
         if isinstance(value, dict) and isinstance(value.get("weight_map"), dict):
             names = list_shards(self.source, value)
-            folder = self.path.parent if directory is None else directory
             roots = {
                 name: read_tree(str(folder / name), self.open_in(folder, name), self.progress)
                 for name in names
@@ -187,9 +222,12 @@ class _Opener:
     def open_in(self, folder: Path, name: str) -> ByteRange:
         """Open a file in a directory; refuse a link to another directory."""
         path = folder / name
+        if len(name.encode(errors="replace")) > _LONGEST_NAME:
+            raise FileError(f"{self.source}: no name of a file. Found: {name[:50]!r}...")
         if not path.exists():
-            raise FileError(f"{self.source}: no file {name} beside it. Save or download it again.")
-        if path.resolve().parent != folder.resolve():
+            where = "in it" if folder == self.path else "beside it"
+            raise FileError(f"{self.source}: no file {name} {where}. Save or download it again.")
+        if path.resolve().parent != (folder.resolve() / name).parent:
             what = f"{name}: a link to a file elsewhere. Found: {path.resolve()}"
             raise FileError(f"{self.source}: {what}. Copy that file into the directory.")
         return self.open_window(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,29 +27,33 @@ _PICKLES = (
     *(b"(l", b"(d", b"(c", b"]q", b"}q", b"cnumpy"),  # protocols 0 and 1
 )
 _YAML = (b"backend:", b"class_name:", b"config:", b"keras_version:", b"---", b"!!python")
-_TABLE_END = bytes.fromhex("57fb808b247547db")  # of a TensorFlow checkpoint's index
+_PARTS = {  # the names of files that are read as parts of something else
+    r".+\.data-[0-9]{5}-of-[0-9]{5}": "a part of a checkpoint. Give its path without .data-...",
+    r"saved_model\.pb|keras_metadata\.pb|fingerprint\.pb": (
+        "a part of a SavedModel. Give the path of its directory"
+    ),
+    r"checkpoint": "the name of a checkpoint. Give the path of the directory",
+    r".+\.bin": "maybe the numbers of a TensorFlow.js model. Give the path of its model.json",
+}
 
 
 def check_missing(path: Path) -> None:
     """Raise if nothing exists at a path."""
     if path.exists():
         return
-    if path.with_name(f"{path.name}.index").exists():
-        raise FileError(f"{path}: a TensorFlow checkpoint, which is not read. {_KERAS}")
     where = f"There is no directory {path.parent} either." if not path.parent.exists() else ""
     raise FileNotFoundError(f"{path}: no such file or directory. {where}".rstrip())
 
 
 def raise_directory_error(source: str, present: set[str]) -> NoReturn:
     """Raise the error for a directory that is not a model saved by Keras."""
-    if "saved_model.pb" in present or "keras_metadata.pb" in present:
-        what = "a TensorFlow SavedModel, which is not read"
-    elif present & {"_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt", "model_config"}:
+    if present & {"_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt", "model_config"}:
         what = "an Orbax checkpoint, which is not read"
-    elif "checkpoint" in present or any(name.endswith(".index") for name in present):
-        what = "a directory of TensorFlow checkpoints, which are not read"
+    elif any(name.endswith(".index") for name in present):
+        what = "a directory of several checkpoints. Give the path of one without .index"
+        raise FileError(f"{source}: {what}. Found: {sorted(present)[:8]}.")
     else:
-        what = "a directory without config.json and model.weights.h5"
+        what = "a directory without a model: no config.json, saved_model.pb or checkpoint"
     raise FileError(f"{source}: {what}. Found: {sorted(present)[:8]}. {_KERAS}")
 
 
@@ -71,8 +76,9 @@ def raise_file_error(source: str, window: ByteRange, start: bytes) -> NoReturn:
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= window.size - 8:
         what = "a safetensors file: load it with safetensors and load_state_dict"
         raise FileError(f"{source}: {what}.")
-    if window.read_at(max(window.size - 8, 0), 8) == _TABLE_END:
-        raise FileError(f"{source}: a TensorFlow checkpoint, which is not read. {_KERAS}")
+    for pattern, what in _PARTS.items():
+        if re.fullmatch(pattern, Path(source).name):
+            raise FileError(f"{source}: {what}.")
     for at in window.find_hdf5():
         what = f"an HDF5 file behind {at} bytes of other data, which no Keras writes"
         raise FileError(f"{source}: {what}. {_KERAS}")

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
+
+# What the paths of layers are:
+# - layers: their names; a nested model is one layer (HDF5 before Keras 3)
+# - classes: groups of a tree, `layers/conv2d_1`; the order of the layers is lost (Keras 3, which
+#   also merges LoRA's factors)
+# - paths: their names after those of the models around them (live models)
+# - positions: `layer-3/layer-0`, where they are in the config (TensorFlow's graphs of objects)
+# - scopes: there is one layer with all arrays, whose paths begin with the names of their layers
+Layout = Literal["layers", "classes", "paths", "positions", "scopes"]
 
 
 @dataclass(frozen=True)
@@ -41,18 +50,16 @@ class WeightFile:
     backend: str | None = None  # that wrote it; kernels of "theano" are flipped
     config: Any = None  # the model's, as parsed JSON
     ignored: tuple[str, ...] = ()  # the paths of the optimizer's and the metrics' groups
-    # Groups are named after classes, so that the order of the layers is lost (Keras 3; its files
-    # also have LoRA's factors merged).
-    named_by_class: bool = False
-    # A layer's path holds the names of the models around it; else a nested model is one layer.
-    named_by_path: bool = False
+    layout: Layout = "layers"
     named_by_caller: bool = False  # the names are the caller's, not those of a model
+    in_order: bool = True  # whether arrays of the layout "scopes" are in the model's order
+    missing_config: str = "it has weights only, and no config that describes the model"
+    notes: tuple[str, ...] = ()  # what was repaired, and what else the user should know
 
     @property
     def may_be_keras1(self) -> bool:
         """Whether Keras 1, whose kernels had another axis order, may have written it."""
-        is_old = (self.version or "1").startswith(("0", "1"))
-        return is_old and not (self.named_by_class or self.named_by_path)
+        return self.layout == "layers" and (self.version or "1").startswith(("0", "1"))
 
 
 # (path, name, array) -> Weight; raises if the value is not an array.

@@ -56,7 +56,9 @@ class LayerMatcher:
         except FileError as error:
             plan.problems.append(str(error))
             return plan
-        if self.contents.named_by_class and getattr(leaf.module, "repeats_inner_weight", False):
+        if self.contents.layout == "classes" and getattr(
+            leaf.module, "repeats_inner_weight", False
+        ):
             repeated = next((one for one in weights if not one.group), None)
             weights = tuple(one for one in weights if one is not repeated)
         if leaf.parts is None:
@@ -78,7 +80,7 @@ class LayerMatcher:
             plan.mismatched.append(f"{what}. Found: {shapes} at {saved.title}.")
             return
         missing = [target for target in leaf.targets if target not in found]
-        if self.contents.named_by_class:
+        if self.contents.layout == "classes":
             merged = [target for target in missing if target.name in MERGED]
             plan.assignments += [Assignment(leaf.target_path(one), one, None) for one in merged]
             missing = [target for target in missing if target.name not in MERGED]
@@ -92,14 +94,17 @@ class LayerMatcher:
 
     def _match_by_group(self, leaf: ModuleWeights, weights: Weights) -> Assigned:
         """Return the weights by the layers inside the layer that have them; empty if unknown."""
-        if self.contents.named_by_class:
-            return match_by_path(leaf.targets, weights) if any(w.group for w in weights) else {}
+        by_path: Assigned = {}
+        if self.contents.layout in ("classes", "positions") and any(w.group for w in weights):
+            by_path = match_by_path(leaf.targets, weights)
+        if by_path or self.contents.layout == "classes":
+            return by_path
         named = all(weight.name for weight in weights)
         return match_by_parts(leaf.targets, weights) if named else {}
 
     def _match_by_count(self, leaf: ModuleWeights, weights: Weights) -> Assigned | None:
         """Return the weight of each parameter by order, or None if the count differs."""
-        if self.contents.named_by_class:  # sorted by their paths
+        if self.contents.layout == "classes":  # sorted by their paths
             certain = count_inner_layers(weights) < 2
         else:
             names = {target.name for target in leaf.targets}

@@ -15,8 +15,10 @@ Names = tuple[str, ...]
 
 # Layers that this package does not implement.
 _CONVOLUTION = re.compile(r"(Depthwise)?Conv[123]D(Transpose)?")
-_NOW = {  # names of Keras 1 and 2
+_NOW = {  # names of Keras 1 and 2, and of TensorFlow 1
     "W": "kernel",
+    "weights": "kernel",
+    "biases": "bias",
     "U": "recurrent_kernel",
     "b": "bias",
     "W_carry": "carry_kernel",

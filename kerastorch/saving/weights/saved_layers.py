@@ -14,6 +14,7 @@ from .parameters import find_automatic_kind
 DIRECTIONS = ("forward_", "backward_")  # the names of the layers of a Bidirectional begin so
 PROJECTIONS = ("query", "key", "value", "attention_output")  # the layers of a MultiHeadAttention
 _INNER = ("activation", "cell", "forward_layer", "backward_layer")  # groups inside a layer's
+_DENSE = ("query_dense", "key_dense", "value_dense", "output_dense")  # attributes of attention
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +54,18 @@ class SourceLayers:
 
 def group_without_config(contents: WeightFile) -> SourceLayers:
     """Return the layers of a source without a config."""
-    if contents.named_by_class:
+    if contents.layout == "classes":
         return SourceLayers(tuple(_sort_tree(contents)), ordered=False)
-    if contents.named_by_path:
+    if contents.layout == "paths":
         return SourceLayers(tuple(_join_activations(contents.layers)), ordered=True)
+    if contents.layout == "positions":
+        return SourceLayers(tuple(_join_objects(contents.layers)), ordered=True)
     groups = [(layer.path, list(_split_group(layer))) for layer in contents.layers]
+    found = tuple(saved for _, parts in groups for saved in parts)
+    if contents.layout == "scopes":
+        return SourceLayers(found, contents.in_order)
     doubts = tuple(path for path, parts in groups if len(parts) > 1)
-    return SourceLayers(tuple(saved for _, parts in groups for saved in parts), True, doubts)
+    return SourceLayers(found, True, doubts)
 
 
 def _sort_tree(contents: WeightFile) -> Iterator[SourceLayer]:
@@ -131,6 +137,47 @@ def _join_activations(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
             yield SourceLayer(names, layer.path, layer.weights)
 
 
+def _join_objects(layers: tuple[SavedLayer, ...]) -> Iterator[SourceLayer]:
+    """Yield the layers of a graph of objects, each with the weights of its cells and other parts.
+
+    Layers of a Sequential or Functional model have the names of their variables; others those of
+    the attributes, as in the code of a module that was ported.
+    """
+    every = {_split(layer.name or "") for layer in layers if layer.weights}
+    weights: dict[str, tuple[Weight, ...]] = {}
+    scopes: dict[str, Names] = {}
+    for layer in layers:
+        owner = _find_owner_object(layer.path)
+        weights[owner] = weights.get(owner, ()) + put_below(layer, owner)
+        if layer.weights:
+            scopes.setdefault(owner, find_owner_names(_split(layer.name or ""), every))
+    for path, found in weights.items():
+        if found:
+            attributes = _split(path)
+            in_model = any(part.startswith("layer-") for part in attributes)
+            names = scopes[path] if in_model else attributes
+            yield SourceLayer(names or attributes, path, update_names(found))
+
+
+def update_names(weights: tuple[Weight, ...]) -> tuple[Weight, ...]:
+    """Return the weights of a layer of Keras 2 with the names of Keras 3."""
+    if any(weight.name == "pointwise_kernel" for weight in weights):
+        return weights
+    renamed = {"depthwise_kernel": "kernel"}  # of DepthwiseConv2D
+    return tuple(replace(one, name=renamed.get(one.name or "", one.name)) for one in weights)
+
+
+def _find_owner_object(path: str) -> str:
+    """Return the path of the layer that an object of a graph is a part of, or its own."""
+    parts = path.split("/")
+    for end in range(1, len(parts)):
+        in_model = parts[end - 1].startswith("layer-")
+        name = parts[end].lstrip("_")
+        if name in (*_INNER, *_DENSE) or (in_model and name == "layer"):  # of a wrapper
+            return "/".join(parts[:end])
+    return path
+
+
 def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
     """Yield the layers in one group of an old file: several in a nested model."""
     owners: dict[Names, list[Weight]] = {}
@@ -140,11 +187,13 @@ def _split_group(layer: SavedLayer) -> Iterator[SourceLayer]:
         fronts = (prefix[:end] for end in range(len(prefix)))
         outer = next((front for front in fronts if front in owners), prefix)
         owners.setdefault(outer, []).append(weight)
-    is_single = len(owners) == 1
     for prefix, weights in owners.items():
-        path = layer.path if is_single else f"{layer.path}/{'/'.join(prefix)}"
-        start = prefix.index(layer.path) + 1 if layer.path in prefix else 0
-        names = (layer.path,) if is_single else (layer.path, *prefix[start:])
+        names, path = prefix, "/".join(prefix)
+        if layer.path:  # else all layers are in one group
+            is_single = len(owners) == 1
+            path = layer.path if is_single else f"{layer.path}/{path}"
+            start = prefix.index(layer.path) + 1 if layer.path in prefix else 0
+            names = (layer.path,) if is_single else (layer.path, *prefix[start:])
         yield SourceLayer(names, path, tuple(name_weight(layer, weight) for weight in weights))
 
 
@@ -174,7 +223,7 @@ def name_weight(layer: SavedLayer, weight: Weight) -> Weight:
     if bare == "depthwise_kernel":  # in Keras 2 the kernel of DepthwiseConv2D, too
         pointwise = (split_name(other) == (prefix, "pointwise_kernel") for other in layer.weights)
         bare = bare if any(pointwise) else "kernel"
-    path, group = f"{layer.path}/{weight.path}", "/".join(prefix)
+    path, group = f"{layer.path}/{weight.path}".lstrip("/"), "/".join(prefix)
     return replace(weight, name=bare, path=path, group=group)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
@@ -20,7 +20,13 @@ from .keras_names import (
 )
 from .saved_layers import SourceLayer as SourceLayer
 from .saved_layers import SourceLayers as SourceLayers
-from .saved_layers import group_without_config, make_natural_key, name_weight, put_below
+from .saved_layers import (
+    group_without_config,
+    make_natural_key,
+    name_weight,
+    put_below,
+    update_names,
+)
 
 
 def group_by_layer(contents: WeightFile, spec: ModelSpec | None = None) -> SourceLayers:
@@ -32,17 +38,22 @@ def group_by_layer(contents: WeightFile, spec: ModelSpec | None = None) -> Sourc
     if spec is None or contents.named_by_caller:
         return group_without_config(contents)
     grouped = _Grouping(contents)
-    if contents.named_by_class:
+    if contents.layout == "classes":
         found = list(grouped.assign_keras3(spec, "", ()))
-    elif contents.named_by_path:
+    elif contents.layout == "paths":
         found = list(grouped.assign_live(spec, ()))
+    elif contents.layout == "positions":
+        found = list(grouped.assign_positions(spec, "", ()))
+    elif contents.layout == "scopes":
+        leaves = [leaf for one in _list_own_layers(spec) for leaf in _list_leaves(one, ())]
+        found = list(grouped.split_group(contents.layers[0], leaves))
     else:
         found = list(grouped.assign_legacy(spec))
     rest = [layer for layer in contents.layers if layer.path not in grouped.used]
     left = group_without_config(replace(contents, layers=tuple(rest))).layers
     marked = _find_layers_after_flatten(spec, ())
     known = (replace(one, flattened=one.names in marked) for one in found if one.weights)
-    ordered = not left or not contents.named_by_class
+    ordered = not left or (contents.layout != "classes" and contents.in_order)
     return SourceLayers((*known, *left), ordered, crossed=tuple(grouped.crossed))
 
 
@@ -152,17 +163,37 @@ class _Grouping:
                 continue
             group = self.layers[spec.name]
             if spec.model is not None and spec.alias is None:
-                yield from self._split_nested(group, spec)
+                yield from self.split_group(group, list(_list_leaves(spec, ())))
                 continue
             self.used.add(spec.name)
             if spec.alias is None:
                 weights = tuple(name_weight(group, weight) for weight in group.weights)
                 yield SourceLayer((spec.name,), group.path, weights, get_group_name(spec), spec)
 
-    def _split_nested(self, group: SavedLayer, nested: LayerSpec) -> Iterator[SourceLayer]:
-        """Yield the layers inside a nested model, whose weights are all in one group."""
+    def assign_positions(
+        self, model: ModelSpec, prefix: str, names: Names
+    ) -> Iterator[SourceLayer]:
+        """Yield the layers of a model from its groups, which are numbered as in the config."""
+        first = model.kind == "Sequential" and model.layers[:1]
+        has_input = first and first[0].class_name == "InputLayer"  # which is not numbered there
+        for position, spec in enumerate(model.layers[1:] if has_input else model.layers):
+            path, inner = f"{prefix}layer-{position}", (*names, spec.name)
+            if spec.model is not None:
+                yield from self.assign_positions(spec.model, f"{path}/", inner)
+                continue
+            weights = self._take_tree(path, self.below.get(path, ()), in_order=True)
+            weights = update_names(weights)
+            if spec.alias is None:
+                yield SourceLayer(inner, path, weights, get_group_name(spec), spec)
+
+    def split_group(
+        self, group: SavedLayer, leaves: Sequence[tuple[Names, LayerSpec, bool]]
+    ) -> Iterator[SourceLayer]:
+        """Yield layers whose weights are all in one group; none if it is not clear which is whose.
+
+        The names of a layer, and of some models around it, are before those of its weights.
+        """
         # Keras 3.0 to 3.2 has only the weights' own names, without those of the layers.
-        leaves = list(_list_leaves(nested, ()))
         by_key: dict[str, set[Names]] = {}  # the ends of what precedes ":name", or that
         kinds = list_kinds_with_groups()
         grouped = {spec.name for _, spec, _ in leaves if get_group_name(spec) in kinds}
@@ -185,8 +216,8 @@ class _Grouping:
         self.used.add(group.path)
         for names, spec, is_alias in leaves:
             if names in found and not is_alias:
-                path = f"{group.path}/{'/'.join(names[1:])}"
-                yield SourceLayer(names, path, tuple(found[names]), get_group_name(spec), spec)
+                path, kind = "/".join(names), get_group_name(spec)
+                yield SourceLayer(names, path, tuple(found[names]), kind, spec)
 
 
 def _cut_inner_names(prefix: Names, grouped: Collection[str]) -> Names:

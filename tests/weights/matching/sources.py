@@ -14,7 +14,7 @@ def array(*shape, dtype="float32"):
     return RANDOM.normal(size=shape).astype(dtype)
 
 
-ARRAYS = {"named_by_class": False, "named_by_path": True, "named_by_caller": True}
+ARRAYS = {"layout": "paths", "named_by_caller": True}
 
 
 def weight(path, value, name=None):
@@ -23,8 +23,8 @@ def weight(path, value, name=None):
     return Weight(path, name, tuple(tensor.shape), kind, tensor.clone)
 
 
-def contents(*layers, named_by_class=True, **others):
-    return WeightFile("file", "a format", layers, named_by_class=named_by_class, **others)
+def contents(*layers, layout="classes", **others):
+    return WeightFile("file", "a format", layers, layout=layout, **others)
 
 
 def tree(**groups):
@@ -44,7 +44,7 @@ def legacy(**groups):
         SavedLayer(layer, layer, tuple(weight(n, v, n.split("/")[-1]) for n, v in named.items()))
         for layer, named in groups.items()
     )
-    return contents(*layers, named_by_class=False, version="2.15.0", backend="tensorflow")
+    return contents(*layers, layout="layers", version="2.15.0", backend="tensorflow")
 
 
 def conv(*shape):

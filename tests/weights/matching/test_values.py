@@ -257,7 +257,7 @@ def test_kernels_from_theano_are_flipped_and_only_those(load):
         d={"d/kernel": matrix, "d/bias": array(2)},
         e={"e/kernel": local, "e/bias": array(6, 3)},
     )
-    source = contents(*source.layers, named_by_class=False, version="2.2.4", backend="theano")
+    source = contents(*source.layers, layout="layers", version="2.2.4", backend="theano")
     own = keras.layers.LocallyConnected1D(3, 2, input_shape=(7, 2))
     model = nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Linear(5, 2), own)
     load(model, source)
@@ -277,7 +277,7 @@ FLIPPED = {
 def test_the_other_kernels_that_theano_flipped(load, layer):
     kernel = array(*FLIPPED[layer])
     source = legacy(c={"c/kernel": kernel, "c/bias": array(5)})
-    old = contents(*source.layers, named_by_class=False, version="2.2.4", backend="theano")
+    old = contents(*source.layers, layout="layers", version="2.2.4", backend="theano")
     load(nn.Sequential(layer), old)
     axes = tuple(range(layer.rank))
     np.testing.assert_array_equal(stored(layer.kernel), np.flip(kernel, axes))
@@ -287,7 +287,7 @@ def test_depthwise_kernels_from_theano_are_refused(load):
     """Keras 2 did not flip them, whether or not Theano had."""
     layer = keras.layers.DepthwiseConv2D(3, use_bias=False, input_shape=(6, 6, 4))
     source = legacy(c={"c/depthwise_kernel": array(3, 3, 4, 1)})
-    old = contents(*source.layers, named_by_class=False, version="2.2.4", backend="theano")
+    old = contents(*source.layers, layout="layers", version="2.2.4", backend="theano")
     with pytest.raises(FileError, match="kernels that Keras on Theano may have flipped"):
         load(nn.Sequential(layer), old)
 
@@ -296,7 +296,7 @@ def test_kernels_of_keras_1_are_turned_where_only_one_order_fits(load):
     def source(kernel):
         weights = (weight("conv_1_W", kernel, "conv_1_W"), weight("conv_1_b", array(5), "conv_1_b"))
         layer = SavedLayer("conv_1", "conv_1", weights)
-        return contents(layer, named_by_class=False, version=None, backend="tensorflow")
+        return contents(layer, layout="layers", version=None, backend="tensorflow")
 
     module, first, last = nn.Conv2d(4, 5, (2, 3)), array(5, 4, 2, 3), array(2, 3, 4, 5)
     load(module, source(first))

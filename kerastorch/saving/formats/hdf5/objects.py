@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -13,14 +13,12 @@ from torch import Tensor
 
 from ...._core.errors import FileError
 from ..byte_range import ByteRange, Progress
-from ..npy import ArrayHeader, bytes_to_tensor, convert_read_errors, read_array
+from ..npy import ArrayHeader, bytes_to_tensor, convert_read_errors, read_array, read_blocks
 from ..weight_file import Weight
 from .attributes import Attribute
 
 GZIP, SHUFFLE, FLETCHER32 = 1, 2, 3  # HDF5's filter numbers
 FILTERS = (GZIP, SHUFFLE, FLETCHER32)
-
-_BLOCK = 1 << 20  # bytes read at a time
 
 
 def make_error(source: str, path: str, what: str) -> FileError:
@@ -61,16 +59,10 @@ class Array:
 
     def blocks(self) -> Iterator[Tensor]:
         """Yield the array's rows in order, in blocks of about a megabyte."""
-        if not isinstance(self.data, int) or self.form.nbytes <= _BLOCK:
+        if isinstance(self.data, int):  # in C order, as all arrays of HDF5
+            yield from read_blocks(self.where, self.form, self.window, self.data, self.progress)
+        else:
             yield self()
-            return
-        count, *rest = self.form.stored  # equal to the shape in HDF5
-        size = self.form.nbytes // count
-        step = max(_BLOCK // size, 1)
-        for first in range(0, count, step):
-            form = replace(self.form, stored=(min(step, count - first), *rest))
-            at = self.data + first * size
-            yield read_array(self.where, form, self.window, at, self.progress)
 
     def weight(self, path: str, name: str | None) -> Weight:
         """Return the array as a weight."""
