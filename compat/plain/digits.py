@@ -25,8 +25,8 @@ class Digits(nn.Module):
 
     def forward(self, x):
         x = x.permute(0, 3, 1, 2) * 0.0625
-        x = F.relu(self.norm1(self.conv1(x)))
+        x = F.relu(self.norm1(self.conv1(x)), inplace=True)
         x = F.pad(x, (0, 1, 0, 1))  # Keras pads an odd rest at the end
-        x = F.relu(self.conv2(x))
+        x = F.relu(self.conv2(x), inplace=True)
         x = F.pad(x, (0, 1, 0, 1))
-        return self.linear(F.relu(self.conv3(x)).flatten(1))
+        return self.linear(F.relu(self.conv3(x), inplace=True).flatten(1))

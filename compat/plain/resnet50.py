@@ -26,9 +26,9 @@ class ProjectionBlock(nn.Module):
 
     def forward(self, x):
         shortcut = self.bn0(self.conv0(x))
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        return F.relu(shortcut + self.bn3(self.conv3(x)))
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        return F.relu(shortcut + self.bn3(self.conv3(x)), inplace=True)
 
 
 class ResidualBlock(nn.Module):
@@ -44,9 +44,9 @@ class ResidualBlock(nn.Module):
         self.bn3 = nn.BatchNorm2d(4 * width, eps=1.001e-05, momentum=0.01)
 
     def forward(self, x):
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        return F.relu(x + self.bn3(self.conv3(y)))
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        return F.relu(x + self.bn3(self.conv3(y)), inplace=True)
 
 
 class Resnet50(nn.Module):
@@ -76,7 +76,7 @@ class Resnet50(nn.Module):
 
     def forward(self, x):
         x = x.permute(0, 3, 1, 2)
-        x = F.relu(self.conv1_bn(self.conv1_conv(x)))
+        x = F.relu(self.conv1_bn(self.conv1_conv(x)), inplace=True)
         # Keras pads zeros: the same, since nothing is below 0
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         x = self.conv2(x)

@@ -17,6 +17,7 @@ from .custom_layers import check_sources
 from .lowered import find_dtype
 from .lowering import lower_model
 from .passes.fold import fold_for_inference
+from .passes.in_place import write_in_place
 from .passes.merge_padding import merge_padding
 from .proof.comparison import Proof, prove
 from .proof.written_module import make_module
@@ -65,8 +66,8 @@ def to_source(
         model: A model of `load_model`.
         layout: How images and volumes are passed and returned: "channels_last" as in Keras,
             "channels_first" as in torch.
-        inference: Whether to fold batch normalization, drop dropout and overwrite where that is
-            safe: for evaluation alone.
+        inference: Whether to fold batch normalization, drop dropout and let more activations
+            overwrite their inputs: for evaluation alone.
         blocks: Whether repeated layers become blocks: classes of their own, with parameters.
         class_name: The name of the class; by default the model's in CapWords.
         weights_file: The name of the file of the state dict, for the docstring to show.
@@ -100,6 +101,7 @@ def to_source(
     if inference:
         lowered.module.double()  # so that what is folded is rounded once
         fold_for_inference(lowered.module)
+    write_in_place(lowered.module, inference=inference)
     arrange(lowered, blocks=blocks)
     text, name = print_file(model, lowered, imports, weights_file=weights_file, inference=inference)
     proof = prove(model, lowered, text, name)

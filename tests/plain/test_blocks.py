@@ -106,8 +106,8 @@ def test_residual_blocks_are_a_class_with_a_shortcut() -> None:
         "        self.bn2 = nn.BatchNorm2d(8, eps=0.001, momentum=0.01)",
         "",
         "    def forward(self, x):",
-        "        y = F.relu(self.bn1(self.conv1(x)))",
-        "        return F.relu(x + self.bn2(self.conv2(y)))",
+        "        y = F.relu(self.bn1(self.conv1(x)), inplace=True)",
+        "        return F.relu(x + self.bn2(self.conv2(y)), inplace=True)",
     ]
     assert "self.conv2 = nn.Sequential(*(ResidualBlock() for _ in range(4)))" in text
     assert "return self.conv2(x).permute(0, 2, 3, 1)" in text
@@ -120,7 +120,7 @@ def test_without_blocks_the_same_model_is_one_class() -> None:
         x = residual(net, x, 8, f"conv2_block{number + 1}")
     text = write(net.build(x), blocks=False)
     assert list_class_names(text) == ["Model"]
-    assert "x = F.relu(x + self.conv2_block1_2_bn(self.conv2_block1_2_conv(y)))" in text
+    assert "x = F.relu(x + self.conv2_block1_2_bn(self.conv2_block1_2_conv(y)), inplace=True)" in text
 
 
 def test_blocks_of_the_inference_form_have_no_normalization() -> None:
