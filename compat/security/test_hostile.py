@@ -104,6 +104,12 @@ def test_the_genuine_files_are_read(name: str, reader: str, placed) -> None:
     assert total == pytest.approx(float(KERNEL.sum() + BIAS.sum()))
 
 
+@pytest.mark.parametrize("name", ["genuine.savedmodel", "genuine.tfjs"])
+def test_the_current_directory_is_read(name: str, placed, monkeypatch) -> None:
+    monkeypatch.chdir(placed(name).path)
+    assert len(READERS["load_model"](Path())) == 2
+
+
 @on_linux
 def test_none_takes_more_memory_than_its_size_warrants(placed) -> None:
     names = [case.name for case in HOSTILE.values() if any(w in case.effect for w in GREEDY)]

@@ -31,6 +31,7 @@ from .weights.saved_layers_by_config import group_by_layer
 
 _MAPPING = "Say which is which with `mapping={module path: saved layer, or None to leave it out}`"
 _REMEDY = f"{_MAPPING}, or load what fits with `strict=False`."
+_MOST_LINES = 40  # of what does not fit, in one message
 _COMPUTE = "Make the modules compute what the source's layers do"
 _DIFFERENCES = f"{_COMPUTE}, or load their weights all the same with `strict=False`."
 
@@ -241,7 +242,9 @@ def require_complete(
         advice.append(remedies[1])
     if lines:
         what = f"does not fit {type(module).__name__}, matched by {plan.how}"
-        shown = "\n".join([*(f"  {line}" for line in lines), " ".join(advice)])
+        more = [f"  and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
+        told = [f"  {line}" for line in lines[:_MOST_LINES]]
+        shown = "\n".join([*told, *more, " ".join(advice)])
         raise FileError(f"{contents.source}: {what}; nothing was changed.\n{shown}")
 
 

@@ -70,9 +70,9 @@ class _Opener:
         return FileError(f"{self.source}: {what}. {_RESAVE}")
 
     def read(self) -> WeightFile:
-        index = self.path.with_name(f"{self.path.name}{INDEX}")
+        name = f"{self.path.name}{INDEX}"
         is_prefix = self.path.name == LATEST or not self.path.exists()
-        if is_prefix and index.exists() and not self.path.is_dir():
+        if is_prefix and not self.path.is_dir() and self.path.with_name(name).exists():
             return self.read_checkpoint(self.path.parent, self.path.name)
         check_missing(self.path)
         if self.path.is_dir():

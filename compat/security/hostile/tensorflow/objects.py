@@ -182,7 +182,7 @@ CASES = (
     case("key_missing", "names an array that is not there", _keyed("nowhere")),
     case("key_empty", "has the header for an array", _keyed("")),
     case("key_graph", "has the graph for an array", _keyed(GRAPH), "by a module"),
-    case("key_twice", "has one array for two weights", _keyed(BIAS_KEY)),
+    case("key_twice", "has one array for two weights", _keyed(BIAS_KEY), "by a module"),
     case("name_long_left", "fills messages", _left("x" * 4000, "y" * 4000, "z" * 4000),
          "never"),
     case("name_long_kernel", "fills messages", _long_child),

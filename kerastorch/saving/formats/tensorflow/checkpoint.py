@@ -130,7 +130,7 @@ class Checkpoint:
         if min(numbers) < 0 or numbers[0] >= shards:
             entry.refuse(f"file {numbers[0]} of {shards}, byte {numbers[1]}, {numbers[2]} bytes")
         shard, offset, size = numbers
-        return Entry(entry.integer(1), dims, shard, offset, size, entry.integer(6))
+        return Entry(entry.integer(1), dims, shard, offset, size, entry.fixed(6))
 
     def _check_ranges(self, where: str) -> None:
         """Refuse bytes beyond the end of a file, and bytes that belong to two arrays."""
@@ -139,11 +139,18 @@ class Checkpoint:
         for key, entry in by_offset:
             size = self._shards[entry.shard].size
             if entry.offset < ends[entry.shard] and entry.size:
-                self._refuse(f"{where}: {key}", "an array whose bytes are those of another, too")
+                self._refuse(
+                    f"{where}: {key[:200]}", "an array whose bytes are those of another, too"
+                )
             ends[entry.shard] = max(ends[entry.shard], entry.offset + entry.size)
             if ends[entry.shard] > size:
                 found = f"Found: {size} bytes, where byte {ends[entry.shard]} is needed"
-                self._refuse(f"{where}: {key}", f"a data file that is too short. {found}")
+                self._refuse(f"{where}: {key[:200]}", f"a data file that is too short. {found}")
+
+    @property
+    def size(self) -> int:
+        """The bytes of all data files."""
+        return sum(window.size for window in self._shards.values())
 
     def is_array(self, key: str) -> bool:
         """Return whether a key is there and of a dtype of numbers."""

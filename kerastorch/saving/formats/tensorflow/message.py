@@ -6,6 +6,7 @@ The encoding is described at https://protobuf.dev/programming-guides/encoding/.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NoReturn
 
 from ...._core.errors import FileError
@@ -16,7 +17,15 @@ _MOST_FIELDS = 250_000  # each takes a hundred times its own two bytes
 _INT64 = 1 << 63
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 
-Value = int | memoryview
+
+@dataclass(frozen=True)
+class Fixed:
+    """An integer of 4 or 8 bytes, as checksums are."""
+
+    value: int
+
+
+Value = int | Fixed | memoryview
 
 
 def read_varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -60,6 +69,13 @@ class Message:
         if not isinstance(value, int):
             self.refuse(f"field {number} is no integer")
         return value - 2 * _INT64 if value >= _INT64 else value
+
+    def fixed(self, number: int) -> int:
+        """Return an unsigned integer of 4 or 8 bytes; 0 if absent."""
+        value = next(reversed(self._fields.get(number, [Fixed(0)])))
+        if not isinstance(value, Fixed):
+            self.refuse(f"field {number} is no integer of 4 bytes")
+        return value.value
 
     def items(self, number: int) -> Iterator[memoryview]:
         """Yield the bytes of a repeated field."""
@@ -108,5 +124,5 @@ def _split_fields(data: memoryview) -> Iterator[tuple[int, Value]]:
         if not number or size > len(data) - at:
             raise ValueError(f"field {number} of {size} bytes, more than are left")
         part = data[at : at + size]
-        yield number, part if kind == _BYTES else int.from_bytes(part, "little")
+        yield number, part if kind == _BYTES else Fixed(int.from_bytes(part, "little"))
         at += size

@@ -17,6 +17,7 @@ from .message import Message
 _LAYER = re.compile(r"layer-(0|[1-9][0-9]{0,6})")
 _VALUE = "VARIABLE_VALUE"
 _MOST_NODES = 1_000_000
+_FREE_BYTES, _MOST_TIMES = 16 << 20, 8  # of arrays that layers share, for each byte of data
 _LONGEST_NAME = 1000  # characters
 _MOST_DEPTH = 64
 _MOST_STEPS = 100_000  # of a walk, which shared objects may multiply
@@ -94,6 +95,7 @@ class ObjectGraph:
         self.nodes = parse_object_graph(where, checkpoint.read_graph())
         self.used: set[str] = set()  # the keys of arrays that belong to layers
         self._steps = 0
+        self._size = 0  # bytes of the arrays of all layers
 
     @property
     def is_keras3(self) -> bool:
@@ -169,6 +171,9 @@ class ObjectGraph:
         if not self.checkpoint.is_array(key):
             return None
         self.used.add(key)
+        self._size += self.checkpoint.entries[key].size
+        if self._size > _FREE_BYTES + _MOST_TIMES * self.checkpoint.size:
+            self._refuse(f"arrays that so many layers share that they take {self._size} bytes")
         return self.checkpoint.make_weight(key, path, name)
 
     def _refuse(self, found: str) -> None:

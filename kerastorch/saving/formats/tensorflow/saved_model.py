@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from ...._core.errors import FileError, short_repr
@@ -86,12 +87,18 @@ def _read_metadata(source: str, window: ByteRange, notes: list[str]) -> Root:
 
 def _parse_metadata(where: str, data: bytes) -> Root:
     nodes = list(Message(where, memoryview(data)).messages(1))
-    texts = [(node.integer(2), node.text(3), node.text(5)) for node in nodes]
-    for number, path, text in texts:
-        if number == 0 and path == "root":
-            return _parse_root(where, text)
-    what = "no metadata of a model"
-    raise FileError(f"{where}: {what}. Found: {[path[:50] for _, path, _ in texts[:8]]}.")
+    kinds = [(node.integer(2), node.text(3), node.text(4)) for node in nodes]
+    roots = [k for k, (number, path, kind) in enumerate(kinds)
+             if number == 0 and path == "root" and _is_layer(kind)]  # fmt: skip
+    if len(roots) != 1:
+        what = "metadata of no model, or of several"
+        raise FileError(f"{where}: {what}. Found: {[path[:50] for _, path, _ in kinds[:8]]}.")
+    return _parse_root(where, nodes[roots[0]].text(5))
+
+
+def _is_layer(kind: str) -> bool:
+    """Return whether an object of Keras's is a model or a layer."""
+    return kind.startswith("_tf_keras_") and kind != "_tf_keras_metric"
 
 
 def _parse_root(where: str, text: str) -> Root:
@@ -108,14 +115,14 @@ def _read_graphs(where: str, window: ByteRange) -> tuple[str, str]:
     """
     if window.size > _MOST_GRAPHS:
         raise FileError(f"{where}: more than {_MOST_GRAPHS} bytes.")
-    version = ""
+    version, roots = "", []
     for graph in Message(where, memoryview(window.read_at(0, window.size))).messages(2):
         version = graph.message(1).text(5) or version
-        for item in graph.message(7).items(1):
-            root = Message(where, item).message(4)
-            is_keras = root.text(1).startswith("_tf_keras_")
-            return version, root.text(3) if is_keras else ""
-    return version, ""
+        roots += [Message(where, item) for item in islice(graph.message(7).items(1), 1)]
+    if len(roots) > 1:
+        raise FileError(f"{where}: several graphs of objects, where TensorFlow writes one.")
+    kinds = [root.message(4) for root in roots]
+    return version, next((kind.text(3) for kind in kinds if _is_layer(kind.text(1))), "")
 
 
 def _find_config(root: Root) -> Any:
