@@ -94,7 +94,7 @@ def test_what_a_checkpoint_may_not_hold_is_told(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (table([(b"", b"")], kind=1), "compressed with snappy"),
+        (table([(b"", b"")], kind=1), r"^(?!.*damaged).*compressed with snappy"),
         (table([(b"", b"")], crc=5), "a block at 0 whose checksum differs"),
         (table([(b"", b""), (b"b", b""), (b"a", b"")]), "the key b'a' after b'b'"),
         (table([(b"", b"")])[:-1] + b"\0", "not a file that Keras writes"),

@@ -40,6 +40,8 @@ def read_table(where: str, data: bytes) -> dict[bytes, memoryview]:
                 raise ValueError(f"more than {_MOST_ENTRIES} keys, or {_MOST_KEY_BYTES} bytes")
             found[key] = value
             last = key
+    except FileError:  # a ValueError, too
+        raise
     except ValueError as error:
         what = "not the index of a TensorFlow checkpoint, or damaged"
         raise FileError(f"{where}: {what}. Found: {error}. {AGAIN}") from None
@@ -79,7 +81,7 @@ def _read_block(where: str, data: memoryview, offset: int, size: int) -> Iterato
         raise ValueError(f"a block at {offset} whose checksum differs")
     if kind:
         name = _COMPRESSIONS.get(kind, str(kind))
-        what = f"an index compressed with {name}, which TensorFlow does since 1.2 no longer"
+        what = f"an index compressed with {name}, which TensorFlow has not written since 1.2"
         raise FileError(f"{where}: {what}. Save the checkpoint again with a later TensorFlow.")
     restarts = int.from_bytes(block[-4:], "little")
     end = size - 4 - 4 * restarts
