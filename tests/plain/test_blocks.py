@@ -120,7 +120,7 @@ def test_without_blocks_the_same_model_is_one_class() -> None:
         x = residual(net, x, 8, f"conv2_block{number + 1}")
     text = write(net.build(x), blocks=False)
     assert list_class_names(text) == ["Model"]
-    assert "x = F.relu(x + self.conv2_block1_2_bn(self.conv2_block1_2_conv(y)), inplace=True)" in text
+    assert "F.relu(x + self.conv2_block1_2_bn(self.conv2_block1_2_conv(y)), inplace=True)" in text
 
 
 def test_blocks_of_the_inference_form_have_no_normalization() -> None:
