@@ -230,6 +230,14 @@ def test_the_config_of_a_saved_model(tmp_path, form, tensorflow):
     assert model.each.layer.units == 4 and model.drop.rate == 0.5
 
 
+def test_a_saved_model_that_lost_its_folder_is_read(tmp_path):
+    save(tmp_path)
+    for path in (tmp_path / "variables").iterdir():
+        path.rename(tmp_path / path.name)
+    (tmp_path / "variables").rmdir()
+    check_model(kerastorch.load_model(tmp_path))
+
+
 def test_a_saved_model_without_a_config_has_weights(tmp_path):
     save(tmp_path, "nowhere", tensorflow="2.9.1")
     with pytest.raises(FileError, match=r"TensorFlow 2\.9\.1 wrote it by .*call `load_weights`"):

@@ -11,12 +11,13 @@ from ...._core.errors import FileError, short_repr
 from .. import json_file
 from ..byte_range import ByteRange, Progress
 from ..weight_file import WeightFile
+from .checkpoint import INDEX
 from .message import Message
 from .weights import EXPORTED, KERAS_3, VARIABLES, read_checkpoint
 
 METADATA, GRAPHS = "keras_metadata.pb", "saved_model.pb"
 CONFIG = "assets/saved_model.json"  # of TensorFlow 1.13 to 2.0
-_VARIABLES = "variables/variables"
+_FOLDER, _VARIABLES = "variables", "variables/variables"
 _MOST_METADATA = 64 << 20
 _MOST_GRAPHS = 2 << 30  # which TensorFlow writes at most
 _REPAIRED = (
@@ -53,7 +54,9 @@ def read_saved_model(
     config = None if root is None else _find_config(root)
     if root is None and CONFIG in names:
         config = _read_json_config(source, open_file)
-    found = read_checkpoint(source, _VARIABLES, open_file, progress)
+    is_flat = _FOLDER not in names and f"{_FOLDER}{INDEX}" in names  # uploaded file by file
+    prefix = _FOLDER if is_flat else _VARIABLES
+    found = read_checkpoint(source, prefix, open_file, progress)
     version = None if root is None else root.get("keras_version")
     return replace(
         found,
