@@ -26,41 +26,49 @@ class Checksum:
 
     def __init__(self) -> None:
         self._state = _ALL
+        self._rest = b""  # what is not yet part of the state
 
-    def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Add bytes."""
-        for count in _ROWS:
-            data = self._fold(memoryview(data).cast("B"), count)
-        table = _byte_table()
-        for byte in bytes(data):
-            self._state = table[(self._state ^ byte) & 0xFF] ^ (self._state >> 8)
+    def update(self, data: Any) -> None:
+        """Add bytes, or an array of bytes."""
+        joined = b"".join((self._rest, data))
+        self._rest, self._state = _fold(joined, self._state, _ROWS[0])
 
     @property
     def masked(self) -> int:
         """The checksum as files store it."""
-        value = self._state ^ _ALL
+        data, state = self._rest, self._state
+        for count in _ROWS[1:]:
+            data, state = _fold(data, state, count)
+        table = _byte_table()
+        for byte in data:
+            state = table[(state ^ byte) & 0xFF] ^ (state >> 8)
+        value = state ^ _ALL
         return ((value >> 15 | value << 17) + _MASK_DELTA) & _ALL
 
-    def _fold(self, data: memoryview, count: int) -> memoryview:
-        """Return shorter data with the same remainder: at most two rows of `count` words."""
-        rows = len(data) // (4 * count)
-        if rows < 2:
-            return data
-        words = np.frombuffer(data[: rows * 4 * count], "<u4").reshape(rows, count)
-        low, high = _row_tables(count)
-        row = words[0].copy()
-        row[0] ^= self._state
-        self._state = 0
-        for following in words[1:]:
-            row = low[row & 0xFFFF] ^ high[row >> 16] ^ following
-        return memoryview(row.astype("<u4").tobytes() + bytes(data[rows * 4 * count :]))
 
-
-def compute_checksum(data: bytes | bytearray | memoryview) -> int:
+def compute_checksum(data: Any) -> int:
     """Return the masked CRC-32C of bytes."""
     found = Checksum()
     found.update(data)
     return found.masked
+
+
+def _fold(data: bytes, state: int, count: int) -> tuple[bytes, int]:
+    """Return data with the same remainder of less than two rows of `count` words, and the state."""
+    size = 4 * count
+    rows = len(data) // size
+    if rows < 2:
+        return data, state
+    words = np.frombuffer(data, "<u4", rows * count).reshape(rows, count)
+    low, high = _row_tables(count)
+    row = words[0].astype(np.uint32)
+    row[0] ^= state
+    for following in words[1:]:
+        # All indices are in the tables: "clip" only spares a check.
+        moved = np.take(low, row & 0xFFFF, mode="clip")
+        moved ^= np.take(high, row >> 16, mode="clip")
+        row = np.bitwise_xor(moved, following, out=moved)
+    return row.astype("<u4").tobytes() + data[rows * size :], 0
 
 
 @cache
