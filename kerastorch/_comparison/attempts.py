@@ -29,7 +29,7 @@ from ..layers.base.functional import (
     TransposedConvolution,
 )
 from ..layers.base.layer import Layer
-from ..saving.weights.torch_modules import find_adapter
+from ..saving.torch_layers.modules import find_adapter
 from .difference import list_input_layouts, measure_difference
 from .running import ModuleCall
 

@@ -21,7 +21,7 @@ ROWS = (
     ("layers.*",),
     ("layers",),
     ("saving.configs", "training"),
-    ("models",),
+    ("models", "saving.torch_layers"),
     ("plain",),
     ("saving.report", "saving.weights"),
     ("saving.matching",),

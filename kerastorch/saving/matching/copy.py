@@ -13,7 +13,7 @@ from ..._core.arrays import to_numpy
 from ..._core.errors import FileError
 from ...layers.base.layer import Layer
 from ..formats.weight_file import Weight
-from ..weights.adapter import View
+from ..torch_layers.adapter import View
 from ..weights.parameters import METHOD
 from .load_plan import Assignment, LoadPlan
 

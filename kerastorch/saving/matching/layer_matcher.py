@@ -13,12 +13,12 @@ from ..._core.errors import FileError
 from ..._core.registry import to_snake_case
 from ...layers.base.weights import infer_weight_shapes
 from ..formats.weight_file import Weight, WeightFile
+from ..torch_layers.modules import KINDS
 from ..weights.config_differences import find_config_differences, find_training_differences
 from ..weights.kernel_conversions import convert_weights
 from ..weights.module_weights import ModuleWeights, has_load_method
 from ..weights.parameters import MERGED, find_automatic_kind, group_unbuilt_shapes
 from ..weights.saved_layers_by_config import SourceLayer
-from ..weights.torch_modules import KINDS
 from .inner_groups import count_inner_layers, match_by_parts, match_by_path
 from .load_plan import Assignment, LoadPlan, MethodCall, list_missing_entries, list_unused_entries
 from .own_modules import Assigned, assign_weights, name_uniquely

@@ -21,9 +21,9 @@ from ...graph.spec import LayerSpec
 from ...layers.base.config import OMITTED_ARGUMENTS
 from ...layers.base.layer import Layer
 from ..configs.entries import upgrade_layer_config
-from .adapter import are_equal
+from ..torch_layers.adapter import are_equal
+from ..torch_layers.modules import BATCH_NORMS, find_adapter
 from .keras_names import list_weight_names
-from .torch_modules import BATCH_NORMS, find_adapter
 
 Custom = Mapping[str, Any]  # the caller's own objects by name; None for classes of modules
 

@@ -13,8 +13,8 @@ from torch.nn.parameter import is_lazy
 from ..._core.errors import argument_error
 from ...layers.base.layer import Layer
 from ...models.functional import Model
+from ..torch_layers.modules import find_adapter
 from .parameters import METHOD, ParameterSlot, describe_refusal, list_keras_classes, list_parameters
-from .torch_modules import find_adapter
 
 Modules = Collection[nn.Module]
 

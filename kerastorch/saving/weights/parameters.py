@@ -19,9 +19,9 @@ from ...layers.base.weights import WeightSpec
 from ...models.functional import Model
 from ...operations.operation import Operation
 from ..formats.weight_file import Weight
-from .adapter import ModuleWeight, View, is_depthwise
+from ..torch_layers.adapter import ModuleWeight, View, is_depthwise
+from ..torch_layers.modules import KINDS, find_adapter
 from .keras_names import declares_groups, get_group_name, strip_number
-from .torch_modules import KINDS, find_adapter
 
 Shape = tuple[int, ...]
 METHOD = "load_keras_weights"  # of custom modules

@@ -7,8 +7,9 @@ from dataclasses import replace
 from itertools import takewhile
 
 from ..._core.registry import LAYERS
-from ...graph.spec import LayerSpec, ModelSpec, iterate_refs
+from ...graph.spec import LayerSpec, ModelSpec
 from ..formats.weight_file import SavedLayer, Weight, WeightFile
+from .flattened_layers import find_layers_after_flatten
 from .keras_names import Names as Names
 from .keras_names import (
     find_activation_spec,
@@ -51,7 +52,7 @@ def group_by_layer(contents: WeightFile, spec: ModelSpec | None = None) -> Sourc
         found = list(grouped.assign_legacy(spec))
     rest = [layer for layer in contents.layers if layer.path not in grouped.used]
     left = group_without_config(replace(contents, layers=tuple(rest))).layers
-    marked = _find_layers_after_flatten(spec, ())
+    marked = find_layers_after_flatten(spec)
     known = (replace(one, flattened=one.names in marked) for one in found if one.weights)
     ordered = not left or (contents.layout != "classes" and contents.in_order)
     return SourceLayers((*known, *left), ordered, crossed=tuple(grouped.crossed))
@@ -177,8 +178,10 @@ class _Grouping:
         skipped = ("InputLayer",) if model.kind == "Sequential" else ()  # no number since TF 2.2
         layers = [spec for spec in model.layers if spec.class_name not in skipped]
         start = int(bool(skipped) and self._is_there(f"{prefix}layer-{len(layers)}"))
-        for position, spec in enumerate(layers, start):
-            path, inner = f"{prefix}layer-{position}", (*names, spec.name)
+        pairs = [(spec, f"{prefix}layer-{k}") for k, spec in enumerate(layers, start)]
+        self._note_crossed(pairs)
+        for spec, path in pairs:
+            inner = (*names, spec.name)
             if spec.model is not None:
                 yield from self.assign_positions(spec.model, f"{path}/", inner)
                 continue
@@ -186,6 +189,21 @@ class _Grouping:
             weights = update_names(weights)
             if spec.alias is None:
                 yield SourceLayer(inner, path, weights, get_group_name(spec), spec)
+
+    def _note_crossed(self, pairs: Sequence[tuple[LayerSpec, str]]) -> None:
+        """Note groups whose variables have the names of the config's layers in another order."""
+        known = {spec.name for spec, _ in pairs}
+        saved: dict[str, set[str]] = {}  # the names of layers in those of variables
+        for spec, path in pairs:
+            groups = [
+                self.layers[one] for one in (path, *self.below.get(path, ())) if one in self.layers
+            ]
+            scopes = [group.name or "" for group in groups if group.weights]
+            if spec.model is None and scopes:
+                saved[path] = {part for scope in scopes for part in scope.split("/")} & known
+        own = {path: {spec.name} for spec, path in pairs if path in saved}
+        if sorted(map(sorted, saved.values())) == sorted(map(sorted, own.values())):
+            self.crossed += [path for path in saved if saved[path] != own[path]]
 
     def split_group(
         self, group: SavedLayer, leaves: Sequence[tuple[Names, LayerSpec, bool]]
@@ -309,42 +327,3 @@ def _add_names(weights: tuple[Weight, ...], spec: LayerSpec) -> tuple[Weight, ..
     if names is None or len(names) != len(weights) or len(inside) > 1:
         return weights
     return tuple(replace(w, name=name) for w, name in zip(weights, names, strict=True))
-
-
-def _find_layers_after_flatten(model: ModelSpec, outer: Names) -> set[Names]:
-    """Return the paths of layers that receive feature maps flattened in a model."""
-    before = _find_predecessors(model)
-    found = set()
-    for layer in model.layers:
-        if layer.model is not None:
-            found |= _find_layers_after_flatten(layer.model, (*outer, layer.name))
-        source = before.get(layer.name)
-        for _ in before:  # at most: a layer that is called twice may be in a circle
-            if source is None or not _has_fact(source, "keeps_flatten_order"):
-                break
-            source = before.get(source.name)
-        if source is None or source.class_name != "Flatten":
-            continue
-        flattened = before.get(source.name)
-        first = source.config.get("data_format") == "channels_first"
-        if not first and (flattened is None or not _has_fact(flattened, "is_flat")):
-            found.add((*outer, layer.name))
-    return found
-
-
-def _has_fact(layer: LayerSpec, fact: str) -> bool:
-    """Return whether a layer's class declares a fact about itself."""
-    return getattr(LAYERS.get(layer.class_name), fact, False)
-
-
-def _find_predecessors(model: ModelSpec) -> dict[str, LayerSpec]:
-    """Return the predecessor of each layer that has a single one."""
-    layers = {layer.name: layer for layer in model.layers}
-    if model.kind == "Sequential":
-        return dict(zip(list(layers)[1:], model.layers, strict=False))
-    before = {}
-    for call in model.calls:
-        sources = [ref.layer for ref in iterate_refs([*call.args, *call.kwargs.values()])]
-        if len(sources) == 1 and sources[0] in layers:
-            before[call.layer] = layers[sources[0]]
-    return before

@@ -264,3 +264,25 @@ def test_a_subclass_has_no_config(tmp_path):
     write_files(tmp_path, model.files())
     with pytest.raises(FileError, match="its model is a 'Mine', a class whose code is in no file"):
         kerastorch.load_model(tmp_path)
+
+
+def test_layers_whose_names_are_in_another_order_are_refused(tmp_path):
+    config = sequential(
+        "m", *(layer("Dense", name, units=4, batch_input_shape=[None, 4]) for name in "ab")
+    )
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    kernel = np.eye(4, dtype="float32")
+    for names, is_crossed in (("ab", False), ("ba", True), ("xy", False), ("aa", False)):
+        arrays = {
+            name: {
+                "kernel": Variable(f"{saved}/kernel", kernel),
+                "bias": Variable(f"{saved}/bias", kernel[0]),
+            }
+            for name, saved in zip("ab", names, strict=True)
+        }
+        write_files(tmp_path, trace(track(config, arrays)).files("w"))
+        if is_crossed:
+            with pytest.raises(FileError, match="the config's layers, but in another order"):
+                kerastorch.load_model(tmp_path / "c.json", weights=tmp_path)
+        else:
+            kerastorch.load_model(tmp_path / "c.json", weights=tmp_path)

@@ -8,8 +8,8 @@ from torch import nn
 
 from kerastorch import load_weights
 from kerastorch.saving import FileError
-from kerastorch.saving.weights import torch_modules
-from kerastorch.saving.weights.torch_modules import ADAPTERS, Adapter, ModuleWeight
+from kerastorch.saving.torch_layers import modules
+from kerastorch.saving.torch_layers.modules import ADAPTERS, Adapter, ModuleWeight
 
 
 class Scale(nn.Module):
@@ -26,7 +26,7 @@ def test_another_class_needs_one_adapter(monkeypatch):
     with pytest.raises(FileError, match="a layer of kerastorch, or one of"):
         load_weights(model, arrays)
     adapter = Adapter({Scale: ("scale",)}, weights=lambda module: [ModuleWeight("weight", "gamma")])
-    monkeypatch.setattr(torch_modules, "ADAPTERS", (*ADAPTERS, adapter))
+    monkeypatch.setattr(modules, "ADAPTERS", (*ADAPTERS, adapter))
     load_weights(model, arrays)
     assert model[0].weight.tolist() == [1.0, 2.0, 3.0]
 

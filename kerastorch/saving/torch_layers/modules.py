@@ -27,8 +27,8 @@ from ...layers.base.functional import (
     TransposedConvolution,
 )
 from .adapter import Adapter, Config, Kinds, ModuleWeight, View, are_equal, is_depthwise
-from .torch_attention import ATTENTION_ADAPTER
-from .torch_recurrent import RECURRENT_ADAPTERS
+from .attention import ATTENTION_ADAPTER
+from .recurrent import RECURRENT_ADAPTERS
 
 
 def find_adapter(module: nn.Module, *, any_forward: bool = False) -> Adapter | None:

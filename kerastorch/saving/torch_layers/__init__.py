@@ -1,0 +1,1 @@
+"""Layers of torch.nn as Keras's layers: their weights and arguments."""
