@@ -71,9 +71,9 @@ def test_the_golden_texts_are_what_is_written(texts, name):
     write_file(texts, f"golden_{name}", golden)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("command", CHECKS, ids=" ".join)
-@pytest.mark.parametrize("written", ["quick", pytest.param("all", marks=pytest.mark.sweep)])
-def test_ruff_and_mypy_have_nothing_to_say(texts, written, command):
+def test_ruff_and_mypy_have_nothing_to_say(texts, command):
     assert list(texts.iterdir())
     done = subprocess.run(
         [sys.executable, "-m", *command, "."],

@@ -226,6 +226,7 @@ def test_what_is_exported_is_not_padded(strict):
 # Inductor
 
 
+@pytest.mark.sweep  # a compiler runs for each size
 def test_inductor_trains_at_any_size(device):
     layer, inputs = layer_of("valid", activation="relu", device=device)
     assert_compiles(layer, [x.to(device) for x in inputs], True, dynamic=True)

@@ -42,6 +42,7 @@ def test_one_graph_for_all_sizes(name, training, device):
     assert graphs() == 1
 
 
+@pytest.mark.sweep  # a compiler runs for each size
 def test_inductor_trains_at_any_size(device):
     layer = Conv2DTranspose(3, **FORMS["cropped"])
     inputs = [x.to(device) for x in images(layer)]

@@ -202,7 +202,9 @@ class LayerContract:
             stacked = torch.stack(samples)
         assert_close(vmap(layer)(stacked), expected)
 
-    @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+    @pytest.mark.parametrize(
+        "training", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["eval", "train"]
+    )
     def test_compile(self, case, training):
         torch.compiler.reset()
         layer = case.built().train(training and not case.samples)
