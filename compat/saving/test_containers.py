@@ -65,7 +65,7 @@ def test_a_saved_model_and_a_checkpoint_are_the_model_in_hdf5(unpack, writer, na
     loaded.append(kerastorch.load_model(config, weights=checkpoint))
     for model in (saved, *loaded):
         check_weights(model, wanted)
-        check_outputs(model, reference, 1e-5 if name == "stacked" else 1e-6)
+        check_outputs(model, reference)
 
 
 def test_weights_of_a_container_go_into_an_existing_model(unpack):
