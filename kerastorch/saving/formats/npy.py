@@ -39,7 +39,7 @@ _BLOCK = 1 << 20  # bytes
 _READERS: Any = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 
 Buffer = bytes | bytearray | np.ndarray[Any, np.dtype[np.uint8]]
-See = Callable[[Any], object]  # called with the bytes that were read
+OnBytes = Callable[[Any], object]  # called with bytes after they were read
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,14 @@ def read_array(
     window: Bytes,
     at: int,
     progress: Progress | None,
-    see: See | None = None,
+    on_bytes: OnBytes | None = None,
 ) -> Tensor:
-    """Read the bytes of an array from an offset into a new tensor; `see` gets the bytes."""
+    """Read the bytes of an array from an offset into a new tensor; `on_bytes` gets the bytes."""
     data = np.empty(header.nbytes, np.uint8)  # a bytearray would be filled with zeros first
     with convert_read_errors(where):
         window.read_into(at, data, progress)
-    if see is not None:
-        see(data)
+    if on_bytes is not None:
+        on_bytes(data)
     return bytes_to_tensor(where, header, data)
 
 
@@ -135,18 +135,18 @@ def read_blocks(
     window: Bytes,
     at: int,
     progress: Progress | None,
-    see: See | None = None,
+    on_bytes: OnBytes | None = None,
 ) -> Iterator[Tensor]:
     """Yield the rows of an array in C order, in blocks of about a megabyte."""
     if header.nbytes <= _BLOCK:
-        yield read_array(where, header, window, at, progress, see)
+        yield read_array(where, header, window, at, progress, on_bytes)
         return
     count, *rest = header.stored
     size = header.nbytes // count
     step = max(_BLOCK // size, 1)
     for first in range(0, count, step):
         part = replace(header, stored=(min(step, count - first), *rest))
-        yield read_array(where, part, window, at + first * size, progress, see)
+        yield read_array(where, part, window, at + first * size, progress, on_bytes)
 
 
 def bytes_to_tensor(where: str, array: ArrayHeader, data: Buffer) -> Tensor:
